@@ -5,17 +5,17 @@
 # %% auto #0
 __all__ = ['ROOMS']
 
-# %% ../nbs/01_top/00_package.ipynb #a655b868
+# %% ../nbs/01_top/00_package.ipynb #f2006457
 import sys
 from importlib import import_module
 
-# %% ../nbs/01_top/00_package.ipynb #0344feb7
+# %% ../nbs/01_top/00_package.ipynb #90145086
 __version__ = "0.1.0"
 
 if sys.version_info < (3, 10):
     raise ImportError("domostats needs Python 3.10 or newer, this kernel is %d.%d: choose a newer kernel." % sys.version_info[:2])
 
-# %% ../nbs/01_top/00_package.ipynb #de4ff7ce
+# %% ../nbs/01_top/00_package.ipynb #e834bde8
 ROOMS = ("clients", "domojupyter", "errors", "loading", "reports", "rows", "sandbox", "settings", "transport")
 
 def __getattr__(name):

@@ -5,18 +5,18 @@
 # %% auto #0
 __all__ = ['own_name', 'from_environment', 'from_dotenv', 'account_alias', 'from_account', 'find_secrets']
 
-# %% ../nbs/01_top/03_credentials.ipynb #382da5f8
+# %% ../nbs/01_top/03_credentials.ipynb #8cb2c404
 import json, os
 import dotenv
 from .errors import SettingsError
 from .settings import Instance, Secret, find_settings
 
-# %% ../nbs/01_top/03_credentials.ipynb #011fa3d3
+# %% ../nbs/01_top/03_credentials.ipynb #ad11689c
 def own_name(name, instance):
     "The name a secret has when it is meant for this instance alone: `DOMO_PASSWORD__MY_INSTANCE`."
     return f"{name}__{instance.name.upper().replace('-', '_')}"
 
-# %% ../nbs/01_top/03_credentials.ipynb #2368fca4
+# %% ../nbs/01_top/03_credentials.ipynb #2a2c6d4e
 def from_environment(name):
     "the environment"
     return Secret(os.environ[name]) if os.environ.get(name) else None
@@ -28,7 +28,7 @@ def from_dotenv(name):
 
 def _filled(value): return Secret(value) if value else None
 
-# %% ../nbs/01_top/03_credentials.ipynb #39f6e1af
+# %% ../nbs/01_top/03_credentials.ipynb #70b2bae4
 def account_alias(instance):
     "The alias of the workspace account that `settings.ini` names for this instance, or None."
     settings = find_settings()
@@ -51,7 +51,7 @@ def _property(values, name):
     try: return Secret({key.lower(): value for key, value in json.loads(values["credentials"].reveal()).items()}[name])
     except (KeyError, ValueError, AttributeError): return None
 
-# %% ../nbs/01_top/03_credentials.ipynb #f825d1dd
+# %% ../nbs/01_top/03_credentials.ipynb #d8359406
 def find_secrets(instance, *alternatives):
     """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by name.
 

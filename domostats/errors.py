@@ -6,7 +6,7 @@
 __all__ = ['DomostatsError', 'SettingsError', 'CredentialsError', 'AccessError', 'RetryLaterError', 'DataError',
            'DestinationError']
 
-# %% ../nbs/01_top/01_errors.ipynb #e7f7a8ba
+# %% ../nbs/01_top/01_errors.ipynb #f3e82983
 class DomostatsError(Exception):
     """What every error of the kit is.
 
@@ -25,7 +25,7 @@ class DomostatsError(Exception):
         self.reason, self.answer = reason, answer
         vars(self).update(details)
 
-# %% ../nbs/01_top/01_errors.ipynb #d65a3b67
+# %% ../nbs/01_top/01_errors.ipynb #d79d7d20
 class SettingsError(DomostatsError): "Mend settings.ini, the environment or the call."
 
 class CredentialsError(DomostatsError): "Fix the username, the password or the token."

@@ -6,7 +6,7 @@
 __all__ = ['Secret', 'settings_places', 'find_settings', 'check_name', 'is_loopback', 'check_url', 'sandbox_note', 'read_note',
            'Instance', 'find_instance']
 
-# %% ../nbs/01_top/02_settings.ipynb #a40a8e8d
+# %% ../nbs/01_top/02_settings.ipynb #db99bf4b
 import configparser, contextlib, ipaddress, json, os, re
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import platformdirs, requests
 from .errors import SettingsError
 
-# %% ../nbs/01_top/02_settings.ipynb #47c2ff38
+# %% ../nbs/01_top/02_settings.ipynb #639db054
 class Secret:
     "A value that shows itself as `<secret>`; `reveal()` gives it out, and is called where a header or a body is written."
     __slots__ = ("_value",)
@@ -26,7 +26,7 @@ class Secret:
     def __bool__(self): return bool(self._value)
     def __reduce__(self): raise TypeError("A secret is not written to disk or sent to another process.")
 
-# %% ../nbs/01_top/02_settings.ipynb #72a1ecb1
+# %% ../nbs/01_top/02_settings.ipynb #19046d9b
 def settings_places():
     "Every file that `find_settings` looks at, in order."
     named = os.environ.get("DOMOSTATS_SETTINGS")
@@ -47,14 +47,14 @@ def find_settings():
     settings.clear(); settings.folder = None
     return settings
 
-# %% ../nbs/01_top/02_settings.ipynb #90afef9f
+# %% ../nbs/01_top/02_settings.ipynb #c02ed7bd
 def check_name(name):
     "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`."
     if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", name): return name.lower()
     raise SettingsError(f"{name!r} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
                         "(letters, digits, hyphens). Another address can be set in settings.ini under [instance.NAME].", "bad_name")
 
-# %% ../nbs/01_top/02_settings.ipynb #156fed4f
+# %% ../nbs/01_top/02_settings.ipynb #20111db8
 def is_loopback(url):
     "Whether the host of this address is the machine itself."
     host = urlsplit(url).hostname or ""
@@ -70,7 +70,7 @@ def check_url(url, name):
     raise SettingsError(f"The address of instance {name!r} must be https://HOST (plain http only on this machine), with no user, path or query in it. "
                         f"Mend the line 'url' under [instance.{name}] in settings.ini.", "bad_url")
 
-# %% ../nbs/01_top/02_settings.ipynb #1d506fd6
+# %% ../nbs/01_top/02_settings.ipynb #56618ba7
 def sandbox_note(name):
     "Where a running sandbox of this user leaves its address."
     return platformdirs.user_state_path("domostats") / "sandboxes" / f"{name}.json"
@@ -88,7 +88,7 @@ def read_note(name):
         return note if reply.status_code == 200 and reply.json()["mark"] == note["mark"] else None
     except (OSError, ValueError, KeyError, TypeError): return None
 
-# %% ../nbs/01_top/02_settings.ipynb #d1d5929a
+# %% ../nbs/01_top/02_settings.ipynb #c9429fe8
 @dataclass(frozen=True)
 class Instance:
     "Where one customer's data lives: `name`, `url` (scheme, host, port) and, for a sandbox, its own `secrets` by name."
