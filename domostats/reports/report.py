@@ -42,16 +42,16 @@ class Lookup(Source):
     on: tuple = ()
     both: bool = False
 
-# %% ../../nbs/05_reports/00_report.ipynb #7ed09db0
+# %% ../../nbs/05_reports/00_report.ipynb #a3f7029f
 class Alignment:
     "The records of a report's sources, row by row: `records` and `positions` by keyword (None where there is no record)."
     def __init__(self): self.records, self.positions = {}, {}
 
     def read(self, source, pages):
         "The report's own records, from the bytes of its pages, with their parents beside them."
-        own, parents = self._new(source), source.parent and self._new(source.parent)
+        own, parents = self._new(source), self._new(source.parent) if source.parent else None
         for number, raws in enumerate(map(raws_of, pages), 1):
-            if not parents: own.read(raws, number); continue
+            if parents is None: own.read(raws, number); continue
             row, known = 1, len(parents)
             parents.read(raws, number)
             for position in range(known, len(parents)):
@@ -83,15 +83,15 @@ def raws_of(page):
     except msgspec.ValidationError: pass
     raise DataError("The service answered with one object where a list was expected. Look at it with return_raw=True.", "not_a_list")
 
-# %% ../../nbs/05_reports/00_report.ipynb #748cbdbc
+# %% ../../nbs/05_reports/00_report.ipynb #0ca9429e
 def table_of(aligned, keywords):
     "The columns `keyword.serviceName` of these sources, as a pyarrow Table."
     columns = [arrow_columns(aligned.records[keyword], keyword, aligned.positions[keyword]) for keyword in keywords]
     return pa.table({name: column for source in columns for name, column in source.items()})
 
 def dicts_of(aligned, keywords):
-    "For each row a dict from keyword to the record as a plain dict, or None."
-    plain = {keyword: [msgspec.json.decode(raw) for raw in aligned.records[keyword].raws] + [None] for keyword in keywords}
+    "For each row a dict from keyword to the record as a plain dict (ids as the row type declares them), or None."
+    plain = {keyword: aligned.records[keyword].dicts() + [None] for keyword in keywords}
     rows = zip(*(aligned.positions[keyword] for keyword in keywords))
     return [{keyword: plain[keyword][-1 if n is None else n] for keyword, n in zip(keywords, row)} for row in rows]
 

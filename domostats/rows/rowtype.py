@@ -107,7 +107,7 @@ def violation(raw, message, columns, page, row):
     met = JSON_NAMES[type(value[place[1]])] if place[1] in value else "nothing"
     return Violation(page, row, place[1], met, EXPECTED[columns[place[1]].arrow], bytes(raw))
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #6f840228
+# %% ../../nbs/04_rows/01_rowtype.ipynb #1afae140
 class Records:
     "Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown` (Counter of field names that were kept out; none if not `strict`)."
     def __init__(self, row_type, strict=True):
@@ -125,6 +125,12 @@ class Records:
             if record is None: continue
             good.append(position); self.records.append(record); self.raws.append(raw)
         return good
+
+    def dicts(self):
+        "The good records as plain dicts, with every field that came; ids are of the type declared."
+        ids = [c for c in self.columns.values() if c.convert in (int, str)]
+        return [record | {c.service_name: c.convert(record[c.service_name]) for c in ids if record.get(c.service_name) is not None}
+                for record in map(msgspec.json.decode, self.raws)]
 
     def _one(self, raw, page, row):
         try: record = self._decoder.decode(raw)

@@ -1,0 +1,38 @@
+# Each target is a thin call; the same works without make, see README.
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
+BIN = .venv/bin
+
+.PHONY: demo lab test notebooks clean
+
+demo: .venv/user
+	$(BIN)/domostats demo
+
+lab: .venv/lab
+	$(BIN)/domostats lab
+
+test: .venv/dev
+	$(BIN)/python tools/check.py
+
+notebooks: .venv/dev   # export, run and clean every notebook, and what is made from them
+	$(BIN)/python tools/notebooks.py
+
+.venv/created:
+	@test -n "$(PYTHON)" || { echo "domostats needs Python 3.11 or newer to set itself up; none was found. Name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
+	$(PYTHON) -m venv .venv
+	touch $@
+
+.venv/user: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox]'
+	touch $@
+
+.venv/lab: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebook]'
+	touch $@ .venv/user
+
+.venv/dev: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@ .venv/user .venv/lab
+
+clean:
+	rm -rf .venv domostats.duckdb lessons

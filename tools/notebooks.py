@@ -1,0 +1,26 @@
+"""Make everything that is made from notebooks: the package, the stored outputs, README.md and the exercises."""
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def run(program, *arguments):
+    subprocess.run([BIN / program, *map(str, arguments)], cwd=ROOT, check=True)
+
+
+def notebooks():
+    for notebook in sorted((ROOT / "nbs").rglob("*.ipynb")):
+        run("nbdev-test", notebook.relative_to(ROOT), "--save")
+    run("nbdev-clean")
+    run("nbdev-export")
+
+
+if __name__ == "__main__":
+    run("nbdev-export")
+    notebooks()
+    run("python", "tools/lessons.py", "run")
+    run("python", "tools/lessons.py", "make")
+    run("python", "tools/readme.py")
