@@ -6,7 +6,7 @@
 __all__ = ['Source', 'Lookup', 'Alignment', 'raws_of', 'table_of', 'dicts_of', 'Run', 'findings_of', 'keywords_of', 'made_by',
            'Shapes', 'Report']
 
-# %% ../../nbs/05_reports/00_report.ipynb #7edb4a9e
+# %% ../../nbs/05_reports/00_report.ipynb #fde427bf
 import functools, inspect, warnings
 from collections import Counter
 from dataclasses import dataclass, field
@@ -18,6 +18,7 @@ from ..rows.formatter import Formatter, every_field
 from ..rows.naming import flatten_list_of_lists
 from ..rows.rowtype import Records, arrow_columns
 from ..rows.table import table_of_rows, to_dataframe
+from ..settings import hides
 
 # %% ../../nbs/05_reports/00_report.ipynb #5ea81c59
 @dataclass(frozen=True)
@@ -185,10 +186,11 @@ class Shapes:
 
     def __repr__(self): return f"<report {self.name}: {self.grain}>"
 
-# %% ../../nbs/05_reports/00_report.ipynb #4afc90df
+# %% ../../nbs/05_reports/00_report.ipynb #154f29b7
 class Report(Shapes):
     __doc__ = Shapes.__doc__
 
+    @hides("session_token")
     def generate(self, domo_instance, session_token=None, format_fn=None, is_dataframe=True, return_raw=False, debug_api=False):
         """The report of this instance (name or `Instance`), as a data frame; a list of dicts without `is_dataframe`.
 
@@ -203,6 +205,7 @@ class Report(Shapes):
         pages = {keyword: [msgspec.json.encode(reply)] for keyword, reply in ({self.source.keyword: api_response} | lookups).items()}
         return self._run(self.formatter(format_fn), pages).result(is_dataframe)
 
+    @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, debug_api=False):
         "The same as a `Run`, with its findings."
         formatter = self.formatter(format_fn)

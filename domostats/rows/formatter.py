@@ -14,7 +14,7 @@ from ..errors import DataError, SettingsError
 from .naming import format_keys
 from .rowtype import Records, arrow_columns, columns_of
 
-# %% ../../nbs/04_rows/03_formatter.ipynb #e2a66be2
+# %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294
 @dataclass(frozen=True)
 class Rule:
     "What a column is made of: `label` for people, `inputs` (field names or rules), and `compute(*columns, rows=number)`."
@@ -24,24 +24,24 @@ class Rule:
 
 def first(*inputs):
     "The first of these that is not null: an answer to two services that know the same thing."
-    return Rule(f"first of {_labels(inputs)}", inputs, lambda *columns, rows: pc.coalesce(*columns))
+    return Rule(_labels(inputs, ", else "), inputs, lambda *columns, rows: pc.coalesce(*columns))
 
 def text(field):
     "As text."
-    return Rule(f"{_labels([field])} as text", (field,), lambda column, rows: column.cast(pa.string()))
+    return Rule(f"({_labels([field])}) as text", (field,), lambda column, rows: column.cast(pa.string()))
 
 def number(field):
     "A text of digits as a whole number; null where it is something else."
     def compute(column, rows):
         if pa.types.is_integer(column.type): return column
         return pc.if_else(pc.match_substring_regex(column, r"^-?[0-9]{1,18}$"), column, None).cast(pa.int64())
-    return Rule(f"{_labels([field])} as a number", (field,), compute)
+    return Rule(f"({_labels([field])}) as a number", (field,), compute)
 
 def constant(value):
     "The same value in every row."
     return Rule(repr(value), (), lambda rows: pa.repeat(value, rows))
 
-def _labels(inputs): return ", ".join(x if isinstance(x, str) else x.label for x in inputs)
+def _labels(inputs, between=", "): return between.join(x if isinstance(x, str) else x.label for x in inputs)
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #2d2b408a
 class Formatter:

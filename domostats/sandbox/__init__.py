@@ -187,7 +187,7 @@ def _open(world, given):
     except BaseException: server.stop(); raise
     return Sandbox(name, server.url, {key: Secret(value) for key, value in values.items()}, domo, server, mark)
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #abc8d5c6
+# %% ../../nbs/08_sandbox/02_start.ipynb #f82b2fdc
 def stop(box):
     "End this sandbox; once more does no harm."
     with _lock:
@@ -201,3 +201,5 @@ def stop(box):
 def _stop_all():
     "End every sandbox of this process."
     for box in [*_running.values()]: stop(box)
+
+if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=lambda: _running.clear())

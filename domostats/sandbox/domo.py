@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['JSON', 'HTML', 'STRANGER', 'ME', 'SIGN_IN', 'NUMBER', 'ROUTES', 'HOURS_8', 'BLOCKED', 'SIGN_IN_FAULTS', 'CALL_FAULTS',
            'FAULTS', 'LOG_LENGTH', 'Reply', 'json_reply', 'trouble', 'not_signed_in', 'provider_account',
-           'provider_list', 'flat_account', 'flat_list', 'given_account', 'given_accounts', 'Data', 'sees_all_accounts',
-           'seen_by', 'show_me', 'show_users', 'show_user', 'show_grants', 'own_part', 'show_providers',
-           'show_accounts', 'route', 'Login', 'make_session_token', 'Door', 'Faults', 'Domo']
+           'provider_list', 'flat_account', 'flat_list', 'given_account', 'given_accounts', 'strangers', 'Data',
+           'sees_all_accounts', 'seen_by', 'show_me', 'show_users', 'show_user', 'show_grants', 'own_part',
+           'show_providers', 'show_accounts', 'route', 'Login', 'make_session_token', 'Door', 'Faults', 'Domo']
 
-# %% ../../nbs/08_sandbox/01_domo.ipynb #b5aa0879
+# %% ../../nbs/08_sandbox/01_domo.ipynb #9dfbbfea
 import base64, hmac, json, re, secrets, time
 from functools import cached_property
 from http import HTTPStatus
@@ -17,7 +17,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 import msgspec
 from ..errors import SettingsError
-from .world import ADMIN, ANALYST, PROVIDERS, Account, Draws, World, account_dates, make_user
+from .world import ADMIN, ANALYST, PROVIDERS, Account, Draws, account_dates, make_user
 
 # %% ../../nbs/08_sandbox/01_domo.ipynb #3cb5ac15
 class Reply(NamedTuple):
@@ -96,9 +96,15 @@ def given_accounts(entries, seed):
     found = [given_account(entry, record, seed) for entry in entries for record in _field_of(entry, "accounts", list) or [] if isinstance(record, dict)]
     return [account for account in found if account]
 
-# %% ../../nbs/08_sandbox/01_domo.ipynb #c0e19714
-STRANGER = 3_000_000_000   # whoever the world does not know is drawn as a person from here on
+# %% ../../nbs/08_sandbox/01_domo.ipynb #eb8e2cde
+STRANGER = 3_000_000_000
 
+def strangers(world, accounts):
+    "The users that these accounts make necessary beside those of the world, by id."
+    ids = {account.owner for account in accounts if account.owner is not None}
+    return {id: {**make_user(world.seed, STRANGER + id), "id": id} for id in sorted(ids) if not world.user_by_id(id)}
+
+# %% ../../nbs/08_sandbox/01_domo.ipynb #8609974f
 class Data:
     "What an instance shows of a `world`; `given` (bytes) is a provider list to serve as it is."
     def __init__(self, world, given=None):
@@ -112,10 +118,7 @@ class Data:
         return [self.world.account(n) for n in range(self.world.accounts)]
 
     @cached_property
-    def owners(self):
-        "The users that only a given list makes necessary, by id."
-        ids = {account.owner for account in self.accounts if account.owner is not None} if self.given else ()
-        return {id: {**make_user(self.world.seed, STRANGER + id), "id": id} for id in sorted(ids) if not self.world.user_by_id(id)}
+    def owners(self): return strangers(self.world, self.accounts) if self.given else {}
 
     @property
     def size(self):
@@ -170,9 +173,9 @@ def show_accounts(data, user):
     if sees_all_accounts(data, user): return data.once("accounts", lambda: flat_list(data.accounts))
     return json_reply(flat_list(seen_by(data, user)))
 
-# %% ../../nbs/08_sandbox/01_domo.ipynb #af0265ae
+# %% ../../nbs/08_sandbox/01_domo.ipynb #89fe14f3
 SIGN_IN = "/api/content/v2/authentication"
-NUMBER = r"([0-9]{1,18})"
+NUMBER = r"([0-9]{1,19})"
 ROUTES = {   # each is answered to GET
     "/api/content/v2/users/me": show_me,
     "/api/content/v2/users": show_users,

@@ -10,7 +10,7 @@ import hashlib, re
 from ..errors import CredentialsError
 from ..settings import Secret
 
-# %% ../../nbs/02_transport/00_auth.ipynb #3d4b254b
+# %% ../../nbs/02_transport/00_auth.ipynb #713b042e
 class Auth:
     """A credential as a request needs it; requests calls it to set the header.
 
@@ -18,9 +18,10 @@ class Auth:
     header, kind, signed_in = "Authorization", "credential", True
 
     def __init__(self, secret, user="", instance=None):
-        self._secret, self.user = Secret(secret), user
+        secret = self._secret = Secret(secret)
+        self.user = user
         self.name, self.url = (instance.name, instance.url) if instance else ("", "")
-        if not re.fullmatch(r"[!-~]+", self._secret.reveal()):
+        if not re.fullmatch(r"[!-~]+", secret.reveal()):
             raise CredentialsError(f"The {self.kind} holds a space, a line break or no character at all. Copy it again, without anything around it.", "malformed_secret")
 
     def __call__(self, request):

@@ -5,17 +5,20 @@
 # %% auto #0
 __all__ = ['get_accounts', 'get_flat_accounts']
 
-# %% ../../../nbs/03_clients/domo/01_accounts.ipynb #8b401797
+# %% ../../../nbs/03_clients/domo/01_accounts.ipynb #c1446341
 from .auth import sign_in
+from ...settings import hides
 
-# %% ../../../nbs/03_clients/domo/01_accounts.ipynb #e6e16657
+# %% ../../../nbs/03_clients/domo/01_accounts.ipynb #194df13f
+@hides("session_token")
 def get_accounts(domo_instance, session_token=None, debug_api=False):
     """Providers with nested `accounts`: a list of dicts in `.response`. `GET /api/data/v2/datasources/providers`, recorded.
 
     Without the grant to manage all accounts the list is shorter, and nothing in it says so."""
     return sign_in(domo_instance, session_token).get("/api/data/v2/datasources/providers", debug_api=debug_api)
 
-# %% ../../../nbs/03_clients/domo/01_accounts.ipynb #4f28f5fe
+# %% ../../../nbs/03_clients/domo/01_accounts.ipynb #6f4069f7
+@hides("session_token")
 def get_flat_accounts(domo_instance, session_token=None, debug_api=False):
     """Accounts without their provider, one dict each in `.response`. `GET /api/data/v1/accounts`, recorded.
 

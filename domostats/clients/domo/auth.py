@@ -6,11 +6,11 @@
 __all__ = ['OUTCOMES', 'DOMO_SECRETS', 'DomoAuth', 'AccessToken', 'SessionToken', 'NotSignedIn', 'token_in', 'Session',
            'get_session_token', 'from_settings', 'sign_in']
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #a2cdc516
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #a1120c35
 import hashlib, re, threading
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
-from ...settings import Secret, find_instance
+from ...settings import Secret, find_instance, hides
 from ...transport.auth import Auth, NoAuth
 from ...transport.connection import Connection, connect
 
@@ -57,12 +57,13 @@ def token_in(reply):
     why = reply.get("reason") if reply.get("reason") in OUTCOMES else "NO_TOKEN" if factor == "VALID" else "SECOND_FACTOR"
     raise CredentialsError(OUTCOMES[why][1], OUTCOMES[why][0])
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #69e7036e
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #fe368158
 class Session(SessionToken):
     "A session with the password behind it: made at the first call, made again when it has expired."
     def __init__(self, instance, user, password):
+        password = self._password = Secret(password)
         self.user, self.name, self.url = user, instance.name, instance.url
-        self._password, self._door, self._lock = Secret(password), Connection(instance, NotSignedIn(instance)), threading.Lock()
+        self._door, self._lock = Connection(instance, NotSignedIn(instance)), threading.Lock()
         self._secret, self._number, self._refusal = None, 0, None
 
     @property
@@ -92,16 +93,16 @@ class Session(SessionToken):
         except CredentialsError as e: self._refusal = e; raise
         self._number += 1
 
+@hides("domo_password")
 def get_session_token(domo_instance, domo_username, domo_password):
     """Sign in with a password; gives a `Session` (its repr shows no secret). `POST /api/content/v2/authentication`, recorded.
 
     CredentialsError `wrong_password`, `locked`, `second_factor`, `no_token`; AccessError `unknown_instance`, `blocked`, `redirected`; SettingsError `bad_name`."""
-    domo_password = Secret(domo_password)
     session = Session(find_instance(domo_instance), domo_username, domo_password)
     session.ready()
     return session
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #55bec2d6
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #2a4c0196
 DOMO_SECRETS = ("DOMO_ACCESS_TOKEN",), ("DOMO_USERNAME", "DOMO_PASSWORD")
 
 def from_settings(instance):
@@ -110,6 +111,7 @@ def from_settings(instance):
     if "DOMO_ACCESS_TOKEN" in found: return AccessToken(found["DOMO_ACCESS_TOKEN"], instance=instance)
     return Session(instance, found["DOMO_USERNAME"].reveal(), found["DOMO_PASSWORD"])
 
+@hides("session_token")
 def sign_in(domo_instance, session_token=None):
     "The connection of this instance (name or `Instance`) with this credential (an auth object, a session token as text, or None for the settings)."
     instance = find_instance(domo_instance)

@@ -5,17 +5,20 @@
 # %% auto #0
 __all__ = ['get_users', 'get_user_by_id', 'get_current_user', 'get_role_grants', 'get_my_grants']
 
-# %% ../../../nbs/03_clients/domo/02_users.ipynb #47429700
+# %% ../../../nbs/03_clients/domo/02_users.ipynb #8d31fa93
 import re
 from .auth import sign_in
 from ...errors import AccessError, DataError, SettingsError
+from ...settings import hides
 
-# %% ../../../nbs/03_clients/domo/02_users.ipynb #73dabb62
+# %% ../../../nbs/03_clients/domo/02_users.ipynb #63c153ee
+@hides("session_token")
 def get_users(domo_instance, session_token=None, debug_api=False):
     "All users, one dict each in `.response`; `created` is in seconds, `modified` in milliseconds. `GET /api/content/v2/users`, recorded."
     return sign_in(domo_instance, session_token).get("/api/content/v2/users", debug_api=debug_api)
 
-# %% ../../../nbs/03_clients/domo/02_users.ipynb #6700989b
+# %% ../../../nbs/03_clients/domo/02_users.ipynb #b3c759b5
+@hides("session_token")
 def get_user_by_id(domo_instance, session_token=None, user_id=None, debug_api=False):
     """One user, a dict in `.response`. `GET /api/content/v2/users/{id}`, recorded.
 
@@ -28,7 +31,8 @@ def get_user_by_id(domo_instance, session_token=None, user_id=None, debug_api=Fa
         answer = e.answer
     raise AccessError(f"There is no user {user_id} at {connection.instance}.", "not_found", answer)
 
-# %% ../../../nbs/03_clients/domo/02_users.ipynb #0424f287
+# %% ../../../nbs/03_clients/domo/02_users.ipynb #a8acb99a
+@hides("session_token")
 def get_current_user(domo_instance, session_token=None, debug_api=False):
     "The user behind the credential, a dict in `.response`. `GET /api/content/v2/users/me`, recorded; AccessError `unknown_instance`."
     connection, refused = sign_in(domo_instance, session_token), None
@@ -38,11 +42,13 @@ def get_current_user(domo_instance, session_token=None, debug_api=False):
         refused = e.answer
     raise AccessError(f"{connection.instance} answered 403 to 'who am I?'. Most likely there is no instance of this name.", "unknown_instance", refused)
 
+@hides("session_token")
 def get_role_grants(domo_instance, session_token=None, role_id=None, debug_api=False):
     "The grants of a role, a list of names in `.response`; empty for a role that is not there. `GET /api/authorization/v1/roles/{id}/authorities`, recorded."
     if not re.fullmatch(r"\d{1,19}", str(role_id)): raise SettingsError(f"role_id is a whole number, not {role_id!r}.", "bad_id")
     return sign_in(domo_instance, session_token).get(f"/api/authorization/v1/roles/{role_id}/authorities", debug_api=debug_api)
 
+@hides("session_token")
 def get_my_grants(domo_instance, session_token=None):
     "The grants of the user behind the credential: a set of names."
     me = get_current_user(domo_instance, session_token).response

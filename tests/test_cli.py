@@ -1,0 +1,144 @@
+"""The command line as a scheduler and a person meet it: in processes of its own."""
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import duckdb
+import pyarrow.parquet as pq
+import pytest
+
+from domostats.interfaces.demo import WORKSHOP, workshop_providers
+from domostats.loading.files import read_file
+from domostats.loading.store import Store
+
+PROVIDERS = "/api/data/v2/datasources/providers"
+
+
+def domostats(*arguments, **environment):
+    "Run the command; gives its exit code and all it printed."
+    done = subprocess.run([sys.executable, "-m", "domostats", *map(str, arguments)], capture_output=True, text=True, timeout=180,
+                          env={**os.environ, "COLUMNS": "200", **environment})
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_two_demos_give_the_same_datasets_behind_a_proxy_or_not(monkeypatch):
+    seen = []
+    for proxy in ({}, {"HTTP_PROXY": "http://127.0.0.1:9", "http_proxy": "http://127.0.0.1:9", "ALL_PROXY": "http://127.0.0.1:9"}):
+        Path("settings.ini").write_text("[domostats]\nstore = demo.duckdb\n")
+        code, printed = domostats("demo", **proxy)
+        assert code == 0, printed
+        store = Store("demo.duckdb")
+        seen.append({name: store.read(name).to_pylist() for name in store.names()})
+    assert seen[0] == seen[1] and set(seen[0]) == {"accounts_v1", "accounts_v2", "accounts_domostats"}
+    assert [row["account_name"] for row in seen[0]["accounts_v1"]] == [display_name for *_, display_name in WORKSHOP]
+    assert [row["Account_Id"] for row in seen[0]["accounts_domostats"]] == [71, 87, 88, 92, 94]
+
+
+def test_check_says_who_and_what_is_missing(box):
+    code, printed = domostats("check", box.name)
+    assert code == 0 and box.username in printed and "all of it" in printed
+    code, printed = domostats("check", "lab", DOMO_USERNAME=box.limited.username, DOMO_PASSWORD=box.limited.password, DOMOSTATS_SETTINGS=str(lab(box)))
+    assert code == 0 and box.limited.username in printed and "a part" in printed and "account.admin" in printed
+
+
+def lab(box):
+    path = Path("lab.ini").resolve()
+    path.write_text(f"[domostats]\nstore = lab.duckdb\n[instance.lab]\nurl = {box.url}\n")
+    return path
+
+
+@pytest.mark.parametrize("to, read", [("accounts.parquet", lambda: pq.read_table("accounts.parquet")), ("accounts.csv", lambda: read_file("accounts.csv")),
+                                      ("accounts", lambda: Store("lab.duckdb").read("accounts"))])
+def test_generate_writes_where_it_is_told(box, to, read):
+    code, printed = domostats("generate", "accounts", "--instance", box.name, "--format", "v1", "--to", to, DOMOSTATS_SETTINGS=str(lab(box)))
+    assert code == 0 and "done" in printed and to in printed
+    assert read().num_rows > 5 and read().column_names[-1] == "account_name"
+
+
+@pytest.mark.parametrize("fault, code", [("expired", 4), ("forbidden", 5), ("truncated", 6), ("rate_limited", 75), ("server_error", 75)])
+def test_an_error_has_its_code_and_leaves_the_old_file(box, fault, code):
+    token = {"DOMO_USERNAME": box.username, "DOMO_PASSWORD": box.password, "DOMOSTATS_SETTINGS": str(lab(box))}
+    command = "generate", "accounts", "--instance", "lab", "--to", "accounts.parquet"
+    assert domostats(*command, **token)[0] == 0
+    before = hashlib.sha256(Path("accounts.parquet").read_bytes()).hexdigest()
+    if fault == "expired":
+        box.fail("wrong_password", "/api/content/v2/authentication")
+    else:
+        box.fail(fault, PROVIDERS)
+    got, printed = domostats(*command, **token)
+    assert got == code and "Error" in printed and "Traceback" not in printed
+    assert hashlib.sha256(Path("accounts.parquet").read_bytes()).hexdigest() == before
+
+
+@pytest.mark.parametrize("command, code, said", [
+    (["generate", "acounts", "--instance", "acme", "--to", "a.csv"], 3, "accounts"), (["generate", "accounts", "--instance", "evil.com/", "--to", "a.csv"], 3, "bad_name"),
+    (["generate", "accounts", "--instance", "nobody-here", "--to", "a.csv"], 3, "DOMO_ACCESS_TOKEN in the environment"), (["generate", "accounts"], 2, "--instance"),
+    (["generate", "accounts", "--instance", "acme", "--to", "a.csv", "--format", "v9"], 3, "v1"), (["sandbox", "--payload", "x"], 2, "NAME=FILE"),
+    (["sandbox", "--payload", "accounts=missing.json"], 3, "missing.json"), (["nonsense"], 2, "nonsense"),
+])
+def test_a_wrong_call_says_what_would_be_right(command, code, said):
+    got, printed = domostats(*command)
+    assert got == code and said in printed and "Traceback" not in printed
+
+
+def test_a_folder_that_is_not_there_is_the_destinations_fault(box):
+    code, printed = domostats("generate", "accounts", "--instance", box.name, "--to", "nowhere/accounts.parquet")
+    assert code == 7 and "nowhere" in printed
+
+
+def test_strict_writes_nothing_when_a_record_was_set_aside(box):
+    box.serve(PROVIDERS, [{"key": "k", "name": "n", "accounts": [{"id": "x"}, {"id": 1, "color": 5}]}])
+    command = "generate", "accounts", "--instance", box.name, "--format", "v1", "--to", "accounts.csv"
+    code, printed = domostats(*command, "--strict")
+    assert code == 6 and "set aside" in printed and not Path("accounts.csv").exists()
+    code, printed = domostats(*command)
+    assert code == 0 and "set aside" in printed and "color" in printed and read_file("accounts.csv").num_rows == 1
+
+
+def test_a_report_can_be_read_about():
+    code, printed = domostats("reports")
+    assert code == 0 and "accounts" in printed and "get_flat_accounts" in printed and "v1" in printed
+    code, printed = domostats("reports", "accounts")
+    assert code == 0 and "Created_Date" in printed and "timestamp[us, tz=UTC]" in printed and "flat_obj.createdAt" in printed
+
+
+def test_every_command_explains_itself():
+    code, printed = domostats("--help")
+    assert code == 0 and "Exit codes" in printed
+    for command in ("demo", "lab", "check", "sandbox", "reports", "generate"):
+        assert command in printed
+        code, own = domostats(command, "--help")
+        assert code == 0 and len(own.splitlines()) > 5
+
+
+def test_a_sandbox_in_one_terminal_is_found_from_another(tmp_path):
+    payload = tmp_path / "accounts.json"
+    payload.write_text(json.dumps(workshop_providers()))
+    server = subprocess.Popen([sys.executable, "-m", "domostats", "sandbox", "--payload", f"accounts={payload}"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert "domostats check sandbox" in server.stdout.readline()
+        code, printed = domostats("generate", "accounts", "--instance", "sandbox", "--format", "v2", "--to", "accounts.parquet")
+        assert code == 0, printed
+        assert pq.read_table("accounts.parquet")["account_id"].to_pylist() == [71, 87, 88, 92, 94]
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
+    assert domostats("check", "sandbox")[0] == 3
+
+
+def test_an_installed_command_is_the_same(box):
+    command = Path(sys.executable).parent / "domostats"
+    done = subprocess.run([command, "check", box.name], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and box.username in done.stdout
+
+
+def test_the_store_is_readable_by_plain_duckdb():
+    Path("settings.ini").write_text("[domostats]\nstore = demo.duckdb\n")
+    assert domostats("demo")[0] == 0
+    with duckdb.connect("demo.duckdb", read_only=True) as database:
+        names = {name for name, in database.execute("select table_name from information_schema.tables").fetchall()}
+    assert {"accounts_v1", "accounts_v2", "accounts_domostats"} <= names
