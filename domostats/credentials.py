@@ -5,11 +5,11 @@
 # %% auto #0
 __all__ = ['own_name', 'from_environment', 'from_dotenv', 'account_alias', 'from_account', 'find_secrets']
 
-# %% ../nbs/01_top/03_credentials.ipynb #8cb2c404
+# %% ../nbs/01_top/03_credentials.ipynb #de834a17
 import json, os
 import dotenv
 from .errors import SettingsError
-from .settings import Instance, Secret, find_settings
+from .settings import Secret, find_settings
 
 # %% ../nbs/01_top/03_credentials.ipynb #ad11689c
 def own_name(name, instance):

@@ -6,8 +6,8 @@
 __all__ = ['Secret', 'hides', 'settings_places', 'find_settings', 'check_name', 'is_loopback', 'check_url', 'sandbox_note',
            'read_note', 'Instance', 'find_instance']
 
-# %% ../nbs/01_top/02_settings.ipynb #79cacc2c
-import configparser, contextlib, functools, inspect, ipaddress, json, os, re
+# %% ../nbs/01_top/02_settings.ipynb #d0417b27
+import configparser, functools, inspect, ipaddress, json, os, re
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit

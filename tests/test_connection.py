@@ -2,9 +2,9 @@
 import pytest
 
 from domostats.clients.domo.accounts import get_accounts, get_flat_accounts
-from domostats.clients.domo.auth import AccessToken, Session, SessionToken, get_session_token, sign_in
+from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
 from domostats.clients.domo.users import get_current_user, get_my_grants, get_user_by_id, get_users
-from domostats.errors import AccessError, CredentialsError, DataError, DomostatsError, RetryLaterError, SettingsError
+from domostats.errors import AccessError, CredentialsError, DataError, RetryLaterError, SettingsError
 from domostats.settings import find_instance
 
 SIGN_IN = "/api/content/v2/authentication"

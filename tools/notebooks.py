@@ -1,6 +1,8 @@
 """Make everything that is made from notebooks: the package, the stored outputs, README.md and the exercises."""
+import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -8,7 +10,8 @@ BIN = Path(sys.executable).parent
 
 
 def run(program, *arguments):
-    subprocess.run([BIN / program, *map(str, arguments)], cwd=ROOT, check=True)
+    state = tempfile.mkdtemp()   # a sandbox that runs elsewhere on this machine must not take the name
+    subprocess.run([BIN / program, *map(str, arguments)], cwd=ROOT, check=True, env={**os.environ, "XDG_STATE_HOME": state})
 
 
 def notebooks():

@@ -5,13 +5,12 @@
 # %% auto #0
 __all__ = ['Rule', 'first', 'text', 'number', 'constant', 'Formatter', 'every_field']
 
-# %% ../../nbs/04_rows/03_formatter.ipynb #3d92188a
+# %% ../../nbs/04_rows/03_formatter.ipynb #d5784110
 import difflib
 from dataclasses import dataclass
-from typing import Any, Callable
+from typing import Callable
 import msgspec, pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, SettingsError
-from .naming import format_keys
 from .rowtype import Records, arrow_columns, columns_of
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294

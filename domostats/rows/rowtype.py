@@ -7,15 +7,13 @@ __all__ = ['INT64', 'DIGITS', 'FIRST_YEAR', 'LAST_YEAR', 'UTC', 'TYPES', 'JSON_N
            'Seconds', 'Nested', 'json_text', 'named', 'Column', 'columns_of', 'decoder', 'Violation', 'violation',
            'Records', 'arrow_columns', 'arrow_column']
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #5015696d
+# %% ../../nbs/04_rows/01_rowtype.ipynb #77e60b15
 import dataclasses, functools, re, typing
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Union
 import msgspec, pyarrow as pa
 from msgspec import UNSET, Meta, Raw, UnsetType
-from ..errors import DataError
-from .naming import format_str_camel_case
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #56243988
 class TextId(str): "An id kept as text, whether it comes as text or as a number."

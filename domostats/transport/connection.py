@@ -6,7 +6,7 @@
 __all__ = ['TIMEOUT', 'FAILURES', 'Answer', 'unreadable', 'refused', 'unavailable', 'retry_after', 'body_bytes', 'send',
            'Connection', 'connect']
 
-# %% ../../nbs/02_transport/01_connection.ipynb #6da54cd3
+# %% ../../nbs/02_transport/01_connection.ipynb #8e92c59f
 import re, threading, time
 from collections import deque
 from dataclasses import dataclass, field
@@ -15,9 +15,8 @@ from email.utils import parsedate_to_datetime
 from functools import cached_property
 from http.cookiejar import DefaultCookiePolicy
 import msgspec, requests
-from ..errors import AccessError, CredentialsError, DataError, DomostatsError, RetryLaterError, SettingsError
+from ..errors import AccessError, CredentialsError, DataError, RetryLaterError, SettingsError
 from ..settings import Secret, is_loopback
-from .auth import NoAuth
 
 # %% ../../nbs/02_transport/01_connection.ipynb #f3cf1cf4
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@
 __all__ = ['OUTCOMES', 'DOMO_SECRETS', 'DomoAuth', 'AccessToken', 'SessionToken', 'NotSignedIn', 'token_in', 'Session',
            'get_session_token', 'from_settings', 'sign_in']
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #a1120c35
-import hashlib, re, threading
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #8fb13c4d
+import hashlib, threading
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
 from ...settings import Secret, find_instance, hides

@@ -1,0 +1,104 @@
+"""The tree itself: what is made from notebooks is current, the rooms keep their order, nothing private is in it."""
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+BIN = Path(sys.executable).parent
+
+
+def files():
+    "Every file of the project, whether committed already or not."
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [Path(name) for name in listed if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    "The project somewhere else, to be changed at will."
+    folder = tmp_path_factory.mktemp("copy")
+    for path in files():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, folder / path)
+    return folder
+
+
+def run(folder, program, *arguments):
+    state = tempfile.mkdtemp()   # a sandbox that runs elsewhere on this machine must not take the name
+    done = subprocess.run([BIN / program, *map(str, arguments)], cwd=folder, capture_output=True, text=True, timeout=600, env={**os.environ, "XDG_STATE_HOME": state})
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout
+
+
+def differing(folder, under):
+    "The files under a folder that differ between the project and the copy, or are in one only."
+    names = {path.relative_to(top / under) for top in (ROOT, folder) for path in (top / under).rglob("*") if path.is_file() and "__pycache__" not in path.parts and ".ipynb_checkpoints" not in path.parts}
+    return sorted(str(name) for name in names if not all((top / under / name).exists() for top in (ROOT, folder)) or (ROOT / under / name).read_bytes() != (folder / under / name).read_bytes())
+
+
+def test_the_package_is_what_the_notebooks_say(copy):
+    shutil.rmtree(copy / "domostats")
+    run(copy, "nbdev-export")
+    assert not differing(copy, "domostats")
+
+
+def test_every_notebook_runs_and_its_stored_outputs_are_real(copy):
+    for notebook in sorted((copy / "nbs").rglob("*.ipynb")):
+        run(copy, "nbdev-test", notebook.relative_to(copy), "--save")
+    run(copy, "nbdev-clean")
+    assert not differing(copy, "nbs")
+
+
+def test_the_readme_is_what_its_notebook_says():
+    run(ROOT, "python", "tools/readme.py", "--check")
+
+
+def test_the_rooms_keep_their_order():
+    run(ROOT, "lint-imports")
+
+
+def test_no_name_is_unknown_or_unused():
+    run(ROOT, "ruff", "check", ".")
+
+
+def test_the_package_needs_no_notebook_tools():
+    loaded = subprocess.run([sys.executable, "-c", "import sys; from domostats import reports, sandbox, loading, rows; from domostats.reports import accounts\n"
+                             "print(*[name for name in ('pandas', 'duckdb', 'starlette', 'uvicorn', 'nbdev', 'fastcore', 'IPython', 'ipywidgets') if name in sys.modules])"],
+                            capture_output=True, text=True, check=True).stdout.split()
+    assert not loaded
+
+
+def test_nothing_in_the_tree_is_big_private_or_foreign():
+    slash, dot = "/", r"\."
+    private = re.compile("|".join([slash + "tmp/[A-Za-z0-9]", slash + "root/", slash + "home/[a-z]", "py" + "pi" + dot + "org", "python" + "hosted" + dot, r"BEGIN [A-Z ]*PRIVATE KEY"]))
+    for path in files():
+        content = (ROOT / path).read_bytes()
+        assert len(content) < 1_000_000, path
+        assert not private.search(content.decode("utf-8", "replace")), path
+        assert path.suffix != ".env" and path.name != "uv.lock", path
+
+
+def test_no_notebook_cell_is_too_long():
+    import nbformat
+    for path in files():
+        if path.suffix != ".ipynb" or path.parts[0] != "nbs":
+            continue
+        for cell in nbformat.read(ROOT / path, as_version=4).cells:
+            if re.search(r"^#\|\s*export", cell.source, re.M):
+                assert len([line for line in cell.source.splitlines() if line.strip()]) <= 40, f"{path}: {cell.source[:80]}"
+
+
+def test_every_public_function_says_what_it_does():
+    import ast
+    for path in files():
+        if path.parts[0] != "domostats" or path.name == "_modidx.py":
+            continue
+        for node in ast.parse((ROOT / path).read_text()).body:
+            if isinstance(node, (ast.FunctionDef, ast.ClassDef)) and not node.name.startswith("_"):
+                assert ast.get_docstring(node), f"{path}: {node.name}"
