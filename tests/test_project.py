@@ -91,7 +91,7 @@ def test_no_notebook_cell_is_too_long():
             continue
         for cell in nbformat.read(ROOT / path, as_version=4).cells:
             if re.search(r"^#\|\s*export", cell.source, re.M):
-                assert len([line for line in cell.source.splitlines() if line.strip()]) <= 40, f"{path}: {cell.source[:80]}"
+                assert len([line for line in cell.source.splitlines() if line.strip()]) <= 30, f"{path}: {cell.source[:80]}"
 
 
 def test_every_public_function_says_what_it_does():

@@ -93,6 +93,14 @@ def test_capitals_make_no_difference(store):
     assert store.names() == ["Accounts"] and store.read("ACCOUNTS")["id"].to_pylist() == [1, 2]
 
 
+def test_letters_duckdb_does_not_fold(store):
+    store.write("Ä", frame(É=[1]), "APPEND")
+    store.write("ä", frame(É=[2]))
+    store.write("ä", frame(É=[3]))
+    store.write("Ä", frame(é=[4]))
+    assert rows(store, "ä") == [{"É": 3}] and rows(store, "Ä") == [{"É": 1, "é": None}, {"É": None, "é": 4}]
+
+
 def test_an_unknown_dataset_names_the_known(store):
     store.write("accounts", frame(id=[1]))
     told = refused(store.read, "acounts")

@@ -22,7 +22,7 @@ from ..clients.domo.users import get_current_user, get_my_grants
 from ..errors import AccessError, CredentialsError, DataError, DestinationError, DomostatsError, RetryLaterError, SettingsError
 from ..settings import find_instance
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #7b0701ae
+# %% ../../nbs/09_interfaces/02_cli.ipynb #536a9fd8
 EXIT_CODES = {SettingsError: 3, CredentialsError: 4, AccessError: 5, DataError: 6, DestinationError: 7, RetryLaterError: 75}
 
 HELP = """Turn the admin API of a SaaS platform into clean, typed, historical datasets.
@@ -34,8 +34,9 @@ Begin with [bold]domostats demo[/bold], which needs no account and no network; [
 EPILOG = "Exit codes: 0 done · 2 wrong usage · 3 settings · 4 credentials · 5 a permission is missing · 6 data · 7 destination · 75 try again later."
 
 app = typer.Typer(help=HELP, epilog=EPILOG, no_args_is_help=True, add_completion=False, rich_markup_mode="rich", pretty_exceptions_enable=False, context_settings={"help_option_names": ["-h", "--help"]})
-@app.callback(invoke_without_command=True)
+@app.callback(invoke_without_command=True, help=HELP)
 def version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False):
+    "What is done before any command."
     if version:
         typer.echo(domostats.__version__)
         raise typer.Exit

@@ -6,8 +6,8 @@
 __all__ = ['ARGUMENTS', 'NUMBER', 'PARTITION', 'TOKEN', 'LOCKED', 'store_path', 'opened', 'quoted', 'Update', 'choose', 'spelled',
            'ask', 'Store']
 
-# %% ../../nbs/06_loading/01_store.ipynb #7053ca25
-import json, os, re, tempfile, threading, time, unicodedata
+# %% ../../nbs/06_loading/01_store.ipynb #63eba008
+import json, os, re, string, tempfile, threading, time, unicodedata
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
@@ -90,10 +90,14 @@ def opened(path, wait=30, memory="1GB"):
             except duckdb.Error as e:
                 raise DestinationError(f"DuckDB refuses, and nothing was changed in {path}: {e}. Check the data, and the space on the disk.", "not_written") from e
 
-# %% ../../nbs/06_loading/01_store.ipynb #23db11c9
+# %% ../../nbs/06_loading/01_store.ipynb #b4db9486
 def quoted(name):
     "A name as DuckDB takes it, whatever is in it."
     return '"' + name.replace('"', '""') + '"'
+
+def _folded(name):
+    "A name as DuckDB compares it."
+    return name.translate(str.maketrans(string.ascii_uppercase, string.ascii_lowercase))
 
 def _table(name):
     "The table of a dataset; SettingsError `bad_dataset_name` for empty names, more than 200 characters, or control characters."
@@ -179,13 +183,13 @@ def _missing(method):
     raise SettingsError(f"{method} needs {argument}: {'the column, or columns, that make a row unique' if method == 'UPSERT' else 'a text, the part to replace'}.",
                         f"missing_{argument}")
 
-# %% ../../nbs/06_loading/01_store.ipynb #bc4ced73
+# %% ../../nbs/06_loading/01_store.ipynb #46a02655
 def _last(con, name):
     "The last `Update` of a dataset, or None if there is no such dataset."
-    found = con.execute("SELECT comment FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'datasets' "
-                        "AND lower(table_name) = lower(?)", [name]).fetchall()
+    tables = con.execute("SELECT table_name, comment FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'datasets'").fetchall()
+    found = [comment for table, comment in tables if _folded(table) == _folded(name)]
     if not found: return None
-    try: note = json.loads(found[0][0])
+    try: note = json.loads(found[0])
     except (TypeError, ValueError): return Update()
     return Update(note["update_method"], tuple(note["update_key"]))
 
@@ -216,7 +220,7 @@ def _fits(run, column, own, type, source):
     "Whether every value of a column can be cast to a type and back without loss."
     return own == type or not run(f"SELECT 1 FROM {source} WHERE TRY_CAST(TRY_CAST({column} AS {type}) AS {own}) IS DISTINCT FROM {column} LIMIT 1")
 
-# %% ../../nbs/06_loading/01_store.ipynb #b7530f13
+# %% ../../nbs/06_loading/01_store.ipynb #e734fa68
 def _agreed(con, run, table, name, stored, coming):
     "The type a stored column has after rows with another type have come; DestinationError `column_type`."
     column, new = quoted(name), "arriving"
@@ -230,11 +234,11 @@ def _agreed(con, run, table, name, stored, coming):
 
 def _fit_columns(con, run, table, select):
     "Make the stored columns ready for the arriving ones."
-    stored = {name.lower(): (name, type) for name, type in _columns(con, f"SELECT * FROM {table}").items()}
+    stored = {_folded(name): (name, type) for name, type in _columns(con, f"SELECT * FROM {table}").items()}
     for name, coming in _columns(con, select).items():
-        if name.lower() not in stored: con.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {coming}")
+        if _folded(name) not in stored: con.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {coming}")
         else:
-            own, type = stored[name.lower()]
+            own, type = stored[_folded(name)]
             agreed = _agreed(con, run, table, own, type, coming)
             if agreed != type: con.execute(f"ALTER TABLE {table} ALTER {quoted(own)} TYPE {agreed} USING TRY_CAST({quoted(own)} AS {agreed})")
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['INT64', 'DIGITS', 'FIRST_YEAR', 'LAST_YEAR', 'UTC', 'TYPES', 'JSON_NAMES', 'EXPECTED', 'TextId', 'NumberId', 'Millis',
            'Seconds', 'Nested', 'json_text', 'named', 'Column', 'columns_of', 'decoder', 'Violation', 'violation',
-           'Records', 'arrow_columns', 'arrow_column']
+           'Records', 'arrow_columns', 'arrow_column', 'plain_dicts']
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #77e60b15
 import dataclasses, functools, re, typing
@@ -15,7 +15,7 @@ from typing import Annotated, Any, Union
 import msgspec, pyarrow as pa
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #56243988
+# %% ../../nbs/04_rows/01_rowtype.ipynb #891e84bc
 class TextId(str): "An id kept as text, whether it comes as text or as a number."
 class NumberId(int): "An id kept as a number, whether it comes as a number or as digits in a text."
 class Millis(int): "A time in milliseconds since 1970; its column is a timestamp in UTC."
@@ -34,7 +34,7 @@ UTC = pa.timestamp("us", tz="UTC")
 TYPES = {  # what the wire may bring, what the column holds, how a value gets there
     int: (INT64, pa.int64(), None), float: (float, pa.float64(), None), bool: (bool, pa.bool_(), None), str: (str, pa.string(), None),
     TextId: (Union[INT64, str], pa.string(), str), NumberId: (Union[INT64, DIGITS], pa.int64(), int),
-    Millis: (Annotated[int, Meta(ge=FIRST_YEAR * 1000, le=LAST_YEAR * 1000)], UTC, lambda ms: ms * 1000),
+    Millis: (Annotated[int, Meta(ge=FIRST_YEAR * 1000, le=LAST_YEAR * 1000 + 999)], UTC, lambda ms: ms * 1000),
     Seconds: (Annotated[int, Meta(ge=FIRST_YEAR, le=LAST_YEAR)], UTC, lambda s: s * 1_000_000),
     Nested: (list[Raw], None, None), Any: (Any, pa.string(), json_text),
 }
@@ -105,7 +105,7 @@ def violation(raw, message, columns, page, row):
     met = JSON_NAMES[type(value[place[1]])] if place[1] in value else "nothing"
     return Violation(page, row, place[1], met, EXPECTED[columns[place[1]].arrow], bytes(raw))
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #1afae140
+# %% ../../nbs/04_rows/01_rowtype.ipynb #6f840228
 class Records:
     "Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown` (Counter of field names that were kept out; none if not `strict`)."
     def __init__(self, row_type, strict=True):
@@ -123,12 +123,6 @@ class Records:
             if record is None: continue
             good.append(position); self.records.append(record); self.raws.append(raw)
         return good
-
-    def dicts(self):
-        "The good records as plain dicts, with every field that came; ids are of the type declared."
-        ids = [c for c in self.columns.values() if c.convert in (int, str)]
-        return [record | {c.service_name: c.convert(record[c.service_name]) for c in ids if record.get(c.service_name) is not None}
-                for record in map(msgspec.json.decode, self.raws)]
 
     def _one(self, raw, page, row):
         try: record = self._decoder.decode(raw)
@@ -156,3 +150,10 @@ def arrow_column(column, values):
     "The values of one field as an Arrow array of its type."
     if column.convert: values = [None if value is None else column.convert(value) for value in values]
     return pa.array(values, column.arrow)
+
+# %% ../../nbs/04_rows/01_rowtype.ipynb #4a7ec0c1
+def plain_dicts(records):
+    "The records as plain dicts, with every field that came; ids are of the type declared."
+    ids = [c for c in records.columns.values() if c.convert in (int, str)]
+    return [record | {c.service_name: c.convert(record[c.service_name]) for c in ids if record.get(c.service_name) is not None}
+            for record in map(msgspec.json.decode, records.raws)]

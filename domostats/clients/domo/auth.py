@@ -57,7 +57,7 @@ def token_in(reply):
     why = reply.get("reason") if reply.get("reason") in OUTCOMES else "NO_TOKEN" if factor == "VALID" else "SECOND_FACTOR"
     raise CredentialsError(OUTCOMES[why][1], OUTCOMES[why][0])
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #fe368158
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #2d8ef38e
 class Session(SessionToken):
     "A session with the password behind it: made at the first call, made again when it has expired."
     def __init__(self, instance, user, password):
@@ -93,6 +93,7 @@ class Session(SessionToken):
         except CredentialsError as e: self._refusal = e; raise
         self._number += 1
 
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #a0d3284f
 @hides("domo_password")
 def get_session_token(domo_instance, domo_username, domo_password):
     """Sign in with a password; gives a `Session` (its repr shows no secret). `POST /api/content/v2/authentication`, recorded.
