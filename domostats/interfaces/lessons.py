@@ -51,11 +51,11 @@ def _looked_at(look, ours, answer):
     inspect.signature(look).bind(*answer)
     return True, look(*answer)
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #2e00aa11
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #1f0f493f
 class _Short(reprlib.Repr):
     def __init__(self):
         super().__init__()
-        self.maxlevel, self.maxdict, self.maxlist, self.maxstring, self.maxother = 3, 3, 3, 40, 60
+        self.maxlevel, self.maxdict, self.maxlist, self.maxstring, self.maxother = 4, 3, 3, 40, 60
 
     def repr_dict(self, record, level):
         if level <= 0: return "{...}"
@@ -66,8 +66,9 @@ class _Short(reprlib.Repr):
 
 def show(value):
     "A value in a few words, whatever it is."
-    try: return " ".join(_Short().repr(value).split())
-    except Exception: return f"a {type(value).__name__}"
+    try: text = " ".join(_Short().repr(value).split())
+    except Exception: text = f"a {type(value).__name__}"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 def written(function, args=(), kwargs={}):
     "A call as text."
@@ -83,7 +84,7 @@ def is_open(answer):
     "Whether this is `...`, or a function with nothing (but a docstring) in it."
     return answer is ... or inspect.isfunction(answer) and _instructions(answer) == _instructions(_empty)
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #3985ba98
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #6f627688
 class Call(NamedTuple):
     "A call that went well: its `value`, the call as `text`, and what was `printed`."
     value: Any
@@ -105,7 +106,7 @@ def run(function, *args, **kwargs):
     given = [copy.deepcopy(value) if isinstance(value, (list, dict)) else value for value in (*args, *kwargs.values())]
     try:
         with contextlib.redirect_stdout(printed): value = function(*given[:len(args)], **dict(zip(kwargs, given[len(args):])))
-    except BaseException as e: raise NotYet(f"{text} stops with {type(e).__name__}: {str(e)[:200]}. {_advice(e)}") from None
+    except BaseException as e: raise NotYet(f"{text} stops with {type(e).__name__}: {str(e)[:200].rstrip('.')}. {_advice(e)}") from None
     for before, after in zip((*args, *kwargs.values()), given):
         if isinstance(before, (list, dict)) and before != after:
             raise NotYet(f"{text} changes what it was given, and the next one who uses that will be surprised. Leave it as it is, and make a new list or dict.")
@@ -132,7 +133,7 @@ def alike(one, other):
     if isinstance(one, (list, tuple)): return len(one) == len(other) and all(map(alike, one, other))
     return one == other
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #747b6078
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #ed5fb526
 def same(got, want, text):
     "NotYet with the first difference between what came and what should have come from the call `text`; a list and a dict are gone through."
     if type(got) is not type(want): raise NotYet(f"{text} gives {a(got)}, {show(got)}. {a(want).capitalize()} is asked for.")
@@ -141,19 +142,21 @@ def same(got, want, text):
     elif got != want: raise NotYet(f"{text} gives {show(got)}, which is not it yet. Go through that one value by hand.")
 
 def _same_list(got, want, text):
-    if len(got) != len(want): raise NotYet(f"{text} gives a list of {len(got)}, and it should have {len(want)}. Which are {'missing' if len(got) < len(want) else 'too many'}?")
+    unit = "row(s)" if all(isinstance(member, dict) for member in want) else "member(s)"
+    if len(got) != len(want): raise NotYet(f"{text} gives {len(got)} {unit}, and there should be {len(want)}. Which are {'missing' if len(got) < len(want) else 'too many'}?")
     if not alike(got, want) and all(any(alike(one, other) for other in want) for one in got):
-        raise NotYet(f"{text} gives the right members in another order. Keep the order in which they come.")
-    for number, (one, other) in enumerate(zip(got, want), 1): same(one, other, f"Member {number} of {text}") if isinstance(other, dict) else _same_member(one, other, number, text)
+        raise NotYet(f"{text} gives the right {unit} in another order. Keep the order in which they come.")
+    for number, (one, other) in enumerate(zip(got, want), 1): _same_member(one, other, number, text)
 
 def _same_member(got, want, number, text):
+    if isinstance(want, dict): return same(got, want, f"Row {number} of {text}")
     if not alike(got, want): raise NotYet(f"Member {number} of {text} is {show(got)} ({type(got).__name__}). Compare it with what was in the lists.")
 
 def _same_row(got, want, text):
     missing, extra = [key for key in want if key not in got], [key for key in got if key not in want]
-    if missing and extra: raise NotYet(f"{text} has {extra[0]!r}, which the table of columns does not name, and no {missing[0]!r}.")
+    if missing and extra: raise NotYet(f"{text} has {extra[0]!r}, which is not asked for, and no {missing[0]!r}.")
     if missing: raise NotYet(f"{text} has no {missing[0]!r}. A column without a value is still a column.")
-    if extra: raise NotYet(f"{text} has {extra[0]!r}, which the table of columns does not name.")
+    if extra: raise NotYet(f"{text} has {extra[0]!r}, which is not asked for.")
     wrong = next((key for key in want if not alike(got[key], want[key])), None)
     if wrong: raise NotYet(f"{text} has {show(got[wrong])} ({type(got[wrong]).__name__}) in {wrong!r}. Compare that with the record it comes from.")
     place = next((n for n, (one, other) in enumerate(zip(got, want)) if one != other), None)

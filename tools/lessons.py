@@ -1,0 +1,142 @@
+"""The lessons: `run` executes the solutions and stores their outputs, `make` writes the exercises from them, `check` says whether they are current.
+
+In a solution, what is to be done stands between two comments, and what stands in its place in the exercise is up to the author:
+
+    # BEGIN SOLUTION
+    return sorted(rows)
+    # STUB: return ...
+    # END SOLUTION
+
+Without a STUB line the region becomes three dots. Cells with the tag `solution-only` are left out."""
+import copy
+import os
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+import nbformat
+
+TUTORIALS = Path(__file__).resolve().parent.parent / "tutorials"
+WIDGET = "application/vnd.jupyter.widget-view+json"
+METADATA = {"kernelspec": {"display_name": "python3", "language": "python", "name": "python3"}}
+
+
+class LessonError(Exception):
+    "A solution from which no exercise can be made."
+
+
+def pairs(tutorials=TUTORIALS):
+    "Every solution with the exercise that belongs to it, as paths."
+    return [(solution, tutorials / "exercises" / solution.name) for solution in sorted((tutorials / "solutions").glob("*.ipynb"))]
+
+
+def stubbed(source):
+    "The lines of a cell with its solution regions replaced, and how many regions there were."
+    lines, region, regions = [], None, 0
+    for line in source.split("\n"):
+        word = line.strip()
+        if word == "# BEGIN SOLUTION":
+            if region is not None:
+                raise LessonError("A solution region begins inside another one.")
+            region, indent, regions = [], line[:line.index("#")], regions + 1
+        elif word == "# END SOLUTION":
+            if region is None:
+                raise LessonError("A solution region ends where none has begun.")
+            lines, region = lines + (region or [indent + "..."]), None
+        elif region is None:
+            lines.append(line)
+        elif stub := re.match(r"\s*# STUB: ?(.*)", line):
+            region.append((indent + stub[1]).rstrip())
+    if region is not None:
+        raise LessonError("A solution region has no end.")
+    return "\n".join(lines), regions
+
+
+def exercise(solution):
+    "The exercise (notebook) of a solution (notebook)."
+    made, regions = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": []}), 0
+    for cell in copy.deepcopy(solution.cells):
+        tags = cell.metadata.get("tags", [])
+        if "solution-only" in tags:
+            continue
+        cell.metadata = nbformat.from_dict({"tags": tags} if tags else {})
+        if cell.cell_type == "code":
+            cell.source, found = stubbed(cell.source)
+            cell.outputs, cell.execution_count, regions = [], None, regions + found
+        made.cells.append(cell)
+    if not regions:
+        raise LessonError("There is no solution region in this notebook, so there would be nothing to do in the exercise.")
+    return made
+
+
+def tidy(notebook):
+    "The same notebook without what differs from run to run: cells are counted from 1, no timings, no addresses, no widget numbers."
+    notebook.metadata, count = nbformat.from_dict(METADATA), 0
+    for cell in notebook.cells:
+        cell.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key == "tags"})
+        if cell.cell_type != "code":
+            continue
+        count += bool(cell.execution_count)
+        cell.execution_count = count if cell.execution_count else None
+        for output in cell.outputs:
+            _tidy_output(output, count)
+    return notebook
+
+
+def _tidy_output(output, count):
+    if "execution_count" in output:
+        output.execution_count = count
+    if "metadata" in output:
+        output.metadata = nbformat.from_dict({})
+    data = output.get("data", {})
+    data.pop(WIDGET, None)
+    for kind, text in data.items():
+        if kind.startswith("text/") and isinstance(text, str):
+            data[kind] = re.sub(r" at 0x[0-9a-f]+", "", text)
+
+
+def text_of(notebook):
+    "The file that holds a notebook."
+    return nbformat.writes(notebook) + "\n"
+
+
+def executed(notebook, folder):
+    "Run a notebook from its top in a kernel of its own that works in `folder`, and give it back; the first error ends it."
+    from nbclient import NotebookClient
+    NotebookClient(notebook, kernel_name="python3", timeout=300, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+    return notebook
+
+
+def run(tutorials=TUTORIALS):
+    "Execute every solution and store its outputs, in a home of its own: no sandbox or setting of this user shows in them."
+    with tempfile.TemporaryDirectory() as home:
+        os.environ.update({name: home for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")})
+        for solution, _ in pairs(tutorials):
+            solution.write_text(text_of(tidy(executed(nbformat.read(solution, as_version=4), home))), encoding="utf-8")
+
+
+def make(tutorials=TUTORIALS):
+    "Write every exercise."
+    for solution, path in pairs(tutorials):
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text_of(exercise(nbformat.read(solution, as_version=4))), encoding="utf-8")
+
+
+def check(tutorials=TUTORIALS):
+    "Exit with a sentence if an exercise is not what its solution makes, or has none."
+    wanted = {path: text_of(exercise(nbformat.read(solution, as_version=4))) for solution, path in pairs(tutorials)}
+    there = {path: path.read_text(encoding="utf-8") for path in (tutorials / "exercises").glob("*.ipynb")}
+    stale = sorted(path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path))
+    if stale:
+        sys.exit(f"Not what the solutions make: {', '.join(stale)}. Run: python tools/lessons.py make")
+
+
+if __name__ == "__main__":
+    commands = {"run": run, "make": make, "check": check}
+    if len(sys.argv) != 2 or sys.argv[1] not in commands:
+        sys.exit("Usage: python tools/lessons.py run | make | check")
+    try:
+        commands[sys.argv[1]]()
+    except LessonError as error:
+        sys.exit(str(error))
