@@ -45,6 +45,13 @@ def test_check_says_who_and_what_is_missing(box):
     assert code == 0 and box.limited.username in printed and "a part" in printed and "account.admin" in printed
 
 
+def test_generate_says_when_the_list_may_be_shorter(box):
+    login = {"DOMO_USERNAME": box.limited.username, "DOMO_PASSWORD": box.limited.password, "DOMOSTATS_SETTINGS": str(lab(box))}
+    code, printed = domostats("generate", "accounts", "--instance", "lab", "--to", "a.csv", **login)
+    assert code == 0 and "you have none of account.admin" in printed
+    assert "none of" not in domostats("generate", "accounts", "--instance", box.name, "--to", "a.csv")[1]
+
+
 def lab(box):
     path = Path("lab.ini").resolve()
     path.write_text(f"[domostats]\nstore = lab.duckdb\n[instance.lab]\nurl = {box.url}\n")

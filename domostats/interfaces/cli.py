@@ -98,7 +98,7 @@ def _payloads(pairs):
     if wrong: raise typer.BadParameter(f"{wrong[0]!r} is not NAME=FILE", param_hint="--payload")
     return dict(pair.split("=", 1) for pair in pairs or []) or None
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #435826d3
+# %% ../../nbs/09_interfaces/02_cli.ipynb #d8a64bf9
 @app.command()
 def check(instance: Annotated[str, typer.Argument(help="The part before .domo.com, or 'sandbox'.")]):
     "Say who I am, what I may see, and which reports will be partial for me."
@@ -108,9 +108,8 @@ def check(instance: Annotated[str, typer.Argument(help="The part before .domo.co
     show("what you will see", ["report", "you get", "because"], [_sight(reports.find(name), grants) for name in reports.names()])
 
 def _sight(report, grants):
-    if not report.needs: return report.name, "all of it", "it needs no grant"
     held = [grant for grant in report.needs if grant in grants]
-    if held: return report.name, "all of it", f"you have {held[0]}"
+    if report.is_whole(grants): return report.name, "all of it", f"you have {held[0]}" if held else "it needs no grant"
     return report.name, "a part", f"you have none of {', '.join(report.needs)}: only what is yours or shared with you"
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #28905678
@@ -129,7 +128,7 @@ def list_reports(name: Annotated[Optional[str], typer.Argument(help="One report,
 def _sources(report): return ", ".join(source.fetch.__name__ for source in (report.source, *report.lookups))
 def _line(report): return report.name, report.grain, report.key, _sources(report), ", ".join(report.formatters)
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #2461871f
+# %% ../../nbs/09_interfaces/02_cli.ipynb #4994bb02
 @app.command()
 def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
              instance: Annotated[str, typer.Option(help="The part before .domo.com, or 'sandbox'.")],
@@ -145,6 +144,7 @@ def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats re
         if strict and run.violations: raise DataError(" ".join(run.findings) + " Nothing was written.", "violations")
         progress.set_description(f"{report}: writing")
         write(run.table, to, update_method); progress.update()
+    if not found.is_whole(get_my_grants(instance)): typer.echo(f"note: {_sight(found, ())[2]}", err=True)
     for finding in run.findings: typer.echo(f"note: {finding}", err=True)
     show("done", ["report", "instance", "format", "rows", "columns", "set aside", "to"],
          [(report, instance, format_name or next(iter(found.formatters)), run.table.num_rows, run.table.num_columns, len(run.violations), to)])

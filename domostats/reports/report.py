@@ -159,7 +159,7 @@ def made_by(format_fn, aligned, keywords):
             raise DataError(f"The formatter failed on row {n} with {type(e).__name__}: {e}. Try it on that row alone.", "formatter_failed", row=n) from e
     return made
 
-# %% ../../nbs/05_reports/00_report.ipynb #f40b3d2f
+# %% ../../nbs/05_reports/00_report.ipynb #51095dd7
 class Shapes:
     """What a dataset is: `name`, `grain` (what one row is), `key` (the field, by our name, that makes it unique), its source and lookups.
 
@@ -184,6 +184,10 @@ class Shapes:
     def needed(self, format_fn):
         "The lookups this formatter reads."
         return [lookup for lookup in self.lookups if lookup.keyword in keywords_of(format_fn, self.own, self.objects)]
+
+    def is_whole(self, grants):
+        "Whether a user with these grants sees all of it."
+        return not self.needs or any(grant in grants for grant in self.needs)
 
     def __repr__(self): return f"<report {self.name}: {self.grain}>"
 
