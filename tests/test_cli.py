@@ -149,3 +149,11 @@ def test_the_store_is_readable_by_plain_duckdb():
     with duckdb.connect("demo.duckdb", read_only=True) as database:
         names = {name for name, in database.execute("select table_name from information_schema.tables").fetchall()}
     assert {"accounts_v1", "accounts_v2", "accounts_domostats"} <= names
+
+
+def test_the_lab_copies_every_lesson_and_never_twice(tmp_path):
+    from domostats.interfaces.lab import copy_lessons
+    copied = copy_lessons(tmp_path / "mine")
+    assert "01_accounts_dataset.ipynb" in copied
+    (tmp_path / "mine" / copied[0]).write_text("my own work")
+    assert copy_lessons(tmp_path / "mine") == [] and (tmp_path / "mine" / copied[0]).read_text() == "my own work"

@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['exercises_folder', 'copy_lessons', 'open_lab']
 
-# %% ../../nbs/09_interfaces/01_lab.ipynb #0770b364
-import shutil, site, subprocess, sys, sysconfig
+# %% ../../nbs/09_interfaces/01_lab.ipynb #b0ee4e62
+import os, shutil, site, subprocess, sys, sysconfig
 from importlib.util import find_spec
 from pathlib import Path
 import domostats
@@ -28,9 +28,10 @@ def copy_lessons(folder):
     for lesson in new: shutil.copy(lesson, folder)
     return [lesson.name for lesson in new]
 
-# %% ../../nbs/09_interfaces/01_lab.ipynb #933d5ab5
+# %% ../../nbs/09_interfaces/01_lab.ipynb #42fd4a55
 def open_lab(folder="lessons", *options):
     "Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code. SettingsError `missing_extra`."
     if not find_spec("jupyterlab"): raise SettingsError("JupyterLab is not installed: pip install 'domostats[notebook]'.", "missing_extra")
     copy_lessons(folder)
+    if getattr(os, "geteuid", lambda: 1)() == 0: options = "--allow-root", *options
     return subprocess.run([sys.executable, "-m", "jupyterlab", "--ServerApp.ip=127.0.0.1", f"--ServerApp.root_dir={Path(folder).resolve()}", *options]).returncode
