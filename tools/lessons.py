@@ -79,9 +79,21 @@ def tidy(notebook):
             continue
         count += bool(cell.execution_count)
         cell.execution_count = count if cell.execution_count else None
+        cell.outputs = _joined(cell.outputs)
         for output in cell.outputs:
             _tidy_output(output, count)
     return notebook
+
+
+def _joined(outputs):
+    "The outputs with neighbouring pieces of one stream put together: how a kernel cuts them is chance."
+    joined = []
+    for output in outputs:
+        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def _tidy_output(output, count):

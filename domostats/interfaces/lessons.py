@@ -6,8 +6,8 @@
 __all__ = ['NotYet', 'Outcome', 'task', 'show', 'written', 'is_open', 'Call', 'call', 'run', 'a', 'alike', 'same', 'rows_in',
            'same_frame', 'temporary_store', 'own_store']
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #3dfd8ceb
-import atexit, contextlib, copy, dis, functools, inspect, io, os, reprlib, tempfile
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #8422a697
+import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib, tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -51,7 +51,7 @@ def _looked_at(look, ours, answer):
     inspect.signature(look).bind(*answer)
     return True, look(*answer)
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #1f0f493f
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #d092f1ab
 class _Short(reprlib.Repr):
     def __init__(self):
         super().__init__()
@@ -63,16 +63,17 @@ class _Short(reprlib.Repr):
         return "{" + ", ".join(items + ["..."] * (len(record) > self.maxdict)) + "}"
 
     def repr_function(self, function, level): return function.__name__
+    def repr_DataFrame(self, frame, level): return f"<{len(frame)} rows>"
 
-def show(value):
+def show(value, width=80):
     "A value in a few words, whatever it is."
-    try: text = " ".join(_Short().repr(value).split())
+    try: text = re.sub(" at 0x[0-9a-f]+", "", " ".join(_Short().repr(value).split()))
     except Exception: text = f"a {type(value).__name__}"
-    return text if len(text) <= 80 else text[:77] + "..."
+    return text if len(text) <= width else text[:width - 3] + "..."
 
 def written(function, args=(), kwargs={}):
     "A call as text."
-    parts = [show(arg) for arg in args] + [f"{name}={show(value)}" for name, value in kwargs.items()]
+    parts = [show(arg, 48) for arg in args] + [f"{name}={show(value, 48)}" for name, value in kwargs.items()]
     return f"{getattr(function, '__name__', 'it')}({', '.join(parts)})"
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #007926a5
@@ -84,7 +85,7 @@ def is_open(answer):
     "Whether this is `...`, or a function with nothing (but a docstring) in it."
     return answer is ... or inspect.isfunction(answer) and _instructions(answer) == _instructions(_empty)
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #6f627688
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #63a48a2a
 class Call(NamedTuple):
     "A call that went well: its `value`, the call as `text`, and what was `printed`."
     value: Any
@@ -106,16 +107,16 @@ def run(function, *args, **kwargs):
     given = [copy.deepcopy(value) if isinstance(value, (list, dict)) else value for value in (*args, *kwargs.values())]
     try:
         with contextlib.redirect_stdout(printed): value = function(*given[:len(args)], **dict(zip(kwargs, given[len(args):])))
-    except BaseException as e: raise NotYet(f"{text} stops with {type(e).__name__}: {str(e)[:200].rstrip('.')}. {_advice(e)}") from None
+    except BaseException as e: raise NotYet(f"{text} stops with {type(e).__name__}: {str(e)[:300].rstrip('.')}. {_advice(e)}") from None
     for before, after in zip((*args, *kwargs.values()), given):
         if isinstance(before, (list, dict)) and before != after:
             raise NotYet(f"{text} changes what it was given, and the next one who uses that will be surprised. Leave it as it is, and make a new list or dict.")
     return Call(value, text, printed.getvalue())
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #30928a23
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #e8166a2a
 def _advice(error):
     if isinstance(error, KeyError): return "There is no such key in what it was given: print the keys."
-    if isinstance(error, TypeError) and "unexpected keyword" in str(error): return "It is handed more than it has names for. What takes in the rest of the keywords?"
+    if isinstance(error, TypeError) and "unexpected keyword" in str(error): return "Its first line has no place for that. Is a name missing there, or something that takes in the rest of the keywords?"
     if isinstance(error, TypeError) and "argument" in str(error): return "Compare the names in its first line with the call."
     if isinstance(error, NameError): return "A name is spelled differently in two places, or a cell further up has not been run."
     return "Try that call in a cell of its own."
@@ -133,7 +134,7 @@ def alike(one, other):
     if isinstance(one, (list, tuple)): return len(one) == len(other) and all(map(alike, one, other))
     return one == other
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #ed5fb526
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #d0117e8a
 def same(got, want, text):
     "NotYet with the first difference between what came and what should have come from the call `text`; a list and a dict are gone through."
     if type(got) is not type(want): raise NotYet(f"{text} gives {a(got)}, {show(got)}. {a(want).capitalize()} is asked for.")
@@ -142,23 +143,25 @@ def same(got, want, text):
     elif got != want: raise NotYet(f"{text} gives {show(got)}, which is not it yet. Go through that one value by hand.")
 
 def _same_list(got, want, text):
-    unit = "row(s)" if all(isinstance(member, dict) for member in want) else "member(s)"
-    if len(got) != len(want): raise NotYet(f"{text} gives {len(got)} {unit}, and there should be {len(want)}. Which are {'missing' if len(got) < len(want) else 'too many'}?")
+    unit = "row" if want and isinstance(want[0], dict) else "member"
+    if len(got) != len(want): raise NotYet(f"{text} gives {len(got)} {unit}{'s' * (len(got) != 1)}, and there should be {len(want)}. Which are {'missing' if len(got) < len(want) else 'too many'}?")
     if not alike(got, want) and all(any(alike(one, other) for other in want) for one in got):
-        raise NotYet(f"{text} gives the right {unit} in another order. Keep the order in which they come.")
+        raise NotYet(f"{text} gives the right {unit}s in another order. Keep the order in which they come.")
     for number, (one, other) in enumerate(zip(got, want), 1): _same_member(one, other, number, text)
 
 def _same_member(got, want, number, text):
     if isinstance(want, dict): return same(got, want, f"Row {number} of {text}")
-    if not alike(got, want): raise NotYet(f"Member {number} of {text} is {show(got)} ({type(got).__name__}). Compare it with what was in the lists.")
+    if not alike(got, want): raise NotYet(f"Member {number} of {text} is {_typed(got)}. Compare it with what was in the lists.")
+
+def _typed(value): return "None" if value is None else f"{show(value)} ({type(value).__name__})"
 
 def _same_row(got, want, text):
     missing, extra = [key for key in want if key not in got], [key for key in got if key not in want]
     if missing and extra: raise NotYet(f"{text} has {extra[0]!r}, which is not asked for, and no {missing[0]!r}.")
-    if missing: raise NotYet(f"{text} has no {missing[0]!r}. A column without a value is still a column.")
+    if missing: raise NotYet(f"{text} has no {missing[0]!r}. It is asked for, and a column without a value is still a column.")
     if extra: raise NotYet(f"{text} has {extra[0]!r}, which is not asked for.")
     wrong = next((key for key in want if not alike(got[key], want[key])), None)
-    if wrong: raise NotYet(f"{text} has {show(got[wrong])} ({type(got[wrong]).__name__}) in {wrong!r}. Compare that with the record it comes from.")
+    if wrong: raise NotYet(f"{text} has {_typed(got[wrong])} in {wrong!r}. Compare that with the record it comes from.")
     place = next((n for n, (one, other) in enumerate(zip(got, want)) if one != other), None)
     if place is not None: raise NotYet(f"{text} has the right columns in another order: {list(got)[place]!r} does not come there.")
 

@@ -1,0 +1,557 @@
+"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every kind are told so, politely."""
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from domostats import domojupyter as dj
+from domostats import sandbox
+from domostats.clients.domo.accounts import get_accounts
+from domostats.clients.domo.auth import get_session_token
+from domostats.clients.domo.users import get_user_by_id, get_users
+from domostats.interfaces import lesson_1, lessons
+from domostats.reports import accounts as kit
+from domostats.rows import naming
+
+nbformat = pytest.importorskip("nbformat", reason="lessons need the notebook tools, Python 3.11 on")
+
+ROOT = Path(__file__).resolve().parent.parent
+SOLUTION, EXERCISE = (ROOT / "tutorials" / kind / "01_accounts_dataset.ipynb" for kind in ("solutions", "exercises"))
+TASKS = {   # check: the names it is handed
+    "grain": ["one_row", "rows"], "stubs": ["format_account", "format_accounts"], "flatten": ["flatten_list_of_lists"], "snake_case": ["format_str_camel_case"],
+    "account_v1": ["format_account_v1"], "account_v2": ["format_account_v2"], "dataset": ["format_domostats_accounts"], "short": ["format_account_short"],
+    "generate": ["generate_monit_instance_accounts"], "main": ["main"], "owners": ["accounts_with_owners"]}
+
+
+@pytest.fixture(scope="module")
+def tool():
+    spec = importlib.util.spec_from_file_location("lessons_tool", ROOT / "tools" / "lessons.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def read(path):
+    return nbformat.read(path, as_version=4)
+
+
+def code(path):
+    return [cell for cell in read(path).cells if cell.cell_type == "code"]
+
+
+def said(notebook):
+    "What the outputs of a notebook say, as one text."
+    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
+    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+
+
+# The notebooks
+
+def test_the_solution_gives_the_outputs_that_are_stored():
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120", "-p", "no:cacheprovider", str(SOLUTION)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout[-3000:]
+
+
+def test_every_check_has_passed_in_the_solution():
+    text = said(read(SOLUTION))
+    assert text.count("passed: ") == len(TASKS) and "not yet" not in text and "kit's own" not in text
+
+
+def test_every_check_has_a_cell_in_the_lesson():
+    assert re.findall(r"check\.(\w+)\(", "\n".join(cell.source for cell in code(SOLUTION))) == list(TASKS)
+
+
+def test_the_exercise_is_made_from_the_solution(tool):
+    assert tool.text_of(tool.exercise(read(SOLUTION))) == EXERCISE.read_text(encoding="utf-8")
+    tool.check()
+
+
+def test_the_exercise_shows_no_solution():
+    text = EXERCISE.read_text(encoding="utf-8")
+    shown = {line.strip() for cell in code(SOLUTION) if "# BEGIN SOLUTION" not in cell.source for line in cell.source.splitlines()}
+    solved = [line for line in SECRETS if line not in shown]
+    assert "SOLUTION" not in text and "STUB" not in text and "outputs\": [\n" not in text and len(solved) > 15
+    sources = [line.strip() for cell in code(EXERCISE) for line in cell.source.splitlines()]
+    assert not [line for line in solved if line in sources]
+
+
+def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path):
+    text = said(tool.executed(read(EXERCISE), tmp_path))
+    ours = re.findall(r"the kit's own (\w+)\.", text)
+    assert text.count("not yet: ") == len(TASKS) and "passed: " not in text
+    assert ours == [names[0] for check, names in TASKS.items() if check not in ("grain", "stubs")]
+
+
+# The generator
+
+def notebook(*sources, tags=()):
+    cells = [nbformat.v4.new_code_cell(source, id=f"cell{n}") for n, source in enumerate(sources)]
+    for cell in cells:
+        cell.metadata["tags"] = list(tags)
+    return nbformat.v4.new_notebook(cells=cells)
+
+
+def test_a_region_becomes_its_stub(tool):
+    made = tool.exercise(notebook("def f():\n    # TODO: all of it\n    # BEGIN SOLUTION\n    x = 1\n    return x\n    # END SOLUTION",
+                                  "# BEGIN SOLUTION\na = 5\n# STUB: a = ...\n# STUB:\n# STUB: b = ...\n# END SOLUTION\nc = 1"))
+    assert [cell.source for cell in made.cells] == ["def f():\n    # TODO: all of it\n    ...", "a = ...\n\nb = ...\nc = 1"]
+    assert [cell.id for cell in made.cells] == ["cell0", "cell1"]
+
+
+@pytest.mark.parametrize("source", ["# BEGIN SOLUTION\n# BEGIN SOLUTION\n# END SOLUTION\n# END SOLUTION", "# BEGIN SOLUTION\nx = 1", "# END SOLUTION", "x = 1"],
+                         ids=["nested", "unclosed", "unopened", "none"])
+def test_a_broken_region_is_refused(tool, source):
+    with pytest.raises(tool.LessonError):
+        tool.exercise(notebook(source))
+
+
+def test_cells_for_teachers_are_left_out_and_outputs_cleared(tool):
+    region = "# BEGIN SOLUTION\nx = 1\n# END SOLUTION"
+    solution = notebook(region, "x")
+    solution.cells += notebook("secret = 1", tags=["solution-only"]).cells
+    solution.cells[1].outputs, solution.cells[1].execution_count = [nbformat.v4.new_output("stream", text="1")], 7
+    made = tool.exercise(solution)
+    assert [cell.source for cell in made.cells] == ["...", "x"] and made.cells[1].outputs == [] and made.cells[1].execution_count is None
+    assert solution.cells[1].outputs
+
+
+def test_what_differs_from_run_to_run_is_tidied(tool):
+    messy = notebook("print(1)", "never run", "object()")
+    messy.cells[0].execution_count, messy.cells[2].execution_count = 17, 44
+    messy.cells[0].outputs = [nbformat.v4.new_output("stream", text="1"), nbformat.v4.new_output("stream", text="\n")]
+    messy.cells[2].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "<object at 0x7f00>", tool.WIDGET: {"model_id": "1"}}, execution_count=44)]
+    messy.cells[0].metadata["execution"] = {"started": "now"}
+    tidied = tool.tidy(messy)
+    assert [cell.execution_count for cell in tidied.cells] == [1, None, 2] and tidied.cells[0].outputs[0].text == "1\n" and len(tidied.cells[0].outputs) == 1
+    assert tidied.cells[2].outputs[0].data == {"text/plain": "<object>"} and tidied.cells[2].outputs[0].execution_count == 2
+    assert "execution" not in tidied.cells[0].metadata
+
+
+def test_a_stale_a_missing_and_a_stray_exercise_are_noticed(tool, tmp_path):
+    for folder in ("solutions", "exercises"):
+        (tmp_path / folder).mkdir()
+    nbformat.write(notebook("# BEGIN SOLUTION\nx = 1\n# END SOLUTION"), tmp_path / "solutions" / "02.ipynb")
+    with pytest.raises(SystemExit, match="02.ipynb"):
+        tool.check(tmp_path)
+    tool.make(tmp_path)
+    tool.check(tmp_path)
+    made = tmp_path / "exercises" / "02.ipynb"
+    made.write_text(made.read_text().replace("...", "x = 1"))
+    with pytest.raises(SystemExit, match="lessons.py make"):
+        tool.check(tmp_path)
+    tool.make(tmp_path)
+    (tmp_path / "exercises" / "03.ipynb").write_text("{}")
+    with pytest.raises(SystemExit, match="03.ipynb"):
+        tool.check(tmp_path)
+
+
+# The checks: right answers
+
+def solution_lines(source):
+    "The lines of the solution regions of a cell that give something away."
+    regions = re.findall(r"# BEGIN SOLUTION\n(.*?)# END SOLUTION", source, re.DOTALL)
+    return [line.strip() for region in regions for line in region.splitlines() if len(line.strip()) > 12 and "STUB" not in line]
+
+
+SECRETS = [line for cell in code(SOLUTION) for line in solution_lines(cell.source)]
+
+
+@pytest.fixture(params=[(1, 2), (2, 3)], ids=["seed 1", "seed 2"])
+def seeds(request, monkeypatch):
+    "The checks on two pairs of worlds: the one that is shown, and the one that is not."
+    monkeypatch.setattr(lesson_1, "SEEDS", request.param)
+    return request.param
+
+
+@pytest.fixture
+def shown(seeds):
+    "The instance that a learner has before them, and its session."
+    with sandbox.start(seed=seeds[0]) as box:
+        yield box, get_session_token(box, box.username, box.password)
+
+
+def solved(providers):
+    "The learner's names after every task of the lesson has been done as in the solution."
+    names = {"providers": providers, "get_accounts": get_accounts, "get_users": get_users, "dj": dj}
+    for cell in code(SOLUTION):
+        if "# BEGIN SOLUTION" in cell.source:
+            exec(cell.source, names)
+    return names
+
+
+@pytest.mark.parametrize("check", TASKS)
+def test_the_solution_passes(check, seeds):
+    names = solved(lesson_1.lists()[0])
+    outcome = getattr(lesson_1, check)(*(names[name] for name in TASKS[check]))
+    assert outcome.passed, outcome
+    assert repr(outcome).startswith("passed: ") and outcome.use() is names[TASKS[check][0]]
+
+
+# Wrong answers: for each task, by what is wrong with them
+
+def row_like(ours, change):
+    "A formatter that makes our row and then changes it."
+    return lambda account_obj, dataprovider_obj, **kwargs: change(ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj))
+
+
+def renamed(row, old, new):
+    return {new if name == old else name: value for name, value in row.items()}
+
+
+def wrong_grains(box, session):
+    n = sum(len(provider["accounts"]) for provider in lesson_1.lists()[0])
+    return {"a row for a provider": ("a provider", n), "a row for an owner": ("an owner", n), "a row for a dataset": ("a dataset", n), "providers counted": ("an account", 16),
+            "number as text": ("an account", str(n)), "number as float": ("an account", float(n)), "one too few": ("an account", n - 1), "one too many": ("an account", n + 1),
+            "a list of rows": ("an account", [None] * n), "swapped": (n, "an account"), "another phrase": ("accounts", n), "half open": ("an account", ...)}
+
+
+def wrong_stubs(box, session):
+    def row(account_obj, dataprovider_obj) -> dict: ...
+    def rows(api_response, format_fn) -> list: ...
+    def no_promise(account_obj, dataprovider_obj): ...
+    def list_promised(account_obj, dataprovider_obj) -> list: ...
+    def swapped(dataprovider_obj, account_obj) -> dict: ...
+    def one_only(account_obj) -> dict: ...
+    def other_names(account, provider) -> dict: ...
+    def called(api_response, formatted_rows) -> list: ...
+    def one_row_promised(api_response, format_fn) -> dict: ...
+    def nothing(): ...
+    return {"both empty": (nothing, nothing), "no promise": (no_promise, rows), "a list promised for a row": (list_promised, rows), "parameters swapped": (swapped, rows),
+            "the provider forgotten": (one_only, rows), "other names": (other_names, rows), "takes the result, not the function": (row, called),
+            "a row promised for rows": (row, one_row_promised), "the two swapped": (rows, row), "a dict, not a function": ({}, rows)}
+
+
+def wrong_flattens(box, session):
+    def one_list_changed(lists):
+        first = lists[0] if lists else []
+        for other in lists[1:]:
+            first.extend(other)
+        return first
+
+    def emptied(lists):
+        flat = []
+        while lists:
+            flat += lists.pop(0)
+        return flat
+
+    def without_doubles(lists):
+        flat = []
+        for x in naming.flatten_list_of_lists(lists):
+            if x not in flat:
+                flat.append(x)
+        return flat
+
+    def printed(lists):
+        print([x for rows in lists for x in rows])
+
+    def no_return(lists):
+        flat = [x for rows in lists for x in rows]    # noqa: F841
+    return {"hard-coded": lambda lists: ["a", "b", 1, 2, "c"], "changes its input": one_list_changed, "empties its input": emptied, "printed": printed, "no return": no_return,
+            "unchanged": lambda lists: lists, "a generator": lambda lists: (x for rows in lists for x in rows), "a tuple": lambda lists: tuple(x for rows in lists for x in rows),
+            "a set": lambda lists: {str(x) for rows in lists for x in rows}, "nothing kept": lambda lists: [x for rows in lists for x in rows if x],
+            "None dropped": lambda lists: [x for rows in lists for x in rows if x is not None], "wrong order": lambda lists: [x for rows in lists[::-1] for x in rows],
+            "sorted": lambda lists: sorted([x for rows in lists for x in rows], key=str), "everything text": lambda lists: [str(x) for rows in lists for x in rows],
+            "too deep": lambda lists: [y for rows in lists for x in rows for y in (x if isinstance(x, list) else [x])],
+            "without doubles": without_doubles,
+            "the first list only": lambda lists: list(lists[0]) if lists else [], "wrong parameters": lambda one, two: one + two, "called, not handed over": ["a", "b"],
+            "a data frame": lambda lists: pd.DataFrame([x for rows in lists for x in rows])}
+
+
+def wrong_snakes(box, session):
+    table = {name: naming.format_str_camel_case(name) for name in lesson_1.SHOWN_NAMES}
+
+    def printed(text):
+        print(naming.format_str_camel_case(text))
+    return {"hard-coded": lambda text: table.get(text, text), "lower only": str.lower, "every capital": lambda text: re.sub("([A-Z])", r"_\1", text).lower(),
+            "capitals kept": lambda text: re.sub("([A-Z]+)", r"_\1", text), "spaces kept": lambda text: re.sub("(?<=[a-z])([A-Z]+)", r"_\1", text).lower(),
+            "hyphens kept": lambda text: "_".join(re.sub("([A-Z]+)", r" \1", text).split()).lower(), "hyphens, not underscores": lambda text: naming.format_str_camel_case(text).replace("_", "-"),
+            "signs dropped": lambda text: re.sub(r"\W", "", naming.format_str_camel_case(text)), "a list of words": lambda text: naming.format_str_camel_case(text).split("_"),
+            "printed": printed, "no return": lambda text: None, "bytes": lambda text: naming.format_str_camel_case(text).encode(), "a word": "user_id"}
+
+
+def wrong_rows(ours, last):
+    "Wrong formatters for one of the two shapes; `last` is a column of it."
+    account, provider = lesson_1.pairs()[0]
+    answer = ours(account_obj=account, dataprovider_obj=provider)
+
+    def changes(account_obj, dataprovider_obj, **kwargs):
+        row = ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
+        account_obj.pop("valid")
+        return row
+
+    def adds_to_provider(account_obj, dataprovider_obj, **kwargs):
+        row = ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
+        dataprovider_obj["seen"] = True
+        return row
+
+    def printed(account_obj, dataprovider_obj, **kwargs):
+        print(ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj))
+
+    def no_return(account_obj, dataprovider_obj, **kwargs):
+        row = {**account_obj}    # noqa: F841
+    return {"hard-coded": lambda **kwargs: answer, "changes the account": changes, "changes the provider": adds_to_provider, "printed": printed, "no return": no_return,
+            "id as text": row_like(ours, lambda row: {**row, "account_id": str(row["account_id"])}), "user as number": row_like(ours, lambda row: {**row, "user_id": int(row["user_id"])}),
+            "wrong name": row_like(ours, lambda row: renamed(row, "account_name", "name")), "camelCase": row_like(ours, lambda row: renamed(row, "user_id", "userId")),
+            "wrong order": row_like(ours, lambda row: dict(reversed(row.items()))), "nulls left out": row_like(ours, lambda row: {k: v for k, v in row.items() if v is not None}),
+            "empty values left out": row_like(ours, lambda row: {k: v for k, v in row.items() if v}), "nulls as text": row_like(ours, lambda row: {k: v or "" for k, v in row.items()}),
+            "a column too many": row_like(ours, lambda row: {**row, "valid": True}), "a column too few": row_like(ours, lambda row: {k: v for k, v in row.items() if k != last}),
+            "a list of values": row_like(ours, lambda row: list(row.values())), "a list with the row": row_like(ours, lambda row: [row]), "a data frame": row_like(ours, lambda row: pd.DataFrame([row])),
+            "key of the provider, not its name": lambda account_obj, dataprovider_obj, **kw: {**ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj), "data_provider_name": dataprovider_obj["key"]},
+            "another account's name": lambda account_obj, dataprovider_obj, **kw: {**ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj), "account_name": account_obj["name"]},
+            "an account of the notebook": lambda account_obj, dataprovider_obj, **kwargs: ours(account_obj=account, dataprovider_obj=dataprovider_obj),
+            "names in capitals lowered": row_like(ours, lambda row: {**row, "account_name": row["account_name"].lower()}),
+            "no **kwargs": lambda account_obj, dataprovider_obj: ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj),
+            "the untouched record": lambda account_obj, dataprovider_obj, **kwargs: {**account_obj}, "called, not handed over": answer}
+
+
+def wrong_shorts(box, session):
+    account, provider = lesson_1.pairs()[0]
+    right = lesson_1.format_account_short
+
+    def changes(account_obj, **kwargs):
+        return {"account_id": account_obj.pop("id"), "account_name": account_obj.pop("displayName")}
+    return {"no **kwargs": lambda account_obj: right(account_obj), "the provider only": lambda account_obj, dataprovider_obj: right(account_obj),
+            "the owner is needed": lambda account_obj, owner_obj, **kwargs: right(account_obj), "hard-coded": lambda account_obj, **kwargs: right(account), "changes its input": changes,
+            "id as text": lambda account_obj, **kwargs: {**right(account_obj), "account_id": str(account_obj["id"])}, "wrong name": lambda account_obj, **kwargs: renamed(right(account_obj), "account_name", "name"),
+            "wrong order": lambda account_obj, **kwargs: dict(reversed(right(account_obj).items())), "*args instead": lambda account_obj, *args: right(account_obj),
+            "all of kwargs in the row": lambda account_obj, **kwargs: {**right(account_obj), **kwargs}, "printed": lambda account_obj, **kwargs: print(right(account_obj)), "called": right(account)}
+
+
+def table(api_response, format_fn, is_dataframe=True, keep=lambda account: True):
+    rows = [format_fn(account_obj=account, dataprovider_obj=provider) for provider in api_response for account in provider["accounts"] if keep(account)]
+    return pd.DataFrame(rows) if is_dataframe else rows
+
+
+def wrong_datasets(box, session):
+    providers = lesson_1.lists()[0]
+
+    def v1(account_obj, dataprovider_obj, **kwargs):
+        return kit.format_account_v1(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
+
+    def changes(api_response, format_fn, is_dataframe=True):
+        made = table(api_response, format_fn, is_dataframe)
+        api_response[:] = [provider for provider in api_response if provider["accounts"]]
+        return made
+
+    def per_provider(api_response, format_fn, is_dataframe=True):
+        rows = [format_fn(account_obj=provider["accounts"][0], dataprovider_obj=provider) for provider in api_response if provider["accounts"]]
+        return pd.DataFrame(rows) if is_dataframe else rows
+
+    def nested(api_response, format_fn, is_dataframe=True):
+        rows = [[format_fn(account_obj=a, dataprovider_obj=p) for a in p["accounts"]] for p in api_response]
+        return pd.DataFrame(rows) if is_dataframe else rows
+
+    def early(api_response, format_fn=v1(*lesson_1.pairs()[0]), is_dataframe=True):
+        return table(api_response, lambda **kwargs: format_fn, is_dataframe)
+
+    def returned_in_the_loop(api_response, format_fn, is_dataframe=True):
+        for provider in api_response:
+            rows = [format_fn(account_obj=account, dataprovider_obj=provider) for account in provider["accounts"]]
+            return pd.DataFrame(rows) if is_dataframe else rows
+    return {"hard-coded": lambda api_response, format_fn, is_dataframe=True: table(providers, format_fn, is_dataframe), "its own formatter": lambda api_response, format_fn, is_dataframe=True: table(api_response, v1, is_dataframe),
+            "changes its input": changes, "one row a provider": per_provider, "nested": nested, "formatter called at definition": early, "returns in the loop": returned_in_the_loop,
+            "always a frame": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn), "always a list": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn, False),
+            "a tuple": lambda api_response, format_fn, is_dataframe=True: tuple(table(api_response, format_fn, False)), "a generator": lambda api_response, format_fn, is_dataframe=True: iter(table(api_response, format_fn, False)),
+            "drops id 0": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn, is_dataframe, lambda account: account["id"]),
+            "drops invalid ones": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn, is_dataframe, lambda account: account["valid"]),
+            "wrong order": lambda api_response, format_fn, is_dataframe=True: table(api_response[::-1], format_fn, is_dataframe),
+            "no is_dataframe": lambda api_response, format_fn: table(api_response, format_fn), "printed": lambda api_response, format_fn, is_dataframe=True: print(table(api_response, format_fn)),
+            "text in the frame": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn).astype(str) if is_dataframe else table(api_response, format_fn, False),
+            "columns sorted": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn).sort_index(axis=1) if is_dataframe else table(api_response, format_fn, False),
+            "called, not handed over": table(providers, v1)}
+
+
+def generated(session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False):
+    reply = get_accounts(domo_instance, session_token, debug_api=debug_api).response
+    return reply if return_raw else table(reply, format_fn, is_dataframe)
+
+
+def wrong_generates(box, session):
+    def often(session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False):
+        get_accounts(domo_instance, session_token)
+        return generated(session_token, domo_instance, format_fn, is_dataframe, return_raw, debug_api)
+
+    def v1(account_obj, dataprovider_obj, **kwargs):
+        return kit.format_account_v1(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
+    reply = get_accounts(box, session).response
+    return {"hard-coded": lambda session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False: reply if return_raw else table(reply, format_fn, is_dataframe),
+            "the notebook's session": lambda session_token, domo_instance, **given: generated(session, domo_instance, **given), "no session": lambda session_token, domo_instance, **given: generated(None, domo_instance, **given),
+            "the notebook's instance": lambda session_token, domo_instance, **given: generated(session_token, box, **given), "both of the notebook": lambda session_token, domo_instance, **given: generated(session, box, **given),
+            "asks twice": often, "raw is not raw": lambda **given: generated(**{**given, "return_raw": False}), "the answer, not its response": lambda **given: get_accounts(given["domo_instance"], given["session_token"]),
+            "debug_api forgotten": lambda **given: generated(**{**given, "debug_api": False}), "always a frame": lambda **given: generated(**{**given, "is_dataframe": True}),
+            "always v1": lambda **given: generated(**{**given, "format_fn": v1}), "printed": lambda **given: print(generated(**given)), "no return_raw": lambda session_token, domo_instance, format_fn, is_dataframe=True: 1,
+            "called": generated(session, box, v1)}
+
+
+def wrong_mains(box, session):
+    def writing(*writes, **options):
+        def main(session_token, domo_instance):
+            for alias, shape in writes:
+                dj.write_dataframe(kit.generate(domo_instance, session_token, shape), alias, **options)
+        return main
+
+    def hard_coded(session_token, domo_instance):
+        lesson_1.kit_main(session, box)
+
+    def greedy(session_token, domo_instance):
+        for _ in range(2):
+            lesson_1.kit_main(session_token, domo_instance)
+
+    def returned(session_token, domo_instance):
+        return kit.generate(domo_instance, session_token, "v1"), kit.generate(domo_instance, session_token, "v2")
+
+    def a_list(session_token, domo_instance):
+        dj.write_dataframe(kit.generate(domo_instance, session_token, "v1", is_dataframe=False), "accounts_v1")
+    return {"one only": writing(("accounts_v1", "v1")), "the second only": writing(("accounts_v2", "v2")), "swapped": writing(("accounts_v1", "v2"), ("accounts_v2", "v1")),
+            "the same shape twice": writing(("accounts_v1", "v1"), ("accounts_v2", "v1")), "one output for both": writing(("accounts_v1", "v1"), ("accounts_v1", "v2")),
+            "another output": writing(("my_accounts", "v1"), ("accounts_v2", "v2")), "appended": writing(("accounts_v1", "v1"), ("accounts_v2", "v2"), update_method="APPEND"),
+            "upserted": writing(("accounts_v1", "v1"), ("accounts_v2", "v2"), update_method="UPSERT", update_key="account_id"), "hard-coded": hard_coded, "everything twice": greedy,
+            "returned, not written": returned, "a list written": a_list, "another shape": writing(("accounts_v1", "domostats"), ("accounts_v2", "v2")), "no parameters": lambda: None, "not called": main_result}
+
+
+main_result = "main()"
+
+
+def wrong_owners(box, session):
+    def names(domo_instance, session_token):
+        return {str(user["id"]): user["displayName"] for user in get_users(domo_instance, session_token).response}
+
+    def with_names(name_of, keep=lambda row: True):
+        def accounts_with_owners(session_token, domo_instance):
+            known = names(domo_instance, session_token)
+            rows = kit.generate(domo_instance, session_token, "v2", is_dataframe=False)
+            return [{**row, "owner_name": name_of(row, known)} for row in rows if keep({**row, "owner_name": known.get(row["user_id"])})]
+        return accounts_with_owners
+
+    def one_by_one(session_token, domo_instance):
+        known = names(domo_instance, session_token)
+        rows = kit.generate(domo_instance, session_token, "v2", is_dataframe=False)
+        return [{**row, "owner_name": get_user_by_id(domo_instance, session_token, row["user_id"]).response["displayName"] if row["user_id"] in known else None} for row in rows]
+    right = with_names(lambda row, known: known.get(row["user_id"]))
+    reply = lesson_1.kit_owners(session, box)
+    return {"a request for each row": one_by_one, "hard-coded": lambda session_token, domo_instance: reply, "rows without an owner dropped": with_names(lambda row, known: known.get(row["user_id"]), lambda row: row["owner_name"]),
+            "the number where the name is unknown": with_names(lambda row, known: known.get(row["user_id"], row["user_id"])), "a word where the name is unknown": with_names(lambda row, known: known.get(row["user_id"], "unknown")),
+            "text and number mixed up": with_names(lambda row, known: {int(id): name for id, name in known.items()}.get(row["user_id"])), "fails for those who left": with_names(lambda row, known: known[row["user_id"]]),
+            "a frame": lambda session_token, domo_instance: pd.DataFrame(right(session_token, domo_instance)), "wrong order": lambda session_token, domo_instance: right(session_token, domo_instance)[::-1],
+            "wrong name": lambda session_token, domo_instance: [renamed(row, "owner_name", "owner") for row in right(session_token, domo_instance)],
+            "the notebook's session": lambda session_token, domo_instance: right(session, domo_instance), "printed": lambda session_token, domo_instance: print(right(session_token, domo_instance)), "called": reply}
+
+
+WRONG = {"grain": wrong_grains, "stubs": wrong_stubs, "flatten": wrong_flattens, "snake_case": wrong_snakes,
+         "account_v1": lambda box, session: wrong_rows(kit.format_account_v1, "account_name"), "account_v2": lambda box, session: wrong_rows(kit.format_account_v2, "days_to_expiry"),
+         "dataset": wrong_datasets, "short": wrong_shorts, "generate": wrong_generates, "main": wrong_mains, "owners": wrong_owners}
+
+
+@pytest.mark.parametrize("check", TASKS)
+def test_wrong_answers_are_not_right_yet(check, shown):
+    wrong = WRONG[check](*shown)
+    outcomes = {kind: getattr(lesson_1, check)(*(answer if isinstance(answer, tuple) else (answer,))) for kind, answer in wrong.items()}
+    assert len(outcomes) >= 10 and not [kind for kind, outcome in outcomes.items() if outcome.passed]
+    for kind, outcome in outcomes.items():
+        assert repr(outcome).startswith("not yet: ") and 30 < len(outcome.says) < 700, (kind, outcome)
+        assert "cannot make sense" not in outcome.says, (kind, outcome)
+        assert not [line for line in SECRETS if line in outcome.says], (kind, outcome)
+
+
+@pytest.mark.parametrize("check", ["snake_case", "account_v1", "account_v2"])
+def test_no_message_gives_the_answer(check, shown):
+    account, provider = lesson_1.pairs()[0]
+    answers = {"snake_case": [repr(naming.format_str_camel_case(name)) for name in lesson_1.SHOWN_NAMES],
+               "account_v1": [repr(kit.format_account_v1(account_obj=account, dataprovider_obj=provider))],
+               "account_v2": [repr(kit.format_account_v2(account_obj=account, dataprovider_obj=provider))]}[check]
+    for kind, wrong in WRONG[check](*shown).items():
+        says = getattr(lesson_1, check)(wrong).says
+        assert not [answer for answer in answers if answer in says], (kind, says)
+
+
+def test_no_message_names_the_grain(shown):
+    n = str(sum(len(provider["accounts"]) for provider in lesson_1.lists()[0]))
+    for kind, answer in wrong_grains(*shown).items():
+        says = lesson_1.grain(*answer).says
+        given = repr(answer)
+        assert "an account" in given or "an account" not in says, (kind, says)
+        assert n in given or n not in re.findall(r"\d+", says), (kind, says)
+
+
+# The checks: anything at all
+
+class Hostile:
+    "Whatever one does with it raises."
+    def __repr__(self): raise RuntimeError("no repr")
+    def __eq__(self, other): raise RuntimeError("no comparison")
+    __hash__ = None
+    def __call__(self, *args, **kwargs): raise SystemExit("no call")
+    def __bool__(self): raise RuntimeError("no truth")
+    def __len__(self): raise RuntimeError("no length")
+
+
+class HostileRow(dict):
+    def __getitem__(self, key): raise RuntimeError("no item")
+    def keys(self): raise RuntimeError("no keys")
+
+
+def interrupted(*args, **kwargs):
+    raise KeyboardInterrupt
+
+
+def endless(*args, **kwargs):
+    return endless(*args, **kwargs)
+
+
+JUNK = {"dots": ..., "None": None, "a number": 5, "a text": "x", "a failing function": lambda: 1 / 0, "an object": object(), "a type": dict, "a module": re, "NaN": float("nan"),
+        "hostile": Hostile(), "gives hostile": lambda *args, **kwargs: Hostile(), "gives hostile ones": lambda *args, **kwargs: [Hostile()] * 9, "gives a hostile dict": lambda *args, **kwargs: HostileRow(a=1),
+        "interrupted": interrupted, "endless": endless, "a frame": pd.DataFrame({"a": [1]}), "gives dots": lambda *args, **kwargs: ..., "gives a frame": lambda *args, **kwargs: pd.DataFrame({"a": [1]}),
+        "a generator function": lambda *args, **kwargs: (yield 1), "leaves": lambda *args, **kwargs: sys.exit(), "a builtin": print}
+
+
+@pytest.mark.parametrize("check", TASKS)
+def test_a_check_never_raises(check, capsys):
+    for kind, junk in JUNK.items():
+        outcome = getattr(lesson_1, check)(*[junk] * len(TASKS[check]))
+        assert outcome.passed is False and repr(outcome).startswith("not yet: "), kind
+    for arguments in ((), (1, 2, 3)):
+        assert not getattr(lesson_1, check)(*arguments).passed
+    assert not getattr(lesson_1, check)(nonsense=1).passed
+
+
+def test_the_kit_is_not_praised_for_its_own_work():
+    function = lesson_1.flatten(...).use()
+    assert function is naming.flatten_list_of_lists
+    again = lesson_1.flatten(function)
+    assert not again.passed and "kit's own" in again.says and again.use() is function
+
+
+def test_a_check_leaves_nothing_behind(own_folder, tmp_path):
+    from domostats.loading.store import store_path
+    before = store_path()
+    with sandbox.start() as box:
+        names = solved(get_accounts(box).response)
+        lesson_1.main(names["main"])
+        lesson_1.main(lambda **given: 1 / 0)
+        assert store_path() == before and not before.exists()
+        assert box.calls and get_accounts(box).is_success    # the learner's own instance still runs
+    assert not [*tmp_path.rglob("*.json")]
+
+
+def test_what_is_printed_during_a_check_is_not_mixed_with_its_sentence(capsys):
+    def chatty(list_of_lists):
+        print("looking at", list_of_lists)
+        return [row for rows in list_of_lists for row in rows]
+    assert lesson_1.flatten(chatty).passed and "looking" not in capsys.readouterr().out
+
+
+def test_own_store_stays_the_same():
+    script = ("from domostats.interfaces import lessons; from domostats.loading.store import store_path\n"
+              "lessons.own_store(); first = store_path(); lessons.own_store(); assert store_path() == first; print(first.parent)")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert not Path(done.stdout.strip()).exists()
+
+
+def test_a_message_is_short_whatever_it_shows():
+    assert len(lessons.show({"a" * 500: ["b" * 500] * 500})) <= 80 and lessons.show(Hostile()) and lessons.show([[[[[[1]]]]]])
