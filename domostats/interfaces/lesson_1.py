@@ -7,13 +7,12 @@ __all__ = ['SEEDS', 'RARE', 'GRAINS', 'STUBS', 'LISTS_OF_LISTS', 'SHOWN_NAMES', 
            'grain', 'stubs', 'flatten', 'snake_case', 'account_v1', 'account_v2', 'format_account_short', 'short',
            'format_account_probe', 'dataset', 'generate', 'kit_main', 'main', 'kit_owners', 'owners']
 
-# %% ../../nbs/09_interfaces/05_lesson_1.ipynb #68b769b9
+# %% ../../nbs/09_interfaces/05_lesson_1.ipynb #8f465bb4
 import inspect
 from contextlib import contextmanager
 from .. import domojupyter, sandbox
 from ..clients.domo.accounts import get_accounts
 from ..clients.domo.auth import get_session_token
-from ..clients.domo.users import get_users
 from ..errors import DestinationError
 from .lessons import NotYet, a, alike, call, run, same, same_frame, show, task, temporary_store
 from ..reports import accounts as kit
