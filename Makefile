@@ -12,7 +12,7 @@ lab: .venv/lab
 	$(BIN)/domostats lab
 
 test: .venv/dev
-	$(BIN)/python tools/check.py
+	$(BIN)/python -m pytest
 
 notebooks: .venv/dev   # export, run and clean every notebook, and what is made from them
 	$(BIN)/python tools/notebooks.py

@@ -5,34 +5,38 @@
 # %% auto #0
 __all__ = ['own_name', 'from_environment', 'from_dotenv', 'account_alias', 'from_account', 'find_secrets']
 
-# %% ../nbs/01_top/03_credentials.ipynb #de834a17
+# %% ../nbs/01_top/03_credentials.ipynb #f63103e8
 import json, os
+from pathlib import Path
 import dotenv
 from .errors import SettingsError
-from .settings import Secret, find_settings
+from .settings import Secret, check_owner, setting
 
 # %% ../nbs/01_top/03_credentials.ipynb #ad11689c
 def own_name(name, instance):
     "The name a secret has when it is meant for this instance alone: `DOMO_PASSWORD__MY_INSTANCE`."
     return f"{name}__{instance.name.upper().replace('-', '_')}"
 
-# %% ../nbs/01_top/03_credentials.ipynb #2a2c6d4e
+# %% ../nbs/01_top/03_credentials.ipynb #e44a8f4b
 def from_environment(name):
     "the environment"
     return Secret(os.environ[name]) if os.environ.get(name) else None
 
 def from_dotenv(name):
     ".env, in the working folder or above it"
-    path = dotenv.find_dotenv(usecwd=True)
-    return _filled(dotenv.dotenv_values(path, interpolate=False).get(name)) if path else None
+    path, broken = dotenv.find_dotenv(usecwd=True), False
+    if not path: return None
+    check_owner(Path(path))
+    try: return _filled(dotenv.dotenv_values(path, interpolate=False).get(name))
+    except UnicodeDecodeError: broken = True
+    if broken: raise SettingsError(f"{path} is not a text in UTF-8. Save it again as UTF-8.", "bad_dotenv")
 
 def _filled(value): return Secret(value) if value else None
 
-# %% ../nbs/01_top/03_credentials.ipynb #70b2bae4
+# %% ../nbs/01_top/03_credentials.ipynb #8203639d
 def account_alias(instance):
     "The alias of the workspace account that `settings.ini` names for this instance, or None."
-    settings = find_settings()
-    return settings.get(f"instance.{instance.name}", "account", fallback=settings.get("domostats", "account", fallback=None))
+    return setting(f"instance.{instance.name}", "account") or setting("domostats", "account")
 
 def from_account(name, alias):
     "an account of the DomoJupyter workspace"
@@ -51,17 +55,18 @@ def _property(values, name):
     try: return Secret({key.lower(): value for key, value in json.loads(values["credentials"].reveal()).items()}[name])
     except (KeyError, ValueError, AttributeError): return None
 
-# %% ../nbs/01_top/03_credentials.ipynb #d8359406
+# %% ../nbs/01_top/03_credentials.ipynb #1c634e8f
 def find_secrets(instance, *alternatives):
     """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by name.
 
-    A sandbox brings its own. SettingsError `missing_secret` lists every place that was looked in, in order."""
+    A sandbox brings its own, and is never given others. SettingsError `missing_secret` lists every place that was looked in, in order."""
     tried = []
     alias = account_alias(instance)
     places = [from_environment, from_dotenv, *([lambda name: from_account(name, alias)] if alias else [])]
     labels = [from_environment.__doc__, from_dotenv.__doc__, *([f"{from_account.__doc__} ({alias})"] if alias else [])]
     for names in alternatives:
         if all(name in instance.secrets for name in names): return {name: instance.secrets[name] for name in names}
+    if instance.secrets: alternatives = ()
     for spell in (lambda name: own_name(name, instance), lambda name: name):
         for names in alternatives:
             found = {name: _first(places, spell(name)) for name in names}

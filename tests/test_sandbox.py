@@ -395,16 +395,16 @@ def test_addresses_that_are_not_there(http, box, method, path, status):
 def test_other_names_for_this_machine_are_refused(http, box, host):
     for path in ("/sandbox", ME):
         reply = get(http, box, path, {**token(box), "Host": host})
-        assert reply.status_code == 400 and box.mark not in reply.text
+        assert reply.status_code == 400 and "proof" not in reply.text
     assert get(http, box, ME, {**token(box), "Host": "localhost"}).status_code == 200
 
 
 def test_only_the_owner_asks_for_faults_from_outside(http, box):
     def ask(secret, **asked): return http.post(box.url + "/sandbox/faults", json=asked, headers={"X-DOMO-Developer-Token": secret} if secret else {}, timeout=10).status_code
-    mark = get(http, box, "/sandbox", headers={}).json()["mark"]
-    assert [ask(secret, do="fail", fault="server_error") for secret in (None, "", mark, box.limited.access_token)] == [403] * 4
+    proof = get(http, box, "/sandbox", headers={}).json()["proof"]
+    assert [ask(secret, do="fail", fault="server_error") for secret in (None, "", proof, box.limited.access_token)] == [403] * 4
     assert get(http, box, ME).status_code == 200
-    note = read_note(box.name)["secrets"]["DOMO_ACCESS_TOKEN"]
+    note = read_note(box.name).secrets["DOMO_ACCESS_TOKEN"].reveal()
     assert [ask(note, do="fail", fault="server_error"), ask(note, do="serve", path=ACCOUNTS, value=[])] == [200, 200]
     assert [get(http, box, path).status_code for path in (ME, ME)] == [500, 200] and get(http, box, ACCOUNTS).json() == []
     assert [ask(note), ask(note, do="stop"), ask(note, do="fail", fault=[]), ask(note, do="fail", fault="cut", path=5), ask(note, do=[])] == [400] * 5
@@ -430,7 +430,9 @@ def test_names(fresh, http):
     box.stop()
     box.stop()
     with pytest.raises(requests.ConnectionError): get(http, box, ME)
-    assert find_instance("sandbox-2") == other and find_instance("sandbox").url == "https://sandbox.domo.com"
+    assert find_instance("sandbox-2") == other
+    with pytest.raises(SettingsError) as caught: find_instance("sandbox")
+    assert caught.value.reason == "no_sandbox"
     third = sandbox.start(seed=3)
     assert third.name == "sandbox" and third != box
     assert get(http, third, ME).status_code == get(http, other, ME).status_code == 200
@@ -447,14 +449,14 @@ def test_it_is_an_instance(fresh, box):
 
 def test_the_note(fresh, box):
     path = sandbox_note(box.name)
-    assert json.loads(path.read_text()).keys() == {"url", "mark", "secrets"}
+    assert json.loads(path.read_text()).keys() == {"url", "key", "secrets"}
     assert stat.S_IMODE(path.stat().st_mode) == 0o600 and stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert not [*path.parent.glob("*.draft")]
     box.stop()
     assert not path.exists()
 
 
-@pytest.mark.parametrize("stale", ["", "{}", "[]", '{"url": "http://127.0.0.1:1", "mark": "x", "secrets": {}}'])
+@pytest.mark.parametrize("stale", ["", "{}", "[]", '{"url": "http://127.0.0.1:1", "key": "x", "secrets": {}}'])
 def test_a_stale_note_is_replaced(fresh, stale):
     path = sandbox_note("sandbox")
     path.parent.mkdir(parents=True)
@@ -466,7 +468,7 @@ def test_a_stale_note_is_replaced(fresh, stale):
 
 def test_a_note_of_somebody_else_is_left_alone(fresh, box):
     path = sandbox_note(box.name)
-    path.write_text('{"url": "http://127.0.0.1:1", "mark": "theirs", "secrets": {}}')
+    path.write_text('{"url": "http://127.0.0.1:1", "key": "theirs", "secrets": {}}')
     box.stop()
     assert "theirs" in path.read_text()
 
@@ -497,7 +499,7 @@ def test_processes_have_names_of_their_own(fresh, http, box):
 
 def test_processes_that_start_at_the_same_moment(fresh):
     sandbox_note("sandbox").parent.mkdir(parents=True)
-    sandbox_note("sandbox").write_text('{"url": "http://127.0.0.1:1", "mark": "stale", "secrets": {}}')
+    sandbox_note("sandbox").write_text('{"url": "http://127.0.0.1:1", "key": "stale", "secrets": {}}')
     processes = [subprocess.Popen([sys.executable, "-c", OTHER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(3)]
     try: names = sorted(process.stdout.readline().split()[0] for process in processes)
     finally:

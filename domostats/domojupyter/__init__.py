@@ -30,7 +30,7 @@ def _panel():
     from domostats.loading.store import store_path
     return _PANELS.setdefault(store_path().resolve(), Panel())
 
-# %% ../../nbs/07_domojupyter/00_workspace.ipynb #798aec55
+# %% ../../nbs/07_domojupyter/00_workspace.ipynb #45bb577b
 IN_WORKSPACE = False    # the last cell of this notebook finds out
 
 def attach(inputs=(), outputs=(), accounts=None, collections=(), payload=None):
@@ -39,9 +39,10 @@ def attach(inputs=(), outputs=(), accounts=None, collections=(), payload=None):
     `inputs`, `outputs`, `collections`: an alias, a list of them, or a dict from alias to the name in the store. `accounts`: alias to a dict of
     properties (str or Secret). `payload`: what `execution.get_payload()` returns. Each call adds; nothing is written to disk."""
     if IN_WORKSPACE: return
+    accounts = {alias: {name: Secret(value) for name, value in properties.items()} for alias, properties in (accounts or {}).items()}
     panel = _panel()
     for kind, given in (("inputs", inputs), ("outputs", outputs), ("collections", collections)): getattr(panel, kind).update(_aliases(given))
-    for alias, properties in (accounts or {}).items(): panel.accounts[alias] = {name: Secret(value) for name, value in properties.items()}
+    panel.accounts.update(accounts)
     if payload is not None: panel.payload = json.loads(_json(payload))
 
 def _aliases(given):

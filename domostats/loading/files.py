@@ -5,9 +5,9 @@
 # %% auto #0
 __all__ = ['GROUP', 'WRITERS', 'check_columns', 'is_frame', 'to_reader', 'replacing', 'write_csv', 'write_file', 'read_file']
 
-# %% ../../nbs/06_loading/00_files.ipynb #7f8fa983
+# %% ../../nbs/06_loading/00_files.ipynb #62825d8c
 import json, os, shutil, sys, time, uuid
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from pathlib import Path
 import pyarrow as pa
@@ -63,7 +63,7 @@ def to_reader(data):
     check_columns(data.schema.names)
     return data
 
-# %% ../../nbs/06_loading/00_files.ipynb #6e9c7c4a
+# %% ../../nbs/06_loading/00_files.ipynb #4570442f
 @contextmanager
 def replacing(path):
     """A binary file that becomes the file at `path` when the block ends well, and vanishes when it does not.
@@ -80,15 +80,16 @@ def replacing(path):
         with _told(path):
             if path.exists(): shutil.copymode(path, part)
             os.replace(part, path)
-            _tidy(path)
     except BaseException:
         part.unlink(missing_ok=True)
         raise
+    _tidy(path)
 
 def _tidy(path):
     "Remove what killed writers of this file have left: parts that nobody has touched for a day."
-    for part in path.parent.iterdir():
-        if part.name.startswith(f".{path.name}.") and part.suffix == ".part" and time.time() - part.stat().st_mtime > 86_400: part.unlink(missing_ok=True)
+    with suppress(OSError):   # the file is written: what stands in its way now is no reason to say otherwise
+        for part in path.parent.iterdir():
+            if part.name.startswith(f".{path.name}.") and part.suffix == ".part" and time.time() - part.lstat().st_mtime > 86_400: part.unlink(missing_ok=True)
 
 # %% ../../nbs/06_loading/00_files.ipynb #a0eb1559
 @contextmanager

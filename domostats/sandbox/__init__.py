@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['LONGEST', 'OWN_PATHS', 'make_app', 'Server', 'Sandbox', 'start', 'stop']
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #837563db
+# %% ../../nbs/08_sandbox/02_start.ipynb #13ec0c4a
 import asyncio, atexit, contextlib, json, os, secrets, socket, sqlite3, threading
 from dataclasses import dataclass
 from itertools import chain, count
@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import SettingsError
 from .domo import Domo, json_reply, trouble
 from .world import World
-from ..settings import Instance, Secret, read_note, sandbox_note
+from ..settings import Instance, Secret, read_note, sandbox_note, signed
 
 # %% ../../nbs/08_sandbox/02_start.ipynb #3fc82f17
 LONGEST = 1_000_000   # bytes of a request's body
@@ -34,13 +34,13 @@ async def _send_reply(reply, send):
     await send({"type": "http.response.start", "status": reply.status, "headers": [(name.encode(), value.encode()) for name, value in headers.items()]})
     await send({"type": "http.response.body", "body": body, "more_body": reply.cut})
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #c2899e19
+# %% ../../nbs/08_sandbox/02_start.ipynb #489bd87b
 OWN_PATHS = "/sandbox", "/sandbox/faults"
 
-def _desk(domo, mark, request, body):
+def _desk(domo, key, request, body):
     "The reply of the sandbox's own two addresses: `{\"do\": \"fail\", \"fault\": ...}`, `{\"do\": \"serve\", ...}` or `{\"do\": \"heal\"}` for the second."
     path, method = request.scope["path"], request.method
-    if path == "/sandbox": return json_reply({"mark": mark}) if method == "GET" else trouble(405, path, headers={"allow": "GET"})
+    if path == "/sandbox": return json_reply({"proof": signed(key, request.query_params.get("number", ""))}) if method == "GET" else trouble(405, path, headers={"allow": "GET"})
     if method != "POST": return trouble(405, path, headers={"allow": "POST"})
     if not domo.admin.holds(request.headers.get("x-domo-developer-token")): return trouble(403, path)
     try:
@@ -49,8 +49,8 @@ def _desk(domo, mark, request, body):
     except (ValueError, KeyError, TypeError, AttributeError, SettingsError, RecursionError): return trouble(400, path)
     return json_reply({})
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #a988debe
-def make_app(domo, mark):
+# %% ../../nbs/08_sandbox/02_start.ipynb #a1aca3a7
+def make_app(domo, key):
     "The web application (ASGI) in front of a `Domo`."
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
@@ -58,7 +58,7 @@ def make_app(domo, mark):
         request = Request(scope, receive)
         path, body = scope["path"], await _read_body(request)
         if body is None: reply = trouble(400, path, f"The body is longer than {LONGEST} bytes.")
-        elif path in OWN_PATHS: reply = _desk(domo, mark, request, body)
+        elif path in OWN_PATHS: reply = _desk(domo, key, request, body)
         else: reply = domo.reply(scope["method"], path, request.headers, body)
         await _send_reply(reply, send)
     return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost"])
@@ -97,29 +97,28 @@ def _one_at_a_time():
     try: yield folder
     finally: lock.close()
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #10e0734e
+# %% ../../nbs/08_sandbox/02_start.ipynb #5ea1631b
 def _leave_note(note):
     "Write this note under the first name that is free, and give the name."
     with _one_at_a_time() as folder:
         names = chain(["sandbox"], (f"sandbox-{n}" for n in count(2)))
         name = next(name for name in names if not read_note(name))
         draft = folder / f"{secrets.token_hex(8)}.draft"
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file: json.dump(note, file)
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file: json.dump(note, file, default=Secret.reveal)
         os.replace(draft, sandbox_note(name))
     return name
 
-def _take_back_note(name, mark):
-    "Remove the note, if it is still the one with this mark."
+def _take_back_note(name, url):
+    "Remove the note, if it is still the one of the sandbox at this address."
     with _one_at_a_time(), contextlib.suppress(OSError, ValueError, KeyError):
-        if json.loads(sandbox_note(name).read_text())["mark"] == mark: sandbox_note(name).unlink()
+        if json.loads(sandbox_note(name).read_text())["url"] == url: sandbox_note(name).unlink()
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #4fe10151
+# %% ../../nbs/08_sandbox/02_start.ipynb #1348308f
 @dataclass(frozen=True, eq=False, repr=False)
 class Sandbox(Instance):
     "An offline instance that is running. `limited` is the login of a user who sees only her own accounts."
     domo: Domo = None
     server: Server = None
-    mark: str = ""
 
     @property
     def username(self): return self.domo.admin.username
@@ -159,7 +158,7 @@ def _read_payload(payloads):
         except (ValueError, RecursionError): raise _bad_payload(f"{path} holds no JSON.") from None
         raise _bad_payload(f"{path} holds no JSON array.")
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #3dae8694
+# %% ../../nbs/08_sandbox/02_start.ipynb #83f712f2
 _running, _lock = {}, threading.RLock()   # (world, payload files) -> sandbox
 
 def start(seed=1, users=12, accounts=10, payloads=None):
@@ -178,16 +177,16 @@ def _open(world, given):
     try: import starlette, uvicorn
     except ModuleNotFoundError:
         raise SettingsError("The sandbox needs a web server. Install it: pip install 'domostats[sandbox]'", "missing_extra") from None
-    domo, mark = Domo(world, given), secrets.token_hex(16)
-    server = Server(make_app(domo, mark))
-    values = {"DOMO_USERNAME": domo.admin.username, "DOMO_PASSWORD": domo.admin.password, "DOMO_ACCESS_TOKEN": domo.admin.access_token}
+    domo, key = Domo(world, given), Secret(secrets.token_hex(16))
+    server = Server(make_app(domo, key))
+    values = {"DOMO_USERNAME": Secret(domo.admin.username), "DOMO_PASSWORD": Secret(domo.admin.password), "DOMO_ACCESS_TOKEN": Secret(domo.admin.access_token)}
     try:
-        name = _leave_note({"url": server.url, "mark": mark, "secrets": values})
+        name = _leave_note({"url": server.url, "key": key, "secrets": values})
         if not read_note(name): raise SettingsError(f"The sandbox at {server.url} does not answer. Restart the kernel and start it again.", "no_answer")
     except BaseException: server.stop(); raise
-    return Sandbox(name, server.url, {key: Secret(value) for key, value in values.items()}, domo, server, mark)
+    return Sandbox(name, server.url, values, domo, server)
 
-# %% ../../nbs/08_sandbox/02_start.ipynb #f82b2fdc
+# %% ../../nbs/08_sandbox/02_start.ipynb #a1974ae2
 def stop(box):
     "End this sandbox; once more does no harm."
     with _lock:
@@ -195,7 +194,7 @@ def stop(box):
         if key is None: return
         del _running[key]
         box.server.stop()
-        _take_back_note(box.name, box.mark)
+        _take_back_note(box.name, box.url)
 
 @atexit.register
 def _stop_all():
