@@ -6,8 +6,8 @@
 __all__ = ['SANDBOX', 'Secret', 'hides', 'settings_places', 'check_owner', 'read_settings', 'find_settings', 'setting',
            'check_name', 'is_loopback', 'check_url', 'Instance', 'sandbox_note', 'signed', 'read_note', 'find_instance']
 
-# %% ../nbs/01_top/02_settings.ipynb #aac4c45c
-import configparser, contextlib, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat
+# %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
+import configparser, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit

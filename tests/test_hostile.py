@@ -101,7 +101,7 @@ def test_a_strange_answer_to_who_am_i_is_told(box, path, reply):
     assert isinstance(result, DataError) and result.reason == "unexpected"
 
 
-@pytest.mark.parametrize("bad", [b'{"id": 2, "displayName": "\xff"}', b'{"id": 2, "new": ' + b"[" * 990 + b"]" * 990 + b"}", b'{"id": 2, "displayName": ' + b"9" * 5000 + b"}"])
+@pytest.mark.parametrize("bad", [b'{"id": 2, "displayName": "\xff"}', b'{"id": 2, "new": ' + b"[" * 400 + b"]" * 400 + b"}", b'{"id": 2, "displayName": ' + b"9" * 5000 + b"}"])
 def test_one_unreadable_record_harms_no_other(box, bad):
     box.serve(PROVIDERS, b'[{"key": "k", "accounts": [{"id": 1}, ' + bad + b', {"id": 3}]}]')
     run = accounts.report.run(box, format_fn="v1")
