@@ -46,7 +46,7 @@ def hides(name):
         return call
     return decorate
 
-# %% ../nbs/01_top/02_settings.ipynb #39033011
+# %% ../nbs/01_top/02_settings.ipynb #e845e1ff
 def settings_places():
     "Every file that `find_settings` looks at, in order."
     named = os.environ.get("DOMOSTATS_SETTINGS")
@@ -54,6 +54,7 @@ def settings_places():
     return [*([Path(named)] if named else []), *(folder / "settings.ini" for folder in (here, *here.parents)),
             platformdirs.user_config_path("domostats") / "settings.ini"]
 
+# %% ../nbs/01_top/02_settings.ipynb #ddd90ebf
 def check_owner(path):
     "SettingsError `foreign_file` for a file that belongs to a stranger."
     if not hasattr(os, "getuid") or path.stat().st_uid in (os.getuid(), 0, Path.cwd().stat().st_uid): return
@@ -72,6 +73,7 @@ def read_settings(path):
     settings.folder = path.resolve().parent
     return settings
 
+# %% ../nbs/01_top/02_settings.ipynb #a84a655f
 def find_settings():
     "The settings of this working folder, as a `ConfigParser`, which may be empty."
     for path in settings_places():

@@ -10,11 +10,12 @@ import hashlib, re
 from ..errors import CredentialsError
 from ..settings import hides
 
-# %% ../../nbs/02_transport/00_auth.ipynb #ee16287e
+# %% ../../nbs/02_transport/00_auth.ipynb #c84ded4c
 def sendable(secret):
     "Whether a header can hold this `Secret`: printable ASCII, no space, at least one character."
     return bool(re.fullmatch(r"[!-~]+", secret.reveal()))
 
+# %% ../../nbs/02_transport/00_auth.ipynb #2156be07
 class Auth:
     """A credential as a request needs it; requests calls it to set the header.
 
