@@ -28,12 +28,13 @@ class Outcome:
         print(f"For now the lesson goes on with the kit's own {self.name}.")
         return self._ours
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #eda61043
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #1c6bc64b
 def task(name, ours=None):
     "A decorator: from a function that looks at an answer to a check of the task `name`, which never raises and gives an `Outcome`; `ours` is the kit's own answer."
     def decorate(look):
         @functools.wraps(look)
         def check(*answer, **named): return _outcome(look, name, ours, answer, named)
+        check.__doc__ = f"Look at an answer to the task `{name}`; gives an `Outcome`, and never raises."
         return check
     return decorate
 

@@ -191,9 +191,9 @@ class Shapes:
 
     def __repr__(self): return f"<report {self.name}: {self.grain}>"
 
-# %% ../../nbs/05_reports/00_report.ipynb #154f29b7
+# %% ../../nbs/05_reports/00_report.ipynb #e8ae5ec3
 class Report(Shapes):
-    __doc__ = Shapes.__doc__
+    "A dataset that can be generated, from what `Shapes` declares."
 
     @hides("session_token")
     def generate(self, domo_instance, session_token=None, format_fn=None, is_dataframe=True, return_raw=False, debug_api=False):
