@@ -92,10 +92,10 @@ format_domostats = Formatter(report.objects, {
     "Account_Id_text": text(either("id")), "Owner_Id_text": either("userId"),
     "Account_Type": constant("AUTHORIZATION")})
 
-# %% ../../nbs/05_reports/02_accounts.ipynb #f84c019a
+# %% ../../nbs/05_reports/02_accounts.ipynb #ab96e528
 format_account_owners = format_account_v2.add(owner_name="owner_obj.displayName")
 
-report.formatters |= {"domostats": format_domostats, "v1": format_account_v1, "v2": format_account_v2, "owners": format_account_owners}
+report.formatters = {"domostats": format_domostats, "v1": format_account_v1, "v2": format_account_v2, "owners": format_account_owners}
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #63b87952
 generate = generate_monit_instance_accounts = report.generate

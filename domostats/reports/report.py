@@ -159,15 +159,16 @@ def made_by(format_fn, aligned, keywords):
             raise DataError(f"The formatter failed on row {n} with {type(e).__name__}: {e}. Try it on that row alone.", "formatter_failed", row=n) from e
     return made
 
-# %% ../../nbs/05_reports/00_report.ipynb #51095dd7
+# %% ../../nbs/05_reports/00_report.ipynb #0754e239
 class Shapes:
     """What a dataset is: `name`, `grain` (what one row is), `key` (the field, by our name, that makes it unique), its source and lookups.
 
-    Of the grants in `needs` one is enough to see all of it. `formatters` (dict) are its shapes; the first is the default."""
+    Of the grants in `needs` one is enough to see all of it. `formatters` (dict) are its shapes; the first is the default, and to begin with there is one, `all`, with every field."""
     def __init__(self, name, grain, key, source, *lookups, needs=()):
-        self.name, self.grain, self.key, self.source, self.lookups, self.needs, self.formatters = name, grain, key, source, lookups, needs, {}
+        self.name, self.grain, self.key, self.source, self.lookups, self.needs = name, grain, key, source, lookups, needs
         own = [source, source.parent] if source.parent else [source]
         self.own, self.objects = [s.keyword for s in own], {s.keyword: s.row_type for s in [*own, *lookups]}
+        self.formatters = {"all": self.fields}
 
     @property
     def fields(self):
