@@ -432,6 +432,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'domostats/reports/report.py'),
                                           'domostats.reports.report.findings_of': ( '05_reports/report.html#findings_of',
                                                                                     'domostats/reports/report.py'),
+                                          'domostats.reports.report.ids_of': ( '05_reports/report.html#ids_of',
+                                                                               'domostats/reports/report.py'),
                                           'domostats.reports.report.keywords_of': ( '05_reports/report.html#keywords_of',
                                                                                     'domostats/reports/report.py'),
                                           'domostats.reports.report.made_by': ( '05_reports/report.html#made_by',
