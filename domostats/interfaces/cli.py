@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'HELP', 'EPILOG', 'app', 'version', 'main', 'printable', 'say', 'show', 'demo', 'lab', 'run_sandbox',
-           'check', 'list_reports', 'generate', 'write']
+           'check', 'list_reports', 'Method', 'generate', 'is_file', 'write']
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #3f813356
-import signal, sys, threading
+# %% ../../nbs/09_interfaces/02_cli.ipynb #bf3ee86a
+import enum, signal, sys, threading
 from pathlib import Path
 from typing import Annotated, Optional
 import typer
@@ -58,14 +58,15 @@ def say(text, err=False):
     "Print lines of text."
     for line in str(text).split("\n"): typer.echo(printable(line), err=err)
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #b0b77aaf
+# %% ../../nbs/09_interfaces/02_cli.ipynb #b748f4ef
 def show(title, columns, rows):
     "Print a table."
-    table = Table(*columns, title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for column in columns: table.add_column(column, overflow="fold")
     for row in rows: table.add_row(*(escape(printable(value)) for value in row))
     Console().print(table)
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #31b68db8
+# %% ../../nbs/09_interfaces/02_cli.ipynb #1744b6a6
 @app.command()
 def demo():
     "Run the main job on a sandbox: five accounts, three datasets in the local store."
@@ -74,7 +75,7 @@ def demo():
     store = Store()
     rows = run_demo(store, say)
     show("from accounts_v1, read back with SQL", *_printable(store.read("accounts_v1", "SELECT account_id, account_name, data_provider_name FROM table")))
-    typer.echo(f"{len(rows)} datasets are in {store.path.name}. Next: domostats lab")
+    typer.echo(f"{len(rows)} datasets are in {store.path.name}. Next: make lab, or domostats lab")
 
 def _printable(table): return table.column_names, [["" if value is None else value for value in row.values()] for row in table.to_pylist()]
 
@@ -107,7 +108,7 @@ def _payloads(pairs):
     if wrong: raise typer.BadParameter(f"{wrong[0]!r} is not NAME=FILE", param_hint="--payload")
     return dict(pair.split("=", 1) for pair in pairs or []) or None
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #d597f19f
+# %% ../../nbs/09_interfaces/02_cli.ipynb #b2232756
 @app.command()
 def check(instance: Annotated[str, typer.Argument(help="The part before .domo.com, or 'sandbox'.")]):
     "Say who I am, what I may see, and which reports will be partial for me."
@@ -118,10 +119,10 @@ def check(instance: Annotated[str, typer.Argument(help="The part before .domo.co
 
 def _sight(report, grants):
     held = [grant for grant in report.needs if grant in grants]
-    if report.is_whole(grants): return report.name, "all of it", f"you have {held[0]}" if held else "it needs no grant"
+    if report.is_whole(grants): return report.name, "all of it", f"you have {held[0]}" if held else "it names no grant that it needs"
     return report.name, "a part", f"you have none of {', '.join(report.needs)}: only what is yours or shared with you"
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #28905678
+# %% ../../nbs/09_interfaces/02_cli.ipynb #3aafc806
 @app.command("reports")
 def list_reports(name: Annotated[Optional[str], typer.Argument(help="One report, with every column.")] = None):
     "List the reports: grain, key, sources, formats; with a name, its columns."
@@ -129,38 +130,51 @@ def list_reports(name: Annotated[Optional[str], typer.Argument(help="One report,
         show("reports", ["report", "one row is", "key", "sources", "formats"], [_line(reports.find(name)) for name in reports.names()])
         return
     report = reports.find(name)
-    typer.echo(f"{report.name}: one row is {report.grain}. Key: {report.key}. Sources: {_sources(report)}.")
+    typer.echo(f"{report.name}: one row is {report.grain}. Key: {report.key}. Sources: {_sources([report.source, *report.lookups])}.")
     for format_name, formatter in report.formatters.items():
-        show(f"format {format_name}", ["column", "type", "made from"],
+        asked = [report.source, *report.needed(formatter)]
+        show(f"format {format_name}, from {_sources(asked)}", ["column", "type", "made from"],
              [(column.name, column.type, line.split(" ← ")[1]) for column, line in zip(formatter.schema, repr(formatter).splitlines())])
 
-def _sources(report): return ", ".join(source.fetch.__name__ for source in (report.source, *report.lookups))
-def _line(report): return report.name, report.grain, report.key, _sources(report), ", ".join(report.formatters)
+def _sources(sources): return ", ".join(source.fetch.__name__ for source in sources)
+def _line(report): return report.name, report.grain, report.key, _sources([report.source, *report.lookups]), ", ".join(report.formatters)
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #35a19a02
+# %% ../../nbs/09_interfaces/02_cli.ipynb #922c26f0
+class Method(str, enum.Enum):
+    "How a dataset of the store is updated."
+    REPLACE, APPEND, UPSERT = "REPLACE", "APPEND", "UPSERT"
+
 @app.command()
 def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
              instance: Annotated[str, typer.Option(help="The part before .domo.com, or 'sandbox'.")],
              to: Annotated[str, typer.Option(metavar="FILE|DATASET", help="A path ending in .parquet or .csv, or the name of a dataset in the local store.")],
              format_name: Annotated[Optional[str], typer.Option("--format", help="One of the report's formats; the first of them by default.")] = None,
-             update_method: Annotated[str, typer.Option("--method", help="REPLACE, APPEND or UPSERT (by the report's key column); for a dataset only.")] = "REPLACE",
+             method: Annotated[Method, typer.Option(help="For a dataset: replace it, append to it, or replace the rows with the same key.")] = Method.REPLACE,
              strict: Annotated[bool, typer.Option(help="Fail and write nothing if a record had to be set aside.")] = False):
     "Generate a report and write it: domostats generate accounts --instance acme --format v1 --to accounts.parquet"
     found = reports.find(report)
-    found.formatter(format_name)
+    formatter = found.formatter(format_name)
+    if is_file(to) and method is not Method.REPLACE: raise typer.BadParameter("a file is always replaced", param_hint="--method")
+    key = found.key_column(formatter) if method is Method.UPSERT else None
     with tqdm(total=2, desc=f"{report}: fetching", bar_format="{desc} {bar:20} {n_fmt}/{total_fmt}", disable=None) as progress:
         run = found.run(instance, format_fn=format_name); progress.update()
         if strict and run.violations: raise DataError(" ".join(run.findings) + " Nothing was written.", "violations")
         progress.set_description(f"{report}: writing")
-        write(run.table, to, update_method); progress.update()
+        place = write(run.table, to, method.value, key); progress.update()
     if not found.is_whole(get_my_grants(instance)): typer.echo(f"note: {_sight(found, ())[2]}", err=True)
     for finding in run.findings: say(f"note: {finding}", err=True)
     show("done", ["report", "instance", "format", "rows", "columns", "set aside", "to"],
-         [(report, instance, format_name or next(iter(found.formatters)), run.table.num_rows, run.table.num_columns, len(run.violations), to)])
+         [(report, instance, format_name or next(iter(found.formatters)), run.table.num_rows, run.table.num_columns, len(run.violations), place)])
 
-def write(table, to, update_method="REPLACE"):
-    "Write a table to a file (.parquet, .csv) or to a dataset of the local store."
+def is_file(to):
+    "Whether a destination is a path, and not the name of a dataset."
+    return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
+
+def write(table, to, update_method="REPLACE", update_key=None):
+    "Write a table to a file (.parquet, .csv) or to a dataset of the local store; gives the place in words."
     from domostats.loading.files import write_file
     from domostats.loading.store import Store
-    if Path(to).suffix or Path(to).name != to or to.startswith("."): write_file(table, to)
-    else: Store().write(to, table, update_method=update_method)
+    if is_file(to): write_file(table, to); return to
+    store = Store()
+    store.write(to, table, update_method=update_method, update_key=update_key)
+    return f"{to} in {store.path}"

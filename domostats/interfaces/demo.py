@@ -32,7 +32,7 @@ def workshop_sandbox():
         payload.write_text(json.dumps(workshop_providers()))
         return sandbox.start(payloads={"accounts": payload})
 
-# %% ../../nbs/09_interfaces/00_demo.ipynb #2acbb348
+# %% ../../nbs/09_interfaces/00_demo.ipynb #903ed5d0
 def run_demo(store=None, say=print):
     "Write the workshop's accounts as `accounts_v1`, `accounts_v2` and `accounts_domostats`; gives the names and their numbers of rows."
     store = store or Store()
@@ -40,9 +40,9 @@ def run_demo(store=None, say=print):
         session = get_session_token(box, box.username, box.password)
         say(f"signed in: {session}")
         written = {}
-        for shape in ("v1", "v2", "domostats"):
-            run = accounts.report.run(box, session, format_fn=shape)
-            store.write(f"accounts_{shape}", run.table, update_method="REPLACE")
-            written[f"accounts_{shape}"] = run.table.num_rows
-            say(f"written:   accounts_{shape}, {run.table.num_rows} rows, {run.table.num_columns} columns")
+        for name in ("v1", "v2", "domostats"):
+            run = accounts.report.run(box, session, format_fn=name)
+            store.write(f"accounts_{name}", run.table, update_method="REPLACE")
+            written[f"accounts_{name}"] = run.table.num_rows
+            say(f"written:   accounts_{name}, {run.table.num_rows} rows, {run.table.num_columns} columns")
     return written

@@ -185,12 +185,14 @@ def write_file(data, path):
         with _told(path): writer = make(file, reader.schema)
         return _pour(reader, writer, lambda: _told(path))
 
-# %% ../../nbs/06_loading/00_files.ipynb #646b2150
+# %% ../../nbs/06_loading/00_files.ipynb #544b5791
 def read_file(path):
-    "The `pyarrow.Table` of a .parquet or .csv file; SettingsError `bad_destination`, DestinationError `no_file`."
+    "The `pyarrow.Table` of a .parquet or .csv file; SettingsError `bad_destination`, DestinationError `no_file`, `not_read`."
     path = Path(path)
     kind = _kind(path)
     if not path.exists(): raise DestinationError(f"There is no file {path}. Check the path, or write the file first.", "no_file")
-    if kind == ".parquet": return parquet.read_table(path)
-    return csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True),
-                        convert_options=csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False))
+    try:
+        if kind == ".parquet": return parquet.read_table(path)
+        return csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True),
+                            convert_options=csv.ConvertOptions(strings_can_be_null=True, quoted_strings_can_be_null=False))
+    except pa.ArrowException as e: raise DestinationError(f"{path} cannot be read as {kind}: {e}. Write it again.", "not_read") from e

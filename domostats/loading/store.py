@@ -167,11 +167,13 @@ def choose(last, update_method=None, update_key=None, partition_name=None):
     if method == "UPSERT": return Update(method, _key(update_key) or last.key or _missing(method))
     return Update(method, partition=_part(partition_name) if method == "PARTITION" else None)
 
-# %% ../../nbs/06_loading/01_store.ipynb #21575314
+# %% ../../nbs/06_loading/01_store.ipynb #f95107bc
 def _key(update_key):
     "The names of the key's columns, as a tuple."
     if update_key is None or update_key == []: return ()
-    names = [update_key] if isinstance(update_key, str) else list(update_key)
+    names = [update_key] if isinstance(update_key, str) else update_key
+    if not isinstance(names, (list, tuple)) or not all(isinstance(name, str) for name in names):
+        raise SettingsError(f"update_key is the name of a column, or a list of names, not {update_key!r:.60}.", "bad_update_argument")
     return tuple(dict.fromkeys(names))
 
 def _part(name):
@@ -287,11 +289,13 @@ def spelled(query):
         return '"table"' if (token["word"] or "").lower() == "table" else token[0]
     return TOKEN.sub(one, query)
 
-# %% ../../nbs/06_loading/01_store.ipynb #af38ed2c
+# %% ../../nbs/06_loading/01_store.ipynb #b6cb45f1
 LOCKED = ("SET TimeZone = 'UTC'", "SET memory_limit = '1GB'", "SET enable_external_access = false", "SET lock_configuration = true")
 
 def ask(table, query):
     "The answer to one SELECT about a pyarrow Table that the query calls `table`, as a pyarrow Table; SettingsError `bad_query`."
+    if not isinstance(query, str) or not query.isprintable() and re.search("[\ud800-\udfff]", query):
+        raise SettingsError(f"A query is a text, not {query!r:.60}.", "bad_query")
     with closing(duckdb.connect()) as con:
         for setting in LOCKED: con.execute(setting)
         con.register("table", table)

@@ -9,7 +9,7 @@ __all__ = ['names', 'find']
 import pkgutil
 from importlib import import_module
 
-# %% ../../nbs/05_reports/01_init.ipynb #57f19973
+# %% ../../nbs/05_reports/01_init.ipynb #4c50fa42
 def names():
     "The names of all reports."
     return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "report"]
@@ -24,4 +24,4 @@ def __getattr__(name):
     if name in names(): return import_module(f"domostats.reports.{name}")
     raise AttributeError(f"there is no report {name!r}; there are {', '.join(names())}")
 
-def __dir__(): return [*globals(), *names()]
+def __dir__(): return sorted({*globals(), *names()})

@@ -8,13 +8,14 @@ __all__ = ['INT64', 'DIGITS', 'FIRST_YEAR', 'LAST_YEAR', 'UTC', 'TYPES', 'JSON_N
            'json_name', 'Violation', 'violation', 'fields_of', 'Records', 'arrow_columns', 'arrow_column',
            'plain_dicts', 'plain_dict']
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #77e60b15
+# %% ../../nbs/04_rows/01_rowtype.ipynb #0a37c687
 import dataclasses, functools, re, typing
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Annotated, Any, Union
 import msgspec, pyarrow as pa
 from msgspec import UNSET, Meta, Raw, UnsetType
+from ..errors import SettingsError
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #891e84bc
 class TextId(str): "An id kept as text, whether it comes as text or as a number."
@@ -40,7 +41,7 @@ TYPES = {  # what the wire may bring, what the column holds, how a value gets th
     Nested: (list[Raw], None, None), Any: (Any, pa.string(), json_text),
 }
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #e8b87b3e
+# %% ../../nbs/04_rows/01_rowtype.ipynb #1b47d812
 def named(service_name):
     "A field whose name in the service is not its own name in camelCase."
     return field(default=None, metadata={"service_name": service_name})
@@ -66,6 +67,7 @@ def _column(declared, hint):
     first, *rest = declared.name.split("_")
     service_name = declared.metadata.get("service_name", first + "".join(word.capitalize() for word in rest))
     kind = next((arg for arg in typing.get_args(hint) if arg is not type(None)), hint)
+    if kind not in TYPES: raise SettingsError(f"Field {declared.name!r} has the type {kind}; a row type knows {', '.join(t.__name__ for t in TYPES if t is not Any)} and Any.", "unknown_type")
     return Column(declared.name, service_name, declared.default is dataclasses.MISSING, *TYPES[kind])
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #21cc6d4a
