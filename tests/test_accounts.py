@@ -1,6 +1,7 @@
 """The accounts report over real HTTP: what services really send, and what comes out of it."""
 import json
 import warnings
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_users
 from domostats.errors import CredentialsError, DataError, RetryLaterError, SettingsError
 from domostats.reports import accounts
+from domostats.reports.report import Report, Source
 
 SAMPLES = Path(__file__).parent / "fixtures" / "domo"
 PROVIDERS = "/api/data/v2/datasources/providers"
@@ -202,6 +204,40 @@ def test_what_was_fetched_before_can_be_formatted(box):
     with pytest.raises(SettingsError) as caught:
         accounts.format_domostats_accounts(providers)
     assert caught.value.reason == "missing_source" and "flat_obj" in str(caught.value)
+
+
+def test_every_formatter_has_a_column_for_the_key():
+    columns = {name: accounts.report.key_column(formatter) for name, formatter in accounts.report.formatters.items()}
+    assert columns == {"domostats": "Account_Id", "v1": "account_id", "v2": "account_id", "owners": "account_id"}
+    with pytest.raises(SettingsError) as caught:
+        accounts.report.key_column(lambda account_obj: {})
+    assert caught.value.reason == "unknown_key"
+
+
+def test_a_slip_in_a_declaration_is_told_where_it_is_made():
+    @dataclass
+    class Odd:
+        "A record with a type that no row type knows."
+        id: set
+    for make, reason in ((lambda: Report("r", "one thing", "number", Source("account_obj", get_accounts, accounts.Account)), "unknown_key"),
+                         (lambda: Report("r", "one thing", "id", Source("odd_obj", get_accounts, Odd)), "unknown_type")):
+        with pytest.raises(SettingsError) as caught:
+            make()
+        assert caught.value.reason == reason
+    assert list(Report("r", "one thing", "id", Source("account_obj", get_accounts, accounts.Account)).formatters) == ["all"]
+
+
+def test_a_formatter_takes_its_records_in_order_too():
+    assert accounts.format_account_v1({"id": 1}, {"name": "p"}) == accounts.format_account_v1(account_obj={"id": 1}, dataprovider_obj={"name": "p"})
+
+
+def test_a_warning_points_at_the_line_of_the_user(box):
+    box.serve(PROVIDERS, [provider(account("x"), account(1))])
+    with pytest.warns(UserWarning) as caught:
+        accounts.generate(box, format_fn="v1")
+    with pytest.warns(UserWarning) as again:
+        accounts.format_domostats_accounts([provider(account("x"), account(1))], "v1")
+    assert caught[0].filename == again[0].filename == __file__
 
 
 def test_the_raw_reply_can_be_had(box):

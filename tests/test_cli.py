@@ -106,6 +106,32 @@ def test_strict_writes_nothing_when_a_record_was_set_aside(box):
     assert code == 0 and "set aside" in printed and "color" in printed and read_file("accounts.csv").num_rows == 1
 
 
+def test_upsert_goes_by_the_column_of_the_key(box):
+    command = "generate", "accounts", "--instance", box.name, "--format", "v1", "--to", "accounts", "--method"
+    settings = {"DOMOSTATS_SETTINGS": str(lab(box))}
+    assert domostats(*command, "UPSERT", **settings)[0] == 0
+    rows = Store("lab.duckdb").read("accounts").num_rows
+    assert domostats(*command, "UPSERT", **settings)[0] == 0 and Store("lab.duckdb").read("accounts").num_rows == rows
+    assert domostats(*command, "APPEND", **settings)[0] == 0 and Store("lab.duckdb").read("accounts").num_rows == 2 * rows
+    code, printed = domostats(*command, "REPLACE", **settings)
+    assert code == 0 and "lab.duckdb" in printed.replace("\n", "") and Store("lab.duckdb").read("accounts").num_rows == rows
+
+
+@pytest.mark.parametrize("method", ["UPSERT", "APPEND", "BOGUS"])
+def test_a_method_that_means_nothing_here_is_refused_before_anything_is_fetched(box, method):
+    code, printed = domostats("generate", "accounts", "--instance", box.name, "--to", "a.csv", "--method", method)
+    assert code == 2 and "--method" in printed and not box.calls and not Path("a.csv").exists()
+
+
+def test_a_good_file_is_not_replaced_by_nothing(box):
+    command = "generate", "accounts", "--instance", box.name, "--format", "v1", "--to", "accounts.parquet"
+    assert domostats(*command)[0] == 0
+    before = Path("accounts.parquet").read_bytes()
+    box.serve(PROVIDERS, [{"key": "k", "accounts": [{"id": "x"}, {"id": "y"}]}])
+    code, printed = domostats(*command)
+    assert code == 6 and "Every record" in printed and Path("accounts.parquet").read_bytes() == before
+
+
 def test_a_report_can_be_read_about():
     code, printed = domostats("reports")
     assert code == 0 and "accounts" in printed and "get_flat_accounts" in printed and "v1" in printed

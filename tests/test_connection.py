@@ -227,3 +227,45 @@ def test_a_netrc_file_is_not_asked(box, tmp_path, monkeypatch):
     monkeypatch.setattr(requests.Session, "send", lambda self, request, **more: (seen.append(dict(request.headers)), send(self, request, **more))[1])
     get_session_token(box, box.username, box.password)
     assert seen and not any("Authorization" in headers for headers in seen)
+
+
+@pytest.fixture
+def workspace(monkeypatch):
+    "A module like DomoJupyter's own, with three accounts attached."
+    import json
+    import sys
+    import types
+    attached = {"plain": {"username": "ada@example.com", "password": "pw"}, "store": {"credentials": json.dumps({"DOMO_ACCESS_TOKEN": "token-in-json"})}, "empty": {}}
+    module = types.ModuleType("domojupyter")
+    module.get_account_property_keys = lambda alias: list(attached[alias])
+    module.get_account_property_value = lambda alias, name: attached[alias][name]
+    monkeypatch.setitem(sys.modules, "domojupyter", module)
+
+
+@pytest.mark.parametrize("alias, kind, user", [("plain", Session, "ada@example.com"), ("store", AccessToken, "")])
+def test_inside_a_workspace_an_attached_account_holds_the_credentials(workspace, alias, kind, user):
+    from pathlib import Path
+    Path("settings.ini").write_text(f"[domostats]\naccount = nothing\n[instance.acme]\naccount = {alias}\n")
+    auth = sign_in("acme").auth
+    assert type(auth) is kind and auth.user == user and auth.url == "https://acme.domo.com"
+
+
+@pytest.mark.parametrize("alias, reason", [("empty", "missing_secret"), ("not-attached", "account_not_attached")])
+def test_an_account_that_does_not_help_is_told(workspace, alias, reason):
+    from pathlib import Path
+    Path("settings.ini").write_text(f"[domostats]\naccount = {alias}\n")
+    with pytest.raises(SettingsError) as caught:
+        sign_in("acme")
+    assert caught.value.reason == reason and alias in str(caught.value)
+
+
+def test_the_environment_comes_before_env_file_and_account(workspace, monkeypatch):
+    from pathlib import Path
+    Path("settings.ini").write_text("[domostats]\naccount = store\n")
+    assert sign_in("acme").auth._secret.reveal() == "token-in-json"
+    Path(".env").write_text("DOMO_ACCESS_TOKEN=token-in-file\n")
+    assert sign_in("acme").auth._secret.reveal() == "token-in-file"
+    monkeypatch.setenv("DOMO_ACCESS_TOKEN", "token-in-environment")
+    assert sign_in("acme").auth._secret.reveal() == "token-in-environment"
+    Path(".env").write_text("DOMO_ACCESS_TOKEN__ACME=token-of-acme\n")
+    assert sign_in("acme").auth._secret.reveal() == "token-of-acme"

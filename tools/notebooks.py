@@ -15,10 +15,11 @@ def run(program, *arguments):
 
 
 def notebooks():
-    for notebook in sorted((ROOT / "nbs").rglob("*.ipynb")):
-        run("nbdev-test", notebook.relative_to(ROOT), "--save")
-    run("nbdev-clean")
-    run("nbdev-export")
+    try:
+        for notebook in sorted((ROOT / "nbs").rglob("*.ipynb")):
+            run("nbdev-test", notebook.relative_to(ROOT), "--save")
+    finally:
+        run("nbdev-clean")
 
 
 if __name__ == "__main__":

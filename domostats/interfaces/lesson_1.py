@@ -49,7 +49,7 @@ def _sessions(box):
     "A session of the administrator and one of the user who sees little."
     return [get_session_token(box, login.username, login.password) for login in (box, box.limited)]
 
-# %% ../../nbs/09_interfaces/05_lesson_1.ipynb #4ee76f3a
+# %% ../../nbs/09_interfaces/05_lesson_1.ipynb #13cf8763
 GRAINS = {
     "a provider": "Then a connector with two accounts has one row, and two names for one cell",
     "an owner": "Then somebody who owns three accounts has one row, and three names for one cell",
@@ -59,15 +59,16 @@ GRAINS = {
 @task("one_row and rows")
 def grain(one_row, rows):
     providers = lists()[0]
+    one_row = one_row.strip() if isinstance(one_row, str) else one_row
     if isinstance(one_row, str) and one_row in GRAINS: raise NotYet(f"one row for {one_row}? {GRAINS[one_row]}. What is the report about?")
     if one_row != "an account": raise NotYet(f"one_row is one of the four phrases in the comment, as text, and this is {show(one_row)}.")
-    if type(rows) is not int: raise NotYet(f"rows is a whole number, and this is {a(rows)}, {show(rows)}.")
+    if type(rows) is bool or not hasattr(rows, "__index__"): raise NotYet(f"rows is a whole number, and this is {a(rows)}, {show(rows)}.")
     if rows == len(providers): raise NotYet(f"{rows} is the number of providers. Some have no account in them, and one has several.")
     there = len(naming.flatten_list_of_lists(provider["accounts"] for provider in providers))
     if rows != there: raise NotYet(f"{rows} is {'more' if rows > there else 'less'} than there are in this list. Go through all providers and add up how long their lists are.")
     return "one row for each account, and none for a provider without any. Every other decision of this lesson follows from that."
 
-# %% ../../nbs/09_interfaces/05_lesson_1.ipynb #f516bad3
+# %% ../../nbs/09_interfaces/05_lesson_1.ipynb #7972c0d3
 STUBS = {"format_account": (["account_obj", "dataprovider_obj"], dict), "format_accounts": (["api_response", "format_fn"], list)}
 
 @task("format_account and format_accounts")
@@ -75,7 +76,7 @@ def stubs(format_account, format_accounts):
     for function, (name, (wanted, gives)) in zip((format_account, format_accounts), STUBS.items()):
         if not inspect.isfunction(function): raise NotYet(f"{name} is {a(function)}. Begin with: def {name}(")
         signature = inspect.signature(function)
-        has = [*signature.parameters]
+        has = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         if not has: raise NotYet(f"{name} takes nothing yet. What does it need to do its work? The table says it, in two words.")
         if sorted(has) == sorted(wanted) and has != wanted: raise NotYet(f"{name} has the right parameters. Put what it works on first, as in the table.")
         if has != wanted: raise NotYet(f"{name}({', '.join(has)}) should take the two things that the table names for it, and no other.")

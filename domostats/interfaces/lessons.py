@@ -28,7 +28,7 @@ class Outcome:
         print(f"For now the lesson goes on with the kit's own {self.name}.")
         return self._ours
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #1c6bc64b
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #4ba98dd9
 def task(name, ours=None):
     "A decorator: from a function that looks at an answer to a check of the task `name`, which never raises and gives an `Outcome`; `ours` is the kit's own answer."
     def decorate(look):
@@ -48,7 +48,7 @@ def _outcome(look, name, ours, answer, named):
     return Outcome(passed, says, name, answer[0] if answer else None, ours)
 
 def _looked_at(look, ours, answer):
-    if ours is not None and answer[0] is ours: raise NotYet("this is the kit's own answer, which stands in for yours. Run the cell with your answer again, then this one.")
+    if ours is not None and answer[0] is ours: raise NotYet("this is the kit's own answer, which stands in for yours. Run the cell with your answer again, then this one. Yours has to define that very name, and to end without an error.")
     inspect.signature(look).bind(*answer)
     return True, look(*answer)
 
@@ -114,13 +114,13 @@ def run(function, *args, **kwargs):
             raise NotYet(f"{text} changes what it was given, and the next one who uses that will be surprised. Leave it as it is, and make a new list or dict.")
     return Call(value, text, printed.getvalue())
 
-# %% ../../nbs/09_interfaces/04_lessons.ipynb #e8166a2a
+# %% ../../nbs/09_interfaces/04_lessons.ipynb #54339d58
 def _advice(error):
     if isinstance(error, KeyError): return "There is no such key in what it was given: print the keys."
     if isinstance(error, TypeError) and "unexpected keyword" in str(error): return "Its first line has no place for that. Is a name missing there, or something that takes in the rest of the keywords?"
     if isinstance(error, TypeError) and "argument" in str(error): return "Compare the names in its first line with the call."
     if isinstance(error, NameError): return "A name is spelled differently in two places, or a cell further up has not been run."
-    return "Try that call in a cell of its own."
+    return "Run the cell with your function again, and try it on one record in the cell below it, before you run the check."
 
 def a(value):
     "What a value is, with its article."

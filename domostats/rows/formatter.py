@@ -94,9 +94,9 @@ def one_row(keyword, row_type, record):
         raise DataError(f"This {keyword} is no {row_type.__name__}: {bad.met} in field {bad.field!r} where {bad.expected} was expected.", "bad_record", column=bad.field, type=bad.met)
     return arrow_columns(records, keyword, [0] if len(records) else [None])
 
-# %% ../../nbs/04_rows/03_formatter.ipynb #bf3bbd25
+# %% ../../nbs/04_rows/03_formatter.ipynb #75017d48
 class Formatter(Rules):
-    """Columns from records. Called with the records by keyword it gives one flat dict; `format` does the same to a whole table.
+    """Columns from records. Called with the records, by keyword or in the order of `objects`, it gives one flat dict; `format` does the same to a whole table.
 
     `schema` (pyarrow) are the columns and their types, `keywords` the objects it reads. SettingsError `unknown_field`; DataError `bad_record`."""
     def __init__(self, objects, rules):
@@ -113,7 +113,8 @@ class Formatter(Rules):
         if isinstance(rule, str): return table[place_of(rule, self.objects)]
         return rule.compute(*(self._value(part, table) for part in rule.inputs), rows=table.num_rows)
 
-    def __call__(self, **records):
+    def __call__(self, *in_order, **records):
+        records |= zip(self.objects, in_order)
         missing = [keyword for keyword in self.keywords if keyword not in records]
         if missing: raise TypeError(f"this formatter needs {', '.join(missing)}")
         return self.format(self._table(records)).to_pylist()[0]
