@@ -12,7 +12,7 @@ from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_users
 from domostats.errors import CredentialsError, DataError, RetryLaterError, SettingsError
 from domostats.reports import accounts
-from domostats.reports.report import Report, Source
+from domostats.reports.report import Report, Source, key_column
 
 SAMPLES = Path(__file__).parent / "fixtures" / "domo"
 PROVIDERS = "/api/data/v2/datasources/providers"
@@ -207,10 +207,10 @@ def test_what_was_fetched_before_can_be_formatted(box):
 
 
 def test_every_formatter_has_a_column_for_the_key():
-    columns = {name: accounts.report.key_column(formatter) for name, formatter in accounts.report.formatters.items()}
+    columns = {name: key_column(accounts.report, formatter) for name, formatter in accounts.report.formatters.items()}
     assert columns == {"domostats": "Account_Id", "v1": "account_id", "v2": "account_id", "owners": "account_id"}
     with pytest.raises(SettingsError) as caught:
-        accounts.report.key_column(lambda account_obj: {})
+        key_column(accounts.report, lambda account_obj: {})
     assert caught.value.reason == "unknown_key"
 
 

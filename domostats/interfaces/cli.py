@@ -6,7 +6,7 @@
 __all__ = ['EXIT_CODES', 'HELP', 'EPILOG', 'app', 'version', 'main', 'printable', 'say', 'show', 'demo', 'lab', 'run_sandbox',
            'check', 'list_reports', 'Method', 'generate', 'is_file', 'write']
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #bf3ee86a
+# %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
 import enum, signal, sys, threading
 from pathlib import Path
 from typing import Annotated, Optional
@@ -20,6 +20,7 @@ import domostats
 from .. import reports
 from ..clients.domo.users import get_current_user, get_my_grants
 from ..errors import AccessError, CredentialsError, DataError, DestinationError, DomostatsError, RetryLaterError, SettingsError
+from ..reports.report import key_column
 from ..settings import find_instance
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #115e7fdd
@@ -139,11 +140,12 @@ def list_reports(name: Annotated[Optional[str], typer.Argument(help="One report,
 def _sources(sources): return ", ".join(source.fetch.__name__ for source in sources)
 def _line(report): return report.name, report.grain, report.key, _sources([report.source, *report.lookups]), ", ".join(report.formatters)
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #922c26f0
+# %% ../../nbs/09_interfaces/02_cli.ipynb #0d668390
 class Method(str, enum.Enum):
     "How a dataset of the store is updated."
     REPLACE, APPEND, UPSERT = "REPLACE", "APPEND", "UPSERT"
 
+# %% ../../nbs/09_interfaces/02_cli.ipynb #39597bd7
 @app.command()
 def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
              instance: Annotated[str, typer.Option(help="The part before .domo.com, or 'sandbox'.")],
@@ -155,7 +157,7 @@ def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats re
     found = reports.find(report)
     formatter = found.formatter(format_name)
     if is_file(to) and method is not Method.REPLACE: raise typer.BadParameter("a file is always replaced", param_hint="--method")
-    key = found.key_column(formatter) if method is Method.UPSERT else None
+    key = key_column(found, formatter) if method is Method.UPSERT else None
     with tqdm(total=2, desc=f"{report}: fetching", bar_format="{desc} {bar:20} {n_fmt}/{total_fmt}", disable=None) as progress:
         run = found.run(instance, format_fn=format_name); progress.update()
         if strict and run.violations: raise DataError(" ".join(run.findings) + " Nothing was written.", "violations")

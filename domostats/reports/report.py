@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Source', 'Lookup', 'raws_of', 'ids_of', 'Alignment', 'table_of', 'dicts_of', 'Run', 'outside', 'findings_of',
-           'keywords_of', 'made_by', 'Declaration', 'Report']
+           'keywords_of', 'made_by', 'key_column', 'Declaration', 'Report']
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
 import functools, inspect, sys, warnings
@@ -171,7 +171,16 @@ def made_by(format_fn, aligned, keywords):
             raise DataError(f"The formatter failed on row {n} with {type(e).__name__}: {e}. Try it on that row alone.", "formatter_failed", row=n) from e
     return made
 
-# %% ../../nbs/05_reports/00_report.ipynb #74f50f1e
+# %% ../../nbs/05_reports/00_report.ipynb #5462b460
+def key_column(report, formatter):
+    "The column of a formatter that holds the key of a report. SettingsError `unknown_key`."
+    keys = [column.service_name for column in columns_of(report.source.row_type).values() if column.name == report.key]
+    wanted = {f"{report.source.keyword}.{key}" for key in keys}
+    for name, places in getattr(formatter, "places", {}).items():
+        if wanted & {*places}: return name
+    raise SettingsError(f"No column of this formatter of {report.name} holds the key {report.key!r}.", "unknown_key")
+
+# %% ../../nbs/05_reports/00_report.ipynb #9981731b
 class Declaration:
     """What a dataset is: `name`, `grain` (what one row is), `key` (the field, by our name, that makes it unique), its source and lookups.
 
@@ -182,20 +191,12 @@ class Declaration:
         own = [source, source.parent] if source.parent else [source]
         self.own, self.objects = [s.keyword for s in own], {s.keyword: s.row_type for s in [*own, *lookups]}
         self.formatters = {"all": self.fields}
-        self.key_column(self.fields)
+        key_column(self, self.fields)
 
     @property
     def fields(self):
         "The formatter that keeps every field of the record, to begin with."
         return every_field(self.objects)
-
-    def key_column(self, formatter):
-        "The name of the column that holds the key. SettingsError `unknown_key`."
-        keys = [column.service_name for column in columns_of(self.source.row_type).values() if column.name == self.key]
-        wanted = {f"{self.source.keyword}.{key}" for key in keys}
-        for name, places in getattr(formatter, "places", {}).items():
-            if wanted & {*places}: return name
-        raise SettingsError(f"No column of this formatter of {self.name} holds the key {self.key!r}.", "unknown_key")
 
     def formatter(self, format_fn=None):
         "The formatter of this name, or the one given; without a name the first. SettingsError `unknown_formatter`."
