@@ -130,6 +130,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'domostats.interfaces.cli.list_reports': ( '09_interfaces/cli.html#list_reports',
                                                                                      'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.main': ('09_interfaces/cli.html#main', 'domostats/interfaces/cli.py'),
+                                          'domostats.interfaces.cli.notes': ('09_interfaces/cli.html#notes', 'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.printable': ( '09_interfaces/cli.html#printable',
                                                                                   'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.run_sandbox': ( '09_interfaces/cli.html#run_sandbox',

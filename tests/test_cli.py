@@ -52,6 +52,12 @@ def test_generate_says_when_the_list_may_be_shorter(box):
     assert "none of" not in domostats("generate", "accounts", "--instance", box.name, "--to", "a.csv")[1]
 
 
+def test_a_written_dataset_is_no_failure_when_the_grants_cannot_be_read(box):
+    box.fail("forbidden", "/api/authorization", times=None)
+    code, printed = domostats("generate", "accounts", "--instance", box.name, "--to", "a.csv")
+    assert code == 0 and "could not be found out" in printed and Path("a.csv").exists()
+
+
 def lab(box):
     path = Path("lab.ini").resolve()
     path.write_text(f"[domostats]\nstore = lab.duckdb\n[instance.lab]\nurl = {box.url}\n")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'HELP', 'EPILOG', 'app', 'version', 'main', 'printable', 'say', 'show', 'demo', 'lab', 'run_sandbox',
-           'check', 'list_reports', 'Method', 'generate', 'is_file', 'write']
+           'check', 'list_reports', 'Method', 'is_file', 'write', 'notes', 'generate']
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
 import enum, signal, sys, threading
@@ -145,7 +145,27 @@ class Method(str, enum.Enum):
     "How a dataset of the store is updated."
     REPLACE, APPEND, UPSERT = "REPLACE", "APPEND", "UPSERT"
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #39597bd7
+# %% ../../nbs/09_interfaces/02_cli.ipynb #de3222e3
+def is_file(to):
+    "Whether a destination is a path, and not the name of a dataset."
+    return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
+
+def write(table, to, update_method="REPLACE", update_key=None):
+    "Write a table to a file (.parquet, .csv) or to a dataset of the local store; gives the place in words."
+    from domostats.loading.files import write_file
+    from domostats.loading.store import Store
+    if is_file(to): write_file(table, to); return to
+    store = Store()
+    store.write(to, table, update_method=update_method, update_key=update_key)
+    return f"{to} in {store.path}"
+
+def notes(report, run, instance):
+    "What a user should know about a run, one sentence each."
+    try: whole = report.is_whole(get_my_grants(instance))
+    except DomostatsError as e: return [f"whether the list is whole could not be found out ({e.reason})", *run.findings]
+    return run.findings if whole else [_sight(report, ())[2], *run.findings]
+
+# %% ../../nbs/09_interfaces/02_cli.ipynb #6b880e32
 @app.command()
 def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
              instance: Annotated[str, typer.Option(help="The part before .domo.com, or 'sandbox'.")],
@@ -163,20 +183,6 @@ def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats re
         if strict and run.violations: raise DataError(" ".join(run.findings) + " Nothing was written.", "violations")
         progress.set_description(f"{report}: writing")
         place = write(run.table, to, method.value, key); progress.update()
-    if not found.is_whole(get_my_grants(instance)): typer.echo(f"note: {_sight(found, ())[2]}", err=True)
-    for finding in run.findings: say(f"note: {finding}", err=True)
+    for note in notes(found, run, instance): say(f"note: {note}", err=True)
     show("done", ["report", "instance", "format", "rows", "columns", "set aside", "to"],
          [(report, instance, format_name or next(iter(found.formatters)), run.table.num_rows, run.table.num_columns, len(run.violations), place)])
-
-def is_file(to):
-    "Whether a destination is a path, and not the name of a dataset."
-    return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
-
-def write(table, to, update_method="REPLACE", update_key=None):
-    "Write a table to a file (.parquet, .csv) or to a dataset of the local store; gives the place in words."
-    from domostats.loading.files import write_file
-    from domostats.loading.store import Store
-    if is_file(to): write_file(table, to); return to
-    store = Store()
-    store.write(to, table, update_method=update_method, update_key=update_key)
-    return f"{to} in {store.path}"
