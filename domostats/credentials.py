@@ -55,7 +55,7 @@ def _property(values, name):
     try: return Secret({key.lower(): value for key, value in json.loads(values["credentials"].reveal()).items()}[name])
     except (KeyError, ValueError, AttributeError): return None
 
-# %% ../nbs/01_top/03_credentials.ipynb #1c634e8f
+# %% ../nbs/01_top/03_credentials.ipynb #939f8c0d
 def find_secrets(instance, *alternatives):
     """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by name.
 
@@ -66,7 +66,7 @@ def find_secrets(instance, *alternatives):
     labels = [from_environment.__doc__, from_dotenv.__doc__, *([f"{from_account.__doc__} ({alias})"] if alias else [])]
     for names in alternatives:
         if all(name in instance.secrets for name in names): return {name: instance.secrets[name] for name in names}
-    if instance.secrets: alternatives = ()
+    if instance.secrets: raise SettingsError(f"{instance.name!r} brings its own secrets, and none of what is needed is among them: {_wanted(alternatives)}.", "missing_secret")
     for spell in (lambda name: own_name(name, instance), lambda name: name):
         for names in alternatives:
             found = {name: _first(places, spell(name)) for name in names}
@@ -76,8 +76,9 @@ def find_secrets(instance, *alternatives):
 
 def _first(places, name): return next((secret for place in places if (secret := place(name))), None)
 
+def _wanted(alternatives): return ", or ".join(" with ".join(names) for names in alternatives)
+
 def _missing(instance, alternatives, tried, alias):
-    wanted = ", or ".join(" with ".join(names) for names in alternatives)
     hint = "" if alias else "\nInside DomoJupyter, 'account = ALIAS' in settings.ini adds an account of the workspace to these places."
-    return (f"No credentials for instance {instance.name!r}: set {wanted}. Looked for, in this order:\n"
+    return (f"No credentials for instance {instance.name!r}: set {_wanted(alternatives)}. Looked for, in this order:\n"
             + "\n".join(f"  {n}. {place}" for n, place in enumerate(tried, 1)) + hint)

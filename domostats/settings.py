@@ -155,12 +155,13 @@ def read_note(name):
 
 def _hidden(record): return {key: Secret(value) if key.startswith("DOMO_") else value for key, value in record.items()}
 
-# %% ../nbs/01_top/02_settings.ipynb #0510d5d1
+# %% ../nbs/01_top/02_settings.ipynb #5227d35a
 def find_instance(name):
     "The instance of this name (str); an `Instance` is given back as it is. SettingsError `bad_name`, `bad_url`, `no_sandbox`."
     if isinstance(name, Instance): return name
     name = check_name(name)
-    if setting(f"instance.{name}", "url") is not None: return Instance(name, check_url(setting(f"instance.{name}", "url"), name))
+    url = [Secret(url) for url in [setting(f"instance.{name}", "url")] if url is not None]   # hidden: there may be a password in it
+    if url: return Instance(name, check_url(url[0].reveal(), name))
     if not re.fullmatch(SANDBOX, name): return Instance(name, f"https://{name}.domo.com")
     running = read_note(name)
     if running: return running

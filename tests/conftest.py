@@ -1,9 +1,31 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 import os
+import shutil
+import subprocess
+from pathlib import Path
 
 import pytest
 
 from domostats import sandbox
+
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def files():
+    "Every file of the project, whether committed already or not."
+    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    return [Path(name) for name in listed if (ROOT / name).is_file()]
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    "The project somewhere else, to be changed at will."
+    folder = tmp_path_factory.mktemp("copy") / "project"
+    for path in files():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / path, folder / path)
+    return folder
 
 
 @pytest.fixture(autouse=True)

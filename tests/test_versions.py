@@ -5,8 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from conftest import ROOT
 
-ROOT = Path(__file__).resolve().parent.parent
 TOOLS_ONLY = {"test_project.py", "test_lessons.py", "test_versions.py", "test_store_kills.py"}
 
 
@@ -30,19 +30,8 @@ FOUND = interpreters()
 NEWEST = max(FOUND, default=11)
 
 
-@pytest.fixture(scope="module")
-def source(tmp_path_factory):
-    "A copy of the project, so that building it leaves no clutter."
-    folder = tmp_path_factory.mktemp("source") / "project"
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
-    for name in filter(lambda name: (ROOT / name).is_file(), listed):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    return folder
-
-
 @pytest.mark.parametrize("minor, pandas", [(10, 2), (NEWEST, 2), (NEWEST, 3)])
-def test_the_core_passes(minor, pandas, source):
+def test_the_core_passes(minor, pandas, copy):
     if minor not in FOUND:
         pytest.skip(f"python3.{minor} was not found on this machine; found: {', '.join(f'3.{n}' for n in FOUND)}")
     environment = ROOT / f".venv-3.{minor}-pandas{pandas}"
@@ -50,8 +39,8 @@ def test_the_core_passes(minor, pandas, source):
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, f"{source}[sandbox]", f"pandas=={pandas}.*", "pytest", "hypothesis"], check=True, timeout=900)
-    subprocess.run([*install, "--force-reinstall", "--no-deps", source], check=True, timeout=300)
-    core = sorted(path.name for path in (source / "tests").glob("test_*.py") if path.name not in TOOLS_ONLY)
-    done = subprocess.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *core], cwd=source / "tests", capture_output=True, text=True, timeout=900)
+    subprocess.run([*install, f"{copy}[sandbox]", f"pandas=={pandas}.*", "pytest", "hypothesis"], check=True, timeout=900)
+    subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
+    core = sorted(path.name for path in (copy / "tests").glob("test_*.py") if path.name not in TOOLS_ONLY)
+    done = subprocess.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *core], cwd=copy / "tests", capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"Python 3.{minor}, pandas {pandas}:\n{done.stdout[-4000:]}{done.stderr[-1000:]}"

@@ -165,7 +165,7 @@ def notes(report, run, instance):
     except DomostatsError as e: return [f"whether the list is whole could not be found out ({e.reason})", *run.findings]
     return run.findings if whole else [_sight(report, ())[2], *run.findings]
 
-# %% ../../nbs/09_interfaces/02_cli.ipynb #6b880e32
+# %% ../../nbs/09_interfaces/02_cli.ipynb #d0186320
 @app.command()
 def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
              instance: Annotated[str, typer.Option(help="The part before .domo.com, or 'sandbox'.")],
@@ -179,7 +179,7 @@ def generate(report: Annotated[str, typer.Argument(help="A report; 'domostats re
     if is_file(to) and method is not Method.REPLACE: raise typer.BadParameter("a file is always replaced", param_hint="--method")
     key = key_column(found, formatter) if method is Method.UPSERT else None
     with tqdm(total=2, desc=f"{report}: fetching", bar_format="{desc} {bar:20} {n_fmt}/{total_fmt}", disable=None) as progress:
-        run = found.run(instance, format_fn=format_name); progress.update()
+        run = found.run(instance, format_fn=formatter); progress.update()
         if strict and run.violations: raise DataError(" ".join(run.findings) + " Nothing was written.", "violations")
         progress.set_description(f"{report}: writing")
         place = write(run.table, to, method.value, key); progress.update()

@@ -289,7 +289,7 @@ def spelled(query):
         return '"table"' if (token["word"] or "").lower() == "table" else token[0]
     return TOKEN.sub(one, query)
 
-# %% ../../nbs/06_loading/01_store.ipynb #b6cb45f1
+# %% ../../nbs/06_loading/01_store.ipynb #94774274
 LOCKED = ("SET TimeZone = 'UTC'", "SET memory_limit = '1GB'", "SET enable_external_access = false", "SET lock_configuration = true")
 
 def ask(table, query):
@@ -300,9 +300,9 @@ def ask(table, query):
         for setting in LOCKED: con.execute(setting)
         con.register("table", table)
         try:
-            statements = con.extract_statements(spelled(query))
-            if [statement.type for statement in statements] == [duckdb.StatementType.SELECT]:
-                return _returned(con.sql(spelled(query)).to_arrow_table())
+            sql = spelled(query)
+            if [statement.type for statement in con.extract_statements(sql)] == [duckdb.StatementType.SELECT]:
+                return _returned(con.sql(sql).to_arrow_table())
         except duckdb.Error as e: raise SettingsError(f"DuckDB cannot answer the query: {e}\nThe dataset is called table in it.", "bad_query") from None
     raise SettingsError("A query is one SELECT, and the dataset is called table in it: SELECT ... FROM table.", "bad_query")
 

@@ -118,7 +118,7 @@ def fields_of(raw):
     try: return msgspec.json.decode(raw, type=dict[str, Raw])
     except UNREADABLE: return None
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #4b2256dc
+# %% ../../nbs/04_rows/01_rowtype.ipynb #5e046f5d
 class Records:
     "Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown` (Counter of field names that were kept out; none if not `strict`)."
     def __init__(self, row_type, strict=True):
@@ -140,7 +140,7 @@ class Records:
     def _one(self, raw, page, row):
         try: record = self._decoder.decode(raw)
         except UNREADABLE as e:
-            if "unknown field" in str(e) and fields_of(raw): return self._learn(fields_of(raw)) or self._one(raw, page, row)
+            if "unknown field" in str(e) and (fields := fields_of(raw)): return self._learn(fields) or self._one(raw, page, row)
             return self.violations.append(violation(raw, str(e), self.columns, page, row))
         for slot, name in enumerate(self._learned):
             if getattr(record, f"unknown_{slot}") is not UNSET: self.unknown[name] += 1

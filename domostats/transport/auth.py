@@ -15,7 +15,7 @@ def sendable(secret):
     "Whether a header can hold this `Secret`: printable ASCII, no space, at least one character."
     return bool(re.fullmatch(r"[!-~]+", secret.reveal()))
 
-# %% ../../nbs/02_transport/00_auth.ipynb #2156be07
+# %% ../../nbs/02_transport/00_auth.ipynb #702f8132
 class Auth:
     """A credential as a request needs it; requests calls it to set the header.
 
@@ -41,7 +41,9 @@ class Auth:
     @property
     def fingerprint(self):
         "A short text that tells two credentials apart and gives neither away."
-        return hashlib.blake2b(f"{self.header}:{self._secret.reveal()}".encode(), digest_size=16).hexdigest()
+        return hashlib.blake2b(self._identity().encode(), digest_size=16).hexdigest()
+
+    def _identity(self): return f"{self.header}:{self._secret.reveal()}"
 
     def ready(self):
         "The number of the value in use: it grows when the value is renewed."

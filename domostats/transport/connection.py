@@ -145,7 +145,7 @@ class Connection:
 
     def __repr__(self): return f"<connection to {self.instance} with {self.auth}>"
 
-# %% ../../nbs/02_transport/01_connection.ipynb #97e90762
+# %% ../../nbs/02_transport/01_connection.ipynb #a5d68320
 _connections, _lock = {}, threading.Lock()
 
 def connect(instance, auth):
@@ -153,6 +153,7 @@ def connect(instance, auth):
     if auth.url and auth.url != instance.url:
         raise SettingsError(f"{auth} was made for another instance than {instance}. Sign in at {instance} first.", "wrong_instance")
     with _lock:
-        connection = _connections.setdefault((instance.url, auth.fingerprint), Connection(instance, auth))
-        if auth.signed_in: connection.auth = auth   # the newer session of the same user
-    return connection
+        key = instance.url, auth.fingerprint
+        if key not in _connections: _connections[key] = Connection(instance, auth)
+        if auth.signed_in: _connections[key].auth = auth   # the newer session of the same user
+        return _connections[key]

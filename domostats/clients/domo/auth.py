@@ -6,8 +6,8 @@
 __all__ = ['OUTCOMES', 'DOMO_SECRETS', 'DomoAuth', 'AccessToken', 'SessionToken', 'NotSignedIn', 'outcome', 'Session',
            'get_session_token', 'from_settings', 'sign_in']
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #3816f669
-import hashlib, threading
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #14315f4d
+import threading
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
 from ...settings import Secret, find_instance, hides
@@ -57,7 +57,7 @@ def outcome(reply):
     if str(reply.get("reason")) in OUTCOMES: return None, reply["reason"]
     return None, "SECOND_FACTOR" if isinstance(factor, dict) and factor.get("status", "VALID") != "VALID" else "NO_TOKEN"
 
-# %% ../../../nbs/03_clients/domo/00_auth.ipynb #e07b7f90
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #a364d934
 class Session(SessionToken):
     "A session with the password behind it: made at the first call, made again when it has expired."
     @hides("password")
@@ -69,10 +69,7 @@ class Session(SessionToken):
     @property
     def signed_in(self): return self._secret is not None
 
-    @property
-    def fingerprint(self):
-        "The same for every session of this user and password."
-        return hashlib.blake2b(f"{self.user}\0{self._password.reveal()}".encode(), digest_size=16).hexdigest()
+    def _identity(self): return f"{self.user}\0{self._password.reveal()}"   # the same for every session of this user
 
     def ready(self):
         if not self.signed_in: self.renew(0)
