@@ -63,7 +63,7 @@ class Session(SessionToken):
     @hides("password")
     def __init__(self, instance, user, password):
         self._password, self.user, self.name, self.url = password, user, instance.name, instance.url
-        self._door, self._lock = Connection(instance, NotSignedIn(instance)), threading.Lock()
+        self._door, self._lock = Connection(instance, NotSignedIn(instance), self.fingerprint), threading.Lock()
         self._secret, self._number, self._refusal = None, 0, None
 
     @property
