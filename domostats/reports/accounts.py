@@ -10,8 +10,8 @@ __all__ = ['report', 'format_account_v2', 'format_account_v1', 'format_domostats
 # %% ../../nbs/05_reports/02_accounts.ipynb #d5ad1096
 from dataclasses import dataclass
 from typing import Any
-from ..clients.domo.accounts import get_accounts, get_flat_accounts
-from ..clients.domo.users import get_users
+from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
+from ..clients.domo.users import USERS
 from .report import Lookup, Report, Source
 from ..rows.formatter import Formatter, constant, first, number, text
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
@@ -70,9 +70,9 @@ class Owner:
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #9ca228c9
 report = Report("accounts", "one account: the credential that a connector signs in with", "id",
-                Source("dataprovider_obj", get_accounts, Provider).unfold("accounts", "account_obj", Account),
-                Lookup("flat_obj", get_flat_accounts, FlatAccount, on=("id", "id"), both=True),
-                Lookup("owner_obj", get_users, Owner, partial=True, on=("user_id", "id")),
+                Source("dataprovider_obj", PROVIDERS, Provider).unfold("accounts", "account_obj", Account),
+                Lookup("flat_obj", ACCOUNTS, FlatAccount, on=("id", "id"), both=True),
+                Lookup("owner_obj", USERS, Owner, partial=True, on=("user_id", "id")),
                 needs=("account.admin", "account.view.all"))
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #49a9ba7e
