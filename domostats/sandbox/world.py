@@ -5,8 +5,9 @@
 # %% auto #0
 __all__ = ['CIRCLE', 'STEP', 'FIRST_ID', 'FIRST', 'LAST', 'OWN_GRANTS', 'COLLECTOR_GRANTS', 'GRANTS', 'BUILT_IN', 'OPENED',
            'TODAY', 'DAY', 'DEPARTMENTS', 'TITLES', 'OPTIONAL', 'MONITOR', 'ADMIN', 'ANALYST', 'PROVIDERS', 'BY_SCHEME',
-           'DELETED', 'Draws', 'user_id', 'user_number', 'person', 'Role', 'make_roles', 'optional_fields', 'role_of',
-           'make_user', 'Account', 'owner_number', 'account_dates', 'make_account', 'World']
+           'DELETED', 'Draws', 'nth_id', 'nth_number', 'user_id', 'user_number', 'person', 'Role', 'make_roles',
+           'optional_fields', 'role_of', 'make_user', 'Account', 'owner_number', 'account_dates', 'make_account',
+           'World']
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #7b16fd7b
 import uuid
@@ -33,13 +34,21 @@ def _start(seed, what, size):
     "Where on a circle of this size the things of a world begin."
     return Draws(seed, what, 0).below("start", size)
 
+def nth_id(seed, what, n):
+    "The id of the `n`-th of the things called `what` (int)."
+    return FIRST_ID + (_start(seed, what, CIRCLE) + n * STEP) % CIRCLE
+
+def nth_number(seed, what, id):
+    "Which of the things called `what` has this id: the way back from `nth_id`."
+    return (id - FIRST_ID - _start(seed, what, CIRCLE)) * pow(STEP, -1, CIRCLE) % CIRCLE
+
 def user_id(seed, n):
     "The id of user `n`; user 0 is the built-in support user, whose id is 0 on every instance."
-    return FIRST_ID + (_start(seed, "user id", CIRCLE) + n * STEP) % CIRCLE if n else 0
+    return nth_id(seed, "user id", n) if n else 0
 
 def user_number(seed, id):
     "Which user has this id: the way back from `user_id`."
-    return (id - FIRST_ID - _start(seed, "user id", CIRCLE)) * pow(STEP, -1, CIRCLE) % CIRCLE if id else 0
+    return nth_number(seed, "user id", id) if id else 0
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #078e6e43
 FIRST = ("Ada Ben Cy Dee Eli Fay Gus Hana Ian Joy Kim Leo Mia Ned Ola Pia Quin Rosa Sam Tess "
@@ -176,16 +185,23 @@ def make_account(seed, n, users):
 # %% ../../nbs/08_sandbox/00_world.ipynb #a1db1f89
 @dataclass(frozen=True)
 class World:
-    """A made-up instance of `users` users and `accounts` accounts, the same for the same `seed`. SettingsError `bad_size`."""
+    """A made-up instance: how many there are of each thing, the same for the same `seed`. SettingsError `bad_size`.
+
+    `same_day` of the datasets were created in the same millisecond."""
     seed: int = 1
     users: int = 12
     accounts: int = 10
+    groups: int = 8
+    datasets: int = 15
+    pages: int = 8
+    events: int = 200
+    same_day: int = 0
 
     def __post_init__(self):
-        for what, least in (("seed", 0), ("users", 3), ("accounts", 0)):
-            value = getattr(self, what)
-            if type(value) is not int or not least <= value <= DELETED // 2:
-                raise SettingsError(f"A sandbox cannot have {what}={value!r}: give a whole number from {least} on.", "bad_size")
+        for what, value in vars(self).items():
+            least, most = 3 if what == "users" else 0, self.datasets if what == "same_day" else DELETED // 2
+            if type(value) is not int or not least <= value <= most:
+                raise SettingsError(f"A sandbox cannot have {what}={value!r}: give a whole number from {least} to {most}.", "bad_size")
 
     @property
     def roles(self): return make_roles(self.seed)
