@@ -75,7 +75,7 @@ def _turn(path, wait):
     finally: lock.release()
 
 @contextmanager
-def opened(path, wait=30, memory="1GB"):
+def opened(path, wait=30, memory="256MB"):
     "A DuckDB connection in a transaction that is committed when the block ends well; DestinationError `busy`, `not_a_store`, `no_store`, `not_written`."
     until = time.monotonic() + wait
     with _turn(path, wait):
