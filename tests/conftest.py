@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from domostats import sandbox
+from domostats.transport.clock import without_waits
 
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +39,13 @@ def own_folder(tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+
+
+@pytest.fixture(autouse=True)
+def no_waits():
+    "No test waits for a service that has asked for patience."
+    with without_waits() as waited:
+        yield waited
 
 
 @pytest.fixture

@@ -46,7 +46,7 @@ def test_a_really_wrong_password_is_told_though_the_status_is_200(box):
     ("rate_limited", RetryLaterError, "rate_limited"),
     ("rate_limited_bare", RetryLaterError, "rate_limited"),
     ("server_error", RetryLaterError, "server_error"),
-    ("unavailable", RetryLaterError, "server_error"),
+    ("unavailable", RetryLaterError, "unavailable"),
     ("html", DataError, "html"),
     ("empty", DataError, "empty"),
     ("truncated", DataError, "truncated"),
@@ -57,18 +57,19 @@ def test_a_really_wrong_password_is_told_though_the_status_is_200(box):
     ("redirect", AccessError, "redirected"),
 ])
 def test_each_outcome_of_a_call_has_its_own_reason(box, fault, kind, reason):
-    box.fail(fault, PROVIDERS)
+    box.fail(fault, PROVIDERS, times=None)
     with pytest.raises(kind) as caught:
         get_accounts(box)
+    box.heal()
     assert type(caught.value) is kind and caught.value.reason == reason
     assert get_accounts(box).is_success
 
 
 def test_the_service_may_name_the_time_to_wait(box):
-    box.fail("rate_limited", PROVIDERS)
+    box.fail("rate_limited", PROVIDERS, times=5)
     with pytest.raises(RetryLaterError) as told:
         get_accounts(box)
-    box.fail("rate_limited_bare", PROVIDERS)
+    box.fail("rate_limited_bare", PROVIDERS, times=5)
     with pytest.raises(RetryLaterError) as untold:
         get_accounts(box)
     assert told.value.retry_after > 0 and untold.value.retry_after is None
