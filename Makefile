@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo lab test notebooks clean
+.PHONY: demo lab test bench notebooks clean
 
 demo: .venv/user
 	$(BIN)/domostats demo
@@ -13,6 +13,10 @@ lab: .venv/lab
 
 test: .venv/dev
 	$(BIN)/python -m pytest
+
+bench: .venv/bench   # side by side with the peers, and a soak of the budget: about twenty minutes
+	$(BIN)/python benchmarks/run.py
+	$(BIN)/python benchmarks/budget_soak.py
 
 notebooks: .venv/dev   # export, run and clean every notebook, and what is made from them
 	$(BIN)/python tools/notebooks.py
@@ -34,5 +38,9 @@ notebooks: .venv/dev   # export, run and clean every notebook, and what is made 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@ .venv/user .venv/lab
 
+.venv/bench: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	touch $@ .venv/user
+
 clean:
-	rm -rf .venv domostats.duckdb lessons
+	rm -rf .venv .venv-bench domostats.duckdb lessons
