@@ -614,8 +614,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                          'domostats.reports.users.User': ('05_reports/users.html#user', 'domostats/reports/users.py'),
                                          'domostats.reports.users.WithPairs': ( '05_reports/users.html#withpairs',
                                                                                 'domostats/reports/users.py'),
-                                         'domostats.reports.users.first_of': ( '05_reports/users.html#first_of',
-                                                                               'domostats/reports/users.py'),
                                          'domostats.reports.users.flat_users': ( '05_reports/users.html#flat_users',
                                                                                  'domostats/reports/users.py')},
             'domostats.rows.formatter': { 'domostats.rows.formatter.Formatter': ( '04_rows/formatter.html#formatter',

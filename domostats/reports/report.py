@@ -137,7 +137,7 @@ def dicts_of(aligned, keywords):
     rows = zip(*(aligned.positions[keyword] for keyword in keywords))
     return [{keyword: plain[keyword][-1 if n is None else n] for keyword, n in zip(keywords, row)} for row in rows]
 
-# %% ../../nbs/05_reports/00_report.ipynb #d5c66b9b
+# %% ../../nbs/05_reports/00_report.ipynb #c2c6ff93
 class Keys:
     "The keys of a run: those of small runs in memory, those of large ones on disk."
     LARGE = 100_000
@@ -163,7 +163,8 @@ class Keys:
         import duckdb
         with duckdb.connect() as con:
             con.execute("SET threads = 1")
-            return sum(self._repeated(con, part, self.rows // self.LARGE + 1) for part in range(self.rows // self.LARGE + 1))
+            parts = self.rows // (5 * self.LARGE) + 1
+            return sum(self._repeated(con, part, parts) for part in range(parts))
 
     def _repeated(self, con, part, parts):
         "The same for one part of the keys: each part is small enough for memory, whatever the number of rows."

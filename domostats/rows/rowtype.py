@@ -181,7 +181,7 @@ class Records(Learner):
             if getattr(record, f"unknown_{slot}") is not UNSET: self.unknown[name] += 1
         return record
 
-# %% ../../nbs/04_rows/01_rowtype.ipynb #39cc38ff
+# %% ../../nbs/04_rows/01_rowtype.ipynb #cc407f3c
 class WholePage(bytes): "The array of a page of which every record is good."
 
 def raws_of(records):
@@ -191,10 +191,10 @@ def raws_of(records):
 LOOKED_AT = 20   # pages: a field that is null throughout, and came in none of the first twenty, counts as missing
 
 def seen_in(good, array, records):
-    "The unseen fields that this page holds: by their names in its bytes, and after some pages, which is cheaper, by a value of theirs."
+    "The unseen fields that this page holds: by their names in its bytes, and after some pages, which is cheaper, by a value of theirs that is not null, 0 or empty."
     records.looked += 1
     if records.looked <= LOOKED_AT: return {name for name in records.unseen if _names(name) in array}
-    return {name for name in records.unseen if any(getattr(record, records.columns[name].name) is not None for record in good)}
+    return {name for name in records.unseen if any(map(attrgetter(records.columns[name].name), good))}
 
 def read_page(records, array, page=1):
     "Take the array of a page (bytes) into these `Records`."
