@@ -207,3 +207,44 @@ def test_the_lab_copies_every_lesson_and_never_twice(tmp_path):
     assert "01_accounts_dataset.ipynb" in copied
     (tmp_path / "mine" / copied[0]).write_text("my own work")
     assert copy_lessons(tmp_path / "mine") == [] and (tmp_path / "mine" / copied[0]).read_text() == "my own work"
+
+
+# --- many reports, many instances -------------------------------------------------------------------------------------
+
+def test_several_instances_go_into_one_table_and_one_that_fails_shows_in_the_exit_code(box):
+    from domostats import sandbox
+    with sandbox.start(seed=2) as other:
+        code, printed = domostats("generate", "groups", "--instance", box.name, "--instance", other.name, "--to", "groups.parquet")
+        assert code == 0 and set(read_file("groups.parquet")["instance"].to_pylist()) == {box.name, other.name}
+        other.fail("forbidden", times=None)
+        code, printed = domostats("generate", "groups", "--instance", box.name, "--instance", other.name, "--to", "groups.parquet")
+        assert code == 5 and f"failed: {other.name}" in printed and set(read_file("groups.parquet")["instance"].to_pylist()) == {box.name}
+
+
+def test_a_run_of_many_reports_writes_each_and_keeps_its_pages_when_one_fails(box):
+    box.fail("html", "/api/content/v2/groups", times=None)
+    code, printed = domostats("run", "--instance", box.name, "--only", "users,groups", "--to", "out")
+    assert code == 6 and "failed: groups" in printed and read_file("out/users.parquet").num_rows == 12 and not Path("out/groups.parquet").exists()
+    box.heal()
+    before = len(box.calls)
+    code, printed = domostats("run", "--instance", box.name, "--only", "users,groups", "--to", "out")
+    assert code == 0 and read_file("out/groups.parquet").num_rows == 8
+    assert not any("/identity/" in path for _, path, _ in box.calls[before:])
+
+
+def test_what_a_run_costs_is_told_before_it(box):
+    code, printed = domostats("estimate", "--instance", box.name, "--only", "users,page_access")
+    assert code == 0 and "together, each list once" in printed and "page_access" in printed
+    code, printed = domostats("budget")
+    assert code == 0 and box.name in printed
+
+
+def test_a_run_can_be_played_again_and_a_contract_frozen(box):
+    command = "generate", "groups", "--instance", box.name, "--to", "groups.csv"
+    assert domostats(*command)[0] == 0
+    before, kept = len(box.calls), Path("groups.csv").read_bytes()
+    assert domostats(*command, "--restore")[0] == 0 and len(box.calls) == before and Path("groups.csv").read_bytes() == kept
+    box.serve("/api/content/v2/groups/grouplist", [{"groupId": 1, "color": "red"}])
+    code, printed = domostats(*command, "--contract", "freeze")
+    assert code == 6 and "color" in printed and Path("groups.csv").read_bytes() == kept
+    assert domostats(*command, "--contract", "extend", "--fresh")[0] == 0 and "other_fields" in read_file("groups.csv").column_names

@@ -135,6 +135,17 @@ def test_what_cannot_be_reached_is_counted(box):
     assert not [*listing.pages(reader)] and "15 are missing" in reader.doubts[0]
 
 
+def test_a_bookmark_ends_a_list_and_one_that_never_changes_is_told(box):
+    from domostats.clients.domo.auth import sign_in
+    from domostats.transport.paging import Cursor
+    listing = Cursor("/api/synapse/approval", at="nodes", key="id", next="page.after", body={"query": "*"}, method="GET")
+    reader = Reader(sign_in(box))
+    box.serve(listing.path, {"nodes": [{"id": 1}, {"id": 2}], "page": {"after": None}})
+    assert [page.rows for page in listing.pages(reader)] == [2] and not reader.doubts
+    box.serve(listing.path, {"nodes": [{"id": 1}, {"id": 2}], "page": {"after": "x"}})
+    assert [page.rows for page in listing.pages(reader)] == [2] and "comes again and again" in reader.doubts[0]
+
+
 # --- surprises --------------------------------------------------------------------------------------------------------
 
 GROUPS = "/api/content/v2/groups/grouplist"
