@@ -1,16 +1,24 @@
-"""Pages of an activity log, as bytes: the same for every client, and made outside of what is timed."""
+"""Page bytes of made-up users and events, as the API gives them, kept in a file: one page a line, so that every reader starts from the same bytes."""
 import json
+import os
 
-ACTIONS, TYPES = ("VIEWED", "CREATED", "EXECUTED", "DELETED"), ("PAGE", "CARD", "DATA_SOURCE", "DATAFLOW_TYPE")
+from domostats.sandbox.entities import make_event
+from domostats.sandbox.world import World
+
+SIZE = 1_000
+RECORDS = {"users": lambda world, n: world.user(n),   # as GET /api/content/v2/users gives them, flat
+           "events": make_event}                      # as GET /api/audit/v1/user-audits gives them, flat
+KEYS = {"users": ["id", "emailAddress"], "events": ["time", "userId", "actionType", "objectType", "eventText"]}   # compared; never null
 
 
-def event(n):
-    return {"userName": f"Ada Example {n % 50}", "userId": str(100_000_000 + n % 900), "userType": "USER", "actorName": "", "actorId": 0, "actionType": ACTIONS[n % 4],
-            "objectName": f"example object {n % 5000}", "objectId": str(300_000_000 + n % 5000), "objectType": TYPES[n % 3],
-            "additionalComment": f"Ada Example {n % 50} viewed example object {n % 5000}.", "time": 1_711_218_047_106 + n, "eventText": "Viewed page",
-            "clientId": None, "authenticationMethod": "DEV_TOKEN"}
-
-
-def pages(rows, size=1000):
-    "So many events in pages of `size`, as a list of bytes."
-    return [json.dumps([event(n) for n in range(start, start + size)]).encode() for start in range(0, rows, size)]
+def make_pages(folder, kind, rows):
+    "The file with this many rows of a kind, made unless it is there; gives its path."
+    path = folder / f"{kind}-{rows}.pages"
+    if not path.exists():
+        world, draft = World(1, rows, 10, 8, 15, 8, rows), path.with_suffix(".draft")
+        with open(draft, "wb") as file:
+            for first in range(0, rows, SIZE):
+                page = [RECORDS[kind](world, n) for n in range(first, min(first + SIZE, rows))]
+                file.write(json.dumps(page, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+        os.replace(draft, path)
+    return path

@@ -1,12 +1,21 @@
-"""A sandbox in a process of its own, for all clients: python benchmarks/server.py '{"users": 200000, "latency": 50}' prints where it is, and ends with its standard input."""
+"""The sandbox in a process of its own: prints where it is and who may in, as one line of JSON, and runs until its standard input is closed."""
 import json
 import sys
 
 from domostats import sandbox
+from measure import parameters
 
-asked = json.loads(sys.argv[1])
-latency = asked.pop("latency", 0) / 1000
-box = sandbox.start(**asked)
-box.latency = latency
-print(json.dumps({"url": box.url, "name": box.name, "token": box.access_token, "client_id": box.client_id, "client_secret": box.client_secret}), flush=True)
-sys.stdin.read()
+
+def plain(value):
+    "A secret of the sandbox as text: other clients need it."
+    return value.reveal() if hasattr(value, "reveal") else value
+
+
+if __name__ == "__main__":
+    asked = parameters()
+    latency = asked.pop("latency", 0)
+    with sandbox.start(**asked) as box:
+        box.latency = latency
+        names = ("url", "access_token", "client_id", "client_secret")
+        print(json.dumps({name: plain(getattr(box, name)) for name in names}), flush=True)
+        sys.stdin.read()

@@ -1,30 +1,24 @@
-"""Pages to a normalised table with dlt: extract and normalize, Parquet."""
+"""Page bytes to a normalised table with dlt: a resource that yields pages of rows, extract, normalize to Parquet; no load."""
 import json
-import sys
 import tempfile
 from pathlib import Path
 
 import dlt
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-from pages import pages  # noqa: E402
-from measured import measured  # noqa: E402
-
-MADE = pages(json.loads(sys.argv[1])["rows"])
+from measure import parameters, read_pages, tell, timed
+from pyarrow import dataset
 
 
-@dlt.resource(name="events")
-def events():
-    for page in MADE:
-        yield json.loads(page)
+def normalised(pages):
+    "A pipeline whose rows wait to be loaded, in a folder of its own."
+    place = tempfile.mkdtemp(dir=folder)
+    pipeline = dlt.pipeline("benchmark", pipelines_dir=place, destination=dlt.destinations.filesystem(bucket_url=place), dataset_name="benchmark")
+    pipeline.extract(dlt.resource(map(json.loads, pages), name="records"), loader_file_format="parquet")
+    pipeline.normalize()
+    return pipeline
 
-
-def rows(asked):
-    with tempfile.TemporaryDirectory() as folder:
-        pipeline = dlt.pipeline("benchmark", pipelines_dir=folder, destination="filesystem", dataset_name="events")
-        pipeline.extract(events(), loader_file_format="parquet")
-        pipeline.normalize()
-        return pipeline.last_trace.last_normalize_info.row_counts["events"]
-
-
-measured(rows)
+asked = parameters()
+with tempfile.TemporaryDirectory() as folder:
+    pipeline, clock = timed(normalised, list(read_pages(asked["path"], asked["pages"])))
+    columns = [pipeline.default_schema.naming.normalize_identifier(key) for key in asked["keys"]]
+    table = dataset.dataset([str(path) for path in Path(pipeline.working_dir).rglob("new_jobs/records.*.parquet")]).to_table(columns=columns)
+    tell(zip(*(column.to_pylist() for column in table.columns)), clock)

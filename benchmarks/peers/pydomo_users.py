@@ -1,12 +1,9 @@
-"""The published pydomo lists all users, 500 a page, unmodified but for its address."""
+"""Users with pydomo, unmodified: its own paging over GET /v1/users/, 500 a page, no data frame, which is its faster way."""
+from measure import Clock, parameters, tell
 from pydomo import Domo
 
-from measured import measured
-
-
-def users(asked):
+asked = parameters()
+with Clock() as clock:
     domo = Domo(asked["client_id"], asked["client_secret"], api_host=asked["url"].removeprefix("http://"), use_https=False)
-    return domo.users.list_all(df_output=False, batch_size=500)
-
-
-measured(users, ids=lambda rows: [user["id"] for user in rows])
+    users = domo.users.list_all(df_output=False, batch_size=asked["page"])
+tell(((user["id"], user["email"]) for user in users), clock)
