@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 
+from domostats import sandbox
 from domostats.interfaces.demo import WORKSHOP, workshop_providers
 from domostats.loading.files import read_file
 from domostats.loading.store import Store
@@ -212,7 +213,6 @@ def test_the_lab_copies_every_lesson_and_never_twice(tmp_path):
 # --- many reports, many instances -------------------------------------------------------------------------------------
 
 def test_several_instances_go_into_one_table_and_one_that_fails_shows_in_the_exit_code(box):
-    from domostats import sandbox
     with sandbox.start(seed=2) as other:
         code, printed = domostats("generate", "groups", "--instance", box.name, "--instance", other.name, "--to", "groups.parquet")
         assert code == 0 and set(read_file("groups.parquet")["instance"].to_pylist()) == {box.name, other.name}
@@ -230,6 +230,15 @@ def test_a_run_of_many_reports_writes_each_and_keeps_its_pages_when_one_fails(bo
     code, printed = domostats("run", "--instance", box.name, "--only", "users,groups", "--to", "out")
     assert code == 0 and read_file("out/groups.parquet").num_rows == 8
     assert not any("/identity/" in path for _, path, _ in box.calls[before:])
+
+
+def test_a_run_of_several_instances_goes_on_without_the_one_that_fails(box):
+    with sandbox.start(users=5) as second:
+        Path("settings.ini").write_text(f"[domostats]\n[instance.closed]\nurl = {box.url}\n")
+        code, printed = domostats("run", "--instance", box.name, "--instance", "closed", "--instance", second.name, "--only", "users,groups", "--to", "out", DOMO_ACCESS_TOKEN_CLOSED="x" * 20)
+        assert code == 4 and "failed: " in printed and "closed" in printed
+    assert {path.name for path in Path("out").iterdir()} == {f"{report}_{name}.parquet" for report in ("users", "groups") for name in (box.name, second.name)}
+    assert pq.read_table(f"out/users_{second.name}.parquet").num_rows == 5
 
 
 def test_what_a_run_costs_is_told_before_it(box):

@@ -15,10 +15,12 @@ import pyarrow as pa
 import pytest
 
 from domostats import sandbox
-from domostats.clients.domo.auth import Session, sign_in
+from domostats.clients.domo.auth import AccessToken, Session, sign_in
 from domostats.errors import SettingsError
 from domostats.reports.report import reading
 from domostats.reports.users import report as users
+from domostats.transport.clock import without_waits
+from domostats.transport.connection import Connection
 from domostats.transport.retry import Request
 from domostats.transport.spool import OLDEST, Kept
 
@@ -130,16 +132,49 @@ def test_what_an_open_run_holds_is_not_asked_for_again(box):
 
 def test_another_user_never_gets_what_the_first_was_told(box):
     begin(box)
-    for auth in (Session(box, box.limited.username, box.limited.password), Session(box, box.username, box.password)):
-        before = len(box.calls)
-        with reading(sign_in(box, auth), "died") as reader:
-            assert len(reader.spool) == 0
-            reader.answer(ROLES)
-        assert ("GET", ROLES.path) in heard(box)[before:]
+    before = len(box.calls)
+    with reading(sign_in(box, Session(box, box.limited.username, box.limited.password)), "died") as reader:
+        assert len(reader.spool) == 0
+        reader.answer(ROLES)
+    assert ("GET", ROLES.path) in heard(box)[before:]
     users.run(box, format_fn="all")
     with pytest.raises(SettingsError) as caught:
         users.run(box, Session(box, box.limited.username, box.limited.password), format_fn="all", restore=True)
     assert caught.value.reason == "nothing_to_restore" and kept()
+
+
+def test_all_credentials_of_one_user_share_pages_and_budget(box):
+    table, session = users.run(box).table, Session(box, box.username, box.password)
+    with pytest.raises(SettingsError) as caught:   # nobody has asked yet whose this session is
+        users.run(box, session, restore=True)
+    assert caught.value.reason == "nothing_to_restore"
+    mine, other = sign_in(box), sign_in(box, session)
+    assert mine.place != other.place
+    other.meet()
+    assert mine.place == other.place and mine.user == other.user == str(box.domo.admin.user["id"])
+    calls = len(box.calls)
+    assert users.run(box, session, restore=True).table == table and len(box.calls) == calls
+    assert mine.budget.reserve() == 0 and other.budget.not_before(30) is None
+    with without_waits() as waited: mine.budget.reserve()
+    assert sum(waited) > 25
+
+
+def test_who_is_behind_a_credential_is_asked_once_on_this_machine(box):
+    def asked(): return sum(path == "/api/content/v2/users/me" for _, path, _ in box.calls)
+    token = AccessToken(box.access_token, instance=box)
+    for _ in range(2):
+        connection = Connection(box, token)
+        connection.meet(); connection.meet()
+        assert connection.user == str(box.domo.admin.user["id"]) and asked() == 1
+
+
+def test_an_instance_that_does_not_say_who_is_behind_it_works_all_the_same(box):
+    box.fail("forbidden", "/api/content/v2/users/me", times=None)
+    connection = Connection(box, AccessToken(box.access_token, instance=box))
+    connection.meet(); connection.meet()
+    assert connection.user == "" and connection.place.endswith(connection.auth.fingerprint) and connection.calls.total == 1
+    box.heal()
+    assert len(users.run(box).table) == 12
 
 
 @pytest.mark.parametrize("age, asked", [(OLDEST - 60, []), (OLDEST + 60, [("GET", ROLES.path)])], ids=["young", "old"])

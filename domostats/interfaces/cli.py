@@ -9,7 +9,8 @@ __all__ = ['EXIT_CODES', 'HELP', 'EPILOG', 'app', 'TIMES', 'Instances', 'Since',
            'show_budget']
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import contextlib, enum, signal, sys, threading
+import enum, signal, sys, threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Optional
@@ -259,19 +260,29 @@ def show_estimate(instance: Annotated[str, typer.Option(help="The part before .d
 def run(instance: Instances, to: Annotated[Optional[Path], typer.Option(metavar="FOLDER", help="A folder for .parquet files; without it, datasets of the local store.")] = None,
         only: Only = None, restore: Restore = False, fresh: Fresh = False, changed_since: Since = None, until: Until = None):
     "Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance acme --only users,groups"
-    chosen, failures, lines = [reports.find(name) for name in _chosen(only)], {}, []
+    chosen = [reports.find(name) for name in _chosen(only)]
     if to: to.mkdir(parents=True, exist_ok=True)
-    for name in instance:
-        with contextlib.suppress(Unfinished), reading(chosen[0].sign_in(name), "+".join(one.name for one in chosen), restore, fresh, changed_since, until) as reader:
-            for one in chosen:
-                label = one.name if len(instance) == 1 else f"{one.name}_{name}"
-                try: lines.append(_write_one(one, name, reader.again(), str(to / f"{label}.parquet") if to else label))
-                except DomostatsError as e: failures[f"{one.name} of {name}"] = e
-            if failures: raise Unfinished
-    show("done", ["report", "instance", "rows", "to"], lines)
-    _fail(failures)
+    place = lambda label: str(to / f"{label}.parquet") if to else label
+    named = lambda report, name: place(report.name if len(instance) == 1 else f"{report.name}_{name}")
+    with ThreadPoolExecutor(5) as pool:
+        done = [*pool.map(lambda name: _run_instance(chosen, name, named, restore, fresh, changed_since, until), dict.fromkeys(instance))]
+    show("done", ["report", "instance", "rows", "to"], [line for lines, _ in done for line in lines])
+    _fail({what: error for _, failures in done for what, error in failures.items()})
 
 class Unfinished(Exception): "Some report of a run failed: its pages are kept for the next run."
+
+def _run_instance(chosen, name, named, *how):
+    "The lines to show of these reports of an instance, and what failed (error by name)."
+    lines, failures = [], {}
+    try:
+        with reading(chosen[0].sign_in(name), "+".join(one.name for one in chosen), *how) as reader:
+            for one in chosen:
+                try: lines.append(_write_one(one, name, reader.again(), named(one, name)))
+                except DomostatsError as e: failures[f"{one.name} of {name}"] = e
+            if failures: raise Unfinished
+    except Unfinished: pass
+    except DomostatsError as e: failures[name] = e
+    return lines, failures
 
 def _write_one(report, instance, reader, to):
     made = report.read(reader)

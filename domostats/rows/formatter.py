@@ -18,10 +18,11 @@ from .rowtype import Records, arrow_columns, columns_of
 # %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294
 @dataclass(frozen=True)
 class Rule:
-    "What a column is made of: `label` for people, `inputs` (field names or rules), and `compute(*columns, rows=number)`."
+    "What a column is made of: `label` for people, `inputs` (field names or rules), and `compute(*columns, rows=number)`; `at(url)` gives a link behind an address."
     label: str
     inputs: tuple
     compute: Callable
+    at: Callable = None
 
 def first(*inputs):
     "The first of these that is not null: an answer to two services that know the same thing."
@@ -46,8 +47,9 @@ def _labels(inputs, between=", "): return between.join(x if isinstance(x, str) e
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #d08be46c
 def link(before, field, after=""):
-    "The field between two pieces of text."
-    return Rule(f"{before}({_labels([field])}){after}", (field,), lambda column, rows: pc.binary_join_element_wise(before, column.cast(pa.string()), after, ""))
+    "The field between two pieces of text; where these are a path, a report puts the address of its instance before it."
+    return Rule(f"{before}({_labels([field])}){after}", (field,), lambda column, rows: pc.binary_join_element_wise(before, column.cast(pa.string()), after, ""),
+                at=lambda url: link(url + before, field, after) if before.startswith("/") else link(before, field, after))
 
 def yes_no(field):
     "Yes for true, No for false."
@@ -107,6 +109,10 @@ class Rules:
         for name in names:
             if name not in self.rules: raise SettingsError(f"There is no column {name!r}; there are {', '.join(self.rules)}.", "unknown_column")
         return type(self)(self.objects, {name: rule for name, rule in self.rules.items() if name not in names})
+
+    def at(self, url):
+        "With links that lead to the instance at this address."
+        return type(self)(self.objects, {name: getattr(rule, "at", None) and rule.at(url) or rule for name, rule in self.rules.items()})
 
     def __repr__(self): return "\n".join(f"{name} ← {_labels([rule])}" for name, rule in self.rules.items())
 

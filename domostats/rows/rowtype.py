@@ -229,8 +229,9 @@ def arrow_columns(records, keyword, index=None):
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0ddf0be2
 def arrow_column(column, values):
     "The values of one field as an Arrow array of its type."
+    if values.count(None) == len(values): return pa.nulls(len(values), column.arrow)
     for type in column.at_once:
-        try: return pa.array(values, type).cast(column.arrow)
+        try: return pa.array(values, type) if type == column.arrow else pa.array(values, type).cast(column.arrow)
         except (pa.ArrowException, TypeError): pass
     if column.convert: values = [None if value is None else column.convert(value) for value in values]
     return pa.array(values, column.arrow)

@@ -76,7 +76,7 @@ WIRE_FAULTS = {
 }
 
 # %% ../../nbs/08_sandbox/04_faults.ipynb #81ad3f3f
-ROWS = "users", "pageAdminSummaries", "dataSources"   # under which name the rows of a page stand
+ROWS = "users", "pageAdminSummaries", "dataSources", "edges"   # under which name the rows of a page stand
 
 def halved(value):
     "The same page with the first half of its rows, never without any."
@@ -84,7 +84,7 @@ def halved(value):
     if isinstance(value, list): return half(value)
     if isinstance(value.get("searchResultsMap"), dict):
         return {**value, "searchResultsMap": {name: half(rows) for name, rows in value["searchResultsMap"].items()}, "searchObjects": half(value.get("searchObjects", []))}
-    return {name: half(rows) if name in ROWS and isinstance(rows, list) else rows for name, rows in value.items()}
+    return {name: half(inner) if name in ROWS and isinstance(inner, list) else halved(inner) if isinstance(inner, dict) else inner for name, inner in value.items()}
 
 def _short(met):
     reply = met.real()

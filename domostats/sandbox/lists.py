@@ -7,7 +7,8 @@ __all__ = ['PLAIN', 'ORDERS', 'WALL', 'CORE_LACKS', 'EVENT_FILTERS', 'NUMBER', '
            'show_identity', 'remember', 'listed_group', 'show_groups', 'show_group', 'show_roles', 'grants_of',
            'rows_for', 'show_pages', 'show_page_access', 'filtered', 'search_page', 'show_dataset_list', 'show_search',
            'visible_dataset', 'show_dataset', 'show_dataset_bulk', 'show_datasets', 'visible_stream', 'show_stream',
-           'show_streams', 'found_events', 'show_events', 'count_events']
+           'show_streams', 'found_events', 'show_events', 'count_events', 'certified_numbers', 'certified_node',
+           'show_certified']
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #c39d3607
 import uuid
@@ -232,6 +233,33 @@ def count_events(data, user, asked):
     "`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients)."
     return json_reply({"count": len(found_events(data, asked))}) if "audit" in grants_of(data, user) else trouble(403, asked.path)
 
+# %% ../../nbs/08_sandbox/03_lists.ipynb #51b7e0a4
+def certified_numbers(data, user, wanted):
+    "The numbers of the datasets whose certification is in this state (None: in any)."
+    world = data.world
+    states = {n: document["certification"]["state"] for n in rows_for(data, user, world.datasets, "dataset.admin") if "certification" in (document := make_dataset(world, n))}
+    return [n for n, state in states.items() if wanted in (None, state)]
+
+def certified_node(world, n):
+    dataset = make_dataset(world, n)
+    seal = dataset["certification"]
+    return {"id": dataset["id"], "title": dataset["name"], "entityType": "CC:DSET", "processType": seal["processType"], "owners": [dataset["owner"]], "lastUpdated": dataset["lastUpdated"],
+            "views": dataset["cardInfo"]["cardViewCount"], "dateCertified": seal["lastUpdated"] if seal["state"] == "CERTIFIED" else None, "certifyState": seal["state"],
+            "certifyApprovalId": seal["approvalRequestId"], "provider": dataset["dataProviderType"]}
+
+def show_certified(data, user, asked):
+    "`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`, `first`, `after`, `stateFilter` (guessed from its clients); datasets only."
+    body = asked.body if isinstance(asked.body, dict) else {}
+    asked = asked._replace(body=body.get("variables") if isinstance(body.get("variables"), dict) else {})
+    if body.get("operationName") != "getCertifiedEntities": return trouble(400, asked.path, "The operation is not known")
+    state = asked.body.get("stateFilter")
+    numbers = remember(data, f"certified {user['id']} {state}", lambda: certified_numbers(data, user, state)) if asked.body.get("type") == "CC:DSET" else []
+    page = asked.slice(numbers, "after", "first", 25, 500, body=True)
+    first = max(0, asked.number("after", 0, body=True) + asked.shift)
+    end = first + len(page)
+    return json_reply({"data": {"certifyEntitiesConnection": {"edges": [{"node": certified_node(data.world, n)} for n in page],
+                                                               "pageInfo": {"hasNextPage": end < len(numbers), "endCursor": str(end) if page else None}}}})
+
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b81953bf
 NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"
 LISTS = {   # (method, pattern of the path): answer
@@ -250,4 +278,5 @@ LISTS = {   # (method, pattern of the path): answer
     ("GET", f"/api/data/v1/streams/{NUMBER}"): show_stream,
     ("GET", "/api/audit/v1/user-audits"): show_events,
     ("GET", "/api/audit/v1/user-audits/count"): count_events,
+    ("POST", "/api/synapse/approval/graphql"): show_certified,
 }

@@ -153,11 +153,12 @@ class Budget:
     DestinationError `budget_busy`, `budget_broken`, `no_budget` (the file in `folder`, else in the user's state folder)."""
     def __init__(self, place, per_minute=None, per_day=None, folder=None, clock=Clock(), label=None):
         self.per_minute, self.per_day, self.clock = _limit("per_minute", per_minute), _limit("per_day", per_day), clock
-        self.folder, self.step, self._row = folder, step_of(per_minute), Row(place, label, per_minute, per_day, folder)
+        self.folder, self.step, self.is_limited, self._row = folder, step_of(per_minute), bool(per_minute or per_day), Row(place, label, per_minute, per_day, folder)
 
     def reserve(self):
         "Wait until one call may start; the seconds waited. RetryLaterError `day_used_up` with `retry_after`, `no_slot`."
         start = self.clock.now()
+        if not self.is_limited and start > _not_before(self._row, start) + 2: return 0.0
         if not await_slot(self._row, self.clock, self.step): raise _used_up(self.per_day, self.clock.now())
         return self.clock.now() - start
 
@@ -170,7 +171,7 @@ class Budget:
     @property
     def left(self):
         "The calls left today (int); None without a limit."
-        return _left(self.per_day, self._state(), self.clock.now())
+        return None if self.per_day is None else _left(self.per_day, self._state(), self.clock.now())
     def _state(self): return self._row.run("SELECT * FROM budgets WHERE place = :place")[0]
 
     def estimate(self, calls):

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Page', 'inside', 'rows_of', 'array_of', 'ahead', 'Reader', 'millis', 'Listing', 'Whole', 'noted', 'Known', 'Offset',
-           'Intake', 'Walk', 'Cursor', 'fields_of', 'wanted', 'Each', 'replies', 'Bulk', 'all_of']
+           'Intake', 'Walk', 'Cursor', 'Bookmarks', 'fields_of', 'wanted', 'Each', 'replies', 'Bulk', 'all_of']
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
 import itertools, math, warnings
@@ -129,11 +129,10 @@ def noted(page, answer):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #3c75b386
 class Known:
-    "The keys of the first and of the last `pages` pages; records without a key field are compared as they are."
+    "The keys of the first page and of the last `pages` others; records without a key field are compared as they are."
     def __init__(self, key, pages):
-        self.first, self.recent = [], deque(maxlen=pages)
+        self.key, self.pages, self.first, self.recent, self.known = key, pages, [], deque(), set()
         self.shape = msgspec.json.Decoder(list[msgspec.defstruct("Keyed", [("key", Raw)], rename={"key": key})] if key else list[Raw])
-        self.key = key
 
     def keys(self, array):
         try: return [bytes(record.key if self.key else record).strip(b'"') for record in self.shape.decode(array)]
@@ -141,13 +140,20 @@ class Known:
 
     def new(self, array):
         "The array without the records that are known, how many it had, and how many are left (none of a page that begins like the first); the keys are remembered."
-        keys, known = self.keys(array), set(self.first).union(*self.recent)
-        if keys[:1] == self.first[:1] or known.issuperset(keys): return b"[]", len(keys), 0
+        keys = self.keys(array)
+        if self._are_known(keys): return b"[]", len(keys), 0
+        fresh = [row for row, key in zip(rows_of(array), keys) if key not in self.known] if self.key and not self.known.isdisjoint(keys) else None
+        self._remember(keys)
+        return (array, len(keys), len(keys)) if fresh is None else (array_of(fresh), len(keys), len(fresh))
+
+    def holds(self, array): return self._are_known(self.keys(array))
+    def _are_known(self, keys): return keys[:1] == self.first[:1] or self.known.issuperset(keys)
+
+    def _remember(self, keys):
+        if self.first: self.recent.append({*keys} - self.known)
         self.first = self.first or keys
-        self.recent.append(set(keys))
-        if known.isdisjoint(keys) or not self.key: return array, len(keys), len(keys)
-        fresh = [row for row, key in zip(rows_of(array), keys) if key not in known]
-        return array_of(fresh), len(keys), len(fresh)
+        self.known.update(keys)
+        if len(self.recent) > self.pages: self.known -= self.recent.popleft()
 
 # %% ../../nbs/02_transport/06_paging.ipynb #be74dd6d
 @dataclass(frozen=True, eq=False)
@@ -255,20 +261,63 @@ class Walk:
 # %% ../../nbs/02_transport/06_paging.ipynb #1c7c1212
 @dataclass(frozen=True, eq=False)
 class Cursor(Listing):
-    "A list in pages of `size`, each with the bookmark of the next: `names` of the two parameters of the body, `next` the dotted path of the bookmark; none or null is the end."
+    """A list in pages of `size`, each with the bookmark of the next at the dotted path `next`; none, null, or false at the path `more` is the end.
+
+    `names` are the two parameters of the body, or of the field `within` of it."""
     size: int = 100
     names: tuple = ("after", "first")
     next: str = ""
+    more: str = ""
+    within: str = ""
 
-    def pages(self, reader):
-        bookmark, known = None, Known(self.key, 2)
+    def page(self, bookmark):
+        "The request for the rows behind this bookmark (None: from the first on)."
+        position = dict(zip(self.names, (bookmark, self.size)))
+        return self.request(body={self.within: (self.body or {}).get(self.within, {}) | position} if self.within else position)
+
+    def bookmark(self, answer):
+        "The bookmark of the page after this one; None at the end."
+        return msgspec.json.decode(inside(answer, self.next)) if not self.more or msgspec.json.decode(inside(answer, self.more)) else None
+
+    def pages(self, reader): return Bookmarks(self, reader).pages()
+    def rows(self, reader): return sum(page.rows for page in self.pages(reader))
+    def calls(self, reader): return max(1, math.ceil(self.rows(reader) / self.size))
+
+# %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1aa
+class Bookmarks:
+    "One way through a `Cursor` listing; `widest` is the most rows that a page had, None to begin with."
+    def __init__(self, listing, reader): self.listing, self.reader, self.known, self.widest = listing, reader, Known(listing.key, 2), None
+
+    def pages(self):
+        "The pages that have rows, in their order."
+        bookmark, met = None, set()
         for number in itertools.count(1):
-            answer = reader.answer(self.request(body=dict(zip(self.names, (bookmark, self.size)))))
-            array, _, new = known.new(inside(answer, self.at))
-            if new: yield noted(Page(number, array, new), answer)
-            came, bookmark = bookmark, msgspec.json.decode(inside(answer, self.next))
-            if bookmark is None or bookmark == came: break
-        if bookmark is not None: reader.doubt(f"{self}: the bookmark {bookmark!r} comes again and again; the list may be cut.")
+            rows, bookmark = self._rows(self.listing.page(bookmark))
+            if rows: yield Page(number, array_of(rows), len(rows))
+            if bookmark is None: return
+            if bookmark in met: return self.reader.doubt(f"{self.listing}: the bookmark {bookmark!r} comes again; the list may be cut.")
+            met.add(bookmark)
+
+    def _rows(self, request):
+        "The new rows of a page, and the bookmark behind it."
+        answer = self.reader.answer(request)
+        if self._is_odd(answer):
+            second = self.reader.answer(request, again=True)
+            if self._is_odd(second) and (self.widest or not self._rows_in(second)): self.reader.doubt(f"{self.listing}: a page came short, or was one from before, and again so; the list may be cut.")
+            answer = max(answer, second, key=lambda one: (not self._is_known(one), self._rows_in(one)))
+        array, came, new = self.known.new(inside(answer, self.listing.at))
+        if self.listing.key and 0 < new < came: self.reader.doubt(f"{self.listing}: records of one page came again on another: the list changed while it was read.")
+        noted(Page(0, array, came), answer)
+        self.widest = max(self.widest or 0, new)
+        return rows_of(array), self.listing.bookmark(answer)
+
+    def _is_known(self, answer): return self.known.holds(inside(answer, self.listing.at))
+    def _rows_in(self, answer): return len(rows_of(inside(answer, self.listing.at)))
+
+    def _is_odd(self, answer):
+        "Whether all of a page is known, or it is shorter than others although more follow."
+        rows = self._rows_in(answer)
+        return rows and self._is_known(answer) or rows < (self.widest or self.listing.size) and self.listing.bookmark(answer) is not None
 
 # %% ../../nbs/02_transport/06_paging.ipynb #296fbcde
 def fields_of(page, *names):
