@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['POLICIES', 'PIECE', 'Source', 'one_by_one', 'Lookup', 'ids_of', 'take_in', 'Beside', 'unfold', 'Alignment',
            'table_of', 'dicts_of', 'Keys', 'Findings', 'check_frozen', 'keywords_of', 'made_by', 'key_columns',
-           'Declaration', 'Run', 'extended', 'Result', 'outside', 'unseen', 'reading', 'Stream', 'Report', 'Estimate',
-           'estimate', 'Fleet', 'run_all']
+           'Declaration', 'Pieces', 'Run', 'extended', 'Result', 'outside', 'unseen', 'reading', 'Stream', 'Report',
+           'Estimate', 'estimate', 'Fleet', 'run_all']
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
 import functools, inspect, itertools, sys, tempfile, time, warnings
@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Callable, NamedTuple
-import msgspec, pyarrow as pa
+import msgspec, pyarrow as pa, pyarrow.compute as pc
 from ..clients.domo.auth import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
 from ..rows.formatter import Formatter, every_field
@@ -144,6 +144,11 @@ def dicts_of(aligned, keywords):
     return [{keyword: plain[keyword][-1 if n is None else n] for keyword, n in zip(keywords, row)} for row in rows]
 
 # %% ../../nbs/05_reports/00_report.ipynb #c2c6ff93
+def _twice(keys):
+    "How many of the rows of a table are in it more than once."
+    times = keys.group_by(keys.column_names, use_threads=False).aggregate([([], "count_all")])["count_all"]
+    return pc.sum(pc.greater(times, 1)).as_py() or 0
+
 class Keys:
     "The keys of a run: those of small runs in memory, those of large ones on disk."
     LARGE = 100_000
@@ -164,7 +169,7 @@ class Keys:
 
     def repeated(self):
         "How many keys came more than once."
-        if self.file is None: return sum(times > 1 for times in Counter(zip(*(c.to_pylist() for c in pa.concat_tables(self.held).columns))).values()) if self.held else 0
+        if self.file is None: return _twice(pa.concat_tables(self.held)) if self.held else 0
         self._spill(); self.sink.close()
         import duckdb
         with duckdb.connect() as con:
@@ -233,8 +238,7 @@ def keywords_of(format_fn, own, objects):
     raise SettingsError(f"A formatter takes records by keyword; name at least one of {', '.join(objects)}.", "bad_formatter")
 
 def made_by(format_fn, aligned, keywords, before=0):
-    "What a formatter makes of these rows: a pyarrow Table; what a function makes of each: a list. `before` rows were made already. DataError `formatter_failed`."
-    if isinstance(format_fn, Formatter): return format_fn.format(table_of(aligned, keywords))
+    "What a function makes of each of these rows, a list; `before` rows were made already. DataError `formatter_failed`."
     made = []
     for n, row in enumerate(dicts_of(aligned, keywords), before + 1):
         try: made.append(format_fn(**row))
@@ -288,16 +292,15 @@ class Declaration:
     def __repr__(self): return f"<report {self.name}: {self.grain}>"
 
 # %% ../../nbs/05_reports/00_report.ipynb #fcef3476
-PIECE = 5_000   # rows
+PIECE = 1_000   # rows: what fits into the cache of a processor
 
-class Run(Findings):
-    "One run of a report: `table` (pyarrow) or `rows` (dicts) of it, or `reader()` for what no memory holds; what was found is known when all is read."
+class Pieces(Findings):
+    "A run of a report that hands on what it makes piece by piece; what was found is known when all is read."
     def __init__(self, report, formatter, aligned, pages, doubts=(), contract="report"):
         super().__init__(aligned.records, doubts)
         self.report, self.formatter, self.aligned, self.pages, self.policy = report, formatter, aligned, pages, contract
         self.keywords, self.keys, self.came = keywords_of(formatter, report.own, report.objects), Keys(), 0
         self.own = aligned.records[report.source.keyword]
-        self.key_fields = [name for key in report.key for name, column in columns_of(report.source.row_type).items() if column.name == key]
 
     def pieces(self):
         "What the formatter makes of some pages: tables of a `Formatter`, lists of a function. DataError `all_set_aside`, `contract`, `formatter_failed`."
@@ -319,13 +322,23 @@ class Run(Findings):
         self.aligned.clear()
         return made
 
+# %% ../../nbs/05_reports/00_report.ipynb #8e1f0aa6
+class Run(Pieces):
+    "One run of a report: `table` (pyarrow) or `rows` (dicts) of it, or `reader()` for what no memory holds; what was found is known when all is read."
     def _made(self):
         if self.policy == "freeze": check_frozen(self)
-        own = self.own
-        if len(own): self.keys.add(*(arrow_column(own.columns[name], [*map(attrgetter(own.columns[name].name), own.records)]) for name in self.key_fields))
-        made = made_by(self.formatter, self.aligned, self.keywords, self.came)
+        columns = table_of(self.aligned, self.keywords) if isinstance(self.formatter, Formatter) else None
+        if len(self.own): self.keys.add(*(self._key(field, columns) for field in self.report.key))
+        made = made_by(self.formatter, self.aligned, self.keywords, self.came) if columns is None else self.formatter.format(columns)
         self.came += len(made)
-        return extended(made, other_fields(own)) if self.policy == "extend" else made
+        return extended(made, other_fields(self.own)) if self.policy == "extend" else made
+
+    def _key(self, field, columns):
+        "The column of this field of the key, from the `columns` (or None) if it is among them."
+        column = next(column for column in self.own.columns.values() if column.name == field)
+        place = f"{self.report.source.keyword}.{column.service_name}"
+        if columns is not None and place in columns.column_names: return columns[place]
+        return arrow_column(column, [*map(attrgetter(column.name), self.own.records)])
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b1b6efd
 def extended(made, others):

@@ -15,7 +15,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
 from datetime import datetime, timedelta
-from typing import Annotated, Any, Union
+from typing import Annotated, Any, NamedTuple, Union
 import msgspec, pyarrow as pa
 from msgspec import UNSET, Meta, Raw, UnsetType
 from ..errors import SettingsError
@@ -182,18 +182,22 @@ class Records(Learner):
         return record
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #cc407f3c
-class WholePage(bytes): "The array of a page of which every record is good."
+class WholePage(NamedTuple):
+    "A page of which every record is good."
+    array: bytes
 
 def raws_of(records):
     "The good records of these `Records`, each as the bytes it came as."
-    return [raw for part in records.raws for raw in (msgspec.json.decode(part, type=list[Raw]) if isinstance(part, WholePage) else [part])]
+    return [raw for part in records.raws for raw in (msgspec.json.decode(part.array, type=list[Raw]) if isinstance(part, WholePage) else [part])]
 
 LOOKED_AT = 20   # pages: a field that is null throughout, and came in none of the first twenty, counts as missing
 
 def seen_in(good, array, records):
     "The unseen fields that this page holds: by their names in its bytes, and after some pages, which is cheaper, by a value of theirs that is not null, 0 or empty."
     records.looked += 1
-    if records.looked <= LOOKED_AT: return {name for name in records.unseen if _names(name) in array}
+    if records.looked <= LOOKED_AT:
+        held = bytes(array)
+        return {name for name in records.unseen if _names(name) in held}
     return {name for name in records.unseen if any(map(attrgetter(records.columns[name].name), good))}
 
 def read_page(records, array, page=1):
@@ -202,7 +206,7 @@ def read_page(records, array, page=1):
     except UNREADABLE: return records.read(msgspec.json.decode(array, type=list[Raw]), page)
     records.records += good
     records.raws.append(WholePage(array))
-    if records.unseen: records.unseen -= seen_in(good, bytes(array), records)
+    if records.unseen: records.unseen -= seen_in(good, array, records)
     for slot, name in enumerate(records.learned):
         times = sum(getattr(record, f"unknown_{slot}") is not UNSET for record in good)
         if times: records.unknown[name] += times
@@ -229,7 +233,7 @@ def arrow_columns(records, keyword, index=None):
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0ddf0be2
 def arrow_column(column, values):
     "The values of one field as an Arrow array of its type."
-    if values.count(None) == len(values): return pa.nulls(len(values), column.arrow)
+    if values[:1] == [None] and values.count(None) == len(values): return pa.nulls(len(values), column.arrow)
     for type in column.at_once:
         try: return pa.array(values, type) if type == column.arrow else pa.array(values, type).cast(column.arrow)
         except (pa.ArrowException, TypeError): pass
