@@ -27,6 +27,12 @@ class Service:
     def judge(self, answer):
         "Raise what only this service says in its own way; the connection judges the rest."
 
+    def budget(self, place, label):
+        "The budget of calls for a place, where the service announces its limits; None: what the settings say."
+
+    def retry(self):
+        "The policy of repetition (`Retry`); None: the usual one."
+
 # %% ../../nbs/02_transport/00_auth.ipynb #702f8132
 class Auth(Service):
     """A credential as a request needs it; requests calls it to set the header.

@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['FAILURES', 'TIMEOUT', 'AT_ONCE', 'POLITE', 'Answer', 'flaw_of', 'unreadable', 'refused', 'unavailable', 'retry_after',
-           'BrokenOff', 'failure_of', 'body_bytes', 'send', 'Call', 'CallLog', 'limit_of', 'Attempts', 'remembered',
-           'remember', 'Connection', 'connect']
+           'BrokenOff', 'failure_of', 'poured', 'body_bytes', 'send', 'Call', 'CallLog', 'limit_of', 'Attempts',
+           'Sending', 'remembered', 'remember', 'Connection', 'connect']
 
 # %% ../../nbs/02_transport/04_connection.ipynb #f3881e8c
 import os, re, secrets, threading, time
@@ -29,7 +29,7 @@ from .retry import Request, Retry
 # %% ../../nbs/02_transport/04_connection.ipynb #341cefed
 @dataclass(frozen=True)
 class Answer:
-    "What the service said: `status` (int), `content` (bytes), `headers` (dict, lower case), `seconds` (float); `call` is its line in the log."
+    "What the service said: `status` (int), `content` (bytes; the first of them where the rest went into a file), `headers` (dict, lower case), `seconds` (float), `size` (bytes); `call` is its line in the log."
     method: str
     url: str
     status: int
@@ -37,6 +37,7 @@ class Answer:
     headers: dict = field(repr=False)
     seconds: float = field(repr=False)
     call: Any = field(default=None, repr=False, compare=False)
+    size: int = field(default=0, repr=False, compare=False)
     is_success = True
 
     @cached_property
@@ -117,18 +118,27 @@ def failure_of(error):
 TIMEOUT = 30, 300   # seconds to connect, seconds between two packets
 AT_ONCE = 1_000_000   # bytes of a body: ten threads that each ask Python for 10 kB at a time, as requests would, stand in each other's way
 
+def poured(parts, file):
+    "Write these parts into an emptied file; gives their size, and the first bytes of them to be judged."
+    file.seek(0); file.truncate()
+    first, size = b"", 0
+    for part in parts: first, size = first or part[:1000], size + file.write(part)
+    return size, first
+
 def body_bytes(body):
     "The JSON that is sent; here a `Secret` becomes its value."
     return None if body is None else msgspec.json.encode(body, enc_hook=Secret.reveal)
 
-def send(http, method, url, body, params, auth):
-    "One request, one `Answer`, whatever its status; no error that leaves here holds a secret."
+def send(http, method, url, body, params, auth, into=None):
+    "One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if there is one. No error that leaves here holds a secret."
     failure, start = None, time.perf_counter()
     try:
         with http.request(method, url, data=body_bytes(body), params=params, auth=auth, timeout=TIMEOUT, allow_redirects=False, stream=True,
                           headers={"Accept": "application/json"} | ({"Content-Type": "application/json"} if body is not None else {})) as reply:
             headers = {name.lower(): value for name, value in reply.headers.items()}
-            return Answer(method, url, reply.status_code, b"".join(reply.iter_content(AT_ONCE)), headers, time.perf_counter() - start)
+            parts = reply.iter_content(AT_ONCE)
+            size, content = poured(parts, into) if into and reply.status_code == 200 else (None, b"".join(parts))
+            return Answer(method, url, reply.status_code, content, headers, time.perf_counter() - start, size=len(content) if size is None else size)
     except Exception as e: failure = failure_of(e)
     except KeyboardInterrupt: pass
     if failure is None: raise KeyboardInterrupt
@@ -178,33 +188,42 @@ def limit_of(instance, name):
 # %% ../../nbs/02_transport/04_connection.ipynb #cf311476
 class Attempts:
     "What a `Connection` does for one request: attempts, each reserved, sent, noted and judged."
-    def ask(self, request, debug_api=False):
-        "An `Answer` whose body is JSON, or an error, after as many attempts as `retry` allows."
-        if self.budget.is_limited: self.meet()
+    def ask(self, request, debug_api=False, into=None):
+        "An `Answer` whose body is JSON (unless the request is `plain`), or an error, after as many attempts as `retry` allows. `into`: a file for the body."
         for attempt in count(1):
-            try: return self._attempt(request, attempt, debug_api)
+            way = self.way(request)
+            try: return way.attempt(request, attempt, debug_api, into)
             except (RetryLaterError, DataError) as e: error = e
             pause = self.retry.pause(error, request, attempt)
             if pause is None: break
-            if error.reason == "rate_limited": self.budget.not_before(pause)
+            if error.reason == "rate_limited": way.budget.not_before(pause)
             else: self.clock.wait(pause)
         if attempt > 1: error.args = (f"{error} It was tried {attempt} times.",)
         raise error
 
-    def _attempt(self, request, attempt, debug_api):
+    def way(self, request):
+        "The connection through which the next attempt goes: this one."
+        if self.budget.is_limited: self.meet()
+        return self
+
+    def attempt(self, request, number, debug_api=False, into=None):
         used = self.auth.ready()
-        answer = self._send(request, attempt, debug_api)
-        if answer.status == 401 and self.auth.renew(used): answer = self._send(request, attempt, debug_api)
-        for judge in (self.auth.judge, refused, unavailable, unreadable): judge(answer)
+        answer = self._send(request, number, debug_api, into)
+        if answer.status == 401 and self.auth.renew(used): answer = self._send(request, number, debug_api, into)
+        for judge in (self.auth.judge, refused, unavailable, *(() if request.plain else (unreadable,))): judge(answer)
         return answer
 
-    def _send(self, request, attempt, debug_api):
+# %% ../../nbs/02_transport/04_connection.ipynb #6792403d
+class Sending(Attempts):
+    "The single attempt: it pays the budget, and is noted whatever comes of it."
+    def _send(self, request, attempt, debug_api, into):
         if debug_api: print(f"{request.method} {self.instance.url}{request.path} params={request.params} body={request.body} auth={self.auth}")
-        self.budget.reserve()
-        call = Call(time.time(), request.method, request.path, attempt=attempt, budget_left=self.budget.left)
+        self.budget.reserve(request)
+        call = Call(self.clock.now(), request.method, request.path, attempt=attempt, budget_left=self.budget.left)
         try:
-            answer = send(self.http, request.method, self.instance.url + request.path, request.body, request.params, self.auth)
-            call.status, call.seconds, call.bytes = answer.status, answer.seconds, len(answer.content)
+            answer = send(self.http, request.method, self.instance.url + request.path, request.body, request.params, self.auth, into)
+            call.status, call.seconds, call.bytes = answer.status, answer.seconds, answer.size
+            self.budget.heard(request, answer)
             return replace(answer, call=call)
         except DomostatsError as e: call.reason = e.reason; raise
         finally: self.calls.note(call)
@@ -227,10 +246,10 @@ def remember(url, fingerprint, user):
         os.replace(draft, note)
 
 # %% ../../nbs/02_transport/04_connection.ipynb #535892b2
-class Connection(Attempts):
+class Connection(Sending):
     "The way to one instance with one credential; `calls` are its last attempts (`CallLog`), `budget` is shared by every process of this machine that asks as the same `user` (id as text, None: not known)."
     def __init__(self, instance, auth, user=None):
-        self.instance, self.auth, self.calls, self.retry, self.clock, self._met = instance, auth, CallLog(), Retry(), Clock(), threading.RLock()
+        self.instance, self.auth, self.calls, self.retry, self.clock, self._met = instance, auth, CallLog(), auth.retry() or Retry(), Clock(), threading.RLock()
         self.settle(user or remembered(instance.url, auth.fingerprint))
         self.http = requests.Session()
         for scheme in ("https://", "http://"): self.http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=32))
@@ -240,7 +259,12 @@ class Connection(Attempts):
     def settle(self, user):
         "Let budget and pages be those of this user, or of the credential where nobody knows the user."
         self.user, self.place = user, f"{self.instance.url}|{user or self.auth.fingerprint}"
-        self.budget = Budget(self.place, limit_of(self.instance, "calls_per_minute"), limit_of(self.instance, "calls_per_day"), label=str(self.instance))
+        self.budget = self.auth.budget(self.place, str(self.instance)) or Budget(self.place, limit_of(self.instance, "calls_per_minute"), limit_of(self.instance, "calls_per_day"), label=str(self.instance))
+        self.budget.clock = self.clock
+
+    def go_by(self, clock):
+        "Let this clock tell when to call and how long to wait."
+        self.clock = self.budget.clock = clock
 
     def meet(self):
         "Find out who is behind the credential, unless that is known or was asked before."
