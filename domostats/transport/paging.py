@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['Page', 'inside', 'rows_of', 'array_of', 'ahead', 'Reader', 'millis', 'Listing', 'Whole', 'noted', 'Known', 'Offset',
-           'Intake', 'Walk', 'Cursor', 'Bookmarks', 'fields_of', 'wanted', 'Each', 'replies', 'Bulk', 'all_of']
+           'Intake', 'Walk', 'Cursor', 'Bookmarks', 'Numbered', 'fields_of', 'wanted', 'Each', 'replies', 'Under',
+           'Bulk', 'all_of']
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
 import itertools, math, warnings
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 import msgspec
 from msgspec import Raw
 from ..errors import AccessError, DataError
@@ -65,6 +66,7 @@ class Reader:
     "How one run reads: `connection`, `spool` (or None), at most `in_flight` requests at once, of some listings only what happened `since` and before `until` (epoch milliseconds); `doubts` (list of str) say what may be missing."
     def __init__(self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False):
         self.connection, self.spool, self.since, self.until, self.in_flight, self.debug_api, self.doubts = connection, spool, since, until, in_flight, debug_api, []
+        self.longest = Counter()   # of numbered pages: the most rows that one had
 
     def answer(self, request, again=False):
         "The `Answer` to a request: from the spool if it is there, unless `again`."
@@ -319,6 +321,28 @@ class Bookmarks:
         rows = self._rows_in(answer)
         return rows and self._is_known(answer) or rows < (self.widest or self.listing.size) and self.listing.bookmark(answer) is not None
 
+# %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
+@dataclass(frozen=True, eq=False)
+class Numbered(Listing):
+    "A list in pages of `size`, numbered from 1: `names` of number and size in the body."
+    size: int = 100
+    names: tuple = ("pageNumber", "pageSize")
+
+    def page(self, number): return self.request(body=dict(zip(self.names, (number, self.size))))
+
+    def pages(self, reader, first=1):
+        "The pages from the `first` on."
+        known, longest = Known(self.key, 2), (self.names, self.size)
+        for number in itertools.count(first):
+            answer = reader.answer(self.page(number))
+            array, came, new = known.new(inside(answer, self.at))
+            if new: yield noted(Page(number, array, new), answer)
+            if not new or came < reader.longest[longest]: return
+            reader.longest[longest] = came
+
+    def rows(self, reader): return sum(page.rows for page in self.pages(reader))
+    def calls(self, reader): return math.ceil(self.rows(reader) / self.size) + 1
+
 # %% ../../nbs/02_transport/06_paging.ipynb #296fbcde
 def fields_of(page, *names):
     "These fields (by the service's names) of the records of a page, each as plain Python or None; of what is no record all None."
@@ -359,6 +383,28 @@ class Each(Listing):
 def replies():
     "A reshape that leaves of each such record the reply."
     return lambda array: array_of([msgspec.json.decode(raw, type=dict[str, Raw])["reply"] for raw in rows_of(array)])
+
+# %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b11
+@dataclass(frozen=True, eq=False)
+class Under(Listing):
+    "The records of a list below each record of `parents`: `below(id)` gives the listing for the value of its `field`."
+    parents: Listing = None
+    field: str = "id"
+    below: Callable = None
+
+    def pages(self, reader):
+        lost, numbers = [], itertools.count(1)
+        def read(id):
+            try: return [*self.below(id).pages(reader)]
+            except AccessError as e:
+                if e.reason not in ("not_found", "forbidden"): raise
+        for id, pages in reader.ahead(wanted(self.parents, self.field, reader), read):
+            if pages is None: lost.append(id)
+            for page in pages or (): yield page._replace(number=next(numbers))
+        if lost: reader.doubt(f"{self}: {len(lost)} of them are gone or hidden from this user, the first is {lost[0]}.")
+
+    def rows(self, reader): return sum(page.rows for page in self.pages(reader))
+    def calls(self, reader): return self.parents.calls(reader) + self.parents.rows(reader)
 
 # %% ../../nbs/02_transport/06_paging.ipynb #4ae8fc80
 @dataclass(frozen=True, eq=False)
