@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['LATE', 'DAY', 'TABLE', 'LATER', 'LIMITS', 'RESERVE', 'step_of', 'budget_path', 'Row', 'take', 'await_slot',
-           'seconds_for', 'Budget', 'all_budgets']
+           'seconds_for', 'Outlook', 'Budget', 'all_budgets']
 
 # %% ../../nbs/02_transport/02_budget.ipynb #b88a5704
 import hashlib, os, sqlite3, tempfile, threading
@@ -149,8 +149,27 @@ def seconds_for(calls, step, queue, left, per_day, now):
     days, rest = divmod(calls - left - 1, per_day)
     return DAY - now % DAY + days * DAY + rest * step
 
+# %% ../../nbs/02_transport/02_budget.ipynb #66a0c0c5
+class Outlook:
+    "What can be seen of a budget: how many calls are left, and how long more of them take."
+    @property
+    def left(self):
+        "The calls left today (int); None without a limit."
+        return None if self.per_day is None else _left(self._state(), self.clock.now())
+    def _state(self): return self._row.run("SELECT * FROM budgets WHERE place = :place")[0]
+
+    def ahead(self, request=None): return max(0.0, _next(self._state(), self.clock.now()) - self.clock.now())
+
+    def estimate(self, calls):
+        "The seconds until the last of so many calls can start."
+        now, state = self.clock.now(), self._state()
+        return seconds_for(calls, self.step, self.ahead(), _left(state, now), self.per_day, now)
+
+    def frame(self): return all_budgets(self.folder, self.clock)
+    def __repr__(self): return _words(self)
+
 # %% ../../nbs/02_transport/02_budget.ipynb #66a0c0c6
-class Budget:
+class Budget(Outlook):
     """Calls a minute and a day (UTC) for one address and user, shared by all threads and processes of this machine.
 
     `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables. None is no limit. SettingsError `bad_budget`;
@@ -174,22 +193,6 @@ class Budget:
         until = self.clock.now() + min(max(seconds, 0), DAY)
         self._row.run("UPDATE budgets SET not_before = max(:until, CASE WHEN not_before <= :now + 86400 THEN not_before ELSE 0 END) WHERE place = :place",
                       until=until, now=self.clock.now())
-
-    @property
-    def left(self):
-        "The calls left today (int); None without a limit."
-        return None if self.per_day is None else _left(self._state(), self.clock.now())
-    def _state(self): return self._row.run("SELECT * FROM budgets WHERE place = :place")[0]
-
-    def ahead(self, request=None): return max(0.0, _next(self._state(), self.clock.now()) - self.clock.now())
-
-    def estimate(self, calls):
-        "The seconds until the last of so many calls can start."
-        now, state = self.clock.now(), self._state()
-        return seconds_for(calls, self.step, self.ahead(), _left(state, now), self.per_day, now)
-
-    def frame(self): return all_budgets(self.folder, self.clock)
-    def __repr__(self): return _words(self)
 
 # %% ../../nbs/02_transport/02_budget.ipynb #c2450a05
 def _left(state, now):
