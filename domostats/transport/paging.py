@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['Page', 'inside', 'rows_of', 'array_of', 'ahead', 'Reader', 'millis', 'Listing', 'Whole', 'noted', 'Known', 'Offset',
-           'Intake', 'Walk', 'Cursor', 'Bookmarks', 'Numbered', 'fields_of', 'wanted', 'Each', 'replies', 'Under',
-           'Bulk', 'all_of']
+           'Intake', 'Walk', 'Cursor', 'Suspicion', 'Bookmarks', 'Numbered', 'fields_of', 'wanted', 'Each', 'replies',
+           'Under', 'Bulk', 'all_of']
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
 import itertools, math, warnings
@@ -285,11 +285,21 @@ class Cursor(Listing):
     def rows(self, reader): return sum(page.rows for page in self.pages(reader))
     def calls(self, reader): return max(1, math.ceil(self.rows(reader) / self.size))
 
-# %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1aa
-class Bookmarks:
-    "One way through a `Cursor` listing; `widest` is the most rows that a page had, None to begin with."
+# %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1a9
+class Suspicion:
+    "What a page of a `Cursor` listing looks like; `widest` is the most rows that one had, None to begin with."
     def __init__(self, listing, reader): self.listing, self.reader, self.known, self.widest = listing, reader, Known(listing.key, 2), None
 
+    def _rows_in(self, answer): return len(rows_of(inside(answer, self.listing.at)))
+
+    def _is_odd(self, answer):
+        "Whether all of a page is known, or it is shorter than others although more follow."
+        rows = self._rows_in(answer)
+        return rows and self._is_known(answer) or rows < (self.widest or self.listing.size) and self.listing.bookmark(answer) is not None
+
+# %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1aa
+class Bookmarks(Suspicion):
+    "One way through a `Cursor` listing."
     def pages(self):
         "The pages that have rows, in their order."
         bookmark, met = None, set()
@@ -314,12 +324,6 @@ class Bookmarks:
         return rows_of(array), self.listing.bookmark(answer)
 
     def _is_known(self, answer): return self.known.holds(inside(answer, self.listing.at))
-    def _rows_in(self, answer): return len(rows_of(inside(answer, self.listing.at)))
-
-    def _is_odd(self, answer):
-        "Whether all of a page is known, or it is shorter than others although more follow."
-        rows = self._rows_in(answer)
-        return rows and self._is_known(answer) or rows < (self.widest or self.listing.size) and self.listing.bookmark(answer) is not None
 
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
 @dataclass(frozen=True, eq=False)
