@@ -26,6 +26,7 @@ UPDATE budgets SET minute = mine.minute, taken = CASE WHEN mine.minute = mine.be
 FROM mine WHERE budgets.place = mine.place
 RETURNING slot"""
 
+# %% ../../nbs/02_transport/08_announced.ipynb #an0un0a7
 class Minutes(Budget):
     "So many calls in each minute of the clock, at least `gap` seconds apart, shared like every `Budget`."
     def __init__(self, place, per_minute, gap=0.0, **how):
