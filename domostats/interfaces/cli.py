@@ -269,6 +269,7 @@ def run(instance: Instances, to: Annotated[Optional[Path], typer.Option(metavar=
     show("done", ["report", "instance", "rows", "to"], [line for lines, _ in done for line in lines])
     _fail({what: error for _, failures in done for what, error in failures.items()})
 
+# %% ../../nbs/09_interfaces/02_cli.ipynb #e27e7e07
 class Unfinished(Exception): "Some report of a run failed: its pages are kept for the next run."
 
 def _run_instance(chosen, name, named, *how):

@@ -81,10 +81,7 @@ class Kinds:
     def clock(self, clock):
         for one in (self.day, *self.kinds.values()): one.clock = clock
 
-    @property
-    def per_day(self): return self.day.per_day
-    @property
-    def left(self): return self.day.left
+    per_day, left = property(lambda self: self.day.per_day), property(lambda self: self.day.left)
 
     def reserve(self, request):
         "Wait until this call may start; the seconds waited. RetryLaterError `day_used_up` unless `overnight`."
@@ -98,10 +95,9 @@ class Kinds:
         self.kinds[self.kind_of(request)].reserve()
         return self.clock.now() - start
 
-    def ahead(self, request):
-        "The seconds until this call could start, as far as can be seen."
-        if self.left == 0: return DAY - self.clock.now() % DAY
-        return self.kinds[self.kind_of(request)].ahead()
+    def not_before(self, seconds):
+        "Nobody starts a call within so many seconds."
+        for one in self.kinds.values(): one.not_before(seconds)
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un010
 class Announced(Kinds):
@@ -118,9 +114,10 @@ class Announced(Kinds):
             minutes = self.kinds[own]
             hear(minutes, HEARD_MINUTE, Told(minutes.per_minute, 0, (minutes.clock.now() // 60 + 1) * 60), 60)
 
-    def not_before(self, seconds):
-        "Nobody starts a call within so many seconds."
-        for one in self.kinds.values(): one.not_before(seconds)
+    def ahead(self, request):
+        "The seconds until this call could start, as far as can be seen."
+        if self.left == 0: return DAY - self.clock.now() % DAY
+        return self.kinds[self.kind_of(request)].ahead()
 
     def estimate(self, calls, kind=None):
         "The seconds until the last of so many calls of a kind (the first, if none is named) can start."

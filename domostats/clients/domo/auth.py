@@ -44,6 +44,7 @@ class DomoAuth:
         role = ask(Request("GET", f"/api/content/v2/users/{user}", {"includeDetails": "true"})).read(Someone).roleId
         return set(ask(Request("GET", f"/api/authorization/v1/roles/{role}/authorities")).read(list[str]))
 
+# %% ../../../nbs/03_clients/domo/00_auth.ipynb #fc04d1bf
 class AccessToken(DomoAuth, Auth):
     "A token made in Admin > Access tokens; it acts with the grants of its owner."
     header, kind = "X-DOMO-Developer-Token", "access token"
