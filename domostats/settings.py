@@ -122,7 +122,7 @@ class Instance:
     def __str__(self): return self.name
 
 # %% ../nbs/01_top/02_settings.ipynb #3a243d87
-SANDBOX = r"sandbox(-\d+)?"
+SANDBOX = r"(sandbox|datorama)(-\d+)?"   # of Domo, of Datorama
 
 def sandbox_note(name):
     "Where a running sandbox of this user leaves its address."

@@ -115,18 +115,18 @@ class Waiting:
 
 def _whole(value, least): return type(value) is int and value >= least
 
-def _check(fault, path, times, after, seconds):
+def _check(kinds, fault, path, times, after, seconds):
     "SettingsError `bad_fault` for what cannot be asked."
-    if fault in FAULTS and (times is None or _whole(times, 1)) and _whole(after, 0) and isinstance(path, (str, type(None))) \
+    if fault in kinds and (times is None or _whole(times, 1)) and _whole(after, 0) and isinstance(path, (str, type(None))) \
        and (seconds is None or type(seconds) in (int, float) and 0 <= seconds < 86_400): return
     raise SettingsError(f"There is no fault {fault!r} at path={path!r} with times={times!r}, after={after!r} and seconds={seconds!r}. The path is text or None, times is 1 "
-                        f"or more or None, after and seconds are 0 or more, and the faults are {', '.join(FAULTS)}.", "bad_fault")
+                        f"or more or None, after and seconds are 0 or more, and the faults are {', '.join(kinds)}.", "bad_fault")
 
 # %% ../../nbs/08_sandbox/04_faults.ipynb #1abf71a5
 class Faults:
-    "What has been asked to go wrong: `waiting` faults, `served` bytes by path, where `moved` leads (`location`), and how often each was met (`fired`)."
-    def __init__(self):
-        self.fired, self.lock = Counter(), threading.Lock()
+    "What has been asked to go wrong, out of the `kinds` there are: `waiting` faults, `served` bytes by path, where `moved` leads (`location`), and how often each was met (`fired`)."
+    def __init__(self, kinds=FAULTS):
+        self.kinds, self.fired, self.lock = kinds, Counter(), threading.Lock()
         self.heal()
 
     def heal(self):
@@ -139,7 +139,7 @@ class Faults:
 
     def fail(self, fault, path=None, times=1, after=0, seconds=None):
         "Let `after` requests pass whose path begins with `path`, and the next `times` (None: all) meet this fault. SettingsError `bad_fault`."
-        _check(fault, path, times, after, seconds)
+        _check(self.kinds, fault, path, times, after, seconds)
         self.waiting.append(Waiting(fault, path or (SIGN_IN if fault in SIGN_IN_FAULTS else None), times, after, seconds))
 
     def take(self, path):
