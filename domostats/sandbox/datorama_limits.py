@@ -16,6 +16,7 @@ class VirtualClock:
     def __init__(self, start=TODAY, speed=1): self.start, self.made, self._speed = start, time.monotonic(), speed
     def now(self): return self.start + (time.monotonic() - self.made) * self._speed
     def step(self, seconds): self.start += seconds
+    def wait(self, seconds): self.step(max(0, seconds))   # whoever waits by this clock moves it on
 
     @property
     def speed(self): return self._speed

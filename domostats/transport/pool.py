@@ -7,23 +7,20 @@ __all__ = ['Pool']
 
 # %% ../../nbs/02_transport/10_pool.ipynb #p001a003
 import heapq
-from ..errors import SettingsError
 from .clock import Clock
 from .connection import Attempts
 from .retry import Retry
 
 # %% ../../nbs/02_transport/10_pool.ipynb #p001a006
 class Pool(Attempts):
-    "Connections to one address, of different users; `ask` goes through the one that may go first. SettingsError `no_way`."
+    "Connections to one address, of different users; `ask` goes through the one that may go first."
     def __init__(self, connections):
         self.connections = [*connections]
         self.instance, self.auth, self.user = self.connections[0].instance, self.connections[0].auth, None
         self.retry, self.clock, self.place = self.auth.retry() or Retry(), Clock(), "|".join(sorted(one.place for one in self.connections))
 
     def way(self, request):
-        able = [one.way(request) for one in self.connections if request.users is None or one.user in request.users]
-        if not able: raise SettingsError(f"None of the users of this pool sees what {request.method} {request.path} asks for; {', '.join(request.users)} would.", "no_way")
-        return min(able, key=lambda one: one.budget.ahead(request))
+        return min((one.way(request) for one in self.connections), key=lambda one: one.budget.ahead(request))
 
     def go_by(self, clock):
         self.clock = clock
@@ -31,6 +28,9 @@ class Pool(Attempts):
 
     def meet(self):
         for one in self.connections: one.meet()
+
+    @property
+    def budget(self): return min((one.budget for one in self.connections), key=lambda budget: -(budget.left or 0))
 
     @property
     def calls(self): return [*heapq.merge(*(one.calls for one in self.connections), key=lambda call: call.at)]

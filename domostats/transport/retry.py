@@ -16,14 +16,13 @@ from hashlib import blake2b
 class Request(NamedTuple):
     """One request without its credential: `params` (dict or None) go into the query, `body` is sent as JSON; one that only `reads` may be sent twice.
 
-    The answer has to be JSON unless `plain`. Where some users do not see what is asked for, `users` (names) are those who may ask; None is everybody."""
+    The answer has to be JSON unless `plain`."""
     method: str
     path: str
     params: dict = None
     body: object = None
     reads: bool = True
     plain: bool = False
-    users: tuple = None
 
     @property
     def fingerprint(self):

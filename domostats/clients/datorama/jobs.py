@@ -32,9 +32,9 @@ def get_jobs(instance, api_token=None, stream_id=None, debug_api=False):
 def jobs_in(connection, stream_id): return [job for page in jobs_of(stream_id).pages(Reader(connection)) for job in page.records()]
 
 def is_new(job, after=None, since=0):
-    "Whether a job was made after the job `after` (id), or, without one, has not begun before `since` (epoch seconds)."
+    "Whether a job was made after the job `after` (id), or, without one, has not begun before `since` (epoch seconds; a minute of doubt for clocks that differ)."
     if after is not None: return job["id"] > after
-    return job.get("startExecutionTime") is None or job["startExecutionTime"] >= since * 1000
+    return job.get("startExecutionTime") is None or job["startExecutionTime"] >= (since - 60) * 1000
 
 def found_jobs(connection, stream_id, parts, after=None, since=0):
     "The new jobs of these ranges (list of `Days`) of a stream, or None where there is none."
