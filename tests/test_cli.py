@@ -235,7 +235,7 @@ def test_a_run_of_many_reports_writes_each_and_keeps_its_pages_when_one_fails(bo
 def test_a_run_of_several_instances_goes_on_without_the_one_that_fails(box):
     with sandbox.start(users=5) as second:
         Path("settings.ini").write_text(f"[domostats]\n[instance.closed]\nurl = {box.url}\n")
-        code, printed = domostats("run", "--instance", box.name, "--instance", "closed", "--instance", second.name, "--only", "users,groups", "--to", "out", DOMO_ACCESS_TOKEN_CLOSED="x" * 20)
+        code, printed = domostats("run", "--instance", box.name, "--instance", "closed", "--instance", second.name, "--only", "users,groups", "--to", "out", DOMO_ACCESS_TOKEN__CLOSED="x" * 20)
         assert code == 4 and "failed: " in printed and "closed" in printed
     assert {path.name for path in Path("out").iterdir()} == {f"{report}_{name}.parquet" for report in ("users", "groups") for name in (box.name, second.name)}
     assert pq.read_table(f"out/users_{second.name}.parquet").num_rows == 5

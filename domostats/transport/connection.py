@@ -201,6 +201,9 @@ class Attempts:
         if attempt > 1: error.args = (f"{error} It was tried {attempt} times.",)
         raise error
 
+    def get(self, path, params=None, debug_api=False): return self.ask(Request("GET", path, params), debug_api)
+    def post(self, path, body, params=None, reads=False, debug_api=False): return self.ask(Request("POST", path, params, body, reads), debug_api)
+
     def way(self, request):
         "The connection through which the next attempt goes: this one."
         if self.budget.is_limited: self.meet()
@@ -267,14 +270,13 @@ class Connection(Sending):
         self.clock = self.budget.clock = clock
 
     def meet(self):
-        "Find out who is behind the credential, unless that is known or was asked before."
+        "Find out who is behind the credential, unless that is known or was asked before. RetryLaterError where nothing answers."
         with self._met:
             if self.user is not None: return
-            self.user = ""
-            if user := self.auth.who(self): remember(self.instance.url, self.auth.fingerprint, user); self.settle(user)
-
-    def get(self, path, params=None, debug_api=False): return self.ask(Request("GET", path, params), debug_api)
-    def post(self, path, body, params=None, reads=False, debug_api=False): return self.ask(Request("POST", path, params, body, reads), debug_api)
+            self.user = ""   # the question itself does not ask who it is
+            try: user = self.auth.who(self)
+            except DomostatsError: self.user = None; raise
+            if user: remember(self.instance.url, self.auth.fingerprint, user); self.settle(user)
 
     def __repr__(self): return f"<connection to {self.instance} with {self.auth}: {self.calls!r}>"
 

@@ -10,7 +10,7 @@ __all__ = ['ME', 'OUTCOMES', 'DOMO_SECRETS', 'Someone', 'DomoAuth', 'AccessToken
 import threading
 import msgspec
 from ...credentials import find_secrets
-from ...errors import AccessError, CredentialsError, DataError, DomostatsError
+from ...errors import AccessError, CredentialsError, DataError
 from ...settings import Secret, find_instance, hides
 from ...transport.auth import Auth, NoAuth, sendable
 from ...transport.connection import Connection, connect
@@ -34,9 +34,9 @@ class DomoAuth:
                               "allow-list (Admin > Security), or connect through your company's VPN.", "blocked", answer)
 
     def who(self, connection):
-        "The id of the user behind it (text), None where Domo does not tell. `GET /api/content/v2/users/me`, recorded."
+        "The id of the user behind it (text), None where Domo does not tell. `GET /api/content/v2/users/me`, recorded. RetryLaterError where nothing answers."
         try: return str(connection.ask(ME).read(Someone).id)
-        except DomostatsError: return None
+        except (AccessError, CredentialsError, DataError): return None
 
     def grants(self, ask, user=None):
         "The grants of the user behind it (id), a set of names; `ask` gives the `Answer` to a `Request`. DataError `unexpected`."
