@@ -81,6 +81,7 @@ MEASUREMENTS = {"IMPRESSIONS": "Impressions", "DELIVERY_CLICKS": "Clicks", "MEDI
 
 def _named(names): return lambda state, wish, id: of_workspace(state, id, wish) and json_reply({name: {"systemName": name, "displayName": shown} for name, shown in names.items()})
 def list_patterns(state, wish, id):
+    "`GET /v1/workspaces/{id}/patterns` (an array, guessed)."
     of_workspace(state, id, wish)
     own = {"id": 6001, "workspaceId": int(id), "harmonizedDimensionId": 8001, "name": "Region from campaign"}
     return json_reply([own, *(one for one in state.patterns.values() if one["workspaceId"] == int(id))])
@@ -120,6 +121,7 @@ def show_stream(state, wish, id, workspace=None): return json_reply(of_stream(st
 def show_stream_in(state, wish, workspace, id): return show_stream(state, wish, id)
 
 def make_stream_row(state, wish):
+    "`POST /v1/data-streams`: 201 and the stream with its id."
     body = read(wish, dict)
     of_workspace(state, field(body, "workspaceId", int), wish)
     pattern = next(iter(state.streams.values()), {})
@@ -128,6 +130,7 @@ def make_stream_row(state, wish):
     return json_reply(state.streams[row["id"]], 201)
 
 def make_workspace_row(state, wish):
+    "`POST /v1/workspaces`: 201 and the workspace (guessed)."
     body = read(wish, dict)
     row = _stamped(state, wish, {**dict.fromkeys(next(iter(state.workspaces.values()))), **body, "name": field(body, "name", str), "id": state.new_id("workspace")})
     state.workspaces[row["id"]] = row
@@ -187,11 +190,13 @@ def job_rows(state, job):
     return [["Day", "Campaign Key", "Impressions", "Clicks"], *([job["dataStartDate"], f"c{n}", str(draws.below(f"i{n}", 9000)), str(draws.below(f"k{n}", 90))] for n in range(draws.between("rows", 3, 30)))]
 
 def as_csv(rows):
+    "Rows of texts as the bytes of a CSV."
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 def as_zip(name, content):
+    "A zip with one file in it, the same bytes for the same content."
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive: archive.writestr(zipfile.ZipInfo(name, (2024, 1, 1, 0, 0, 0)), content)
     return packed.getvalue()
@@ -255,6 +260,7 @@ def answered(state, query, system):
     return [name if system else shown[name] for part in names for name in part], rows
 
 def query_one(state, wish, query):
+    "What one query gives; `errors` is null where all is well."
     if not isinstance(query, dict) or not (query.get("workspaceId") and query.get("dateRange") and query.get("measurements")): raise Refusal(400, "A query names workspaceId, dateRange and measurements")
     of_workspace(state, query["workspaceId"], wish)
     headers, rows = answered(state, query, wish.query.get("useSystemNames") == "true")
@@ -265,6 +271,7 @@ def query_batch(state, wish): return json_reply([query_one(state, wish, one) for
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000014
 def process_report(state, wish, id):
+    "`POST /v1/reports/{id}/process`: an array with the job."
     report = there(state.reports, id, wish, state)
     job = {"id": state.new_id("other"), "reportId": report["id"], "status": "IN_PROGRESS", "statusReason": None, "compressed": bool(report.get("compressed")), "ready": state.clock.now() + 5}
     state.report_jobs[job["id"]] = job
@@ -278,6 +285,7 @@ def shown_job(state, job):
     return {name: value for name, value in job.items() if name != "ready"}
 
 def of_report_job(state, id, wish):
+    "The job of a report with this id. Refusal 404."
     job = state.report_jobs.get(int(id))
     if not job: raise Refusal(404, "Not Found")
     there(state.reports, job["reportId"], wish, state)
@@ -306,11 +314,13 @@ def _lister(rows): return lambda state, wish, *ids: json_reply([*getattr(state, 
 
 def show_mapping(state, wish, id): return json_reply({"mapping": of_stream(state, id, wish)["config"].get("mapping", [])})
 def put_mapping(state, wish, id):
+    "`PUT /v1/data-streams/api/{id}/mapping` (inferred)."
     body = read(wish, dict)
     of_stream(state, id, wish)["config"]["mapping"] = body.get("mapping", [])
     return json_reply(body)
 
 def make_user(state, wish, account=None):
+    "`POST /v1/users` (guessed)."
     body = read(wish, dict)
     row = {"accountId": 9001, "languageId": 1, "permissionSetId": 7001, **body, "email": field(body, "email", str), "id": state.new_id("other")}
     state.users[row["id"]] = row
@@ -319,6 +329,7 @@ def make_user(state, wish, account=None):
 def show_connector(state, wish, id): return json_reply({"id": int(id), "name": "Example Ads"})
 def show_dashboards(state, wish, id): return of_workspace(state, id, wish) and json_reply({"widgets": [{"id": 1, "pageId": 2, "dashboardId": 3}]})
 def make_scheduler(state, wish):
+    "`POST /v1/report-schedulers`: 201."
     body = read(wish, dict)
     row = {**body, "id": state.new_id("other"), "workspaceId": there(state.reports, field(body, "reportId", int), wish, state)["workspaceId"]}
     state.schedulers[row["id"]] = row

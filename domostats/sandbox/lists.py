@@ -241,6 +241,7 @@ def certified_numbers(data, user, wanted):
     return [n for n, state in states.items() if wanted in (None, state)]
 
 def certified_node(world, n):
+    "Dataset `n` as the list of certifications has it."
     dataset = make_dataset(world, n)
     seal = dataset["certification"]
     return {"id": dataset["id"], "title": dataset["name"], "entityType": "CC:DSET", "processType": seal["processType"], "owners": [dataset["owner"]], "lastUpdated": dataset["lastUpdated"],

@@ -9,7 +9,7 @@ __all__ = ['EARLY', 'LATE', 'TAKE', 'HEARD_MINUTE', 'HEARD_DAY', 'Minutes', 'Tol
 import logging
 from typing import Callable, NamedTuple
 from ..errors import RetryLaterError
-from .budget import DAY, Budget, seconds_for
+from .budget import DAY, FIRST, Budget, seconds_for
 from .clock import Clock
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un007
@@ -30,7 +30,7 @@ RETURNING slot"""
 class Minutes(Budget):
     "So many calls in each minute of the clock, at least `gap` seconds apart, shared like every `Budget`."
     def __init__(self, place, per_minute, gap=0.0, **how):
-        super().__init__(place, per_minute, **how)
+        super().__init__(place, per_minute, begin=FIRST, **how)
         self.gap = gap
 
     def reserve(self, request=None):
@@ -71,7 +71,7 @@ class Kinds:
     "Calls of several kinds, each with its minutes, under one day."
     def __init__(self, place, kinds, per_day, kind_of: Callable, read: Callable, gap=0.0, overnight=True, folder=None, clock=Clock(), label=""):
         how = {"folder": folder, "clock": clock}
-        self.day = Budget(place, None, per_day, label=label, **how)
+        self.day = Budget(place, None, per_day, label=label, begin=FIRST, **how)
         self.kinds = {kind: Minutes(f"{place}|{kind}", limit, gap, label=f"{label} {kind}".strip(), **how) for kind, limit in kinds.items()}
         self.kind_of, self.read, self.overnight, self.is_limited = kind_of, read, overnight, True
 

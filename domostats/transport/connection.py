@@ -192,7 +192,8 @@ class Attempts:
         "An `Answer` whose body is JSON (unless the request is `plain`), or an error, after as many attempts as `retry` allows. `into`: a file for the body."
         for attempt in count(1):
             way = self.way(request)
-            try: return way.attempt(request, attempt, debug_api, into)
+            used = way.auth.ready()   # a sign-in has attempts of its own
+            try: return way.attempt(request, attempt, used, debug_api, into)
             except (RetryLaterError, DataError) as e: error = e
             pause = self.retry.pause(error, request, attempt)
             if pause is None: break
@@ -209,8 +210,8 @@ class Attempts:
         if self.budget.is_limited: self.meet()
         return self
 
-    def attempt(self, request, number, debug_api=False, into=None):
-        used = self.auth.ready()
+    def attempt(self, request, number, used, debug_api=False, into=None):
+        "One attempt with number `used` of the credential's values, which is renewed if it has grown too old."
         answer = self._send(request, number, debug_api, into)
         if answer.status == 401 and self.auth.renew(used): answer = self._send(request, number, debug_api, into)
         for judge in (self.auth.judge, refused, unavailable, *(() if request.plain else (unreadable,))): judge(answer)

@@ -73,13 +73,13 @@ class ApiToken(Auth):
 # %% ../../../nbs/03_clients/datorama/00_auth.ipynb #da0a0012
 @hides("api_token")
 def sign_in(instance, api_token=None, pause=0.0):
-    """The connection of this region (name or `Instance`) with this token: text, `ApiToken`, or None for the settings; a dict from user to tokens gives a `Pool`.
+    """The connection of this region (name or `Instance`) with this token: text, `ApiToken`, or None for the settings; a dict from user to a token, or several, gives a `Pool`.
 
     SettingsError `not_datorama`, `missing_secret`; CredentialsError `malformed_secret`."""
     instance = find_region(instance)
-    if isinstance(api_token, dict): return Pool(_open(instance, ApiToken(token, user, instance, pause)) for user, tokens in api_token.items() for token in _listed(tokens))
+    if isinstance(api_token, dict): return Pool(_open(instance, ApiToken(_first(tokens), user, instance, pause)) for user, tokens in api_token.items())
     if api_token is None: api_token = find_secrets(instance, ("DATORAMA_API_TOKEN",))["DATORAMA_API_TOKEN"]
     return _open(instance, api_token if isinstance(api_token, Auth) else ApiToken(api_token, instance=instance, pause=pause))
 
-def _listed(tokens): return tokens if isinstance(tokens, (list, tuple)) else [tokens]
+def _first(tokens): return tokens[0] if isinstance(tokens, (list, tuple)) else tokens   # a second token of a user brings no further calls
 def _open(instance, auth): return Connection(instance, auth, auth.user or None)
