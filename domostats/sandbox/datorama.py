@@ -129,6 +129,7 @@ def make_stream_row(state, wish):
     state.streams[row["id"]] = {**row, "createUserId": wish.user_id, "createTime": row["updateTime"]}
     return json_reply(state.streams[row["id"]], 201)
 
+# %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000c1
 def make_workspace_row(state, wish):
     "`POST /v1/workspaces`: 201 and the workspace (guessed)."
     body = read(wish, dict)
@@ -246,6 +247,7 @@ def picked(state, query):
         rows = [row for row in rows if passes(row, query.get(tests) or [], query.get(how))]
     return rows
 
+# %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000d3
 def answered(state, query, system):
     "The header and rows of a query: sums of the measurements by its dimensions, sorted and cut as it says. Refusal 422."
     names = [system_name(name) for name in query.get("dimensions") or []], [system_name(one.get("name")) for one in query.get("measurements") or []]
@@ -294,6 +296,7 @@ def of_report_job(state, id, wish):
 def show_report_job(state, wish, id): return json_reply(shown_job(state, of_report_job(state, id, wish)))
 def list_report_jobs(state, wish, id): return json_reply([shown_job(state, job) for job in state.report_jobs.values() if job["reportId"] == there(state.reports, id, wish, state)["id"]])
 
+# %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000d4
 def download_report(state, wish, id):
     "The file of a report: lines about it, an empty line, the header, the rows."
     job = of_report_job(state, id, wish)
@@ -348,7 +351,7 @@ ROUTES = {   # (method, pattern of the path): answer
     ("POST", DS): make_stream_row, ("GET", f"{DS}/{N}"): show_stream, ("PUT|PATCH", f"{DS}/{N}"): _changer("streams", of_stream), ("DELETE", f"{DS}/{N}"): _remover("streams", of_stream),
     ("POST", f"{DS}/{N}/process"): process, ("POST", f"{DS}/process"): process_many, ("POST", f"{DS}/(?:api/)?{N}/stats"): list_stats, ("POST", f"{DS}/api/{N}/rerun"): rerun, ("POST", f"{DS}/api/{N}/rerun-all"): rerun_all,
     ("GET", f"{DS}/api/{N}/mapping"): show_mapping, ("PUT", f"{DS}/api/{N}/mapping"): put_mapping,
-    ("GET", f"{ST}/{N}/download"): download, ("GET", f"{ST}/dynamic/{N}/download"): download_files, ("GET", f"{ST}/{N}"): show_job,
+    ("GET", f"{ST}/(?:api/)?{N}/download"): download, ("GET", f"{ST}/dynamic/{N}/download"): download_files, ("GET", f"{ST}/{N}"): show_job,
     ("POST", "/v1/reports"): _maker("reports"), ("GET", f"/v1/reports/{N}"): _shower("reports"), ("PUT|PATCH", f"/v1/reports/{N}"): _changer("reports", _found("reports")), ("DELETE", f"/v1/reports/{N}"): _remover("reports", _found("reports")),
     ("POST", f"/v1/reports/{N}/process"): process_report, ("GET", f"/v1/reports/{N}/report-jobs"): list_report_jobs, ("GET", f"/v1/report-jobs/{N}"): show_report_job, ("GET", f"/v1/report-jobs/{N}/download"): download_report,
     ("POST", "/v1/report-schedulers"): make_scheduler, ("GET", f"/v1/report-schedulers/{N}"): _shower("schedulers"), ("GET", f"/v1/reports/{N}/report-schedulers"): list_schedulers,
