@@ -635,7 +635,7 @@ for _ in range(100): connection.get("/v1/workspaces")
 
 
 def test_F43_four_processes_keep_to_the_minute_together(box):
-    speed = 25
+    speed = 12
     box.clock.step(60 - box.clock.now() % 60)
     box.clock.speed = speed
     made = time.monotonic()
