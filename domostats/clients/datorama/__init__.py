@@ -11,9 +11,9 @@ from pathlib import Path
 from . import jobs as requests
 from .auth import sign_in
 from .bulk import Renaming
-from .logs import JobLog, UpdateLog, moment
-from .streams import holds, send_stream
-from .tree import Job, Stream, Workspace, table
+from .logs import JobLog, UpdateLog
+from .streams import holds
+from .tree import Stream, Workspace, table
 from .workspaces import WORKSPACES
 from ...errors import DomostatsError, SettingsError
 from ...settings import hides
@@ -102,9 +102,7 @@ class Working(Tables):
 
     def job_of(self, job, stream_id):
         "The `Job` of this dict, put among the jobs of its stream."
-        stream = self.stream_of(stream_id)
-        stream.jobs[job["id"]] = made = Job({**getattr(stream.jobs.get(job["id"]), "fields", {}), **job}, stream)
-        return made
+        return self.stream_of(stream_id).take(job)
 
     def workspace_of(self, stream_id):
         "The id of the workspace of a stream, or None."

@@ -33,7 +33,7 @@ def find_region(instance):
 # %% ../../../nbs/03_clients/datorama/00_auth.ipynb #da0a000b
 LIMITS, PER_DAY = {"platform": 60, "query": 200}, 20_000   # documented
 HEADERS = {"platform": "x-platformratelimit", "query": "x-queryratelimit", "day": "x-dailyquota"}   # seen in a client
-REFUSED = {"day": ("x-dailyquota-rest",), "own": ("x-ratelimit-reset",)}   # documented for a 429
+REFUSED = {"day": "x-dailyquota-rest", "own": "x-ratelimit-reset"}   # documented for a 429
 
 def kind_of(request):
     "Which of the limits a request counts against, beside the day's."
@@ -47,9 +47,9 @@ def read_limits(answer):
     told = {name: Told(limit, left, reset / 1000) for name, (limit, left, reset) in numbers.items() if None not in (limit, left, reset)}
     if answer.status == 429:
         own = "query" if "/v1/query" in answer.url else "platform"
-        for name, limit, headers in (("day", PER_DAY, REFUSED["day"]), (own, LIMITS[own], REFUSED["own"])):
-            resets = [_number(answer.headers.get(header)) for header in headers]
-            if name not in told and resets[0]: told[name] = Told(limit, 0, resets[0] / 1000)
+        for name, limit, header in (("day", PER_DAY, REFUSED["day"]), (own, LIMITS[own], REFUSED["own"])):
+            reset = _number(answer.headers.get(header))
+            if name not in told and reset: told[name] = Told(limit, 0, reset / 1000)
     return told
 
 # %% ../../../nbs/03_clients/datorama/00_auth.ipynb #da0a000f

@@ -124,7 +124,7 @@ class Repeating(Processing):
         tasks = {f"{stream} {ids}": (stream, None) for stream, ids in groups.items()}
         def do(task): return kept_jobs(requests.rerun(self.connection_of(task[0]), task[0], groups[task[0]], self.newest))
         def look(task, facts):
-            again = [job for job in requests.jobs_in(self.connection_of(task[0]), task[0]) if job["id"] in groups[task[0]] and requests.is_new(job, None, facts.get("since", 0))]
+            again = requests.jobs_again(self.connection_of(task[0]), task[0], facts.get("since", 0), groups[task[0]])
             return again and kept_jobs(again)
         with self._work("rerun_batch", tasks, fresh) as record: rows = self._logged(self._did(record, tasks, do, look), tasks, "rerun")
         return self._told(rows, "rerun_batch", create_df, export, file_name)
@@ -136,7 +136,7 @@ class Repeating(Processing):
         tasks = {str(stream): (stream, None) for stream in whole(streams)}
         def do(task): return kept_jobs(requests.rerun_all(self.connection_of(task[0]), task[0]))
         def look(task, facts):
-            again = [job for job in requests.jobs_in(self.connection_of(task[0]), task[0]) if requests.is_new(job, None, facts.get("since", 0))]
+            again = requests.jobs_again(self.connection_of(task[0]), task[0], facts.get("since", 0))
             return again and kept_jobs(again)
         with self._work("rerun_all", tasks, fresh) as record: rows = self._logged(self._did(record, tasks, do, look), tasks, "rerun")
         return self._told(rows, "rerun_all", create_df, export, file_name)

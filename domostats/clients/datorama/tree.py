@@ -71,12 +71,17 @@ class StreamJobs(Fields):
         self.jobs = known | {job["id"]: Job(job, self) for job in rows}
         return self.jobs
 
+    def take(self, job):
+        "Put what is said of a job (dict) to what is known of it; gives the `Job`."
+        known = self.jobs.get(job["id"])
+        self.jobs[job["id"]] = made = Job({**(known.fields if known else {}), **job}, self)
+        return made
+
     def _made(self, jobs, kind):
         "Take these jobs (list of dicts) in, and into the log; gives `Job`s."
-        made = {job["id"]: Job({**self.jobs.get(job["id"], Fields({})).fields, **job}, self) for job in jobs}
-        self.jobs.update(made)
-        for job in made.values(): self.workspace.agency.log.add(job, kind)
-        return [*made.values()]
+        made = [self.take(job) for job in jobs]
+        for job in made: self.workspace.agency.log.add(job, kind)
+        return made
 
 # %% ../../../nbs/03_clients/datorama/05_tree.ipynb #da5a00d1
 class StreamWork(StreamJobs):
