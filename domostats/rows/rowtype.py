@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['TIME', 'INT64', 'DIGITS', 'FIRST_YEAR', 'LAST_YEAR', 'UTC', 'TYPES', 'JSON_NAMES', 'EXPECTED', 'UNREADABLE',
-           'LOOKED_AT', 'EMPTY', 'TextId', 'NumberId', 'Millis', 'Seconds', 'TextTime', 'Nested', 'json_text',
+           'LOOKED_AT', 'AT_ONCE', 'POOL', 'TextId', 'NumberId', 'Millis', 'Seconds', 'TextTime', 'Nested', 'json_text',
            'text_time', 'named', 'Column', 'columns_of', 'decoder', 'json_name', 'Violation', 'violation', 'fields_of',
-           'Learner', 'Records', 'WholePage', 'raws_of', 'seen_in', 'read_page', 'other_fields', 'Empty',
+           'Learner', 'Records', 'WholePage', 'raws_of', 'seen_in', 'read_page', 'other_fields', 'turned',
            'arrow_columns', 'arrow_column', 'plain_dicts', 'plain_dict']
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0a37c687
@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from typing import Annotated, Any, NamedTuple, Union
 import msgspec, pyarrow as pa
 from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec.structs import astuple
 from ..errors import SettingsError
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #891e84bc
@@ -218,27 +219,39 @@ def other_fields(records):
     found = [{name: value for slot, name in slots if (value := getattr(record, slot, UNSET)) is not UNSET} for record in records.records]
     return [msgspec.json.encode(fields).decode() if fields else None for fields in found]
 
+# %% ../../nbs/04_rows/01_rowtype.ipynb #7a31c0de
+AT_ONCE = 500   # tuples: the collector walks at 700
+
+def turned(records, row, width):
+    "Rows turned into `width` columns (lists); `row` makes a tuple of a record."
+    columns = [[] for _ in range(width)]
+    for first in range(0, len(records), AT_ONCE):
+        for column, values in zip(columns, zip(*map(row, records[first:first + AT_ONCE]))): column.extend(values)
+    return columns
+
 # %% ../../nbs/04_rows/01_rowtype.ipynb #15e4a351
-class Empty:
-    "A record of nulls."
-    def __getattr__(self, name): return None
-
-EMPTY = Empty()
-
 def arrow_columns(records, keyword, index=None):
     "A dict from `keyword.serviceName` to an Arrow array; row *n* is record *n* (no index, or a range), or record `index[n]`, or null where that is None."
-    chosen = records.records if index is None or isinstance(index, range) else [EMPTY if i is None else records.records[i] for i in index]
-    return {f"{keyword}.{c.service_name}": arrow_column(c, [*map(attrgetter(c.name), chosen)]) for c in records.columns.values() if c.arrow is not None}
+    nothing = (None,) * len(records.columns)
+    chosen, row = records.records, astuple
+    if index is not None and not isinstance(index, range):
+        chosen, row = [None if i is None else chosen[i] for i in index], lambda record: nothing if record is None else astuple(record)
+    taken = zip(records.columns.values(), turned(chosen, row, len(nothing)))
+    return {f"{keyword}.{c.service_name}": arrow_column(c, values) for c, values in taken if c.arrow is not None}
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0ddf0be2
+POOL = pa.system_memory_pool()   # these arrays are small and many, and Arrow's own pool is slower with them
+
 def arrow_column(column, values):
     "The values of one field as an Arrow array of its type."
     if values[:1] == [None] and values.count(None) == len(values): return pa.nulls(len(values), column.arrow)
     for type in column.at_once:
-        try: return pa.array(values, type) if type == column.arrow else pa.array(values, type).cast(column.arrow)
+        try: return _array(values, type) if type == column.arrow else _array(values, type).cast(column.arrow, memory_pool=POOL)
         except (pa.ArrowException, TypeError): pass
     if column.convert: values = [None if value is None else column.convert(value) for value in values]
-    return pa.array(values, column.arrow)
+    return _array(values, column.arrow)
+
+_array = functools.partial(pa.array, memory_pool=POOL)
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #f90933c0
 def plain_dicts(records):
