@@ -32,7 +32,7 @@ def copy(tmp_path_factory):
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     "Every test works in an empty folder, without credentials, with a home of its own."
-    for name in [name for name in os.environ if name.startswith("DOMO")]:
+    for name in [name for name in os.environ if name.startswith(("DOMO", "DATORAMA"))]:
         monkeypatch.delenv(name)
     for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
         monkeypatch.setenv(name, str(tmp_path / name))

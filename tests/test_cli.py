@@ -150,7 +150,7 @@ def test_a_report_can_be_read_about():
 def test_every_command_explains_itself():
     code, printed = domostats("--help")
     assert code == 0 and "Exit codes" in printed
-    for command in ("demo", "lab", "check", "sandbox", "reports", "generate", "run", "estimate", "budget"):
+    for command in ("demo", "lab", "check", "sandbox", "datorama-sandbox", "reports", "generate", "run", "estimate", "budget"):
         assert command in printed
         code, own = domostats(command, "--help")
         assert code == 0 and len(own.splitlines()) > 5
@@ -169,6 +169,25 @@ def test_a_sandbox_in_one_terminal_is_found_from_another(tmp_path):
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
     assert domostats("check", "sandbox")[0] == 3
+
+
+def test_a_datorama_in_one_terminal_is_run_from_another():
+    server = subprocess.Popen([sys.executable, "-m", "domostats", "datorama-sandbox", "--streams", "5", "--workspaces", "2", "--show-token"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert "domostats check datorama" in server.stdout.readline() and server.stdout.readline().startswith("DATORAMA_API_TOKEN=")
+        code, printed = domostats("check", "datorama")
+        assert code == 0 and "2 workspaces" in printed and "datorama_jobs" in printed and "page_access" not in printed
+        code, printed = domostats("estimate", "--instance", "datorama")
+        assert code == 0 and "datorama_jobs" in printed
+        code, printed = domostats("run", "--instance", "datorama", "--to", "out")
+        assert code == 0, printed
+        assert {path.stem for path in Path("out").iterdir()} == {"datorama_workspaces", "datorama_streams", "datorama_jobs", "calls"}
+        assert pq.read_table("out/datorama_streams.parquet").num_rows == 5 and pq.read_table("out/calls.parquet").num_rows >= 8
+        code, printed = domostats("run", "--instance", "datorama", "--only", "users,datorama_workspaces", "--to", "other")
+        assert code == 3 and "wrong_platform" in printed and [path.stem for path in Path("other").iterdir()] == ["datorama_workspaces"]
+    finally:
+        server.send_signal(signal.SIGTERM)
+        assert server.wait(20) == 0
 
 
 def test_the_sizes_of_a_sandbox():

@@ -10,9 +10,10 @@ import pkgutil
 from importlib import import_module
 
 # %% ../../nbs/05_reports/01_init.ipynb #4c50fa42
-def names():
-    "The names of all reports."
-    return [module.name for module in pkgutil.iter_modules(__path__) if module.name != "report"]
+def names(platform=None):
+    "The names of all reports, or of those that an instance of this platform can have."
+    there = [module.name for module in pkgutil.iter_modules(__path__) if module.name != "report"]
+    return there if platform is None else [name for name in there if find(name).platform in (platform, None)]
 
 def find(name):
     "The `Report` of this name. SettingsError `unknown_report`."

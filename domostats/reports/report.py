@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 import msgspec, pyarrow as pa, pyarrow.compute as pc
-from ..clients.domo.auth import sign_in
+from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
 from ..rows.formatter import Formatter, every_field
 from ..rows.naming import flatten_list_of_lists
@@ -263,10 +263,10 @@ def key_columns(report, formatter):
 class Declaration:
     """What a dataset is: `name`, `grain` (what one row is), `key` (the field or fields, by our names, that make it unique), its source and lookups.
 
-    Of the grants in `needs` one is enough to see all of it. The first of its `formatters` (dict) is the default; to begin with there is one, `all`,
-    with every field. SettingsError `unknown_key`, `unknown_type`."""
-    def __init__(self, name, grain, key, source, *lookups, needs=()):
-        self.name, self.grain, self.source, self.lookups, self.needs = name, grain, source, lookups, needs
+    Of the grants in `needs` one is enough to see all of it. `platform` is whose data it is, None where any instance will do. The first of its
+    `formatters` (dict) is the default; to begin with there is one, `all`, with every field. SettingsError `unknown_key`, `unknown_type`."""
+    def __init__(self, name, grain, key, source, *lookups, needs=(), platform="domo"):
+        self.name, self.grain, self.source, self.lookups, self.needs, self.platform = name, grain, source, lookups, needs, platform
         self.key = (key,) if isinstance(key, str) else tuple(key)
         own = [source, source.parent] if source.parent else [source]
         self.own, self.objects = [s.keyword for s in own], {s.keyword: s.row_type for s in [*own, *lookups]}
@@ -415,7 +415,10 @@ def reading(connection, name, restore=False, fresh=False, since=None, until=None
 # %% ../../nbs/05_reports/00_report.ipynb #c2349205
 class Stream(Declaration):
     "A declaration that can be run, page by page."
-    sign_in = staticmethod(sign_in)
+    @hides("session_token")
+    def sign_in(self, domo_instance, session_token=None):
+        "The connection to this instance. SettingsError `wrong_platform` for one of another platform."
+        return sign_in(domo_instance, session_token, self.platform)
 
     @hides("session_token")
     @contextmanager

@@ -160,8 +160,8 @@ class Call:
     budget_left: int = None
 
 class CallLog(deque):
-    "The last ten thousand calls."
-    def __init__(self): super().__init__(maxlen=10_000); self.total = self.repeated = self.received = 0
+    "The last ten thousand calls; `name` is no other log's."
+    def __init__(self): super().__init__(maxlen=10_000); self.name, self.total, self.repeated, self.received = secrets.token_hex(4), 0, 0, 0
 
     def note(self, call):
         self.append(call)
