@@ -301,6 +301,28 @@ def test_F25_many_streams_in_one_call():
         assert len(dr.process_stream_batch(ids[:3], "2024-02-01", "2024-02-05")) == 3 and len(calls(box, "/process")) == 3
 
 
+def test_F26_streams_that_share_their_days_share_a_call(box, dr):
+    ids = api_streams(box, 6)
+    dr.get_all_streams()
+    box.log.clear()
+    frame = dr.bulk_process_groups(ids, ["2024-01-01"] * 4 + ["2024-02-01"] * 2, ["2024-01-15"] * 4 + ["2024-02-03"] * 2)
+    assert [json.loads(call.body)["dataStreamIds"] for call in box.log] == [ids[:4], ids[4:]] and len(calls(box, "/v1/data-streams/process")) == 2
+    assert len(frame) == 4 * 2 + 2 and set(frame["workspace"]) == {box.streams[id]["workspaceId"] for id in ids} and {*frame["stream"]} == {*ids}
+    with pytest.raises(SettingsError) as caught:
+        dr.bulk_process_groups(ids, ["2024-01-01"], ["2024-01-02"])
+    assert caught.value.reason == "unequal_lengths"
+
+
+def test_F26_groups_go_on_where_they_stopped(box, dr):
+    ids, before = api_streams(box, 6), len(box.jobs)
+    box.fail("forbidden", "/v1/data-streams/process", after=1)
+    days = [f"2024-01-{n:02}" for n in range(1, 7)]
+    frame = dr.bulk_process_groups(ids, days, days)
+    assert frame["status"].tolist().count("error") == 1 and len(box.jobs) - before == 5
+    frame = dr.bulk_process_groups(ids, days, days, fresh=True)
+    assert len(box.jobs) - before == 11 and "error" not in set(frame["status"])
+
+
 # running again
 
 def test_F27_jobs_are_grouped_by_stream(box, dr):
