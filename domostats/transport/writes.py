@@ -8,17 +8,18 @@ __all__ = ['write', 'download', 'wait_until']
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te003
 import os, tempfile
 from itertools import count
+from operator import attrgetter
 from pathlib import Path
 from ..errors import DomostatsError, DestinationError, RetryLaterError
 from .retry import is_open
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te00a
-def write(connection, request, look):
-    """What a request that changes something brings: its `Answer`, or what `look()` finds where it is not known whether it was heard.
+def write(connection, request, look, take=attrgetter("response")):
+    """What a request that changes something brings: what `take` makes of its answer (its JSON), or what `look()` finds where it is not known whether it was heard.
 
     `look` gives None if nothing is there; then the request is sent again. RetryLaterError `unknown_outcome` when that cannot be found out either."""
     for attempt in count(1):
-        try: return connection.ask(request)
+        try: return take(connection.ask(request))
         except DomostatsError as e:
             if not is_open(e): raise
             error = e

@@ -13,7 +13,6 @@ from .ranges import cut
 from .streams import DATA_STREAMS
 from ...errors import DataError
 from ...settings import hides
-from ...transport.connection import Answer
 from ...transport.paging import Numbered, Reader, Under, all_of
 from ...transport.retry import Request
 from ...transport.writes import download, write
@@ -43,20 +42,17 @@ def found_jobs(connection, stream_id, parts, after=None, since=0):
     return [found[days] for days in wanted if days in found] or None
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a000e
-def _jobs(answer): return answer.response if isinstance(answer, Answer) else answer
-
 def process(connection, stream_id, days, after=None):
     "Process these `Days` of a stream; gives the jobs (list of dicts). `POST /v1/data-streams/{id}/process`, seen in one client. RetryLaterError `unknown_outcome`."
     request, since = Request("POST", f"/v1/data-streams/{stream_id}/process", body=days.body(), reads=False), connection.clock.now()
-    return _jobs(write(connection, request, lambda: found_jobs(connection, stream_id, cut(*days), after, since)))
+    return write(connection, request, lambda: found_jobs(connection, stream_id, cut(*days), after, since))
 
 def process_batch(connection, stream_ids, days, after=None, create=False):
     "Process the same `Days` of many streams in one call; gives a dict from stream to its jobs, or None where the answer does not name them. `POST /v1/data-streams/process`, seen in four clients."
     body = {"dataStreamIds": [*stream_ids], **days.body(), "create": create}
     request, since = Request("POST", "/v1/data-streams/process", body=body, reads=False), connection.clock.now()
-    look = lambda: found_jobs(connection, stream_ids[0], cut(*days), after, since) and {}
-    answer = write(connection, request, look)
-    jobs = answer.response if isinstance(answer, Answer) else []
+    look = lambda: found_jobs(connection, stream_ids[0], cut(*days), after, since) and []
+    jobs = write(connection, request, look)
     named = isinstance(jobs, list) and {job.get("dataStreamId") for job in jobs if isinstance(job, dict)}
     return {id: [job for job in jobs if job["dataStreamId"] == id] if named and id in named else None for id in stream_ids}
 
@@ -69,13 +65,13 @@ def rerun(connection, stream_id, job_ids, after=None):
     "Run these jobs of a stream again; gives them (list of dicts). `POST /v1/data-streams/api/{id}/rerun`, seen in one client; the body is an array of ids. RetryLaterError `unknown_outcome`."
     ids, since = [int(id) for id in ([job_ids] if isinstance(job_ids, (int, str)) else job_ids)], connection.clock.now()
     look = lambda: [job for job in jobs_in(connection, stream_id) if job["id"] in ids and is_new(job, None, since) or after is not None and job["id"] > after] or None
-    return _jobs(write(connection, Request("POST", f"/v1/data-streams/api/{stream_id}/rerun", body=ids, reads=False), look))
+    return write(connection, Request("POST", f"/v1/data-streams/api/{stream_id}/rerun", body=ids, reads=False), look)
 
 def rerun_all(connection, stream_id):
     "Run all jobs of a stream again; gives them. `POST /v1/data-streams/api/{id}/rerun-all`, seen in one client; no body."
     since = connection.clock.now()
     look = lambda: jobs_again(connection, stream_id, since)
-    return _jobs(write(connection, Request("POST", f"/v1/data-streams/api/{stream_id}/rerun-all", reads=False), look))
+    return write(connection, Request("POST", f"/v1/data-streams/api/{stream_id}/rerun-all", reads=False), look)
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0019
 def check_zip(path):

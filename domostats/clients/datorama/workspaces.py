@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['WORKSPACES', 'PARTS', 'get_dimensions', 'get_measurements', 'get_patterns', 'get_harmonized_dimensions',
-           'get_calculated_measurements', 'get_workspaces', 'part_of']
+           'get_calculated_measurements', 'HISTORY', 'get_workspaces', 'part_of', 'holds', 'create']
 
 # %% ../../../nbs/03_clients/datorama/01_workspaces.ipynb #da1a0003
 from .auth import sign_in
 from ...settings import hides
 from ...transport.paging import Whole, all_of
 from ...transport.retry import Request
+from ...transport.writes import write
 
 # %% ../../../nbs/03_clients/datorama/01_workspaces.ipynb #da1a0007
 WORKSPACES = Whole("/v1/workspaces", key="id")
@@ -40,3 +41,15 @@ get_measurements = _getter("measurements", "measurements, a dict by system name,
 get_patterns = _getter("patterns", "patterns, a list,")
 get_harmonized_dimensions = _getter("harmonized_dimensions", "harmonized dimensions, a list,")
 get_calculated_measurements = _getter("calculated_measurements", "calculated measurements, a list,")
+
+# %% ../../../nbs/03_clients/datorama/01_workspaces.ipynb #da1a00e1
+HISTORY = {"createUserId", "createUser", "createTime", "updateUserId", "updateUser", "updateTime", "lastUpdate"}   # what is sent in these is ignored (documented)
+
+def holds(row, wanted):
+    "Whether a row has these values, the service's own fields apart."
+    return all(row.get(name) == value for name, value in wanted.items() if name not in HISTORY)
+
+def create(connection, path, body, rows):
+    "Make something, once; gives it, a dict. `rows()` lists what there is of its kind. RetryLaterError `unknown_outcome`; DataError `bad_request`."
+    known = {row["id"] for row in rows()}
+    return write(connection, Request("POST", path, body=body, reads=False), lambda: next((row for row in rows() if row["id"] not in known and holds(row, body)), None))
