@@ -1,5 +1,6 @@
 """The Datorama client against the sandbox: what users were promised, each under its number, and what a public client gets wrong."""
 import csv
+import importlib
 import inspect
 import json
 import os
@@ -22,11 +23,16 @@ from hypothesis import strategies as st
 
 from conftest import ROOT
 from domostats import sandbox
-from domostats.clients.datorama import datorama
+from domostats.clients.datorama import Agency, Logging, Working, datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.datorama.logs import Timer
+from domostats.clients.datorama.management import Changes
+from domostats.clients.datorama.queries import question
 from domostats.clients.datorama.ranges import cut
+from domostats.clients.datorama.reporting import read_report
+from domostats.clients.datorama.tree import Job, Report, Stream, Workspace
 from domostats.errors import AccessError, CredentialsError, DataError, RetryLaterError, SettingsError
+from domostats.sandbox.datorama import deliveries
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Connection
 
@@ -528,6 +534,151 @@ def test_F52_what_else_a_stream_and_a_workspace_can(box, dr):
     assert workspace.create_pattern({"harmonizedDimensionId": 8001})["id"] in [one["id"] for one in workspace.get_patterns()]
 
 
+def test_F32_a_stream_is_processed_again_from_the_object(box, dr):
+    stream = dr.get_all_streams()[20001]
+    box.log.clear()
+    first, again = stream.process("2024-01-01", "2024-01-25"), stream.process("2024-01-01", "2024-01-25")
+    assert [job.dataStartDate for job in first] == [job.dataStartDate for job in again] == ["2024-01-01", "2024-01-11", "2024-01-21"]
+    assert {job.id for job in first}.isdisjoint(job.id for job in again) and len(calls(box)) == 2 and len(dr.log) == 6
+
+
+def test_F36_changes_from_a_table(box, dr, tmp_path):
+    dr.get_all_streams()
+    table = tmp_path / "changes.csv"
+    table.write_text('id,field,value\n20001,name,One\n20001,enabled,false\n20004,customAttribute1,"""17"""\n7,name,Nobody\n')
+    box.log.clear()
+    frame = dr.bulk_patch_from_csv(table, update_file="log.csv")
+    assert [json.loads(call.body) for call in box.log if call.method == "PATCH"] == [{"name": "One", "enabled": False}, {"customAttribute1": "17"}, {"name": "Nobody"}]
+    assert frame["status"].tolist() == ["success", "success", "failed"] and box.streams[20001]["enabled"] is False and box.streams[20004]["customAttribute1"] == "17"
+    table.write_text("stream,name\n1,x\n")
+    with pytest.raises(SettingsError) as caught:
+        dr.bulk_patch_from_csv(table)
+    assert caught.value.reason == "bad_table" and len([*csv.DictReader(open("log.csv"))]) == 3
+
+
+def test_F38_the_update_log_grows_and_keeps_its_columns(box, dr):
+    dr.get_all_streams()
+    for name in ("One", "Two", "Two"):
+        dr.bulk_rename_streams([20001], [name])
+    rows = [*csv.DictReader(open("update_log.csv"))]
+    assert [*rows[0]] == ["stream", "new_params", "old_params", "status", "timestamp"]
+    assert [row["old_params"] for row in rows] == [str({"name": name}) for name in ("Example Ads Alder Foods 0", "One", "Two")]
+    assert rows == [*csv.DictReader(dr.updates.export("update_log.csv").open())]
+
+
+# queries and reports
+
+def test_F48_an_export_of_a_thousand_rows_is_the_table_of_the_service(box, dr):
+    workspace, days = dr.workspaces[1001], ("2023-03-01", "2024-01-31")
+    made = {packed: workspace.export(["DELIVERY_CLICKS", "MEDIA_COST"], ["DAY", "CAMPAIGN_KEY"], *days, compressed=packed) for packed in (False, True)}
+    there = [(row["DAY"], row["CAMPAIGN_KEY"], row["DELIVERY_CLICKS"], row["MEDIA_COST"]) for row in deliveries(box.service.state, 1001) if days[0] <= row["DAY"] <= days[1]]
+    assert len(there) > 1000
+    for frame in made.values():
+        assert sorted(map(tuple, frame.values.tolist())) == there
+    assert not box.reports
+    asked = workspace.query(["DELIVERY_CLICKS", "MEDIA_COST"], ["DAY", "CAMPAIGN_KEY"], *days, system_names=True)
+    assert sorted((str(day.date()), *rest) for day, *rest in asked.values.tolist()) == there and str(asked["DAY"].dtype).startswith("datetime64")
+
+
+def test_F48_what_goes_wrong_with_a_query(box, dr):
+    workspace = dr.workspaces[1001]
+    box.fail("query_errors", "/v1/query")
+    with pytest.raises(DataError) as caught:
+        workspace.query(["Clicks"], ["Day"], "2024-01-01")
+    assert caught.value.reason == "query_failed" and "60 seconds" in str(caught.value)
+    with pytest.raises(DataError) as caught:
+        workspace.query(["Sorrow"], ["Day"], "2024-01-01")
+    assert caught.value.reason == "bad_query" and "Sorrow" in str(caught.value)
+    for wrong, reason in (({"measurements": []}, "no_measurement"), ({"measurements": ["Clicks"]}, "no_days"), ({"measurements": ["Clicks"], "start": "1/2/2024"}, "bad_date")):
+        with pytest.raises(SettingsError) as caught:
+            workspace.query(**wrong)
+        assert caught.value.reason == reason
+    two = dr.query_batch([question(id, ["Clicks"], ["Campaign Name"], "2024-01-01", "2024-01-31") for id in (1001, 1008)])
+    assert [len(frame) for frame in two] == [3, 3] and not two[0].equals(two[1]) and len(calls(box, "/v1/query-batch")) == 1
+
+
+def test_F48_a_report_that_fails_says_why_and_one_that_is_lost_is_made_once(box, dr):
+    workspace = dr.workspaces[1001]
+    report = workspace.create_report("nothing", [], ["DAY"], "2024-01-01", "2024-01-31")
+    with pytest.raises(DataError) as caught:
+        report.export()
+    assert caught.value.reason == "report_failed" and "no metrics" in str(caught.value)
+    report.delete(sure=True)
+    box.fail("drop_after", "/v1/reports")
+    report = workspace.create_report("once", ["IMPRESSIONS"], ["DAY"], "2024-01-01", "2024-01-31", compressed=False)
+    assert [*box.reports] == [report.id] == [*workspace.get_reports()]
+    box.fail("drop_after", f"/v1/reports/{report.id}/process")
+    path = report.export("files")
+    assert len(box.service.state.report_jobs) == 2 and path.suffix == ".csv" and len(read_report(path)) == 31
+    box.fail("truncated", "/v1/report-jobs/", after=2)
+    with pytest.raises(DataError):
+        workspace.create_report("packed", ["IMPRESSIONS"], ["DAY"], "2024-01-01", "2024-01-31").export("files")
+    assert [*Path("files").iterdir()] == [path]
+
+
+# users and workspaces
+
+def test_F50_users_are_planned_before_they_are_changed(box, dr):
+    ada, bob = dr.get_users().values()
+    wanted = [{"email": ada.email, "name": "Ada L."}, {"email": bob.email, "name": bob.name}, {"email": "new@example.com", "name": "New", "permissionSetId": [*dr.get_permission_sets()][0]}]
+    box.log.clear()
+    plan = dr.plan_changes("users", wanted)
+    assert {call.method for call in box.log} == {"GET"} and repr(plan) == "<1 to create, 1 to change>"
+    assert plan.frame()[["action", "field", "after"]].values.tolist() == [["change", "name", "Ada L."], ["create", "email", "new@example.com"], ["create", "name", "New"], ["create", "permissionSetId", 7001]]
+    box.fail("drop_after", "/v1/users", after=1)
+    done = dr.make_changes(plan)
+    assert done["state"].tolist() == ["ok", "ok"] and len(dr.get_users()) == 3 and dr.plan_changes("users", wanted) == [] and dr.get_users()[ada.id].name == "Ada L."
+    assert dr.deactivate_user(bob.id).enabled is False and box.service.state.users[bob.id]["enabled"] is False
+
+
+def test_F50_the_guessed_address_is_a_line_of_the_settings(box, dr):
+    Path("settings.ini").write_text(f"[instance.{box.name}]\nusers_path = /v1/accounts/9001/users\n")
+    box.log.clear()
+    assert len(dr.get_users()) == 2 and [call.path for call in box.log] == ["/v1/accounts/9001/users"]
+    Path("settings.ini").write_text(f"[instance.{box.name}]\nusers_path = https://elsewhere.example.com\n")
+    with pytest.raises(SettingsError) as caught:
+        dr.get_users()
+    assert caught.value.reason == "bad_path"
+    with pytest.raises(SettingsError) as caught:
+        dr.plan_changes("dogs", [])
+    assert caught.value.reason == "unknown_kind"
+
+
+def test_F51_workspaces_come_and_go(box, dr):
+    box.fail("drop_after", "/v1/workspaces")
+    made = dr.create_workspace({"name": "Fresh", "accountId": 9001})
+    assert [id for id, one in box.workspaces.items() if one["name"] == "Fresh"] == [made.id] and dr.workspaces[made.id] is made
+    assert made.patch({"name": "Fresher"}).name == "Fresher" == box.workspaces[made.id]["name"]
+    with pytest.raises(SettingsError) as caught:
+        made.delete()
+    assert caught.value.reason == "not_sure" and made.id in box.workspaces
+    made.delete(sure=True)
+    assert made.id not in box.workspaces and made.id not in dr.workspaces
+    [change] = dr.plan_changes("workspaces", [{"name": dr.workspaces[1001].name, "archivingEnabled": None}])
+    assert change.action == "change" and dr.make_changes([change])["state"].tolist() == ["ok"] and box.workspaces[1001]["archivingEnabled"] is None
+
+
+# documentation
+
+def test_F53_every_function_is_described_and_shown_at_work():
+    shown, missing = shown_cells(ROOT / "nbs" / "03_clients" / "datorama"), []
+    for path in sorted((ROOT / "domostats" / "clients" / "datorama").glob("*.py")):
+        module = importlib.import_module("domostats.clients.datorama" + ("" if path.stem == "__init__" else f".{path.stem}"))
+        asked = [name for name, one in vars(module).items() if inspect.isfunction(one) and one.__module__ == module.__name__ and {"instance", "connection", "start"} & {*inspect.signature(one).parameters}]
+        missing += [(path.stem, name) for name in asked if not name.startswith("_") and not (inspect.getdoc(getattr(module, name)) and re.search(rf"\b{name}\(", shown))]
+    for kind in (datorama, Workspace, Stream, Job, Report, Timer, Changes):
+        for name, one in inspect.getmembers(kind, inspect.isfunction):
+            if name.startswith("_") or any(name in vars(plumbing) for plumbing in (Working, Logging, Agency)): continue
+            if not (inspect.getdoc(one) and re.search(rf"\.{name}\(", shown)): missing.append((kind.__name__, name))
+    assert not missing, "\n".join(map(str, missing))
+
+
+def shown_cells(folder):
+    "The code of the notebooks that shows something: neither exported nor hidden, and run whenever the notebooks are."
+    cells = [("".join(cell["source"]), cell["cell_type"]) for path in folder.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    return "\n".join(text for text, kind in cells if kind == "code" and not text.startswith("#| "))
+
+
 # what a public client gets wrong
 
 def test_a_refused_body_is_sent_again_as_it_was(box, dr):
@@ -606,7 +757,7 @@ def test_the_published_client_gets_what_it_can(box, published, tmp_path):
 
 KILLED = """
 import sys
-from domostats.clients.datorama import datorama
+from domostats.clients.datorama import Agency, Logging, Working, datorama
 from domostats.transport.clock import FastClock
 name, start, speed = sys.argv[1], float(sys.argv[2]), float(sys.argv[3])
 dr = datorama(instance=name, pause=0, clock=FastClock(start, speed))

@@ -97,6 +97,7 @@ class Datorama:
         if over: return BEFORE["rate_limited"], shown({over})
         if fault in BEFORE: return BEFORE[fault], shown()
         reply = answer(self.state, wish)
+        if (wish.method, wish.path, reply.status) == ("POST", "/v1/workspaces", 201): self.users.seen[user].append(json.loads(reply.body)["id"])   # whoever makes a workspace sees it
         return (AFTER[fault](reply, waiting.seconds) if fault else reply), shown()
 
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn00000d

@@ -28,7 +28,9 @@ def get_jobs(instance, api_token=None, stream_id=None, debug_api=False):
     return all_of(sign_in(instance, api_token), jobs_of(stream_id), debug_api)
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a000b
-def jobs_in(connection, stream_id): return [job for page in jobs_of(stream_id).pages(Reader(connection)) for job in page.records()]
+def jobs_in(connection, stream_id):
+    "The jobs of a stream, a list of dicts."
+    return [job for page in jobs_of(stream_id).pages(Reader(connection)) for job in page.records()]
 
 def is_new(job, after=None, since=0):
     "Whether a job was made after the job `after` (id), or, without one, has not begun before `since` (epoch seconds; a minute of doubt for clocks that differ)."

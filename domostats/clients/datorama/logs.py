@@ -82,7 +82,10 @@ class UpdateLog(Log):
 class Timer:
     "How far a run of `total` steps is: `done`, `share` (0 to 1), `elapsed` and `remaining` (seconds, None before the first step)."
     def __init__(self, total, clock): self.total, self.clock, self.done, self.begun = total, clock, 0, clock.now()
-    def step(self): self.done += 1; return self
+    def step(self):
+        "One step is done; gives itself."
+        self.done += 1
+        return self
 
     @property
     def share(self): return self.done / self.total if self.total else 1.0

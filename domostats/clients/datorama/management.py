@@ -20,17 +20,17 @@ GUESSED = {"users": "/v1/users", "permission_sets": "/v1/permission-sets"}      
 KNOWN = {"workspaces": "/v1/workspaces"}                                         # operations named in clients
 KEYS = {"users": "email", "workspaces": "name", "permission_sets": "name"}       # what tells two of them apart before they have an id; that of users is guessed
 
-def path_of(kind):
-    "The address of `users`, `permission_sets` or `workspaces`: the one under [datorama.paths] in settings.ini, else the one we know or guess. SettingsError `unknown_kind`, `bad_path`."
+def path_of(instance, kind):
+    "The address of `users`, `permission_sets` or `workspaces` of an instance (name): the one in settings.ini, else the one we know or guess. SettingsError `unknown_kind`, `bad_path`."
     if kind not in KEYS: raise SettingsError(f"There are no {kind!r:.40} to manage; there are {', '.join(KEYS)}.", "unknown_kind")
-    path = setting("datorama.paths", kind) or {**GUESSED, **KNOWN}[kind]
+    path = setting(f"instance.{instance}", f"{kind}_path") or {**GUESSED, **KNOWN}[kind]
     if path.startswith("/v1/"): return path.rstrip("/")
-    raise SettingsError(f"{kind} = {path:.60} under [datorama.paths] in settings.ini is no path of this API; paths begin with /v1/. Mend the line.", "bad_path")
+    raise SettingsError(f"{kind}_path = {path:.60} under [instance.{instance}] in settings.ini is no path of this API; paths begin with /v1/. Mend the line.", "bad_path")
 
 # %% ../../../nbs/03_clients/datorama/07_management.ipynb #daee0008
 def get_all(connection, kind):
     "All `users`, `permission_sets` or `workspaces` that this user sees, a list of dicts; the addresses of the first two are guessed. AccessError `not_found` where the guess is wrong."
-    return all_of(connection, Whole(path_of(kind), key="id")).response
+    return all_of(connection, Whole(path_of(connection.instance.name, kind), key="id")).response
 
 # %% ../../../nbs/03_clients/datorama/07_management.ipynb #daee000b
 class Change(NamedTuple):
@@ -71,7 +71,7 @@ def difference(kind, present, wanted):
 # %% ../../../nbs/03_clients/datorama/07_management.ipynb #daee0010
 def make_change(connection, change):
     "Make one `Change`; gives what it is about as it is then, a dict. RetryLaterError `unknown_outcome`; AccessError `forbidden`."
-    path = path_of(change.kind)
+    path = path_of(connection.instance.name, change.kind)
     if change.action == "create": return create(connection, path, change.after, lambda: get_all(connection, change.kind))
     return write(connection, Request("PATCH", f"{path}/{change.id}", body=change.after, reads=False), lambda: find_change(connection, change))
 

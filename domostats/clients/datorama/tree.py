@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['TIMES', 'Fields', 'gone', 'Job', 'StreamJobs', 'StreamWork', 'StreamChanges', 'Stream', 'Parts', 'Names', 'Report',
-           'Asking', 'Workspace', 'table']
+           'Asking', 'Making', 'Workspace', 'table']
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0003
 import tempfile
@@ -97,14 +97,16 @@ class StreamWork(StreamJobs):
     def process(self, start, end):
         "Process the days from `start` to `end`, in one call; gives the `Job`s. SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."
         days = Days(read_day(start), read_day(end))
-        cut(*days)
+        self.workspace.agency.make_room(self.id, len(cut(*days)))
         return self._made(requests.process(self.connection, self.id, days, self.workspace.agency.newest), "process")
 
     def rerun_job_batch(self, job_ids):
         "Run these jobs (ids, or one) of this stream again, in one call; gives the `Job`s."
+        self.workspace.agency.make_room(self.id, 1 if isinstance(job_ids, (int, str)) else len(job_ids))
         return self._made(requests.rerun(self.connection, self.id, job_ids, self.workspace.agency.newest), "rerun")
     def rerun_all_jobs(self):
         "Run all jobs of this stream again, in one call; gives the `Job`s."
+        self.workspace.agency.make_room(self.id, len(self.jobs))
         return self._made(requests.rerun_all(self.connection, self.id), "rerun")
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a000e
@@ -139,6 +141,7 @@ class Stream(StreamChanges):
         "Delete this stream. SettingsError `not_sure` without `sure=True`."
         gone(self, f"/v1/data-streams/{self.id}", sure)
         self.workspace.streams.pop(self.id, None)
+        self.workspace.agency.updates.add(self.id, "deleted", self.fields)
 
     def get_mapping(self):
         "Its mapping, which is kept in `mapping`. `GET /v1/data-streams/api/{id}/mapping`, inferred; what `config` holds of it where that is not found."
@@ -146,8 +149,10 @@ class Stream(StreamChanges):
         return self.mapping
 
     def update_mapping(self, mapping):
-        "Put a whole mapping in place of what is there; gives it."
+        "Put a whole mapping in place of what is there; gives it as it is then."
+        old = self.get_mapping()
         self.connection.ask(Request("PUT", f"/v1/data-streams/api/{self.id}/mapping", body=mapping, reads=False, plain=True))
+        self.workspace.agency.updates.add(self.id, {"mapping": mapping}, {"mapping": old})
         return self.get_mapping()
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0010
@@ -206,6 +211,7 @@ class Report(Fields):
         "Delete it. SettingsError `not_sure` without `sure=True`."
         gone(self, f"/v1/reports/{self.id}", sure)
 
+# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00b2
 class Asking(Names):
     "A workspace that can be asked for numbers."
     def query(self, measurements, dimensions=(), start=None, end=None, system_names=False, **more):
@@ -228,20 +234,8 @@ class Asking(Names):
         finally: report.delete(sure=True)
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00a0
-class Workspace(Asking):
-    "A workspace in which things can be made. With `throttle` its jobs that are not done are kept to `queue_max`."
-    def full(self, blocks=1):
-        "None if there is room for so many more jobs; else the seconds after which to look again. The more jobs there are the longer that is."
-        for id in self._busy(): self.streams[id].get_stream_runs()
-        active = sum(not job.is_done for stream in self.streams.values() for job in stream.jobs.values())
-        return None if active + blocks <= self.queue_max or not active else max(10, active // 10 * 10)
-
-    def _busy(self):
-        "The streams (ids) that have jobs which are not done, also those that somebody else has started."
-        streams = self.streams or self.get_streams()
-        ours = {id for id, stream in streams.items() if any(not job.is_done for job in stream.jobs.values())}
-        return ours | {*streams} & running_streams(self.connection, self.id, [*streams])
-
+class Making(Asking):
+    "A workspace in which things can be made, each once."
     def _make(self, path, fields, rows): return create(self.connection, path, {**fields, "workspaceId": self.id}, rows)
     def create_pattern(self, pattern):
         "Make a pattern (dict) in this workspace; gives it."
@@ -255,6 +249,21 @@ class Workspace(Asking):
         made = self._make("/v1/data-streams", fields, lambda: [stream.fields for stream in self.get_streams().values()])
         self.streams[made["id"]] = self.streams.get(made["id"]) or Stream(made, self)
         return self.streams[made["id"]]
+
+# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00a2
+class Workspace(Making):
+    "A workspace. With `throttle` its jobs that are not done are kept to `queue_max`."
+    def full(self, blocks=1):
+        "None if there is room for so many more jobs; else the seconds after which to look again. The more jobs there are the longer that is."
+        for id in self._busy(): self.streams[id].get_stream_runs()
+        active = sum(not job.is_done for stream in self.streams.values() for job in stream.jobs.values())
+        return None if active + blocks <= self.queue_max or not active else max(10, active // 10 * 10)
+
+    def _busy(self):
+        "The streams (ids) that have jobs which are not done, also those that somebody else has started."
+        streams = self.streams or self.get_streams()
+        ours = {id for id, stream in streams.items() if any(not job.is_done for job in stream.jobs.values())}
+        return ours | {*streams} & running_streams(self.connection, self.id, [*streams])
 
     def patch(self, params):
         "Change these fields (dict, by the service's names) of the workspace. RetryLaterError `unknown_outcome`."
