@@ -14,7 +14,7 @@ from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import REGIONS, find_region
 from domostats.clients.datorama.logs import Timer
-from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError, SettingsError
+from domostats.errors import AccessError, DomostatsError, RetryLaterError, SettingsError
 from domostats.transport.clock import FakeClock
 
 
