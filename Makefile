@@ -12,7 +12,7 @@ lab: .venv/lab
 	$(BIN)/domostats lab
 
 test: .venv/dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 bench: .venv/bench   # side by side with the peers, and a soak of the budget: about twenty minutes
 	$(BIN)/python benchmarks/run.py
