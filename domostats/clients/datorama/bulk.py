@@ -81,6 +81,8 @@ class Bulk:
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a00e7
 class Noting(Bulk):
     "The same, with a log of jobs."
+    def _jobs_of(self, id, days, facts): return requests.found_jobs(self.connection_of(id), id, cut(*days), facts.get("after"), facts.get("since", 0)) or []
+
     def _logged(self, entries, tasks, kind):
         "Put what came of these tasks into the log; gives its new rows."
         before = len(self.log)
@@ -144,8 +146,6 @@ class Batches(Processing):
         there = {}
         for id in ids: there.setdefault(self.workspace_of(id), []).append(id)
         for some in there.values(): self.make_room(some[0], len(some) * len(cut(*days)))
-
-    def _jobs_of(self, id, days, facts): return requests.found_jobs(self.connection_of(id), id, cut(*days), facts.get("after"), facts.get("since", 0)) or []
 
     def process_stream_batch(self, streams, start, end, create=False, create_df=True, export=False, file_name="job_log", fresh=False):
         "Process many streams from the same start to the same end, in one call. Gives as `bulk_process_groups`."
