@@ -3,6 +3,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -13,18 +14,23 @@ from domostats import sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_user_by_id, get_users
-from domostats.interfaces import lesson_1, lessons
+from domostats.interfaces import lesson_1, lesson_2, lessons
 from domostats.reports import accounts as kit
 from domostats.rows import naming
 
 nbformat = pytest.importorskip("nbformat", reason="lessons need the notebook tools, Python 3.11 on")
 
 ROOT = Path(__file__).resolve().parent.parent
-SOLUTION, EXERCISE = (ROOT / "tutorials" / kind / "01_accounts_dataset.ipynb" for kind in ("solutions", "exercises"))
+SOLUTION = ROOT / "tutorials" / "solutions" / "01_accounts_dataset.ipynb"
+STREAMS = ROOT / "tutorials" / "solutions" / "02_a_thousand_streams.ipynb"
 TASKS = {   # check: the names it is handed
     "grain": ["one_row", "rows"], "stubs": ["format_account", "format_accounts"], "flatten": ["flatten_list_of_lists"], "snake_case": ["format_str_camel_case"],
     "account_v1": ["format_account_v1"], "account_v2": ["format_account_v2"], "dataset": ["format_domostats_accounts"], "short": ["format_account_short"],
     "generate": ["generate_monit_instance_accounts"], "main": ["main"], "owners": ["accounts_with_owners"]}
+TASKS_2 = {"cost": ["cost"], "blocks": ["blocks"], "groups": ["grouped"], "lost": ["lost_job"], "sorting": ["sorted_out"], "failures": ["failures"]}
+LESSONS = {SOLUTION: (lesson_1, TASKS), STREAMS: (lesson_2, TASKS_2)}
+CHECKS = [(module, check, names) for module, tasks in LESSONS.values() for check, names in tasks.items()]
+each_lesson = pytest.mark.parametrize("solution", LESSONS, ids=lambda path: path.stem)
 
 
 @pytest.fixture(scope="module")
@@ -51,40 +57,51 @@ def said(notebook):
 
 # The notebooks
 
-def test_the_solution_gives_the_outputs_that_are_stored():
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120", "-p", "no:cacheprovider", str(SOLUTION)]
+def exercise_of(solution):
+    return solution.parent.parent / "exercises" / solution.name
+
+
+@each_lesson
+def test_the_solution_gives_the_outputs_that_are_stored(solution):
+    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120", "-p", "no:cacheprovider", str(solution)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
 
 
-def test_every_check_has_passed_in_the_solution():
-    text = said(read(SOLUTION))
-    assert text.count("passed: ") == len(TASKS) and "not yet" not in text and "kit's own" not in text
+@each_lesson
+def test_every_check_has_passed_in_the_solution(solution):
+    text = said(read(solution))
+    assert text.count("passed: ") == len(LESSONS[solution][1]) and "not yet" not in text and "kit's own" not in text
 
 
-def test_every_check_has_a_cell_in_the_lesson():
-    assert re.findall(r"check\.(\w+)\(", "\n".join(cell.source for cell in code(SOLUTION))) == list(TASKS)
+@each_lesson
+def test_every_check_has_a_cell_in_the_lesson(solution):
+    assert re.findall(r"check\.(\w+)\(", "\n".join(cell.source for cell in code(solution))) == list(LESSONS[solution][1])
 
 
-def test_the_exercise_is_made_from_the_solution(tool):
-    assert tool.text_of(tool.exercise(read(SOLUTION))) == EXERCISE.read_text(encoding="utf-8")
+@each_lesson
+def test_the_exercise_is_made_from_the_solution(tool, solution):
+    assert tool.text_of(tool.exercise(read(solution))) == exercise_of(solution).read_text(encoding="utf-8")
     tool.check()
 
 
-def test_the_exercise_shows_no_solution():
-    text = EXERCISE.read_text(encoding="utf-8")
-    shown = {line.strip() for cell in code(SOLUTION) if "# BEGIN SOLUTION" not in cell.source for line in cell.source.splitlines()}
-    solved = [line for line in SECRETS if line not in shown]
-    assert "SOLUTION" not in text and "STUB" not in text and "outputs\": [\n" not in text and len(solved) > 15
-    sources = [line.strip() for cell in code(EXERCISE) for line in cell.source.splitlines()]
+@each_lesson
+def test_the_exercise_shows_no_solution(solution):
+    text = exercise_of(solution).read_text(encoding="utf-8")
+    shown = {line.strip() for cell in code(solution) if "# BEGIN SOLUTION" not in cell.source for line in cell.source.splitlines()}
+    solved = [line for cell in code(solution) for line in solution_lines(cell.source) if line not in shown]
+    assert "SOLUTION" not in text and "STUB" not in text and "outputs\": [\n" not in text and len(solved) > 12
+    sources = [line.strip() for cell in code(exercise_of(solution)) for line in cell.source.splitlines()]
     assert not [line for line in solved if line in sources]
 
 
-def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path):
-    text = said(tool.executed(read(EXERCISE), tmp_path))
+@each_lesson
+def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path, solution):
+    tasks = LESSONS[solution][1]
+    text = said(tool.executed(read(exercise_of(solution)), tmp_path))
     ours = re.findall(r"the kit's own (\w+)\.", text)
-    assert text.count("not yet: ") == len(TASKS) and "passed: " not in text
-    assert ours == [names[0] for check, names in TASKS.items() if check not in ("grain", "stubs")]
+    assert text.count("not yet: ") == len(tasks) and "passed: " not in text
+    assert ours == [names[0] for check, names in tasks.items() if check not in ("grain", "stubs")]
 
 
 # The generator
@@ -190,6 +207,17 @@ def test_the_solution_passes(check, seeds):
     outcome = getattr(lesson_1, check)(*(names[name] for name in TASKS[check]))
     assert outcome.passed, outcome
     assert repr(outcome).startswith("passed: ") and outcome.use() is names[TASKS[check][0]]
+
+
+@pytest.mark.parametrize("check", TASKS_2)
+def test_the_solution_of_a_thousand_streams_passes(check):
+    names = {}
+    for cell in code(STREAMS):
+        if "# BEGIN SOLUTION" in cell.source:
+            exec(cell.source, names)
+    outcome = getattr(lesson_2, check)(*(names[name] for name in TASKS_2[check]))
+    assert outcome.passed, outcome
+    assert outcome.use() is names[TASKS_2[check][0]]
 
 
 # Wrong answers: for each task, by what is wrong with them
@@ -447,15 +475,71 @@ WRONG = {"grain": wrong_grains, "stubs": wrong_stubs, "flatten": wrong_flattens,
          "dataset": wrong_datasets, "short": wrong_shorts, "generate": wrong_generates, "main": wrong_mains, "owners": wrong_owners}
 
 
-@pytest.mark.parametrize("check", TASKS)
-def test_wrong_answers_are_not_right_yet(check, shown):
-    wrong = WRONG[check](*shown)
-    outcomes = {kind: getattr(lesson_1, check)(*(answer if isinstance(answer, tuple) else (answer,))) for kind, answer in wrong.items()}
-    assert len(outcomes) >= 10 and not [kind for kind, outcome in outcomes.items() if outcome.passed]
+def told_politely(module, check, wrong):
+    "Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps and gives nothing away."
+    outcomes = {kind: getattr(module, check)(*(answer if isinstance(answer, tuple) else (answer,))) for kind, answer in wrong.items()}
+    assert len(outcomes) >= 8 and not [kind for kind, outcome in outcomes.items() if outcome.passed]
     for kind, outcome in outcomes.items():
         assert repr(outcome).startswith("not yet: ") and 30 < len(outcome.says) < 700, (kind, outcome)
         assert "cannot make sense" not in outcome.says, (kind, outcome)
         assert not [line for line in SECRETS if line in outcome.says], (kind, outcome)
+
+
+@pytest.mark.parametrize("check", TASKS)
+def test_wrong_answers_are_not_right_yet(check, shown):
+    told_politely(lesson_1, check, WRONG[check](*shown))
+
+
+def one_day_more(start, end):
+    return [(first, last + timedelta(1)) for first, last in lesson_2.kit_blocks(start, end)]
+
+
+def nearly_equal(start, end):
+    "Parts of nearly equal length, as few as can be."
+    days = (end - start).days + 1
+    parts = -(-days // 10)
+    lengths = [days // parts + (n < days % parts) for n in range(parts)]
+    starts = [start + timedelta(sum(lengths[:n])) for n in range(parts)]
+    return [(first, first + timedelta(length - 1)) for first, length in zip(starts, lengths)]
+
+
+def job_like(test):
+    "A function that finds the first job that passes a test."
+    return lambda jobs, newest, start, end: next((job for job in jobs if test(job, newest, start, end)), None)
+
+
+WRONG_2 = {
+    "cost": {"without the workspaces": lambda workspaces, streams, users: (streams, streams / 60 / users), "a product": lambda workspaces, streams, users: (workspaces * streams, workspaces * streams / 60 / users),
+             "users forgotten": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / 60), "seconds": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / users),
+             "hours": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / 3600 / users), "one number": lambda workspaces, streams, users: workspaces + streams, "a list": lambda workspaces, streams, users: [workspaces + streams, (workspaces + streams) / 60 / users],
+             "the wrong way round": lambda workspaces, streams, users: ((workspaces + streams) / 60 / users, workspaces + streams), "text": lambda workspaces, streams, users: ("1005", "16.75"), "printed": lambda workspaces, streams, users: print(workspaces + streams),
+             "hard-coded": lambda workspaces, streams, users: (1005, 16.75), "divided by zero": lambda workspaces, streams, users: (workspaces + streams, streams / 0), "users multiplied": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / 60 * users)},
+    "blocks": {"one block": lambda start, end: [(start, end)], "a day more": one_day_more, "nearly equal": nearly_equal, "overlapping": lambda start, end: [(first, first + timedelta(10)) for first, _ in lesson_2.kit_blocks(start, end)],
+               "the last one too long": lambda start, end: [(first, first + timedelta(9)) for first, _ in lesson_2.kit_blocks(start, end)], "the end left out": lambda start, end: lesson_2.kit_blocks(start, end - timedelta(1)) if end > start else [],
+               "texts": lambda start, end: [(str(first), str(last)) for first, last in lesson_2.kit_blocks(start, end)], "lists": lambda start, end: [[first, last] for first, last in lesson_2.kit_blocks(start, end)], "a tuple": lambda start, end: tuple(lesson_2.kit_blocks(start, end)),
+               "backwards": lambda start, end: lesson_2.kit_blocks(start, end)[::-1], "nothing": lambda start, end: [], "only starts": lambda start, end: [first for first, _ in lesson_2.kit_blocks(start, end)], "printed": lambda start, end: print(start, end),
+               "eleven days": lambda start, end: [(start + timedelta(n), min(start + timedelta(n + 10), end)) for n in range(0, (end - start).days + 1, 11)]},
+    "groups": {"by start only": lambda wanted: {start: [stream] for stream, start, end in wanted}, "the last one wins": lambda wanted: {(start, end): [stream] for stream, start, end in wanted}, "sets": lambda wanted: {days: {*ids} for days, ids in lesson_2.kit_grouped(wanted).items()},
+               "sorted the other way": lambda wanted: {days: ids[::-1] for days, ids in lesson_2.kit_grouped(wanted).items()}, "ids as text": lambda wanted: {days: [*map(str, ids)] for days, ids in lesson_2.kit_grouped(wanted).items()}, "a list": lambda wanted: [*lesson_2.kit_grouped(wanted).items()],
+               "days turned round": lambda wanted: {days[::-1]: ids for days, ids in lesson_2.kit_grouped(wanted).items()}, "triples": lambda wanted: {days: [(id, *days) for id in ids] for days, ids in lesson_2.kit_grouped(wanted).items()}, "the numbers": lambda wanted: {days: len(ids) for days, ids in lesson_2.kit_grouped(wanted).items()},
+               "fails on none": lambda wanted: {wanted[0][1:]: [wanted[0][0]], **lesson_2.kit_grouped(wanted)}, "printed": lambda wanted: print(wanted)},
+    "lost": {"the start only": job_like(lambda job, newest, start, end: job["id"] > newest and job["dataStartDate"] == start), "the end only": job_like(lambda job, newest, start, end: job["id"] > newest and job["dataEndDate"] == end),
+             "older ones too": job_like(lambda job, newest, start, end: (job["dataStartDate"], job["dataEndDate"]) == (start, end)), "the newest": lambda jobs, newest, start, end: max(jobs, key=lambda job: job["id"], default=None), "the id": lambda jobs, newest, start, end: (lesson_2.kit_lost_job(jobs, newest, start, end) or {}).get("id"),
+             "true or false": lambda jobs, newest, start, end: lesson_2.kit_lost_job(jobs, newest, start, end) is not None, "a list": lambda jobs, newest, start, end: [job for job in jobs if job["id"] > newest], "never": lambda jobs, newest, start, end: None,
+             "not older": job_like(lambda job, newest, start, end: job["id"] >= newest and (job["dataStartDate"], job["dataEndDate"]) == (start, end)), "only the finished": job_like(lambda job, newest, start, end: job["status"] == "SUCCESS" and job["id"] > newest and (job["dataStartDate"], job["dataEndDate"]) == (start, end)),
+             "the last in the list": lambda jobs, newest, start, end: jobs[-1] if jobs else None},
+    "sorting": {"nothing looked at": lambda plan, record: ([], [key for key in plan if (key, "ok") not in record]), "any ok will do": lambda plan, record: ([key for key in plan if (key, "begun") in record and (key, "ok") not in record], [key for key in plan if key not in dict(record)]),
+                "refused forgotten": lambda plan, record: (lesson_2.kit_sorted_out(plan, record)[0], [key for key in plan if key not in dict(record)]), "the wrong way round": lambda plan, record: lesson_2.kit_sorted_out(plan, record)[::-1], "the order of the record": lambda plan, record: ([key for key, word in record if dict(record)[key] in ("begun", "unknown")], lesson_2.kit_sorted_out(plan, record)[1]),
+                "the first word": lambda plan, record: lesson_2.kit_sorted_out(plan, record[::-1]), "one list": lambda plan, record: sum(lesson_2.kit_sorted_out(plan, record), []), "sets": lambda plan, record: tuple(map(set, lesson_2.kit_sorted_out(plan, record))), "unknown is done": lambda plan, record: lesson_2.kit_sorted_out(plan, [(key, "ok" if word == "unknown" else word) for key, word in record]),
+                "sorted": lambda plan, record: tuple(map(sorted, lesson_2.kit_sorted_out(plan, record))), "everything": lambda plan, record: ([], plan), "a list of two": lambda plan, record: [*lesson_2.kit_sorted_out(plan, record)]},
+    "failures": {"failures only": lambda log: lesson_2.kit_failures(log[log["status"] != "error"]), "errors only": lambda log: lesson_2.kit_failures(log[log["status"] != "failure"]), "all": lambda log: log.groupby("workspace").size().reset_index(name="failed"), "the best first": lambda log: lesson_2.kit_failures(log)[::-1],
+                 "another name": lambda log: lesson_2.kit_failures(log).rename(columns={"failed": "size"}), "a series": lambda log: log[log["status"] != "success"].groupby("workspace").size(), "a dict": lambda log: lesson_2.kit_failures(log).to_dict(), "by stream": lambda log: log[log["status"] != "success"].groupby("stream").size().reset_index(name="failed").rename(columns={"stream": "workspace"}),
+                 "ties the other way": lambda log: lesson_2.kit_failures(log).sort_values(["failed", "workspace"], ascending=[False, False]), "a column more": lambda log: lesson_2.kit_failures(log).assign(more=1), "by number": lambda log: lesson_2.kit_failures(log).sort_values("workspace"), "printed": lambda log: print(log)}}
+
+
+@pytest.mark.parametrize("check", TASKS_2)
+def test_wrong_answers_on_a_thousand_streams_are_not_right_yet(check):
+    told_politely(lesson_2, check, WRONG_2[check])
 
 
 @pytest.mark.parametrize("check", ["snake_case", "account_v1", "account_v2"])
@@ -509,14 +593,14 @@ JUNK = {"dots": ..., "None": None, "a number": 5, "a text": "x", "a failing func
         "a generator function": lambda *args, **kwargs: (yield 1), "leaves": lambda *args, **kwargs: sys.exit(), "a builtin": print}
 
 
-@pytest.mark.parametrize("check", TASKS)
-def test_a_check_never_raises(check, capsys):
+@pytest.mark.parametrize("module, check, names", CHECKS, ids=lambda part: part if isinstance(part, str) else "")
+def test_a_check_never_raises(module, check, names, capsys):
     for kind, junk in JUNK.items():
-        outcome = getattr(lesson_1, check)(*[junk] * len(TASKS[check]))
+        outcome = getattr(module, check)(*[junk] * len(names))
         assert outcome.passed is False and repr(outcome).startswith("not yet: "), kind
     for arguments in ((), (1, 2, 3)):
-        assert not getattr(lesson_1, check)(*arguments).passed
-    assert not getattr(lesson_1, check)(nonsense=1).passed
+        assert not getattr(module, check)(*arguments).passed
+    assert not getattr(module, check)(nonsense=1).passed
 
 
 def test_the_kit_is_not_praised_for_its_own_work():

@@ -58,8 +58,9 @@ def carried_out(record, tasks, do, look, facts=dict):
     `do(task)` and `look(task, facts)` give a dict of facts about what was made; `facts()` is what is written down when a task begins."""
     for key, task in tasks.items():
         last = record.get(key)
-        if last and last.state in ("ok", "failed"): yield last; continue
-        yield _looked_up(record, key, task, last, look) or _done(record, key, task, do, facts) if last else _done(record, key, task, do, facts)
+        if last and last.state == "ok": yield last; continue
+        is_open = last and last.state in ("begun", "unknown")
+        yield is_open and _looked_up(record, key, task, last, look) or _done(record, key, task, do, facts)
 
 def _looked_up(record, key, task, last, look):
     "The entry of a task that was begun before, or None if it made nothing."
@@ -76,7 +77,7 @@ def _done(record, key, task, do, facts):
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd0f
 @contextmanager
 def recorded(place, name, fresh=False):
-    """A `with` block around some work of a place (address and user), with its `Record`; `fresh` begins anew. When the block ends well, the record is kept as the last one.
+    """A `with` block around some work of a place (address and user), with its `Record`; `fresh` begins anew. When all that was begun is `ok`, the record is kept as the last one.
 
     SettingsError `already_running`, `no_state_folder`."""
     folder = make_folder(folder_of("work", place, name))
@@ -84,5 +85,6 @@ def recorded(place, name, fresh=False):
         if not mine: raise SettingsError("Another program does this work right now, and doing it twice is what nobody wants. Wait for it, or stop it.", "already_running")
         path = folder / "open.jsonl"
         if fresh: path.unlink(missing_ok=True)
-        yield Record(path)
-        if path.exists(): os.replace(path, folder / "last.jsonl")
+        record = Record(path)
+        yield record
+        if path.exists() and all(entry.state == "ok" for entry in record): os.replace(path, folder / "last.jsonl")

@@ -84,16 +84,18 @@ class Noting(Bulk):
     def _jobs_of(self, id, days, facts): return requests.found_jobs(self.connection_of(id), id, cut(*days), facts.get("after"), facts.get("since", 0)) or []
 
     def _logged(self, entries, tasks, kind):
-        "Put what came of these tasks into the log; gives its new rows."
-        before = len(self.log)
+        "Put what came of these tasks into the log; gives the rows of it."
+        rows = []
         for entry in entries:
             asked, days = tasks[entry.key]
-            ids = asked if isinstance(asked, list) else [asked]
+            ids, (start, end) = asked if isinstance(asked, list) else [asked], days or ("", "")
             made = [self.job_of(job, job.get("dataStreamId") or ids[0]) for job in entry.facts.get("jobs") or ()]
-            for job in made: self.log.add(job, kind)
-            if entry.state == "ok" and len(ids) == 1: continue
-            for stream in [id for id in ids if id not in {job.stream.id for job in made}]: self.log.add_error(stream, kind, *(days or ("", "")), workspace=self.workspace_of(stream))
-        return self.log[before:]
+            rows += [self.log.add(job, kind) for job in made]
+            missed = {*ids} - {job.stream.id for job in made} if entry.state != "ok" or len(ids) > 1 else set()
+            for stream in ids:
+                if stream in missed: rows.append(self.log.add_error(stream, kind, start, end, self.workspace_of(stream)))
+                else: self.log.forget_error(stream, kind, start, end)
+        return rows
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000f
 def _kept(jobs): return {"jobs": [{name: job.get(name) for name in ("id", "dataStreamId", "dataStartDate", "dataEndDate", "status")} for job in jobs]}

@@ -48,20 +48,33 @@ class Log(list):
 # %% ../../../nbs/03_clients/datorama/09_logs.ipynb #da6a0009
 def moment(seconds): return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S.%f}"
 
+# %% ../../../nbs/03_clients/datorama/09_logs.ipynb #da6a00f0
 class JobLog(Log):
-    "The jobs that were asked for."
+    "The jobs that were asked for, each once, with the last that is known of it."
     columns = "workspace", "stream", "job", "job_type", "start", "end", "status", "exec_start", "exec_end"
     key = "stream", "job", "job_type", "start", "end"
 
-    def __init__(self, clock): super().__init__(); self.clock = clock
+    def __init__(self, clock): super().__init__(); self.clock, self.rows = clock, {}
+
+    def _put(self, *values):
+        row = dict(zip(self.columns, (*values, moment(self.clock.now()), "nat")))
+        known = self.rows.setdefault(self._key(row), row)
+        if known is row: self.append(row)
+        else: known.update(row)
+        return known
 
     def add(self, job, kind):
-        "A `Job` that was made."
-        self.append({"workspace": job.stream.fields.get("workspaceId"), "stream": job.stream.id, "job": job.id, "job_type": kind, "start": job.fields.get("dataStartDate"), "end": job.fields.get("dataEndDate"),
-                     "status": "queued", "exec_start": moment(self.clock.now()), "exec_end": "nat"})
+        "A `Job` that was made; gives its row."
+        return self._put(job.stream.fields.get("workspaceId"), job.stream.id, job.id, kind, job.fields.get("dataStartDate"), job.fields.get("dataEndDate"), "queued")
 
     def add_error(self, stream_id, kind, start="", end="", workspace=None):
-        self.append({"workspace": workspace, "stream": stream_id, "job": None, "job_type": kind, "start": str(start), "end": str(end), "status": "error", "exec_start": moment(self.clock.now()), "exec_end": "nat"})
+        "What could not be asked for; gives its row."
+        return self._put(workspace, stream_id, None, kind, str(start), str(end), "error")
+
+    def forget_error(self, stream_id, kind, start="", end=""):
+        "An error that was mended."
+        row = self.rows.pop((stream_id, None, kind, str(start), str(end)), None)
+        if row is not None: self.remove(row)
 
     def follow(self, jobs):
         "Take the status of these jobs (dict of dicts by id) over; gives how many are not done."
@@ -72,6 +85,7 @@ class JobLog(Log):
             if job.get("endExecutionTime"): row["exec_end"] = moment(job["endExecutionTime"] / 1000)
         return sum(row["status"] not in ("success", "failure", "error") for row in self)
 
+# %% ../../../nbs/03_clients/datorama/09_logs.ipynb #da6a00f1
 class UpdateLog(Log):
     "The changes that were made to streams."
     columns, key = ("stream", "new_params", "old_params", "status", "timestamp"), ("stream", "new_params", "timestamp")
