@@ -1240,6 +1240,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'domostats/sandbox/datorama.py'),
                                             'domostats.sandbox.datorama._stamped': ( '08_sandbox/datorama.html#_stamped',
                                                                                      'domostats/sandbox/datorama.py'),
+                                            'domostats.sandbox.datorama._touched': ( '08_sandbox/datorama.html#_touched',
+                                                                                     'domostats/sandbox/datorama.py'),
                                             'domostats.sandbox.datorama.answer': ( '08_sandbox/datorama.html#answer',
                                                                                    'domostats/sandbox/datorama.py'),
                                             'domostats.sandbox.datorama.answered': ( '08_sandbox/datorama.html#answered',

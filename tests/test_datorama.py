@@ -230,11 +230,25 @@ def test_F16_one_download_that_fails_is_one(box, dr, tmp_path):
     assert dr.download_stats([5], tmp_path)[5].reason == "unknown_job"
 
 
-def test_F17_to_F20_what_belongs_to_a_workspace_or_a_stream(box, dr):
-    workspace, stream = dr.workspaces[1001], dr.get_all_streams()[20001]
-    assert stream.get_mapping() == stream.mapping == {"mapping": []} and stream.update_mapping({"mapping": ["x"]}) == {"mapping": ["x"]}
-    assert workspace.get_dimensions() is workspace.dimensions and all(name == one["systemName"] for name, one in workspace.dimensions.items())
-    assert [one["id"] for one in workspace.get_patterns()] == [6001] and [one["id"] for one in workspace.get_harmonized_dimensions()] == [8001]
+def test_F17_the_mapping_of_a_stream_is_what_its_configuration_says(box, dr):
+    stream = dr.get_all_streams()[20001]
+    assert stream.get_mapping() == stream.mapping == {one["field"]: {"source": one["source"]} for one in stream.config["mapping"]}
+    assert stream.update_mapping({"SITE": {"source": "site"}}) == {"SITE": {"source": "site"}} == stream.mapping
+
+
+def test_F18_dimensions_by_system_name(box, dr):
+    workspace = dr.workspaces[1001]
+    assert workspace.get_dimensions() is workspace.dimensions and workspace.dimensions and all(name == one["systemName"] for name, one in workspace.dimensions.items())
+
+
+def test_F19_patterns(box, dr):
+    workspace = dr.workspaces[1001]
+    assert workspace.get_patterns() is workspace.patterns and [one["id"] for one in workspace.patterns] == [6001]
+
+
+def test_F20_harmonized_dimensions(box, dr):
+    workspace = dr.workspaces[1001]
+    assert workspace.get_harmonized_dimensions() is workspace.harmonized_dimensions and [one["id"] for one in workspace.harmonized_dimensions] == [8001]
 
 
 # processing

@@ -161,9 +161,9 @@ def test_CN17_without_a_pause_there_is_none(box, dr):
 
 def test_DS1_DS2_a_mapping_is_read_and_written_and_the_log_knows_the_old_one(box, dr):
     stream = dr.streams[20001]
-    assert stream.get_mapping() == {"mapping": []}
-    assert stream.update_mapping({"mapping": [{"from": "a", "to": "b"}]}) == {"mapping": [{"from": "a", "to": "b"}]} == stream.mapping
-    assert (dr.updates[-1]["old_params"], dr.updates[-1]["new_params"]) == ("{'mapping': {'mapping': []}}", "{'mapping': {'mapping': [{'from': 'a', 'to': 'b'}]}}")
+    old = stream.get_mapping()
+    assert old and stream.update_mapping({"SITE": {"source": "site"}}) == {"SITE": {"source": "site"}} == stream.mapping
+    assert (dr.updates[-1]["old_params"], dr.updates[-1]["new_params"]) == (str({"mapping": old}), "{'mapping': {'SITE': {'source': 'site'}}}")
 
 
 def test_DS3_old_values_are_those_before_this_change(box, dr):

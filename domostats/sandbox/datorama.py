@@ -17,6 +17,7 @@ __all__ = ['DIMENSIONS', 'MEASUREMENTS', 'OWN', 'CAP', 'SHOWN', 'FIRST_DAY', 'TE
 import csv, io, json, re, zipfile
 from datetime import date, timedelta
 from typing import NamedTuple
+from .datorama_world import history
 from .world import Draws
 from .replies import HTML, Reply, json_reply
 
@@ -85,17 +86,24 @@ def _named(names): return lambda state, wish, id: of_workspace(state, id, wish) 
 def list_patterns(state, wish, id):
     "`GET /v1/workspaces/{id}/patterns` (an array, guessed)."
     of_workspace(state, id, wish)
-    own = {"id": 6001, "workspaceId": int(id), "harmonizedDimensionId": 8001, "name": "Region from campaign"}
+    own = {"id": 6001, "workspaceId": int(id), "harmonizedDimensionId": 8001, "name": "Region from campaign", **history(Draws(state.agency.seed, "pattern", int(id)))}
     return json_reply([own, *(one for one in state.patterns.values() if one["workspaceId"] == int(id))])
-def list_harmonized(state, wish, id): return of_workspace(state, id, wish) and json_reply([{"id": 8001, "workspaceId": int(id), "name": "Region"}])
+def list_harmonized(state, wish, id): return of_workspace(state, id, wish) and json_reply([{"id": 8001, "workspaceId": int(id), "name": "Region", "patterns": [6001], **history(Draws(state.agency.seed, "harmonized", int(id)))}])
 def list_calculated(state, wish, id): return of_workspace(state, id, wish) and json_reply([one for one in state.calculated.values() if one["workspaceId"] == int(id)])
+
+def _stamped(state, wish, born, row):
+    "A row that somebody makes, with what is `born` with it."
+    by = f"{state.users[wish.user_id]['name'].capitalize()} Example" if wish.user_id in state.users else "Somebody"
+    now = round(state.clock.now() * 1000)
+    return {**born, **row, "createUserId": wish.user_id, "createUser": by, "createTime": now, "updateUserId": wish.user_id, "updateUser": by, "updateTime": now}
 
 def _maker(rows, kind="other"):
     "A function that makes a row of a kind in a workspace: 201."
     def make(state, wish, id=None):
         body = read(wish, dict)
         of_workspace(state, field(body, "workspaceId", int) if id is None else id, wish)
-        row = {**body, "id": state.new_id(kind), "workspaceId": int(id or body["workspaceId"])}
+        if rows == "reports" and "five_reports" in state.quirks and len(state.reports) >= 5: raise Refusal(400, "No more than five reports can be stored")   # there is a limit; how high nobody has told
+        row = _stamped(state, wish, {"originalId": None} if rows == "calculated" else {}, {**body, "id": state.new_id(kind), "workspaceId": int(id or body["workspaceId"])})
         getattr(state, rows)[row["id"]] = row
         return json_reply(row, 201)
     return make
@@ -103,13 +111,13 @@ def _maker(rows, kind="other"):
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df00000c
 OWN = "id", "createUserId", "createUser", "createTime", "updateUserId", "updateUser", "updateTime", "lastUpdate"
 
-def _stamped(state, wish, row): return {**row, "updateUserId": wish.user_id, "updateTime": round(state.clock.now() * 1000), **({"lastUpdate": round(state.clock.now() * 1000)} if "lastUpdate" in row else {})}
+def _touched(state, wish, row): return {**row, "updateUserId": wish.user_id, "updateTime": round(state.clock.now() * 1000), **({"lastUpdate": round(state.clock.now() * 1000)} if "lastUpdate" in row else {})}
 
 def changed(state, wish, rows, row):
     "Change a row as a PATCH or a PUT says; gives it."
     body = {name: value for name, value in read(wish, dict).items() if name not in OWN}
     kept = row if wish.method == "PATCH" else {name: row[name] if name in OWN or name == "workspaceId" else None for name in row}
-    rows[row["id"]] = _stamped(state, wish, {**kept, **body})
+    rows[row["id"]] = _touched(state, wish, {**kept, **body})
     return rows[row["id"]]
 
 def _changer(rows, find): return lambda state, wish, id: json_reply(changed(state, wish, getattr(state, rows), find(state, id, wish)))
@@ -127,15 +135,16 @@ def make_stream_row(state, wish):
     body = read(wish, dict)
     of_workspace(state, field(body, "workspaceId", int), wish)
     pattern = next(iter(state.streams.values()), {})
-    row = _stamped(state, wish, {**dict.fromkeys(pattern), "name": field(body, "name", str), "enabled": True, "hasData": False, "dataSourceName": "Example Ads", "config": {}, **body, "id": state.new_id("stream")})
-    state.streams[row["id"]] = {**row, "createUserId": wish.user_id, "createTime": row["updateTime"]}
-    return json_reply(state.streams[row["id"]], 201)
+    born = {**dict.fromkeys(pattern), "enabled": True, "hasData": False, "dataSourceName": "Example Ads", "config": {}}
+    row = _stamped(state, wish, born, {**body, "name": field(body, "name", str), "id": state.new_id("stream")})
+    state.streams[row["id"]] = row
+    return json_reply(row, 201)
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000c1
 def make_workspace_row(state, wish):
     "`POST /v1/workspaces`: 201 and the workspace (guessed)."
     body = read(wish, dict)
-    row = _stamped(state, wish, {**dict.fromkeys(next(iter(state.workspaces.values()))), **body, "name": field(body, "name", str), "id": state.new_id("workspace")})
+    row = _stamped(state, wish, dict.fromkeys(next(iter(state.workspaces.values()))), {**body, "name": field(body, "name", str), "id": state.new_id("workspace")})
     state.workspaces[row["id"]] = row
     state.queues[row["id"]] = type(next(iter(state.queues.values())))(state.agency.parallel)
     return json_reply(row, 201)
@@ -227,7 +236,7 @@ def deliveries(state, workspace):
 
 def system_name(name):
     if isinstance(name, str) and name in SHOWN: return SHOWN[name]
-    raise Refusal(422, f"The field {name!r:.60} is not known")
+    raise Refusal(422, [f"Field not found: {str(name)[:60]}"])
 
 TESTS = {"EQUALS": lambda a, b: str(a).lower() == str(b).lower(), "NOT_EQUALS": lambda a, b: str(a).lower() != str(b).lower(), "CONTAINS": lambda a, b: str(b).lower() in str(a).lower(),
          "NOT_CONTAINS": lambda a, b: str(b).lower() not in str(a).lower(), "STARTS_WITH": lambda a, b: str(a).lower().startswith(str(b).lower()), "ENDS_WITH": lambda a, b: str(a).lower().endswith(str(b).lower()),
@@ -266,11 +275,12 @@ def answered(state, query, system):
     return [name if system else shown[name] for part in names for name in part], rows
 
 def query_one(state, wish, query):
-    "What one query gives; `errors` is null where all is well."
+    "What one query gives; `errors` is empty where all is well, and a day has a midnight behind it."
     if not isinstance(query, dict) or not (query.get("workspaceId") and query.get("dateRange") and query.get("measurements")): raise Refusal(400, "A query names workspaceId, dateRange and measurements")
     of_workspace(state, query["workspaceId"], wish)
     headers, rows = answered(state, query, wish.query.get("useSystemNames") == "true")
-    return {"queryResponseData": {"headers": headers, "rows": rows}, "errors": None}
+    days = {n for n, name in enumerate(query.get("dimensions") or []) if system_name(name) == "DAY"}
+    return {"queryResponseData": {"headers": headers, "rows": [[f"{cell} 00:00:00.0" if n in days else cell for n, cell in enumerate(row)] for row in rows]}, "errors": []}
 
 def query(state, wish): return json_reply(query_one(state, wish, read(wish, dict)))
 def query_batch(state, wish): return json_reply([query_one(state, wish, one) for one in read(wish, list)])
@@ -279,7 +289,8 @@ def query_batch(state, wish): return json_reply([query_one(state, wish, one) for
 def process_report(state, wish, id):
     "`POST /v1/reports/{id}/process`: an array with the job."
     report = there(state.reports, id, wish, state)
-    job = {"id": state.new_id("other"), "reportId": report["id"], "status": "IN_PROGRESS", "statusReason": None, "compressed": bool(report.get("compressed")), "ready": state.clock.now() + 5}
+    job = {"id": state.new_id("other"), "reportId": report["id"], "reportScheduleId": None, "status": "IN_PROGRESS", "statusReason": None, "compressed": bool(report.get("compressed")),
+           "delivery": None, "deliveryMethod": None, "ready": state.clock.now() + 5}
     state.report_jobs[job["id"]] = job
     return json_reply([shown_job(state, job)])
 
@@ -319,11 +330,15 @@ def _found(rows): return lambda state, id, wish: there(getattr(state, rows), id,
 def _shower(rows): return lambda state, wish, id: json_reply(_found(rows)(state, id, wish))
 def _lister(rows): return lambda state, wish, *ids: json_reply([*getattr(state, rows).values()])
 
-def show_mapping(state, wish, id): return json_reply({"mapping": of_stream(state, id, wish)["config"].get("mapping", [])})
+def show_mapping(state, wish, id):
+    "`GET /v1/data-streams/api/{id}/mapping` (inferred): which field comes from where; the same stands in the configuration as a list."
+    return json_reply({one["field"]: {name: value for name, value in one.items() if name != "field"} for one in of_stream(state, id, wish)["config"].get("mapping", [])})
+
 def put_mapping(state, wish, id):
     "`PUT /v1/data-streams/api/{id}/mapping` (inferred)."
     body = read(wish, dict)
-    of_stream(state, id, wish)["config"]["mapping"] = body.get("mapping", [])
+    if not all(isinstance(value, dict) for value in body.values()): raise Refusal(400, "Every field of a mapping is an object")
+    of_stream(state, id, wish)["config"]["mapping"] = [{"field": name, **value} for name, value in body.items()]
     return json_reply(body)
 
 def make_user(state, wish, account=None):

@@ -46,10 +46,12 @@ class Limits:
         for one in ("day", kind): self.counts[user, one, self.window(one)] += calls
 
     def headers(self, user, now=None, full=()):
-        "The nine headers for a user; resets in milliseconds, on this clock or on another whose time is given. The kinds in `full` are shown as used up."
+        "The nine headers for a user; resets in milliseconds, on this clock or on another whose time is given. The kinds in `full` are shown as used up, and a refusal names their resets once more."
         found = {}
         for kind, name in NAMES.items():
             length = DAY if kind == "day" else MINUTE
             reset = ((self.clock.now() if now is None else now) // length + 1) * length
             found |= {f"{name}-Limit": str(self.limits[kind]), f"{name}-Remaining": str(0 if kind in full else self.left(user, kind)), f"{name}-Reset": str(round(reset * 1000))}
+        if full: found["X-DailyQuota-Rest"] = found[f"{NAMES['day']}-Reset"]   # spelled so in the documentation
+        if {*full} - {"day"}: found["X-RateLimit-Reset"] = found[f"{NAMES['platform']}-Reset"]
         return found

@@ -39,11 +39,9 @@ def read_limits(answer):
     "What the headers of an answer say: a dict from `platform`, `query` and `day` to `Told`, without what they do not say."
     numbers = {name: [_number(answer.headers.get(f"{header}-{part}")) for part in ("limit", "remaining", "reset")] for name, header in HEADERS.items()}
     told = {name: Told(limit, left, reset / 1000) for name, (limit, left, reset) in numbers.items() if None not in (limit, left, reset)}
-    if answer.status == 429:
-        own = "query" if "/v1/query" in answer.url else "platform"
-        for name, limit, header in (("day", PER_DAY, REFUSED["day"]), (own, LIMITS[own], REFUSED["own"])):
-            reset = _number(answer.headers.get(header))
-            if name not in told and reset: told[name] = Told(limit, 0, reset / 1000)
+    own = "query" if "/v1/query" in answer.url else "platform"
+    full = [(name, limit, reset) for name, limit, header in ((own, LIMITS[own], REFUSED["own"]), ("day", PER_DAY, REFUSED["day"])) if (reset := _number(answer.headers.get(header)))]
+    if answer.status == 429 and full: told.setdefault(full[0][0], Told(full[0][1], 0, full[0][2] / 1000))   # the day's is named whatever was used up, the minute's only if it was
     return told
 
 # %% ../../../nbs/03_clients/datorama/00_auth.ipynb #da0a000f
