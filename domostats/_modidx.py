@@ -641,8 +641,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'domostats/interfaces/lesson_2.py'),
                                                'domostats.interfaces.lesson_2._job': ( '09_interfaces/lesson_2.html#_job',
                                                                                        'domostats/interfaces/lesson_2.py'),
-                                               'domostats.interfaces.lesson_2._none_too': ( '09_interfaces/lesson_2.html#_none_too',
-                                                                                            'domostats/interfaces/lesson_2.py'),
                                                'domostats.interfaces.lesson_2._told': ( '09_interfaces/lesson_2.html#_told',
                                                                                         'domostats/interfaces/lesson_2.py'),
                                                'domostats.interfaces.lesson_2._why': ( '09_interfaces/lesson_2.html#_why',

@@ -12,7 +12,7 @@ from datetime import date, timedelta
 import random
 from ..clients.datorama.jobs import is_new
 from ..clients.datorama.ranges import cut
-from .lessons import NotYet, a, call, same, same_frame, show, task
+from .lessons import NotYet, a, call, run, same, same_frame, show, task
 
 # %% ../../nbs/09_interfaces/06_lesson_2.ipynb #0b7e462b
 PER_MINUTE = 60   # calls of one user
@@ -105,15 +105,11 @@ def kit_lost_job(jobs, newest, start, end):
 @task("lost_job", kit_lost_job)
 def lost(function):
     for jobs, newest, days in CASES:
-        tried, want = _none_too(function, jobs, newest, *days), kit_lost_job(jobs, newest, *days)
+        tried, want = run(function, jobs, newest, *days).value, kit_lost_job(jobs, newest, *days)
         if want is None and tried is not None: raise NotYet(f"For {_told(jobs, newest, days)} your function gives {show(tried)}, but no such job was made by this call. {_why(jobs, newest, days)}")
         if want is not None and tried is None: raise NotYet(f"For {_told(jobs, newest, days)} your function gives None, but the job is there. Repeating the call would make it a second time.")
         if tried != want: raise NotYet(f"For {_told(jobs, newest, days)} your function gives {show(tried)}. The whole job is asked for, as it stands in the list.")
     return "it finds what was made and nothing else: not the run of last week, not another range. So nobody has to guess, and nothing is made twice."
-
-def _none_too(function, *given):
-    "What a function gives, which here may be None."
-    return call(lambda *args: (function(*args),), *given).value[0] if callable(function) else call(function, *given).value
 
 def _told(jobs, newest, days): return f"{len(jobs)} jobs with the ids {[job['id'] for job in jobs]}, the newest before the call {newest}, and {days[0]} to {days[1]}"
 def _why(jobs, newest, days):
