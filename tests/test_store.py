@@ -481,3 +481,10 @@ def test_a_connection_of_the_same_process_does_no_harm(store):
     with duckdb.connect(str(store.path)) as own:
         store.write("a", frame(id=[2]))
         assert own.execute("SELECT id FROM datasets.a").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize("name", ["datasets.duckdb", "KIT.db", "history"])
+def test_a_file_with_a_name_that_the_store_needs_is_refused(tmp_path, name):
+    with pytest.raises(SettingsError) as caught:
+        Store(tmp_path / name)
+    assert caught.value.reason == "bad_store_name"
