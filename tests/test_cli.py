@@ -150,7 +150,7 @@ def test_a_report_can_be_read_about():
 def test_every_command_explains_itself():
     code, printed = domostats("--help")
     assert code == 0 and "Exit codes" in printed
-    for command in ("demo", "lab", "check", "sandbox", "datorama-sandbox", "reports", "generate", "run", "estimate", "budget"):
+    for command in ("demo", "lab", "check", "sandbox", "datorama-sandbox", "reports", "generate", "run", "estimate", "budget", "snapshot", "history", "changes"):
         assert command in printed
         code, own = domostats(command, "--help")
         assert code == 0 and len(own.splitlines()) > 5
@@ -188,6 +188,23 @@ def test_a_datorama_in_one_terminal_is_run_from_another():
     finally:
         server.send_signal(signal.SIGTERM)
         assert server.wait(20) == 0
+
+
+def test_a_report_is_kept_and_compared(box):
+    Path("settings.ini").write_text("[domostats]\nstore = here.duckdb\n")
+    assert domostats("changes", "users", "--since", "2024-01-01")[0] == 3
+    code, printed = domostats("snapshot", "users", "--instance", box.name, "--dry-run")
+    assert code == 0 and "would be kept" in printed and domostats("history", "users", "--at", "2030-01-01")[0] == 3
+    code, printed = domostats("snapshot", "users", "--instance", box.name)
+    assert code == 0, printed
+    code, printed = domostats("snapshot", "users", "--instance", box.name)
+    assert code == 0 and domostats("history", "users")[1].count("users") == 2
+    code, printed = domostats("changes", "users", "--since", "2024-01-01", "--to", "changes.csv")
+    assert code == 0 and Path("changes.csv").read_text().count("added") == 12
+    code, printed = domostats("history", "users", "--at", "2030-01-01", "--to", "users.parquet")
+    assert code == 0 and pq.read_table("users.parquet").num_rows == 12
+    code, printed = domostats("snapshot", "users", "--instance", "lab", DOMO_USERNAME=box.limited.username, DOMO_PASSWORD=box.limited.password, DOMOSTATS_SETTINGS=str(lab(box)))
+    assert code == 6 and "as if it were gone" in printed
 
 
 def test_the_sizes_of_a_sandbox():

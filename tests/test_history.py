@@ -42,7 +42,7 @@ def differences(before, after):
     return found | {(id, "changed", name, text(before[id][n]), text(after[id][n])) for id in before.keys() & after.keys() for n, name in enumerate(("number", "word")) if before[id][n] != after[id][n]}
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 @given(days=st.lists(ROWS, min_size=1, max_size=6), seed=st.integers(0, 999))
 def test_every_state_and_every_change_is_as_it_was(tmp_path_factory, days, seed):
     store = Store(tmp_path_factory.mktemp("h") / "s.duckdb")

@@ -67,6 +67,11 @@ def test_nothing_in_the_tree_is_big_private_or_foreign():
         assert path.suffix != ".env" and path.name != "uv.lock", path
 
 
+def test_PK1_PK2_what_is_needed_is_declared_and_no_leftovers_are_shipped():
+    assert re.search(r'^dependencies = \[[^\]]*"requests\b', (ROOT / "pyproject.toml").read_text(), re.M)
+    assert not [path for path in files() if path.suffix == ".pyc" or {"__pycache__", "build", "dist"} & {*path.parts}]
+
+
 def test_no_notebook_cell_is_too_long():
     import nbformat
     for path in files():

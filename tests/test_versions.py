@@ -8,7 +8,7 @@ import pytest
 from conftest import ROOT
 
 LEFT_OUT = {"test_project.py", "test_lessons.py", "test_versions.py", "test_store_kills.py", "test_faults.py", "test_spool.py", "test_benchmarks.py"}   # need the tools, or take long and ask nothing of the version
-LONG = "not published and not killed and not four_processes"
+LONG = "not published and not killed and not kills and not four_processes"
 
 
 def interpreters():
@@ -43,5 +43,5 @@ def test_the_core_passes(minor, pandas, copy):
     subprocess.run([*install, f"{copy}[sandbox]", f"pandas=={pandas}.*", "pytest", "hypothesis"], check=True, timeout=900)
     subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
     core = sorted(path.name for path in (copy / "tests").glob("test_*.py") if path.name not in LEFT_OUT)
-    done = subprocess.run([python, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-k", LONG, *core], cwd=copy / "tests", capture_output=True, text=True, timeout=900)
+    done = subprocess.run([python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-k", LONG, *core], cwd=copy / "tests", capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, f"Python 3.{minor}, pandas {pandas}:\n{done.stdout[-4000:]}{done.stderr[-1000:]}"

@@ -4,9 +4,9 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'HELP', 'EPILOG', 'app', 'INTRODUCTIONS', 'TIMES', 'Instances', 'Since', 'Until', 'Restore', 'Fresh',
-           'Only', 'version', 'main', 'printable', 'say', 'show', 'demo', 'lab', 'run_sandbox', 'run_datorama', 'check',
-           'list_reports', 'Method', 'is_file', 'write', 'Contract', 'strictly', 'counted', 'generate', 'show_estimate',
-           'run', 'Unfinished', 'show_budget']
+           'Only', 'Format', 'To', 'version', 'main', 'printable', 'say', 'show', 'demo', 'lab', 'run_sandbox',
+           'run_datorama', 'check', 'list_reports', 'Method', 'is_file', 'write', 'Contract', 'strictly', 'counted',
+           'generate', 'show_estimate', 'run', 'Unfinished', 'snapshot', 'show_history', 'changes', 'show_budget']
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
 import enum, signal, sys, threading, time
@@ -324,6 +324,45 @@ def _write_one(report, instance, reader, to):
     place = write(made.reader(), to)
     for finding in made.findings: say(f"note: {report.name}: {finding}", err=True)
     return report.name, instance, made.came, place
+
+# %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef321
+Format = Annotated[Optional[str], typer.Option("--format", help="One of the report's formats; the first of them by default. Each has a history of its own.")]
+To = Annotated[Optional[str], typer.Option(metavar="FILE|DATASET", help="A path ending in .parquet or .csv, or a dataset of the local store; without it the first rows are shown.")]
+
+@app.command()
+def snapshot(report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
+             instance: Annotated[str, typer.Option(help="The part before .domo.com, a region such as datorama-eu, or 'sandbox'.")],
+             format_name: Format = None, dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be kept, and keep nothing.")] = False):
+    "Keep a report as it is now, beside all that it was before: domostats snapshot users --instance acme"
+    from domostats.tracking.history import History
+    found = reports.find(report)
+    run = found.run(instance, format_fn=format_name)
+    if run.partial: raise DataError(f"{' '.join(run.findings)} What is missing would look as if it were gone, so no snapshot was taken.", "partial")
+    taken = History.of(found, format_fn=format_name).snapshot(run.table, dry_run=dry_run)
+    show("would be kept" if dry_run else "kept", ["dataset", "at (UTC)", "rows", "added", "changed", "removed"], [taken])
+
+@app.command("history")
+def show_history(report: Annotated[str, typer.Argument(help="A report of which snapshots were taken.")], format_name: Format = None,
+                 at: Annotated[Optional[datetime], typer.Option(formats=TIMES, help="As it was at this time (UTC).")] = None, to: To = None):
+    "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
+    from domostats.tracking.history import History
+    history = History.of(reports.find(report), format_fn=format_name)
+    if at is None and to is None: show("snapshots", ["dataset", "at (UTC)", "rows", "added", "changed", "removed"], [[*row.values()] for row in history.snapshots().to_pylist()])
+    else: _given(history.at(at), to)
+
+# %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef322
+@app.command()
+def changes(report: Annotated[str, typer.Argument(help="A report of which snapshots were taken.")],
+            since: Annotated[datetime, typer.Option(formats=TIMES, help="What changed after this time (UTC).")],
+            until: Annotated[Optional[datetime], typer.Option(formats=TIMES, help="Up to this time (UTC); until now without it.")] = None, format_name: Format = None, to: To = None):
+    "What became different in a report: domostats changes users --since 2024-04-01"
+    from domostats.tracking.history import History
+    _given(History.of(reports.find(report), format_fn=format_name).changes(since, until), to)
+
+def _given(table, to):
+    "Write a table, or show its first rows."
+    if to: return show("done", ["rows", "to"], [(table.num_rows, write(table, to))])
+    show(f"{table.num_rows} rows", *_printable(table.slice(0, 20)))
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef328
 @app.command("budget")

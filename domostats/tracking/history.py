@@ -58,8 +58,8 @@ class Versions:
 
     @classmethod
     def of(cls, report, store=None, format_fn=None):
-        "The history of a report in the shape of one of its formatters; its key is the report's. SettingsError `unknown_key`, `unknown_formatter`."
-        return cls(report.name, key_columns(report, report.formatter(format_fn)), store)
+        "The history of a report in the shape of one of its formatters (name); its key is the report's. Each shape has a history of its own. SettingsError `unknown_key`, `unknown_formatter`."
+        return cls(report.name if format_fn is None else f"{report.name}_{format_fn}", key_columns(report, report.formatter(format_fn)), store)
 
     def _columns(self, con, table=None): return [row[0] for row in con.execute(f"DESCRIBE {table or self.table}").fetchall() if row[0] not in (AT, GONE, HASH)]
     def _exists(self, con): return bool(con.execute("SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'history' AND table_name = ?", [self.name]).fetchall())
