@@ -847,3 +847,18 @@ def test_what_was_done_is_not_done_again_because_something_else_failed(box, dr):
     assert second["status"].tolist() == ["queued"] * 12 and len(box.jobs) - before == 12 and len(calls(box, "/process")) == 5
     assert len(dr.log) == 12 and {row["status"] for row in dr.log} == {"queued"}
     assert len(dr.bulk_process_streams(ids, *days)) == 12 and len(box.jobs) - before == 24   # all was done, so this is a new wish
+
+
+def test_work_that_was_forgotten_is_not_taken_up_in_silence(box, dr, tmp_path, capsys):
+    ids = api_streams(box, 2)
+    box.fail("forbidden", f"/v1/data-streams/{ids[1]}/process")
+    dr.bulk_process_streams(ids, ["2024-01-01"] * 2, ["2024-01-05"] * 2)
+    dr.verbose = True
+    box.fail("forbidden", f"/v1/data-streams/{ids[1]}/process")
+    dr.bulk_process_streams(ids, ["2024-01-01"] * 2, ["2024-01-05"] * 2)
+    assert "1 of 2 are done already" in capsys.readouterr().out
+    [record] = tmp_path.rglob("open.jsonl")
+    os.utime(record, (0, time.time() - 2 * 86_400))
+    with pytest.warns(UserWarning, match="fresh=True"):
+        dr.bulk_process_streams(ids, ["2024-01-01"] * 2, ["2024-01-05"] * 2)
+    assert not [*tmp_path.rglob("open.jsonl")]

@@ -6,7 +6,7 @@
 __all__ = ['Entry', 'Line', 'Record', 'carried_out', 'recorded']
 
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd03
-import os
+import os, time
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 import msgspec
@@ -44,6 +44,11 @@ class Record:
             os.fsync(file.fileno())
         self.entries[key] = Entry(key, state, facts)
         return self.entries[key]
+
+    @property
+    def age(self):
+        "Seconds since something was written last; 0 for a new one."
+        return max(0.0, time.time() - self.path.stat().st_mtime) if self.path.exists() else 0.0
 
     def get(self, key): return self.entries.get(key)
     def __getitem__(self, key): return self.entries[key]

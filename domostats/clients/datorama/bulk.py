@@ -7,7 +7,7 @@ __all__ = ['same_length', 'whole', 'Plan', 'planned', 'one_range', 'ranges', 'Bu
            'Repeating', 'read_changes', 'Renaming']
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a0003
-import csv, json
+import csv, json, warnings
 from contextlib import contextmanager
 from hashlib import blake2b
 from itertools import groupby
@@ -64,8 +64,15 @@ class Bulk:
         self.plan, self.timer = planned(self.connection, tasks), Timer(len(tasks), self.connection.clock)
         self.talk(f"{name}: {self.plan!r}")
         with recorded(self.connection.place, f"{name} {blake2b(repr([*tasks]).encode(), digest_size=12).hexdigest()}", fresh) as record:
+            if len(record): self._go_on(name, record)
             for entry in record: self._saw(entry.facts.get("jobs") or ())
             yield record
+
+    def _go_on(self, name, record):
+        "Say that this is no beginning; aloud, if it may have been forgotten."
+        told = f"{name}: this goes on where it stopped, {sum(entry.state == 'ok' for entry in record)} of {len(record)} are done already. To do all of it again, say fresh=True."
+        if record.age > 86_400: warnings.warn(told, stacklevel=4)
+        else: self.talk(told)
 
     def _facts(self): return {"after": self.newest, "since": self.connection.clock.now()}
     def _saw(self, jobs): self.newest = max([self.newest or 0, *(job["id"] for job in jobs)]) or None
