@@ -8,7 +8,6 @@ __all__ = ['AT', 'GONE', 'HASH', 'LEDGER', 'hash_of', 'moment', 'Snapshot', 'Ver
 
 # %% ../../nbs/10_tracking/00_history.ipynb #10a00003
 from datetime import date, datetime, timezone
-from pathlib import Path
 from typing import NamedTuple
 import pyarrow as pa
 from ..errors import SettingsError
