@@ -15,5 +15,6 @@ from ..settings import find_instance, hides
 def sign_in(instance, credential=None, platform=None):
     "The connection of this instance (name or `Instance`) with this credential (as its client takes it, None for the settings). SettingsError `wrong_platform`: it is not of the `platform` that is needed."
     place = find_instance(instance)
-    if platform in (None, place.platform): return import_module(f"domostats.clients.{place.platform}.auth").sign_in(place, credential)
-    raise SettingsError(f"{place.name!r} is an instance of {place.platform}, where one of {platform} is needed. If it is one, say platform = {platform} under [instance.{place.name}] in settings.ini.", "wrong_platform")
+    there = place.platform
+    if platform in (None, there): return import_module(f"domostats.clients.{there}.auth").sign_in(place, credential)
+    raise SettingsError(f"{place.name!r} is an instance of {there}, where one of {platform} is needed. If it is one, say platform = {platform} under [instance.{place.name}] in settings.ini.", "wrong_platform")

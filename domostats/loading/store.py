@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['SCHEMAS', 'ARGUMENTS', 'NUMBER', 'PARTITION', 'TOKEN', 'LOCKED', 'store_path', 'opened', 'quoted', 'settled',
-           'Update', 'choose', 'fit_columns', 'check_key', 'spelled', 'ask', 'returned', 'Store']
+           'Update', 'choose', 'literal', 'fit_columns', 'check_key', 'spelled', 'ask', 'returned', 'Store']
 
 # %% ../../nbs/06_loading/01_store.ipynb #63eba008
 import json, os, re, string, tempfile, threading, time, unicodedata
@@ -200,9 +200,11 @@ def _last(con, name):
 def _note(con, table, update):
     "Write down with the dataset how it was updated."
     note = json.dumps({"update_method": update.method, "update_key": update.key}, ensure_ascii=False)
-    con.execute(f"COMMENT ON TABLE {table} IS {_text(note)}")
+    con.execute(f"COMMENT ON TABLE {table} IS {literal(note)}")
 
-def _text(value): return "'" + value.replace("'", "''") + "'"
+def literal(value):
+    "A text as DuckDB takes it, whatever is in it."
+    return "'" + value.replace("'", "''") + "'"
 
 # %% ../../nbs/06_loading/01_store.ipynb #5e270f72
 NUMBER = re.compile(r"U?(TINY|SMALL|BIG)?INT(EGER)?|DECIMAL.*|FLOAT|DOUBLE")
@@ -268,7 +270,7 @@ def _bring(con, table, exists, rows, update):
     def run(sql):
         con.register("arriving", rows())
         return con.execute(sql).fetchall()
-    part = f", {_text(update.partition)} AS {PARTITION}" if update.partition else ""
+    part = f", {literal(update.partition)} AS {PARTITION}" if update.partition else ""
     select = f"SELECT *{part} FROM arriving"
     if update.key: check_key(run, rows().schema.names, update.key)
     if update.method == "REPLACE" or not exists: return run(f"CREATE OR REPLACE TABLE {table} AS {select}")[0][0]

@@ -18,7 +18,7 @@ from .datorama_limits import Limits, VirtualClock
 from .datorama_state import State, names
 from .datorama_world import Agency
 from .faults import Faults
-from .replies import HTML, Reply, json_reply
+from .replies import HTML, JSON, Reply, json_reply
 
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn000006
 def _error(status, words): return json_reply({"errors": words}, status)
@@ -99,7 +99,7 @@ class Datorama:
         over = self.limits.take(user, kind, weight(wish, "batch_counts_each" in self.quirks), "refused_count" in self.quirks)
         if over: return BEFORE["rate_limited"], shown({over})
         if fault in BEFORE: return BEFORE[fault], shown()
-        reply = json_reply(json.loads(self.faults.served[wish.path])) if wish.path in self.faults.served else answer(self.state, wish)
+        reply = Reply(200, self.faults.served[wish.path], JSON) if wish.path in self.faults.served else answer(self.state, wish)
         if (wish.method, wish.path, reply.status) == ("POST", "/v1/workspaces", 201): self.users.seen[user].append(json.loads(reply.body)["id"])   # whoever makes a workspace sees it
         return (AFTER[fault](reply, waiting.seconds) if fault else reply), shown()
 

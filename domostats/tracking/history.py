@@ -11,7 +11,7 @@ from datetime import date, datetime, timezone
 from typing import NamedTuple
 import pyarrow as pa
 from ..errors import SettingsError
-from ..loading.store import Store, check_key, fit_columns, quoted, returned, settled
+from ..loading.store import Store, check_key, fit_columns, literal, quoted, returned, settled
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
 
@@ -20,10 +20,8 @@ AT, GONE, HASH = "_at", "_gone", "_hash"
 
 def hash_of(columns):
     "The SQL expression for the number of a row with these columns (names)."
-    parts = [f"CASE WHEN {quoted(name)} IS NULL THEN '' ELSE concat({_text(name + '=')}, CAST({quoted(name)} AS VARCHAR), chr(31)) END" for name in columns]
+    parts = [f"CASE WHEN {quoted(name)} IS NULL THEN '' ELSE concat({literal(name + '=')}, CAST({quoted(name)} AS VARCHAR), chr(31)) END" for name in columns]
     return f"md5(concat({', '.join(parts)}))"
-
-def _text(value): return "'" + value.replace("'", "''") + "'"
 
 # %% ../../nbs/10_tracking/00_history.ipynb #10a0000a
 def moment(value=None):
@@ -88,7 +86,6 @@ class Snapshots(Versions):
         self._check_later(con, at, counts)
         self._append(con, at)
         con.execute(f"CREATE OR REPLACE TABLE {self.now} AS SELECT {self.keys}, {HASH} FROM came")
-        con.execute("DROP TABLE came")
         con.execute("INSERT OR REPLACE INTO kit.snapshots VALUES (?, ?, ?, ?, ?, ?)", [self.name, at, *counts])
         return Snapshot(self.name, at, *counts)
 
@@ -125,9 +122,13 @@ class States(Comparing):
         "The SELECT that gives the rows as they were at this moment (now)."
         with self.store.open() as con: return self._state(con, moment(at))
 
+    def _kept_columns(self, con):
+        "The columns of the dataset as SQL. SettingsError `no_history`."
+        if self._exists(con): return ", ".join(map(quoted, self._columns(con)))
+        raise SettingsError(f"There is no history of {self.name!r:.60} yet. Take a snapshot first.", "no_history")
+
     def _state(self, con, at):
-        if not self._exists(con): raise SettingsError(f"There is no history of {self.name!r:.60} yet. Take a snapshot first.", "no_history")
-        columns = ", ".join(map(quoted, self._columns(con)))
+        columns = self._kept_columns(con)
         return f"SELECT {columns} FROM {self.table} WHERE {AT} <= {_sql(at)} QUALIFY row_number() OVER (PARTITION BY {self.keys} ORDER BY {AT} DESC) = 1 AND NOT {GONE}"
 
     def at(self, at=None):
@@ -141,8 +142,7 @@ class States(Comparing):
     def validity(self):
         "Every version of every row with `valid_from` and `valid_to` (UTC; null: until now), a pyarrow Table; what one writes to Domo beside the dataset itself. SettingsError `no_history`."
         with self.store.open() as con:
-            self._state(con, moment())
-            columns = ", ".join(map(quoted, self._columns(con)))
+            columns = self._kept_columns(con)
             made = returned(con.sql(f"SELECT {columns}, {AT} AS valid_from, lead({AT}) OVER (PARTITION BY {self.keys} ORDER BY {AT}) AS valid_to FROM {self.table} QUALIFY NOT {GONE} ORDER BY {self.keys}, {AT}").to_arrow_table())
         return _in_utc(made, "valid_from", "valid_to")
 
@@ -157,7 +157,7 @@ class History(States):
         "The snapshots that were taken, a pyarrow Table with the fields of `Snapshot`."
         with self.store.open() as con:
             con.execute(LEDGER)
-            return _in_utc(returned(con.sql(f'SELECT dataset, taken_at AS "at", row_count AS "rows", added, changed, removed FROM kit.snapshots WHERE dataset = {_text(self.name)} ORDER BY taken_at').to_arrow_table()), "at")
+            return _in_utc(returned(con.sql(f'SELECT dataset, taken_at AS "at", row_count AS "rows", added, changed, removed FROM kit.snapshots WHERE dataset = {literal(self.name)} ORDER BY taken_at').to_arrow_table()), "at")
 
     def changes(self, since, until=None):
         """What became different after `since`, up to `until` (now): a pyarrow Table with the key, `change` (added, removed, changed), `column`, `before` and `after` (text).
@@ -167,14 +167,13 @@ class History(States):
         with self.store.open() as con:
             before, after = self._state(con, since), self._state(con, until)
             others = [name for name in self._columns(con) if name not in self.key]
-            con.execute(f"CREATE TEMP TABLE touched AS SELECT DISTINCT {self.keys} FROM {self.table} WHERE {AT} > {_sql(since)} AND {AT} <= {_sql(until)}")
-            for name, state in (("earlier", before), ("later", after)): con.execute(f"CREATE TEMP TABLE {name} AS SELECT * FROM ({state}) SEMI JOIN touched USING ({self.keys})")
-            made = con.sql(" UNION ALL ".join([self._whole("added", "later", "earlier"), self._whole("removed", "earlier", "later"), *map(self._changed, others)]) + f" ORDER BY {self.keys}, change, \"column\"")
-            made = returned(made.to_arrow_table())
-            for name in ("touched", "earlier", "later"): con.execute(f"DROP TABLE {name}")
-        return made
+            touched = f"SELECT DISTINCT {self.keys} FROM {self.table} WHERE {AT} > {_sql(since)} AND {AT} <= {_sql(until)}"
+            parts = [self._whole("added", "later", "earlier"), self._whole("removed", "earlier", "later"), *map(self._changed, others)]
+            return returned(con.sql(f"""WITH touched AS MATERIALIZED ({touched}),
+                earlier AS MATERIALIZED (SELECT * FROM ({before}) SEMI JOIN touched USING ({self.keys})), later AS MATERIALIZED (SELECT * FROM ({after}) SEMI JOIN touched USING ({self.keys}))
+                {" UNION ALL ".join(parts)} ORDER BY {self.keys}, change, "column\"""").to_arrow_table())
 
     def _whole(self, change, here, there): return f"SELECT {self.keys}, '{change}' AS change, NULL::VARCHAR AS \"column\", NULL::VARCHAR AS before, NULL::VARCHAR AS after FROM {here} ANTI JOIN {there} USING ({self.keys})"
     def _changed(self, name):
         column = quoted(name)
-        return f"SELECT {self.keys}, 'changed', {_text(name)}, CAST(earlier.{column} AS VARCHAR), CAST(later.{column} AS VARCHAR) FROM earlier JOIN later USING ({self.keys}) WHERE earlier.{column} IS DISTINCT FROM later.{column}"
+        return f"SELECT {self.keys}, 'changed', {literal(name)}, CAST(earlier.{column} AS VARCHAR), CAST(later.{column} AS VARCHAR) FROM earlier JOIN later USING ({self.keys}) WHERE earlier.{column} IS DISTINCT FROM later.{column}"

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from . import jobs as requests, queries, reporting
 from .management import Change, make_change
-from .ranges import Days, cut, read_day
+from .ranges import cut, one_range
 from .streams import put_fields, running_streams, send_stream, streams_in
 from .workspaces import create, part_of
 from ...errors import SettingsError
@@ -96,7 +96,7 @@ class StreamWork(StreamJobs):
     "A data stream that can be processed, again too."
     def process(self, start, end):
         "Process the days from `start` to `end`, in one call; gives the `Job`s. SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."
-        days = Days(read_day(start), read_day(end))
+        days = one_range(start, end)
         self.workspace.agency.make_room(self.id, len(cut(*days)))
         return self._made(requests.process(self.connection, self.id, days, self.workspace.agency.newest), "process")
 
