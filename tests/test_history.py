@@ -130,6 +130,13 @@ def test_what_cannot_be(store):
     assert history.snapshot(table({}), DAY + timedelta(1), dry_run=True).removed == 1 and plain(history.at()) == {1: (1, "a")}
 
 
+def test_the_ledger_keeps_what_a_snapshot_brought_when_it_is_taken_again(store):
+    history = History("things", "id", store)
+    for rows in ({1: (1, "a")}, {1: (2, "a"), 2: (2, "b")}):
+        for _ in range(2): history.snapshot(table(rows), DAY + timedelta(len(rows)))
+    assert [(row["rows"], row["added"], row["changed"]) for row in history.snapshots().to_pylist()] == [(1, 1, 0), (2, 1, 1)]
+
+
 def test_moments_are_in_utc():
     assert moment("2024-04-01T08:00:00+02:00") == moment("2024-04-01T06:00:00Z") == moment(datetime(2024, 4, 1, 6)) and moment(date(2024, 4, 1)) == DAY
     assert abs(moment() - datetime.now(timezone.utc).replace(tzinfo=None)) < timedelta(minutes=1)

@@ -86,7 +86,7 @@ class Snapshots(Versions):
         self._check_later(con, at, counts)
         self._append(con, at)
         con.execute(f"CREATE OR REPLACE TABLE {self.now} AS SELECT {self.keys}, {HASH} FROM came")
-        con.execute("INSERT OR REPLACE INTO kit.snapshots VALUES (?, ?, ?, ?, ?, ?)", [self.name, at, *counts])
+        con.execute("INSERT OR IGNORE INTO kit.snapshots VALUES (?, ?, ?, ?, ?, ?)", [self.name, at, *counts])
         return Snapshot(self.name, at, *counts)
 
     def _prepare(self, con, run):
