@@ -16,7 +16,7 @@ if sys.version_info < (3, 10):
     raise ImportError("domostats needs Python 3.10 or newer, this kernel is %d.%d: choose a newer kernel." % sys.version_info[:2])
 
 # %% ../nbs/01_top/00_package.ipynb #e834bde8
-ROOMS = ("clients", "domojupyter", "errors", "loading", "reports", "rows", "sandbox", "settings", "transport")
+ROOMS = ("clients", "domojupyter", "errors", "loading", "reports", "rows", "sandbox", "settings", "tracking", "transport")
 
 def __getattr__(name):
     "Import a room of the house when it is first asked for."

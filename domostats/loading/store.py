@@ -188,10 +188,14 @@ def _missing(method):
                         f"missing_{argument}")
 
 # %% ../../nbs/06_loading/01_store.ipynb #46a02655
+def _tables(con):
+    "The datasets, views among them, as [(name, comment)]."
+    return con.execute("""SELECT table_name, comment FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'datasets'
+                          UNION ALL SELECT view_name, comment FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'datasets'""").fetchall()
+
 def _last(con, name):
     "The last `Update` of a dataset, or None if there is no such dataset."
-    tables = con.execute("SELECT table_name, comment FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'datasets'").fetchall()
-    found = [comment for table, comment in tables if _folded(table) == _folded(name)]
+    found = [comment for table, comment in _tables(con) if _folded(table) == _folded(name)]
     if not found: return None
     try: note = json.loads(found[0])
     except (TypeError, ValueError): return Update()
@@ -346,7 +350,11 @@ class Store:
         Methods: REPLACE (the first one), APPEND, UPSERT (update_key: column or columns), PARTITION (partition_name: text); none means the last one again.
         SettingsError: see `choose`, and `bad_dataset_name`, `bad_update_key`. DestinationError: those of `open` and `to_reader`, and
         `column_type`, `duplicate_key`, `null_key`, `reserved_column`. Source: Jupyter Workspaces user guide; DataSet update methods."""
-        return _write(self, name, data, (update_method, update_key, partition_name))
+        with self.writing(name, data, update_method, update_key, partition_name) as (con, n): return n
+
+    def writing(self, name, data, update_method=None, update_key=None, partition_name=None):
+        "The same as a `with` block in the transaction that writes, with the connection and the number of rows: what else is done in it is done with the write, or not at all."
+        return _writing(self, name, data, (update_method, update_key, partition_name))
 
     def read(self, name, query=None):
         "A dataset, or what one SELECT says about it (`FROM table`), as a pyarrow Table; DestinationError `no_dataset`, SettingsError `bad_query`."
@@ -357,8 +365,7 @@ class Store:
         with self.open() as con: con.execute(f"DROP TABLE {_found(con, name)}")
 
 # %% ../../nbs/06_loading/01_store.ipynb #c29fea83
-def _names(con):
-    return [row[0] for row in con.execute("SELECT table_name FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'datasets' ORDER BY 1").fetchall()]
+def _names(con): return sorted(name for name, comment in _tables(con))
 
 def _found(con, name):
     "The table of a dataset that exists; else a DestinationError `no_dataset` that names those which do."
@@ -374,7 +381,8 @@ def _read(store, name, query):
         rows = returned(con.sql(f"SELECT {columns} FROM {table}").to_arrow_table())
     return rows if query is None else ask(rows, query)
 
-def _write(store, name, data, arguments):
+@contextmanager
+def _writing(store, name, data, arguments):
     table = _table(name)
     with store.open() as con: update = choose(_last(con, name) or Update(), *arguments)
     with settled(data, store.path.parent) as rows:
@@ -383,4 +391,4 @@ def _write(store, name, data, arguments):
         with store.open() as con:
             n = _bring(con, table, _last(con, name) is not None, rows, update)
             _note(con, table, update)
-    return n
+            yield con, n
