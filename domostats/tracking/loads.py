@@ -10,7 +10,7 @@ import hashlib, json
 from datetime import datetime, timezone
 from typing import NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
-from ..loading.store import Store, settled
+from ..loading.store import PARTITION, Store, quoted, settled
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10007
 class Load(NamedTuple):
@@ -35,7 +35,7 @@ def note_load(con, load):
     "Write a line of the ledger, in place of the one of the same release, into an open transaction; gives it."
     load = load._replace(started_at=load.started_at or load.loaded_at, loaded_at=load.loaded_at or datetime.now(timezone.utc))
     con.execute(LOADS)
-    con.execute("INSERT OR REPLACE INTO kit.loads VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*load[:5], _naive(load.started_at), _naive(load.loaded_at), json.dumps(load.details)])
+    con.execute("INSERT OR REPLACE INTO kit.loads VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*load[:5], _naive(load.started_at), _naive(load.loaded_at), json.dumps(load.details, default=str)])
     return load
 
 def loads_of(con, dataset=None):
@@ -77,14 +77,14 @@ class Loads:
         "The release keys of a dataset, sorted."
         return [load.release_key for load in self.lines(dataset)]
 
-    def load(self, dataset, key, data, run=None, table=None, partition=None, started_at=None, **details):
+    def load(self, dataset, key, data, run=None, table=None, partition=None, started_at=None):
         """Replace the rows of a release by data (as for `loading.files.to_reader`) and write its line, both or neither; gives the `Load`.
 
-        The rows are a part of the store's dataset of this name, or of another `table`, called by the key or another `partition`; DestinationError: those of `Store.write`."""
+        The rows are a part of the store's dataset of this name, or of another `table`, called by the key or another `partition`. What the data says of itself in `facts` (dict) goes into the details. DestinationError: those of `Store.write`."""
         with settled(data, self.store.path.parent) as rows:
             sum = checksum(rows())
             with self.store.writing(table or dataset, rows(), "PARTITION", partition_name=partition or key) as (con, n):
-                return note_load(con, Load(dataset, key, n, run, sum, started_at, None, details))
+                return note_load(con, Load(dataset, key, n, run, sum, started_at, None, getattr(data, "facts", {})))
 
     def forget(self, dataset, key):
         "Take a line out of the ledger, so that the release counts as missing; the rows stay. Gives whether there was one."
@@ -92,3 +92,13 @@ class Loads:
             there = any(load.release_key == key for load in loads_of(con, dataset))
             con.execute("DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?", [dataset, key])
             return there
+
+    def remove(self, dataset, key, table=None, partition=None):
+        "Take a release out of the store, rows and line; a table of which nothing is left goes too."
+        with self.store.open() as con:
+            con.execute(LOADS)
+            con.execute("DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?", [dataset, key])
+            place = f"datasets.{quoted(table or dataset)}"
+            if not con.execute("SELECT 1 FROM duckdb_tables() WHERE schema_name = 'datasets' AND table_name = ?", [table or dataset]).fetchall(): return
+            con.execute(f"DELETE FROM {place} WHERE {PARTITION} = ?", [partition or key])
+            if not con.execute(f"SELECT 1 FROM {place} LIMIT 1").fetchall(): con.execute(f"DROP TABLE {place}")
