@@ -85,6 +85,7 @@ def opened(path, wait=30, memory="256MB"):
         with closing(_connect(path, wait, until)) as con:
             try:
                 con.execute(f"SET memory_limit = '{memory}'")
+                con.execute("SET TimeZone = 'UTC'")
                 con.begin()
                 for schema in SCHEMAS: con.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
                 yield con
