@@ -4,15 +4,16 @@
 
 # %% auto #0
 __all__ = ['EXIT_CODES', 'HELP', 'EPILOG', 'app', 'PLACE', 'INTRODUCTIONS', 'TIMES', 'Instances', 'OneInstance', 'Since', 'Until',
-           'Restore', 'Fresh', 'Only', 'TAKEN', 'Format', 'To', 'version', 'main', 'printable', 'say', 'show', 'demo',
-           'lab', 'run_sandbox', 'run_datorama', 'check', 'list_reports', 'Method', 'is_file', 'write', 'Contract',
-           'strictly', 'counted', 'generate', 'show_estimate', 'run', 'Unfinished', 'snapshot', 'show_history',
-           'changes', 'show_budget']
+           'Restore', 'Fresh', 'Only', 'TAKEN', 'Format', 'PictureTo', 'To', 'version', 'main', 'printable', 'say',
+           'show', 'demo', 'lab', 'run_sandbox', 'until_stopped', 'run_datorama', 'check', 'list_reports', 'Method',
+           'is_file', 'write', 'Contract', 'strictly', 'counted', 'generate', 'show_estimate', 'run', 'Unfinished',
+           'snapshot', 'show_history', 'changes', 'show_budget']
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
 import enum, signal, sys, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Optional
 import pyarrow as pa, typer
@@ -51,6 +52,7 @@ def version(version: Annotated[bool, typer.Option("--version", help="Print the v
 
 def main():
     "The command `domostats`: an error of the kit becomes one message and its exit code."
+    import_module("domostats.interfaces.tracking_commands")
     try: app()
     except DomostatsError as e:
         typer.secho(f"{type(e).__name__} {e.reason}", fg="red", bold=True, err=True)
@@ -111,13 +113,16 @@ def run_sandbox(seed: Annotated[int, typer.Option(help="The same seed gives the 
     from domostats import sandbox
     with sandbox.start(seed, users, accounts, groups, datasets, pages, events, _payloads(payload), same_day) as running:
         running.latency = latency / 1000
-        _until_stopped(running, show_password and dict(DOMO_USERNAME=running.username, DOMO_PASSWORD=running.password, DOMO_ACCESS_TOKEN=running.access_token,
+        until_stopped(_present(running), show_password and dict(DOMO_USERNAME=running.username, DOMO_PASSWORD=running.password, DOMO_ACCESS_TOKEN=running.access_token,
                                                        DOMO_CLIENT_ID=running.client_id, DOMO_CLIENT_SECRET=running.client_secret))
 
-def _until_stopped(running, to_print):
+def _present(running): return f"{running} answers at {running.url} under the name {running.name!r}. Try: domostats check {running.name}"
+
+def until_stopped(sentence, to_print=None):
+    "Print a sentence and lines NAME=value, and wait for Ctrl-C."
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM): signal.signal(number, lambda *_: stopped.set())
-    typer.echo(f"{running} answers at {running.url} under the name {running.name!r}. Try: domostats check {running.name}")
+    typer.echo(sentence)
     for name, value in (to_print or {}).items(): typer.echo(f"{name}={value}")
     while not stopped.wait(1): pass
     typer.echo("stopped")
@@ -142,7 +147,7 @@ def run_datorama(seed: Annotated[int, typer.Option(help="The same seed gives the
     with sandbox.start_datorama(seed, workspaces, streams, users, jobs) as running:
         running.latency = latency / 1000
         running.clock.step(time.time() - running.clock.now())
-        _until_stopped(running, show_token and dict(DATORAMA_API_TOKEN=running.api_token))
+        until_stopped(_present(running), show_token and dict(DATORAMA_API_TOKEN=running.api_token))
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #b2232756
 PLACE = "The part before .domo.com, a region such as datorama-eu, or 'sandbox'."
@@ -332,6 +337,7 @@ def _write_one(report, instance, reader, to):
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef321
 TAKEN = "dataset", "at (UTC)", "rows", "added", "changed", "removed"
 Format = Annotated[Optional[str], typer.Option("--format", help="One of the report's formats; the first of them by default. Each has a history of its own.")]
+PictureTo = Annotated[Optional[Path], typer.Option("--picture", metavar="FILE.html", help="Draw it, as one HTML file.")]
 To = Annotated[Optional[str], typer.Option(metavar="FILE|DATASET", help="A path ending in .parquet or .csv, or a dataset of the local store; without it the first rows are shown.")]
 
 @app.command()
@@ -348,11 +354,14 @@ def snapshot(report: Annotated[str, typer.Argument(help="A report; 'domostats re
 
 @app.command("history")
 def show_history(report: Annotated[str, typer.Argument(help="A report of which snapshots were taken.")], format_name: Format = None,
-                 at: Annotated[Optional[datetime], typer.Option(formats=TIMES, help="As it was at this time (UTC).")] = None, to: To = None):
+                 at: Annotated[Optional[datetime], typer.Option(formats=TIMES, help="As it was at this time (UTC).")] = None, to: To = None, picture: PictureTo = None):
     "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
     from domostats.tracking.history import History
     history = History.of(reports.find(report), format_fn=format_name)
-    if at is None and to is None: show("snapshots", TAKEN, [[*row.values()] for row in history.snapshots().to_pylist()])
+    if picture:
+        from domostats.tracking.pictures import timeline
+        typer.echo(f"drawn: {timeline(history).save(picture)}")
+    elif at is None and to is None: show("snapshots", TAKEN, [[*row.values()] for row in history.snapshots().to_pylist()])
     else: _given(history.at(at), to)
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef322

@@ -149,14 +149,17 @@ class Extraction(Loading):
         """Do the missing days, and yield a `Done` for each; the days from `first` to `last` (dates, inclusive) again, if they are given. `only`: names of tables.
 
         An extractor that fails yields its error and is left there. SettingsError `no_first_date`, `bad_days`, `unknown_table`."""
-        run, chosen = run_name(), self._chosen(only)
-        for extractor in chosen:
-            table = extractor.get_table().name
-            for day in self._asked(first, last, now) or self.missing(extractor, now):
-                try: done = Done(table, day, self.load_day(extractor, day, run))
-                except Exception as e: done = Done(table, day, error=e)
+        run = run_name()
+        for extractor, days in self.plan(first, last, only, now):
+            for day in days:
+                try: done = Done(extractor.get_table().name, day, self.load_day(extractor, day, run))
+                except Exception as e: done = Done(extractor.get_table().name, day, error=e)
                 yield done
                 if done.error: break
+
+    def plan(self, first=None, last=None, only=None, now=None):
+        "What `extract` will do, as [(extractor, days)]."
+        return [(extractor, self._asked(first, last, now) or self.missing(extractor, now)) for extractor in self._chosen(only)]
 
     def _chosen(self, only):
         names = [table.name for table in self.tables]
