@@ -1,4 +1,4 @@
-"""The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch] [table] [memory] [imports]`. Exit code 1 when a target is missed.
+"""The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch] [table] [memory] [imports] [tracking]`. Exit code 1 when a target is missed.
 
 Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this file."""
 import contextlib
@@ -152,6 +152,23 @@ def imports(runs):
     return list(rows.values()), [Target("import of domostats over that of pandas", rows[OURS].seconds / rows["pandas"].seconds, 1 / 3, at_most=True)]
 
 
+def tracking(count, days, few, runs):
+    "Daily snapshots of a table of which one row in a hundred changes; an extract of one day; a delta view."
+    def of(*words): return json.loads(subprocess.run([sys.executable, HERE / "ours_tracking.py", *map(str, words)], capture_output=True, text=True, check=True, env=environment()).stdout)
+    console = Console(stderr=True)
+    kept = of("history", count, days + 1)
+    second, last = [statistics.median(kept["seconds"][place]) for place in (slice(1, 4), slice(-3, None))]
+    peaks = {size: statistics.median(peak("ours_tracking:extract", size)["rss"] for _ in track(range(runs), f"extract, {size}", console=console)) for size in (few, count)}
+    view = of("delta", 3000, 201)
+    rows = [Row("history, a snapshot", "the 2nd day", count, second, rate=count / second), Row("history, a snapshot", f"day {days + 1}", count, last, rate=count / last),
+            *(Row(f"extract of a day of {size} events", OURS, size, rss=int(rss)) for size, rss in peaks.items()),
+            Row("3000 days, read", "the table", 3000, view["scan"], rate=3000 / view["scan"]), Row("3000 days, read", "its delta view", 3000, view["view"], rate=3000 / view["view"])]
+    return rows, [Target(f"history, time of snapshot {days + 1} over that of the 2nd", last / second, 1.2, at_most=True),
+                  Target(f"history, space of {days} days over that of one", kept["sizes"][-1] / kept["sizes"][0], 3, at_most=True),
+                  Target(f"extract, peak of {count} events over that of {few}", peaks[count] / peaks[few], 1.25, at_most=True),
+                  Target("delta view, time over that of a scan of its table", view["view"] / view["scan"], 3, at_most=True)]
+
+
 HEADS = ["benchmark", "who", "rows", "wall s", "CPU s", "rows/s", "peak MB"]
 
 
@@ -191,15 +208,16 @@ def write(rows, targets):
     draw(rows, OUT / "chart.svg")
 
 
-def main(names: Annotated[Optional[list[str]], typer.Argument(metavar="[fetch] [table] [memory] [imports]", help="Which; all of them when none is named.")] = None,
+def main(names: Annotated[Optional[list[str]], typer.Argument(metavar="[fetch] [table] [memory] [imports] [tracking]", help="Which; all of them when none is named.")] = None,
          users: Annotated[int, typer.Option(help="fetch: how many users.")] = 200_000,
          latency: Annotated[int, typer.Option(metavar="MS", help="fetch: milliseconds that every reply takes.")] = 50,
-         rows: Annotated[int, typer.Option(help="table: how many rows.")] = 1_000_000,
+         rows: Annotated[int, typer.Option(help="table, tracking: how many rows.")] = 1_000_000,
          few: Annotated[int, typer.Option(help="table: how many of them dlt gets.")] = 100_000,
          events: Annotated[tuple[int, int], typer.Option(help="memory: the two sizes that are compared.")] = (300_000, 1_000_000),
+         days: Annotated[int, typer.Option(help="tracking: how many days of history.")] = 100,
          runs: Annotated[int, typer.Option(help="The median of how many runs.")] = 5):
     "Measure, show the results as a table, and write them to benchmarks/out."
-    known = {"fetch": lambda: fetch(users, latency, runs), "table": lambda: table(rows, few, runs), "memory": lambda: memory(*events, runs), "imports": lambda: imports(3 * runs)}
+    known = {"fetch": lambda: fetch(users, latency, runs), "table": lambda: table(rows, few, runs), "memory": lambda: memory(*events, runs), "imports": lambda: imports(3 * runs), "tracking": lambda: tracking(rows, days, events[0], min(runs, 3))}
     if unknown := set(names or ()) - set(known): raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
     import matplotlib.figure   # where it is missing that is told now, not at the end   # noqa: F401
     OUT.mkdir(exist_ok=True)

@@ -186,6 +186,7 @@ class Field(Struct):
 
 PLAIN = {msgspec.inspect.StrType: str, msgspec.inspect.IntType: int, msgspec.inspect.BoolType: bool, msgspec.inspect.DateTimeType: datetime}
 
+@functools.cache
 def fields_of(cls):
     "The fields of an entity, in order."
     return [_field(one.name, [*getattr(one.type, "types", [one.type])]) for one in msgspec.inspect.type_info(cls).fields]
@@ -198,6 +199,7 @@ def _field(name, types):
 @functools.cache
 def _times(cls): return [field.name for field in fields_of(cls) if field.type is datetime]
 
+@functools.cache
 def references(cls):
     "The fields of an entity that hold another one, as {field: its kind}."
     kinds = {one: kind for kind, one in ENTITIES.items()}
