@@ -16,8 +16,9 @@ NAMES = {"history": ["History"], "loads": ["Loads"], "releases": ["address_to_gc
 
 def __getattr__(name):
     "The name, from the module that has it."
+    if name in NAMES: return import_module(f"domostats.tracking.{name}")
     found = next((module for module, names in NAMES.items() if name in names), None)
     if found: return getattr(import_module(f"domostats.tracking.{found}"), name)
     raise AttributeError(f"domostats.tracking has no {name!r}; it has {', '.join(name for names in NAMES.values() for name in names)}")
 
-def __dir__(): return sorted([*globals(), *(name for names in NAMES.values() for name in names)])
+def __dir__(): return sorted([*globals(), *NAMES, *(name for names in NAMES.values() for name in names)])
