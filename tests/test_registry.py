@@ -1,5 +1,6 @@
 """The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for all; each use case under its number."""
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -207,6 +208,17 @@ def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
         assert [(worker.communicate(timeout=120), worker.returncode) for worker in workers] == [(("0\n", ""), 0)] * 8
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
+def test_forked_processes_go_on_with_the_registry_they_were_given(api):
+    dataset = dataset_of(api)
+    def one(n): assert api.register_release(DatasetRelease(dataset=dataset, snapshot_date=day(n)))[1]
+    forked = [multiprocessing.get_context("fork").Process(target=one, args=(n,)) for n in range(6)]
+    for process in forked: process.start()
+    for process in forked: process.join(60)
+    assert [process.exitcode for process in forked] == [0] * 6 and len(api.get_dataset_releases(1000, dataset.id)) == 6
+
+
 # over HTTP
 
 def test_eight_machines_share_one_registry(tmp_path):
@@ -242,13 +254,16 @@ def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):
     dataset_of(api)
     with serving(make_service(api.desk, "writers", "readers")) as address:
         def ask(method, path, body=None, **headers): return requests.request(method, address + path, data=body, headers={"X-API-Key": "writers", **headers}, timeout=10)
-        for body, status in [(b"{", 400), (b"[]", 400), (b"\xff", 400), (b'{"created": "2024-01-01T00:00:00Z"}', 400), (b'{"name": 7}', 400), (b'{"name": "a", "odd": 1}', 400), (b"[" * 100_000, 400), (b'"' + b"x" * 21_000_000 + b'"', 413)]:
+        for body, status in [(b"{", 400), (b"[]", 400), (b"\xff", 400), (b'{"created": "2024-01-01T00:00:00Z"}', 400), (b'{"name": 7}', 400), (b'{"id": 1e30}', 400), (b'{"name": "a", "odd": 1}', 400), (b"[" * 100_000, 400), (b'"' + b"x" * 21_000_000 + b'"', 413)]:
             reply = ask("POST", "/v1/organisation", body)
             assert (reply.status_code, {*reply.json()}) == (status, {"reason", "message"}), body[:40]
         for path in ("/v1/dataset?id=x", "/v1/datasets?limit=0", "/v1/datasets?limit=99999", "/v1/datasets?after=x", "/v1/datasets?odd=1", "/v1/dataset", "/v1/dataset?id=1&type_id=x", "/v1/dataset?id=" + "9" * 30):
             assert ask("GET", path).status_code == 400, path
         assert ask("GET", "/v1/organisations", **{"X-API-Key": "é"}).status_code == 401 and requests.get(f"{address}/v1/organisations?key=readers", timeout=10).json() == []
         assert ask("GET", "/../etc/passwd").status_code == 404 and ask("GET", "/v1/organisations/").status_code == 404
+        for method, path, body in [("PUT", "/v1/dataset", {"id": 2**70}), ("POST", "/v1/dataset_release", {"dataset": {"id": 2**70}, "snapshot_date": "2024-01-01T00:00:00Z"}), ("POST", "/v1/dataset_releases/missing", {"dataset_id": 2**70, "keys": []}),
+                                   ("POST", "/v1/dataset_release", {"dataset": {"id": 1}, "sequence_start": -1}), ("POST", "/v1/dataset_release", {"dataset": {"id": 1}, "snapshot_date": "2024-01-01T00:00:00"}), ("POST", "/v1/retention", {"keep_days": 10**9})]:
+            assert ask(method, path, json.dumps(body).encode()).status_code == 400, body
         assert api.get_organisations() == []
     assert refusal(lambda: make_service(api.desk, "")) == "no_key"
     with pytest.raises(RetryLaterError): make_observatory_api(address, "writers").get_organisation(1)

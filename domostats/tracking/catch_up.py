@@ -80,6 +80,7 @@ class Caught:
     failures: dict = field(default_factory=dict)
     other_hands: list = field(default_factory=list)
 
+# %% ../../nbs/10_tracking/07_catch_up.ipynb #11000016
 class CatchUp(Books):
     "Brings a `Dataset` (or its id) in a store up to date with its source; `api` is the `Registry`."
     def run(self, available, ingest, run=None, chained=False, claim_seconds=3600, **narrowed):

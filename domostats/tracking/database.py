@@ -5,12 +5,13 @@
 # %% auto #0
 __all__ = ['COLUMNS', 'ON_DELETE', 'UNIQUE', 'VERSION', 'metadata', 'TABLES', 'SCHEMA', 'WAIT', 'FOUND', 'LOADED', 'UtcTime',
            'column_of', 'make_engine', 'default_url', 'make_file', 'Opened', 'pieces', 'Reading', 'Walking',
-           'values_of', 'refused', 'now', 'Keeping', 'Writing', 'Registering', 'Database']
+           'values_of', 'refused', 'now', 'Keeping', 'Changing', 'Writing', 'Registering', 'Database']
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00003
-import time
+import os, sqlite3, time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 import platformdirs
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
@@ -60,10 +61,15 @@ def make_engine(url):
     try: url = sa.make_url(str(url))
     except sa.exc.ArgumentError: url = None
     if url is None or url.get_backend_name() not in ("sqlite", "postgresql") or url.database in (None, "", ":memory:"): raise SettingsError("A registry is kept at sqlite:///FILE or postgresql://HOST/NAME. Mend the address of the registry.", "bad_registry_url")
-    if url.drivername == "postgresql": return sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    if url.get_backend_name() == "postgresql": return _forkable(sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True))
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": WAIT, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
+    return engine
+
+def _forkable(engine):
+    "The same engine; a process that is forked does not use the connections of the one it comes from."
+    if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
 
 def _prepare(raw, record):
@@ -83,8 +89,6 @@ def default_url():
 
 def make_file(url):
     "Make the file of a SQLite database, readable for its owner alone, and let readers and a writer use it together. DestinationError `no_registry`."
-    from pathlib import Path
-    import os, sqlite3
     path = Path(url.database)
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -96,7 +100,6 @@ def make_file(url):
 
 def _patiently(call):
     "Try again while another program changes the mode of the same file."
-    import sqlite3
     for pause in (0.05,) * 100:
         try: return call()
         except sqlite3.OperationalError as e:
@@ -247,8 +250,8 @@ class Keeping(Walking):
         return {"state": "loaded", **values, "release_key": key, "position": position(key)}
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d0001a
-class Writing(Keeping):
-    "A database that can be changed."
+class Changing(Keeping):
+    "A database whose things can be made and changed."
     def post(self, kind, record):
         "Store a new thing, and give it as it is stored. DataError: those of `check`, `conflict`, `bad_reference`."
         with self.writing() as con:
@@ -271,14 +274,6 @@ class Writing(Keeping):
         try: con.execute(sa.update(TABLES[kind]).where(TABLES[kind].c.id == values["id"]).values({**values, "modified": now()}))
         except sa.exc.IntegrityError as e: raise refused(kind, values, e) from None
 
-    def delete(self, kind, id):
-        "Remove a thing; gives it as it was. DataError `not_found`, `in_use`."
-        thing = self.get(kind, id=id)
-        with self.writing() as con:
-            try: con.execute(sa.delete(TABLES[kind]).where(TABLES[kind].c.id == id))
-            except sa.exc.IntegrityError as e: raise refused(kind, {"id": id}, e) from None
-        return thing
-
 def _changing(kind, record):
     "What a record wants changed, as columns; what the registry makes itself is left out."
     return {name: value for name, value in values_of(check(_of(kind, record), new=False)).items() if name not in MADE}
@@ -286,6 +281,17 @@ def _changing(kind, record):
 def _of(kind, record):
     if isinstance(record, entity(kind)): return record
     raise DataError(f"A {kind} is a {ENTITIES[kind].__name__}, not a {type(record).__name__}.", "bad_field")
+
+# %% ../../nbs/10_tracking/04_database.ipynb #10d00025
+class Writing(Changing):
+    "A database whose things can be removed as well."
+    def delete(self, kind, id):
+        "Remove a thing; gives it as it was. DataError `not_found`, `in_use`."
+        thing = self.get(kind, id=id)
+        with self.writing() as con:
+            try: con.execute(sa.delete(TABLES[kind]).where(TABLES[kind].c.id == id))
+            except sa.exc.IntegrityError as e: raise refused(kind, {"id": id}, e) from None
+        return thing
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d0001f
 class Registering(Writing):

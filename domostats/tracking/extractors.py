@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Row', 'PERSONAL', 'zone_of', 'bounds', 'last_finished', 'days_between', 'BaseExtractor', 'load', 'configured',
-           'first_date_of', 'Days', 'Loading', 'Done', 'Extraction', 'personal_columns']
+           'first_date_of', 'Days', 'Loading', 'Done', 'Planning', 'Extraction', 'personal_columns']
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500003
 import sys, typing
@@ -143,22 +143,11 @@ class Done(NamedTuple):
     load: Load = None
     error: Exception = None
 
-class Extraction(Loading):
-    "Extractors that fill tables of a store day by day. `zone` and `first_date` are those of settings.ini where they are not given."
-    def extract(self, now=None, first=None, last=None, only=None):
-        """Do the missing days, and yield a `Done` for each; the days from `first` to `last` (dates, inclusive) again, if they are given. `only`: names of tables.
-
-        An extractor that fails yields its error and is left there. SettingsError `no_first_date`, `bad_days`, `unknown_table`."""
-        run = run_name()
-        for extractor, days in self.plan(first, last, only, now):
-            for day in days:
-                try: done = Done(extractor.get_table().name, day, self.load_day(extractor, day, run))
-                except Exception as e: done = Done(extractor.get_table().name, day, error=e)
-                yield done
-                if done.error: break
-
+# %% ../../nbs/10_tracking/12_extractors.ipynb #1150001c
+class Planning(Loading):
+    "The same, for the days that are asked for."
     def plan(self, first=None, last=None, only=None, now=None):
-        "What `extract` will do, as [(extractor, days)]."
+        "What `extract` will do, as [(extractor, days)]. SettingsError `no_first_date`, `bad_days`, `unknown_table`."
         return [(extractor, self._asked(first, last, now) or self.missing(extractor, now)) for extractor in self._chosen(only)]
 
     def _chosen(self, only):
@@ -172,6 +161,21 @@ class Extraction(Loading):
         first, last, over = first or first_date_of(self.first_date), last or last_finished(self.zone, now), last_finished(self.zone, now)
         if first > last or last > over: raise SettingsError(f"The days from {first} to {last} cannot be extracted: the first may not be after the last, and the last day that is over in {self.zone} is {over}.", "bad_days")
         return days_between(first, last)
+
+# %% ../../nbs/10_tracking/12_extractors.ipynb #1150001d
+class Extraction(Planning):
+    "Extractors that fill tables of a store day by day. `zone` and `first_date` are those of settings.ini where they are not given."
+    def extract(self, now=None, first=None, last=None, only=None):
+        """Do the missing days, and yield a `Done` for each; the days from `first` to `last` (dates, inclusive) again, if they are given. `only`: names of tables.
+
+        An extractor that fails yields its error and is left there. SettingsError `no_first_date`, `bad_days`, `unknown_table`."""
+        run = run_name()
+        for extractor, days in self.plan(first, last, only, now):
+            for day in days:
+                try: done = Done(extractor.get_table().name, day, self.load_day(extractor, day, run))
+                except Exception as e: done = Done(extractor.get_table().name, day, error=e)
+                yield done
+                if done.error: break
 
     def preview(self, first=None, last=None, only=None, now=None):
         "What `extract` would write for the days from `first` to `last` (both inclusive; yesterday by default), as (`Table`, day, RecordBatch), and nothing is written."

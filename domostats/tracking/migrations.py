@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Step', 'APPLIED', 'LIVE', 'CreateTable', 'AddColumn', 'Relax', 'MakeView', 'after', 'delta_select', 'statements',
-           'steps_between', 'migrations_folder', 'Files', 'Compared', 'Checked', 'Migrations']
+           'steps_between', 'migrations_folder', 'Files', 'Plans', 'Compared', 'Checked', 'Migrations']
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400003
 import hashlib, re
@@ -106,6 +106,7 @@ def migrations_folder():
     named = setting("extractors", "migrations")
     return find_settings().folder / Path(named).expanduser() if named else Path.cwd() / "migrations"
 
+# %% ../../nbs/10_tracking/11_migrations.ipynb #1140001c
 class Files:
     "The migration files of a folder."
     def __init__(self, folder=None, store=None): self.folder, self.store = Path(folder or migrations_folder()), store or Store()
@@ -128,6 +129,9 @@ class Files:
         for _, _, step in self.steps(): tables = after(tables, step)
         return tables
 
+# %% ../../nbs/10_tracking/11_migrations.ipynb #1140001d
+class Plans(Files):
+    "The same, and what is to be added to them."
     def plan(self, tables):
         "The steps from the files to these tables (a list of `Table`). SettingsError `changed_model`, `same_table`."
         names = [name for table in tables for name in (table.name, table.view) if name]
@@ -152,7 +156,7 @@ APPLIED = "CREATE TABLE IF NOT EXISTS kit.migrations (name VARCHAR, step INTEGER
 
 def _sum(step): return hashlib.blake2b(msgspec.json.encode(step), digest_size=8).hexdigest()
 
-class Compared(Files):
+class Compared(Plans):
     "The migration files of a folder beside what there is in a store."
     def pending(self):
         "The steps that the store has not had, as [(file, number, step)]. SettingsError `changed_migration`."

@@ -49,7 +49,7 @@ ADDED, CHANGED, REMOVED = "#2a9d8f", "#e9c46a", "#e76f51"
 
 def timeline(history):
     "A `Picture` of the snapshots of a `History`; the first of them is left out, as there everything is new."
-    rows = [{"at": f"{row['at']:%Y-%m-%d %H:%M}", **{name: row[name] for name in ("rows", "added", "changed", "removed")}} for row in history.snapshots().to_pylist()]
+    rows = [{"at": f"{row['at']:%Y-%m-%d %H:%M}".removesuffix(" 00:00"), **{name: row[name] for name in ("rows", "added", "changed", "removed")}} for row in history.snapshots().to_pylist()]
     return Picture(f"{history.name}: what changed", drawn(lambda axes: _bars(axes, rows[1:]), 7, 2.4), rows)
 
 def _bars(axes, rows):

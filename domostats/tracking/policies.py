@@ -69,6 +69,7 @@ class Drift(NamedTuple):
     @property
     def share(self): return self.changed + self.doubles + self.missing
 
+# %% ../../nbs/10_tracking/09_policies.ipynb #11200012
 class Measured:
     """Data (as for `loading.files.to_reader`) read from `started` to `ended` (aware datetimes), with a column that is its `key` and perhaps one with the time at which a record was `modified`.
 

@@ -7,7 +7,7 @@ __all__ = ['KINDS_OF_ERROR', 'FILTERS', 'Things', 'find_key', 'Remote', 'Served'
            'make_observatory_api']
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00003
-import functools
+import functools, os
 from urllib.parse import urlsplit
 import msgspec, requests
 from requests.adapters import HTTPAdapter
@@ -31,10 +31,20 @@ class Remote:
     def __init__(self, url, key=None):
         self.url, self.key = url.rstrip("/"), Secret(key or find_key() or "")
         if urlsplit(url).scheme != "https" and not is_loopback(url) or "@" in url: raise SettingsError("The address of a registry is https://HOST, without a user in it (plain http only on this machine). Mend it.", "bad_registry_url")
-        self.http = requests.Session()
-        self.http.trust_env = not is_loopback(url)
+        self._made_in = None
+
+    @property
+    def http(self):
+        "The session; a process that was forked has its own."
+        if self._made_in != os.getpid(): self._session, self._made_in = self._make_session(), os.getpid()
+        return self._session
+
+    def _make_session(self):
+        session = requests.Session()
+        session.trust_env = not is_loopback(self.url)
         for path, methods in (("/", ["GET", "PUT"]), ("/v1/dataset_releases/", ["GET", "POST"])):
-            self.http.mount(self.url + path, HTTPAdapter(max_retries=Retry(4, backoff_factor=0.2, status_forcelist=[503], allowed_methods=methods, raise_on_status=False, redirect=False)))
+            session.mount(self.url + path, HTTPAdapter(max_retries=Retry(4, backoff_factor=0.2, status_forcelist=[503], allowed_methods=methods, raise_on_status=False, redirect=False)))
+        return session
 
     def __repr__(self): return f"<registry at {self.url}>"
 

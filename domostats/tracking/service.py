@@ -15,7 +15,7 @@ from msgspec import UNSET, Struct
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
 from ..settings import Secret
-from .entities import ENTITIES, DatasetRelease
+from .entities import ENTITIES, DatasetRelease, Number
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00007
 class Claim(Struct):
@@ -31,7 +31,7 @@ class Settled(Struct):
 
 class Keys(Struct):
     "Release keys of a dataset."
-    dataset_id: int
+    dataset_id: Number
     keys: list[str]
 
 class Registered(Struct):

@@ -71,6 +71,7 @@ class WorkflowRun:
     results: dict = field(default_factory=dict)
     stopped: str = None
 
+# %% ../../nbs/10_tracking/08_workflow.ipynb #11100018
 class Tasks:
     "A list of tasks under a name."
     def __init__(self, dag_id=None, workflow_id=None, api=None):
