@@ -14,12 +14,14 @@ import pytest
 import requests
 
 from conftest import ROOT
+from domostats import sandbox
 from domostats.errors import AccessError, CredentialsError, DataError, DestinationError, DomostatsError, RetryLaterError
 from domostats.loading.store import Store
 from domostats.tracking import catch_up, entities, policies, workflow
 from domostats.tracking.catch_up import CatchUp
 from domostats.tracking.database import Database
 from domostats.tracking.entities import ENTITIES, Dataset, DatasetRelease, DatasetType, Licence, Organisation, Retention, TableType, WorkflowType
+from domostats.tracking.loads import Loads
 from domostats.tracking.registry import make_observatory_api
 from domostats.tracking.releases import address_parts, address_to_gcp_fields, missing, release_fields, release_key, table_name, table_parts, utc, withdrawn
 from domostats.tracking.service import OPERATIONS, description, make_service, serving
@@ -180,6 +182,7 @@ WRITER = """
 import sys
 from datetime import date, timedelta
 from domostats.tracking.entities import Dataset, DatasetRelease
+from domostats.tracking.loads import Loads
 from domostats.tracking.registry import make_observatory_api
 sys.stdin.readline()
 api = make_observatory_api(sys.argv[1], "writers")
@@ -571,6 +574,13 @@ def test_a_claim_is_held_runs_out_and_is_taken_over(api):
     assert api.desk.settle(DatasetRelease(id=first.id, state="loaded", row_count=1), "two").state == "loaded" and api.desk.claim(release, "two") is None
 
 
+def test_an_interrupted_run_leaves_its_release_to_the_next(local):
+    catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
+    def interrupted(release): raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt): catching.run([DAY], interrupted)
+    assert len(catching.run([DAY], lambda release: pa.table({"day": [release]})).loaded) == 1
+
+
 def test_a_run_that_died_here_holds_nothing_up(local):
     catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
     ended = subprocess.run([sys.executable, "-c", "from domostats.tracking.catch_up import run_name; print(run_name())"], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}).stdout.strip()
@@ -586,6 +596,7 @@ from datetime import date, timedelta
 import pyarrow as pa
 from domostats.loading.store import Store
 from domostats.tracking.catch_up import CatchUp
+from domostats.tracking.loads import Loads
 from domostats.tracking.registry import make_observatory_api
 catching = CatchUp(1, make_observatory_api(sys.argv[1]), Store(sys.argv[2]))
 days = [date(2024, 1, 1) + timedelta(n) for n in range(40)]
@@ -620,3 +631,39 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
         told[place] = (store.read("duckdb_books", "SELECT * FROM table ORDER BY day, n").to_pylist(), [(one.release_key, one.row_count, one.checksum, one.state) for one in api.get_dataset_releases(1000, 1)], [one[:3] for one in CatchUp(1, api, store).ledger.lines()])
         assert api.get_dataset_releases(state=["claimed", "failed"]) == []
     assert told["killed"] == told["whole"] and len(told["whole"][0]) == 4000 and len(told["whole"][1]) == 40
+
+
+def test_releases_from_a_terminal(monkeypatch):
+    from typer.testing import CliRunner
+
+    from domostats.interfaces import tracking_commands  # noqa: F401
+    from domostats.interfaces.cli import app
+    monkeypatch.setenv("COLUMNS", "200")
+    open("settings.ini", "w").write("[domostats]\nstore = store.duckdb\nregistry = sqlite:///registry.sqlite\n")
+
+    def run(*words):
+        result = CliRunner().invoke(app, [*words])
+        assert result.exit_code == 0, (result.output, result.exception)
+        return result.output
+    api = make_observatory_api()
+    catching = CatchUp(dataset_of(api), api)
+    catching.run(RECORDED, lambda release: None if release == DAY else pa.table({"day": [release]}))
+    name, latest = catching.name, f"s:{RECORDED[-1]}"
+    assert name in run("releases") and latest in run("releases", name) and latest in run("releases", "--registry") and latest in run("releases", "books", "--registry")
+    api.delete_dataset_release(api.get_latest_release(1).id)
+    assert "1 releases would be recorded" in run("releases", "books", "--record", "--dry-run") and api.get_latest_release(1).release_key != latest
+    assert "1 releases were recorded" in run("releases", "1", "--record") and api.get_latest_release(1).release_key == latest
+    assert "would be forgotten" in run("releases", "books", "--registry", "--forget", latest, "--dry-run") and catching.missing(RECORDED) == []
+    run("releases", "books", "--registry", "--forget", latest)
+    assert catching.missing(RECORDED) == [RECORDED[-1]] and latest not in catching.ledger.keys(name)
+    run("releases", "books", "--registry", "--picture", "books.html")
+    page = open("books.html").read()
+    assert page.count("<tr>") == 5 and "empty" in page and "<svg" not in page and "data:image/svg+xml" in page
+    assert refusal(lambda: tracking_commands._in_registry("nobody")) == "unknown_dataset"
+    with sandbox.start():
+        run("snapshot", "users", "--instance", "sandbox", "--format", "all")
+        assert "history.users_all" in run("releases")
+        run("history", "users", "--format", "all", "--picture", "users.html")
+        assert "what changed" in open("users.html").read()
+        assert CliRunner().invoke(app, ["releases", "history.users_all", "--forget", Loads().keys("history.users_all")[0]]).exception.reason == "not_a_release"
+    for words in (["releases", "--forget", "x"], ["releases", "--picture", "x.html"]): assert CliRunner().invoke(app, words).exit_code == 2

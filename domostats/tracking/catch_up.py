@@ -98,8 +98,9 @@ class CatchUp(Books):
     def _bring(self, claim, release, ingest, done):
         "Load a claimed release; whether it worked."
         try: line = self._load(claim.release_key, ingest(release), claim)
-        except Exception as e:
+        except BaseException as e:
             self.api.desk.settle(DatasetRelease(id=claim.id, state="failed", warning=f"{type(e).__name__}: {e}"[:1000]), done.run)
+            if not isinstance(e, Exception): raise   # somebody pressed Ctrl-C: the release is free for the next run
             done.failures[claim.release_key] = e
             return False
         done.loaded.append(self.api.desk.settle(DatasetRelease(id=claim.id, state="loaded", **facts_of(line)), done.run))
