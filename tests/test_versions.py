@@ -40,7 +40,7 @@ def test_the_core_passes(minor, pandas, copy):
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run([*install, f"{copy}[sandbox,registry]", f"pandas=={pandas}.*", "pytest", "hypothesis", "sqlglot"], check=True, timeout=900)
+    subprocess.run([*install, f"{copy}[sandbox,registry]", f"pandas=={pandas}.*", "pytest", "hypothesis", "sqlglot", "matplotlib", "pendulum"], check=True, timeout=900)
     subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
     core = sorted(path.name for path in (copy / "tests").glob("test_*.py") if path.name not in LEFT_OUT)
     done = subprocess.run([python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-k", LONG, *core], cwd=copy / "tests", capture_output=True, text=True, timeout=900)
