@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Annotated, Optional
 import typer
 from ..errors import DataError, SettingsError
+from ..settings import setting
 from .cli import EXIT_CODES, PictureTo, app, say, show, until_stopped
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900007
@@ -128,7 +129,14 @@ def _forget(books, dataset, lines, key, dry_run):
 
 def _drawn(dataset, lines, path):
     from domostats.tracking.pictures import calendar, days_of
-    typer.echo(f"drawn: {calendar(f'{dataset}: what is loaded', days_of(lines)).save(path)}")
+    typer.echo(f"drawn: {calendar(f'{dataset}: what is loaded', days_of(lines, *_wanted(dataset))).save(path)}")
+
+def _wanted(dataset):
+    "The first and the last day that an extractor wants; none of a dataset that has no extractor."
+    from domostats.tracking.extractors import Extraction, first_date_of, last_finished
+    extraction = Extraction() if setting("extractors", "classes") else None
+    if extraction is None or dataset not in [table.name for table in extraction.tables]: return None, None
+    return first_date_of(), last_finished(extraction.zone)
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900011
 registry = typer.Typer(help="The registry of workflows, datasets and releases.", no_args_is_help=True)
