@@ -127,6 +127,7 @@ def _forget(books, dataset, lines, key, dry_run):
     if not dry_run: catch_up.forget(books, key) if books else loads.Loads().forget(dataset, key)
     typer.echo(f"{key} of {dataset} {'would be' if dry_run else 'is'} forgotten: it counts as missing, and its rows stay until it is loaded again")
 
+# %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900013
 def _drawn(dataset, lines, path):
     from domostats.tracking.pictures import calendar, days_of
     typer.echo(f"drawn: {calendar(f'{dataset}: what is loaded', days_of(lines, *_wanted(dataset))).save(path)}")

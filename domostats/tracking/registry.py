@@ -26,6 +26,7 @@ def find_key(name="DOMOSTATS_REGISTRY_KEY"):
     "An API key of a registry (`Secret`), from the environment or from .env; None if there is none."
     return from_environment(name) or from_dotenv(name)
 
+# %% ../../nbs/10_tracking/06_registry.ipynb #10f00014
 class Remote:
     "A registry that is served somewhere. `key`: its API key (text or `Secret`); without it DOMOSTATS_REGISTRY_KEY. SettingsError `bad_registry_url`."
     def __init__(self, url, key=None):
