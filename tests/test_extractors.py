@@ -1,7 +1,9 @@
 """Typed extractors day by day: every promised feature under its number, the days of three zones, kills, programs at once."""
+import contextlib
 import dataclasses
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +25,9 @@ from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
 from domostats.interfaces import tracking_commands
 from domostats.interfaces.cli import app
+from domostats.loading import store as store_module
 from domostats.loading.store import Store
+from domostats.tracking import History
 from domostats.tracking.domo_extractors import AccountCounts, ActivityLog, DatasetCounts, UserCounts
 from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, days_between, last_finished, personal_columns, zone_of
 from domostats.tracking.loads import Loads
@@ -609,6 +613,32 @@ def test_F36_plain_tables_and_documented_columns():
     with extraction.store.open() as con:
         assert con.execute("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'figures' ORDER BY column_index").fetchall() == [("date", "the local day"), ("users", "all who ever registered")]
     assert extraction.store.read("figures", "SELECT users FROM table WHERE date = DATE '2022-01-02'").num_rows == 1
+
+
+def test_the_sql_of_the_warehouse_can_be_told_to_bigquery(monkeypatch):
+    "All of it but the questions to DuckDB's own catalogue and the bookkeeping of migrations."
+    said, opened = [], store_module.opened
+
+    class Overheard:
+        def __init__(self, con): self.con = con
+        def execute(self, sql, *values): return (said.append(sql), self.con.execute(sql, *values))[1]
+        def sql(self, sql): return (said.append(sql), self.con.sql(sql))[1]
+        def __getattr__(self, name): return getattr(self.con, name)
+
+    @contextlib.contextmanager
+    def overheard(*how):
+        with opened(*how) as con: yield Overheard(con)
+    monkeypatch.setattr(store_module, "opened", overheard)
+    done(made(UserExtractor, EmailExtractor))
+    history = History("things", "id", Store("store.duckdb"))
+    for n in (1, 2): history.snapshot(pa.table({"id": [n, 3], "value": ["a" * n, "b"]}), f"2024-01-0{n}")
+    assert len(history.changes("2024-01-01").to_pylist()) == 2 and history.at().num_rows == 2 and history.validity().num_rows == 3
+    said = [sql for sql in dict.fromkeys(said) if not re.search(r"DESCRIBE|duckdb_|kit.migrations|COMMENT ON|PRAGMA|^SET ", sql)]
+    assert len(said) > 20
+    for sql in said:
+        told = sqlglot.transpile(sql, read="duckdb", write="bigquery", unsupported_level=sqlglot.ErrorLevel.RAISE)[0]
+        sqlglot.parse_one(told, read="bigquery")
+        assert not re.search(r"BY NAME|ANTI JOIN|SEMI JOIN|INSERT OR", told), told
 
 
 def test_without_a_migration_the_way_out_is_named():

@@ -127,7 +127,8 @@ class Loading(Days):
                 self._check_table(con, table)
                 con.execute(f"DELETE FROM datasets.{quoted(table.name)} WHERE {quoted(table.day)} = ?", [day])
                 con.register("arriving", rows())
-                n = con.execute(f"INSERT INTO datasets.{quoted(table.name)} BY NAME SELECT * FROM arriving").fetchone()[0]
+                names = ", ".join(map(quoted, table.schema.names))
+                n = con.execute(f"INSERT INTO datasets.{quoted(table.name)} ({names}) SELECT {names} FROM arriving").fetchone()[0]
                 return note_load(con, Load(table.name, _key(day), n, run, sum, began, None, {"zone": str(self.zone)}))
 
     def _check_table(self, con, table):

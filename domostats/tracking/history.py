@@ -104,13 +104,16 @@ class Comparing(Snapshots):
     def _counts(self, con):
         "How many rows there are, and how many were added, changed, removed."
         added, changed, rows = con.execute(f"SELECT count(*) FILTER (now.{HASH} IS NULL), count(*) FILTER (now.{HASH} <> came.{HASH}), count(*) FROM came LEFT JOIN {self.now} AS now USING ({self.keys})").fetchone()
-        removed = con.execute(f"SELECT count(*) FROM {self.now} AS now ANTI JOIN came USING ({self.keys})").fetchone()[0]
+        removed = con.execute(f"SELECT count(*) FROM {self.now} AS now WHERE {self._without('now', 'came')}").fetchone()[0]
         return rows, added, changed, removed
 
     def _append(self, con, at):
-        columns = ", ".join(f"came.{quoted(name)}" for name in self._columns(con, "came"))
-        con.execute(f"INSERT INTO {self.table} BY NAME SELECT {columns}, {_sql(at)} AS {AT}, false AS {GONE} FROM came LEFT JOIN {self.now} AS now USING ({self.keys}) WHERE now.{HASH} IS DISTINCT FROM came.{HASH}")
-        con.execute(f"INSERT INTO {self.table} BY NAME SELECT {self.keys}, {_sql(at)} AS {AT}, true AS {GONE} FROM {self.now} AS now ANTI JOIN came USING ({self.keys})")
+        names = [quoted(name) for name in self._columns(con, "came")]
+        con.execute(f"INSERT INTO {self.table} ({', '.join(names)}, {AT}, {GONE}) SELECT {', '.join(f'came.{name}' for name in names)}, {_sql(at)}, false FROM came LEFT JOIN {self.now} AS now USING ({self.keys}) WHERE now.{HASH} IS DISTINCT FROM came.{HASH}")
+        con.execute(f"INSERT INTO {self.table} ({self.keys}, {AT}, {GONE}) SELECT {self.keys}, {_sql(at)}, true FROM {self.now} AS now WHERE {self._without('now', 'came')}")
+
+    def _within(self, one, other): return f"EXISTS (SELECT 1 FROM {other} WHERE {' AND '.join(f'{other}.{quoted(name)} = {one}.{quoted(name)}' for name in self.key)})"
+    def _without(self, one, other): return f"NOT {self._within(one, other)}"
 
     def _check_later(self, con, at, counts):
         "A snapshot that is not later than the last may not bring anything new."
@@ -174,10 +177,10 @@ class History(States):
             touched = f"SELECT DISTINCT {self.keys} FROM {self.table} WHERE {AT} > {_sql(since)} AND {AT} <= {_sql(until)}"
             parts = [self._whole("added", "later", "earlier"), self._whole("removed", "earlier", "later"), *map(self._changed, others)]
             return returned(con.sql(f"""WITH touched AS MATERIALIZED ({touched}),
-                earlier AS MATERIALIZED (SELECT * FROM ({before}) SEMI JOIN touched USING ({self.keys})), later AS MATERIALIZED (SELECT * FROM ({after}) SEMI JOIN touched USING ({self.keys}))
+                earlier AS MATERIALIZED (SELECT * FROM ({before}) AS state WHERE {self._within("state", "touched")}), later AS MATERIALIZED (SELECT * FROM ({after}) AS state WHERE {self._within("state", "touched")})
                 {" UNION ALL ".join(parts)} ORDER BY {self.keys}, change, "column\"""").to_arrow_table())
 
-    def _whole(self, change, here, there): return f"SELECT {self.keys}, '{change}' AS change, NULL::VARCHAR AS \"column\", NULL::VARCHAR AS before, NULL::VARCHAR AS after FROM {here} ANTI JOIN {there} USING ({self.keys})"
+    def _whole(self, change, here, there): return f"SELECT {self.keys}, '{change}' AS change, NULL::VARCHAR AS \"column\", NULL::VARCHAR AS before, NULL::VARCHAR AS after FROM {here} WHERE {self._without(here, there)}"
     def _changed(self, name):
         column = quoted(name)
         return f"SELECT {self.keys}, 'changed', {literal(name)}, CAST(earlier.{column} AS VARCHAR), CAST(later.{column} AS VARCHAR) FROM earlier JOIN later USING ({self.keys}) WHERE earlier.{column} IS DISTINCT FROM later.{column}"

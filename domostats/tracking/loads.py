@@ -25,7 +25,7 @@ class Load(NamedTuple):
     details: dict = {}
 
 LOADS = """CREATE TABLE IF NOT EXISTS kit.loads (dataset VARCHAR, release_key VARCHAR, row_count BIGINT, run VARCHAR, checksum VARCHAR,
-           started_at TIMESTAMP, loaded_at TIMESTAMP, details VARCHAR, PRIMARY KEY (dataset, release_key))"""
+           started_at TIMESTAMP, loaded_at TIMESTAMP, details VARCHAR)"""
 
 def _naive(moment): return moment and moment.astimezone(timezone.utc).replace(tzinfo=None)
 def _aware(moment): return moment and moment.replace(tzinfo=timezone.utc)
@@ -35,7 +35,8 @@ def note_load(con, load):
     "Write a line of the ledger, in place of the one of the same release, into an open transaction; gives it."
     load = load._replace(started_at=load.started_at or load.loaded_at, loaded_at=load.loaded_at or datetime.now(timezone.utc))
     con.execute(LOADS)
-    con.execute("INSERT OR REPLACE INTO kit.loads VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*load[:5], _naive(load.started_at), _naive(load.loaded_at), json.dumps(load.details, default=str)])
+    con.execute("DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?", [load.dataset, load.release_key])
+    con.execute("INSERT INTO kit.loads VALUES (?, ?, ?, ?, ?, ?, ?, ?)", [*load[:5], _naive(load.started_at), _naive(load.loaded_at), json.dumps(load.details, default=str)])
     return load
 
 def loads_of(con, dataset=None):
