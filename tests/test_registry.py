@@ -286,6 +286,13 @@ def test_a_registry_of_a_newer_version_is_not_touched(tmp_path):
     assert refusal(lambda: Database(tmp_path / "registry.sqlite")) == "newer_registry"
 
 
+@pytest.mark.parametrize("lacking, url", [("sqlalchemy", "registry.sqlite"), ("psycopg", "postgresql://127.0.0.1:1/none")])
+def test_what_is_not_installed_is_named(lacking, url):
+    code = f"import sys; sys.modules[{lacking!r}] = None; from domostats.tracking import make_observatory_api; make_observatory_api('http://127.0.0.1:1'); make_observatory_api({url!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert "pip install 'domostats[registry]'" in done.stderr.splitlines()[-1]
+
+
 # the use cases, by their numbers
 
 def test_use_case_1_a_workflow_is_parameterised_with_dataset_metadata(api):

@@ -61,14 +61,16 @@ def make_engine(url):
     try: url = sa.make_url(str(url))
     except sa.exc.ArgumentError: url = None
     if url is None or url.get_backend_name() not in ("sqlite", "postgresql") or url.database in (None, "", ":memory:"): raise SettingsError("A registry is kept at sqlite:///FILE or postgresql://HOST/NAME. Mend the address of the registry.", "bad_registry_url")
-    if url.get_backend_name() == "postgresql": return _forkable(sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True))
+    if url.get_backend_name() == "postgresql": return _postgres(url.set(drivername="postgresql+psycopg"))
     engine = sa.create_engine(url, poolclass=sa.NullPool, connect_args={"timeout": WAIT, "check_same_thread": False})
     sa.event.listen(engine, "connect", _prepare)
     sa.event.listen(engine, "begin", _begin)
     return engine
 
-def _forkable(engine):
-    "The same engine; a process that is forked does not use the connections of the one it comes from."
+def _postgres(url):
+    "The engine of a PostgreSQL; a process that is forked does not use the connections of the one it comes from."
+    try: engine = sa.create_engine(url, pool_pre_ping=True)
+    except ImportError: raise SettingsError("A registry in PostgreSQL needs psycopg, which is not installed. Install it: pip install 'domostats[registry]'", "not_installed") from None
     if hasattr(os, "register_at_fork"): os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
 

@@ -115,9 +115,11 @@ def check_key(given, operation, write_key, read_key):
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00010
 def make_service(database, write_key, read_key=None):
     "The web application (Starlette) in front of a `Database`; a key is text or a `Secret`. SettingsError `no_key`."
-    from starlette.applications import Starlette
-    from starlette.concurrency import run_in_threadpool
-    from starlette.responses import Response
+    try:
+        from starlette.applications import Starlette
+        from starlette.concurrency import run_in_threadpool
+        from starlette.responses import Response
+    except ImportError: raise SettingsError("To serve a registry, Starlette and uvicorn are needed, which are not installed. Install them: pip install 'domostats[registry]'", "not_installed") from None
     write_key, read_key = [key and Secret(key) for key in (write_key, read_key)]
     if not write_key: raise SettingsError("A registry is not served without a key. Set DOMOSTATS_REGISTRY_KEY to a long text that nobody guesses.", "no_key")
     async def answer(scope, receive, send):
