@@ -588,6 +588,24 @@ def test_an_interrupted_run_leaves_its_release_to_the_next(local):
     assert len(catching.run([DAY], lambda release: pa.table({"day": [release]})).loaded) == 1
 
 
+def test_a_run_that_was_too_slow_leaves_its_release_to_the_one_that_took_it_over(local):
+    slow, quick = [CatchUp(dataset_of(local) if not n else 1, local, Store("store.duckdb")) for n in range(2)]
+    load = lambda release: pa.table({"day": [release]})
+    def overtaken(release):
+        if release == DAY: assert len(quick.run([DAY], load).loaded) == 1
+        return load(release)
+    done = slow.run([DAY, day(1)], overtaken, claim_seconds=-1)
+    assert (done.other_hands, [one.release_key for one in done.loaded]) == ([f"s:{DAY}"], [f"s:{day(1)}"]) and slow.store.read("duckdb_books").num_rows == 2
+
+
+def test_a_failure_is_no_longer_spoken_of_when_the_release_is_loaded(local):
+    catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
+    def broken(release): raise ConnectionError("source down")
+    catching.run([DAY], broken)
+    assert [one.warning for one in local.get_dataset_releases(state="failed")] == ["ConnectionError: source down"]
+    assert catching.run([DAY], lambda release: None).loaded[0].warning is None
+
+
 def test_a_run_that_died_here_holds_nothing_up(local):
     catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
     ended = subprocess.run([sys.executable, "-c", "from domostats.tracking.catch_up import run_name; print(run_name())"], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)}).stdout.strip()

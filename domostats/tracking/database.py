@@ -318,7 +318,7 @@ class Registering(Writing):
 
     def _register(self, con, values):
         "The id of this release, and whether it was not recorded before."
-        table, facts = TABLES["dataset_release"], {**values, "state": "loaded"}
+        table, facts = TABLES["dataset_release"], {"warning": None, **values, "state": "loaded"}
         id = self._insert_or(con, values, facts, table.c.state.not_in(LOADED))
         if id is not None: return id, True
         return con.execute(sa.select(table.c.id).where(table.c.dataset_id == values["dataset_id"], table.c.release_key == values["release_key"])).scalar_one(), False
@@ -330,7 +330,7 @@ class Database(Registering):
         "The release, if this run (text) may load it now; None if somebody else does, or it is loaded. DataError: those of `post`."
         table = TABLES["dataset_release"]
         with self.writing() as con:
-            claim = {"state": "claimed", "dag_run_id": run, "claimed_until": now() + timedelta(seconds=seconds), "ingestion_start": now()}
+            claim = {"state": "claimed", "dag_run_id": run, "claimed_until": now() + timedelta(seconds=seconds), "ingestion_start": now(), "warning": None}
             values = {**self._keyed(con, "dataset_release", values_of(check(_of("dataset_release", release)))), **claim}
             free = sa.or_(table.c.state == "failed", sa.and_(table.c.state == "claimed", sa.or_(table.c.claimed_until < now(), table.c.dag_run_id == run)))
             id = self._insert_or(con, values, claim, free)
