@@ -53,3 +53,8 @@ def box(own_folder):
     "A running sandbox, stopped after the test."
     with sandbox.start() as running:
         yield running
+
+
+def pytest_collection_modifyitems(items):
+    "The longest tests first, so that none of them is left to the end, when the other workers have nothing to do any more."
+    items.sort(key=lambda item: item.path.name != "test_versions.py")
