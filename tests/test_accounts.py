@@ -242,7 +242,8 @@ def test_a_warning_points_at_the_line_of_the_user(box):
         accounts.generate(box, format_fn="v1")
     with pytest.warns(UserWarning) as again:
         accounts.format_domostats_accounts([provider(account("x"), account(1))], "v1")
-    assert caught[0].filename == again[0].filename == __file__
+    ours = [[one.filename for one in found if one.category is UserWarning] for found in (caught, again)]   # a collector may warn of something else meanwhile
+    assert ours == [[__file__], [__file__]]
 
 
 def test_the_raw_reply_can_be_had(box):
