@@ -79,10 +79,10 @@ def releases(dataset: Annotated[Optional[str], typer.Argument(help="A dataset as
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
     from domostats.tracking.loads import Loads
     if (record or forget or picture) and dataset is None: raise typer.BadParameter("Name the dataset that it is about.", param_hint="DATASET")
-    books = _in_registry(dataset) if registry or record else None
-    if record: return _record(books, dry_run)
     if dataset is None and not registry: return show("datasets", ["dataset", "releases", "rows", "from", "to", "loaded at (UTC)"], _overview(Loads().lines()))
     if dataset is None: return show("datasets", ["id", "dataset", "service", "address", "releases", "newest"], _registered())
+    books = _in_registry(dataset) if registry or record else None
+    if record: return _record(books, dry_run)
     lines = books.api.get_dataset_releases(1000, books.dataset.id, state=["loaded", "expired", "claimed", "failed"])[::-1] if registry else Loads().lines(dataset)
     if picture: return _drawn(dataset, lines, picture)
     if forget: return _forget(books, dataset, lines, forget, dry_run)
@@ -95,7 +95,7 @@ def _overview(lines):
 
 def _line(line):
     at = getattr(line, "loaded_at", None) or getattr(line, "ingestion_end", None) or None
-    plain = lambda value: "" if value is None or repr(value) == "UNSET" else value
+    plain = lambda value: "" if value is None else value
     return line.release_key, getattr(line, "state", "loaded"), plain(line.row_count), plain(getattr(line, "run", None) or getattr(line, "dag_run_id", None)), f"{at:%Y-%m-%d %H:%M}" if at else ""
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #1190000e
@@ -104,7 +104,6 @@ def _in_registry(name):
     from domostats.tracking.catch_up import CatchUp
     from domostats.tracking.registry import make_observatory_api
     api = make_observatory_api()
-    if name is None: return None
     found = api.get_datasets(name=name) or ([api.get_dataset(int(name))] if name.isdigit() else [])
     if len(found) == 1: return CatchUp(found[0], api)
     raise SettingsError(f"The registry has {len(found)} datasets called {name!r:.60}. Give the id of one; list them with: domostats releases --registry", "unknown_dataset")

@@ -127,6 +127,6 @@ class CatchUp(Bringing):
 def forget(catching, release):
     "Forget that a release is loaded, so that it counts as missing; its rows stay until it is loaded again. Gives whether it was known."
     key = release_key(release, catching.grain)
-    known = [one for one in catching.api.get_dataset_releases(1000, catching.dataset.id, release_key=key)]
+    known = catching.api.get_dataset_releases(1000, catching.dataset.id, release_key=key)
     for one in known: catching.api.delete_dataset_release(one.id)
     return catching.ledger.forget(catching.name, key) or bool(known)

@@ -308,13 +308,13 @@ class Registering(Writing):
 
     def register(self, releases):
         "Write down that these releases are loaded, all or none of them; gives (release, whether it is new) for each, in their order. DataError: those of `post`."
-        done = {}
+        done, first = {}, {}
         with self.writing() as con:
             wanted = [self._keyed(con, "dataset_release", values_of(check(_of("dataset_release", release)))) for release in releases]
             keys = [(values["dataset_id"], values["release_key"]) for values in wanted]
             for key, values in sorted(zip(keys, wanted), key=lambda pair: pair[0]): done.setdefault(key, self._register(con, values))
             things = self._by_id(con, "dataset_release", {id for id, new in done.values()})
-        return [(things[done[key][0]], done[key][1] and keys.index(key) == n) for n, key in enumerate(keys)]
+        return [(things[done[key][0]], done[key][1] and first.setdefault(key, n) == n) for n, key in enumerate(keys)]
 
     def _register(self, con, values):
         "The id of this release, and whether it was not recorded before."

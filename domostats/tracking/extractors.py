@@ -19,6 +19,7 @@ from ..loading.store import Store, quoted, settled
 from ..settings import find_settings, setting
 from .catch_up import run_name
 from .loads import Load, checksum, loads_of, note_load
+from .migrations import live_columns
 from .schema import ExtractorType, batches_of, table_of
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500007
@@ -132,7 +133,7 @@ class Loading(Days):
                 return note_load(con, Load(table.name, _key(day), n, run, sum, began, None, {"zone": str(self.zone)}))
 
     def _check_table(self, con, table):
-        there = {row[0] for row in con.execute("SELECT column_name FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'datasets' AND table_name = ?", [table.name]).fetchall()}
+        there = live_columns(con, table.name)
         if not there: raise DestinationError(f"There is no table {table.name} yet. Run: domostats make-migrations, then domostats migrate.", "not_migrated")
         if lacking := [column.name for column in table.all_columns if column.name not in there]: raise DestinationError(f"Table {table.name} has no column {lacking[0]}. Run: domostats make-migrations, then domostats migrate.", "not_migrated")
 

@@ -7,10 +7,10 @@ __all__ = ['AT', 'GONE', 'HASH', 'KEPT', 'hash_of', 'moment', 'Snapshot', 'Versi
            'History']
 
 # %% ../../nbs/10_tracking/02_history.ipynb #10a00003
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 from typing import NamedTuple
 import pyarrow as pa
-from ..errors import SettingsError
+from ..errors import DataError, SettingsError
 from ..loading.store import Store, check_key, fit_columns, literal, quoted, returned, settled
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
@@ -29,11 +29,9 @@ def hash_of(columns):
 def moment(value=None):
     "A datetime in UTC, without a zone as the store keeps it; now, if nothing is given. SettingsError `bad_moment`."
     if value is None: value = datetime.now(timezone.utc)
-    try: value = datetime.fromisoformat(value.replace("Z", "+00:00")) if isinstance(value, str) else value
-    except ValueError: value = None
-    if isinstance(value, date) and not isinstance(value, datetime): value = datetime(value.year, value.month, value.day)
-    if not isinstance(value, datetime): raise SettingsError("A moment is a datetime, a date, or a text such as '2024-04-01' or '2024-04-01T06:00:00Z'.", "bad_moment")
-    return value.astimezone(timezone.utc).replace(tzinfo=None) if value.tzinfo else value
+    if isinstance(value, datetime) and not value.tzinfo: value = value.replace(tzinfo=timezone.utc)
+    try: return utc(value).replace(tzinfo=None)
+    except DataError: raise SettingsError("A moment is a datetime, a date, or a text such as '2024-04-01' or '2024-04-01T06:00:00Z'.", "bad_moment") from None
 
 def _key(at): return f"s:{spell(at.replace(tzinfo=timezone.utc))}"   # what the ledger calls a snapshot
 def _sql(at): return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S.%f}'"

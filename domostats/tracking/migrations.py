@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['Step', 'APPLIED', 'LIVE', 'CreateTable', 'AddColumn', 'Relax', 'MakeView', 'after', 'delta_select', 'statements',
-           'steps_between', 'migrations_folder', 'Files', 'Plans', 'Compared', 'Checked', 'Migrations']
+           'steps_between', 'migrations_folder', 'Files', 'Plans', 'Compared', 'Checked', 'live_columns', 'Migrations']
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400003
 import hashlib, re
@@ -187,13 +187,13 @@ class Checked(Compared):
         tables, left = {}, [(path, n) for path, n, _ in self.pending()]
         for path, n, step in self.steps():
             if (path, n) not in left: tables = after(tables, step)
-        with self.store.open() as con: return [sentence for table in tables.values() for sentence in _differences(table, _live(con, table.name), _live(con, f"{table.name}_delta"))]
+        with self.store.open() as con: return [sentence for table in tables.values() for sentence in _differences(table, live_columns(con, table.name), live_columns(con, f"{table.name}_delta"))]
 
     def check(self):
         "DestinationError `drift` if there are `findings`."
         if found := self.findings(): raise DestinationError(f"The store is not what the migrations say: {'; '.join(found[:5])}. Somebody has changed it by hand: put it back, or move the table away and apply again.", "drift")
 
-def _live(con, name):
+def live_columns(con, name):
     "The columns of a table or view that is there, as {name: (type, whether it may be null)}; None if it is not."
     rows = con.execute("SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'datasets' AND table_name = ?", [name]).fetchall()
     return {name: (LIVE.get(type, type), nullable) for name, type, nullable in rows} or None
