@@ -3,6 +3,7 @@
     python benchmarks/budget_soak.py --minutes 3
 
 The server runs here, on a loopback port, and writes down when each call arrives. Exit code 1 if a bound is passed."""
+
 import argparse
 import http.client
 import json
@@ -41,7 +42,9 @@ def work(name, port, folder, start, end):
 
     with ThreadPoolExecutor(THREADS) as threads:
         found = list(threads.map(thread, range(THREADS)))
-    print(json.dumps({"worst": max(worst for worst, _ in found), "met": sum(met for _, met in found)}))
+    print(
+        json.dumps({"worst": max(worst for worst, _ in found), "met": sum(met for _, met in found)})
+    )
 
 
 def serve(stop_at):
@@ -93,22 +96,35 @@ def judge(arrivals, refused, start, minutes):
         touched = {int((at - start) // 60) for at in (refused[0], refused[0] + RETRY_AFTER)}
         early = sum(refused[0] + GRACE < at < refused[0] + RETRY_AFTER for at in times)
         after = [at - refused[0] - RETRY_AFTER for at in times if at >= refused[0] + RETRY_AFTER]
-        failed += [f"{early} calls while the 429 held"] * bool(early) + ["no call after the 429"] * (not after)
+        failed += [f"{early} calls while the 429 held"] * bool(early) + [
+            "no call after the 429"
+        ] * (not after)
     per_minute = Counter(int((at - start) // 60) for at in times)
     print("minute   calls   of the budget   busiest second")
     for minute in range(minutes):
         calls = per_minute[minute]
         seconds = busiest([at for at in times if int((at - start) // 60) == minute])
-        print(f"{minute + 1:>6}   {calls:>5}   {calls / PER_MINUTE:>13.1%}   {seconds:>14}" + ("   429" if minute in touched else ""))
+        print(
+            f"{minute + 1:>6}   {calls:>5}   {calls / PER_MINUTE:>13.1%}   {seconds:>14}"
+            + ("   429" if minute in touched else "")
+        )
         failed += [f"minute {minute + 1}: {calls} calls"] * (calls > PER_MINUTE)
-        failed += [f"minute {minute + 1}: only {calls} calls"] * (minute not in touched and calls < 0.95 * PER_MINUTE)
+        failed += [f"minute {minute + 1}: only {calls} calls"] * (
+            minute not in touched and calls < 0.95 * PER_MINUTE
+        )
     shares = Counter(name for _, name in arrivals)
-    print(f"busiest second {busiest(times)}; per process {min(shares.values())} to {max(shares.values())} calls")
+    print(
+        f"busiest second {busiest(times)}; per process {min(shares.values())} to {max(shares.values())} calls"
+    )
     if refused:
-        print(f"429 at second {refused[0] - start:.1f}: {early} calls while it held, the next {min(after, default=float('nan')):.2f} s after it, "
-              f"{sum(at < 1 for at in after)} in its first second")
+        print(
+            f"429 at second {refused[0] - start:.1f}: {early} calls while it held, the next {min(after, default=float('nan')):.2f} s after it, "
+            f"{sum(at < 1 for at in after)} in its first second"
+        )
     failed += [f"a second with {busiest(times)} calls"] * (busiest(times) > 2 * PER_MINUTE / 60)
-    failed += ["a process starved"] * (len(shares) < PROCESSES or min(shares.values()) < 0.6 * len(times) / PROCESSES)
+    failed += ["a process starved"] * (
+        len(shares) < PROCESSES or min(shares.values()) < 0.6 * len(times) / PROCESSES
+    )
     return failed + ["no 429 was met"] * (not refused)
 
 
@@ -117,16 +133,35 @@ def main(minutes):
     end = start + 60 * minutes
     server, arrivals, refused = serve(start + 30 * minutes)
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, __file__, "--port", str(server.server_port), "--folder", folder, "--start", str(start), "--end", str(end), "--process"]
-        workers = [subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True) for number in range(PROCESSES)]
+        command = [
+            sys.executable,
+            __file__,
+            "--port",
+            str(server.server_port),
+            "--folder",
+            folder,
+            "--start",
+            str(start),
+            "--end",
+            str(end),
+            "--process",
+        ]
+        workers = [
+            subprocess.Popen([*command, str(number)], stdout=subprocess.PIPE, text=True)
+            for number in range(PROCESSES)
+        ]
         try:
-            told = [json.loads(worker.communicate(timeout=60 * minutes + 180)[0]) for worker in workers]
+            told = [
+                json.loads(worker.communicate(timeout=60 * minutes + 180)[0]) for worker in workers
+            ]
         finally:
             for worker in workers:
                 worker.kill()
     server.shutdown()
     failed = judge(arrivals, refused, start, minutes)
-    print(f"worst wait {max(one['worst'] for one in told):.1f} s, the 429 of {RETRY_AFTER} s included; met by {sum(one['met'] for one in told)} thread")
+    print(
+        f"worst wait {max(one['worst'] for one in told):.1f} s, the 429 of {RETRY_AFTER} s included; met by {sum(one['met'] for one in told)} thread"
+    )
     print("\n".join(f"FAILED: {one}" for one in failed) or "all bounds kept")
     return bool(failed)
 

@@ -1,4 +1,5 @@
 """What every measured script shares: its parameters, its clock, its one line of JSON. Standard library only, it runs in the peers' environments too."""
+
 import hashlib
 import importlib
 import json
@@ -32,6 +33,7 @@ def cpu_seconds():
 
 class Clock:
     "Wall and CPU seconds of a `with` block: `seconds`, `cpu`."
+
     def __enter__(self):
         self.seconds, self.cpu = time.perf_counter(), cpu_seconds()
         return self
@@ -61,13 +63,23 @@ def tell(rows, clock):
 
 def environment():
     "The environment of a measured script: this folder can be imported from, and loopback goes through no proxy."
-    path = os.pathsep.join(filter(None, [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")]))
-    return {**os.environ, "PYTHONPATH": path, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "RUNTIME__DLTHUB_TELEMETRY": "false"}
+    path = os.pathsep.join(
+        filter(None, [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")])
+    )
+    return {
+        **os.environ,
+        "PYTHONPATH": path,
+        "NO_PROXY": "127.0.0.1",
+        "no_proxy": "127.0.0.1",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+    }
 
 
 def run(python, script, **asked):
     "Run a script in a fresh process; gives the object on the last line it prints."
-    done = subprocess.run([python, script, json.dumps(asked)], capture_output=True, text=True, env=environment())
+    done = subprocess.run(
+        [python, script, json.dumps(asked)], capture_output=True, text=True, env=environment()
+    )
     if done.returncode:
         raise RuntimeError(f"{Path(script).name} failed: {done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
@@ -78,8 +90,14 @@ def peak_rss():
     child that held 13). Elsewhere `ru_maxrss`, which macOS gives in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        return next(int(line.split()[1]) * 1024 for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+        return next(
+            int(line.split()[1]) * 1024
+            for line in status.read_text().splitlines()
+            if line.startswith("VmHWM:")
+        )
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (
+        1 if sys.platform == "darwin" else 1024
+    )
 
 
 def peak(function_name, *args):
@@ -93,4 +111,6 @@ if __name__ == "__main__":
     function = getattr(importlib.import_module(module), name)
     with Clock() as clock:
         value = function(*asked["args"])
-    print(json.dumps({"value": value, "rss": peak_rss(), "seconds": clock.seconds, "cpu": clock.cpu}))
+    print(
+        json.dumps({"value": value, "rss": peak_rss(), "seconds": clock.seconds, "cpu": clock.cpu})
+    )

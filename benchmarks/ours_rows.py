@@ -1,5 +1,6 @@
 """Page bytes to a typed, formatted table with domostats, as a run does it: parsed, checked against the row type, columns made. An event without
 the key that a report adds to it, since nobody else makes one."""
+
 from dataclasses import dataclass, fields, make_dataclass
 
 from domostats.clients.domo.activity import ACTIVITY_LOG
@@ -14,6 +15,7 @@ from measure import parameters, read_pages, tell, timed
 @dataclass
 class User:
     "A user of the flat list."
+
     id: TextId
     invitor_user_id: TextId | None = None
     display_name: str | None = None
@@ -45,13 +47,20 @@ class User:
     reports_to: TextId | None = None
 
 
-PlainEvent = make_dataclass("PlainEvent", [(field.name, field.type, field) for field in fields(Event) if field.name != "event_key"])
+PlainEvent = make_dataclass(
+    "PlainEvent",
+    [(field.name, field.type, field) for field in fields(Event) if field.name != "event_key"],
+)
 SOURCES = {"users": Source("obj", USERS, User), "events": Source("obj", ACTIVITY_LOG, PlainEvent)}
 
 
 def table(pages):
-    report = Report("benchmark", "one record", "id" if source is SOURCES["users"] else "time", source)
-    return report.over(report.fields, {"obj": (Page(n, page, 0) for n, page in enumerate(pages, 1))}).table
+    report = Report(
+        "benchmark", "one record", "id" if source is SOURCES["users"] else "time", source
+    )
+    return report.over(
+        report.fields, {"obj": (Page(n, page, 0) for n, page in enumerate(pages, 1))}
+    ).table
 
 
 asked = parameters()
@@ -62,7 +71,8 @@ made, clock = timed(table, list(read_pages(asked["path"], asked["pages"])))
 def plain(name):
     "A column as it was in the pages: snake case back to camel case, a moment in milliseconds, an id as a number."
     column = made["".join("_" + letter.lower() if letter.isupper() else letter for letter in name)]
-    if name == "time": return (round(moment.timestamp() * 1000) for moment in column.to_pylist())
+    if name == "time":
+        return (round(moment.timestamp() * 1000) for moment in column.to_pylist())
     return map(int, column.to_pylist()) if name == "id" else column.to_pylist()
 
 

@@ -1,4 +1,5 @@
 """History, an extract and a delta view: what a process does whose time or memory is measured."""
+
 import json
 import sys
 import tempfile
@@ -11,7 +12,14 @@ import numpy as np
 import pyarrow as pa
 
 from domostats.loading.store import Store
-from domostats.tracking import BaseExtractor, Extraction, ExtractorType, History, Migrations, sq_field
+from domostats.tracking import (
+    BaseExtractor,
+    Extraction,
+    ExtractorType,
+    History,
+    Migrations,
+    sq_field,
+)
 from domostats.tracking.schema import table_of
 from domostats.tracking.migrations import delta_select
 
@@ -21,14 +29,21 @@ FIRST = datetime(2024, 1, 1)
 def users(count, days):
     "A table of so many users for each day; on each but the first, one in a hundred has changed."
     chance, ids = np.random.default_rng(1), np.arange(count)
-    kept = {"id": pa.array(ids), "name": pa.array([f"user number {id}" for id in ids]), "email": pa.array([f"user{id}@example.com" for id in ids]), "department": pa.array([f"department {id % 50}" for id in ids])}
+    kept = {
+        "id": pa.array(ids),
+        "name": pa.array([f"user number {id}" for id in ids]),
+        "email": pa.array([f"user{id}@example.com" for id in ids]),
+        "department": pa.array([f"department {id % 50}" for id in ids]),
+    }
     score, modified = chance.integers(0, 1000, count), np.full(count, np.datetime64(FIRST, "us"))
     for day in range(days):
         if day:
             changed = chance.choice(count, count // 100, replace=False)
             score[changed] += 1
             modified[changed] = np.datetime64(FIRST + timedelta(day), "us")
-        yield pa.table({**kept, "score": pa.array(score.copy()), "modified": pa.array(modified.copy())})
+        yield pa.table(
+            {**kept, "score": pa.array(score.copy()), "modified": pa.array(modified.copy())}
+        )
 
 
 def history(count, days):
@@ -40,7 +55,8 @@ def history(count, days):
             begun = time.perf_counter()
             kept.snapshot(table, FIRST + timedelta(day))
             seconds.append(time.perf_counter() - begun)
-            if day + 1 in (1, 2, 100): sizes.append(kept.store.path.stat().st_size)
+            if day + 1 in (1, 2, 100):
+                sizes.append(kept.store.path.stat().st_size)
     return {"rows": count, "seconds": seconds, "sizes": sizes}
 
 
@@ -53,11 +69,15 @@ class Event:
 
 
 class Events(BaseExtractor[Event]):
-    def __init__(self, count): self.count = count
-    def get_extractor_type(self): return ExtractorType.individual_rows
+    def __init__(self, count):
+        self.count = count
+
+    def get_extractor_type(self):
+        return ExtractorType.individual_rows
 
     def extract(self, date_start, date_end):
-        for n in range(self.count): yield Event(date_start + timedelta(microseconds=n), n, f"event number {n}", n / 7)
+        for n in range(self.count):
+            yield Event(date_start + timedelta(microseconds=n), n, f"event number {n}", n / 7)
 
 
 @dataclass
@@ -77,8 +97,16 @@ def prepared(extraction, folder):
 def extract(count):
     "How many rows of one day came to the store."
     with tempfile.TemporaryDirectory() as folder:
-        extraction = prepared(Extraction([Events(count)], Store(Path(folder) / "store.duckdb"), "UTC", date(2024, 1, 1)), folder)
-        return sum(done.load.row_count for done in extraction.extract(datetime.fromisoformat("2024-01-02T12:00:00+00:00")))
+        extraction = prepared(
+            Extraction(
+                [Events(count)], Store(Path(folder) / "store.duckdb"), "UTC", date(2024, 1, 1)
+            ),
+            folder,
+        )
+        return sum(
+            done.load.row_count
+            for done in extraction.extract(datetime.fromisoformat("2024-01-02T12:00:00+00:00"))
+        )
 
 
 def delta(days, times):
@@ -89,7 +117,10 @@ def delta(days, times):
         migrations = Migrations(Path(folder) / "migrations", store)
         migrations.make([table])
         migrations.apply()
-        with store.open() as con: con.execute(f"INSERT INTO datasets.figures SELECT DATE '2016-01-01' + n::INTEGER, n * 10, n * n, 0.5 FROM range({days}) AS r(n)")
+        with store.open() as con:
+            con.execute(
+                f"INSERT INTO datasets.figures SELECT DATE '2016-01-01' + n::INTEGER, n * 10, n * n, 0.5 FROM range({days}) AS r(n)"
+            )
         with store.open() as con:
             seen = {"scan": [], "view": []}
             for turn in range(times):
@@ -97,8 +128,13 @@ def delta(days, times):
                     begun = time.perf_counter()
                     got = con.execute(f"SELECT * FROM datasets.{place}").fetchall()
                     seen[what].append(time.perf_counter() - begun)
-                    if len(got) != days: raise SystemExit(f"{place} has {len(got)} rows.")
-    return {"rows": days, **{what: sorted(times)[len(times) // 2] for what, times in seen.items()}, "sql": delta_select(table)}
+                    if len(got) != days:
+                        raise SystemExit(f"{place} has {len(got)} rows.")
+    return {
+        "rows": days,
+        **{what: sorted(times)[len(times) // 2] for what, times in seen.items()},
+        "sql": delta_select(table),
+    }
 
 
 if __name__ == "__main__":

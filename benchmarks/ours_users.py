@@ -1,4 +1,5 @@
 """Users with domostats: fetched ten pages at a time, kept on disk page by page, typed and checked, to an Arrow table."""
+
 from dataclasses import replace
 
 from domostats.clients.domo.auth import AccessToken
@@ -10,7 +11,18 @@ from measure import Clock, parameters, tell
 
 asked = parameters()
 listing = replace(IDENTITY_USERS, size=asked["page"], params=asked["wanted"])
-report = Report("benchmark", "one user", "id", Source("user_obj", listing, User, reshape=flat_users))
+report = Report(
+    "benchmark", "one user", "id", Source("user_obj", listing, User, reshape=flat_users)
+)
 with Clock() as clock:
-    table = report.run(Instance("benchmark", asked["url"]), AccessToken(asked["access_token"]), fresh=True).table
-tell(((id, email) for id, email in zip(table["id"].to_pylist(), table["email_address"].to_pylist()) if id != "0"), clock)   # user 0 is the system's own and in this list only
+    table = report.run(
+        Instance("benchmark", asked["url"]), AccessToken(asked["access_token"]), fresh=True
+    ).table
+tell(
+    (
+        (id, email)
+        for id, email in zip(table["id"].to_pylist(), table["email_address"].to_pylist())
+        if id != "0"
+    ),
+    clock,
+)  # user 0 is the system's own and in this list only

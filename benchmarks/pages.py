@@ -1,4 +1,5 @@
 """Page bytes of made-up users and events, as the API gives them, kept in a file: one page a line, so that every reader starts from the same bytes."""
+
 import json
 import os
 
@@ -6,9 +7,14 @@ from domostats.sandbox.entities import make_event
 from domostats.sandbox.world import World
 
 SIZE = 1_000
-RECORDS = {"users": lambda world, n: world.user(n),   # as GET /api/content/v2/users gives them, flat
-           "events": make_event}                      # as GET /api/audit/v1/user-audits gives them, flat
-KEYS = {"users": ["id", "emailAddress"], "events": ["time", "userId", "actionType", "objectType", "eventText"]}   # compared; never null
+RECORDS = {
+    "users": lambda world, n: world.user(n),  # as GET /api/content/v2/users gives them, flat
+    "events": make_event,
+}  # as GET /api/audit/v1/user-audits gives them, flat
+KEYS = {
+    "users": ["id", "emailAddress"],
+    "events": ["time", "userId", "actionType", "objectType", "eventText"],
+}  # compared; never null
 
 
 def make_pages(folder, kind, rows):
@@ -19,6 +25,8 @@ def make_pages(folder, kind, rows):
         with open(draft, "wb") as file:
             for first in range(0, rows, SIZE):
                 page = [RECORDS[kind](world, n) for n in range(first, min(first + SIZE, rows))]
-                file.write(json.dumps(page, separators=(",", ":"), ensure_ascii=False).encode() + b"\n")
+                file.write(
+                    json.dumps(page, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
+                )
         os.replace(draft, path)
     return path

@@ -1,6 +1,7 @@
 """The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch] [table] [memory] [imports] [tracking]`. Exit code 1 when a target is missed.
 
 Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this file."""
+
 import contextlib
 import json
 import os
@@ -24,16 +25,23 @@ from pages import KEYS, SIZE, make_pages
 
 HERE = Path(__file__).resolve().parent
 OUT, OURS = HERE / "out", "domostats"
-PAGE = 500   # users a page, for every client
-WANTED = {"attributes": "id,displayName,emailAddress,roleId,title,department,isActive,created,lastActivity"}   # of the identity list, for every client of it
-FETCH = {"pydomo": "peers/pydomo_users.py", "domolibrary": "peers/domolibrary_users.py", OURS: "ours_users.py"}
+PAGE = 500  # users a page, for every client
+WANTED = {
+    "attributes": "id,displayName,emailAddress,roleId,title,department,isActive,created,lastActivity"
+}  # of the identity list, for every client of it
+FETCH = {
+    "pydomo": "peers/pydomo_users.py",
+    "domolibrary": "peers/domolibrary_users.py",
+    OURS: "ours_users.py",
+}
 TABLE = {"usual": "peers/usual_way.py", "dlt": "peers/dlt_rows.py", OURS: "ours_rows.py"}
-DESTINATIONS = "arrow", "parquet", "duckdb"   # of ours_events.load
+DESTINATIONS = "arrow", "parquet", "duckdb"  # of ours_events.load
 
 
 @dataclass
 class Row:
     "One line of the results: medians. `rate` is rows per wall second (fetch) or per CPU second (table); `rss` in bytes."
+
     benchmark: str
     who: str
     rows: int = 0
@@ -46,46 +54,72 @@ class Row:
 @dataclass
 class Target:
     "What is promised: `value` against `bound`; value None is not measured. `at_most` turns the comparison round."
+
     what: str
     value: Optional[float]
     bound: float
     at_most: bool = False
 
     @property
-    def met(self): return self.value is not None and (self.value <= self.bound if self.at_most else self.value >= self.bound)
+    def met(self):
+        return self.value is not None and (
+            self.value <= self.bound if self.at_most else self.value >= self.bound
+        )
 
-    def __str__(self): return f"{self.what}: {'not measured' if self.value is None else f'{self.value:.2f}'} ({'at most' if self.at_most else 'at least'} {self.bound:.3g})"
+    def __str__(self):
+        return f"{self.what}: {'not measured' if self.value is None else f'{self.value:.2f}'} ({'at most' if self.at_most else 'at least'} {self.bound:.3g})"
 
 
 def entries(scripts):
     "Who takes part, as name -> (python, script): those whose script is there; ours runs in this environment, each peer in its own."
     there = {who: HERE / script for who, script in scripts.items() if (HERE / script).exists()}
-    return {who: (sys.executable if who == OURS else venvs.make(who), script) for who, script in there.items()}
+    return {
+        who: (sys.executable if who == OURS else venvs.make(who), script)
+        for who, script in there.items()
+    }
 
 
 def agree(results):
     "Stop when two of these results hold other rows: their times could not be compared."
     if len({(result["rows"], result["hash"]) for result in results.values()}) > 1:
-        raise SystemExit(f"The rows differ: { {who: (result['rows'], result['hash']) for who, result in results.items()} }")
+        raise SystemExit(
+            f"The rows differ: { {who: (result['rows'], result['hash']) for who, result in results.items()} }"
+        )
     return next(iter(results.values()))
 
 
 def medians(what, calls, runs, expected):
     "Each call `runs` times, turn by turn, so that a busy minute hits everybody; name -> result with the medians. Every result must be the expected one."
     seen = {who: [] for who in calls}
-    for who in track([who for _ in range(runs) for who in calls], what, console=Console(stderr=True)):
+    for who in track(
+        [who for _ in range(runs) for who in calls], what, console=Console(stderr=True)
+    ):
         result = calls[who]()
         agree({"expected": expected[who], who: result})
         seen[who].append(result)
-    return {who: {**results[0], **{name: statistics.median(result[name] for result in results) for name in ("seconds", "cpu")}} for who, results in seen.items()}
+    return {
+        who: {
+            **results[0],
+            **{
+                name: statistics.median(result[name] for result in results)
+                for name in ("seconds", "cpu")
+            },
+        }
+        for who, results in seen.items()
+    }
 
 
 @contextlib.contextmanager
 def serving(**world):
     "A sandbox in a process of its own, as the dict that server.py prints. Its notes go to a folder of their own."
     with tempfile.TemporaryDirectory() as state:
-        server = subprocess.Popen([sys.executable, HERE / "server.py", json.dumps(world)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                  env={**environment(), "XDG_STATE_HOME": state})
+        server = subprocess.Popen(
+            [sys.executable, HERE / "server.py", json.dumps(world)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**environment(), "XDG_STATE_HOME": state},
+        )
         try:
             yield json.loads(server.stdout.readline())
         finally:
@@ -100,13 +134,30 @@ def faster(rows, who, peer):
 
 def fetch(users, latency, runs):
     "All users of an instance, at this latency; rows per wall second."
-    with serving(users=users + 1, latency=latency / 1000) as box:   # user 0 is the system's own and not among these
-        calls = {who: lambda entry=entry: run(*entry, page=PAGE, wanted=WANTED, **box) for who, entry in entries(FETCH).items()}
-        first = {who: call() for who, call in track(calls.items(), "fetch, compared", console=Console(stderr=True))}   # the sandbox has every page ready from here on
-        if agree(first)["rows"] != users: raise SystemExit(f"All have {agree(first)['rows']} users, there are {users}.")
+    with serving(
+        users=users + 1, latency=latency / 1000
+    ) as box:  # user 0 is the system's own and not among these
+        calls = {
+            who: lambda entry=entry: run(*entry, page=PAGE, wanted=WANTED, **box)
+            for who, entry in entries(FETCH).items()
+        }
+        first = {
+            who: call()
+            for who, call in track(calls.items(), "fetch, compared", console=Console(stderr=True))
+        }  # the sandbox has every page ready from here on
+        if agree(first)["rows"] != users:
+            raise SystemExit(f"All have {agree(first)['rows']} users, there are {users}.")
         found = medians("fetch", calls, runs, first)
-    rows = {who: Row("fetch", who, one["rows"], one["seconds"], one["cpu"], one["rows"] / one["seconds"]) for who, one in found.items()}
-    return list(rows.values()), [Target(f"fetch, times faster than {peer}", faster(rows, OURS, peer), 5) for peer in ("pydomo", "domolibrary")]
+    rows = {
+        who: Row(
+            "fetch", who, one["rows"], one["seconds"], one["cpu"], one["rows"] / one["seconds"]
+        )
+        for who, one in found.items()
+    }
+    return list(rows.values()), [
+        Target(f"fetch, times faster than {peer}", faster(rows, OURS, peer), 5)
+        for peer in ("pydomo", "domolibrary")
+    ]
 
 
 def table(count, few, runs):
@@ -114,14 +165,39 @@ def table(count, few, runs):
     rows = {}
     for kind in KEYS:
         path, part = make_pages(OUT, kind, count), min(few, count)
-        def call(entry, size): return lambda: run(*entry, path=str(path), pages=size // SIZE, keys=KEYS[kind])
+
+        def call(entry, size):
+            return lambda: run(*entry, path=str(path), pages=size // SIZE, keys=KEYS[kind])
+
         sizes = {who: part if who == "dlt" else count for who in entries(TABLE)}
         agree({who: call(entry, part)() for who, entry in entries(TABLE).items()})
         first = {who: call(entry, sizes[who])() for who, entry in entries(TABLE).items()}
         agree({who: one for who, one in first.items() if who != "dlt"})
-        found = medians(f"table, {kind}", {who: call(entry, sizes[who]) for who, entry in entries(TABLE).items()}, runs, first)
-        rows |= {(kind, who): Row(f"table, {kind}", who, one["rows"], one["seconds"], one["cpu"], one["rows"] / one["cpu"]) for who, one in found.items()}
-    return list(rows.values()), [Target(f"table, events, times the rows per CPU second of {peer}", faster(rows, ("events", OURS), ("events", peer)), bound) for peer, bound in (("usual", 2.5), ("dlt", 10))]
+        found = medians(
+            f"table, {kind}",
+            {who: call(entry, sizes[who]) for who, entry in entries(TABLE).items()},
+            runs,
+            first,
+        )
+        rows |= {
+            (kind, who): Row(
+                f"table, {kind}",
+                who,
+                one["rows"],
+                one["seconds"],
+                one["cpu"],
+                one["rows"] / one["cpu"],
+            )
+            for who, one in found.items()
+        }
+    return list(rows.values()), [
+        Target(
+            f"table, events, times the rows per CPU second of {peer}",
+            faster(rows, ("events", OURS), ("events", peer)),
+            bound,
+        )
+        for peer, bound in (("usual", 2.5), ("dlt", 10))
+    ]
 
 
 def memory(few, many, runs):
@@ -130,43 +206,137 @@ def memory(few, many, runs):
     for events in (few, many):
         with serving(events=events) as box:
             for _ in track(range(runs), f"memory, {events}", console=Console(stderr=True)):
-                for to in DESTINATIONS: rows.setdefault((to, events), []).append(peak("ours_events:load", box["url"], box["access_token"], to))
+                for to in DESTINATIONS:
+                    rows.setdefault((to, events), []).append(
+                        peak("ours_events:load", box["url"], box["access_token"], to)
+                    )
     for (to, events), found in rows.items():
-        if {one["value"] for one in found} != {events}: raise SystemExit(f"{to} got {found[0]['value']} events of {events}.")
-        seconds, cpu, rss = (statistics.median(one[name] for one in found) for name in ("seconds", "cpu", "rss"))
-        rows[to, events] = Row(f"memory, {events} events to {to}", OURS, events, seconds, cpu, events / seconds, int(rss))
-    return list(rows.values()), [Target(f"memory, {to}, peak of {many} events over that of {few}", rows[to, many].rss / rows[to, few].rss, 1.15, at_most=True) for to in DESTINATIONS]
+        if {one["value"] for one in found} != {events}:
+            raise SystemExit(f"{to} got {found[0]['value']} events of {events}.")
+        seconds, cpu, rss = (
+            statistics.median(one[name] for one in found) for name in ("seconds", "cpu", "rss")
+        )
+        rows[to, events] = Row(
+            f"memory, {events} events to {to}",
+            OURS,
+            events,
+            seconds,
+            cpu,
+            events / seconds,
+            int(rss),
+        )
+    return list(rows.values()), [
+        Target(
+            f"memory, {to}, peak of {many} events over that of {few}",
+            rows[to, many].rss / rows[to, few].rss,
+            1.15,
+            at_most=True,
+        )
+        for to in DESTINATIONS
+    ]
 
 
 def imports(runs):
     "Seconds of an import in a fresh interpreter, of the import alone."
+
     def once(module):
         code = f"import time; begun = time.perf_counter(); import {module}; print(time.perf_counter() - begun)"
-        return float(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment()).stdout)
-    modules = {OURS: "domostats", "a first report": "domostats.reports.accounts", "pandas": "pandas"}
-    for module in modules.values(): once(module)   # the byte code is there from here on
+        return float(
+            subprocess.run(
+                [sys.executable, "-c", code],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=environment(),
+            ).stdout
+        )
+
+    modules = {
+        OURS: "domostats",
+        "a first report": "domostats.reports.accounts",
+        "pandas": "pandas",
+    }
+    for module in modules.values():
+        once(module)  # the byte code is there from here on
     seen = {who: [] for who in modules}
     for who in track([*modules] * runs, "imports", console=Console(stderr=True)):
         seen[who].append(once(modules[who]))
-    rows = {who: Row("imports", who, seconds=statistics.median(times)) for who, times in seen.items()}
-    return list(rows.values()), [Target("import of domostats over that of pandas", rows[OURS].seconds / rows["pandas"].seconds, 1 / 3, at_most=True)]
+    rows = {
+        who: Row("imports", who, seconds=statistics.median(times)) for who, times in seen.items()
+    }
+    return list(rows.values()), [
+        Target(
+            "import of domostats over that of pandas",
+            rows[OURS].seconds / rows["pandas"].seconds,
+            1 / 3,
+            at_most=True,
+        )
+    ]
 
 
 def tracking(count, days, few, runs):
     "Daily snapshots of a table of which one row in a hundred changes; an extract of one day; a delta view."
-    def of(*words): return json.loads(subprocess.run([sys.executable, HERE / "ours_tracking.py", *map(str, words)], capture_output=True, text=True, check=True, env=environment()).stdout)
+
+    def of(*words):
+        return json.loads(
+            subprocess.run(
+                [sys.executable, HERE / "ours_tracking.py", *map(str, words)],
+                capture_output=True,
+                text=True,
+                check=True,
+                env=environment(),
+            ).stdout
+        )
+
     console = Console(stderr=True)
     kept = of("history", count, days + 1)
-    second, last = [statistics.median(kept["seconds"][place]) for place in (slice(1, 4), slice(-3, None))]
-    peaks = {size: statistics.median(peak("ours_tracking:extract", size)["rss"] for _ in track(range(runs), f"extract, {size}", console=console)) for size in (few, count)}
+    second, last = [
+        statistics.median(kept["seconds"][place]) for place in (slice(1, 4), slice(-3, None))
+    ]
+    peaks = {
+        size: statistics.median(
+            peak("ours_tracking:extract", size)["rss"]
+            for _ in track(range(runs), f"extract, {size}", console=console)
+        )
+        for size in (few, count)
+    }
     view = of("delta", 3000, 201)
-    rows = [Row("history, a snapshot", "the 2nd day", count, second, rate=count / second), Row("history, a snapshot", f"day {days + 1}", count, last, rate=count / last),
-            *(Row(f"extract of a day of {size} events", OURS, size, rss=int(rss)) for size, rss in peaks.items()),
-            Row("3000 days, read", "the table", 3000, view["scan"], rate=3000 / view["scan"]), Row("3000 days, read", "its delta view", 3000, view["view"], rate=3000 / view["view"])]
-    return rows, [Target(f"history, time of snapshot {days + 1} over that of the 2nd", last / second, 1.2, at_most=True),
-                  Target(f"history, space of {days} days over that of one", kept["sizes"][-1] / kept["sizes"][0], 3, at_most=True),
-                  Target(f"extract, peak of {count} events over that of {few}", peaks[count] / peaks[few], 1.25, at_most=True),
-                  Target("delta view, time over that of a scan of its table", view["view"] / view["scan"], 3, at_most=True)]
+    rows = [
+        Row("history, a snapshot", "the 2nd day", count, second, rate=count / second),
+        Row("history, a snapshot", f"day {days + 1}", count, last, rate=count / last),
+        *(
+            Row(f"extract of a day of {size} events", OURS, size, rss=int(rss))
+            for size, rss in peaks.items()
+        ),
+        Row("3000 days, read", "the table", 3000, view["scan"], rate=3000 / view["scan"]),
+        Row("3000 days, read", "its delta view", 3000, view["view"], rate=3000 / view["view"]),
+    ]
+    return rows, [
+        Target(
+            f"history, time of snapshot {days + 1} over that of the 2nd",
+            last / second,
+            1.2,
+            at_most=True,
+        ),
+        Target(
+            f"history, space of {days} days over that of one",
+            kept["sizes"][-1] / kept["sizes"][0],
+            3,
+            at_most=True,
+        ),
+        Target(
+            f"extract, peak of {count} events over that of {few}",
+            peaks[count] / peaks[few],
+            1.25,
+            at_most=True,
+        ),
+        Target(
+            "delta view, time over that of a scan of its table",
+            view["view"] / view["scan"],
+            3,
+            at_most=True,
+        ),
+    ]
 
 
 HEADS = ["benchmark", "who", "rows", "wall s", "CPU s", "rows/s", "peak MB"]
@@ -174,26 +344,51 @@ HEADS = ["benchmark", "who", "rows", "wall s", "CPU s", "rows/s", "peak MB"]
 
 def cells(row):
     "A row as text; what was not measured is empty."
-    numbers = [(row.rows, "{:,}"), (row.seconds, "{:.3g}"), (row.cpu, "{:.3g}"), (row.rate, "{:,.0f}"), (row.rss / 1e6, "{:.0f}")]
-    return [row.benchmark, row.who, *(form.format(number) if number else "" for number, form in numbers)]
+    numbers = [
+        (row.rows, "{:,}"),
+        (row.seconds, "{:.3g}"),
+        (row.cpu, "{:.3g}"),
+        (row.rate, "{:,.0f}"),
+        (row.rss / 1e6, "{:.0f}"),
+    ]
+    return [
+        row.benchmark,
+        row.who,
+        *(form.format(number) if number else "" for number, form in numbers),
+    ]
 
 
 def machine():
     "Where this was measured."
-    return f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores; " + ", ".join(asked[0] for asked in venvs.PEERS.values())
+    return (
+        f"Python {platform.python_version()}, {platform.machine()}, {os.cpu_count()} cores; "
+        + ", ".join(asked[0] for asked in venvs.PEERS.values())
+    )
 
 
 def draw(rows, path):
     "A chart of rows per second, one panel per benchmark, as SVG."
     from matplotlib.figure import Figure
-    panels = [name for name in dict.fromkeys(row.benchmark for row in rows) if any(row.rate and not row.rss for row in rows if row.benchmark == name)]
-    if not panels: return
+
+    panels = [
+        name
+        for name in dict.fromkeys(row.benchmark for row in rows)
+        if any(row.rate and not row.rss for row in rows if row.benchmark == name)
+    ]
+    if not panels:
+        return
     figure = Figure(figsize=(8, 1 + 1.4 * len(panels)), layout="constrained")
     for axes, name in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
         shown = [row for row in rows if row.benchmark == name]
-        bars = axes.barh([row.who for row in shown], [row.rate for row in shown], color=["#1f77b4" if row.who == OURS else "#b0b0b0" for row in shown])
+        bars = axes.barh(
+            [row.who for row in shown],
+            [row.rate for row in shown],
+            color=["#1f77b4" if row.who == OURS else "#b0b0b0" for row in shown],
+        )
         axes.bar_label(bars, [f"{row.rate:,.0f}" for row in shown], padding=3)
-        axes.set_title(f"{name}: rows per {'CPU ' * name.startswith('table')}second", loc="left", fontsize=10)
+        axes.set_title(
+            f"{name}: rows per {'CPU ' * name.startswith('table')}second", loc="left", fontsize=10
+        )
         axes.margins(x=0.15)
         axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
@@ -201,35 +396,75 @@ def draw(rows, path):
 
 def write(rows, targets):
     "The results in benchmarks/out."
-    lines = ["| " + " | ".join(HEADS) + " |", "|---|---" + "|---:" * (len(HEADS) - 2) + "|", *("| " + " | ".join(cells(row)) + " |" for row in rows)]
+    lines = [
+        "| " + " | ".join(HEADS) + " |",
+        "|---|---" + "|---:" * (len(HEADS) - 2) + "|",
+        *("| " + " | ".join(cells(row)) + " |" for row in rows),
+    ]
     marks = [f"- {'met' if target.met else 'MISSED'}: {target}" for target in targets]
     (OUT / "results.md").write_text("\n".join([*lines, "", *marks, "", machine(), ""]))
-    (OUT / "results.json").write_text(json.dumps({"rows": [asdict(row) for row in rows], "targets": [{**asdict(target), "met": target.met} for target in targets], "machine": machine()}, indent=1))
+    (OUT / "results.json").write_text(
+        json.dumps(
+            {
+                "rows": [asdict(row) for row in rows],
+                "targets": [{**asdict(target), "met": target.met} for target in targets],
+                "machine": machine(),
+            },
+            indent=1,
+        )
+    )
     draw(rows, OUT / "chart.svg")
 
 
-def main(names: Annotated[Optional[list[str]], typer.Argument(metavar="[fetch] [table] [memory] [imports] [tracking]", help="Which; all of them when none is named.")] = None,
-         users: Annotated[int, typer.Option(help="fetch: how many users.")] = 200_000,
-         latency: Annotated[int, typer.Option(metavar="MS", help="fetch: milliseconds that every reply takes.")] = 50,
-         rows: Annotated[int, typer.Option(help="table, tracking: how many rows.")] = 1_000_000,
-         few: Annotated[int, typer.Option(help="table: how many of them dlt gets.")] = 100_000,
-         events: Annotated[tuple[int, int], typer.Option(help="memory: the two sizes that are compared.")] = (300_000, 1_000_000),
-         days: Annotated[int, typer.Option(help="tracking: how many days of history.")] = 100,
-         runs: Annotated[int, typer.Option(help="The median of how many runs.")] = 5):
+def main(
+    names: Annotated[
+        Optional[list[str]],
+        typer.Argument(
+            metavar="[fetch] [table] [memory] [imports] [tracking]",
+            help="Which; all of them when none is named.",
+        ),
+    ] = None,
+    users: Annotated[int, typer.Option(help="fetch: how many users.")] = 200_000,
+    latency: Annotated[
+        int, typer.Option(metavar="MS", help="fetch: milliseconds that every reply takes.")
+    ] = 50,
+    rows: Annotated[int, typer.Option(help="table, tracking: how many rows.")] = 1_000_000,
+    few: Annotated[int, typer.Option(help="table: how many of them dlt gets.")] = 100_000,
+    events: Annotated[
+        tuple[int, int], typer.Option(help="memory: the two sizes that are compared.")
+    ] = (300_000, 1_000_000),
+    days: Annotated[int, typer.Option(help="tracking: how many days of history.")] = 100,
+    runs: Annotated[int, typer.Option(help="The median of how many runs.")] = 5,
+):
     "Measure, show the results as a table, and write them to benchmarks/out."
-    known = {"fetch": lambda: fetch(users, latency, runs), "table": lambda: table(rows, few, runs), "memory": lambda: memory(*events, runs), "imports": lambda: imports(3 * runs), "tracking": lambda: tracking(rows, days, events[0], min(runs, 3))}
-    if unknown := set(names or ()) - set(known): raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
-    import matplotlib.figure   # where it is missing that is told now, not at the end   # noqa: F401
+    known = {
+        "fetch": lambda: fetch(users, latency, runs),
+        "table": lambda: table(rows, few, runs),
+        "memory": lambda: memory(*events, runs),
+        "imports": lambda: imports(3 * runs),
+        "tracking": lambda: tracking(rows, days, events[0], min(runs, 3)),
+    }
+    if unknown := set(names or ()) - set(known):
+        raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")
+    import matplotlib.figure  # where it is missing that is told now, not at the end   # noqa: F401
+
     OUT.mkdir(exist_ok=True)
     results, targets = [], []
     for name in names or known:
         some, promised = known[name]()
         results, targets = results + some, targets + promised
-        write(results, targets)   # what is measured is kept, whatever becomes of the next
+        write(results, targets)  # what is measured is kept, whatever becomes of the next
     shown, console = Table(*HEADS), Console()
-    for row in results: shown.add_row(*cells(row))
+    for row in results:
+        shown.add_row(*cells(row))
     console.print(shown)
-    for target in targets: console.print("[green]met   [/]" if target.met else "[red]MISSED[/]", str(target), highlight=False, soft_wrap=True)
+    for target in targets:
+        console.print(
+            "[green]met   [/]" if target.met else "[red]MISSED[/]",
+            str(target),
+            highlight=False,
+            soft_wrap=True,
+        )
     raise typer.Exit(not all(target.met for target in targets))
 
 

@@ -9,4 +9,5 @@ __all__ = []
 from .interfaces.cli import main
 
 # %% ../nbs/09_interfaces/03_main.ipynb #214b2f07
-if __name__ == "__main__": main()
+if __name__ == "__main__":
+    main()

@@ -1,4 +1,5 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
+
 import os
 import shutil
 import subprocess
@@ -15,7 +16,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def files():
     "Every file of the project, whether committed already or not."
-    listed = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.splitlines()
+    listed = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
     return [Path(name) for name in listed if (ROOT / name).is_file()]
 
 

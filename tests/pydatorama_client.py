@@ -1,4 +1,5 @@
 """What the published pyDatorama 0.11 gets from an address: python pydatorama_client.py URL TOKEN FOLDER. Unmodified but for the address; prints one line of JSON."""
+
 import contextlib
 import io
 import json
@@ -10,8 +11,10 @@ import Datorama.classes.datorama as module
 
 def attempt(what):
     "What a call of the client gives, or the name of the error that it ends in."
-    try: return what()
-    except Exception as e: return f"raised {type(e).__name__}"
+    try:
+        return what()
+    except Exception as e:
+        return f"raised {type(e).__name__}"
 
 
 def run(url, token, folder):
@@ -19,8 +22,11 @@ def run(url, token, folder):
         def __init__(self, *args, **kwargs):
             super().__init__(*args, **kwargs)
             self.api_url = url
+
     module.Connect = There
-    dr = module.datorama(token, pause=0, restore_spaces=False, restore_streams=False, restore_jobs=False)
+    dr = module.datorama(
+        token, pause=0, restore_spaces=False, restore_streams=False, restore_jobs=False
+    )
     dr.get_all_streams()
     stream, workspace = dr.streams[20001], dr.workspaces[1001]
     got = {"workspaces": sorted(dr.workspaces), "streams": len(dr.streams)}
@@ -36,10 +42,17 @@ def run(url, token, folder):
     got["rerun_all"] = attempt(lambda: bool(stream.rerun_all_jobs()))
     attempt(lambda: stream.update_stream({"name": "Updated"}))
     attempt(lambda: stream.patch({"customAttribute1": "patched"}))
-    for name in ("get_dimensions", "get_patterns", "get_harmonized_dimensions"): attempt(getattr(workspace, name))
-    return {**got, "dimensions": len(workspace.dimensions), "patterns": len(workspace.patterns), "files": sorted(path.name for path in Path(folder).iterdir())}
+    for name in ("get_dimensions", "get_patterns", "get_harmonized_dimensions"):
+        attempt(getattr(workspace, name))
+    return {
+        **got,
+        "dimensions": len(workspace.dimensions),
+        "patterns": len(workspace.patterns),
+        "files": sorted(path.name for path in Path(folder).iterdir()),
+    }
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(io.StringIO()): told = run(*sys.argv[1:])
+    with contextlib.redirect_stdout(io.StringIO()):
+        told = run(*sys.argv[1:])
     print(json.dumps(told))

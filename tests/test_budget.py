@@ -1,4 +1,5 @@
 """The budget under many hands, in a time that passes only where somebody waits for it."""
+
 import multiprocessing
 import os
 import pickle
@@ -17,6 +18,7 @@ from domostats.transport import clock as clocks
 from domostats.transport.budget import Budget, all_budgets, budget_path
 from domostats.transport.clock import Clock, FakeClock
 
+
 @pytest.fixture(autouse=True)
 def no_waits():
     "Here time is held by the tests themselves."
@@ -29,7 +31,9 @@ DAY = 86_400
 
 def busiest(times):
     "The most calls in any one second."
-    return max(sum(at <= other < at + 1 for other in times[i:i + 1000]) for i, at in enumerate(times))
+    return max(
+        sum(at <= other < at + 1 for other in times[i : i + 1000]) for i, at in enumerate(times)
+    )
 
 
 def crowd(seconds, refuse_at=None, retry_after=30, disturb=None, per_minute=600):
@@ -44,7 +48,7 @@ def crowd(seconds, refuse_at=None, retry_after=30, disturb=None, per_minute=600)
             while clock.now() - begin < seconds:
                 budget.reserve()
                 starts.append((clock.now() - begin, number % PROCESSES))
-                clock.wait(chance.uniform(0.01, 0.6))   # on the way
+                clock.wait(chance.uniform(0.01, 0.6))  # on the way
                 with lock:
                     at = clock.now() - begin
                     arrivals.append((at, number % PROCESSES))
@@ -55,7 +59,7 @@ def crowd(seconds, refuse_at=None, retry_after=30, disturb=None, per_minute=600)
                     budget.not_before(retry_after)
                 if disturb:
                     disturb(clock, at)
-                clock.wait(chance.uniform(0.01, 0.3))   # on the way back
+                clock.wait(chance.uniform(0.01, 0.3))  # on the way back
         finally:
             clock.done()
 
@@ -71,7 +75,9 @@ def test_a_crowd_uses_the_minute_and_no_more():
         assert 0.95 * 600 <= minutes[minute] <= 600, minutes
     assert busiest([at for at, _ in arrivals]) <= 20
     shares = Counter(process for _, process in arrivals)
-    assert len(shares) == PROCESSES and min(shares.values()) >= 0.6 * len(arrivals) / PROCESSES, shares
+    assert len(shares) == PROCESSES and min(shares.values()) >= 0.6 * len(arrivals) / PROCESSES, (
+        shares
+    )
 
 
 def test_after_a_429_everybody_waits_what_it_asks_and_no_more():
@@ -80,7 +86,10 @@ def test_after_a_429_everybody_waits_what_it_asks_and_no_more():
     assert not [at for at, _ in starts if refused < at < over - 1e-3]
     after = [at for at, _ in starts if at >= over - 1e-3]
     assert after[0] - over < 0.11
-    assert max(b - a for a, b in zip(after, after[1:40])) < 0.11 and min(b - a for a, b in zip(after, after[1:40])) > 0.1
+    assert (
+        max(b - a for a, b in zip(after, after[1:40])) < 0.11
+        and min(b - a for a, b in zip(after, after[1:40])) > 0.1
+    )
     minutes = Counter(int(at // 60) for at, _ in arrivals)
     assert minutes[1] >= 0.95 * 600 and max(minutes.values()) <= 600
 
@@ -89,7 +98,8 @@ def test_a_machine_that_was_asleep_makes_no_stampede():
     def asleep(clock, at):
         if at >= 20 and not done:
             done.append(at)
-            clock.time += 100   # forty threads wait, and all their slots pass
+            clock.time += 100  # forty threads wait, and all their slots pass
+
     done = []
     starts, _, _ = crowd(180, disturb=asleep)
     awake = [at for at, _ in starts if at >= done[0] + 100]
@@ -121,7 +131,11 @@ def test_the_day_ends_with_an_error_and_at_midnight():
     for budget in (one, other):
         with pytest.raises(RetryLaterError, match="midnight UTC, in 1 h 0 min") as error:
             budget.reserve()
-        assert error.value.reason == "day_used_up" and error.value.retry_after == 3600 and budget.left == 0
+        assert (
+            error.value.reason == "day_used_up"
+            and error.value.retry_after == 3600
+            and budget.left == 0
+        )
     clock.wait(3600)
     assert one.left == 5 and one.reserve() == 0 and other.left == 4
 
@@ -132,6 +146,7 @@ def test_a_call_that_is_put_off_counts_once():
             super().wait(seconds)
             if asked and seconds > 0:
                 Budget(PLACE, 60, 10, clock=self).not_before(asked.pop())
+
     asked, clock = [], Meanwhile()
     budget = Budget(PLACE, per_minute=60, per_day=10, clock=clock)
     budget.reserve()
@@ -145,6 +160,7 @@ def test_a_call_that_is_put_off_for_ever_ends():
         def wait(self, seconds):
             super().wait(seconds)
             budget.not_before(10)
+
     budget = Budget(PLACE, per_minute=60, clock=Refusing())
     with pytest.raises(RetryLaterError) as error:
         budget.reserve()
@@ -157,7 +173,7 @@ def test_not_before_is_never_shortened_and_never_longer_than_a_day():
     budget.not_before(50)
     budget.not_before(5)
     assert budget.reserve() == pytest.approx(50)
-    budget.not_before(10 ** 9)
+    budget.not_before(10**9)
     assert budget.reserve() == pytest.approx(DAY)
 
 
@@ -175,7 +191,11 @@ def test_a_clock_that_is_set_back_lets_a_429_be_forgotten():
     budget = Budget(PLACE, clock=clock)
     budget.not_before(600)
     clock.time -= 40 * DAY
-    assert budget.reserve() == 0 and budget.estimate(1) == 0 and all_budgets(clock=clock).not_before.isna().all()
+    assert (
+        budget.reserve() == 0
+        and budget.estimate(1) == 0
+        and all_budgets(clock=clock).not_before.isna().all()
+    )
     budget.not_before(30)
     assert budget.reserve() == pytest.approx(30)
 
@@ -198,7 +218,9 @@ print(waited[0] if waited else 0)
 
 
 def child(calls):
-    return subprocess.Popen([sys.executable, "-c", CHILD, PLACE, str(calls)], stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, PLACE, str(calls)], stdout=subprocess.PIPE, text=True
+    )
 
 
 def test_another_process_heeds_what_this_one_was_told():
@@ -208,7 +230,7 @@ def test_another_process_heeds_what_this_one_was_told():
 
 
 def test_processes_that_start_together_count_together():
-    children = [child(50) for _ in range(PROCESSES)]   # no file yet: all make it
+    children = [child(50) for _ in range(PROCESSES)]  # no file yet: all make it
     assert all(one.wait(timeout=60) == 0 for one in children)
     for one in children:
         one.stdout.close()
@@ -222,8 +244,8 @@ def test_a_fork_and_a_copy_go_on():
     budget = Budget(PLACE, per_day=10)
     budget.reserve()
     forked = multiprocessing.get_context("fork").Process(target=budget.reserve)
-    own, = budget._row._own.values()
-    with own.lock:   # as if another thread were just at the file
+    (own,) = budget._row._own.values()
+    with own.lock:  # as if another thread were just at the file
         forked.start()
         forked.join(20)
     forked.kill()
@@ -240,7 +262,9 @@ def test_the_file_is_nobody_elses_and_names_nobody():
     assert path.parent.stat().st_mode & 0o777 == 0o700
     for file in path.parent.iterdir():
         assert file.stat().st_mode & 0o777 == 0o600, file
-        assert b"acme.domo" not in file.read_bytes() and b"0123456789abcdef" not in file.read_bytes()
+        assert (
+            b"acme.domo" not in file.read_bytes() and b"0123456789abcdef" not in file.read_bytes()
+        )
 
 
 def test_the_table_of_all_budgets():
@@ -249,16 +273,26 @@ def test_the_table_of_all_budgets():
     Budget("a", per_minute=600, per_day=10_000, clock=clock, label="acme, ada").reserve()
     Budget("b", clock=clock, label="acme, bob").not_before(60)
     frame = all_budgets(clock=clock)
-    assert frame.place.tolist() == ["acme, ada", "acme, bob"] and frame.per_minute.fillna(0).tolist() == [600, 0]
-    assert frame.used_today.tolist() == [1, 0] and frame.left_today.fillna(-1).tolist() == [9999, -1]
-    assert (frame.not_before[1] - frame.next_slot[0]).total_seconds() == pytest.approx(60 - 0.102, abs=1e-3) and frame.not_before.isna()[0]
+    assert frame.place.tolist() == ["acme, ada", "acme, bob"] and frame.per_minute.fillna(
+        0
+    ).tolist() == [600, 0]
+    assert frame.used_today.tolist() == [1, 0] and frame.left_today.fillna(-1).tolist() == [
+        9999,
+        -1,
+    ]
+    assert (frame.not_before[1] - frame.next_slot[0]).total_seconds() == pytest.approx(
+        60 - 0.102, abs=1e-3
+    ) and frame.not_before.isna()[0]
     assert frame.next_slot[1] == frame.not_before[1]
 
 
 def test_words():
     clock = FakeClock()
     assert repr(Budget("a", clock=clock)) == "<budget: no limit>"
-    assert repr(Budget("b", per_minute=1200, per_day=20_000, clock=clock)) == "<budget: 1 200 a minute; 20 000 of 20 000 left today>"
+    assert (
+        repr(Budget("b", per_minute=1200, per_day=20_000, clock=clock))
+        == "<budget: 1 200 a minute; 20 000 of 20 000 left today>"
+    )
     budget_path().write_bytes(b"no database" * 1000)
     assert repr(Budget("c", per_day=20_000, clock=clock)) == "<budget: 20 000 a day>"
 

@@ -1,4 +1,5 @@
 """The Datorama client against the sandbox: what users were promised, each under its number, and what a public client gets wrong."""
+
 import csv
 import importlib
 import inspect
@@ -31,7 +32,13 @@ from domostats.clients.datorama.queries import question
 from domostats.clients.datorama.ranges import cut
 from domostats.clients.datorama.reporting import read_report
 from domostats.clients.datorama.tree import Job, Report, Stream, Workspace
-from domostats.errors import AccessError, CredentialsError, DataError, RetryLaterError, SettingsError
+from domostats.errors import (
+    AccessError,
+    CredentialsError,
+    DataError,
+    RetryLaterError,
+    SettingsError,
+)
 from domostats.sandbox.datorama import deliveries
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Connection
@@ -56,41 +63,86 @@ def open_agency(box, token=None, **how):
 
 
 def calls(box, ending="", method=None):
-    return [call for call in box.log if call.path.endswith(ending) and method in (None, call.method)]
+    return [
+        call for call in box.log if call.path.endswith(ending) and method in (None, call.method)
+    ]
 
 
 def api_streams(box, count):
-    return [id for id, stream in box.streams.items() if stream["dataSourceName"] != "TotalConnect"][:count]
+    return [id for id, stream in box.streams.items() if stream["dataSourceName"] != "TotalConnect"][
+        :count
+    ]
 
 
 def fill(box, stream, jobs):
     "Let a stream have so many jobs."
     day = date(2023, 1, 1)
-    for id in [id for id, job in box.jobs.items() if job["dataStreamId"] == stream]: del box.jobs[id]
-    for n in range(jobs): box.service.state.process(stream, day + timedelta(n), day + timedelta(n))
+    for id in [id for id, job in box.jobs.items() if job["dataStreamId"] == stream]:
+        del box.jobs[id]
+    for n in range(jobs):
+        box.service.state.process(stream, day + timedelta(n), day + timedelta(n))
 
 
 # installing, the class structure, what was restored
 
+
 def test_F1_one_import_gives_the_class():
-    done = subprocess.run([sys.executable, "-c", "from domostats.clients.datorama import datorama; print(datorama.__name__)"], capture_output=True, text=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "from domostats.clients.datorama import datorama; print(datorama.__name__)",
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.stdout == "datorama\n", done.stderr
 
 
 def test_F2_the_documented_start_makes_one_call(box):
-    dr = datorama(box.api_token, verbose=False, pause=.1, restore_spaces=False, restore_streams=False, restore_jobs=False, instance=box)
-    assert [(call.method, call.path) for call in box.log] == [("GET", "/v1/workspaces")] and len(dr.workspaces) == 3
-    assert inspect.signature(datorama).parameters.keys() >= {"api_token", "verbose", "pause", "restore_spaces", "restore_streams", "restore_jobs"}
-    assert datorama(instance=box).workspaces.keys() == dr.workspaces.keys()   # the token of the settings
-    assert datorama(instance=box, api_token={"ada": box.tokens["ada"], "bob": box.tokens["bob"]}).workspaces.keys() == dr.workspaces.keys()
+    dr = datorama(
+        box.api_token,
+        verbose=False,
+        pause=0.1,
+        restore_spaces=False,
+        restore_streams=False,
+        restore_jobs=False,
+        instance=box,
+    )
+    assert [(call.method, call.path) for call in box.log] == [("GET", "/v1/workspaces")] and len(
+        dr.workspaces
+    ) == 3
+    assert inspect.signature(datorama).parameters.keys() >= {
+        "api_token",
+        "verbose",
+        "pause",
+        "restore_spaces",
+        "restore_streams",
+        "restore_jobs",
+    }
+    assert (
+        datorama(instance=box).workspaces.keys() == dr.workspaces.keys()
+    )  # the token of the settings
+    assert (
+        datorama(
+            instance=box, api_token={"ada": box.tokens["ada"], "bob": box.tokens["bob"]}
+        ).workspaces.keys()
+        == dr.workspaces.keys()
+    )
 
 
 def test_F3_objects_lead_up_and_down(box, dr):
     stream = dr.get_all_streams()[20001]
     job = stream.process("2024-01-01", "2024-01-01")[0]
     before = len(box.log)
-    assert job.stream is stream and stream.workspace is dr.workspaces[stream.workspaceId] and stream.workspace.agency is dr
-    assert dr.jobs[job.id] is job and dr.streams[20001].jobs[job.id] is job and len(box.log) == before
+    assert (
+        job.stream is stream
+        and stream.workspace is dr.workspaces[stream.workspaceId]
+        and stream.workspace.agency is dr
+    )
+    assert (
+        dr.jobs[job.id] is job and dr.streams[20001].jobs[job.id] is job and len(box.log) == before
+    )
 
 
 def test_F4_names_have_words_and_objects_show_their_fields(dr):
@@ -98,7 +150,8 @@ def test_F4_names_have_words_and_objects_show_their_fields(dr):
     assert {"dataSourceName", "lastDataDate", "process", "rerun_all_jobs"} <= set(dir(stream))
     for kind in (type(dr), type(stream), type(stream.workspace)):
         for name, member in inspect.getmembers(kind, inspect.isfunction):
-            if not name.startswith("_"): assert member.__doc__, f"{kind.__name__}.{name}"
+            if not name.startswith("_"):
+                assert member.__doc__, f"{kind.__name__}.{name}"
 
 
 def test_F5_a_workspace_that_is_hidden_is_not_there(box):
@@ -108,7 +161,11 @@ def test_F5_a_workspace_that_is_hidden_is_not_there(box):
 def test_F6_an_unknown_field_survives(box):
     box.workspaces[1001]["brandNew"] = {"deep": 1}
     dr = open_agency(box)
-    assert dr.workspaces[1001].brandNew == {"deep": 1} and "brandNew" in dr.workspace_table().columns and dr.workspaces[1001].name == box.workspaces[1001]["name"]
+    assert (
+        dr.workspaces[1001].brandNew == {"deep": 1}
+        and "brandNew" in dr.workspace_table().columns
+        and dr.workspaces[1001].name == box.workspaces[1001]["name"]
+    )
 
 
 def test_F7_spaces_are_restored_without_a_call(box, dr):
@@ -117,29 +174,45 @@ def test_F7_spaces_are_restored_without_a_call(box, dr):
     assert caught.value.reason == "nothing_to_restore"
     again = datorama(box.api_token, instance=box, restore_spaces=True)
     assert again.workspaces.keys() == dr.workspaces.keys() and not box.log
-    assert {one.fields["name"] for one in again.workspaces.values()} == {one["name"] for one in box.workspaces.values()}
+    assert {one.fields["name"] for one in again.workspaces.values()} == {
+        one["name"] for one in box.workspaces.values()
+    }
 
 
 def test_F8_what_cannot_be_restored_is_named_and_the_rest_is_there(box, dr):
     dr.get_all_streams(workspaces=[*dr.workspaces][:2])
     box.log.clear()
     again = datorama(box.api_token, instance=box, restore_spaces=True, restore_streams=True)
-    assert again.streams.keys() == dr.streams.keys() and len(again.not_restored) == 1 and str([*box.workspaces][2]) in again.not_restored[0] and not box.log
+    assert (
+        again.streams.keys() == dr.streams.keys()
+        and len(again.not_restored) == 1
+        and str([*box.workspaces][2]) in again.not_restored[0]
+        and not box.log
+    )
 
 
 def test_F9_jobs_are_restored_and_half_a_list_never(box, dr):
     dr.get_all_streams()
-    for id in (20001, 20004): dr.streams[id].get_stream_runs()
+    for id in (20001, 20004):
+        dr.streams[id].get_stream_runs()
     fill(box, 20007, 25)
     box.fail("server_error", "/v1/data-streams/api/20007/stats", after=1, times=None)
     with pytest.raises(RetryLaterError):
         dr.streams[20007].get_stream_runs(10)
     box.log.clear()
-    again = datorama(box.api_token, instance=box, restore_spaces=True, restore_streams=True, restore_jobs=True)
-    assert {id for id, stream in again.streams.items() if stream.jobs} == {id for id in (20001, 20004) if dr.streams[id].jobs} and not again.streams[20007].jobs and not box.log
+    again = datorama(
+        box.api_token, instance=box, restore_spaces=True, restore_streams=True, restore_jobs=True
+    )
+    assert (
+        {id for id, stream in again.streams.items() if stream.jobs}
+        == {id for id in (20001, 20004) if dr.streams[id].jobs}
+        and not again.streams[20007].jobs
+        and not box.log
+    )
 
 
 # reading
+
 
 def test_F10_streams_of_all_workspaces_or_of_some(box, dr):
     assert dr.get_all_streams().keys() == box.streams.keys() and len(box.log) == 3
@@ -148,7 +221,11 @@ def test_F10_streams_of_all_workspaces_or_of_some(box, dr):
     gone = next(id for id, stream in box.streams.items() if stream["workspaceId"] == 1001)
     del box.streams[gone]
     frame = dr.get_all_streams(create_df=True)
-    assert gone not in dr.streams and len(frame) == 23 and str(frame["createTime"].dtype) == "datetime64[us, UTC]"
+    assert (
+        gone not in dr.streams
+        and len(frame) == 23
+        and str(frame["createTime"].dtype) == "datetime64[us, UTC]"
+    )
     with pytest.raises(SettingsError) as caught:
         dr.get_all_streams(workspaces=[5])
     assert caught.value.reason == "unknown_workspace"
@@ -158,7 +235,11 @@ def test_F11_streams_of_a_workspace(box, dr):
     workspace = dr.workspaces[1001]
     first = workspace.get_streams()
     kept = workspace.streams[20001]
-    assert workspace.get_streams().keys() == first.keys() and workspace.streams[20001] is kept and len(box.log) == 2
+    assert (
+        workspace.get_streams().keys() == first.keys()
+        and workspace.streams[20001] is kept
+        and len(box.log) == 2
+    )
 
 
 def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes():
@@ -174,7 +255,9 @@ def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes():
         box.log.clear()
         dr.reader.in_flight = 1
         dr.get_all_jobs()
-        assert len(calls(box, "/stats")) == 121 and {call.status for call in box.log} == {200}   # the longest list shows that its last page was the last
+        assert len(calls(box, "/stats")) == 121 and {call.status for call in box.log} == {
+            200
+        }  # the longest list shows that its last page was the last
         assert box.clock.now() - begun <= 121 and abs(estimate - 60) <= 1 and not dr.failed
 
 
@@ -183,31 +266,47 @@ def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes():
 def test_F13_all_pages_of_jobs(box, dr, size, cap):
     dr.get_all_streams()
     fill(box, 20001, 25)
-    if cap: box.quirks.add("stats_cap_10")
+    if cap:
+        box.quirks.add("stats_cap_10")
     assert len(dr.streams[20001].get_stream_runs(pgSize=size)) == 25
     box.fail("server_error", "/v1/data-streams/api/20001/stats", after=1, times=None)
     if size < 25:
         with pytest.raises(RetryLaterError):
             dr.streams[20001].get_stream_runs(pgSize=size)
-        assert len(dr.streams[20001].jobs) == 25   # what was known stays
+        assert len(dr.streams[20001].jobs) == 25  # what was known stays
     box.heal()
-    assert len(dr.streams[20001].get_stream_runs(pgSize=5, pgNum=4)) == 25 and len(calls(box, "/stats")) > 3
+    assert (
+        len(dr.streams[20001].get_stream_runs(pgSize=5, pgNum=4)) == 25
+        and len(calls(box, "/stats")) > 3
+    )
 
 
 def test_F14_a_row_for_each_job(box, dr):
     dr.get_all_streams()
-    for job in box.jobs.values(): del job["processLog"]
+    for job in box.jobs.values():
+        del job["processLog"]
     frame = dr.get_all_jobs_meta(create_df=True)
-    assert len(frame) == len(box.jobs) and frame["id"].is_unique and str(frame["startExecutionTime"].dtype) == "datetime64[us, UTC]" and str(frame["id"].dtype) == "Int64"
+    assert (
+        len(frame) == len(box.jobs)
+        and frame["id"].is_unique
+        and str(frame["startExecutionTime"].dtype) == "datetime64[us, UTC]"
+        and str(frame["id"].dtype) == "Int64"
+    )
     assert {"workspaceId", "streamId", "dataSourceName"} <= {*frame.columns}
 
 
 def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
     tmp_path = tmp_path / "raw"
-    dr.get_all_streams(); dr.get_all_jobs()
-    good = next(job for job in dr.jobs.values() if job.status == "SUCCESS" and not job.stream.is_uploaded)
+    dr.get_all_streams()
+    dr.get_all_jobs()
+    good = next(
+        job for job in dr.jobs.values() if job.status == "SUCCESS" and not job.stream.is_uploaded
+    )
     path = good.download(tmp_path)
-    assert path.name == f"{good.stream.workspaceId}_{good.stream.id}_{good.id}_data.zip" and zipfile.ZipFile(path).namelist() == [f"{good.id}.csv"]
+    assert (
+        path.name == f"{good.stream.workspaceId}_{good.stream.id}_{good.id}_data.zip"
+        and zipfile.ZipFile(path).namelist() == [f"{good.id}.csv"]
+    )
     path.unlink()
     box.fail("truncated", f"/v1/data-stream-stats/{good.id}/download")
     with pytest.raises(DataError) as caught:
@@ -215,7 +314,9 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
     assert caught.value.reason == "bad_zip" and not [*tmp_path.iterdir()]
     box.fail("cut", f"/v1/data-stream-stats/{good.id}/download")
     assert zipfile.ZipFile(good.download(tmp_path)).testzip() is None
-    uploaded = next((job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded))
+    uploaded = next(
+        (job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded)
+    )
     assert uploaded.download(tmp_path).suffix == ".csv"
     with pytest.raises(AccessError):
         next(job for job in dr.jobs.values() if job.status == "FAILURE").download(tmp_path)
@@ -223,49 +324,98 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
 
 def test_F16_one_download_that_fails_is_one(box, dr, tmp_path):
     tmp_path = tmp_path / "raw"
-    dr.get_all_streams(); dr.get_all_jobs()
-    jobs = [job.id for job in dr.jobs.values() if job.status == "SUCCESS"][:4] + [next(job.id for job in dr.jobs.values() if job.status == "FAILURE")]
+    dr.get_all_streams()
+    dr.get_all_jobs()
+    jobs = [job.id for job in dr.jobs.values() if job.status == "SUCCESS"][:4] + [
+        next(job.id for job in dr.jobs.values() if job.status == "FAILURE")
+    ]
     came = dr.download_stats(jobs, tmp_path)
-    assert [isinstance(came[id], Path) for id in jobs] == [True] * 4 + [False] and came[jobs[4]].reason == "not_found" and len([*tmp_path.iterdir()]) == 4
+    assert (
+        [isinstance(came[id], Path) for id in jobs] == [True] * 4 + [False]
+        and came[jobs[4]].reason == "not_found"
+        and len([*tmp_path.iterdir()]) == 4
+    )
     assert dr.download_stats([5], tmp_path)[5].reason == "unknown_job"
 
 
 def test_F17_the_mapping_of_a_stream_is_what_its_configuration_says(box, dr):
     stream = dr.get_all_streams()[20001]
-    assert stream.get_mapping() == stream.mapping == {one["field"]: {"source": one["source"]} for one in stream.config["mapping"]}
-    assert stream.update_mapping({"SITE": {"source": "site"}}) == {"SITE": {"source": "site"}} == stream.mapping
+    assert (
+        stream.get_mapping()
+        == stream.mapping
+        == {one["field"]: {"source": one["source"]} for one in stream.config["mapping"]}
+    )
+    assert (
+        stream.update_mapping({"SITE": {"source": "site"}})
+        == {"SITE": {"source": "site"}}
+        == stream.mapping
+    )
 
 
 def test_F18_dimensions_by_system_name(box, dr):
     workspace = dr.workspaces[1001]
-    assert workspace.get_dimensions() is workspace.dimensions and workspace.dimensions and all(name == one["systemName"] for name, one in workspace.dimensions.items())
+    assert (
+        workspace.get_dimensions() is workspace.dimensions
+        and workspace.dimensions
+        and all(name == one["systemName"] for name, one in workspace.dimensions.items())
+    )
 
 
 def test_F19_patterns(box, dr):
     workspace = dr.workspaces[1001]
-    assert workspace.get_patterns() is workspace.patterns and [one["id"] for one in workspace.patterns] == [6001]
+    assert workspace.get_patterns() is workspace.patterns and [
+        one["id"] for one in workspace.patterns
+    ] == [6001]
 
 
 def test_F20_harmonized_dimensions(box, dr):
     workspace = dr.workspaces[1001]
-    assert workspace.get_harmonized_dimensions() is workspace.harmonized_dimensions and [one["id"] for one in workspace.harmonized_dimensions] == [8001]
+    assert workspace.get_harmonized_dimensions() is workspace.harmonized_dimensions and [
+        one["id"] for one in workspace.harmonized_dimensions
+    ] == [8001]
 
 
 # processing
 
+
 def test_F21_three_streams_of_a_month(box, dr, tmp_path):
     dr.get_all_streams()
     ids, log = api_streams(box, 3), tmp_path / "week.csv"
-    frame = dr.bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-31"] * 3, d_range=10, create_df=True, export=True, log_file=str(log))
+    frame = dr.bulk_process_streams(
+        ids,
+        ["2024-01-01"] * 3,
+        ["2024-01-31"] * 3,
+        d_range=10,
+        create_df=True,
+        export=True,
+        log_file=str(log),
+    )
     made = [job for job in box.jobs.values() if job["id"] >= 700_001]
-    lengths = [(date.fromisoformat(job["dataEndDate"]) - date.fromisoformat(job["dataStartDate"])).days + 1 for job in made]
+    lengths = [
+        (date.fromisoformat(job["dataEndDate"]) - date.fromisoformat(job["dataStartDate"])).days + 1
+        for job in made
+    ]
     assert lengths == [10, 10, 10, 1] * 3 and len(frame) == 12 and len(calls(box, "/process")) == 12
     dr.bulk_process_streams(ids[:1], ["2024-02-01"], ["2024-02-01"], export=True, log_file=str(log))
     rows = [*csv.DictReader(open(log))]
-    assert len(rows) == 13 and [*rows[0]] == ["workspace", "stream", "job", "job_type", "start", "end", "status", "exec_start", "exec_end"]
+    assert len(rows) == 13 and [*rows[0]] == [
+        "workspace",
+        "stream",
+        "job",
+        "job_type",
+        "start",
+        "end",
+        "status",
+        "exec_start",
+        "exec_end",
+    ]
     before = len(box.log)
-    for wrong, reason in ((([1, 2], ["2024-01-01"], ["2024-01-02"]), "unequal_lengths"), ((["x"], ["2024-01-01"], ["2024-01-02"]), "bad_id"),
-                          (([1], ["01/02/2021"], ["2024-01-02"]), "bad_date"), (([1], ["2024-01-03"], ["2024-01-02"]), "reversed_range")):
+    for wrong, reason in (
+        (([1, 2], ["2024-01-01"], ["2024-01-02"]), "unequal_lengths"),
+        ((["x"], ["2024-01-01"], ["2024-01-02"]), "bad_id"),
+        (([1], ["01/02/2021"], ["2024-01-02"]), "bad_date"),
+        (([1], ["2024-01-03"], ["2024-01-02"]), "reversed_range"),
+    ):
         with pytest.raises(SettingsError) as caught:
             dr.bulk_process_streams(*wrong)
         assert caught.value.reason == reason
@@ -276,18 +426,25 @@ def test_F21_three_streams_of_a_month(box, dr, tmp_path):
 def test_F22_parts_cover_a_range_once(start, length, days):
     end = start + timedelta(length)
     parts = cut(start, end, days)
-    assert [start + timedelta(n) for n in range(length + 1)] == [part.start + timedelta(n) for part in parts for n in range(part.days)]
-    assert all(1 <= part.days <= days for part in parts) and parts == cut(str(start), datetime(end.year, end.month, end.day), days)
+    assert [start + timedelta(n) for n in range(length + 1)] == [
+        part.start + timedelta(n) for part in parts for n in range(part.days)
+    ]
+    assert all(1 <= part.days <= days for part in parts) and parts == cut(
+        str(start), datetime(end.year, end.month, end.day), days
+    )
 
 
 def test_F23_a_run_that_was_stopped_goes_on(box, dr):
     ids = api_streams(box, 3)
     work = (ids, ["2024-01-01"] * 3, ["2024-01-31"] * 3)
     seen, step = [], type(dr.log).add
+
     def stop(*args):
-        if len(seen) == 5: raise KeyboardInterrupt
+        if len(seen) == 5:
+            raise KeyboardInterrupt
         seen.append(args)
         return step(*args)
+
     dr.log.add = lambda *args: stop(dr.log, *args)
     with pytest.raises(KeyboardInterrupt):
         dr.bulk_process_streams(*work)
@@ -301,13 +458,19 @@ def test_F23_a_run_that_was_stopped_goes_on(box, dr):
 
 def test_F24_one_call_for_forty_days(box, dr):
     stream = dr.get_all_streams()[20001]
-    assert len(stream.process(date(2024, 1, 1), "2024-02-09")) == 4 and len(calls(box, "/process")) == 1
+    assert (
+        len(stream.process(date(2024, 1, 1), "2024-02-09")) == 4
+        and len(calls(box, "/process")) == 1
+    )
     for wrong in ("01/02/2021", "2021-13-01"):
         with pytest.raises(SettingsError):
             stream.process(wrong, "2024-02-09")
     assert len(calls(box, "/process")) == 1
     box.quirks.add("rerun_new_id")
-    assert all(job.status == "PENDING" for job in stream.process(datetime(2024, 3, 1), pd.Timestamp("2024-03-02")))
+    assert all(
+        job.status == "PENDING"
+        for job in stream.process(datetime(2024, 3, 1), pd.Timestamp("2024-03-02"))
+    )
 
 
 def test_F25_many_streams_in_one_call():
@@ -315,19 +478,36 @@ def test_F25_many_streams_in_one_call():
         dr = open_agency(box)
         ids = api_streams(box, 200)
         frame = dr.process_stream_batch(ids, "2024-01-01", "2024-01-05")
-        assert len(calls(box, "/process")) == 1 and len(frame) == 200 and set(frame["job_type"]) == {"batch_processing"} and frame["job"].is_unique
+        assert (
+            len(calls(box, "/process")) == 1
+            and len(frame) == 200
+            and set(frame["job_type"]) == {"batch_processing"}
+            and frame["job"].is_unique
+        )
         assert len(dr.bulk_process_streams(ids[:2], "2024-01-01", "2024-01-05")) == 2
         box.fail("drop_after", "/v1/data-streams/process")
-        assert len(dr.process_stream_batch(ids[:3], "2024-02-01", "2024-02-05")) == 3 and len(calls(box, "/process")) == 3
+        assert (
+            len(dr.process_stream_batch(ids[:3], "2024-02-01", "2024-02-05")) == 3
+            and len(calls(box, "/process")) == 3
+        )
 
 
 def test_F26_streams_that_share_their_days_share_a_call(box, dr):
     ids = api_streams(box, 6)
     dr.get_all_streams()
     box.log.clear()
-    frame = dr.bulk_process_groups(ids, ["2024-01-01"] * 4 + ["2024-02-01"] * 2, ["2024-01-15"] * 4 + ["2024-02-03"] * 2)
-    assert [json.loads(call.body)["dataStreamIds"] for call in box.log] == [ids[:4], ids[4:]] and len(calls(box, "/v1/data-streams/process")) == 2
-    assert len(frame) == 4 * 2 + 2 and set(frame["workspace"]) == {box.streams[id]["workspaceId"] for id in ids} and {*frame["stream"]} == {*ids}
+    frame = dr.bulk_process_groups(
+        ids, ["2024-01-01"] * 4 + ["2024-02-01"] * 2, ["2024-01-15"] * 4 + ["2024-02-03"] * 2
+    )
+    assert [json.loads(call.body)["dataStreamIds"] for call in box.log] == [
+        ids[:4],
+        ids[4:],
+    ] and len(calls(box, "/v1/data-streams/process")) == 2
+    assert (
+        len(frame) == 4 * 2 + 2
+        and set(frame["workspace"]) == {box.streams[id]["workspaceId"] for id in ids}
+        and {*frame["stream"]} == {*ids}
+    )
     with pytest.raises(SettingsError) as caught:
         dr.bulk_process_groups(ids, ["2024-01-01"], ["2024-01-02"])
     assert caught.value.reason == "unequal_lengths"
@@ -345,22 +525,35 @@ def test_F26_groups_go_on_where_they_stopped(box, dr):
 
 # running again
 
+
 def test_F27_jobs_are_grouped_by_stream(box, dr):
     ids = api_streams(box, 3)
     made = dr.bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-31"] * 3)[:10]
     box.log.clear()
     frame = dr.rerun_batch(made["stream"].tolist(), made["job"].tolist())
     sent = {int(call.path.split("/")[4]): json.loads(call.body) for call in calls(box, "/rerun")}
-    assert len(calls(box, "/rerun")) == 3 and sent == {stream: some["job"].tolist() for stream, some in made.groupby("stream")} and len(frame) == 10
+    assert (
+        len(calls(box, "/rerun")) == 3
+        and sent == {stream: some["job"].tolist() for stream, some in made.groupby("stream")}
+        and len(frame) == 10
+    )
     assert dr.bulk_rerun_jobs.__func__ is dr.rerun_batch.__func__
 
 
 def test_F28_F29_all_jobs_again(box, dr):
     ids = api_streams(box, 3)
-    for id in ids: fill(box, id, 4)
+    for id in ids:
+        fill(box, id, 4)
     frame = dr.rerun_all(ids)
-    assert len(calls(box, "/rerun-all")) == 3 and len(frame) == 12 and all(not call.body for call in calls(box, "/rerun-all"))
-    assert len(dr.get_all_streams()[ids[0]].rerun_all_jobs()) == 4 and len(calls(box, "/rerun-all")) == 4
+    assert (
+        len(calls(box, "/rerun-all")) == 3
+        and len(frame) == 12
+        and all(not call.body for call in calls(box, "/rerun-all"))
+    )
+    assert (
+        len(dr.get_all_streams()[ids[0]].rerun_all_jobs()) == 4
+        and len(calls(box, "/rerun-all")) == 4
+    )
 
 
 def test_F30_F31_one_job_or_some(box, dr):
@@ -368,31 +561,53 @@ def test_F30_F31_one_job_or_some(box, dr):
     fill(box, 20001, 3)
     job = [*stream.get_stream_runs().values()][0]
     box.log.clear()
-    assert [one.id for one in stream.rerun_job_batch(job.id)] == [job.id] and [one.id for one in stream.rerun_job_batch([job.id])] == [job.id]
+    assert [one.id for one in stream.rerun_job_batch(job.id)] == [job.id] and [
+        one.id for one in stream.rerun_job_batch([job.id])
+    ] == [job.id]
     assert [json.loads(call.body) for call in calls(box, "/rerun")] == [[job.id]] * 2
     again = job.rerun()
-    assert again.id == job.id and len(calls(box, "/rerun")) == 3 and len(dr.log) == 1   # one job, and the last that is known of it
+    assert (
+        again.id == job.id and len(calls(box, "/rerun")) == 3 and len(dr.log) == 1
+    )  # one job, and the last that is known of it
 
 
 # changing
 
+
 def test_F33_renaming_goes_on_after_one_that_is_not_there(box, dr, tmp_path):
     dr.get_all_streams()
     file = tmp_path / "updates.csv"
-    frame = dr.bulk_rename_streams([20001, 7, 20004], ["One", "None", "Two"], export=True, update_file=str(file))
-    assert frame["status"].tolist() == ["success", "failed", "success"] and len(calls(box, method="PATCH")) == 3
-    assert (box.streams[20001]["name"], box.streams[20004]["name"]) == ("One", "Two") and dr.streams[20001].name == "One"
+    frame = dr.bulk_rename_streams(
+        [20001, 7, 20004], ["One", "None", "Two"], export=True, update_file=str(file)
+    )
+    assert (
+        frame["status"].tolist() == ["success", "failed", "success"]
+        and len(calls(box, method="PATCH")) == 3
+    )
+    assert (box.streams[20001]["name"], box.streams[20004]["name"]) == (
+        "One",
+        "Two",
+    ) and dr.streams[20001].name == "One"
     assert len([*csv.DictReader(open(file))]) == 3
     dr.bulk_rename_streams([20001], ["Three"], update_file=str(file))
     rows = [*csv.DictReader(open(file))]
-    assert len(rows) == 4 and rows[-1]["old_params"] == "{'name': 'One'}" and [*rows[0]] == ["stream", "new_params", "old_params", "status", "timestamp"]
+    assert (
+        len(rows) == 4
+        and rows[-1]["old_params"] == "{'name': 'One'}"
+        and [*rows[0]] == ["stream", "new_params", "old_params", "status", "timestamp"]
+    )
 
 
 def test_F34_a_whole_update_clears_nothing_and_overwrites_nobody(box, dr):
     stream, before = dr.get_all_streams()[20001], dict(box.streams[20001])
     stream.update_stream({"name": "New"})
     after = box.streams[20001]
-    assert {name for name in before if before[name] != after[name]} <= {"name", "updateTime", "lastUpdate", "updateUserId"}
+    assert {name for name in before if before[name] != after[name]} <= {
+        "name",
+        "updateTime",
+        "lastUpdate",
+        "updateUserId",
+    }
     box.streams[20001]["customAttribute1"] = "somebody else"
     with pytest.raises(DataError) as caught:
         stream.update_stream({"name": "Newer"})
@@ -402,15 +617,25 @@ def test_F34_a_whole_update_clears_nothing_and_overwrites_nobody(box, dr):
 def test_F35_a_patch_sends_what_changes(box, dr):
     stream = dr.get_all_streams()[20001]
     stream.patch({"enabled": False, "customAttribute1": "x"})
-    assert json.loads(calls(box, method="PATCH")[0].body) == {"enabled": False, "customAttribute1": "x"}
-    assert stream.enabled is False and stream.fields["updateTime"] == box.streams[20001]["updateTime"] and stream.enable().enabled
+    assert json.loads(calls(box, method="PATCH")[0].body) == {
+        "enabled": False,
+        "customAttribute1": "x",
+    }
+    assert (
+        stream.enabled is False
+        and stream.fields["updateTime"] == box.streams[20001]["updateTime"]
+        and stream.enable().enabled
+    )
 
 
 def test_F37_the_log_follows_the_service_to_the_end(box, dr, tmp_path):
     dr.bulk_process_streams(api_streams(box, 2), ["2024-01-01"] * 2, ["2024-01-31"] * 2)
     frame = dr.follow()
     states = {job["id"]: job["status"].lower() for job in box.jobs.values()}
-    assert frame["status"].tolist() == [states[id] for id in frame["job"]] and (frame["exec_end"] != "nat").all()
+    assert (
+        frame["status"].tolist() == [states[id] for id in frame["job"]]
+        and (frame["exec_end"] != "nat").all()
+    )
     path = dr.log.export(tmp_path / "log.csv")
     assert [row["status"] for row in csv.DictReader(open(path))] == frame["status"].tolist()
     box.quirks.add("stuck_jobs")
@@ -425,12 +650,18 @@ def test_F39_a_throttled_workspace_never_has_more_than_it_may(box, dr):
     ids = [id for id in api_streams(box, 20) if box.streams[id]["workspaceId"] == 1001]
     dr.workspaces[1001].throttle, dr.workspaces[1001].queue_max = True, 3
     most, process = [], box.service.state.process
+
     def counted(*args):
         made = process(*args)
         most.append(sum(job["status"] in ("PENDING", "IN_PROGRESS") for job in box.jobs.values()))
         return made
+
     box.service.state.process = counted
-    dr.bulk_process_streams([ids[n % len(ids)] for n in range(10)], [f"2024-01-{n + 1:02}" for n in range(10)], [f"2024-01-{n + 1:02}" for n in range(10)])
+    dr.bulk_process_streams(
+        [ids[n % len(ids)] for n in range(10)],
+        [f"2024-01-{n + 1:02}" for n in range(10)],
+        [f"2024-01-{n + 1:02}" for n in range(10)],
+    )
     assert len(most) == 10 and max(most) <= 3 and len(calls(box, "/stats")) < 100
     dr.workspaces[1001].throttle = False
     box.log.clear()
@@ -441,14 +672,20 @@ def test_F39_a_throttled_workspace_never_has_more_than_it_may(box, dr):
 def test_F40_the_estimate_is_true():
     clock = FakeClock()
     timer = Timer(100, clock)
-    for _ in range(50): clock.wait(3); timer.step()
+    for _ in range(50):
+        clock.wait(3)
+        timer.step()
     assert abs(timer.remaining - 150) <= 7.5 and timer.share == 0.5
 
 
 def test_F41_errors_are_typed_and_carry_what_happened(box, dr):
     with pytest.raises(CredentialsError) as caught:
         datorama("dato-api-nobody", instance=box)
-    assert caught.value.reason == "bad_token" and caught.value.answer.status == 401 and "nobody" not in str(caught.value)
+    assert (
+        caught.value.reason == "bad_token"
+        and caught.value.answer.status == 401
+        and "nobody" not in str(caught.value)
+    )
     with pytest.raises(AccessError) as caught:
         dr.stream_of(7).process("2024-01-01", "2024-01-02")
     assert caught.value.answer.status == 404
@@ -457,21 +694,28 @@ def test_F41_errors_are_typed_and_carry_what_happened(box, dr):
 def test_F42_nothing_else_opens_a_connection():
     for path in (ROOT / "domostats" / "clients" / "datorama").glob("*.py"):
         text = path.read_text()
-        assert not re.search(r"^import requests|time\.sleep|urllib3|http\.client|while True|lru_cache|range\(\d+\):.*retry", text, re.M), path.name
+        assert not re.search(
+            r"^import requests|time\.sleep|urllib3|http\.client|while True|lru_cache|range\(\d+\):.*retry",
+            text,
+            re.M,
+        ), path.name
 
 
 # limits
+
 
 def test_F44_somebody_else_with_the_same_user_slows_us_down(box, dr):
     box.clock.speed = 0
     box.clock.step(60 - box.clock.now() % 60 + 1)
     dr.get_all_streams()
     box.use_calls("ada", platform=50)
-    for _ in range(20): get_workspaces_of(dr)
+    for _ in range(20):
+        get_workspaces_of(dr)
     assert {call.status for call in box.log} == {200} and len(box.log) == 23
 
 
-def get_workspaces_of(dr): return dr.connection.get("/v1/workspaces")
+def get_workspaces_of(dr):
+    return dr.connection.get("/v1/workspaces")
 
 
 def test_F45_every_call_is_in_the_history_without_the_token(box, dr):
@@ -479,29 +723,42 @@ def test_F45_every_call_is_in_the_history_without_the_token(box, dr):
     box.fail("server_error", "/v1/workspaces")
     get_workspaces_of(dr)
     frame = dr.connection.calls.frame()
-    assert [*zip(frame["method"], frame["path"], frame["status"])][-len(box.log):] == [(call.method, call.path, call.status) for call in box.log]
+    assert [*zip(frame["method"], frame["path"], frame["status"])][-len(box.log) :] == [
+        (call.method, call.path, call.status) for call in box.log
+    ]
     assert box.api_token.reveal() not in frame.to_csv() + repr(dr.connection) + repr(dr)
 
 
 def test_F46_a_day_is_twenty_thousand_calls_and_then_it_is_midnight(box, dr):
     box.clock.speed = 0
     get_workspaces_of(dr)
-    box.use_calls("ada", platform=0, query=20_000 - box.service.limits.counts["ada", "day", box.service.limits.window("day")] - 2)
-    for _ in range(4): get_workspaces_of(dr)
+    box.use_calls(
+        "ada",
+        platform=0,
+        query=20_000
+        - box.service.limits.counts["ada", "day", box.service.limits.window("day")]
+        - 2,
+    )
+    for _ in range(4):
+        get_workspaces_of(dr)
     assert [call.status for call in box.log] == [200] * 5 and box.log[-1].at % 86_400 < 120
-    strict = Connection(box, ApiToken(box.tokens["ada"][1], user="strict", instance=box, overnight=False))
+    strict = Connection(
+        box, ApiToken(box.tokens["ada"][1], user="strict", instance=box, overnight=False)
+    )
     strict.go_by(box.clock)
     strict.get("/v1/workspaces")
     box.use_calls("ada", query=20_000)
     with pytest.raises(RetryLaterError) as caught:
-        for _ in range(3): strict.get("/v1/workspaces")
+        for _ in range(3):
+            strict.get("/v1/workspaces")
     assert caught.value.reason == "day_used_up" and caught.value.retry_after > 60
 
 
 def test_F47_a_pause_is_a_pause_and_talk_only_on_request(box, capsys):
     box.clock.speed = 0
     dr = open_agency(box, pause=1, verbose=True)
-    dr.get_all_streams(); dr.get_all_jobs(streams=[20001])
+    dr.get_all_streams()
+    dr.get_all_jobs(streams=[20001])
     gaps = [b.at - a.at for a, b in zip([*box.log], [*box.log][1:])]
     assert min(gaps) >= 1 and "at least 1 calls" in capsys.readouterr().out
     open_agency(box).get_all_streams()
@@ -513,57 +770,103 @@ def test_F49_two_users_have_twice_the_calls(box):
     box.clock.step(60 - box.clock.now() % 60 + 1)
     dr = open_agency(box, {"ada": box.tokens["ada"], "bob": box.tokens["bob"]})
     begun = box.clock.now()
-    for _ in range(118): get_workspaces_of(dr)   # one call of each was needed to begin
+    for _ in range(118):
+        get_workspaces_of(dr)  # one call of each was needed to begin
     minute = Counter((call.user, call.at // 60) for call in box.log)
-    assert {call.status for call in box.log} == {200} and minute["ada", begun // 60] == minute["bob", begun // 60] and len(box.log) == 118 and get_workspaces_of(dr) and box.log[-1].at // 60 > begun // 60
+    assert (
+        {call.status for call in box.log} == {200}
+        and minute["ada", begun // 60] == minute["bob", begun // 60]
+        and len(box.log) == 118
+        and get_workspaces_of(dr)
+        and box.log[-1].at // 60 > begun // 60
+    )
     hidden = [*box.workspaces][2]
     box.log.clear()
     dr.workspaces[hidden].get_streams()
-    assert {call.user for call in box.log} == {"ada"}   # only ada sees it
+    assert {call.user for call in box.log} == {"ada"}  # only ada sees it
     box.fail("rate_limited", "/v1/data-streams/20001/process")
     dr.workspaces[1001].get_streams()
     dr.streams[20001].process("2024-01-01", "2024-01-01")
-    assert [call.status for call in calls(box, "/process")] == [429, 200] and sum(job["id"] >= 700_001 for job in box.jobs.values()) == 1
+    assert [call.status for call in calls(box, "/process")] == [429, 200] and sum(
+        job["id"] >= 700_001 for job in box.jobs.values()
+    ) == 1
 
 
 def test_F49_two_tokens_of_a_user_have_what_one_has(box):
     box.clock.speed = 0
     box.clock.step(60 - box.clock.now() % 60 + 1)
-    first, second = (Connection(box, ApiToken(token, user="ada", instance=box)) for token in box.tokens["ada"])
-    for n in range(70): one = (first, second)[n % 2]; one.go_by(box.clock); one.get("/v1/workspaces")
-    assert {call.status for call in box.log} == {200} and max(Counter(call.at // 60 for call in box.log).values()) <= 60
+    first, second = (
+        Connection(box, ApiToken(token, user="ada", instance=box)) for token in box.tokens["ada"]
+    )
+    for n in range(70):
+        one = (first, second)[n % 2]
+        one.go_by(box.clock)
+        one.get("/v1/workspaces")
+    assert {call.status for call in box.log} == {200} and max(
+        Counter(call.at // 60 for call in box.log).values()
+    ) <= 60
 
 
 def test_F52_what_else_a_stream_and_a_workspace_can(box, dr):
     workspace = dr.workspaces[1001]
     stream = workspace.create_stream({"name": "Fresh"})
-    assert box.streams[stream.id]["name"] == "Fresh" and stream.process("2024-01-01", "2024-01-01")[0].stream is stream
+    assert (
+        box.streams[stream.id]["name"] == "Fresh"
+        and stream.process("2024-01-01", "2024-01-01")[0].stream is stream
+    )
     with pytest.raises(SettingsError) as caught:
         stream.delete()
     assert caught.value.reason == "not_sure" and stream.id in box.streams
     stream.delete(sure=True)
     assert stream.id not in box.streams and stream.id not in workspace.streams
     given = {"name": "Cost per click"}
-    assert workspace.create_calculated_measurement(given)["name"] == "Cost per click" and given == {"name": "Cost per click"} and len(workspace.get_calculated_measurements()) == 1
-    assert workspace.create_pattern({"harmonizedDimensionId": 8001})["id"] in [one["id"] for one in workspace.get_patterns()]
+    assert (
+        workspace.create_calculated_measurement(given)["name"] == "Cost per click"
+        and given == {"name": "Cost per click"}
+        and len(workspace.get_calculated_measurements()) == 1
+    )
+    assert workspace.create_pattern({"harmonizedDimensionId": 8001})["id"] in [
+        one["id"] for one in workspace.get_patterns()
+    ]
 
 
 def test_F32_a_stream_is_processed_again_from_the_object(box, dr):
     stream = dr.get_all_streams()[20001]
     box.log.clear()
-    first, again = stream.process("2024-01-01", "2024-01-25"), stream.process("2024-01-01", "2024-01-25")
-    assert [job.dataStartDate for job in first] == [job.dataStartDate for job in again] == ["2024-01-01", "2024-01-11", "2024-01-21"]
-    assert {job.id for job in first}.isdisjoint(job.id for job in again) and len(calls(box)) == 2 and len(dr.log) == 6
+    first, again = (
+        stream.process("2024-01-01", "2024-01-25"),
+        stream.process("2024-01-01", "2024-01-25"),
+    )
+    assert (
+        [job.dataStartDate for job in first]
+        == [job.dataStartDate for job in again]
+        == ["2024-01-01", "2024-01-11", "2024-01-21"]
+    )
+    assert (
+        {job.id for job in first}.isdisjoint(job.id for job in again)
+        and len(calls(box)) == 2
+        and len(dr.log) == 6
+    )
 
 
 def test_F36_changes_from_a_table(box, dr, tmp_path):
     dr.get_all_streams()
     table = tmp_path / "changes.csv"
-    table.write_text('id,field,value\n20001,name,One\n20001,enabled,false\n20004,customAttribute1,"""17"""\n7,name,Nobody\n')
+    table.write_text(
+        'id,field,value\n20001,name,One\n20001,enabled,false\n20004,customAttribute1,"""17"""\n7,name,Nobody\n'
+    )
     box.log.clear()
     frame = dr.bulk_patch_from_csv(table, update_file="log.csv")
-    assert [json.loads(call.body) for call in box.log if call.method == "PATCH"] == [{"name": "One", "enabled": False}, {"customAttribute1": "17"}, {"name": "Nobody"}]
-    assert frame["status"].tolist() == ["success", "success", "failed"] and box.streams[20001]["enabled"] is False and box.streams[20004]["customAttribute1"] == "17"
+    assert [json.loads(call.body) for call in box.log if call.method == "PATCH"] == [
+        {"name": "One", "enabled": False},
+        {"customAttribute1": "17"},
+        {"name": "Nobody"},
+    ]
+    assert (
+        frame["status"].tolist() == ["success", "success", "failed"]
+        and box.streams[20001]["enabled"] is False
+        and box.streams[20004]["customAttribute1"] == "17"
+    )
     table.write_text("stream,name\n1,x\n")
     with pytest.raises(SettingsError) as caught:
         dr.bulk_patch_from_csv(table)
@@ -576,22 +879,38 @@ def test_F38_the_update_log_grows_and_keeps_its_columns(box, dr):
         dr.bulk_rename_streams([20001], [name])
     rows = [*csv.DictReader(open("update_log.csv"))]
     assert [*rows[0]] == ["stream", "new_params", "old_params", "status", "timestamp"]
-    assert [row["old_params"] for row in rows] == [str({"name": name}) for name in ("Example Ads Alder Foods 0", "One", "Two")]
+    assert [row["old_params"] for row in rows] == [
+        str({"name": name}) for name in ("Example Ads Alder Foods 0", "One", "Two")
+    ]
     assert rows == [*csv.DictReader(dr.updates.export("update_log.csv").open())]
 
 
 # queries and reports
 
+
 def test_F48_an_export_of_a_thousand_rows_is_the_table_of_the_service(box, dr):
     workspace, days = dr.workspaces[1001], ("2023-03-01", "2024-01-31")
-    made = {packed: workspace.export(["DELIVERY_CLICKS", "MEDIA_COST"], ["DAY", "CAMPAIGN_KEY"], *days, compressed=packed) for packed in (False, True)}
-    there = [(row["DAY"], row["CAMPAIGN_KEY"], row["DELIVERY_CLICKS"], row["MEDIA_COST"]) for row in deliveries(box.service.state, 1001) if days[0] <= row["DAY"] <= days[1]]
+    made = {
+        packed: workspace.export(
+            ["DELIVERY_CLICKS", "MEDIA_COST"], ["DAY", "CAMPAIGN_KEY"], *days, compressed=packed
+        )
+        for packed in (False, True)
+    }
+    there = [
+        (row["DAY"], row["CAMPAIGN_KEY"], row["DELIVERY_CLICKS"], row["MEDIA_COST"])
+        for row in deliveries(box.service.state, 1001)
+        if days[0] <= row["DAY"] <= days[1]
+    ]
     assert len(there) > 1000
     for frame in made.values():
         assert sorted(map(tuple, frame.values.tolist())) == there
     assert not box.reports
-    asked = workspace.query(["DELIVERY_CLICKS", "MEDIA_COST"], ["DAY", "CAMPAIGN_KEY"], *days, system_names=True)
-    assert sorted((str(day.date()), *rest) for day, *rest in asked.values.tolist()) == there and str(asked["DAY"].dtype).startswith("datetime64")
+    asked = workspace.query(
+        ["DELIVERY_CLICKS", "MEDIA_COST"], ["DAY", "CAMPAIGN_KEY"], *days, system_names=True
+    )
+    assert sorted(
+        (str(day.date()), *rest) for day, *rest in asked.values.tolist()
+    ) == there and str(asked["DAY"].dtype).startswith("datetime64")
 
 
 def test_F48_what_goes_wrong_with_a_query(box, dr):
@@ -603,12 +922,25 @@ def test_F48_what_goes_wrong_with_a_query(box, dr):
     with pytest.raises(DataError) as caught:
         workspace.query(["Sorrow"], ["Day"], "2024-01-01")
     assert caught.value.reason == "bad_query" and "Sorrow" in str(caught.value)
-    for wrong, reason in (({"measurements": []}, "no_measurement"), ({"measurements": ["Clicks"]}, "no_days"), ({"measurements": ["Clicks"], "start": "1/2/2024"}, "bad_date")):
+    for wrong, reason in (
+        ({"measurements": []}, "no_measurement"),
+        ({"measurements": ["Clicks"]}, "no_days"),
+        ({"measurements": ["Clicks"], "start": "1/2/2024"}, "bad_date"),
+    ):
         with pytest.raises(SettingsError) as caught:
             workspace.query(**wrong)
         assert caught.value.reason == reason
-    two = dr.query_batch([question(id, ["Clicks"], ["Campaign Name"], "2024-01-01", "2024-01-31") for id in (1001, 1008)])
-    assert [len(frame) for frame in two] == [3, 3] and not two[0].equals(two[1]) and len(calls(box, "/v1/query-batch")) == 1
+    two = dr.query_batch(
+        [
+            question(id, ["Clicks"], ["Campaign Name"], "2024-01-01", "2024-01-31")
+            for id in (1001, 1008)
+        ]
+    )
+    assert (
+        [len(frame) for frame in two] == [3, 3]
+        and not two[0].equals(two[1])
+        and len(calls(box, "/v1/query-batch")) == 1
+    )
 
 
 def test_F48_a_report_that_fails_says_why_and_one_that_is_lost_is_made_once(box, dr):
@@ -619,37 +951,75 @@ def test_F48_a_report_that_fails_says_why_and_one_that_is_lost_is_made_once(box,
     assert caught.value.reason == "report_failed" and "no metrics" in str(caught.value)
     report.delete(sure=True)
     box.fail("drop_after", "/v1/reports")
-    report = workspace.create_report("once", ["IMPRESSIONS"], ["DAY"], "2024-01-01", "2024-01-31", compressed=False)
+    report = workspace.create_report(
+        "once", ["IMPRESSIONS"], ["DAY"], "2024-01-01", "2024-01-31", compressed=False
+    )
     assert [*box.reports] == [report.id] == [*workspace.get_reports()]
     box.fail("drop_after", f"/v1/reports/{report.id}/process")
     path = report.export("files")
-    assert len(box.service.state.report_jobs) == 2 and path.suffix == ".csv" and len(read_report(path)) == 31
+    assert (
+        len(box.service.state.report_jobs) == 2
+        and path.suffix == ".csv"
+        and len(read_report(path)) == 31
+    )
     box.fail("truncated", "/v1/report-jobs/", after=2)
     with pytest.raises(DataError):
-        workspace.create_report("packed", ["IMPRESSIONS"], ["DAY"], "2024-01-01", "2024-01-31").export("files")
+        workspace.create_report(
+            "packed", ["IMPRESSIONS"], ["DAY"], "2024-01-01", "2024-01-31"
+        ).export("files")
     assert [*Path("files").iterdir()] == [path]
 
 
 # users and workspaces
 
+
 def test_F50_users_are_planned_before_they_are_changed(box, dr):
     ada, bob = dr.get_users().values()
-    wanted = [{"email": ada.email, "name": "Ada L."}, {"email": bob.email, "name": bob.name}, {"email": "new@example.com", "name": "New", "permissionSetId": [*dr.get_permission_sets()][0]}]
+    wanted = [
+        {"email": ada.email, "name": "Ada L."},
+        {"email": bob.email, "name": bob.name},
+        {
+            "email": "new@example.com",
+            "name": "New",
+            "permissionSetId": [*dr.get_permission_sets()][0],
+        },
+    ]
     box.log.clear()
     plan = dr.plan_changes("users", wanted)
-    assert {call.method for call in box.log} == {"GET"} and repr(plan) == "<1 to create, 1 to change>"
-    assert plan.frame()[["action", "field", "after"]].values.tolist() == [["change", "name", "Ada L."], ["create", "email", "new@example.com"], ["create", "name", "New"], ["create", "permissionSetId", 7001]]
+    assert {call.method for call in box.log} == {"GET"} and repr(
+        plan
+    ) == "<1 to create, 1 to change>"
+    assert plan.frame()[["action", "field", "after"]].values.tolist() == [
+        ["change", "name", "Ada L."],
+        ["create", "email", "new@example.com"],
+        ["create", "name", "New"],
+        ["create", "permissionSetId", 7001],
+    ]
     box.fail("drop_after", "/v1/users", after=1)
     done = dr.make_changes(plan)
-    assert done["state"].tolist() == ["ok", "ok"] and len(dr.get_users()) == 3 and dr.plan_changes("users", wanted) == [] and dr.get_users()[ada.id].name == "Ada L."
-    assert dr.deactivate_user(bob.id).enabled is False and box.service.state.users[bob.id]["enabled"] is False
+    assert (
+        done["state"].tolist() == ["ok", "ok"]
+        and len(dr.get_users()) == 3
+        and dr.plan_changes("users", wanted) == []
+        and dr.get_users()[ada.id].name == "Ada L."
+    )
+    assert (
+        dr.deactivate_user(bob.id).enabled is False
+        and box.service.state.users[bob.id]["enabled"] is False
+    )
 
 
 def test_F50_the_guessed_address_is_a_line_of_the_settings(box, dr):
-    Path("settings.ini").write_text(f"[instance.{box.name}]\nusers_path = /v1/accounts/9001/users\n")
+    Path("settings.ini").write_text(
+        f"[instance.{box.name}]\nusers_path = /v1/accounts/9001/users\n"
+    )
     box.log.clear()
-    assert len(dr.get_users()) == 2 and [call.path for call in box.log] == ["/v1/accounts/9001/users"]
-    Path("settings.ini").write_text(f"[instance.{box.name}]\nusers_path = https://elsewhere.example.com\n")
+    assert len(dr.get_users()) == 2 and [call.path for call in box.log] == [
+        "/v1/accounts/9001/users"
+    ]
+    Path("settings.ini").write_text(
+        f"[instance.{box.name}]\nusers_path = https://elsewhere.example.com\n"
+    )
     with pytest.raises(SettingsError) as caught:
         dr.get_users()
     assert caught.value.reason == "bad_path"
@@ -661,50 +1031,86 @@ def test_F50_the_guessed_address_is_a_line_of_the_settings(box, dr):
 def test_F51_workspaces_come_and_go(box, dr):
     box.fail("drop_after", "/v1/workspaces")
     made = dr.create_workspace({"name": "Fresh", "accountId": 9001})
-    assert [id for id, one in box.workspaces.items() if one["name"] == "Fresh"] == [made.id] and dr.workspaces[made.id] is made
+    assert [id for id, one in box.workspaces.items() if one["name"] == "Fresh"] == [
+        made.id
+    ] and dr.workspaces[made.id] is made
     assert made.patch({"name": "Fresher"}).name == "Fresher" == box.workspaces[made.id]["name"]
     with pytest.raises(SettingsError) as caught:
         made.delete()
     assert caught.value.reason == "not_sure" and made.id in box.workspaces
     made.delete(sure=True)
     assert made.id not in box.workspaces and made.id not in dr.workspaces
-    [change] = dr.plan_changes("workspaces", [{"name": dr.workspaces[1001].name, "archivingEnabled": None}])
-    assert change.action == "change" and dr.make_changes([change])["state"].tolist() == ["ok"] and box.workspaces[1001]["archivingEnabled"] is None
+    [change] = dr.plan_changes(
+        "workspaces", [{"name": dr.workspaces[1001].name, "archivingEnabled": None}]
+    )
+    assert (
+        change.action == "change"
+        and dr.make_changes([change])["state"].tolist() == ["ok"]
+        and box.workspaces[1001]["archivingEnabled"] is None
+    )
 
 
 # documentation
 
+
 def test_F53_every_function_is_described_and_shown_at_work():
     shown, missing = shown_cells(ROOT / "nbs" / "03_clients" / "datorama"), []
     for path in sorted((ROOT / "domostats" / "clients" / "datorama").glob("*.py")):
-        module = importlib.import_module("domostats.clients.datorama" + ("" if path.stem == "__init__" else f".{path.stem}"))
-        asked = [name for name, one in vars(module).items() if inspect.isfunction(one) and one.__module__ == module.__name__ and {"instance", "connection", "start"} & {*inspect.signature(one).parameters}]
-        missing += [(path.stem, name) for name in asked if not name.startswith("_") and not (inspect.getdoc(getattr(module, name)) and re.search(rf"\b{name}\(", shown))]
+        module = importlib.import_module(
+            "domostats.clients.datorama" + ("" if path.stem == "__init__" else f".{path.stem}")
+        )
+        asked = [
+            name
+            for name, one in vars(module).items()
+            if inspect.isfunction(one)
+            and one.__module__ == module.__name__
+            and {"instance", "connection", "start"} & {*inspect.signature(one).parameters}
+        ]
+        missing += [
+            (path.stem, name)
+            for name in asked
+            if not name.startswith("_")
+            and not (inspect.getdoc(getattr(module, name)) and re.search(rf"\b{name}\(", shown))
+        ]
     for kind in (datorama, Workspace, Stream, Job, Report, Timer, Changes):
         for name, one in inspect.getmembers(kind, inspect.isfunction):
-            if name.startswith("_") or any(name in vars(plumbing) for plumbing in (Working, Logging, Agency)): continue
-            if not (inspect.getdoc(one) and re.search(rf"\.{name}\(", shown)): missing.append((kind.__name__, name))
+            if name.startswith("_") or any(
+                name in vars(plumbing) for plumbing in (Working, Logging, Agency)
+            ):
+                continue
+            if not (inspect.getdoc(one) and re.search(rf"\.{name}\(", shown)):
+                missing.append((kind.__name__, name))
     assert not missing, "\n".join(map(str, missing))
 
 
 def shown_cells(folder):
     "The code of the notebooks that shows something: neither exported nor hidden, and run whenever the notebooks are."
-    cells = [("".join(cell["source"]), cell["cell_type"]) for path in folder.glob("*.ipynb") for cell in json.loads(path.read_text())["cells"]]
+    cells = [
+        ("".join(cell["source"]), cell["cell_type"])
+        for path in folder.glob("*.ipynb")
+        for cell in json.loads(path.read_text())["cells"]
+    ]
     return "\n".join(text for text, kind in cells if kind == "code" and not text.startswith("#| "))
 
 
 # what a public client gets wrong
 
+
 def test_a_refused_body_is_sent_again_as_it_was(box, dr):
     box.fail("rate_limited", "/v1/data-streams/20001/process", times=3)
     dr.stream_of(20001).process("2024-01-01", "2024-01-02")
-    assert len({call.body for call in calls(box, "/process")}) == 1 and [call.status for call in calls(box, "/process")] == [429, 429, 429, 200]
+    assert len({call.body for call in calls(box, "/process")}) == 1 and [
+        call.status for call in calls(box, "/process")
+    ] == [429, 429, 429, 200]
 
 
 def test_words_in_a_good_answer_do_not_make_it_a_refusal(box, dr):
     dr.get_all_streams()
     box.fail("quoted_limit", "/v1/data-streams/20001/process")
-    assert len(dr.streams[20001].process("2024-01-01", "2024-01-01")) == 1 and len(calls(box, "/process")) == 1
+    assert (
+        len(dr.streams[20001].process("2024-01-01", "2024-01-01")) == 1
+        and len(calls(box, "/process")) == 1
+    )
 
 
 def test_an_answer_without_the_headers_is_an_answer(box, dr):
@@ -721,11 +1127,27 @@ def test_a_web_page_is_no_answer(box, dr):
     assert get_workspaces_of(dr).status == 200
 
 
-@pytest.mark.parametrize("fault", ["drop", "drop_after", "cut", "reset", "truncated", "server_error", "bad_gateway", "html", "unavailable"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        "drop",
+        "drop_after",
+        "cut",
+        "reset",
+        "truncated",
+        "server_error",
+        "bad_gateway",
+        "html",
+        "unavailable",
+    ],
+)
 def test_whatever_breaks_a_job_is_made_once(box, dr, fault):
     box.fail(fault, "/v1/data-streams/20001/process")
     frame = dr.bulk_process_streams([20001], ["2024-01-01"], ["2024-01-10"])
-    assert frame["status"].tolist() == ["queued"] and sum(job["id"] >= 700_001 for job in box.jobs.values()) == 1
+    assert (
+        frame["status"].tolist() == ["queued"]
+        and sum(job["id"] >= 700_001 for job in box.jobs.values()) == 1
+    )
 
 
 def test_an_outcome_that_cannot_be_looked_up_stays_open_until_it_can(box, dr):
@@ -738,14 +1160,33 @@ def test_an_outcome_that_cannot_be_looked_up_stays_open_until_it_can(box, dr):
 
 # somebody else's client
 
+
 @pytest.fixture(scope="module")
 def published(tmp_path_factory):
     "The Python of an environment with the published client, which needs an old pandas."
-    python = next((found for found in (shutil.which(f"python3.{minor}") for minor in (11, 10, 12)) if found), None)
-    if not python: pytest.skip("no Python 3.10 to 3.12, which pandas 1 or 2.0 needs")
+    python = next(
+        (found for found in (shutil.which(f"python3.{minor}") for minor in (11, 10, 12)) if found),
+        None,
+    )
+    if not python:
+        pytest.skip("no Python 3.10 to 3.12, which pandas 1 or 2.0 needs")
     folder = tmp_path_factory.mktemp("published")
     subprocess.run([python, "-m", "venv", folder], check=True)
-    subprocess.run([folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "pydatorama==0.11", "pandas<2", "numpy<2", "requests"], check=True)
+    subprocess.run(
+        [
+            folder / "bin" / "python",
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--disable-pip-version-check",
+            "pydatorama==0.11",
+            "pandas<2",
+            "numpy<2",
+            "requests",
+        ],
+        check=True,
+    )
     return folder / "bin" / "python"
 
 
@@ -754,16 +1195,43 @@ def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     folder.mkdir()
     fill(box, 20001, 3)
     box.clock.step(3600)
-    done = subprocess.run([published, ROOT / "tests" / "pydatorama_client.py", box.url, box.api_token.reveal(), folder], capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [
+            published,
+            ROOT / "tests" / "pydatorama_client.py",
+            box.url,
+            box.api_token.reveal(),
+            folder,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     got = json.loads(done.stdout.splitlines()[-1])
     assert got["workspaces"] == sorted(box.workspaces) and got["streams"] == len(box.streams)
-    assert got["jobs"] == 3 + 4 + 1 and got["dimensions"] == 5 and got["patterns"] == 1 and len(got["files"]) == 1 and got["files"][0].endswith("_data.zip")
+    assert (
+        got["jobs"] == 3 + 4 + 1
+        and got["dimensions"] == 5
+        and got["patterns"] == 1
+        and len(got["files"]) == 1
+        and got["files"][0].endswith("_data.zip")
+    )
     stream = box.streams[20001]
-    assert (stream["name"], stream["customAttribute1"]) == ("Updated", "patched") and stream["config"]
+    assert (stream["name"], stream["customAttribute1"]) == ("Updated", "patched") and stream[
+        "config"
+    ]
     # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked and answered is on record
-    accepted = Counter(re.sub(r"/\d+", "/N", call.path) for call in box.log if call.status == 200 and call.method == "POST")
-    assert accepted["/v1/data-streams/api/N/rerun"] == 2 and accepted["/v1/data-streams/N/process"] == 1 and accepted["/v1/data-streams/process"] == 1
+    accepted = Counter(
+        re.sub(r"/\d+", "/N", call.path)
+        for call in box.log
+        if call.status == 200 and call.method == "POST"
+    )
+    assert (
+        accepted["/v1/data-streams/api/N/rerun"] == 2
+        and accepted["/v1/data-streams/N/process"] == 1
+        and accepted["/v1/data-streams/process"] == 1
+    )
     assert {call.status for call in box.log} == {200}
 
 
@@ -784,7 +1252,12 @@ print(len(frame), frame["job"].nunique(), sorted(set(frame["status"])), flush=Tr
 
 def recorded():
     "The keys of the open record, those that were begun and those with a last word."
-    lines = [json.loads(line) for path in (Path(os.environ["XDG_STATE_HOME"]) / "domostats" / "work").rglob("open.jsonl") for line in path.read_bytes().split(b"\n") if line.endswith(b"]")]
+    lines = [
+        json.loads(line)
+        for path in (Path(os.environ["XDG_STATE_HOME"]) / "domostats" / "work").rglob("open.jsonl")
+        for line in path.read_bytes().split(b"\n")
+        if line.endswith(b"]")
+    ]
     return {line[0] for line in lines}, {line[0] for line in lines if line[1] == "ok"}
 
 
@@ -792,21 +1265,41 @@ def test_a_night_killed_twenty_times_makes_each_block_once(box):
     box.service.limits.limits.update(platform=100_000, day=10_000_000)
     stream, killed, between, box.latency = api_streams(box, 1)[0], 0, 0, 0.02
     chance = random.Random(7)
-    def night(): return subprocess.Popen([sys.executable, "-c", KILLED, box.name, str(box.clock.now()), "1", str(stream)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    def night():
+        return subprocess.Popen(
+            [sys.executable, "-c", KILLED, box.name, str(box.clock.now()), "1", str(stream)],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
     while killed < 20 or between < 15:
         child = night()
         assert child.stdout.readline() == "begun\n", child.stderr.read()
         target = len(calls(box, "/process")) + chance.randint(2, 10)
-        while len(calls(box, "/process")) < target and child.poll() is None: time.sleep(0.0005)
+        while len(calls(box, "/process")) < target and child.poll() is None:
+            time.sleep(0.0005)
         child.send_signal(signal.SIGKILL)
         child.wait()
         begun, ended = recorded()
-        made = {f"{job['dataStreamId']} {job['dataStartDate']} {job['dataEndDate']}" for job in box.jobs.values() if job["id"] >= 700_001}
-        killed, between = killed + 1, between + bool(made & begun - ended)   # the service has done what the record does not know
+        made = {
+            f"{job['dataStreamId']} {job['dataStartDate']} {job['dataEndDate']}"
+            for job in box.jobs.values()
+            if job["id"] >= 700_001
+        }
+        killed, between = (
+            killed + 1,
+            between + bool(made & begun - ended),
+        )  # the service has done what the record does not know
         assert killed < 60
     out, err = night().communicate(timeout=120)
     assert "300 300 ['queued']" in out, out + err
-    made = Counter((job["dataStartDate"], job["dataEndDate"]) for job in box.jobs.values() if job["id"] >= 700_001)
+    made = Counter(
+        (job["dataStartDate"], job["dataEndDate"])
+        for job in box.jobs.values()
+        if job["id"] >= 700_001
+    )
     print(f"{killed} kills, {between} of them between submission and record")
     assert len(made) == 300 and set(made.values()) == {1}
 
@@ -827,7 +1320,22 @@ def test_F43_four_processes_keep_to_the_minute_together(box):
     box.clock.speed = speed
     made = time.monotonic()
     begun = box.clock.now()
-    children = [subprocess.Popen([sys.executable, "-c", CROWD.replace("float(sys.argv[2])", f"{begun} + (__import__('time').monotonic() - {made}) * {speed}"), box.name, "0", str(speed)]) for _ in range(4)]
+    children = [
+        subprocess.Popen(
+            [
+                sys.executable,
+                "-c",
+                CROWD.replace(
+                    "float(sys.argv[2])",
+                    f"{begun} + (__import__('time').monotonic() - {made}) * {speed}",
+                ),
+                box.name,
+                "0",
+                str(speed),
+            ]
+        )
+        for _ in range(4)
+    ]
     assert [child.wait(timeout=120) for child in children] == [0] * 4
     assert Counter(call.status for call in box.log) == {200: 400}
     assert max(call.at for call in box.log) - min(call.at for call in box.log) <= 440
@@ -844,9 +1352,15 @@ def test_what_was_done_is_not_done_again_because_something_else_failed(box, dr):
     box.heal()
     box.log.clear()
     second = dr.bulk_process_streams(ids, *days)
-    assert second["status"].tolist() == ["queued"] * 12 and len(box.jobs) - before == 12 and len(calls(box, "/process")) == 5
+    assert (
+        second["status"].tolist() == ["queued"] * 12
+        and len(box.jobs) - before == 12
+        and len(calls(box, "/process")) == 5
+    )
     assert len(dr.log) == 12 and {row["status"] for row in dr.log} == {"queued"}
-    assert len(dr.bulk_process_streams(ids, *days)) == 12 and len(box.jobs) - before == 24   # all was done, so this is a new wish
+    assert (
+        len(dr.bulk_process_streams(ids, *days)) == 12 and len(box.jobs) - before == 24
+    )  # all was done, so this is a new wish
 
 
 def test_work_that_was_forgotten_is_not_taken_up_in_silence(box, dr, tmp_path, capsys):

@@ -1,4 +1,5 @@
 """Typed extractors day by day: every promised feature under its number, the days of three zones, kills, programs at once."""
+
 import contextlib
 import dataclasses
 import os
@@ -29,7 +30,15 @@ from domostats.loading import store as store_module
 from domostats.loading.store import Store
 from domostats.tracking import History
 from domostats.tracking.domo_extractors import AccountCounts, ActivityLog, DatasetCounts, UserCounts
-from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, days_between, last_finished, personal_columns, zone_of
+from domostats.tracking.extractors import (
+    BaseExtractor,
+    Extraction,
+    bounds,
+    days_between,
+    last_finished,
+    personal_columns,
+    zone_of,
+)
 from domostats.tracking.loads import Loads
 from domostats.tracking.migrations import CreateTable, Migrations, delta_select, statements
 from domostats.tracking.schema import SIZE, ExtractorType, columns_from, sq_field, table_of
@@ -55,8 +64,11 @@ class Email:
 class UserExtractor(BaseExtractor[User]):
     totals = {date(2022, 1, 1): 10, date(2022, 1, 2): 20, date(2022, 1, 3): 35}
 
-    def get_dataclass(self) -> Type[User]: return User
-    def get_extractor_type(self) -> ExtractorType: return aggregated
+    def get_dataclass(self) -> Type[User]:
+        return User
+
+    def get_extractor_type(self) -> ExtractorType:
+        return aggregated
 
     def extract(self, date_start: datetime, date_end: datetime) -> Iterator[User]:
         n = self.totals[date_start.date()]
@@ -64,14 +76,20 @@ class UserExtractor(BaseExtractor[User]):
 
 
 class EmailExtractor(BaseExtractor[Email]):
-    sent = [datetime(2022, 1, 1, 6, tzinfo=timezone.utc) + timedelta(hours=7 * n) for n in range(12)]
+    sent = [
+        datetime(2022, 1, 1, 6, tzinfo=timezone.utc) + timedelta(hours=7 * n) for n in range(12)
+    ]
 
-    def get_dataclass(self) -> Type[Email]: return Email
-    def get_extractor_type(self) -> ExtractorType: return rows_of_events
+    def get_dataclass(self) -> Type[Email]:
+        return Email
+
+    def get_extractor_type(self) -> ExtractorType:
+        return rows_of_events
 
     def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Email]:
         for moment in self.sent:
-            if date_start <= moment < date_end: yield Email(timestamp=moment, type="welcome")
+            if date_start <= moment < date_end:
+                yield Email(timestamp=moment, type="welcome")
 
 
 def made(*extractors, place="store", zone="UTC", first=FIRST):
@@ -92,21 +110,41 @@ def done(extraction, now=NOON, **how):
 
 def of(dataclass_, function, kind=aggregated, **attributes):
     "An extractor class of a dataclass and a function from the bounds to rows."
-    return type("Made", (BaseExtractor,), {"get_dataclass": lambda self: dataclass_, "get_extractor_type": lambda self: kind, "extract": lambda self, start, end: function(start, end), **attributes})
+    return type(
+        "Made",
+        (BaseExtractor,),
+        {
+            "get_dataclass": lambda self: dataclass_,
+            "get_extractor_type": lambda self: kind,
+            "extract": lambda self, start, end: function(start, end),
+            **attributes,
+        },
+    )
 
 
 def refusal(call):
-    with pytest.raises(DomostatsError) as caught: call()
+    with pytest.raises(DomostatsError) as caught:
+        call()
     return caught.value.reason
 
 
-def rows(store, name, order="1"): return [tuple(row.values()) for row in store.read(name, f"SELECT * FROM table ORDER BY {order}").to_pylist()]
+def rows(store, name, order="1"):
+    return [
+        tuple(row.values())
+        for row in store.read(name, f"SELECT * FROM table ORDER BY {order}").to_pylist()
+    ]
 
 
 def run(*words, code=0):
     result = CliRunner().invoke(app, [*words])
-    assert (result.exit_code == code) if not isinstance(result.exception, DomostatsError) else code == type(result.exception), (result.output, result.exception)
-    return result.output + (str(result.exception) if isinstance(result.exception, DomostatsError) else "")
+    assert (
+        (result.exit_code == code)
+        if not isinstance(result.exception, DomostatsError)
+        else code == type(result.exception)
+    ), (result.output, result.exception)
+    return result.output + (
+        str(result.exception) if isinstance(result.exception, DomostatsError) else ""
+    )
 
 
 MODULE = """
@@ -139,9 +177,20 @@ def shop(own_folder, monkeypatch):
     "A folder with a module of two extractors and settings that list them."
     name = f"shop_{random.randrange(10**9)}"
     Path(f"{name}.py").write_text(MODULE)
+
     def settings(**changed):
-        lines = {"classes": f"{name}.UserExtractor, {name}.EmailExtractor", "first_date": "2022-01-01", "zone": "Europe/Paris", "migrations": "kept/migrations", **changed}
-        Path("settings.ini").write_text("[domostats]\nstore = shop.duckdb\n[extractors]\n" + "\n".join(f"{key} = {value}" for key, value in lines.items() if value))
+        lines = {
+            "classes": f"{name}.UserExtractor, {name}.EmailExtractor",
+            "first_date": "2022-01-01",
+            "zone": "Europe/Paris",
+            "migrations": "kept/migrations",
+            **changed,
+        }
+        Path("settings.ini").write_text(
+            "[domostats]\nstore = shop.duckdb\n[extractors]\n"
+            + "\n".join(f"{key} = {value}" for key, value in lines.items() if value)
+        )
+
     settings()
     monkeypatch.setattr("sys.path", [*sys.path])
     return settings
@@ -152,7 +201,11 @@ def test_F1_minimal_extractors_and_everything_else_is_managed(shop):
     run("migrate")
     assert "welcome" in run("print-extract", "-f", "2022-01-01", "-l", "2022-01-02")
     run("extract", "-l", "2022-01-05")
-    assert Store().read("users").num_rows == 5 and Store().read("email").num_rows == 15 and Store().read("users_delta").num_rows == 5
+    assert (
+        Store().read("users").num_rows == 5
+        and Store().read("email").num_rows == 15
+        and Store().read("users_delta").num_rows == 5
+    )
 
 
 def test_F2_the_list_of_extractors(shop):
@@ -164,9 +217,14 @@ def test_F2_the_list_of_extractors(shop):
     assert [name for name, _ in done(extraction)] == ["email"] * 3 + ["user"] * 3
     assert refusal(lambda: [*extraction.extract(NOON, only=["nobody"])]) == "unknown_table"
     assert refusal(lambda: made(UserExtractor, of(User, lambda start, end: []))) == "same_table"
+
     @dataclass
-    class UserDelta: users: int
-    assert refusal(lambda: made(UserExtractor, of(UserDelta, lambda start, end: []))) == "same_table"
+    class UserDelta:
+        users: int
+
+    assert (
+        refusal(lambda: made(UserExtractor, of(UserDelta, lambda start, end: []))) == "same_table"
+    )
 
 
 def test_F3_where_migrations_are_made(shop):
@@ -175,7 +233,11 @@ def test_F3_where_migrations_are_made(shop):
     assert not Path("kept").exists()
     run("make-migrations")
     new = {path for path in Path().rglob("*") if "__pycache__" not in str(path)} - before
-    assert {str(path) for path in new} - {"shop.duckdb"} == {"kept", "kept/migrations", "kept/migrations/0001_email_users.json"}
+    assert {str(path) for path in new} - {"shop.duckdb"} == {
+        "kept",
+        "kept/migrations",
+        "kept/migrations/0001_email_users.json",
+    }
 
 
 def test_F4_F32_the_first_date_for_what_was_never_extracted(shop):
@@ -187,10 +249,19 @@ def test_F4_F32_the_first_date_for_what_was_never_extracted(shop):
 def test_F10_the_aggregated_kind_has_its_day_first():
     extraction = made(UserExtractor)
     done(extraction)
-    assert extraction.store.read("user").column_names == ["date", "users", "prospects", "clients"] and [row[0] for row in rows(extraction.store, "user")] == [FIRST + timedelta(n) for n in range(3)]
+    assert extraction.store.read("user").column_names == [
+        "date",
+        "users",
+        "prospects",
+        "clients",
+    ] and [row[0] for row in rows(extraction.store, "user")] == [
+        FIRST + timedelta(n) for n in range(3)
+    ]
+
     @dataclass
     class Dated:
         date: date
+
     assert refusal(lambda: of(Dated, lambda start, end: [])().get_table()) == "date_is_ours"
     two = made(of(User, lambda start, end: [User(1, 1, 1), User(2, 2, 2)]), place="two")
     assert [one.error.reason for one in two.extract(NOON)] == ["more_than_one_row"]
@@ -200,7 +271,9 @@ def test_F11_the_event_kind_needs_its_own_date_field():
     @dataclass
     class Sent:
         type: str
-    with pytest.raises(SettingsError, match="Sent has no field 'timestamp'"): of(Sent, lambda start, end: [], rows_of_events)().get_table()
+
+    with pytest.raises(SettingsError, match="Sent has no field 'timestamp'"):
+        of(Sent, lambda start, end: [], rows_of_events)().get_table()
 
 
 def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
@@ -208,31 +281,69 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
     class Mail:
         sent_at: datetime
         type: str
-    extraction = made(of(Mail, lambda start, end: [Mail(start, "x")], rows_of_events, date_field="sent_at"), of(User, lambda start, end: [User(1, 1, 1)], date_field="on"))
+
+    extraction = made(
+        of(Mail, lambda start, end: [Mail(start, "x")], rows_of_events, date_field="sent_at"),
+        of(User, lambda start, end: [User(1, 1, 1)], date_field="on"),
+    )
     done(extraction)
-    assert rows(extraction.store, "mail")[0][:2] == (FIRST, datetime(2022, 1, 1)) and extraction.store.read("user").column_names[0] == "on" and extraction.store.read("user_delta").column_names[0] == "on"
-    monkeypatch.setattr(tracking_commands, "show", lambda title, columns, rows: print([column for column in columns if "[bold]" in column]))
+    assert (
+        rows(extraction.store, "mail")[0][:2] == (FIRST, datetime(2022, 1, 1))
+        and extraction.store.read("user").column_names[0] == "on"
+        and extraction.store.read("user_delta").column_names[0] == "on"
+    )
+    monkeypatch.setattr(
+        tracking_commands,
+        "show",
+        lambda title, columns, rows: print([column for column in columns if "[bold]" in column]),
+    )
     shop(date_field=None)
-    assert "[bold]timestamp[/bold]" in run("print-extract", "-f", "2022-01-01", "-l", "2022-01-01", "--only", "email")
+    assert "[bold]timestamp[/bold]" in run(
+        "print-extract", "-f", "2022-01-01", "-l", "2022-01-01", "--only", "email"
+    )
 
 
 @pytest.mark.parametrize("zone", ZONES)
-@pytest.mark.parametrize("change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)])
+@pytest.mark.parametrize(
+    "change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)]
+)
 def test_F13_events_a_second_either_side_of_midnight_land_on_their_day(zone, change):
-    def midnight(day): return datetime(day.year, day.month, day.day, tzinfo=zone_of(zone)).astimezone(timezone.utc)
+    def midnight(day):
+        return datetime(day.year, day.month, day.day, tzinfo=zone_of(zone)).astimezone(timezone.utc)
+
     days = days_between(change - timedelta(2), change + timedelta(2))
-    events = sorted(midnight(day) + timedelta(seconds=n) for day in [*days, days[-1] + timedelta(1)] for n in (-1800, -1, 0, 1, 1800))
-    extraction = made(of(Email, lambda start, end: [Email(event, "x") for event in events if start <= event < end], rows_of_events), zone=zone, first=days[0])
+    events = sorted(
+        midnight(day) + timedelta(seconds=n)
+        for day in [*days, days[-1] + timedelta(1)]
+        for n in (-1800, -1, 0, 1, 1800)
+    )
+    extraction = made(
+        of(
+            Email,
+            lambda start, end: [Email(event, "x") for event in events if start <= event < end],
+            rows_of_events,
+        ),
+        zone=zone,
+        first=days[0],
+    )
     done(extraction, midnight(days[-1] + timedelta(1)) + timedelta(hours=1))
     got = rows(extraction.store, "email", "timestamp")
-    assert [(day, moment.replace(tzinfo=timezone.utc)) for day, moment, _ in got] == [(event.astimezone(zone_of(zone)).date(), event) for event in events if midnight(days[0]) <= event < midnight(days[-1] + timedelta(1))]
+    assert [(day, moment.replace(tzinfo=timezone.utc)) for day, moment, _ in got] == [
+        (event.astimezone(zone_of(zone)).date(), event)
+        for event in events
+        if midnight(days[0]) <= event < midnight(days[-1] + timedelta(1))
+    ]
 
 
 def test_F13_a_plain_date_will_do():
     @dataclass
     class Visit:
         timestamp: date
-    extraction = made(of(Visit, lambda start, end: [Visit(start.date())] * 2, rows_of_events), zone="America/New_York")
+
+    extraction = made(
+        of(Visit, lambda start, end: [Visit(start.date())] * 2, rows_of_events),
+        zone="America/New_York",
+    )
     done(extraction)
     assert [row[0] == row[1] for row in rows(extraction.store, "visit")] == [True] * 6
     wrong = made(of(Visit, lambda start, end: [Visit(end.date())], rows_of_events), place="wrong")
@@ -246,77 +357,164 @@ def test_F14_columns_that_sound_like_people_are_spoken_of(shop):
         user_id: str
         email_hash: str
         kind: str
-    assert personal_columns(of(Login, None, rows_of_events)().get_table()) == ["user_id", "email_hash"] and personal_columns(UserExtractor().get_table()) == []
+
+    assert (
+        personal_columns(of(Login, None, rows_of_events)().get_table()) == ["user_id", "email_hash"]
+        and personal_columns(UserExtractor().get_table()) == []
+    )
     source = next(Path().glob("shop_*.py"))
     source.write_text(MODULE.replace("    type: str", "    type: str\n    user_email: str = ''"))
     result = CliRunner().invoke(app, ["make-migrations"])
     assert "user_email" in result.output + (result.stderr or "")
 
 
-KINDS = {int: ("INT64", "BIGINT", 7), float: ("FLOAT64", "DOUBLE", 1.5), bool: ("BOOL", "BOOLEAN", True), str: ("STRING", "VARCHAR", "x"), bytes: ("BYTES", "BLOB", b"\x00\xff"),
-         date: ("DATE", "DATE", date(2022, 1, 1)), datetime: ("TIMESTAMP", "TIMESTAMPTZ", datetime(2022, 1, 1, 5, tzinfo=timezone.utc)), Decimal: ("NUMERIC", "DECIMAL(38, 9)", Decimal("1.5")), time: ("TIME", "TIME", time(5))}
+KINDS = {
+    int: ("INT64", "BIGINT", 7),
+    float: ("FLOAT64", "DOUBLE", 1.5),
+    bool: ("BOOL", "BOOLEAN", True),
+    str: ("STRING", "VARCHAR", "x"),
+    bytes: ("BYTES", "BLOB", b"\x00\xff"),
+    date: ("DATE", "DATE", date(2022, 1, 1)),
+    datetime: ("TIMESTAMP", "TIMESTAMPTZ", datetime(2022, 1, 1, 5, tzinfo=timezone.utc)),
+    Decimal: ("NUMERIC", "DECIMAL(38, 9)", Decimal("1.5")),
+    time: ("TIME", "TIME", time(5)),
+}
 
 
 @pytest.mark.parametrize("python", KINDS)
 def test_F15_the_types_of_columns(python):
     name, duckdb, value = KINDS[python]
-    cls = dataclasses.make_dataclass("Typed", [("plain", python), ("maybe", Optional[python]), ("also", python | None), ("text", f"{python.__name__} | None")], namespace={"__module__": __name__})
-    assert [(column.type, column.duckdb, column.nullable) for column in columns_from(cls)] == [(name, duckdb, nullable) for nullable in (False, True, True, True)]
+    cls = dataclasses.make_dataclass(
+        "Typed",
+        [
+            ("plain", python),
+            ("maybe", Optional[python]),
+            ("also", python | None),
+            ("text", f"{python.__name__} | None"),
+        ],
+        namespace={"__module__": __name__},
+    )
+    assert [(column.type, column.duckdb, column.nullable) for column in columns_from(cls)] == [
+        (name, duckdb, nullable) for nullable in (False, True, True, True)
+    ]
     extraction = made(of(cls, lambda start, end: [cls(value, value, None, None)]))
     done(extraction)
     plain = value.replace(tzinfo=None) if python is datetime else value
     assert rows(extraction.store, "typed")[0] == (FIRST, plain, plain, None, None)
-    sql = sqlglot.transpile(statements(CreateTable(extraction.tables[0]), {})[0], read="duckdb", write="bigquery")[0]
+    sql = sqlglot.transpile(
+        statements(CreateTable(extraction.tables[0]), {})[0], read="duckdb", write="bigquery"
+    )[0]
     assert f"`plain` {name}" in sql and "NOT NULL" in sql
 
 
 def test_F15_enums_of_text_are_text_and_what_is_unmappable_is_named():
-    class Mood(str, Enum): good = "fine"
+    class Mood(str, Enum):
+        good = "fine"
+
     @dataclass
-    class Moody: mood: Mood
+    class Moody:
+        mood: Mood
+
     extraction = made(of(Moody, lambda start, end: [Moody(Mood.good)]))
     done(extraction)
     assert rows(extraction.store, "moody")[0][1] == "fine"
-    for annotation, reason in ((int | str, "ambiguous_type"), (list, "unmapped_type"), (object, "unmapped_type"), ("Nowhere", "bad_annotation")):
-        assert refusal(lambda: columns_from(dataclasses.make_dataclass("Odd", [("field", annotation)]))) == reason
+    for annotation, reason in (
+        (int | str, "ambiguous_type"),
+        (list, "unmapped_type"),
+        (object, "unmapped_type"),
+        ("Nowhere", "bad_annotation"),
+    ):
+        assert (
+            refusal(
+                lambda: columns_from(dataclasses.make_dataclass("Odd", [("field", annotation)]))
+            )
+            == reason
+        )
     assert refusal(lambda: columns_from(int)) == "not_a_dataclass"
 
 
 def test_F16_a_naive_datetime_is_refused_with_its_field_and_row():
     good = lambda start: Email(start + timedelta(hours=1), "x")
-    extraction = made(of(Email, lambda start, end: [good(start), Email(datetime(2022, 1, 1, 5), "x")], rows_of_events))
+    extraction = made(
+        of(
+            Email,
+            lambda start, end: [good(start), Email(datetime(2022, 1, 1, 5), "x")],
+            rows_of_events,
+        )
+    )
     error = next(extraction.extract(NOON)).error
-    assert (error.reason, error.column, error.row) == ("naive_time", "timestamp", 2) and rows(extraction.store, "email") == []
+    assert (error.reason, error.column, error.row) == ("naive_time", "timestamp", 2) and rows(
+        extraction.store, "email"
+    ) == []
 
 
 def test_F17_none_in_a_column_that_takes_none_is_refused_before_anything_is_sent():
     extraction = made(of(User, lambda start, end: [User(1, None, 1)]))
     error = next(extraction.extract(NOON)).error
-    assert (error.reason, error.column, error.row) == ("null_value", "prospects", 1) and rows(extraction.store, "user") == [] and Loads(extraction.store).keys("user") == []
-    for value, reason in [(float("nan"), "bad_number"), (2**63, "bad_number"), ("1", "wrong_type"), (True, "wrong_type")]:
+    assert (
+        (error.reason, error.column, error.row) == ("null_value", "prospects", 1)
+        and rows(extraction.store, "user") == []
+        and Loads(extraction.store).keys("user") == []
+    )
+    for value, reason in [
+        (float("nan"), "bad_number"),
+        (2**63, "bad_number"),
+        ("1", "wrong_type"),
+        (True, "wrong_type"),
+    ]:
+
         @dataclass
-        class Part: share: float
+        class Part:
+            share: float
+
         bad = made(of(Part, lambda start, end: [Part(value)]), place="bad")
         assert next(bad.extract(NOON)).error.reason == reason
 
 
 def test_F18_wrong_uses_of_the_mark_are_three_errors():
-    text, event = dataclasses.make_dataclass("T", [("a", str, sq_field(differentiate=True))]), dataclasses.make_dataclass("E", [("timestamp", datetime), ("a", int, sq_field(differentiate=True))])
-    assert refusal(lambda: table_of(text, aggregated)) == "not_a_number" and refusal(lambda: table_of(event, rows_of_events)) == "deltas_of_events"
-    with pytest.raises(TypeError): sq_field(diffrentiate=True)
+    text, event = (
+        dataclasses.make_dataclass("T", [("a", str, sq_field(differentiate=True))]),
+        dataclasses.make_dataclass(
+            "E", [("timestamp", datetime), ("a", int, sq_field(differentiate=True))]
+        ),
+    )
+    assert (
+        refusal(lambda: table_of(text, aggregated)) == "not_a_number"
+        and refusal(lambda: table_of(event, rows_of_events)) == "deltas_of_events"
+    )
+    with pytest.raises(TypeError):
+        sq_field(diffrentiate=True)
     truth = dataclasses.make_dataclass("B", [("a", bool, sq_field(differentiate=True))])
     assert refusal(lambda: table_of(truth, aggregated)) == "not_a_number"
-    assert table_of(dataclasses.make_dataclass("O", [("a", Optional[int], sq_field(differentiate=True))]), aggregated).deltas == ("a",)
+    assert table_of(
+        dataclasses.make_dataclass("O", [("a", Optional[int], sq_field(differentiate=True))]),
+        aggregated,
+    ).deltas == ("a",)
 
 
 def test_F19_the_mark_is_a_thin_wrapper_of_a_field():
     @dataclass
     class All:
-        a: int = sq_field(differentiate=True, default=3, metadata={"about": "how many", "own": 1}, repr=False, compare=False)
+        a: int = sq_field(
+            differentiate=True,
+            default=3,
+            metadata={"about": "how many", "own": 1},
+            repr=False,
+            compare=False,
+        )
         b: list = sq_field(default_factory=list)
         c: int = sq_field(differentiate=False, kw_only=True)
+
     one, two, three = dataclasses.fields(All)
-    assert (All(c=1).a, All(c=1).b, one.metadata["own"], one.metadata["about"], one.repr, one.compare, three.kw_only) == (3, [], 1, "how many", False, False, True) and field().metadata == {}
+    assert (
+        All(c=1).a,
+        All(c=1).b,
+        one.metadata["own"],
+        one.metadata["about"],
+        one.repr,
+        one.compare,
+        three.kw_only,
+    ) == (3, [], 1, "how many", False, False, True) and field().metadata == {}
 
 
 @dataclass
@@ -329,25 +527,56 @@ TOTALS = {1: 10, 2: 20, 4: 40, 5: None, 6: 35, 7: 50}
 
 
 def totals(**attributes):
-    return of(Total, lambda start, end: [Total(TOTALS[start.day], f"day {start.day}")] if start.day in TOTALS else [], **attributes)
+    return of(
+        Total,
+        lambda start, end: (
+            [Total(TOTALS[start.day], f"day {start.day}")] if start.day in TOTALS else []
+        ),
+        **attributes,
+    )
 
 
-@pytest.mark.parametrize("gap, shows, expected", [("previous_row", False, [(1, 10), (2, 10), (4, 20), (5, None), (6, -5), (7, 15)]), ("previous_day", False, [(1, 10), (2, 10), (4, 40), (5, None), (6, 35), (7, 15)]),
-                                                 ("previous_row", True, [(1, 10, None), (2, 10, 10), (4, 20, 20), (5, None, 40), (6, -5, 40), (7, 15, 35)])])
+@pytest.mark.parametrize(
+    "gap, shows, expected",
+    [
+        ("previous_row", False, [(1, 10), (2, 10), (4, 20), (5, None), (6, -5), (7, 15)]),
+        ("previous_day", False, [(1, 10), (2, 10), (4, 40), (5, None), (6, 35), (7, 15)]),
+        (
+            "previous_row",
+            True,
+            [(1, 10, None), (2, 10, 10), (4, 20, 20), (5, None, 40), (6, -5, 40), (7, 15, 35)],
+        ),
+    ],
+)
 def test_F20_the_delta_view(gap, shows, expected):
     extraction = made(totals(gap=gap, shows_previous=shows))
     done(extraction, NOON + timedelta(4))
-    assert extraction.store.read("total_delta").column_names == ["date", "n", "label"] + ["n_before"] * shows
-    assert [(row[0].day, row[1], *row[3:]) for row in rows(extraction.store, "total_delta")] == expected
-    done(extraction, NOON + timedelta(4), first=FIRST, last=FIRST + timedelta(3))   # days done again: no row comes twice
-    assert [(row[0].day, row[1], *row[3:]) for row in rows(extraction.store, "total_delta")] == expected
-    sqlglot.parse_one(sqlglot.transpile(delta_select(extraction.tables[0]), read="duckdb", write="bigquery")[0], read="bigquery")
+    assert (
+        extraction.store.read("total_delta").column_names
+        == ["date", "n", "label"] + ["n_before"] * shows
+    )
+    assert [
+        (row[0].day, row[1], *row[3:]) for row in rows(extraction.store, "total_delta")
+    ] == expected
+    done(
+        extraction, NOON + timedelta(4), first=FIRST, last=FIRST + timedelta(3)
+    )  # days done again: no row comes twice
+    assert [
+        (row[0].day, row[1], *row[3:]) for row in rows(extraction.store, "total_delta")
+    ] == expected
+    sqlglot.parse_one(
+        sqlglot.transpile(delta_select(extraction.tables[0]), read="duckdb", write="bigquery")[0],
+        read="bigquery",
+    )
 
 
 def test_F20_the_example_of_the_reference():
     extraction = made(UserExtractor)
     done(extraction)
-    assert rows(extraction.store, "user_delta") == [(FIRST + timedelta(n), *(a * users for a in (1, 2, 3))) for n, users in enumerate((10, 10, 15))]
+    assert rows(extraction.store, "user_delta") == [
+        (FIRST + timedelta(n), *(a * users for a in (1, 2, 3)))
+        for n, users in enumerate((10, 10, 15))
+    ]
 
 
 def test_F21_the_view_comes_with_the_table():
@@ -356,14 +585,28 @@ def test_F21_the_view_comes_with_the_table():
     assert made(UserExtractor, EmailExtractor).store.names() == ["email", "user", "user_delta"]
 
 
-@pytest.mark.parametrize("zone, hours", [("Europe/Paris", {date(2022, 3, 27): 23, date(2022, 10, 30): 25}), ("America/New_York", {date(2022, 3, 13): 23, date(2022, 11, 6): 25}), ("UTC", {})])
+@pytest.mark.parametrize(
+    "zone, hours",
+    [
+        ("Europe/Paris", {date(2022, 3, 27): 23, date(2022, 10, 30): 25}),
+        ("America/New_York", {date(2022, 3, 13): 23, date(2022, 11, 6): 25}),
+        ("UTC", {}),
+    ],
+)
 def test_F22_the_bounds_handed_to_extract(zone, hours):
     seen = []
-    extraction = made(of(User, lambda start, end: seen.append((start, end)) or [User(1, 1, 1)]), zone=zone)
+    extraction = made(
+        of(User, lambda start, end: seen.append((start, end)) or [User(1, 1, 1)]), zone=zone
+    )
     assert len([*extraction.preview(FIRST, date(2022, 12, 31))]) == 365
     assert [start.date() for start, _ in seen] == days_between(FIRST, date(2022, 12, 31))
     for start, end in seen:
-        assert start.hour == end.hour == 0 and start.tzinfo and (end.astimezone(timezone.utc) - start.astimezone(timezone.utc)) == timedelta(hours=hours.get(start.date(), 24))
+        assert (
+            start.hour == end.hour == 0
+            and start.tzinfo
+            and (end.astimezone(timezone.utc) - start.astimezone(timezone.utc))
+            == timedelta(hours=hours.get(start.date(), 24))
+        )
     assert all(end == start for (_, end), (start, _) in zip(seen, seen[1:]))
 
 
@@ -373,11 +616,21 @@ def test_F23_rows_stream_from_a_generator():
         timestamp: datetime
         alive: ClassVar[int] = 0
         most: ClassVar[int] = 0
+
         def __post_init__(self):
             Tracked.alive += 1
             Tracked.most = max(Tracked.most, Tracked.alive)
-        def __del__(self): Tracked.alive -= 1
-    extraction = made(of(Tracked, lambda start, end: (Tracked(start + timedelta(seconds=n)) for n in range(45_000)), rows_of_events))
+
+        def __del__(self):
+            Tracked.alive -= 1
+
+    extraction = made(
+        of(
+            Tracked,
+            lambda start, end: (Tracked(start + timedelta(seconds=n)) for n in range(45_000)),
+            rows_of_events,
+        )
+    )
     done(extraction, datetime(2022, 1, 2, 12, tzinfo=timezone.utc))
     assert extraction.store.read("tracked").num_rows == 45_000 and Tracked.most <= 2 * SIZE < 45_000
 
@@ -385,27 +638,68 @@ def test_F23_rows_stream_from_a_generator():
 def test_F24_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
     def written(seed):
         code = "import sys; from domostats.tracking.extractors import configured; from domostats.tracking.migrations import Migrations; print(Migrations(sys.argv[1]).make([one.get_table() for one in configured()]).read_text())"
-        return subprocess.run([sys.executable, "-c", code, f"migrations_{seed}"], capture_output=True, text=True, check=True, env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)}).stdout
+        return subprocess.run(
+            [sys.executable, "-c", code, f"migrations_{seed}"],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONPATH": str(ROOT)},
+        ).stdout
+
     assert written(1) == written(2) and '"create_table"' in written(3)
 
 
-def changed(*fields): return dataclasses.make_dataclass("User", [(name, type, sq_field(differentiate=name != "mood", default=None)) for name, type in fields])
+def changed(*fields):
+    return dataclasses.make_dataclass(
+        "User",
+        [
+            (name, type, sq_field(differentiate=name != "mood", default=None))
+            for name, type in fields
+        ],
+    )
 
 
 def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
     extraction = made(UserExtractor)
     migrations = Migrations("migrations of store", extraction.store)
-    for fields, told in [([("members", int), ("prospects", int), ("clients", int)], "users (INT64) is gone"), ([("users", float), ("prospects", int), ("clients", int)], "users was INT64 and is FLOAT64"),
-                         ([("users", int), ("prospects", int), ("clients", int), ("more", int)], "more (INT64) is new and cannot be None")]:
-        with pytest.raises(SettingsError) as caught: migrations.plan([table_of(changed(*fields), aggregated)])
-        assert caught.value.reason == "changed_model" and told in str(caught.value) and "Table user" in str(caught.value) and "table = 'user2'" in str(caught.value)
+    for fields, told in [
+        ([("members", int), ("prospects", int), ("clients", int)], "users (INT64) is gone"),
+        (
+            [("users", float), ("prospects", int), ("clients", int)],
+            "users was INT64 and is FLOAT64",
+        ),
+        (
+            [("users", int), ("prospects", int), ("clients", int), ("more", int)],
+            "more (INT64) is new and cannot be None",
+        ),
+    ]:
+        with pytest.raises(SettingsError) as caught:
+            migrations.plan([table_of(changed(*fields), aggregated)])
+        assert (
+            caught.value.reason == "changed_model"
+            and told in str(caught.value)
+            and "Table user" in str(caught.value)
+            and "table = 'user2'" in str(caught.value)
+        )
     done(extraction)
-    wider = table_of(changed(("users", int), ("prospects", int | None), ("clients", int), ("mood", str | None)), aggregated)
+    wider = table_of(
+        changed(("users", int), ("prospects", int | None), ("clients", int), ("mood", str | None)),
+        aggregated,
+    )
     assert [type(step).__name__ for step in migrations.plan([wider])] == ["AddColumn", "Relax"]
     migrations.make([wider])
     migrations.apply()
-    assert migrations.findings() == [] and rows(extraction.store, "user_delta")[-1] == (FIRST + timedelta(2), 15, 30, 45, None) and migrations.plan([wider]) == []
-    flat = table_of(changed(("users", int), ("prospects", int | None), ("clients", int), ("mood", str | None)), aggregated, gap="previous_day", shows_previous=True)
+    assert (
+        migrations.findings() == []
+        and rows(extraction.store, "user_delta")[-1] == (FIRST + timedelta(2), 15, 30, 45, None)
+        and migrations.plan([wider]) == []
+    )
+    flat = table_of(
+        changed(("users", int), ("prospects", int | None), ("clients", int), ("mood", str | None)),
+        aggregated,
+        gap="previous_day",
+        shows_previous=True,
+    )
     migrations.make([flat])
     migrations.apply()
     assert extraction.store.read("user_delta").column_names[-1] == "clients_before"
@@ -414,24 +708,42 @@ def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
 def test_F26_a_second_table_computed_from_the_first_day():
     extraction = made(UserExtractor)
     done(extraction)
-    again = Extraction([UserExtractor, type("UserExtractor2", (UserExtractor,), {"table": "user2"})], extraction.store, "UTC", FIRST)
+    again = Extraction(
+        [UserExtractor, type("UserExtractor2", (UserExtractor,), {"table": "user2"})],
+        extraction.store,
+        "UTC",
+        FIRST,
+    )
     migrations = Migrations("migrations of store", extraction.store)
     migrations.make(again.tables)
     migrations.apply()
     before = rows(extraction.store, "user")
-    assert done(again) == [("user2", FIRST + timedelta(n)) for n in range(3)] and rows(extraction.store, "user") == rows(extraction.store, "user2") == before
+    assert (
+        done(again) == [("user2", FIRST + timedelta(n)) for n in range(3)]
+        and rows(extraction.store, "user") == rows(extraction.store, "user2") == before
+    )
     alone = Migrations("migrations of store", extraction.store)
-    assert alone.plan([UserExtractor().get_table()]) == [] and "user2" in extraction.store.names()   # an extractor that is gone leaves its table
+    assert (
+        alone.plan([UserExtractor().get_table()]) == [] and "user2" in extraction.store.names()
+    )  # an extractor that is gone leaves its table
 
 
 def test_F27_migrations_are_ordered_recorded_and_resumable():
     extraction = Extraction([UserExtractor, EmailExtractor], Store("store.duckdb"), "UTC", FIRST)
     migrations = Migrations("migrations", extraction.store)
     path = migrations.make(extraction.tables)
-    with extraction.store.open() as con: con.execute("CREATE TABLE datasets.\"user\" (odd INTEGER)")   # in the way of the second table
-    assert refusal(migrations.apply) == "not_written" and extraction.store.names() == ["email", "user"]
+    with extraction.store.open() as con:
+        con.execute('CREATE TABLE datasets."user" (odd INTEGER)')  # in the way of the second table
+    assert refusal(migrations.apply) == "not_written" and extraction.store.names() == [
+        "email",
+        "user",
+    ]
     extraction.store.drop("user")
-    assert [(file.name, n) for file, n, _ in migrations.apply()] == [("0001_email_user.json", 2)] and migrations.apply() == [] and extraction.store.names() == ["email", "user", "user_delta"]
+    assert (
+        [(file.name, n) for file, n, _ in migrations.apply()] == [("0001_email_user.json", 2)]
+        and migrations.apply() == []
+        and extraction.store.names() == ["email", "user", "user_delta"]
+    )
     path.write_text(path.read_text().replace('"prospects"', '"leads"'))
     assert refusal(migrations.apply) == "changed_migration"
     path.write_text("{")
@@ -441,9 +753,14 @@ def test_F27_migrations_are_ordered_recorded_and_resumable():
 def test_F27_a_table_that_was_changed_by_hand_is_told_of():
     extraction = made(UserExtractor)
     migrations = Migrations("migrations of store", extraction.store)
-    with extraction.store.open() as con: con.execute("DROP VIEW datasets.user_delta")
-    assert migrations.findings() == ["view user_delta is not there"] and refusal(migrations.apply) == "drift"
-    with extraction.store.open() as con: con.execute("DROP TABLE datasets.\"user\"")
+    with extraction.store.open() as con:
+        con.execute("DROP VIEW datasets.user_delta")
+    assert (
+        migrations.findings() == ["view user_delta is not there"]
+        and refusal(migrations.apply) == "drift"
+    )
+    with extraction.store.open() as con:
+        con.execute('DROP TABLE datasets."user"')
     assert migrations.findings() == ["table user is not there"]
 
 
@@ -460,8 +777,13 @@ def test_F29_the_dry_run_shows_both_ends_and_writes_nothing(shop):
     run("make-migrations"), run("migrate")
     before = Path("shop.duckdb").read_bytes()
     output = run("print-extract", "-f", "2022-01-01", "-l", "2022-01-05")
-    assert [f"2022-01-0{n}" in output for n in range(1, 7)] == [True] * 5 + [False] and "20 rows, and nothing was written" in output and Path("shop.duckdb").read_bytes() == before
-    for words in (["-f", "01.02.2022"], ["-l", "soon"], ["-f", "2022-13-01"]): run("print-extract", *words, code=2)
+    assert (
+        [f"2022-01-0{n}" in output for n in range(1, 7)] == [True] * 5 + [False]
+        and "20 rows, and nothing was written" in output
+        and Path("shop.duckdb").read_bytes() == before
+    )
+    for words in (["-f", "01.02.2022"], ["-l", "soon"], ["-f", "2022-13-01"]):
+        run("print-extract", *words, code=2)
     assert f"{last_finished(zone_of('Europe/Paris'))}" in run("print-extract")
     run("extract", "--dry-run", "-l", "2022-01-03")
     assert Loads().lines() == []
@@ -470,10 +792,15 @@ def test_F29_the_dry_run_shows_both_ends_and_writes_nothing(shop):
 def test_F30_the_table_equals_the_dry_run_row_for_row():
     extraction = made(UserExtractor, EmailExtractor)
     shown = {}
-    for table, day, batch in extraction.preview(FIRST, FIRST + timedelta(2)): shown.setdefault(table.name, []).extend(tuple(row.values()) for row in batch.to_pylist())
+    for table, day, batch in extraction.preview(FIRST, FIRST + timedelta(2)):
+        shown.setdefault(table.name, []).extend(tuple(row.values()) for row in batch.to_pylist())
     done(extraction)
-    plain = lambda row: tuple(value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row)
-    assert {name: sorted(map(plain, some)) for name, some in shown.items()} == {name: sorted(rows(extraction.store, name)) for name in ("user", "email")} and len(shown["email"]) > 3
+    plain = lambda row: tuple(
+        value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row
+    )
+    assert {name: sorted(map(plain, some)) for name, some in shown.items()} == {
+        name: sorted(rows(extraction.store, name)) for name in ("user", "email")
+    } and len(shown["email"]) > 3
 
 
 def test_F31_each_table_goes_on_from_its_own_days():
@@ -481,15 +808,24 @@ def test_F31_each_table_goes_on_from_its_own_days():
     done(extraction, only=["user"])
     done(extraction, NOON - timedelta(2), only=["email"])
     assert done(extraction) == [("email", FIRST + timedelta(n)) for n in (1, 2)]
-    Loads(extraction.store).forget("user", f"p:{FIRST + timedelta(1)}")   # a hole in the middle is filled too
+    Loads(extraction.store).forget(
+        "user", f"p:{FIRST + timedelta(1)}"
+    )  # a hole in the middle is filled too
     assert done(extraction) == [("user", FIRST + timedelta(1))]
 
 
-@pytest.mark.parametrize("zone", ["Pacific/Midway", "UTC", "Pacific/Kiritimati", "America/New_York"])
+@pytest.mark.parametrize(
+    "zone", ["Pacific/Midway", "UTC", "Pacific/Kiritimati", "America/New_York"]
+)
 def test_F33_never_today(zone):
-    for local, last in [(datetime(2022, 1, 5, 23, 59, tzinfo=zone_of(zone)), date(2022, 1, 4)), (datetime(2022, 1, 6, 0, 1, tzinfo=zone_of(zone)), date(2022, 1, 5))]:
+    for local, last in [
+        (datetime(2022, 1, 5, 23, 59, tzinfo=zone_of(zone)), date(2022, 1, 4)),
+        (datetime(2022, 1, 6, 0, 1, tzinfo=zone_of(zone)), date(2022, 1, 5)),
+    ]:
         assert last_finished(zone_of(zone), local.astimezone(timezone.utc)) == last
-        extraction = made(of(User, lambda start, end: [User(1, 1, 1)]), zone=zone, place=str(local.day))
+        extraction = made(
+            of(User, lambda start, end: [User(1, 1, 1)]), zone=zone, place=str(local.day)
+        )
         assert done(extraction, local.astimezone(timezone.utc))[-1] == ("user", last)
     assert refusal(lambda: [*extraction.extract(local, last=local.date())]) == "bad_days"
     assert refusal(lambda: zone_of("Europe/Atlantis")) == "bad_zone"
@@ -502,23 +838,45 @@ def test_F34_again_and_again_and_days_that_are_corrected():
     try:
         UserExtractor.totals = {day: n + 1 for day, n in totals.items()}
         first = Loads(extraction.store).lines("user")
-        assert done(extraction, first=FIRST, last=FIRST + timedelta(1), only=["user"]) == [("user", FIRST), ("user", FIRST + timedelta(1))]
-        assert [row[1] for row in rows(extraction.store, "user")] == [11, 21, 35] and [a.checksum == b.checksum for a, b in zip(first, Loads(extraction.store).lines("user"))] == [False, False, True]
-    finally: UserExtractor.totals = totals
-    earlier = Extraction([EmailExtractor], extraction.store, "UTC", FIRST - timedelta(3))   # back-filled
-    assert done(earlier) == [("email", FIRST - timedelta(n)) for n in (3, 2, 1)] and [line.row_count for line in Loads(extraction.store).lines("email")][:3] == [0, 0, 0]
-    late = Extraction([type("Late", (EmailExtractor,), {"look_back": 2})], extraction.store, "UTC", FIRST)
+        assert done(extraction, first=FIRST, last=FIRST + timedelta(1), only=["user"]) == [
+            ("user", FIRST),
+            ("user", FIRST + timedelta(1)),
+        ]
+        assert [row[1] for row in rows(extraction.store, "user")] == [11, 21, 35] and [
+            a.checksum == b.checksum for a, b in zip(first, Loads(extraction.store).lines("user"))
+        ] == [False, False, True]
+    finally:
+        UserExtractor.totals = totals
+    earlier = Extraction(
+        [EmailExtractor], extraction.store, "UTC", FIRST - timedelta(3)
+    )  # back-filled
+    assert done(earlier) == [("email", FIRST - timedelta(n)) for n in (3, 2, 1)] and [
+        line.row_count for line in Loads(extraction.store).lines("email")
+    ][:3] == [0, 0, 0]
+    late = Extraction(
+        [type("Late", (EmailExtractor,), {"look_back": 2})], extraction.store, "UTC", FIRST
+    )
     assert done(late) == done(late) == [("email", FIRST + timedelta(n)) for n in (1, 2)]
 
 
 def test_F34_one_that_fails_does_not_stop_the_others():
     def broken(start, end):
         yield User(1, 1, 1)
-        if start.day == 2: raise ConnectionError("gone")
+        if start.day == 2:
+            raise ConnectionError("gone")
+
     extraction = made(of(User, broken), EmailExtractor)
     found = [*extraction.extract(NOON)]
-    assert [(one.table, one.day.day, one.error is None) for one in found] == [("user", 1, True), ("user", 2, False), ("email", 1, True), ("email", 2, True), ("email", 3, True)]
-    assert len(rows(extraction.store, "user")) == 1 and [one.day.day for one in extraction.extract(NOON)] == [2]
+    assert [(one.table, one.day.day, one.error is None) for one in found] == [
+        ("user", 1, True),
+        ("user", 2, False),
+        ("email", 1, True),
+        ("email", 2, True),
+        ("email", 3, True),
+    ]
+    assert len(rows(extraction.store, "user")) == 1 and [
+        one.day.day for one in extraction.extract(NOON)
+    ] == [2]
 
 
 WORKER = """
@@ -562,15 +920,31 @@ print("done", flush=True)
 """
 
 
-def worker(what, place): return subprocess.Popen([sys.executable, "-c", WORKER, what, str(place)], stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+def worker(what, place):
+    return subprocess.Popen(
+        [sys.executable, "-c", WORKER, what, str(place)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def told(place):
     store = Store(f"{place}.duckdb")
     with store.open() as con:
         steps = con.execute("SELECT name, step, sum FROM kit.migrations ORDER BY ALL").fetchall()
-        columns = con.execute("SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE schema_name = 'datasets' ORDER BY ALL").fetchall()
-    return steps, columns, {name: rows(store, name, "ALL") for name in store.names()}, [(line.dataset, line.release_key, line.row_count, line.checksum) for line in Loads(store).lines()]
+        columns = con.execute(
+            "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE schema_name = 'datasets' ORDER BY ALL"
+        ).fetchall()
+    return (
+        steps,
+        columns,
+        {name: rows(store, name, "ALL") for name in store.names()},
+        [
+            (line.dataset, line.release_key, line.row_count, line.checksum)
+            for line in Loads(store).lines()
+        ],
+    )
 
 
 @pytest.mark.parametrize("what", ["extract", "migrate"])
@@ -578,14 +952,20 @@ def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, wha
     draws, inside = random.Random(7), 0
     for _ in range(20):
         running = worker(what, tmp_path / "killed")
-        if running.stdout.readline().strip() == "done": break
+        if running.stdout.readline().strip() == "done":
+            break
         clock.sleep(draws.random() * 0.03)
         running.send_signal(signal.SIGKILL)
-        inside += running.wait() == -signal.SIGKILL and running.stdout.read().splitlines()[-1:] != ["done"]
+        inside += running.wait() == -signal.SIGKILL and running.stdout.read().splitlines()[-1:] != [
+            "done"
+        ]
         running.stdout.close()
     assert inside >= 15
-    for place in ("killed", "whole"): assert worker(what, tmp_path / place).communicate(timeout=120)[0].endswith("done\n")
-    assert told(tmp_path / "killed") == told(tmp_path / "whole") and len(told(tmp_path / "whole")[1]) == (3 if what == "extract" else 160)
+    for place in ("killed", "whole"):
+        assert worker(what, tmp_path / place).communicate(timeout=120)[0].endswith("done\n")
+    assert told(tmp_path / "killed") == told(tmp_path / "whole") and len(
+        told(tmp_path / "whole")[1]
+    ) == (3 if what == "extract" else 160)
 
 
 def test_F34_two_programs_at_once_do_no_harm(tmp_path):
@@ -601,18 +981,30 @@ def test_F35_progress_is_told(shop):
     assert output.splitlines() == ["email 2022-01-01 3 rows", "email 2022-01-02 3 rows"]
     shop(first_date=str(last_finished(zone_of("Europe/Paris"))))
     run("extract")
-    assert run("extract").splitlines() == ["nothing new: every day is extracted"] and "nothing new" in run("make-migrations") and "nothing new" in run("migrate")
+    assert (
+        run("extract").splitlines() == ["nothing new: every day is extracted"]
+        and "nothing new" in run("make-migrations")
+        and "nothing new" in run("migrate")
+    )
 
 
 def test_F36_plain_tables_and_documented_columns():
     @dataclass
     class Figures:
         users: int = sq_field(differentiate=True, metadata={"about": "all who ever registered"})
+
     extraction = made(of(Figures, lambda start, end: [Figures(1)]))
     done(extraction)
     with extraction.store.open() as con:
-        assert con.execute("SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'figures' ORDER BY column_index").fetchall() == [("date", "the local day"), ("users", "all who ever registered")]
-    assert extraction.store.read("figures", "SELECT users FROM table WHERE date = DATE '2022-01-02'").num_rows == 1
+        assert con.execute(
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'figures' ORDER BY column_index"
+        ).fetchall() == [("date", "the local day"), ("users", "all who ever registered")]
+    assert (
+        extraction.store.read(
+            "figures", "SELECT users FROM table WHERE date = DATE '2022-01-02'"
+        ).num_rows
+        == 1
+    )
 
 
 def test_the_sql_of_the_warehouse_can_be_told_to_bigquery(monkeypatch):
@@ -620,63 +1012,142 @@ def test_the_sql_of_the_warehouse_can_be_told_to_bigquery(monkeypatch):
     said, opened = [], store_module.opened
 
     class Overheard:
-        def __init__(self, con): self.con = con
-        def execute(self, sql, *values): return (said.append(sql), self.con.execute(sql, *values))[1]
-        def sql(self, sql): return (said.append(sql), self.con.sql(sql))[1]
-        def __getattr__(self, name): return getattr(self.con, name)
+        def __init__(self, con):
+            self.con = con
+
+        def execute(self, sql, *values):
+            return (said.append(sql), self.con.execute(sql, *values))[1]
+
+        def sql(self, sql):
+            return (said.append(sql), self.con.sql(sql))[1]
+
+        def __getattr__(self, name):
+            return getattr(self.con, name)
 
     @contextlib.contextmanager
     def overheard(*how):
-        with opened(*how) as con: yield Overheard(con)
+        with opened(*how) as con:
+            yield Overheard(con)
+
     monkeypatch.setattr(store_module, "opened", overheard)
     done(made(UserExtractor, EmailExtractor))
     history = History("things", "id", Store("store.duckdb"))
-    for n in (1, 2): history.snapshot(pa.table({"id": [n, 3], "value": ["a" * n, "b"]}), f"2024-01-0{n}")
-    assert len(history.changes("2024-01-01").to_pylist()) == 2 and history.at().num_rows == 2 and history.validity().num_rows == 3
-    said = [sql for sql in dict.fromkeys(said) if not re.search(r"DESCRIBE|duckdb_|kit.migrations|COMMENT ON|PRAGMA|^SET ", sql)]
+    for n in (1, 2):
+        history.snapshot(pa.table({"id": [n, 3], "value": ["a" * n, "b"]}), f"2024-01-0{n}")
+    assert (
+        len(history.changes("2024-01-01").to_pylist()) == 2
+        and history.at().num_rows == 2
+        and history.validity().num_rows == 3
+    )
+    said = [
+        sql
+        for sql in dict.fromkeys(said)
+        if not re.search(r"DESCRIBE|duckdb_|kit.migrations|COMMENT ON|PRAGMA|^SET ", sql)
+    ]
     assert len(said) > 20
     for sql in said:
-        told = sqlglot.transpile(sql, read="duckdb", write="bigquery", unsupported_level=sqlglot.ErrorLevel.RAISE)[0]
+        told = sqlglot.transpile(
+            sql, read="duckdb", write="bigquery", unsupported_level=sqlglot.ErrorLevel.RAISE
+        )[0]
         sqlglot.parse_one(told, read="bigquery")
         assert not re.search(r"BY NAME|ANTI JOIN|SEMI JOIN|INSERT OR", told), told
 
 
 def test_without_a_migration_the_way_out_is_named():
-    error = next(Extraction([UserExtractor], Store("store.duckdb"), "UTC", FIRST).extract(NOON)).error
-    assert isinstance(error, DestinationError) and error.reason == "not_migrated" and "domostats migrate" in str(error)
+    error = next(
+        Extraction([UserExtractor], Store("store.duckdb"), "UTC", FIRST).extract(NOON)
+    ).error
+    assert (
+        isinstance(error, DestinationError)
+        and error.reason == "not_migrated"
+        and "domostats migrate" in str(error)
+    )
 
 
 def test_the_ready_extractors_over_domo():
     with sandbox.start(events=300) as box:
-        newest = reports.activity_log.generate(box, format_fn="all", since=datetime(2000, 1, 1))["event_at"].max().to_pydatetime()
-        extraction = made(ActivityLog(box), UserCounts(box), DatasetCounts(box), AccountCounts(box), zone="Europe/Paris", first=(newest - timedelta(40)).date())
+        newest = (
+            reports.activity_log.generate(box, format_fn="all", since=datetime(2000, 1, 1))[
+                "event_at"
+            ]
+            .max()
+            .to_pydatetime()
+        )
+        extraction = made(
+            ActivityLog(box),
+            UserCounts(box),
+            DatasetCounts(box),
+            AccountCounts(box),
+            zone="Europe/Paris",
+            first=(newest - timedelta(40)).date(),
+        )
         found = done(extraction, newest + timedelta(2))
         start = datetime.combine(extraction.first_date, time(), zone_of("Europe/Paris"))
         expected = reports.activity_log.generate(box, format_fn="all", since=start)
         kept = extraction.store.read("activity").to_pandas()
-        assert sorted(kept["event_key"]) == sorted(expected["event_key"]) and len(kept) > 10 and len({name for name, _ in found}) == 4
-        last = {name: rows(extraction.store, name)[-1] for name in ("user_counts", "dataset_counts", "account_counts")}
-        assert (last["user_counts"][1], last["dataset_counts"][1], last["account_counts"][1]) == tuple(len(reports.find(name).generate(box, format_fn="all" if name != "accounts" else "domostats")) for name in ("users", "datasets", "accounts"))
+        assert (
+            sorted(kept["event_key"]) == sorted(expected["event_key"])
+            and len(kept) > 10
+            and len({name for name, _ in found}) == 4
+        )
+        last = {
+            name: rows(extraction.store, name)[-1]
+            for name in ("user_counts", "dataset_counts", "account_counts")
+        }
+        assert (
+            last["user_counts"][1],
+            last["dataset_counts"][1],
+            last["account_counts"][1],
+        ) == tuple(
+            len(
+                reports.find(name).generate(
+                    box, format_fn="all" if name != "accounts" else "domostats"
+                )
+            )
+            for name in ("users", "datasets", "accounts")
+        )
         limited = ActivityLog(box)
         before = len(box.log)
-        assert done(extraction, newest + timedelta(2)) == [] and len(box.log) == before and limited.get_table().name == "activity"
+        assert (
+            done(extraction, newest + timedelta(2)) == []
+            and len(box.log) == before
+            and limited.get_table().name == "activity"
+        )
         partial = made(UserCounts(box), place="partial", first=newest.date())
         with pytest.MonkeyPatch.context() as patch:
-            for name in ("username", "password"): patch.setenv(f"DOMO_{name.upper()}", getattr(box.limited, name))
+            for name in ("username", "password"):
+                patch.setenv(f"DOMO_{name.upper()}", getattr(box.limited, name))
             own = UserCounts(type(box).__mro__[1](box.name, box.url))
-            errors = [one.error for one in Extraction([own], partial.store, "UTC", newest.date()).extract(newest + timedelta(2))]
-        assert isinstance(errors[0], DataError) and errors[0].reason == "partial" and rows(partial.store, "user_counts") == []
+            errors = [
+                one.error
+                for one in Extraction([own], partial.store, "UTC", newest.date()).extract(
+                    newest + timedelta(2)
+                )
+            ]
+        assert (
+            isinstance(errors[0], DataError)
+            and errors[0].reason == "partial"
+            and rows(partial.store, "user_counts") == []
+        )
 
 
 def test_days_are_cut_in_the_zone_of_the_settings(shop):
-    assert bounds(date(2022, 3, 27), zone_of())[0].utcoffset() == timedelta(hours=1) and Extraction().zone.key == "Europe/Paris"
+    assert (
+        bounds(date(2022, 3, 27), zone_of())[0].utcoffset() == timedelta(hours=1)
+        and Extraction().zone.key == "Europe/Paris"
+    )
 
 
 def test_a_failing_command_says_so_with_its_exit_code(shop):
-    assert "There is no table users yet. Run: domostats make-migrations" in run("extract", "-l", "2022-01-01", code=7)
+    assert "There is no table users yet. Run: domostats make-migrations" in run(
+        "extract", "-l", "2022-01-01", code=7
+    )
 
 
 def test_rows_of_an_arrow_table_of_the_day_are_typed(tmp_path):
     extraction = made(EmailExtractor)
     batches = [batch for _, _, batch in extraction.preview(FIRST, FIRST)]
-    assert batches[0].schema.field("timestamp").type == pa.timestamp("us", tz="UTC") and batches[0].schema.names[0] == "_day"
+    assert (
+        batches[0].schema.field("timestamp").type == pa.timestamp("us", tz="UTC")
+        and batches[0].schema.names[0] == "_day"
+    )

@@ -1,4 +1,5 @@
 """Files: whole or not at all, and the same data for every reader."""
+
 import datetime as dt
 import decimal
 import os
@@ -15,10 +16,17 @@ from domostats.errors import DestinationError, SettingsError
 from domostats.loading import files
 from domostats.loading.files import read_file, to_reader, write_file
 
-ACCOUNTS = pa.table({
-    "id": [1, None, 3], "text": ["a,\"b\"\nc", "", None], "valid": [True, None, False], "ratio": [1.5, None, 1e-7],
-    "at": pa.array([dt.datetime(2024, 5, 1, 11, 30), None, None], pa.timestamp("ms", "Europe/Berlin")),
-})
+ACCOUNTS = pa.table(
+    {
+        "id": [1, None, 3],
+        "text": ['a,"b"\nc', "", None],
+        "valid": [True, None, False],
+        "ratio": [1.5, None, 1e-7],
+        "at": pa.array(
+            [dt.datetime(2024, 5, 1, 11, 30), None, None], pa.timestamp("ms", "Europe/Berlin")
+        ),
+    }
+)
 
 
 def stream(fail_after=None, rows=30_000):
@@ -29,13 +37,16 @@ def stream(fail_after=None, rows=30_000):
             if fail_after is not None and i >= fail_after:
                 raise ConnectionResetError("the source broke off")
             yield pa.record_batch([list(range(i, i + 1000))], schema=schema)
+
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.CSV"])
 @pytest.mark.parametrize("fail_after", [0, 10_000])
 @pytest.mark.parametrize("group", [100, 100_000], ids=["rows were written", "rows were held"])
-def test_a_source_that_breaks_off_leaves_the_old_file(tmp_path, monkeypatch, recwarn, name, fail_after, group):
+def test_a_source_that_breaks_off_leaves_the_old_file(
+    tmp_path, monkeypatch, recwarn, name, fail_after, group
+):
     monkeypatch.setattr(files, "GROUP", group)
     path = tmp_path / name
     write_file(pa.table({"n": [1]}), path)
@@ -57,12 +68,12 @@ def test_a_stream_is_written_in_order(tmp_path, monkeypatch, suffix):
 def test_nothing_and_the_empty_text_stay_apart(tmp_path):
     path = tmp_path / "a.csv"
     write_file(ACCOUNTS, path)
-    assert read_file(path)["text"].to_pylist() == ["a,\"b\"\nc", "", None]
-    assert path.read_text().splitlines()[3:] == [',"",,,', '3,,false,1e-7,']
+    assert read_file(path)["text"].to_pylist() == ['a,"b"\nc', "", None]
+    assert path.read_text().splitlines()[3:] == [',"",,,', "3,,false,1e-7,"]
     in_duckdb = duckdb.read_csv(str(path)).fetchall()
-    assert [row[1] for row in in_duckdb] in (["a,\"b\"\nc", "", None], ["a,\"b\"\nc", None, None])
+    assert [row[1] for row in in_duckdb] in (['a,"b"\nc', "", None], ['a,"b"\nc', None, None])
     in_pandas = pd.read_csv(path, keep_default_na=False, dtype=str)
-    assert in_pandas["text"].tolist() == ["a,\"b\"\nc", "", ""]
+    assert in_pandas["text"].tolist() == ['a,"b"\nc', "", ""]
 
 
 def test_csv_is_plain_for_every_reader(tmp_path):
@@ -82,17 +93,34 @@ def test_data_stays_data(tmp_path):
 
 def test_kinds_of_columns_csv_has_no_word_for(tmp_path):
     path = tmp_path / "a.csv"
-    write_file(pd.DataFrame({"c": pd.Categorical(["x", None]), "l": [[1, None], None], "s": [{"a": dt.date(2024, 5, 1)}, None],
-                             "d": [decimal.Decimal("1.50"), None], "n": [None, None]}), path)
-    assert path.read_text().splitlines()[1:] == ['"x","[1, null]","{""a"": ""2024-05-01""}",1.50,', ",,,,"]
+    write_file(
+        pd.DataFrame(
+            {
+                "c": pd.Categorical(["x", None]),
+                "l": [[1, None], None],
+                "s": [{"a": dt.date(2024, 5, 1)}, None],
+                "d": [decimal.Decimal("1.50"), None],
+                "n": [None, None],
+            }
+        ),
+        path,
+    )
+    assert path.read_text().splitlines()[1:] == [
+        '"x","[1, null]","{""a"": ""2024-05-01""}",1.50,',
+        ",,,,",
+    ]
 
 
 def test_parquet_for_every_reader(tmp_path):
     path = tmp_path / "a.parquet"
     assert write_file(ACCOUNTS, path) == 3
     assert read_file(path).equals(ACCOUNTS)
-    assert pd.read_parquet(path)["text"].tolist()[:2] == ["a,\"b\"\nc", ""]
-    assert duckdb.sql(f"SELECT id, text FROM '{path}'").fetchall() == [(1, "a,\"b\"\nc"), (None, ""), (3, None)]
+    assert pd.read_parquet(path)["text"].tolist()[:2] == ['a,"b"\nc', ""]
+    assert duckdb.sql(f"SELECT id, text FROM '{path}'").fetchall() == [
+        (1, 'a,"b"\nc'),
+        (None, ""),
+        (3, None),
+    ]
 
 
 def test_the_index_is_not_data(tmp_path):
@@ -103,21 +131,44 @@ def test_the_index_is_not_data(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_no_rows_is_a_file_with_columns(tmp_path, suffix):
     path = tmp_path / f"a{suffix}"
-    assert write_file(pd.DataFrame({"id": pd.Series([], dtype="Int64"), "c": pd.Categorical([])}), path) == 0
+    assert (
+        write_file(
+            pd.DataFrame({"id": pd.Series([], dtype="Int64"), "c": pd.Categorical([])}), path
+        )
+        == 0
+    )
     assert read_file(path).column_names == ["id", "c"] and read_file(path).num_rows == 0
 
 
-@pytest.mark.parametrize("data, kind, reason", [
-    (pd.DataFrame({"a": [1, "x"]}), DestinationError, "mixed_column"),
-    (pd.DataFrame({"a": [1, True]}, dtype=object), DestinationError, "mixed_column"),
-    (pd.DataFrame({"a": [dt.date(2024, 1, 1), dt.datetime(2024, 1, 1, 5)]}, dtype=object), DestinationError, "mixed_column"),
-    (pd.DataFrame({"a": [2**70]}, dtype=object), DestinationError, "mixed_column"),
-    (pd.DataFrame([[1, 2]], columns=["a", "a"]), DestinationError, "duplicate_column"),
-    (pa.table({"a": [1], "A": [1]}), DestinationError, "duplicate_column"),
-    (pd.DataFrame(index=[1, 2]), DestinationError, "no_columns"),
-    ([{"a": 1}], SettingsError, "not_a_table"),
-    ("text", SettingsError, "not_a_table"),
-], ids=["int and text", "int and bool", "date and time", "too large", "twice", "twice but for case", "no columns", "list", "text"])
+@pytest.mark.parametrize(
+    "data, kind, reason",
+    [
+        (pd.DataFrame({"a": [1, "x"]}), DestinationError, "mixed_column"),
+        (pd.DataFrame({"a": [1, True]}, dtype=object), DestinationError, "mixed_column"),
+        (
+            pd.DataFrame({"a": [dt.date(2024, 1, 1), dt.datetime(2024, 1, 1, 5)]}, dtype=object),
+            DestinationError,
+            "mixed_column",
+        ),
+        (pd.DataFrame({"a": [2**70]}, dtype=object), DestinationError, "mixed_column"),
+        (pd.DataFrame([[1, 2]], columns=["a", "a"]), DestinationError, "duplicate_column"),
+        (pa.table({"a": [1], "A": [1]}), DestinationError, "duplicate_column"),
+        (pd.DataFrame(index=[1, 2]), DestinationError, "no_columns"),
+        ([{"a": 1}], SettingsError, "not_a_table"),
+        ("text", SettingsError, "not_a_table"),
+    ],
+    ids=[
+        "int and text",
+        "int and bool",
+        "date and time",
+        "too large",
+        "twice",
+        "twice but for case",
+        "no columns",
+        "list",
+        "text",
+    ],
+)
 def test_data_that_no_file_can_hold(tmp_path, data, kind, reason):
     with pytest.raises(kind) as told:
         write_file(data, tmp_path / "a.csv")
@@ -134,7 +185,11 @@ def test_duplicate_columns_are_named_in_pairs():
 def test_the_suffix_is_judged_before_the_rows(tmp_path, name):
     with pytest.raises(SettingsError) as told:
         write_file(stream(fail_after=0), tmp_path / name)
-    assert told.value.reason == "bad_destination" and ".parquet" in str(told.value) and ".csv" in str(told.value)
+    assert (
+        told.value.reason == "bad_destination"
+        and ".parquet" in str(told.value)
+        and ".csv" in str(told.value)
+    )
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -153,6 +208,7 @@ def test_a_place_that_cannot_be_written(tmp_path):
 def test_a_full_disk(tmp_path, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
+
     write_file(pa.table({"n": [1]}), tmp_path / "a.parquet")
     monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(DestinationError, match="No space left") as told:
@@ -173,7 +229,11 @@ def test_permissions_are_those_of_any_file(tmp_path):
 
 
 def test_leftovers_of_others_stay_for_a_day(tmp_path):
-    young, old, stranger = tmp_path / ".a.csv.1.part", tmp_path / ".a.csv.2.part", tmp_path / ".b.csv.3.part"
+    young, old, stranger = (
+        tmp_path / ".a.csv.1.part",
+        tmp_path / ".a.csv.2.part",
+        tmp_path / ".b.csv.3.part",
+    )
     for part in (young, old, stranger):
         part.write_text("x")
     os.utime(old, (0, 0))
@@ -189,5 +249,14 @@ def test_a_file_that_is_not_there(tmp_path):
 
 
 def test_pandas_is_not_loaded_by_the_import():
-    shown = subprocess.run([sys.executable, "-c", "import sys; from domostats.loading import files, store; print('pandas' in sys.modules)"], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import sys; from domostats.loading import files, store; print('pandas' in sys.modules)",
+        ],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert shown.stdout.strip() == "False"

@@ -1,4 +1,5 @@
 """The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every kind are told so, politely."""
+
 import importlib.util
 import re
 import subprocess
@@ -23,13 +24,31 @@ nbformat = pytest.importorskip("nbformat", reason="lessons need the notebook too
 ROOT = Path(__file__).resolve().parent.parent
 SOLUTION = ROOT / "tutorials" / "solutions" / "01_accounts_dataset.ipynb"
 STREAMS = ROOT / "tutorials" / "solutions" / "02_a_thousand_streams.ipynb"
-TASKS = {   # check: the names it is handed
-    "grain": ["one_row", "rows"], "stubs": ["format_account", "format_accounts"], "flatten": ["flatten_list_of_lists"], "snake_case": ["format_str_camel_case"],
-    "account_v1": ["format_account_v1"], "account_v2": ["format_account_v2"], "dataset": ["format_domostats_accounts"], "short": ["format_account_short"],
-    "generate": ["generate_monit_instance_accounts"], "main": ["main"], "owners": ["accounts_with_owners"]}
-TASKS_2 = {"cost": ["cost"], "blocks": ["blocks"], "groups": ["grouped"], "lost": ["lost_job"], "sorting": ["sorted_out"], "failures": ["failures"]}
+TASKS = {  # check: the names it is handed
+    "grain": ["one_row", "rows"],
+    "stubs": ["format_account", "format_accounts"],
+    "flatten": ["flatten_list_of_lists"],
+    "snake_case": ["format_str_camel_case"],
+    "account_v1": ["format_account_v1"],
+    "account_v2": ["format_account_v2"],
+    "dataset": ["format_domostats_accounts"],
+    "short": ["format_account_short"],
+    "generate": ["generate_monit_instance_accounts"],
+    "main": ["main"],
+    "owners": ["accounts_with_owners"],
+}
+TASKS_2 = {
+    "cost": ["cost"],
+    "blocks": ["blocks"],
+    "groups": ["grouped"],
+    "lost": ["lost_job"],
+    "sorting": ["sorted_out"],
+    "failures": ["failures"],
+}
 LESSONS = {SOLUTION: (lesson_1, TASKS), STREAMS: (lesson_2, TASKS_2)}
-CHECKS = [(module, check, names) for module, tasks in LESSONS.values() for check, names in tasks.items()]
+CHECKS = [
+    (module, check, names) for module, tasks in LESSONS.values() for check, names in tasks.items()
+]
 each_lesson = pytest.mark.parametrize("solution", LESSONS, ids=lambda path: path.stem)
 
 
@@ -51,11 +70,16 @@ def code(path):
 
 def said(notebook):
     "What the outputs of a notebook say, as one text."
-    outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
-    return "\n".join(output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs)
+    outputs = [
+        output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs
+    ]
+    return "\n".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+    )
 
 
 # The notebooks
+
 
 def exercise_of(solution):
     return solution.parent.parent / "exercises" / solution.name
@@ -63,7 +87,19 @@ def exercise_of(solution):
 
 @each_lesson
 def test_the_solution_gives_the_outputs_that_are_stored(solution):
-    command = [sys.executable, "-m", "pytest", "-q", "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "120", "-p", "no:cacheprovider", str(solution)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--nbval",
+        "--nbval-current-env",
+        "--nbval-cell-timeout",
+        "120",
+        "-p",
+        "no:cacheprovider",
+        str(solution),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
 
@@ -71,27 +107,49 @@ def test_the_solution_gives_the_outputs_that_are_stored(solution):
 @each_lesson
 def test_every_check_has_passed_in_the_solution(solution):
     text = said(read(solution))
-    assert text.count("passed: ") == len(LESSONS[solution][1]) and "not yet" not in text and "kit's own" not in text
+    assert (
+        text.count("passed: ") == len(LESSONS[solution][1])
+        and "not yet" not in text
+        and "kit's own" not in text
+    )
 
 
 @each_lesson
 def test_every_check_has_a_cell_in_the_lesson(solution):
-    assert re.findall(r"check\.(\w+)\(", "\n".join(cell.source for cell in code(solution))) == list(LESSONS[solution][1])
+    assert re.findall(r"check\.(\w+)\(", "\n".join(cell.source for cell in code(solution))) == list(
+        LESSONS[solution][1]
+    )
 
 
 @each_lesson
 def test_the_exercise_is_made_from_the_solution(tool, solution):
-    assert tool.text_of(tool.exercise(read(solution))) == exercise_of(solution).read_text(encoding="utf-8")
+    assert tool.text_of(tool.exercise(read(solution))) == exercise_of(solution).read_text(
+        encoding="utf-8"
+    )
     tool.check()
 
 
 @each_lesson
 def test_the_exercise_shows_no_solution(solution):
     text = exercise_of(solution).read_text(encoding="utf-8")
-    shown = {line.strip() for cell in code(solution) if "# BEGIN SOLUTION" not in cell.source for line in cell.source.splitlines()}
-    solved = [line for cell in code(solution) for line in solution_lines(cell.source) if line not in shown]
-    assert "SOLUTION" not in text and "STUB" not in text and "outputs\": [\n" not in text and len(solved) > 12
-    sources = [line.strip() for cell in code(exercise_of(solution)) for line in cell.source.splitlines()]
+    shown = {
+        line.strip()
+        for cell in code(solution)
+        if "# BEGIN SOLUTION" not in cell.source
+        for line in cell.source.splitlines()
+    }
+    solved = [
+        line for cell in code(solution) for line in solution_lines(cell.source) if line not in shown
+    ]
+    assert (
+        "SOLUTION" not in text
+        and "STUB" not in text
+        and 'outputs": [\n' not in text
+        and len(solved) > 12
+    )
+    sources = [
+        line.strip() for cell in code(exercise_of(solution)) for line in cell.source.splitlines()
+    ]
     assert not [line for line in solved if line in sources]
 
 
@@ -106,6 +164,7 @@ def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path, solution):
 
 # The generator
 
+
 def notebook(*sources, tags=()):
     cells = [nbformat.v4.new_code_cell(source, id=f"cell{n}") for n, source in enumerate(sources)]
     for cell in cells:
@@ -114,14 +173,29 @@ def notebook(*sources, tags=()):
 
 
 def test_a_region_becomes_its_stub(tool):
-    made = tool.exercise(notebook("def f():\n    # TODO: all of it\n    # BEGIN SOLUTION\n    x = 1\n    return x\n    # END SOLUTION",
-                                  "# BEGIN SOLUTION\na = 5\n# STUB: a = ...\n# STUB:\n# STUB: b = ...\n# END SOLUTION\nc = 1"))
-    assert [cell.source for cell in made.cells] == ["def f():\n    # TODO: all of it\n    ...", "a = ...\n\nb = ...\nc = 1"]
+    made = tool.exercise(
+        notebook(
+            "def f():\n    # TODO: all of it\n    # BEGIN SOLUTION\n    x = 1\n    return x\n    # END SOLUTION",
+            "# BEGIN SOLUTION\na = 5\n# STUB: a = ...\n# STUB:\n# STUB: b = ...\n# END SOLUTION\nc = 1",
+        )
+    )
+    assert [cell.source for cell in made.cells] == [
+        "def f():\n    # TODO: all of it\n    ...",
+        "a = ...\n\nb = ...\nc = 1",
+    ]
     assert [cell.id for cell in made.cells] == ["cell0", "cell1"]
 
 
-@pytest.mark.parametrize("source", ["# BEGIN SOLUTION\n# BEGIN SOLUTION\n# END SOLUTION\n# END SOLUTION", "# BEGIN SOLUTION\nx = 1", "# END SOLUTION", "x = 1"],
-                         ids=["nested", "unclosed", "unopened", "none"])
+@pytest.mark.parametrize(
+    "source",
+    [
+        "# BEGIN SOLUTION\n# BEGIN SOLUTION\n# END SOLUTION\n# END SOLUTION",
+        "# BEGIN SOLUTION\nx = 1",
+        "# END SOLUTION",
+        "x = 1",
+    ],
+    ids=["nested", "unclosed", "unopened", "none"],
+)
 def test_a_broken_region_is_refused(tool, source):
     with pytest.raises(tool.LessonError):
         tool.exercise(notebook(source))
@@ -131,28 +205,53 @@ def test_cells_for_teachers_are_left_out_and_outputs_cleared(tool):
     region = "# BEGIN SOLUTION\nx = 1\n# END SOLUTION"
     solution = notebook(region, "x")
     solution.cells += notebook("secret = 1", tags=["solution-only"]).cells
-    solution.cells[1].outputs, solution.cells[1].execution_count = [nbformat.v4.new_output("stream", text="1")], 7
+    solution.cells[1].outputs, solution.cells[1].execution_count = (
+        [nbformat.v4.new_output("stream", text="1")],
+        7,
+    )
     made = tool.exercise(solution)
-    assert [cell.source for cell in made.cells] == ["...", "x"] and made.cells[1].outputs == [] and made.cells[1].execution_count is None
+    assert (
+        [cell.source for cell in made.cells] == ["...", "x"]
+        and made.cells[1].outputs == []
+        and made.cells[1].execution_count is None
+    )
     assert solution.cells[1].outputs
 
 
 def test_what_differs_from_run_to_run_is_tidied(tool):
     messy = notebook("print(1)", "never run", "object()")
     messy.cells[0].execution_count, messy.cells[2].execution_count = 17, 44
-    messy.cells[0].outputs = [nbformat.v4.new_output("stream", text="1"), nbformat.v4.new_output("stream", text="\n")]
-    messy.cells[2].outputs = [nbformat.v4.new_output("execute_result", {"text/plain": "<object at 0x7f00>", tool.WIDGET: {"model_id": "1"}}, execution_count=44)]
+    messy.cells[0].outputs = [
+        nbformat.v4.new_output("stream", text="1"),
+        nbformat.v4.new_output("stream", text="\n"),
+    ]
+    messy.cells[2].outputs = [
+        nbformat.v4.new_output(
+            "execute_result",
+            {"text/plain": "<object at 0x7f00>", tool.WIDGET: {"model_id": "1"}},
+            execution_count=44,
+        )
+    ]
     messy.cells[0].metadata["execution"] = {"started": "now"}
     tidied = tool.tidy(messy)
-    assert [cell.execution_count for cell in tidied.cells] == [1, None, 2] and tidied.cells[0].outputs[0].text == "1\n" and len(tidied.cells[0].outputs) == 1
-    assert tidied.cells[2].outputs[0].data == {"text/plain": "<object>"} and tidied.cells[2].outputs[0].execution_count == 2
+    assert (
+        [cell.execution_count for cell in tidied.cells] == [1, None, 2]
+        and tidied.cells[0].outputs[0].text == "1\n"
+        and len(tidied.cells[0].outputs) == 1
+    )
+    assert (
+        tidied.cells[2].outputs[0].data == {"text/plain": "<object>"}
+        and tidied.cells[2].outputs[0].execution_count == 2
+    )
     assert "execution" not in tidied.cells[0].metadata
 
 
 def test_a_stale_a_missing_and_a_stray_exercise_are_noticed(tool, tmp_path):
     for folder in ("solutions", "exercises"):
         (tmp_path / folder).mkdir()
-    nbformat.write(notebook("# BEGIN SOLUTION\nx = 1\n# END SOLUTION"), tmp_path / "solutions" / "02.ipynb")
+    nbformat.write(
+        notebook("# BEGIN SOLUTION\nx = 1\n# END SOLUTION"), tmp_path / "solutions" / "02.ipynb"
+    )
     with pytest.raises(SystemExit, match="02.ipynb"):
         tool.check(tmp_path)
     tool.make(tmp_path)
@@ -169,10 +268,16 @@ def test_a_stale_a_missing_and_a_stray_exercise_are_noticed(tool, tmp_path):
 
 # The checks: right answers
 
+
 def solution_lines(source):
     "The lines of the solution regions of a cell that give something away."
     regions = re.findall(r"# BEGIN SOLUTION\n(.*?)# END SOLUTION", source, re.DOTALL)
-    return [line.strip() for region in regions for line in region.splitlines() if len(line.strip()) > 12 and "STUB" not in line]
+    return [
+        line.strip()
+        for region in regions
+        for line in region.splitlines()
+        if len(line.strip()) > 12 and "STUB" not in line
+    ]
 
 
 SECRETS = [line for cell in code(SOLUTION) for line in solution_lines(cell.source)]
@@ -222,9 +327,12 @@ def test_the_solution_of_a_thousand_streams_passes(check):
 
 # Wrong answers: for each task, by what is wrong with them
 
+
 def row_like(ours, change):
     "A formatter that makes our row and then changes it."
-    return lambda account_obj, dataprovider_obj, **kwargs: change(ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj))
+    return lambda account_obj, dataprovider_obj, **kwargs: change(
+        ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
+    )
 
 
 def renamed(row, old, new):
@@ -233,9 +341,20 @@ def renamed(row, old, new):
 
 def wrong_grains(box, session):
     n = sum(len(provider["accounts"]) for provider in lesson_1.lists()[0])
-    return {"a row for a provider": ("a provider", n), "a row for an owner": ("an owner", n), "a row for a dataset": ("a dataset", n), "providers counted": ("an account", 16),
-            "number as text": ("an account", str(n)), "number as float": ("an account", float(n)), "one too few": ("an account", n - 1), "one too many": ("an account", n + 1),
-            "a list of rows": ("an account", [None] * n), "swapped": (n, "an account"), "another phrase": ("accounts", n), "half open": ("an account", ...)}
+    return {
+        "a row for a provider": ("a provider", n),
+        "a row for an owner": ("an owner", n),
+        "a row for a dataset": ("a dataset", n),
+        "providers counted": ("an account", 16),
+        "number as text": ("an account", str(n)),
+        "number as float": ("an account", float(n)),
+        "one too few": ("an account", n - 1),
+        "one too many": ("an account", n + 1),
+        "a list of rows": ("an account", [None] * n),
+        "swapped": (n, "an account"),
+        "another phrase": ("accounts", n),
+        "half open": ("an account", ...),
+    }
 
 
 def wrong_stubs(box, session):
@@ -249,9 +368,19 @@ def wrong_stubs(box, session):
     def called(api_response, formatted_rows) -> list: ...
     def one_row_promised(api_response, format_fn) -> dict: ...
     def nothing(): ...
-    return {"both empty": (nothing, nothing), "no promise": (no_promise, rows), "a list promised for a row": (list_promised, rows), "parameters swapped": (swapped, rows),
-            "the provider forgotten": (one_only, rows), "other names": (other_names, rows), "takes the result, not the function": (row, called),
-            "a row promised for rows": (row, one_row_promised), "the two swapped": (rows, row), "a dict, not a function": ({}, rows)}
+
+    return {
+        "both empty": (nothing, nothing),
+        "no promise": (no_promise, rows),
+        "a list promised for a row": (list_promised, rows),
+        "parameters swapped": (swapped, rows),
+        "the provider forgotten": (one_only, rows),
+        "other names": (other_names, rows),
+        "takes the result, not the function": (row, called),
+        "a row promised for rows": (row, one_row_promised),
+        "the two swapped": (rows, row),
+        "a dict, not a function": ({}, rows),
+    }
 
 
 def wrong_flattens(box, session):
@@ -278,16 +407,32 @@ def wrong_flattens(box, session):
         print([x for rows in lists for x in rows])
 
     def no_return(lists):
-        flat = [x for rows in lists for x in rows]    # noqa: F841
-    return {"hard-coded": lambda lists: ["a", "b", 1, 2, "c"], "changes its input": one_list_changed, "empties its input": emptied, "printed": printed, "no return": no_return,
-            "unchanged": lambda lists: lists, "a generator": lambda lists: (x for rows in lists for x in rows), "a tuple": lambda lists: tuple(x for rows in lists for x in rows),
-            "a set": lambda lists: {str(x) for rows in lists for x in rows}, "nothing kept": lambda lists: [x for rows in lists for x in rows if x],
-            "None dropped": lambda lists: [x for rows in lists for x in rows if x is not None], "wrong order": lambda lists: [x for rows in lists[::-1] for x in rows],
-            "sorted": lambda lists: sorted([x for rows in lists for x in rows], key=str), "everything text": lambda lists: [str(x) for rows in lists for x in rows],
-            "too deep": lambda lists: [y for rows in lists for x in rows for y in (x if isinstance(x, list) else [x])],
-            "without doubles": without_doubles,
-            "the first list only": lambda lists: list(lists[0]) if lists else [], "wrong parameters": lambda one, two: one + two, "called, not handed over": ["a", "b"],
-            "a data frame": lambda lists: pd.DataFrame([x for rows in lists for x in rows])}
+        flat = [x for rows in lists for x in rows]  # noqa: F841
+
+    return {
+        "hard-coded": lambda lists: ["a", "b", 1, 2, "c"],
+        "changes its input": one_list_changed,
+        "empties its input": emptied,
+        "printed": printed,
+        "no return": no_return,
+        "unchanged": lambda lists: lists,
+        "a generator": lambda lists: (x for rows in lists for x in rows),
+        "a tuple": lambda lists: tuple(x for rows in lists for x in rows),
+        "a set": lambda lists: {str(x) for rows in lists for x in rows},
+        "nothing kept": lambda lists: [x for rows in lists for x in rows if x],
+        "None dropped": lambda lists: [x for rows in lists for x in rows if x is not None],
+        "wrong order": lambda lists: [x for rows in lists[::-1] for x in rows],
+        "sorted": lambda lists: sorted([x for rows in lists for x in rows], key=str),
+        "everything text": lambda lists: [str(x) for rows in lists for x in rows],
+        "too deep": lambda lists: [
+            y for rows in lists for x in rows for y in (x if isinstance(x, list) else [x])
+        ],
+        "without doubles": without_doubles,
+        "the first list only": lambda lists: list(lists[0]) if lists else [],
+        "wrong parameters": lambda one, two: one + two,
+        "called, not handed over": ["a", "b"],
+        "a data frame": lambda lists: pd.DataFrame([x for rows in lists for x in rows]),
+    }
 
 
 def wrong_snakes(box, session):
@@ -295,11 +440,24 @@ def wrong_snakes(box, session):
 
     def printed(text):
         print(naming.format_str_camel_case(text))
-    return {"hard-coded": lambda text: table.get(text, text), "lower only": str.lower, "every capital": lambda text: re.sub("([A-Z])", r"_\1", text).lower(),
-            "capitals kept": lambda text: re.sub("([A-Z]+)", r"_\1", text), "spaces kept": lambda text: re.sub("(?<=[a-z])([A-Z]+)", r"_\1", text).lower(),
-            "hyphens kept": lambda text: "_".join(re.sub("([A-Z]+)", r" \1", text).split()).lower(), "hyphens, not underscores": lambda text: naming.format_str_camel_case(text).replace("_", "-"),
-            "signs dropped": lambda text: re.sub(r"\W", "", naming.format_str_camel_case(text)), "a list of words": lambda text: naming.format_str_camel_case(text).split("_"),
-            "printed": printed, "no return": lambda text: None, "bytes": lambda text: naming.format_str_camel_case(text).encode(), "a word": "user_id"}
+
+    return {
+        "hard-coded": lambda text: table.get(text, text),
+        "lower only": str.lower,
+        "every capital": lambda text: re.sub("([A-Z])", r"_\1", text).lower(),
+        "capitals kept": lambda text: re.sub("([A-Z]+)", r"_\1", text),
+        "spaces kept": lambda text: re.sub("(?<=[a-z])([A-Z]+)", r"_\1", text).lower(),
+        "hyphens kept": lambda text: "_".join(re.sub("([A-Z]+)", r" \1", text).split()).lower(),
+        "hyphens, not underscores": lambda text: naming.format_str_camel_case(text).replace(
+            "_", "-"
+        ),
+        "signs dropped": lambda text: re.sub(r"\W", "", naming.format_str_camel_case(text)),
+        "a list of words": lambda text: naming.format_str_camel_case(text).split("_"),
+        "printed": printed,
+        "no return": lambda text: None,
+        "bytes": lambda text: naming.format_str_camel_case(text).encode(),
+        "a word": "user_id",
+    }
 
 
 def wrong_rows(ours, last):
@@ -321,20 +479,49 @@ def wrong_rows(ours, last):
         print(ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj))
 
     def no_return(account_obj, dataprovider_obj, **kwargs):
-        row = {**account_obj}    # noqa: F841
-    return {"hard-coded": lambda **kwargs: answer, "changes the account": changes, "changes the provider": adds_to_provider, "printed": printed, "no return": no_return,
-            "id as text": row_like(ours, lambda row: {**row, "account_id": str(row["account_id"])}), "user as number": row_like(ours, lambda row: {**row, "user_id": int(row["user_id"])}),
-            "wrong name": row_like(ours, lambda row: renamed(row, "account_name", "name")), "camelCase": row_like(ours, lambda row: renamed(row, "user_id", "userId")),
-            "wrong order": row_like(ours, lambda row: dict(reversed(row.items()))), "nulls left out": row_like(ours, lambda row: {k: v for k, v in row.items() if v is not None}),
-            "empty values left out": row_like(ours, lambda row: {k: v for k, v in row.items() if v}), "nulls as text": row_like(ours, lambda row: {k: v or "" for k, v in row.items()}),
-            "a column too many": row_like(ours, lambda row: {**row, "valid": True}), "a column too few": row_like(ours, lambda row: {k: v for k, v in row.items() if k != last}),
-            "a list of values": row_like(ours, lambda row: list(row.values())), "a list with the row": row_like(ours, lambda row: [row]), "a data frame": row_like(ours, lambda row: pd.DataFrame([row])),
-            "key of the provider, not its name": lambda account_obj, dataprovider_obj, **kw: {**ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj), "data_provider_name": dataprovider_obj["key"]},
-            "another account's name": lambda account_obj, dataprovider_obj, **kw: {**ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj), "account_name": account_obj["name"]},
-            "an account of the notebook": lambda account_obj, dataprovider_obj, **kwargs: ours(account_obj=account, dataprovider_obj=dataprovider_obj),
-            "names in capitals lowered": row_like(ours, lambda row: {**row, "account_name": row["account_name"].lower()}),
-            "no **kwargs": lambda account_obj, dataprovider_obj: ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj),
-            "the untouched record": lambda account_obj, dataprovider_obj, **kwargs: {**account_obj}, "called, not handed over": answer}
+        row = {**account_obj}  # noqa: F841
+
+    return {
+        "hard-coded": lambda **kwargs: answer,
+        "changes the account": changes,
+        "changes the provider": adds_to_provider,
+        "printed": printed,
+        "no return": no_return,
+        "id as text": row_like(ours, lambda row: {**row, "account_id": str(row["account_id"])}),
+        "user as number": row_like(ours, lambda row: {**row, "user_id": int(row["user_id"])}),
+        "wrong name": row_like(ours, lambda row: renamed(row, "account_name", "name")),
+        "camelCase": row_like(ours, lambda row: renamed(row, "user_id", "userId")),
+        "wrong order": row_like(ours, lambda row: dict(reversed(row.items()))),
+        "nulls left out": row_like(
+            ours, lambda row: {k: v for k, v in row.items() if v is not None}
+        ),
+        "empty values left out": row_like(ours, lambda row: {k: v for k, v in row.items() if v}),
+        "nulls as text": row_like(ours, lambda row: {k: v or "" for k, v in row.items()}),
+        "a column too many": row_like(ours, lambda row: {**row, "valid": True}),
+        "a column too few": row_like(ours, lambda row: {k: v for k, v in row.items() if k != last}),
+        "a list of values": row_like(ours, lambda row: list(row.values())),
+        "a list with the row": row_like(ours, lambda row: [row]),
+        "a data frame": row_like(ours, lambda row: pd.DataFrame([row])),
+        "key of the provider, not its name": lambda account_obj, dataprovider_obj, **kw: {
+            **ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj),
+            "data_provider_name": dataprovider_obj["key"],
+        },
+        "another account's name": lambda account_obj, dataprovider_obj, **kw: {
+            **ours(account_obj=account_obj, dataprovider_obj=dataprovider_obj),
+            "account_name": account_obj["name"],
+        },
+        "an account of the notebook": lambda account_obj, dataprovider_obj, **kwargs: ours(
+            account_obj=account, dataprovider_obj=dataprovider_obj
+        ),
+        "names in capitals lowered": row_like(
+            ours, lambda row: {**row, "account_name": row["account_name"].lower()}
+        ),
+        "no **kwargs": lambda account_obj, dataprovider_obj: ours(
+            account_obj=account_obj, dataprovider_obj=dataprovider_obj
+        ),
+        "the untouched record": lambda account_obj, dataprovider_obj, **kwargs: {**account_obj},
+        "called, not handed over": answer,
+    }
 
 
 def wrong_shorts(box, session):
@@ -343,15 +530,35 @@ def wrong_shorts(box, session):
 
     def changes(account_obj, **kwargs):
         return {"account_id": account_obj.pop("id"), "account_name": account_obj.pop("displayName")}
-    return {"no **kwargs": lambda account_obj: right(account_obj), "the provider only": lambda account_obj, dataprovider_obj: right(account_obj),
-            "the owner is needed": lambda account_obj, owner_obj, **kwargs: right(account_obj), "hard-coded": lambda account_obj, **kwargs: right(account), "changes its input": changes,
-            "id as text": lambda account_obj, **kwargs: {**right(account_obj), "account_id": str(account_obj["id"])}, "wrong name": lambda account_obj, **kwargs: renamed(right(account_obj), "account_name", "name"),
-            "wrong order": lambda account_obj, **kwargs: dict(reversed(right(account_obj).items())), "*args instead": lambda account_obj, *args: right(account_obj),
-            "all of kwargs in the row": lambda account_obj, **kwargs: {**right(account_obj), **kwargs}, "printed": lambda account_obj, **kwargs: print(right(account_obj)), "called": right(account)}
+
+    return {
+        "no **kwargs": lambda account_obj: right(account_obj),
+        "the provider only": lambda account_obj, dataprovider_obj: right(account_obj),
+        "the owner is needed": lambda account_obj, owner_obj, **kwargs: right(account_obj),
+        "hard-coded": lambda account_obj, **kwargs: right(account),
+        "changes its input": changes,
+        "id as text": lambda account_obj, **kwargs: {
+            **right(account_obj),
+            "account_id": str(account_obj["id"]),
+        },
+        "wrong name": lambda account_obj, **kwargs: renamed(
+            right(account_obj), "account_name", "name"
+        ),
+        "wrong order": lambda account_obj, **kwargs: dict(reversed(right(account_obj).items())),
+        "*args instead": lambda account_obj, *args: right(account_obj),
+        "all of kwargs in the row": lambda account_obj, **kwargs: {**right(account_obj), **kwargs},
+        "printed": lambda account_obj, **kwargs: print(right(account_obj)),
+        "called": right(account),
+    }
 
 
 def table(api_response, format_fn, is_dataframe=True, keep=lambda account: True):
-    rows = [format_fn(account_obj=account, dataprovider_obj=provider) for provider in api_response for account in provider["accounts"] if keep(account)]
+    rows = [
+        format_fn(account_obj=account, dataprovider_obj=provider)
+        for provider in api_response
+        for account in provider["accounts"]
+        if keep(account)
+    ]
     return pd.DataFrame(rows) if is_dataframe else rows
 
 
@@ -367,11 +574,18 @@ def wrong_datasets(box, session):
         return made
 
     def per_provider(api_response, format_fn, is_dataframe=True):
-        rows = [format_fn(account_obj=provider["accounts"][0], dataprovider_obj=provider) for provider in api_response if provider["accounts"]]
+        rows = [
+            format_fn(account_obj=provider["accounts"][0], dataprovider_obj=provider)
+            for provider in api_response
+            if provider["accounts"]
+        ]
         return pd.DataFrame(rows) if is_dataframe else rows
 
     def nested(api_response, format_fn, is_dataframe=True):
-        rows = [[format_fn(account_obj=a, dataprovider_obj=p) for a in p["accounts"]] for p in api_response]
+        rows = [
+            [format_fn(account_obj=a, dataprovider_obj=p) for a in p["accounts"]]
+            for p in api_response
+        ]
         return pd.DataFrame(rows) if is_dataframe else rows
 
     def early(api_response, format_fn=v1(*lesson_1.pairs()[0]), is_dataframe=True):
@@ -379,48 +593,126 @@ def wrong_datasets(box, session):
 
     def returned_in_the_loop(api_response, format_fn, is_dataframe=True):
         for provider in api_response:
-            rows = [format_fn(account_obj=account, dataprovider_obj=provider) for account in provider["accounts"]]
+            rows = [
+                format_fn(account_obj=account, dataprovider_obj=provider)
+                for account in provider["accounts"]
+            ]
             return pd.DataFrame(rows) if is_dataframe else rows
-    return {"hard-coded": lambda api_response, format_fn, is_dataframe=True: table(providers, format_fn, is_dataframe), "its own formatter": lambda api_response, format_fn, is_dataframe=True: table(api_response, v1, is_dataframe),
-            "changes its input": changes, "one row a provider": per_provider, "nested": nested, "formatter called at definition": early, "returns in the loop": returned_in_the_loop,
-            "always a frame": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn), "always a list": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn, False),
-            "a tuple": lambda api_response, format_fn, is_dataframe=True: tuple(table(api_response, format_fn, False)), "a generator": lambda api_response, format_fn, is_dataframe=True: iter(table(api_response, format_fn, False)),
-            "drops id 0": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn, is_dataframe, lambda account: account["id"]),
-            "drops invalid ones": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn, is_dataframe, lambda account: account["valid"]),
-            "wrong order": lambda api_response, format_fn, is_dataframe=True: table(api_response[::-1], format_fn, is_dataframe),
-            "no is_dataframe": lambda api_response, format_fn: table(api_response, format_fn), "printed": lambda api_response, format_fn, is_dataframe=True: print(table(api_response, format_fn)),
-            "text in the frame": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn).astype(str) if is_dataframe else table(api_response, format_fn, False),
-            "columns sorted": lambda api_response, format_fn, is_dataframe=True: table(api_response, format_fn).sort_index(axis=1) if is_dataframe else table(api_response, format_fn, False),
-            "called, not handed over": table(providers, v1)}
+
+    return {
+        "hard-coded": lambda api_response, format_fn, is_dataframe=True: table(
+            providers, format_fn, is_dataframe
+        ),
+        "its own formatter": lambda api_response, format_fn, is_dataframe=True: table(
+            api_response, v1, is_dataframe
+        ),
+        "changes its input": changes,
+        "one row a provider": per_provider,
+        "nested": nested,
+        "formatter called at definition": early,
+        "returns in the loop": returned_in_the_loop,
+        "always a frame": lambda api_response, format_fn, is_dataframe=True: table(
+            api_response, format_fn
+        ),
+        "always a list": lambda api_response, format_fn, is_dataframe=True: table(
+            api_response, format_fn, False
+        ),
+        "a tuple": lambda api_response, format_fn, is_dataframe=True: tuple(
+            table(api_response, format_fn, False)
+        ),
+        "a generator": lambda api_response, format_fn, is_dataframe=True: iter(
+            table(api_response, format_fn, False)
+        ),
+        "drops id 0": lambda api_response, format_fn, is_dataframe=True: table(
+            api_response, format_fn, is_dataframe, lambda account: account["id"]
+        ),
+        "drops invalid ones": lambda api_response, format_fn, is_dataframe=True: table(
+            api_response, format_fn, is_dataframe, lambda account: account["valid"]
+        ),
+        "wrong order": lambda api_response, format_fn, is_dataframe=True: table(
+            api_response[::-1], format_fn, is_dataframe
+        ),
+        "no is_dataframe": lambda api_response, format_fn: table(api_response, format_fn),
+        "printed": lambda api_response, format_fn, is_dataframe=True: print(
+            table(api_response, format_fn)
+        ),
+        "text in the frame": lambda api_response, format_fn, is_dataframe=True: (
+            table(api_response, format_fn).astype(str)
+            if is_dataframe
+            else table(api_response, format_fn, False)
+        ),
+        "columns sorted": lambda api_response, format_fn, is_dataframe=True: (
+            table(api_response, format_fn).sort_index(axis=1)
+            if is_dataframe
+            else table(api_response, format_fn, False)
+        ),
+        "called, not handed over": table(providers, v1),
+    }
 
 
-def generated(session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False):
+def generated(
+    session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False
+):
     reply = get_accounts(domo_instance, session_token, debug_api=debug_api).response
     return reply if return_raw else table(reply, format_fn, is_dataframe)
 
 
 def wrong_generates(box, session):
-    def often(session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False):
+    def often(
+        session_token,
+        domo_instance,
+        format_fn,
+        is_dataframe=True,
+        return_raw=False,
+        debug_api=False,
+    ):
         get_accounts(domo_instance, session_token)
-        return generated(session_token, domo_instance, format_fn, is_dataframe, return_raw, debug_api)
+        return generated(
+            session_token, domo_instance, format_fn, is_dataframe, return_raw, debug_api
+        )
 
     def v1(account_obj, dataprovider_obj, **kwargs):
         return kit.format_account_v1(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
+
     reply = get_accounts(box, session).response
-    return {"hard-coded": lambda session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False: reply if return_raw else table(reply, format_fn, is_dataframe),
-            "the notebook's session": lambda session_token, domo_instance, **given: generated(session, domo_instance, **given), "no session": lambda session_token, domo_instance, **given: generated(None, domo_instance, **given),
-            "the notebook's instance": lambda session_token, domo_instance, **given: generated(session_token, box, **given), "both of the notebook": lambda session_token, domo_instance, **given: generated(session, box, **given),
-            "asks twice": often, "raw is not raw": lambda **given: generated(**{**given, "return_raw": False}), "the answer, not its response": lambda **given: get_accounts(given["domo_instance"], given["session_token"]),
-            "debug_api forgotten": lambda **given: generated(**{**given, "debug_api": False}), "always a frame": lambda **given: generated(**{**given, "is_dataframe": True}),
-            "always v1": lambda **given: generated(**{**given, "format_fn": v1}), "printed": lambda **given: print(generated(**given)), "no return_raw": lambda session_token, domo_instance, format_fn, is_dataframe=True: 1,
-            "called": generated(session, box, v1)}
+    return {
+        "hard-coded": lambda session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False: (
+            reply if return_raw else table(reply, format_fn, is_dataframe)
+        ),
+        "the notebook's session": lambda session_token, domo_instance, **given: generated(
+            session, domo_instance, **given
+        ),
+        "no session": lambda session_token, domo_instance, **given: generated(
+            None, domo_instance, **given
+        ),
+        "the notebook's instance": lambda session_token, domo_instance, **given: generated(
+            session_token, box, **given
+        ),
+        "both of the notebook": lambda session_token, domo_instance, **given: generated(
+            session, box, **given
+        ),
+        "asks twice": often,
+        "raw is not raw": lambda **given: generated(**{**given, "return_raw": False}),
+        "the answer, not its response": lambda **given: get_accounts(
+            given["domo_instance"], given["session_token"]
+        ),
+        "debug_api forgotten": lambda **given: generated(**{**given, "debug_api": False}),
+        "always a frame": lambda **given: generated(**{**given, "is_dataframe": True}),
+        "always v1": lambda **given: generated(**{**given, "format_fn": v1}),
+        "printed": lambda **given: print(generated(**given)),
+        "no return_raw": lambda session_token, domo_instance, format_fn, is_dataframe=True: 1,
+        "called": generated(session, box, v1),
+    }
 
 
 def wrong_mains(box, session):
     def writing(*writes, **options):
         def main(session_token, domo_instance):
             for alias, shape in writes:
-                dj.write_dataframe(kit.generate(domo_instance, session_token, shape), alias, **options)
+                dj.write_dataframe(
+                    kit.generate(domo_instance, session_token, shape), alias, **options
+                )
+
         return main
 
     def hard_coded(session_token, domo_instance):
@@ -431,15 +723,37 @@ def wrong_mains(box, session):
             lesson_1.kit_main(session_token, domo_instance)
 
     def returned(session_token, domo_instance):
-        return kit.generate(domo_instance, session_token, "v1"), kit.generate(domo_instance, session_token, "v2")
+        return kit.generate(domo_instance, session_token, "v1"), kit.generate(
+            domo_instance, session_token, "v2"
+        )
 
     def a_list(session_token, domo_instance):
-        dj.write_dataframe(kit.generate(domo_instance, session_token, "v1", is_dataframe=False), "accounts_v1")
-    return {"one only": writing(("accounts_v1", "v1")), "the second only": writing(("accounts_v2", "v2")), "swapped": writing(("accounts_v1", "v2"), ("accounts_v2", "v1")),
-            "the same shape twice": writing(("accounts_v1", "v1"), ("accounts_v2", "v1")), "one output for both": writing(("accounts_v1", "v1"), ("accounts_v1", "v2")),
-            "another output": writing(("my_accounts", "v1"), ("accounts_v2", "v2")), "appended": writing(("accounts_v1", "v1"), ("accounts_v2", "v2"), update_method="APPEND"),
-            "upserted": writing(("accounts_v1", "v1"), ("accounts_v2", "v2"), update_method="UPSERT", update_key="account_id"), "hard-coded": hard_coded, "everything twice": greedy,
-            "returned, not written": returned, "a list written": a_list, "another shape": writing(("accounts_v1", "domostats"), ("accounts_v2", "v2")), "no parameters": lambda: None, "not called": main_result}
+        dj.write_dataframe(
+            kit.generate(domo_instance, session_token, "v1", is_dataframe=False), "accounts_v1"
+        )
+
+    return {
+        "one only": writing(("accounts_v1", "v1")),
+        "the second only": writing(("accounts_v2", "v2")),
+        "swapped": writing(("accounts_v1", "v2"), ("accounts_v2", "v1")),
+        "the same shape twice": writing(("accounts_v1", "v1"), ("accounts_v2", "v1")),
+        "one output for both": writing(("accounts_v1", "v1"), ("accounts_v1", "v2")),
+        "another output": writing(("my_accounts", "v1"), ("accounts_v2", "v2")),
+        "appended": writing(("accounts_v1", "v1"), ("accounts_v2", "v2"), update_method="APPEND"),
+        "upserted": writing(
+            ("accounts_v1", "v1"),
+            ("accounts_v2", "v2"),
+            update_method="UPSERT",
+            update_key="account_id",
+        ),
+        "hard-coded": hard_coded,
+        "everything twice": greedy,
+        "returned, not written": returned,
+        "a list written": a_list,
+        "another shape": writing(("accounts_v1", "domostats"), ("accounts_v2", "v2")),
+        "no parameters": lambda: None,
+        "not called": main_result,
+    }
 
 
 main_result = "main()"
@@ -447,40 +761,100 @@ main_result = "main()"
 
 def wrong_owners(box, session):
     def names(domo_instance, session_token):
-        return {str(user["id"]): user["displayName"] for user in get_users(domo_instance, session_token).response}
+        return {
+            str(user["id"]): user["displayName"]
+            for user in get_users(domo_instance, session_token).response
+        }
 
     def with_names(name_of, keep=lambda row: True):
         def accounts_with_owners(session_token, domo_instance):
             known = names(domo_instance, session_token)
             rows = kit.generate(domo_instance, session_token, "v2", is_dataframe=False)
-            return [{**row, "owner_name": name_of(row, known)} for row in rows if keep({**row, "owner_name": known.get(row["user_id"])})]
+            return [
+                {**row, "owner_name": name_of(row, known)}
+                for row in rows
+                if keep({**row, "owner_name": known.get(row["user_id"])})
+            ]
+
         return accounts_with_owners
 
     def one_by_one(session_token, domo_instance):
         known = names(domo_instance, session_token)
         rows = kit.generate(domo_instance, session_token, "v2", is_dataframe=False)
-        return [{**row, "owner_name": get_user_by_id(domo_instance, session_token, row["user_id"]).response["displayName"] if row["user_id"] in known else None} for row in rows]
+        return [
+            {
+                **row,
+                "owner_name": get_user_by_id(domo_instance, session_token, row["user_id"]).response[
+                    "displayName"
+                ]
+                if row["user_id"] in known
+                else None,
+            }
+            for row in rows
+        ]
+
     right = with_names(lambda row, known: known.get(row["user_id"]))
     reply = lesson_1.kit_owners(session, box)
-    return {"a request for each row": one_by_one, "hard-coded": lambda session_token, domo_instance: reply, "rows without an owner dropped": with_names(lambda row, known: known.get(row["user_id"]), lambda row: row["owner_name"]),
-            "the number where the name is unknown": with_names(lambda row, known: known.get(row["user_id"], row["user_id"])), "a word where the name is unknown": with_names(lambda row, known: known.get(row["user_id"], "unknown")),
-            "text and number mixed up": with_names(lambda row, known: {int(id): name for id, name in known.items()}.get(row["user_id"])), "fails for those who left": with_names(lambda row, known: known[row["user_id"]]),
-            "a frame": lambda session_token, domo_instance: pd.DataFrame(right(session_token, domo_instance)), "wrong order": lambda session_token, domo_instance: right(session_token, domo_instance)[::-1],
-            "wrong name": lambda session_token, domo_instance: [renamed(row, "owner_name", "owner") for row in right(session_token, domo_instance)],
-            "the notebook's session": lambda session_token, domo_instance: right(session, domo_instance), "printed": lambda session_token, domo_instance: print(right(session_token, domo_instance)), "called": reply}
+    return {
+        "a request for each row": one_by_one,
+        "hard-coded": lambda session_token, domo_instance: reply,
+        "rows without an owner dropped": with_names(
+            lambda row, known: known.get(row["user_id"]), lambda row: row["owner_name"]
+        ),
+        "the number where the name is unknown": with_names(
+            lambda row, known: known.get(row["user_id"], row["user_id"])
+        ),
+        "a word where the name is unknown": with_names(
+            lambda row, known: known.get(row["user_id"], "unknown")
+        ),
+        "text and number mixed up": with_names(
+            lambda row, known: {int(id): name for id, name in known.items()}.get(row["user_id"])
+        ),
+        "fails for those who left": with_names(lambda row, known: known[row["user_id"]]),
+        "a frame": lambda session_token, domo_instance: pd.DataFrame(
+            right(session_token, domo_instance)
+        ),
+        "wrong order": lambda session_token, domo_instance: right(session_token, domo_instance)[
+            ::-1
+        ],
+        "wrong name": lambda session_token, domo_instance: [
+            renamed(row, "owner_name", "owner") for row in right(session_token, domo_instance)
+        ],
+        "the notebook's session": lambda session_token, domo_instance: right(
+            session, domo_instance
+        ),
+        "printed": lambda session_token, domo_instance: print(right(session_token, domo_instance)),
+        "called": reply,
+    }
 
 
-WRONG = {"grain": wrong_grains, "stubs": wrong_stubs, "flatten": wrong_flattens, "snake_case": wrong_snakes,
-         "account_v1": lambda box, session: wrong_rows(kit.format_account_v1, "account_name"), "account_v2": lambda box, session: wrong_rows(kit.format_account_v2, "days_to_expiry"),
-         "dataset": wrong_datasets, "short": wrong_shorts, "generate": wrong_generates, "main": wrong_mains, "owners": wrong_owners}
+WRONG = {
+    "grain": wrong_grains,
+    "stubs": wrong_stubs,
+    "flatten": wrong_flattens,
+    "snake_case": wrong_snakes,
+    "account_v1": lambda box, session: wrong_rows(kit.format_account_v1, "account_name"),
+    "account_v2": lambda box, session: wrong_rows(kit.format_account_v2, "days_to_expiry"),
+    "dataset": wrong_datasets,
+    "short": wrong_shorts,
+    "generate": wrong_generates,
+    "main": wrong_mains,
+    "owners": wrong_owners,
+}
 
 
 def told_politely(module, check, wrong):
     "Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps and gives nothing away."
-    outcomes = {kind: getattr(module, check)(*(answer if isinstance(answer, tuple) else (answer,))) for kind, answer in wrong.items()}
+    outcomes = {
+        kind: getattr(module, check)(*(answer if isinstance(answer, tuple) else (answer,)))
+        for kind, answer in wrong.items()
+    }
     assert len(outcomes) >= 8 and not [kind for kind, outcome in outcomes.items() if outcome.passed]
     for kind, outcome in outcomes.items():
-        assert repr(outcome).startswith("not yet: ") and 30 < len(outcome.says) < 700, (kind, outcome)
+        assert repr(outcome).startswith("not yet: ") and 30 < len(outcome.says) < 700, (
+            kind,
+            outcome,
+        )
         assert "cannot make sense" not in outcome.says, (kind, outcome)
         assert not [line for line in SECRETS if line in outcome.says], (kind, outcome)
 
@@ -505,36 +879,196 @@ def nearly_equal(start, end):
 
 def job_like(test):
     "A function that finds the first job that passes a test."
-    return lambda jobs, newest, start, end: next((job for job in jobs if test(job, newest, start, end)), None)
+    return lambda jobs, newest, start, end: next(
+        (job for job in jobs if test(job, newest, start, end)), None
+    )
 
 
 WRONG_2 = {
-    "cost": {"without the workspaces": lambda workspaces, streams, users: (streams, streams / 60 / users), "a product": lambda workspaces, streams, users: (workspaces * streams, workspaces * streams / 60 / users),
-             "users forgotten": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / 60), "seconds": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / users),
-             "hours": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / 3600 / users), "one number": lambda workspaces, streams, users: workspaces + streams, "a list": lambda workspaces, streams, users: [workspaces + streams, (workspaces + streams) / 60 / users],
-             "the wrong way round": lambda workspaces, streams, users: ((workspaces + streams) / 60 / users, workspaces + streams), "text": lambda workspaces, streams, users: ("1005", "16.75"), "printed": lambda workspaces, streams, users: print(workspaces + streams),
-             "hard-coded": lambda workspaces, streams, users: (1005, 16.75), "divided by zero": lambda workspaces, streams, users: (workspaces + streams, streams / 0), "users multiplied": lambda workspaces, streams, users: (workspaces + streams, (workspaces + streams) / 60 * users)},
-    "blocks": {"one block": lambda start, end: [(start, end)], "a day more": one_day_more, "nearly equal": nearly_equal, "overlapping": lambda start, end: [(first, first + timedelta(10)) for first, _ in lesson_2.kit_blocks(start, end)],
-               "the last one too long": lambda start, end: [(first, first + timedelta(9)) for first, _ in lesson_2.kit_blocks(start, end)], "the end left out": lambda start, end: lesson_2.kit_blocks(start, end - timedelta(1)) if end > start else [],
-               "texts": lambda start, end: [(str(first), str(last)) for first, last in lesson_2.kit_blocks(start, end)], "lists": lambda start, end: [[first, last] for first, last in lesson_2.kit_blocks(start, end)], "a tuple": lambda start, end: tuple(lesson_2.kit_blocks(start, end)),
-               "backwards": lambda start, end: lesson_2.kit_blocks(start, end)[::-1], "nothing": lambda start, end: [], "only starts": lambda start, end: [first for first, _ in lesson_2.kit_blocks(start, end)], "printed": lambda start, end: print(start, end),
-               "eleven days": lambda start, end: [(start + timedelta(n), min(start + timedelta(n + 10), end)) for n in range(0, (end - start).days + 1, 11)]},
-    "groups": {"by start only": lambda wanted: {start: [stream] for stream, start, end in wanted}, "the last one wins": lambda wanted: {(start, end): [stream] for stream, start, end in wanted}, "sets": lambda wanted: {days: {*ids} for days, ids in lesson_2.kit_grouped(wanted).items()},
-               "sorted the other way": lambda wanted: {days: ids[::-1] for days, ids in lesson_2.kit_grouped(wanted).items()}, "ids as text": lambda wanted: {days: [*map(str, ids)] for days, ids in lesson_2.kit_grouped(wanted).items()}, "a list": lambda wanted: [*lesson_2.kit_grouped(wanted).items()],
-               "days turned round": lambda wanted: {days[::-1]: ids for days, ids in lesson_2.kit_grouped(wanted).items()}, "triples": lambda wanted: {days: [(id, *days) for id in ids] for days, ids in lesson_2.kit_grouped(wanted).items()}, "the numbers": lambda wanted: {days: len(ids) for days, ids in lesson_2.kit_grouped(wanted).items()},
-               "fails on none": lambda wanted: {wanted[0][1:]: [wanted[0][0]], **lesson_2.kit_grouped(wanted)}, "printed": lambda wanted: print(wanted)},
-    "lost": {"the start only": job_like(lambda job, newest, start, end: job["id"] > newest and job["dataStartDate"] == start), "the end only": job_like(lambda job, newest, start, end: job["id"] > newest and job["dataEndDate"] == end),
-             "older ones too": job_like(lambda job, newest, start, end: (job["dataStartDate"], job["dataEndDate"]) == (start, end)), "the newest": lambda jobs, newest, start, end: max(jobs, key=lambda job: job["id"], default=None), "the id": lambda jobs, newest, start, end: (lesson_2.kit_lost_job(jobs, newest, start, end) or {}).get("id"),
-             "true or false": lambda jobs, newest, start, end: lesson_2.kit_lost_job(jobs, newest, start, end) is not None, "a list": lambda jobs, newest, start, end: [job for job in jobs if job["id"] > newest], "never": lambda jobs, newest, start, end: None,
-             "not older": job_like(lambda job, newest, start, end: job["id"] >= newest and (job["dataStartDate"], job["dataEndDate"]) == (start, end)), "only the finished": job_like(lambda job, newest, start, end: job["status"] == "SUCCESS" and job["id"] > newest and (job["dataStartDate"], job["dataEndDate"]) == (start, end)),
-             "the last in the list": lambda jobs, newest, start, end: jobs[-1] if jobs else None},
-    "sorting": {"nothing looked at": lambda plan, record: ([], [key for key in plan if (key, "ok") not in record]), "any ok will do": lambda plan, record: ([key for key in plan if (key, "begun") in record and (key, "ok") not in record], [key for key in plan if key not in dict(record)]),
-                "refused forgotten": lambda plan, record: (lesson_2.kit_sorted_out(plan, record)[0], [key for key in plan if key not in dict(record)]), "the wrong way round": lambda plan, record: lesson_2.kit_sorted_out(plan, record)[::-1], "the order of the record": lambda plan, record: ([key for key, word in record if dict(record)[key] in ("begun", "unknown")], lesson_2.kit_sorted_out(plan, record)[1]),
-                "the first word": lambda plan, record: lesson_2.kit_sorted_out(plan, record[::-1]), "one list": lambda plan, record: sum(lesson_2.kit_sorted_out(plan, record), []), "sets": lambda plan, record: tuple(map(set, lesson_2.kit_sorted_out(plan, record))), "unknown is done": lambda plan, record: lesson_2.kit_sorted_out(plan, [(key, "ok" if word == "unknown" else word) for key, word in record]),
-                "sorted": lambda plan, record: tuple(map(sorted, lesson_2.kit_sorted_out(plan, record))), "everything": lambda plan, record: ([], plan), "a list of two": lambda plan, record: [*lesson_2.kit_sorted_out(plan, record)]},
-    "failures": {"failures only": lambda log: lesson_2.kit_failures(log[log["status"] != "error"]), "errors only": lambda log: lesson_2.kit_failures(log[log["status"] != "failure"]), "all": lambda log: log.groupby("workspace").size().reset_index(name="failed"), "the best first": lambda log: lesson_2.kit_failures(log)[::-1],
-                 "another name": lambda log: lesson_2.kit_failures(log).rename(columns={"failed": "size"}), "a series": lambda log: log[log["status"] != "success"].groupby("workspace").size(), "a dict": lambda log: lesson_2.kit_failures(log).to_dict(), "by stream": lambda log: log[log["status"] != "success"].groupby("stream").size().reset_index(name="failed").rename(columns={"stream": "workspace"}),
-                 "ties the other way": lambda log: lesson_2.kit_failures(log).sort_values(["failed", "workspace"], ascending=[False, False]), "a column more": lambda log: lesson_2.kit_failures(log).assign(more=1), "by number": lambda log: lesson_2.kit_failures(log).sort_values("workspace"), "printed": lambda log: print(log)}}
+    "cost": {
+        "without the workspaces": lambda workspaces, streams, users: (
+            streams,
+            streams / 60 / users,
+        ),
+        "a product": lambda workspaces, streams, users: (
+            workspaces * streams,
+            workspaces * streams / 60 / users,
+        ),
+        "users forgotten": lambda workspaces, streams, users: (
+            workspaces + streams,
+            (workspaces + streams) / 60,
+        ),
+        "seconds": lambda workspaces, streams, users: (
+            workspaces + streams,
+            (workspaces + streams) / users,
+        ),
+        "hours": lambda workspaces, streams, users: (
+            workspaces + streams,
+            (workspaces + streams) / 3600 / users,
+        ),
+        "one number": lambda workspaces, streams, users: workspaces + streams,
+        "a list": lambda workspaces, streams, users: [
+            workspaces + streams,
+            (workspaces + streams) / 60 / users,
+        ],
+        "the wrong way round": lambda workspaces, streams, users: (
+            (workspaces + streams) / 60 / users,
+            workspaces + streams,
+        ),
+        "text": lambda workspaces, streams, users: ("1005", "16.75"),
+        "printed": lambda workspaces, streams, users: print(workspaces + streams),
+        "hard-coded": lambda workspaces, streams, users: (1005, 16.75),
+        "divided by zero": lambda workspaces, streams, users: (workspaces + streams, streams / 0),
+        "users multiplied": lambda workspaces, streams, users: (
+            workspaces + streams,
+            (workspaces + streams) / 60 * users,
+        ),
+    },
+    "blocks": {
+        "one block": lambda start, end: [(start, end)],
+        "a day more": one_day_more,
+        "nearly equal": nearly_equal,
+        "overlapping": lambda start, end: [
+            (first, first + timedelta(10)) for first, _ in lesson_2.kit_blocks(start, end)
+        ],
+        "the last one too long": lambda start, end: [
+            (first, first + timedelta(9)) for first, _ in lesson_2.kit_blocks(start, end)
+        ],
+        "the end left out": lambda start, end: (
+            lesson_2.kit_blocks(start, end - timedelta(1)) if end > start else []
+        ),
+        "texts": lambda start, end: [
+            (str(first), str(last)) for first, last in lesson_2.kit_blocks(start, end)
+        ],
+        "lists": lambda start, end: [
+            [first, last] for first, last in lesson_2.kit_blocks(start, end)
+        ],
+        "a tuple": lambda start, end: tuple(lesson_2.kit_blocks(start, end)),
+        "backwards": lambda start, end: lesson_2.kit_blocks(start, end)[::-1],
+        "nothing": lambda start, end: [],
+        "only starts": lambda start, end: [first for first, _ in lesson_2.kit_blocks(start, end)],
+        "printed": lambda start, end: print(start, end),
+        "eleven days": lambda start, end: [
+            (start + timedelta(n), min(start + timedelta(n + 10), end))
+            for n in range(0, (end - start).days + 1, 11)
+        ],
+    },
+    "groups": {
+        "by start only": lambda wanted: {start: [stream] for stream, start, end in wanted},
+        "the last one wins": lambda wanted: {
+            (start, end): [stream] for stream, start, end in wanted
+        },
+        "sets": lambda wanted: {days: {*ids} for days, ids in lesson_2.kit_grouped(wanted).items()},
+        "sorted the other way": lambda wanted: {
+            days: ids[::-1] for days, ids in lesson_2.kit_grouped(wanted).items()
+        },
+        "ids as text": lambda wanted: {
+            days: [*map(str, ids)] for days, ids in lesson_2.kit_grouped(wanted).items()
+        },
+        "a list": lambda wanted: [*lesson_2.kit_grouped(wanted).items()],
+        "days turned round": lambda wanted: {
+            days[::-1]: ids for days, ids in lesson_2.kit_grouped(wanted).items()
+        },
+        "triples": lambda wanted: {
+            days: [(id, *days) for id in ids] for days, ids in lesson_2.kit_grouped(wanted).items()
+        },
+        "the numbers": lambda wanted: {
+            days: len(ids) for days, ids in lesson_2.kit_grouped(wanted).items()
+        },
+        "fails on none": lambda wanted: {
+            wanted[0][1:]: [wanted[0][0]],
+            **lesson_2.kit_grouped(wanted),
+        },
+        "printed": lambda wanted: print(wanted),
+    },
+    "lost": {
+        "the start only": job_like(
+            lambda job, newest, start, end: job["id"] > newest and job["dataStartDate"] == start
+        ),
+        "the end only": job_like(
+            lambda job, newest, start, end: job["id"] > newest and job["dataEndDate"] == end
+        ),
+        "older ones too": job_like(
+            lambda job, newest, start, end: (
+                (job["dataStartDate"], job["dataEndDate"]) == (start, end)
+            )
+        ),
+        "the newest": lambda jobs, newest, start, end: max(
+            jobs, key=lambda job: job["id"], default=None
+        ),
+        "the id": lambda jobs, newest, start, end: (
+            lesson_2.kit_lost_job(jobs, newest, start, end) or {}
+        ).get("id"),
+        "true or false": lambda jobs, newest, start, end: (
+            lesson_2.kit_lost_job(jobs, newest, start, end) is not None
+        ),
+        "a list": lambda jobs, newest, start, end: [job for job in jobs if job["id"] > newest],
+        "never": lambda jobs, newest, start, end: None,
+        "not older": job_like(
+            lambda job, newest, start, end: (
+                job["id"] >= newest and (job["dataStartDate"], job["dataEndDate"]) == (start, end)
+            )
+        ),
+        "only the finished": job_like(
+            lambda job, newest, start, end: (
+                job["status"] == "SUCCESS"
+                and job["id"] > newest
+                and (job["dataStartDate"], job["dataEndDate"]) == (start, end)
+            )
+        ),
+        "the last in the list": lambda jobs, newest, start, end: jobs[-1] if jobs else None,
+    },
+    "sorting": {
+        "nothing looked at": lambda plan, record: (
+            [],
+            [key for key in plan if (key, "ok") not in record],
+        ),
+        "any ok will do": lambda plan, record: (
+            [key for key in plan if (key, "begun") in record and (key, "ok") not in record],
+            [key for key in plan if key not in dict(record)],
+        ),
+        "refused forgotten": lambda plan, record: (
+            lesson_2.kit_sorted_out(plan, record)[0],
+            [key for key in plan if key not in dict(record)],
+        ),
+        "the wrong way round": lambda plan, record: lesson_2.kit_sorted_out(plan, record)[::-1],
+        "the order of the record": lambda plan, record: (
+            [key for key, word in record if dict(record)[key] in ("begun", "unknown")],
+            lesson_2.kit_sorted_out(plan, record)[1],
+        ),
+        "the first word": lambda plan, record: lesson_2.kit_sorted_out(plan, record[::-1]),
+        "one list": lambda plan, record: sum(lesson_2.kit_sorted_out(plan, record), []),
+        "sets": lambda plan, record: tuple(map(set, lesson_2.kit_sorted_out(plan, record))),
+        "unknown is done": lambda plan, record: lesson_2.kit_sorted_out(
+            plan, [(key, "ok" if word == "unknown" else word) for key, word in record]
+        ),
+        "sorted": lambda plan, record: tuple(map(sorted, lesson_2.kit_sorted_out(plan, record))),
+        "everything": lambda plan, record: ([], plan),
+        "a list of two": lambda plan, record: [*lesson_2.kit_sorted_out(plan, record)],
+    },
+    "failures": {
+        "failures only": lambda log: lesson_2.kit_failures(log[log["status"] != "error"]),
+        "errors only": lambda log: lesson_2.kit_failures(log[log["status"] != "failure"]),
+        "all": lambda log: log.groupby("workspace").size().reset_index(name="failed"),
+        "the best first": lambda log: lesson_2.kit_failures(log)[::-1],
+        "another name": lambda log: lesson_2.kit_failures(log).rename(columns={"failed": "size"}),
+        "a series": lambda log: log[log["status"] != "success"].groupby("workspace").size(),
+        "a dict": lambda log: lesson_2.kit_failures(log).to_dict(),
+        "by stream": lambda log: (
+            log[log["status"] != "success"]
+            .groupby("stream")
+            .size()
+            .reset_index(name="failed")
+            .rename(columns={"stream": "workspace"})
+        ),
+        "ties the other way": lambda log: lesson_2.kit_failures(log).sort_values(
+            ["failed", "workspace"], ascending=[False, False]
+        ),
+        "a column more": lambda log: lesson_2.kit_failures(log).assign(more=1),
+        "by number": lambda log: lesson_2.kit_failures(log).sort_values("workspace"),
+        "printed": lambda log: print(log),
+    },
+}
 
 
 @pytest.mark.parametrize("check", TASKS_2)
@@ -545,9 +1079,11 @@ def test_wrong_answers_on_a_thousand_streams_are_not_right_yet(check):
 @pytest.mark.parametrize("check", ["snake_case", "account_v1", "account_v2"])
 def test_no_message_gives_the_answer(check, shown):
     account, provider = lesson_1.pairs()[0]
-    answers = {"snake_case": [repr(naming.format_str_camel_case(name)) for name in lesson_1.SHOWN_NAMES],
-               "account_v1": [repr(kit.format_account_v1(account_obj=account, dataprovider_obj=provider))],
-               "account_v2": [repr(kit.format_account_v2(account_obj=account, dataprovider_obj=provider))]}[check]
+    answers = {
+        "snake_case": [repr(naming.format_str_camel_case(name)) for name in lesson_1.SHOWN_NAMES],
+        "account_v1": [repr(kit.format_account_v1(account_obj=account, dataprovider_obj=provider))],
+        "account_v2": [repr(kit.format_account_v2(account_obj=account, dataprovider_obj=provider))],
+    }[check]
     for kind, wrong in WRONG[check](*shown).items():
         says = getattr(lesson_1, check)(wrong).says
         assert not [answer for answer in answers if answer in says], (kind, says)
@@ -564,19 +1100,34 @@ def test_no_message_names_the_grain(shown):
 
 # The checks: anything at all
 
+
 class Hostile:
     "Whatever one does with it raises."
-    def __repr__(self): raise RuntimeError("no repr")
-    def __eq__(self, other): raise RuntimeError("no comparison")
+
+    def __repr__(self):
+        raise RuntimeError("no repr")
+
+    def __eq__(self, other):
+        raise RuntimeError("no comparison")
+
     __hash__ = None
-    def __call__(self, *args, **kwargs): raise SystemExit("no call")
-    def __bool__(self): raise RuntimeError("no truth")
-    def __len__(self): raise RuntimeError("no length")
+
+    def __call__(self, *args, **kwargs):
+        raise SystemExit("no call")
+
+    def __bool__(self):
+        raise RuntimeError("no truth")
+
+    def __len__(self):
+        raise RuntimeError("no length")
 
 
 class HostileRow(dict):
-    def __getitem__(self, key): raise RuntimeError("no item")
-    def keys(self): raise RuntimeError("no keys")
+    def __getitem__(self, key):
+        raise RuntimeError("no item")
+
+    def keys(self):
+        raise RuntimeError("no keys")
 
 
 def interrupted(*args, **kwargs):
@@ -587,13 +1138,34 @@ def endless(*args, **kwargs):
     return endless(*args, **kwargs)
 
 
-JUNK = {"dots": ..., "None": None, "a number": 5, "a text": "x", "a failing function": lambda: 1 / 0, "an object": object(), "a type": dict, "a module": re, "NaN": float("nan"),
-        "hostile": Hostile(), "gives hostile": lambda *args, **kwargs: Hostile(), "gives hostile ones": lambda *args, **kwargs: [Hostile()] * 9, "gives a hostile dict": lambda *args, **kwargs: HostileRow(a=1),
-        "interrupted": interrupted, "endless": endless, "a frame": pd.DataFrame({"a": [1]}), "gives dots": lambda *args, **kwargs: ..., "gives a frame": lambda *args, **kwargs: pd.DataFrame({"a": [1]}),
-        "a generator function": lambda *args, **kwargs: (yield 1), "leaves": lambda *args, **kwargs: sys.exit(), "a builtin": print}
+JUNK = {
+    "dots": ...,
+    "None": None,
+    "a number": 5,
+    "a text": "x",
+    "a failing function": lambda: 1 / 0,
+    "an object": object(),
+    "a type": dict,
+    "a module": re,
+    "NaN": float("nan"),
+    "hostile": Hostile(),
+    "gives hostile": lambda *args, **kwargs: Hostile(),
+    "gives hostile ones": lambda *args, **kwargs: [Hostile()] * 9,
+    "gives a hostile dict": lambda *args, **kwargs: HostileRow(a=1),
+    "interrupted": interrupted,
+    "endless": endless,
+    "a frame": pd.DataFrame({"a": [1]}),
+    "gives dots": lambda *args, **kwargs: ...,
+    "gives a frame": lambda *args, **kwargs: pd.DataFrame({"a": [1]}),
+    "a generator function": lambda *args, **kwargs: (yield 1),
+    "leaves": lambda *args, **kwargs: sys.exit(),
+    "a builtin": print,
+}
 
 
-@pytest.mark.parametrize("module, check, names", CHECKS, ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    "module, check, names", CHECKS, ids=lambda part: part if isinstance(part, str) else ""
+)
 def test_a_check_never_raises(module, check, names, capsys):
     for kind, junk in JUNK.items():
         outcome = getattr(module, check)(*[junk] * len(names))
@@ -612,13 +1184,14 @@ def test_the_kit_is_not_praised_for_its_own_work():
 
 def test_a_check_leaves_nothing_behind(own_folder, tmp_path):
     from domostats.loading.store import store_path
+
     before = store_path()
     with sandbox.start() as box:
         names = solved(get_accounts(box).response)
         lesson_1.main(names["main"])
         lesson_1.main(lambda **given: 1 / 0)
         assert store_path() == before and not before.exists()
-        assert box.calls and get_accounts(box).is_success    # the learner's own instance still runs
+        assert box.calls and get_accounts(box).is_success  # the learner's own instance still runs
     assert not [*tmp_path.rglob("*.json")]
 
 
@@ -626,16 +1199,25 @@ def test_what_is_printed_during_a_check_is_not_mixed_with_its_sentence(capsys):
     def chatty(list_of_lists):
         print("looking at", list_of_lists)
         return [row for rows in list_of_lists for row in rows]
+
     assert lesson_1.flatten(chatty).passed and "looking" not in capsys.readouterr().out
 
 
 def test_own_store_stays_the_same():
-    script = ("from domostats.interfaces import lessons; from domostats.loading.store import store_path\n"
-              "lessons.own_store(); first = store_path(); lessons.own_store(); assert store_path() == first; print(first.parent)")
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    script = (
+        "from domostats.interfaces import lessons; from domostats.loading.store import store_path\n"
+        "lessons.own_store(); first = store_path(); lessons.own_store(); assert store_path() == first; print(first.parent)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
+    )
     assert done.returncode == 0, done.stderr
     assert not Path(done.stdout.strip()).exists()
 
 
 def test_a_message_is_short_whatever_it_shows():
-    assert len(lessons.show({"a" * 500: ["b" * 500] * 500})) <= 80 and lessons.show(Hostile()) and lessons.show([[[[[[1]]]]]])
+    assert (
+        len(lessons.show({"a" * 500: ["b" * 500] * 500})) <= 80
+        and lessons.show(Hostile())
+        and lessons.show([[[[[[1]]]]]])
+    )

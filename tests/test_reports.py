@@ -1,4 +1,5 @@
 """Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again without a call, and on many instances."""
+
 import json
 import warnings
 from dataclasses import replace
@@ -18,15 +19,17 @@ from domostats.transport.paging import Page, Reader, array_of, millis, rows_of
 
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}
-NAMES = [name for name in reports.names() if name != "accounts"]   # which has tests of its own
+NAMES = [name for name in reports.names() if name != "accounts"]  # which has tests of its own
 
 
 @pytest.fixture
 def place(name, box):
     "A sandbox of the platform of a report."
-    if reports.find(name).platform != "datorama": yield box
+    if reports.find(name).platform != "datorama":
+        yield box
     else:
-        with sandbox.start_datorama(streams=5) as running: yield running
+        with sandbox.start_datorama(streams=5) as running:
+            yield running
 
 
 def sample(name):
@@ -36,50 +39,83 @@ def sample(name):
 def made(name, records, **lookups):
     "A report over records that were fetched before."
     report = reports.find(name)
-    pages = {keyword: [Page(1, array_of(rows_of(json.dumps(rows).encode())), len(rows))] for keyword, rows in {report.source.keyword: records, **lookups}.items()}
-    run = report.over(report.formatter("all"), {lookup.keyword: [] for lookup in report.lookups} | pages)
+    pages = {
+        keyword: [Page(1, array_of(rows_of(json.dumps(rows).encode())), len(rows))]
+        for keyword, rows in {report.source.keyword: records, **lookups}.items()
+    }
+    run = report.over(
+        report.formatter("all"), {lookup.keyword: [] for lookup in report.lookups} | pages
+    )
     return run, run.rows
 
 
-def how(name): return YEAR if name == "activity_log" else {}
+def how(name):
+    return YEAR if name == "activity_log" else {}
 
 
 # --- recorded replies -------------------------------------------------------------------------------------------------
 
+
 def test_groups_of_the_recording():
     run, rows = made("groups", sample("groups_list"))
-    assert [(row["group_id"], row["group_type"], row["member_count"], row["created_at"].isoformat()) for row in rows] == [
-        ("200000001", "open", 2, "2023-06-08T20:59:05+00:00"), ("200000002", "system", 1, "2022-01-15T10:11:12+00:00")]
+    assert [
+        (row["group_id"], row["group_type"], row["member_count"], row["created_at"].isoformat())
+        for row in rows
+    ] == [
+        ("200000001", "open", 2, "2023-06-08T20:59:05+00:00"),
+        ("200000002", "system", 1, "2022-01-15T10:11:12+00:00"),
+    ]
     assert not run.findings
 
 
 def test_a_dataset_of_the_recording():
     run, [row] = made("datasets", [sample("dataset_v3_detail")])
-    assert row["dataset_id"] == "00000000-0000-4000-8000-000000000031" and row["owner_id"] == "100000001" and row["card_info_card_count"] == 2
-    assert row["stream_id"] == "825" and row["created_at"].isoformat() == "2022-11-13T22:48:00+00:00" and not run.findings
+    assert (
+        row["dataset_id"] == "00000000-0000-4000-8000-000000000031"
+        and row["owner_id"] == "100000001"
+        and row["card_info_card_count"] == 2
+    )
+    assert (
+        row["stream_id"] == "825"
+        and row["created_at"].isoformat() == "2022-11-13T22:48:00+00:00"
+        and not run.findings
+    )
 
 
 def test_the_access_list_of_the_recording():
     run, rows = made("page_access", [{"parent": 300000001, "reply": sample("page_access_list")}])
     assert [(row["entity_type"], row["entity_id"], row["entity_name"]) for row in rows] == [
-        ("USER", "100000002", "Ben Sample"), ("GROUP", "200000001", "Example Group"), ("GROUP", "200000002", "Example Group Two")]
+        ("USER", "100000002", "Ben Sample"),
+        ("GROUP", "200000001", "Example Group"),
+        ("GROUP", "200000002", "Example Group Two"),
+    ]
     _, people = made("page_people", [{"parent": 300000001, "reply": sample("page_access_list")}])
-    assert len({row["user_id"] for row in people}) == sample("page_access_list")["totalUserCount"] and [row["via_group_id"] for row in people] == ["", "200000001", "200000002"]
+    assert len({row["user_id"] for row in people}) == sample("page_access_list")[
+        "totalUserCount"
+    ] and [row["via_group_id"] for row in people] == ["", "200000001", "200000002"]
 
 
 def test_events_of_the_recording():
     run, rows = made("activity_log", sample("activity_log_events"))
-    assert [row["action_type"] for row in rows] == ["EXECUTED", "DELETED"] and rows[0]["event_at"].isoformat() == "2024-03-23T18:20:47.106000+00:00"
+    assert [row["action_type"] for row in rows] == ["EXECUTED", "DELETED"] and rows[0][
+        "event_at"
+    ].isoformat() == "2024-03-23T18:20:47.106000+00:00"
     assert len({row["event_key"] for row in rows}) == 2 and not run.findings
 
 
 def test_a_user_of_the_documentation():
     run, [row] = made("users", sample("users_identity_v1_list")["users"])
-    assert row["user_id"] == "100000001" and row["reports_to"] == "100000002" and row["is_active"] is True and row["last_activity_at"].isoformat() == "2025-01-01T00:00:00+00:00"
+    assert (
+        row["user_id"] == "100000001"
+        and row["reports_to"] == "100000002"
+        and row["is_active"] is True
+        and row["last_activity_at"].isoformat() == "2025-01-01T00:00:00+00:00"
+    )
     assert not run.violations and not run.unknown
 
 
 # --- what holds for each ----------------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_are_unique_types_are_declared_and_nothing_is_found(place, name):
@@ -88,7 +124,11 @@ def test_keys_are_unique_types_are_declared_and_nothing_is_found(place, name):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             frame = report.generate(place, format_fn=shape, **how(name))
-        assert (len(frame) or name == "calls") and frame.attrs["domostats"]["repeated"] == 0 and not frame.attrs["domostats"]["partial"]
+        assert (
+            (len(frame) or name == "calls")
+            and frame.attrs["domostats"]["repeated"] == 0
+            and not frame.attrs["domostats"]["partial"]
+        )
         assert list(frame.columns) == formatter.schema.names
     run = report.run(place, **how(name))
     assert run.table.schema == report.formatter().schema and run.came == run.table.num_rows
@@ -112,6 +152,7 @@ def test_the_stream_gives_what_the_table_gives(place, name):
 @pytest.mark.parametrize("name", [name for name in NAMES if reports.find(name).needs])
 def test_a_user_without_the_grant_is_told(box, name):
     from domostats.clients.domo.auth import get_session_token
+
     session = get_session_token(box, box.limited.username, box.limited.password)
     if name == "activity_log":
         with pytest.raises(AccessError) as caught:
@@ -120,25 +161,33 @@ def test_a_user_without_the_grant_is_told(box, name):
         return
     with pytest.warns(UserWarning, match="Rows may be missing"):
         frame = reports.find(name).generate(box, session)
-    assert frame.attrs["domostats"]["partial"] and "has none of" in frame.attrs["domostats"]["doubts"][0]
+    assert (
+        frame.attrs["domostats"]["partial"]
+        and "has none of" in frame.attrs["domostats"]["doubts"][0]
+    )
 
 
 # --- beyond the caps --------------------------------------------------------------------------------------------------
 
+
 def test_ten_thousand_in_one_millisecond():
     from domostats.clients.domo.auth import sign_in
     from domostats.clients.domo.datasets import DATASET_SEARCH
+
     with sandbox.start(users=40, datasets=12_100, same_day=10_200) as box:
         reader = Reader(sign_in(box))
         listing = replace(DATASET_SEARCH, size=1000)
         ids = [record["id"] for page in listing.pages(reader) for record in page.records()]
         assert len(ids) == len(set(ids)) and listing.rows(reader) == 12_100
-        assert len(ids) == 12_100 or any(f"{12_100 - len(ids)} are missing" in doubt for doubt in reader.doubts)
+        assert len(ids) == 12_100 or any(
+            f"{12_100 - len(ids)} are missing" in doubt for doubt in reader.doubts
+        )
 
 
 def test_what_cannot_be_reached_is_counted(box):
     from domostats.clients.domo.auth import sign_in
     from domostats.clients.domo.datasets import DATASET_SEARCH
+
     box.quirks.add("ignores_date_filter")
     reader = Reader(sign_in(box))
     listing = replace(DATASET_SEARCH, cap=4, size=2, owners=())
@@ -148,12 +197,24 @@ def test_what_cannot_be_reached_is_counted(box):
 def test_a_bookmark_ends_a_list_and_one_that_never_changes_is_told(box):
     from domostats.clients.domo.auth import sign_in
     from domostats.transport.paging import Cursor
-    listing = Cursor("/api/synapse/approval", at="nodes", key="id", next="page.after", body={"query": "*"}, method="GET")
+
+    listing = Cursor(
+        "/api/synapse/approval",
+        at="nodes",
+        key="id",
+        next="page.after",
+        body={"query": "*"},
+        method="GET",
+    )
     reader = Reader(sign_in(box))
     box.serve(listing.path, {"nodes": [{"id": 1}, {"id": 2}], "page": {"after": None}})
     assert [page.rows for page in listing.pages(reader)] == [2] and not reader.doubts
     box.serve(listing.path, {"nodes": [{"id": 1}, {"id": 2}], "page": {"after": "x"}})
-    assert [page.rows for page in listing.pages(reader)] == [2] and all("the list may be cut" in doubt for doubt in reader.doubts) and reader.doubts
+    assert (
+        [page.rows for page in listing.pages(reader)] == [2]
+        and all("the list may be cut" in doubt for doubt in reader.doubts)
+        and reader.doubts
+    )
 
 
 # --- surprises --------------------------------------------------------------------------------------------------------
@@ -166,18 +227,34 @@ def served(box, *records):
 
 
 def test_the_three_contracts(box):
-    good, new, bad = {"groupId": 1, "name": "one"}, {"groupId": 2, "color": "red"}, {"groupId": 3, "memberCount": "many"}
+    good, new, bad = (
+        {"groupId": 1, "name": "one"},
+        {"groupId": 2, "color": "red"},
+        {"groupId": 3, "memberCount": "many"},
+    )
     run = lambda **how: reports.find("groups").run(box, format_fn="all", fresh=True, **how)
     served(box, good, new, bad)
     told = run()
-    assert [row["group_id"] for row in told.rows] == ["1", "2"] and "color" not in told.table.column_names
+    assert [row["group_id"] for row in told.rows] == [
+        "1",
+        "2",
+    ] and "color" not in told.table.column_names
     contract = told.contract()
-    assert {(line.field, line.kind) for line in contract.itertuples()} >= {("color", "new"), ("memberCount", "type"), ("description", "missing")}
+    assert {(line.field, line.kind) for line in contract.itertuples()} >= {
+        ("color", "new"),
+        ("memberCount", "type"),
+        ("description", "missing"),
+    }
     assert "page 1, row 3" in contract.loc[contract["kind"] == "type", "example"].item()
     assert [row["other_fields"] for row in run(contract="extend").rows] == [None, '{"color":"red"}']
     with pytest.raises(DataError) as caught:
         run(contract="freeze")
-    assert (caught.value.reason, caught.value.page, caught.value.row, caught.value.column) == ("contract", 1, 3, "memberCount")
+    assert (caught.value.reason, caught.value.page, caught.value.row, caught.value.column) == (
+        "contract",
+        1,
+        3,
+        "memberCount",
+    )
     served(box, good, new)
     with pytest.raises(DataError) as caught:
         run(contract="freeze")
@@ -199,21 +276,29 @@ def test_a_key_that_comes_again_far_away_is_found():
 
 # --- before the run, and together ---------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_estimate_is_what_a_run_takes(name):
-    start = sandbox.start_datorama if reports.find(name).platform == "datorama" else partial(sandbox.start, users=230, groups=130, datasets=130, pages=130, events=2500)
+    start = (
+        sandbox.start_datorama
+        if reports.find(name).platform == "datorama"
+        else partial(sandbox.start, users=230, groups=130, datasets=130, pages=130, events=2500)
+    )
     with start() as box:
         report = reports.find(name)
         told = estimate(report, box, **how(name))
         before = len(box.log)
         report.run(box, **how(name))
         took = len(box.log) - before
-        unforeseen = {"calls": 1, "datorama_jobs": 10}.get(name, 0)   # who is asking; the ends of the first pages in flight, before it is known how long a page is
+        unforeseen = {"calls": 1, "datorama_jobs": 10}.get(
+            name, 0
+        )  # who is asking; the ends of the first pages in flight, before it is known how long a page is
         assert took - unforeseen <= told.total <= took + 9, (took, told.calls)
 
 
 def test_reports_that_share_a_list_ask_for_it_once(box):
     from domostats.clients.domo.auth import sign_in
+
     with reading(sign_in(box), "both") as reader:
         for name in ("page_access", "page_people"):
             assert reports.find(name).read(reader.again(), "all").rows
@@ -223,12 +308,17 @@ def test_reports_that_share_a_list_ask_for_it_once(box):
 
 def test_only_what_changed_is_asked_for(box):
     from domostats.clients.domo.pages import get_pages
+
     moments = sorted(page["lastModified"] for page in get_pages(box).response)
     since = datetime.fromtimestamp(moments[4] / 1000)
     newer = [moment for moment in moments if moment >= millis(since)]
     before = len(box.calls)
     reports.find("page_access").run(box, format_fn="all", since=since)
-    assert sum("/share/accesslist/" in path for _, path, _ in box.calls[before:]) == len(newer) < len(moments)
+    assert (
+        sum("/share/accesslist/" in path for _, path, _ in box.calls[before:])
+        == len(newer)
+        < len(moments)
+    )
 
 
 def test_one_instance_that_fails_does_not_take_the_others_along(box):
@@ -237,7 +327,9 @@ def test_one_instance_that_fails_does_not_take_the_others_along(box):
         fleet = run_all(reports.find("groups"), [box, other, broken])
         with pytest.warns(UserWarning, match=broken.name):
             frame = fleet.dataframe()
-        assert set(frame["instance"]) == {box.name, other.name} and frame.attrs["domostats"]["failures"] == {broken.name: "forbidden"}
+        assert set(frame["instance"]) == {box.name, other.name} and frame.attrs["domostats"][
+            "failures"
+        ] == {broken.name: "forbidden"}
         assert list(frame.columns)[0] == "instance"
         with pytest.raises(AccessError):
             run_all(reports.find("groups"), [broken])
@@ -246,12 +338,23 @@ def test_one_instance_that_fails_does_not_take_the_others_along(box):
 def test_every_field_of_every_row_type_is_in_a_formatter_or_dropped_by_name():
     for name in reports.names():
         report = reports.find(name)
-        fields = {column.service_name for column in columns_of(report.source.row_type).values() if column.arrow is not None}
-        read = {place.split(".", 1)[1] for formatter in report.formatters.values() for places in formatter.places.values() for place in places if place.startswith(report.source.keyword + ".")}
+        fields = {
+            column.service_name
+            for column in columns_of(report.source.row_type).values()
+            if column.arrow is not None
+        }
+        read = {
+            place.split(".", 1)[1]
+            for formatter in report.formatters.values()
+            for places in formatter.places.values()
+            for place in places
+            if place.startswith(report.source.keyword + ".")
+        }
         assert len(fields - read) <= 3, (name, fields - read)
 
 
 # --- of which platform ------------------------------------------------------------------------------------------------
+
 
 def test_a_report_is_refused_by_an_instance_of_another_platform(box):
     with sandbox.start_datorama() as agency:
@@ -259,12 +362,16 @@ def test_a_report_is_refused_by_an_instance_of_another_platform(box):
             with pytest.raises(SettingsError) as caught:
                 reports.find(name).run(place)
             assert caught.value.reason == "wrong_platform" and place.name in str(caught.value)
-    assert {*reports.names("domo")} & {*reports.names("datorama")} == {"calls"} and {*reports.names("domo")} | {*reports.names("datorama")} == {*reports.names()}
+    assert {*reports.names("domo")} & {*reports.names("datorama")} == {"calls"} and {
+        *reports.names("domo")
+    } | {*reports.names("datorama")} == {*reports.names()}
 
 
 def test_settings_say_which_platform_an_address_has():
     with sandbox.start_datorama() as agency:
-        Path("settings.ini").write_text(f"[instance.agency]\nurl = {agency.url}\nplatform = datorama\n[instance.other]\nplatform = nothing\n")
+        Path("settings.ini").write_text(
+            f"[instance.agency]\nurl = {agency.url}\nplatform = datorama\n[instance.other]\nplatform = nothing\n"
+        )
         assert len(reports.find("datorama_workspaces").run("agency", agency.api_token).rows) == 3
         with pytest.raises(SettingsError) as caught:
             reports.find("users").run("other")
@@ -274,14 +381,23 @@ def test_settings_say_which_platform_an_address_has():
 def test_the_calls_of_a_run(box):
     reports.find("groups").run(box)
     rows = reports.find("calls").run(box).rows
-    assert [row["path"] for row in rows] == [call.path for call in box.log] and {row["status"] for row in rows} == {200}
-    assert len({row["id"] for row in rows}) == len(rows) and reports.find("calls").run(box).rows == rows and reports.find("calls").run(box, restore=True).rows == rows
+    assert [row["path"] for row in rows] == [call.path for call in box.log] and {
+        row["status"] for row in rows
+    } == {200}
+    assert (
+        len({row["id"] for row in rows}) == len(rows)
+        and reports.find("calls").run(box).rows == rows
+        and reports.find("calls").run(box, restore=True).rows == rows
+    )
 
 
 def test_the_calls_of_a_pool_are_those_of_each_user():
     from domostats.clients.datorama.auth import sign_in
+
     with sandbox.start_datorama(users=2) as agency:
         pool = {user: tokens[0] for user, tokens in agency.tokens.items()}
         reports.find("datorama_streams").run(agency, pool)
         rows = reports.find("calls").run(agency, pool).rows
-        assert len(rows) == len(agency.log) == sum(len(one.calls) for one in sign_in(agency, pool).connections) and len({row["id"] for row in rows}) == len(rows)
+        assert len(rows) == len(agency.log) == sum(
+            len(one.calls) for one in sign_in(agency, pool).connections
+        ) and len({row["id"] for row in rows}) == len(rows)

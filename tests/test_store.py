@@ -1,4 +1,5 @@
 """The store: the rules of the update methods, types, queries, and several processes at once."""
+
 import datetime as dt
 import decimal
 import os
@@ -37,8 +38,12 @@ def frame(**columns):
 
 # ---- where it is
 
+
 def test_the_users_own_place_by_default(tmp_path):
-    assert Store().path == (tmp_path / "XDG_DATA_HOME" / "domostats" / "store.duckdb").resolve() or sys.platform != "linux"
+    assert (
+        Store().path == (tmp_path / "XDG_DATA_HOME" / "domostats" / "store.duckdb").resolve()
+        or sys.platform != "linux"
+    )
 
 
 def test_settings_name_the_place(tmp_path, monkeypatch):
@@ -61,7 +66,11 @@ def test_what_is_no_store_is_not_overwritten(tmp_path):
     path = tmp_path / "notes.duckdb"
     path.write_text("my notes " * 1000)
     told = refused(Store(path).names)
-    assert told.reason == "not_a_store" and str(path) in str(told) and path.read_text().startswith("my notes")
+    assert (
+        told.reason == "not_a_store"
+        and str(path) in str(told)
+        and path.read_text().startswith("my notes")
+    )
 
 
 def test_a_place_that_cannot_be_made(tmp_path):
@@ -71,7 +80,23 @@ def test_a_place_that_cannot_be_made(tmp_path):
 
 # ---- names
 
-@pytest.mark.parametrize("name", ["plain", "with blanks", 'q"uo"te', "it's", "Ünïcode 数据", "select", "a.b", "a;b", "x" * 200, "%s ?", "__partition__"])
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "plain",
+        "with blanks",
+        'q"uo"te',
+        "it's",
+        "Ünïcode 数据",
+        "select",
+        "a.b",
+        "a;b",
+        "x" * 200,
+        "%s ?",
+        "__partition__",
+    ],
+)
 def test_any_name_a_user_types(store, name):
     store.write(name, frame(id=[1]))
     store.write(name, frame(id=[2]), "APPEND")
@@ -98,17 +123,25 @@ def test_letters_duckdb_does_not_fold(store):
     store.write("ä", frame(É=[2]))
     store.write("ä", frame(É=[3]))
     store.write("Ä", frame(é=[4]))
-    assert rows(store, "ä") == [{"É": 3}] and rows(store, "Ä") == [{"É": 1, "é": None}, {"É": None, "é": 4}]
+    assert rows(store, "ä") == [{"É": 3}] and rows(store, "Ä") == [
+        {"É": 1, "é": None},
+        {"É": None, "é": 4},
+    ]
 
 
 def test_an_unknown_dataset_names_the_known(store):
     store.write("accounts", frame(id=[1]))
     told = refused(store.read, "acounts")
-    assert isinstance(told, DestinationError) and told.reason == "no_dataset" and "'accounts'" in str(told)
+    assert (
+        isinstance(told, DestinationError)
+        and told.reason == "no_dataset"
+        and "'accounts'" in str(told)
+    )
     assert refused(store.drop, "acounts").reason == "no_dataset"
 
 
 # ---- update methods
+
 
 def test_replace_is_the_first_method_and_whole(store):
     assert store.write("a", frame(id=[1, 2], x=["p", "q"])) == 2
@@ -119,7 +152,7 @@ def test_replace_is_the_first_method_and_whole(store):
 def test_append_checks_nothing(store):
     store.write("a", frame(id=[1]))
     store.write("a", frame(id=[1, 2]), "APPEND")
-    store.write("a", frame(id=[1]))                       # the method sticks
+    store.write("a", frame(id=[1]))  # the method sticks
     assert store.read("a")["id"].to_pylist() == [1, 1, 2, 1]
     store.write("a", frame(id=[9]), "REPLACE")
     store.write("a", frame(id=[8]))
@@ -144,13 +177,19 @@ def test_a_dropped_dataset_forgets_its_method(store):
 def test_upsert_replaces_rows_whole(store):
     store.write("a", frame(id=[1, 2], x=["p", "q"]))
     store.write("a", frame(id=[2, 3], y=[1, 2]), "UPSERT", "id")
-    assert rows(store) == [{"id": 1, "x": "p", "y": None}, {"id": 2, "x": None, "y": 1}, {"id": 3, "x": None, "y": 2}]
-    store.write("a", frame(id=[1], x=["z"]))              # method and key stick
+    assert rows(store) == [
+        {"id": 1, "x": "p", "y": None},
+        {"id": 2, "x": None, "y": 1},
+        {"id": 3, "x": None, "y": 2},
+    ]
+    store.write("a", frame(id=[1], x=["z"]))  # method and key stick
     assert {"id": 1, "x": "z", "y": None} in rows(store) and len(rows(store)) == 3
 
 
 def test_upsert_by_several_columns(store):
-    store.write("a", frame(user=["u", "u"], group=["g", "h"], n=[1, 2]), "UPSERT", ["user", "group"])
+    store.write(
+        "a", frame(user=["u", "u"], group=["g", "h"], n=[1, 2]), "UPSERT", ["user", "group"]
+    )
     store.write("a", frame(user=["u", "v"], group=["h", "g"], n=[3, 4]))
     assert [row["n"] for row in store.read("a").to_pylist()] == [1, 3, 4]
 
@@ -161,13 +200,22 @@ def test_upsert_removes_old_duplicates_of_its_key(store):
     assert store.read("a")["id"].to_pylist() == [2, 1]
 
 
-@pytest.mark.parametrize("data, key, kind, reason, words", [
-    (frame(id=[1, 1, 2]), "id", DestinationError, "duplicate_key", "1 comes more than once"),
-    (frame(id=["x", "x"], n=[1, 1]), ["id", "n"], DestinationError, "duplicate_key", "(id, n) is not unique in the new rows: x, 1"),
-    (frame(id=["x", None]), "id", DestinationError, "null_key", "id"),
-    (frame(id=[1], n=[None]), ["id", "n"], DestinationError, "null_key", "n"),
-    (frame(id=[1]), "ID number", SettingsError, "bad_update_key", "'ID number'"),
-])
+@pytest.mark.parametrize(
+    "data, key, kind, reason, words",
+    [
+        (frame(id=[1, 1, 2]), "id", DestinationError, "duplicate_key", "1 comes more than once"),
+        (
+            frame(id=["x", "x"], n=[1, 1]),
+            ["id", "n"],
+            DestinationError,
+            "duplicate_key",
+            "(id, n) is not unique in the new rows: x, 1",
+        ),
+        (frame(id=["x", None]), "id", DestinationError, "null_key", "id"),
+        (frame(id=[1], n=[None]), ["id", "n"], DestinationError, "null_key", "n"),
+        (frame(id=[1]), "ID number", SettingsError, "bad_update_key", "'ID number'"),
+    ],
+)
 @pytest.mark.parametrize("exists", [False, True])
 def test_keys_that_are_none(store, data, key, kind, reason, words, exists):
     if exists:
@@ -177,7 +225,7 @@ def test_keys_that_are_none(store, data, key, kind, reason, words, exists):
     assert store.names() == (["a"] if exists else [])
     if exists:
         assert rows(store) == [{"id": 5}]
-        store.write("a", frame(id=[6]))                   # the failed method does not stick
+        store.write("a", frame(id=[6]))  # the failed method does not stick
         assert rows(store) == [{"id": 6}]
 
 
@@ -207,19 +255,27 @@ def test_an_empty_partition_empties_it(store):
     assert rows(store) == []
 
 
-@pytest.mark.parametrize("call, reason", [
-    (dict(update_method="replace"), "bad_update_method"), (dict(update_method="MERGE"), "bad_update_method"),
-    (dict(update_method="APPEND", update_key="id"), "bad_update_argument"), (dict(update_key="id"), "bad_update_argument"),
-    (dict(update_method="UPSERT", update_key="id", partition_name="x"), "bad_update_argument"),
-    (dict(update_method="REPLACE", partition_name="x"), "bad_update_argument"),
-    (dict(update_method="UPSERT"), "missing_update_key"), (dict(update_method="UPSERT", update_key=[]), "missing_update_key"),
-    (dict(update_method="PARTITION"), "missing_partition_name"), (dict(update_method="PARTITION", partition_name=""), "missing_partition_name"),
-    (dict(update_method="PARTITION", partition_name=2024), "missing_partition_name"),
-])
+@pytest.mark.parametrize(
+    "call, reason",
+    [
+        (dict(update_method="replace"), "bad_update_method"),
+        (dict(update_method="MERGE"), "bad_update_method"),
+        (dict(update_method="APPEND", update_key="id"), "bad_update_argument"),
+        (dict(update_key="id"), "bad_update_argument"),
+        (dict(update_method="UPSERT", update_key="id", partition_name="x"), "bad_update_argument"),
+        (dict(update_method="REPLACE", partition_name="x"), "bad_update_argument"),
+        (dict(update_method="UPSERT"), "missing_update_key"),
+        (dict(update_method="UPSERT", update_key=[]), "missing_update_key"),
+        (dict(update_method="PARTITION"), "missing_partition_name"),
+        (dict(update_method="PARTITION", partition_name=""), "missing_partition_name"),
+        (dict(update_method="PARTITION", partition_name=2024), "missing_partition_name"),
+    ],
+)
 def test_arguments_are_judged_before_the_rows(store, call, reason):
     def rows_asked_for():
         raise AssertionError("the rows were asked for")
         yield
+
     data = pa.RecordBatchReader.from_batches(pa.schema({"id": pa.int64()}), rows_asked_for())
     told = refused(store.write, "a", data, **call)
     assert isinstance(told, SettingsError) and told.reason == reason
@@ -229,44 +285,78 @@ def test_arguments_are_judged_before_the_rows(store, call, reason):
 
 # ---- columns
 
+
 def test_columns_come_and_go(store):
     store.write("a", frame(id=[1], x=["p"]))
     store.write("a", frame(id=[2], y=[1.5]), "APPEND")
-    store.write("a", frame(y=[2.5], ID=[3]))              # another order, another case
-    assert rows(store) == [{"id": 1, "x": "p", "y": None}, {"id": 2, "x": None, "y": 1.5}, {"id": 3, "x": None, "y": 2.5}]
+    store.write("a", frame(y=[2.5], ID=[3]))  # another order, another case
+    assert rows(store) == [
+        {"id": 1, "x": "p", "y": None},
+        {"id": 2, "x": None, "y": 1.5},
+        {"id": 3, "x": None, "y": 2.5},
+    ]
 
 
 BIG = 2**53 + 1
 
 
-@pytest.mark.parametrize("old, new, type", [
-    (pa.array([1]), pa.array([1.5]), "double"), (pa.array([1.5]), pa.array([1]), "double"),
-    (pa.array([BIG]), pa.array([71.0, None]), "int64"), (pa.array([1], pa.int8()), pa.array([300]), "int64"),
-    (pa.array([1]), pa.array([300], pa.int16()), "int64"), (pa.array([1]), pa.array([decimal.Decimal("1.5")]), "decimal128(20, 1)"),
-    (pa.array([dt.date(2024, 5, 1)]), pa.array([dt.datetime(2024, 5, 1, 3)]), "timestamp[us]"),
-    (pa.nulls(1), pa.array([1]), "int64"), (pa.nulls(1), pa.array([[1]]), "list<l: int64>"), (pa.array([1]), pa.nulls(1), "int64"),
-    (pa.array([True]), pa.nulls(1), "bool"), (pa.array([{"a": 1}]), pa.nulls(1), "struct<a: int64>"),
-    (pa.array([], pa.string()), pa.array([1]), "int64"), (pa.array([1]), pa.array([], pa.string()), "int64"),
-], ids=str)
+@pytest.mark.parametrize(
+    "old, new, type",
+    [
+        (pa.array([1]), pa.array([1.5]), "double"),
+        (pa.array([1.5]), pa.array([1]), "double"),
+        (pa.array([BIG]), pa.array([71.0, None]), "int64"),
+        (pa.array([1], pa.int8()), pa.array([300]), "int64"),
+        (pa.array([1]), pa.array([300], pa.int16()), "int64"),
+        (pa.array([1]), pa.array([decimal.Decimal("1.5")]), "decimal128(20, 1)"),
+        (pa.array([dt.date(2024, 5, 1)]), pa.array([dt.datetime(2024, 5, 1, 3)]), "timestamp[us]"),
+        (pa.nulls(1), pa.array([1]), "int64"),
+        (pa.nulls(1), pa.array([[1]]), "list<l: int64>"),
+        (pa.array([1]), pa.nulls(1), "int64"),
+        (pa.array([True]), pa.nulls(1), "bool"),
+        (pa.array([{"a": 1}]), pa.nulls(1), "struct<a: int64>"),
+        (pa.array([], pa.string()), pa.array([1]), "int64"),
+        (pa.array([1]), pa.array([], pa.string()), "int64"),
+    ],
+    ids=str,
+)
 def test_types_that_agree(store, old, new, type):
     store.write("a", pa.table({"v": old}))
     store.write("a", pa.table({"v": new}), "APPEND")
     back = store.read("a")["v"]
     assert str(back.type).replace("item:", "l:").replace("element:", "l:") == type
-    assert back.to_pylist() == [*map(same, old.to_pylist(), [back.type] * len(old)), *map(same, new.to_pylist(), [back.type] * len(new))]
+    assert back.to_pylist() == [
+        *map(same, old.to_pylist(), [back.type] * len(old)),
+        *map(same, new.to_pylist(), [back.type] * len(new)),
+    ]
 
 
 def same(value, type):
-    if pa.types.is_timestamp(type) and isinstance(value, dt.date) and not isinstance(value, dt.datetime):
+    if (
+        pa.types.is_timestamp(type)
+        and isinstance(value, dt.date)
+        and not isinstance(value, dt.datetime)
+    ):
         return dt.datetime(value.year, value.month, value.day)
     return value
 
 
-@pytest.mark.parametrize("old, new", [
-    (pa.array([1]), pa.array(["x"])), (pa.array(["x"]), pa.array([1])), (pa.array([True]), pa.array([1])), (pa.array([1]), pa.array([True])),
-    (pa.array([BIG]), pa.array([1.5])), (pa.array([1.5]), pa.array([BIG])), (pa.array([-1]), pa.array([2**64 - 1], pa.uint64())),
-    (pa.array([dt.date(2024, 5, 1)]), pa.array(["2024-05-01"])), (pa.array([[1]]), pa.array([["x"]])), (pa.array([1]), pa.array([dt.date(2024, 5, 1)])),
-], ids=str)
+@pytest.mark.parametrize(
+    "old, new",
+    [
+        (pa.array([1]), pa.array(["x"])),
+        (pa.array(["x"]), pa.array([1])),
+        (pa.array([True]), pa.array([1])),
+        (pa.array([1]), pa.array([True])),
+        (pa.array([BIG]), pa.array([1.5])),
+        (pa.array([1.5]), pa.array([BIG])),
+        (pa.array([-1]), pa.array([2**64 - 1], pa.uint64())),
+        (pa.array([dt.date(2024, 5, 1)]), pa.array(["2024-05-01"])),
+        (pa.array([[1]]), pa.array([["x"]])),
+        (pa.array([1]), pa.array([dt.date(2024, 5, 1)])),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize("call", [("APPEND",), ("UPSERT", "id"), ("PARTITION", None, "p")])
 def test_types_that_do_not_agree_change_nothing(store, old, new, call):
     store.write("a", pa.table({"id": ["1"], "v": old}))
@@ -279,11 +369,22 @@ def test_types_that_do_not_agree_change_nothing(store, old, new, call):
 
 
 def test_every_kind_of_column_comes_back(store):
-    table = pa.table({
-        "int": pa.array([1, None], pa.int32()), "double": [1.5, None], "bool": [True, None], "text": ["", None], "date": [dt.date(2024, 5, 1), None],
-        "decimal": [decimal.Decimal("1.50"), None], "span": [dt.timedelta(days=40, microseconds=5), None], "list": [[1, None], None],
-        "struct": [{"a": "x", "b": [1]}, None], "bytes": [b"\x00x", None], "time": [dt.time(1, 2, 3), None], "uint": pa.array([2**64 - 1, None], pa.uint64()),
-    })
+    table = pa.table(
+        {
+            "int": pa.array([1, None], pa.int32()),
+            "double": [1.5, None],
+            "bool": [True, None],
+            "text": ["", None],
+            "date": [dt.date(2024, 5, 1), None],
+            "decimal": [decimal.Decimal("1.50"), None],
+            "span": [dt.timedelta(days=40, microseconds=5), None],
+            "list": [[1, None], None],
+            "struct": [{"a": "x", "b": [1]}, None],
+            "bytes": [b"\x00x", None],
+            "time": [dt.time(1, 2, 3), None],
+            "uint": pa.array([2**64 - 1, None], pa.uint64()),
+        }
+    )
     store.write("a", table)
     assert store.read("a").to_pylist() == table.to_pylist()
 
@@ -291,21 +392,47 @@ def test_every_kind_of_column_comes_back(store):
 def test_moments_are_kept_in_utc(store):
     moment = dt.datetime(2024, 5, 1, 9, 30, tzinfo=dt.timezone.utc)
     aware = pd.Series([pd.Timestamp(moment), None])
-    store.write("a", pd.DataFrame({"utc": aware, "berlin": aware.dt.tz_convert("Europe/Berlin"), "ns": aware.dt.as_unit("ns"), "s": aware.dt.tz_localize(None).dt.as_unit("s")}))
+    store.write(
+        "a",
+        pd.DataFrame(
+            {
+                "utc": aware,
+                "berlin": aware.dt.tz_convert("Europe/Berlin"),
+                "ns": aware.dt.as_unit("ns"),
+                "s": aware.dt.tz_localize(None).dt.as_unit("s"),
+            }
+        ),
+    )
     back = store.read("a")
     assert {str(type) for type in back.schema.types} == {"timestamp[us]"}
-    assert set(back.to_pylist()[0].values()) == {dt.datetime(2024, 5, 1, 9, 30)} and set(back.to_pylist()[1].values()) == {None}
+    assert set(back.to_pylist()[0].values()) == {dt.datetime(2024, 5, 1, 9, 30)} and set(
+        back.to_pylist()[1].values()
+    ) == {None}
 
 
 def test_what_pandas_brings(store):
-    store.write("a", pd.DataFrame({"c": pd.Categorical(["x", None]), "n": pd.array([1, None], dtype="Int64"), 7: [1, 2]}, index=["i", "j"]))
-    assert store.read("a").to_pylist() == [{"c": "x", "n": 1, "7": 1}, {"c": None, "n": None, "7": 2}]
+    store.write(
+        "a",
+        pd.DataFrame(
+            {"c": pd.Categorical(["x", None]), "n": pd.array([1, None], dtype="Int64"), 7: [1, 2]},
+            index=["i", "j"],
+        ),
+    )
+    assert store.read("a").to_pylist() == [
+        {"c": "x", "n": 1, "7": 1},
+        {"c": None, "n": None, "7": 2},
+    ]
 
 
-@pytest.mark.parametrize("data, reason", [
-    (frame(a=[1, "x"]), "mixed_column"), (pd.DataFrame([[1, 2]], columns=["a", "A"]), "duplicate_column"), (pd.DataFrame(index=[1]), "no_columns"),
-    (pa.table({"id": [1], "__PARTITION__": ["x"]}), "reserved_column"),
-])
+@pytest.mark.parametrize(
+    "data, reason",
+    [
+        (frame(a=[1, "x"]), "mixed_column"),
+        (pd.DataFrame([[1, 2]], columns=["a", "A"]), "duplicate_column"),
+        (pd.DataFrame(index=[1]), "no_columns"),
+        (pa.table({"id": [1], "__PARTITION__": ["x"]}), "reserved_column"),
+    ],
+)
 def test_frames_that_are_refused(store, data, reason):
     store.write("a", frame(id=[1]))
     assert refused(store.write, "a", data).reason == reason
@@ -313,11 +440,17 @@ def test_frames_that_are_refused(store, data, reason):
 
 
 def test_no_rows_is_a_dataset_with_columns(store):
-    assert store.write("a", frame(id=pd.Series([], dtype="Int64"), x=pd.Series([], dtype="string"))) == 0
-    assert store.read("a").column_names == ["id", "x"] and store.read("a", "SELECT count(*) AS n FROM table").to_pylist() == [{"n": 0}]
+    assert (
+        store.write("a", frame(id=pd.Series([], dtype="Int64"), x=pd.Series([], dtype="string")))
+        == 0
+    )
+    assert store.read("a").column_names == ["id", "x"] and store.read(
+        "a", "SELECT count(*) AS n FROM table"
+    ).to_pylist() == [{"n": 0}]
 
 
 # ---- streams
+
 
 def batches(store=None, fail=False):
     schema = pa.schema({"n": pa.int64(), "kind": pa.dictionary(pa.int8(), pa.string())})
@@ -328,7 +461,11 @@ def batches(store=None, fail=False):
                 store.write("progress", pa.table({"page": [i]}))
             if fail and i == 10:
                 raise ConnectionResetError("the source broke off")
-            yield pa.RecordBatch.from_arrays([pa.array([i]), pa.array([f"k{i % 3}"]).dictionary_encode().cast(schema.types[1])], schema=schema)
+            yield pa.RecordBatch.from_arrays(
+                [pa.array([i]), pa.array([f"k{i % 3}"]).dictionary_encode().cast(schema.types[1])],
+                schema=schema,
+            )
+
     return pa.RecordBatchReader.from_batches(schema, pages())
 
 
@@ -336,14 +473,18 @@ def test_retrieval_holds_no_transaction(store):
     "A source may use the store itself while its rows are asked for."
     store.wait = 1
     assert store.write("a", batches(store), "UPSERT", "n") == 20
-    assert store.read("a")["n"].to_pylist() == list(range(20)) and rows(store, "progress") == [{"page": 19}]
+    assert store.read("a")["n"].to_pylist() == list(range(20)) and rows(store, "progress") == [
+        {"page": 19}
+    ]
 
 
 def test_a_source_that_breaks_off_changes_nothing(store):
     store.write("a", frame(n=[7]))
     with pytest.raises(ConnectionResetError):
         store.write("a", batches(fail=True), "APPEND")
-    assert rows(store) == [{"n": 7}] and [p.name for p in store.path.parent.iterdir()] == [store.path.name]
+    assert rows(store) == [{"n": 7}] and [p.name for p in store.path.parent.iterdir()] == [
+        store.path.name
+    ]
 
 
 def test_a_failing_block_is_rolled_back(store):
@@ -360,41 +501,93 @@ def test_a_failing_block_is_rolled_back(store):
 
 # ---- queries
 
-@pytest.mark.parametrize("query, answer", [
-    ("SELECT id FROM table WHERE id > 1", [{"id": 2}]),
-    ("select t.id from TABLE t order by 1 desc limit 1", [{"id": 2}]),
-    ("SELECT `account type` AS x FROM `table` WHERE `account type` = 'a table'", [{"x": "a table"}]),
-    ('SELECT "table".id FROM "table" -- table\nWHERE id = 1 /* FROM table */', [{"id": 1}]),
-    ("WITH t AS (SELECT * FROM table) SELECT count(*) AS n FROM t;", [{"n": 2}]),
-    ("SELECT 'it''s a `table`' AS x FROM table LIMIT 1", [{"x": "it's a `table`"}]),
-    ("SELECT E'it\\'s table' AS x, $$a table$$ AS y FROM table LIMIT 1", [{"x": "it's table", "y": "a table"}]),
-    ("SELECT sum(id) AS s, max(seen) - min(seen) AS span FROM table", [{"s": 3, "span": dt.timedelta(days=31)}]),
-    ("SELECT a.id AS id FROM table a JOIN table b ON a.id = b.id + 1", [{"id": 2}]),
-    ("SELECT id AS table_name FROM table WHERE id = 1", [{"table_name": 1}]),
-])
+
+@pytest.mark.parametrize(
+    "query, answer",
+    [
+        ("SELECT id FROM table WHERE id > 1", [{"id": 2}]),
+        ("select t.id from TABLE t order by 1 desc limit 1", [{"id": 2}]),
+        (
+            "SELECT `account type` AS x FROM `table` WHERE `account type` = 'a table'",
+            [{"x": "a table"}],
+        ),
+        ('SELECT "table".id FROM "table" -- table\nWHERE id = 1 /* FROM table */', [{"id": 1}]),
+        ("WITH t AS (SELECT * FROM table) SELECT count(*) AS n FROM t;", [{"n": 2}]),
+        ("SELECT 'it''s a `table`' AS x FROM table LIMIT 1", [{"x": "it's a `table`"}]),
+        (
+            "SELECT E'it\\'s table' AS x, $$a table$$ AS y FROM table LIMIT 1",
+            [{"x": "it's table", "y": "a table"}],
+        ),
+        (
+            "SELECT sum(id) AS s, max(seen) - min(seen) AS span FROM table",
+            [{"s": 3, "span": dt.timedelta(days=31)}],
+        ),
+        ("SELECT a.id AS id FROM table a JOIN table b ON a.id = b.id + 1", [{"id": 2}]),
+        ("SELECT id AS table_name FROM table WHERE id = 1", [{"table_name": 1}]),
+    ],
+)
 def test_queries(store, query, answer):
-    store.write("a", pa.table({"id": [1, 2], "account type": ["a table", None], "seen": [dt.datetime(2024, 5, 1), dt.datetime(2024, 6, 1)]}))
+    store.write(
+        "a",
+        pa.table(
+            {
+                "id": [1, 2],
+                "account type": ["a table", None],
+                "seen": [dt.datetime(2024, 5, 1), dt.datetime(2024, 6, 1)],
+            }
+        ),
+    )
     assert store.read("a", query).to_pylist() == answer
 
 
 def test_words_that_are_not_the_table():
-    for query in ("SELECT my_table, table2, 'table', \"table\" FROM x", "-- table", "/* table */", "$t$table$t$", "SELECT 'unfinished table"):
+    for query in (
+        "SELECT my_table, table2, 'table', \"table\" FROM x",
+        "-- table",
+        "/* table */",
+        "$t$table$t$",
+        "SELECT 'unfinished table",
+    ):
         assert spelled(query).replace('"table"', "table") == query.replace('"table"', "table")
-    assert spelled("SELECT `a\"b``c`") == 'SELECT "a""b`c"'
+    assert spelled('SELECT `a"b``c`') == 'SELECT "a""b`c"'
 
 
-@pytest.mark.parametrize("query", [
-    "", "-- nothing", "nonsense", "SELECT idd FROM table", "SELECT 1; SELECT 2", "DROP TABLE table", "CREATE TABLE x AS SELECT 1", "INSERT INTO table SELECT 1",
-    "DELETE FROM table", "UPDATE table SET id = 2", "ATTACH '{path}' AS s", "COPY (SELECT 1) TO '{path}.csv'", "SET memory_limit = '5GB'",
-    "SELECT * FROM read_text('{path}')", "SELECT * FROM read_csv('{path}')", "SELECT * FROM '{path}'", "SELECT * FROM glob('/*')", "SELECT * FROM datasets.b",
-    "SELECT * FROM b", "SELECT * FROM secret_frame", "SELECT * FROM query_table('secret_frame')", "INSTALL httpfs", "WITH x AS (SELECT 1) INSERT INTO table SELECT * FROM x",
-])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "",
+        "-- nothing",
+        "nonsense",
+        "SELECT idd FROM table",
+        "SELECT 1; SELECT 2",
+        "DROP TABLE table",
+        "CREATE TABLE x AS SELECT 1",
+        "INSERT INTO table SELECT 1",
+        "DELETE FROM table",
+        "UPDATE table SET id = 2",
+        "ATTACH '{path}' AS s",
+        "COPY (SELECT 1) TO '{path}.csv'",
+        "SET memory_limit = '5GB'",
+        "SELECT * FROM read_text('{path}')",
+        "SELECT * FROM read_csv('{path}')",
+        "SELECT * FROM '{path}'",
+        "SELECT * FROM glob('/*')",
+        "SELECT * FROM datasets.b",
+        "SELECT * FROM b",
+        "SELECT * FROM secret_frame",
+        "SELECT * FROM query_table('secret_frame')",
+        "INSTALL httpfs",
+        "WITH x AS (SELECT 1) INSERT INTO table SELECT * FROM x",
+    ],
+)
 def test_queries_that_are_refused(store, query):
     secret_frame = frame(password=["horse"])
     store.write("a", frame(id=[1]))
     store.write("b", secret_frame)
     told = refused(store.read, "a", query.format(path=store.path))
-    assert isinstance(told, SettingsError) and told.reason == "bad_query" and "horse" not in str(told)
+    assert (
+        isinstance(told, SettingsError) and told.reason == "bad_query" and "horse" not in str(told)
+    )
     assert rows(store) == [{"id": 1}] and len([*store.path.parent.iterdir()]) == 1
 
 
@@ -404,7 +597,10 @@ def test_duckdbs_own_words_are_passed_on():
 
 def test_times_are_asked_for_in_utc(monkeypatch):
     monkeypatch.setenv("TZ", "America/New_York")
-    answer = ask(pa.table({"seen": [dt.datetime(2024, 5, 1)]}), "SELECT seen::TIMESTAMPTZ::VARCHAR AS x, seen::TIMESTAMPTZ AS y FROM table").to_pylist()
+    answer = ask(
+        pa.table({"seen": [dt.datetime(2024, 5, 1)]}),
+        "SELECT seen::TIMESTAMPTZ::VARCHAR AS x, seen::TIMESTAMPTZ AS y FROM table",
+    ).to_pylist()
     assert answer == [{"x": "2024-05-01 00:00:00+00", "y": dt.datetime(2024, 5, 1)}]
 
 
@@ -426,12 +622,22 @@ print("done")
 
 
 def test_a_notebook_and_a_terminal_at_the_same_time(store):
-    both = [subprocess.Popen([sys.executable, "-c", WORKER, str(store.path), me], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for me in ("notebook", "terminal")]
+    both = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(store.path), me],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for me in ("notebook", "terminal")
+    ]
     for child in both:
         out, err = child.communicate(timeout=120)
         assert (child.returncode, out.strip()) == (0, "done"), err
     found = store.read("shared").to_pylist()
-    assert sorted((row["who"], row["i"]) for row in found) == [(me, i) for me in ("notebook", "terminal") for i in range(20)]
+    assert sorted((row["who"], row["i"]) for row in found) == [
+        (me, i) for me in ("notebook", "terminal") for i in range(20)
+    ]
 
 
 def test_threads_take_turns(store):
@@ -443,6 +649,7 @@ def test_threads_take_turns(store):
                 store.write("shared", pa.table({"who": [me], "i": [i]}), "APPEND")
         except Exception as e:
             faults.append(e)
+
     threads = [threading.Thread(target=work, args=(me,)) for me in range(6)]
     for thread in threads:
         thread.start()
@@ -456,7 +663,12 @@ HOLDER = "import duckdb, sys; con = duckdb.connect(sys.argv[1]); print('held', f
 
 def test_a_store_that_is_held_for_good(store):
     store.write("a", frame(id=[1]))
-    holder = subprocess.Popen([sys.executable, "-c", HOLDER, str(store.path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(store.path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     try:
         assert holder.stdout.readline() == "held\n"
         store.wait = 0.2

@@ -1,4 +1,5 @@
 """A process killed while it writes leaves the old data or the new, and nothing between."""
+
 import json
 import os
 import random
@@ -43,7 +44,11 @@ print(json.dumps(Store(sys.argv[1]).read("accounts", query).to_pylist()[0]))
 
 
 def start(place, kind, generation, rows=ROWS):
-    return subprocess.Popen([sys.executable, "-c", WRITER, str(place), kind, str(generation), str(rows)], stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [sys.executable, "-c", WRITER, str(place), kind, str(generation), str(rows)],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def written(place):
@@ -58,13 +63,21 @@ def written(place):
 
 
 def read_in_a_fresh_process(place):
-    shown = subprocess.run([sys.executable, "-c", READER, str(place)], capture_output=True, text=True, timeout=60)
+    shown = subprocess.run(
+        [sys.executable, "-c", READER, str(place)], capture_output=True, text=True, timeout=60
+    )
     assert shown.returncode == 0, shown.stderr
     return json.loads(shown.stdout)
 
 
 def whole(generation):
-    return {"lo": generation, "hi": generation, "n": ROWS, "total": ROWS * (ROWS - 1) // 2, "texts": ROWS}
+    return {
+        "lo": generation,
+        "hi": generation,
+        "n": ROWS,
+        "total": ROWS * (ROWS - 1) // 2,
+        "texts": ROWS,
+    }
 
 
 def wait_for(change, child):
@@ -93,10 +106,10 @@ def test_twenty_kills_leave_one_whole_generation(place):
     wait_for(lambda: written(place) != before, child)
     first_byte = time.monotonic()
     assert child.wait(60) == 0
-    window = time.monotonic() - first_byte          # from the first byte to the end of the process
+    window = time.monotonic() - first_byte  # from the first byte to the end of the process
 
     current, between, log = 1, 0, []
-    for attempt in range(40):                       # twenty, and more where too many came after the commit
+    for attempt in range(40):  # twenty, and more where too many came after the commit
         if attempt >= 20 and between >= 15:
             break
         before = written(place)
@@ -107,7 +120,7 @@ def test_twenty_kills_leave_one_whole_generation(place):
         assert child.wait(60) in (-signal.SIGKILL, 0)
         found = read_in_a_fresh_process(place)
         assert found in (whole(current), whole(current + 1)), (attempt, found)
-        log.append(found["lo"] - current)           # 0: bytes were written, and the commit was not reached
+        log.append(found["lo"] - current)  # 0: bytes were written, and the commit was not reached
         between += found == whole(current)
         current = found["lo"]
     assert between >= 15, log
@@ -129,6 +142,6 @@ def test_a_killed_file_is_the_old_file(tmp_path, suffix):
         child.wait(60)
         assert read_file(path)["generation"].to_pylist() == [0]
         for part in parts():
-            os.utime(part, (0, 0))                  # as if a day had gone by
+            os.utime(part, (0, 0))  # as if a day had gone by
     write_file(pa.table({"generation": [1]}), path)
     assert [other.name for other in tmp_path.iterdir() if other.is_file()] == [path.name]

@@ -8,6 +8,7 @@ In a solution, what is to be done stands between two comments, and what stands i
     # END SOLUTION
 
 Without a STUB line the region becomes three dots. Cells with the tag `solution-only` are left out."""
+
 import copy
 import os
 import re
@@ -28,7 +29,10 @@ class LessonError(Exception):
 
 def pairs(tutorials=TUTORIALS):
     "Every solution with the exercise that belongs to it, as paths."
-    return [(solution, tutorials / "exercises" / solution.name) for solution in sorted((tutorials / "solutions").glob("*.ipynb"))]
+    return [
+        (solution, tutorials / "exercises" / solution.name)
+        for solution in sorted((tutorials / "solutions").glob("*.ipynb"))
+    ]
 
 
 def stubbed(source):
@@ -39,7 +43,7 @@ def stubbed(source):
         if word == "# BEGIN SOLUTION":
             if region is not None:
                 raise LessonError("A solution region begins inside another one.")
-            region, indent, regions = [], line[:line.index("#")], regions + 1
+            region, indent, regions = [], line[: line.index("#")], regions + 1
         elif word == "# END SOLUTION":
             if region is None:
                 raise LessonError("A solution region ends where none has begun.")
@@ -55,7 +59,10 @@ def stubbed(source):
 
 def exercise(solution):
     "The exercise (notebook) of a solution (notebook)."
-    made, regions = nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": []}), 0
+    made, regions = (
+        nbformat.from_dict({"nbformat": 4, "nbformat_minor": 5, "metadata": METADATA, "cells": []}),
+        0,
+    )
     for cell in copy.deepcopy(solution.cells):
         tags = cell.metadata.get("tags", [])
         if "solution-only" in tags:
@@ -66,7 +73,9 @@ def exercise(solution):
             cell.outputs, cell.execution_count, regions = [], None, regions + found
         made.cells.append(cell)
     if not regions:
-        raise LessonError("There is no solution region in this notebook, so there would be nothing to do in the exercise.")
+        raise LessonError(
+            "There is no solution region in this notebook, so there would be nothing to do in the exercise."
+        )
     return made
 
 
@@ -74,7 +83,9 @@ def tidy(notebook):
     "The same notebook without what differs from run to run: cells are counted from 1, no timings, no addresses, no widget numbers."
     notebook.metadata, count = nbformat.from_dict(METADATA), 0
     for cell in notebook.cells:
-        cell.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key == "tags"})
+        cell.metadata = nbformat.from_dict(
+            {key: value for key, value in cell.metadata.items() if key == "tags"}
+        )
         if cell.cell_type != "code":
             continue
         count += bool(cell.execution_count)
@@ -89,7 +100,11 @@ def _joined(outputs):
     "The outputs with neighbouring pieces of one stream put together: how a kernel cuts them is chance."
     joined = []
     for output in outputs:
-        if joined and output.output_type == joined[-1].output_type == "stream" and output.name == joined[-1].name:
+        if (
+            joined
+            and output.output_type == joined[-1].output_type == "stream"
+            and output.name == joined[-1].name
+        ):
             joined[-1].text += output.text
         else:
             joined.append(output)
@@ -116,16 +131,28 @@ def text_of(notebook):
 def executed(notebook, folder):
     "Run a notebook from its top in a kernel of its own that works in `folder`, and give it back; the first error ends it."
     from nbclient import NotebookClient
-    NotebookClient(notebook, kernel_name="python3", timeout=300, record_timing=False, resources={"metadata": {"path": str(folder)}}).execute()
+
+    NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=300,
+        record_timing=False,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
     return notebook
 
 
 def run(tutorials=TUTORIALS):
     "Execute every solution and store its outputs, in a home of its own: no sandbox or setting of this user shows in them."
     with tempfile.TemporaryDirectory() as home:
-        os.environ.update({name: home for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")})
+        os.environ.update(
+            {name: home for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+        )
         for solution, _ in pairs(tutorials):
-            solution.write_text(text_of(tidy(executed(nbformat.read(solution, as_version=4), home))), encoding="utf-8")
+            solution.write_text(
+                text_of(tidy(executed(nbformat.read(solution, as_version=4), home))),
+                encoding="utf-8",
+            )
 
 
 def make(tutorials=TUTORIALS):
@@ -137,11 +164,20 @@ def make(tutorials=TUTORIALS):
 
 def check(tutorials=TUTORIALS):
     "Exit with a sentence if an exercise is not what its solution makes, or has none."
-    wanted = {path: text_of(exercise(nbformat.read(solution, as_version=4))) for solution, path in pairs(tutorials)}
-    there = {path: path.read_text(encoding="utf-8") for path in (tutorials / "exercises").glob("*.ipynb")}
-    stale = sorted(path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path))
+    wanted = {
+        path: text_of(exercise(nbformat.read(solution, as_version=4)))
+        for solution, path in pairs(tutorials)
+    }
+    there = {
+        path: path.read_text(encoding="utf-8") for path in (tutorials / "exercises").glob("*.ipynb")
+    }
+    stale = sorted(
+        path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path)
+    )
     if stale:
-        sys.exit(f"Not what the solutions make: {', '.join(stale)}. Run: python tools/lessons.py make")
+        sys.exit(
+            f"Not what the solutions make: {', '.join(stale)}. Run: python tools/lessons.py make"
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Make everything that is made from notebooks: the package, the stored outputs, README.md and the exercises."""
+
 import os
 import subprocess
 import sys
@@ -10,8 +11,15 @@ BIN = Path(sys.executable).parent
 
 
 def run(program, *arguments):
-    state = tempfile.mkdtemp()   # a sandbox that runs elsewhere on this machine must not take the name
-    subprocess.run([BIN / program, *map(str, arguments)], cwd=ROOT, check=True, env={**os.environ, "XDG_STATE_HOME": state})
+    state = (
+        tempfile.mkdtemp()
+    )  # a sandbox that runs elsewhere on this machine must not take the name
+    subprocess.run(
+        [BIN / program, *map(str, arguments)],
+        cwd=ROOT,
+        check=True,
+        env={**os.environ, "XDG_STATE_HOME": state},
+    )
 
 
 def notebooks():
@@ -23,7 +31,9 @@ def notebooks():
 
 
 if __name__ == "__main__":
+    run("ruff", "format", "--quiet", "nbs")
     run("nbdev-export")
+    run("ruff", "format", "--quiet", "domostats")
     notebooks()
     run("python", "tools/lessons.py", "run")
     run("python", "tools/lessons.py", "make")

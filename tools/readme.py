@@ -1,4 +1,5 @@
 """Write README.md from nbs/index.ipynb; with --check, exit 1 if README.md is not what it would write."""
+
 import re
 import sys
 from pathlib import Path
@@ -12,11 +13,17 @@ ROOT = Path(__file__).resolve().parent.parent
 def readme():
     notebook = nbformat.read(ROOT / "nbs" / "index.ipynb", as_version=4)
     notebook.metadata["language_info"] = {"name": "python"}
-    notebook.cells = [cell for cell in notebook.cells if not re.search(r"^#\|\s*hide", cell.source, re.M)]
+    notebook.cells = [
+        cell for cell in notebook.cells if not re.search(r"^#\|\s*hide", cell.source, re.M)
+    ]
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
-        output.get("data", {}).pop("text/html", None)   # a table of text reads well everywhere
+        output.get("data", {}).pop("text/html", None)  # a table of text reads well everywhere
     body, _ = MarkdownExporter().from_notebook_node(notebook)
-    return "<!-- Made from nbs/index.ipynb by tools/readme.py -->\n\n" + re.sub(r"\n{3,}", "\n\n", body).strip() + "\n"
+    return (
+        "<!-- Made from nbs/index.ipynb by tools/readme.py -->\n\n"
+        + re.sub(r"\n{3,}", "\n\n", body).strip()
+        + "\n"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """Page bytes to a table, the usual way of a notebook: json.loads of all pages into one list, then one pandas.DataFrame."""
+
 import json
 
 import pandas
@@ -10,6 +11,7 @@ def table(pages):
     for page in pages:
         records.extend(json.loads(page))
     return pandas.DataFrame(records)
+
 
 asked = parameters()
 frame, clock = timed(table, list(read_pages(asked["path"], asked["pages"])))
