@@ -73,6 +73,10 @@ def test_no_name_is_unknown_or_unused():
     run(ROOT, "ruff", "check", ".")
 
 
+def test_code_is_formatted():
+    run(ROOT, "ruff", "format", "--check", ".")
+
+
 def test_the_package_needs_no_notebook_tools():
     loaded = subprocess.run(
         [

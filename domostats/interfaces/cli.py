@@ -708,7 +708,7 @@ def snapshot(
 
     found = reports.find(report)
     run = found.run(instance, format_fn=format_name)
-    if run.partial:
+    if run.incomplete:
         raise DataError(
             f"{' '.join(run.findings)} What is missing would look as if it were gone, so no snapshot was taken.",
             "partial",

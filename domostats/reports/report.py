@@ -312,8 +312,14 @@ class Findings:
         return sum((records.unknown for records in self.sources.values()), Counter())
 
     @property
+    def incomplete(self):
+        "Whether rows may be missing, for whatever reason: a list that is in doubt, or a record that was rejected."
+        return bool(self.doubts or self.violations)
+
+    @property
     def partial(self):
-        return bool(self.doubts)
+        "Another name of `incomplete`."
+        return self.incomplete
 
     @property
     def findings(self):
@@ -635,7 +641,8 @@ class Result(Run):
             "violations": [str(bad) for bad in self.violations],
             "unknown": dict(self.unknown),
             "repeated": self.repeated,
-            "partial": self.partial,
+            "incomplete": self.incomplete,
+            "partial": self.incomplete,
             "doubts": [*self.doubts],
         }
         return frame
@@ -810,12 +817,18 @@ class Fleet:
     runs: dict
     failures: dict
 
+    @property
+    def incomplete(self):
+        "Whether rows may be missing: an instance failed, or a run of one is incomplete."
+        return bool(self.failures) or any(run.incomplete for run in self.runs.values())
+
     def dataframe(self):
         "A pandas DataFrame; what failed is a warning, and stands in `attrs['domostats']`."
         frame = to_dataframe(self.table)
         frame.attrs["domostats"] = {
             "failures": {name: error.reason for name, error in self.failures.items()},
-            "partial": bool(self.failures) or any(run.partial for run in self.runs.values()),
+            "incomplete": self.incomplete,
+            "partial": self.incomplete,
         }
         if self.failures:
             warnings.warn(

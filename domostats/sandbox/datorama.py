@@ -150,6 +150,7 @@ def of_stream(state, id, wish):
 
 
 def of_job(state, id, wish):
+    "The job with this id, if the user who asks may see its workspace."
     return there(
         state.jobs,
         id,
@@ -242,6 +243,7 @@ def list_patterns(state, wish, id):
 
 
 def list_harmonized(state, wish, id):
+    "The harmonized dimensions of a workspace."
     return of_workspace(state, id, wish) and json_reply(
         [
             {
@@ -457,6 +459,7 @@ def rerun(state, wish, id):
 
 
 def rerun_all(state, wish, id):
+    "Run every job of a data stream again."
     stream = of_stream(state, id, wish)
     return json_reply(
         state.rerun(
@@ -708,6 +711,7 @@ def show_report_job(state, wish, id):
 
 
 def list_report_jobs(state, wish, id):
+    "The jobs that an exported report has had."
     return json_reply(
         [
             shown_job(state, job)

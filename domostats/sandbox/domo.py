@@ -304,6 +304,7 @@ def own_part(entries, user):
 
 
 def show_providers(data, user):
+    "The providers with those of their accounts that the user may see."
     everything = sees_all_accounts(data, user)
     if data.given:
         return (

@@ -475,6 +475,7 @@ def dataset_formulas(draws, n):
 
 
 def dataset_certification(world, n, draws):
+    "The certification of dataset *n*, as the search shows it."
     return {
         "state": draws.pick("certified", ["CERTIFIED", "CERTIFIED", "PENDING", "EXPIRED"]),
         "lastUpdated": draws.between("approved", OPENED, TODAY) * 1000,

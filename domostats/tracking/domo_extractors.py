@@ -50,7 +50,7 @@ class DomoExtractor(BaseExtractor):
 
 def whole(run):
     "The same run of a report. DataError `partial` if rows may be missing, for a day that is short would look like one on which little happened."
-    if run.partial:
+    if run.incomplete:
         raise DataError(f"{' '.join(run.findings)} So the day was not written.", "partial")
     return run
 
@@ -140,6 +140,8 @@ def _true(column):
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #1160000b
 @dataclass
 class UserCount:
+    "How many users an instance had at the end of a day."
+
     users: int = sq_field(
         differentiate=True, metadata={"about": "users created up to the end of the day"}
     )

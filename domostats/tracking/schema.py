@@ -118,6 +118,7 @@ NAME = re.compile(r"(?!_TABLE_|_FILE_|_PARTITION)[A-Za-z_][A-Za-z0-9_]{0,299}", 
 
 
 def check_name(cls, name):
+    "The name of a column, if a warehouse takes it. SettingsError `bad_column_name`."
     if NAME.fullmatch(name) and name != OWN_DAY:
         return name
     raise SettingsError(
