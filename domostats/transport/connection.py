@@ -11,6 +11,7 @@ __all__ = [
     "Answer",
     "flaw_of",
     "unreadable",
+    "mended",
     "refused",
     "unavailable",
     "retry_after",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/04_connection.ipynb #f3881e8c
-import os, re, secrets, threading, time
+import os, re, secrets, threading, time, warnings
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
@@ -55,6 +56,7 @@ from ..settings import Secret, is_loopback, setting
 from .budget import Budget
 from .clock import Clock
 from .retry import Request, Retry
+from .wire import BROKEN, mend, plain
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #341cefed
@@ -74,8 +76,16 @@ class Answer:
 
     @cached_property
     def response(self):
-        "The JSON as plain lists and dicts. DataError `not_json`."
-        return self.read()
+        """The JSON as plain lists and dicts. DataError `not_json`.
+
+        A value that is not to be read as it is becomes a warning that names its place."""
+        try:
+            value, flaws = plain(self.content)
+        except BROKEN:
+            return self.read()
+        if flaws:
+            warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
+        return value
 
     def read(self, shape=Any):
         "The JSON as this type (as msgspec understands types). DataError `not_json`, `unexpected`."
@@ -120,6 +130,16 @@ def unreadable(answer):
             said[0],
             answer,
         )
+
+
+def mended(answer):
+    "The answer, with its odd characters out of the way if they alone keep its JSON from being read."
+    if flaw_of(answer.content) is None:
+        return answer
+    content = mend(answer.content)
+    if flaw_of(content) is None:
+        return replace(answer, content=content)
+    return unreadable(answer)
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #b27da616
@@ -407,14 +427,9 @@ class Attempts:
         answer = self._send(request, number, debug_api, into)
         if answer.status == 401 and self.auth.renew(used):
             answer = self._send(request, number, debug_api, into)
-        for judge in (
-            self.auth.judge,
-            refused,
-            unavailable,
-            *(() if request.plain else (unreadable,)),
-        ):
+        for judge in (self.auth.judge, refused, unavailable):
             judge(answer)
-        return answer
+        return answer if request.plain else mended(answer)
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #6792403d
