@@ -19,11 +19,21 @@ __all__ = [
     "dicts_of",
     "Keys",
     "Findings",
+    "rejections",
+    "lines_of_nulls",
+    "lines_of_spellings",
+    "contract_rows",
+    "first_deviation",
     "check_frozen",
+    "check_strict",
     "keywords_of",
     "made_by",
     "key_columns",
     "Declaration",
+    "lost_rows",
+    "rows_at",
+    "Unknown",
+    "places_read",
     "Pieces",
     "Run",
     "extended",
@@ -47,7 +57,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import Any, Callable, NamedTuple
-import msgspec, pyarrow as pa, pyarrow.compute as pc
+import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
 from ..rows.formatter import Formatter, every_field
@@ -65,6 +75,7 @@ from ..rows.table import table_of_rows, to_dataframe
 from ..settings import hides
 from ..transport.paging import Listing, Page, Reader, all_of, array_of, millis, rows_of
 from ..transport.spool import OLDEST, spooled
+from ..transport.wire import json_bytes
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #5ea81c59
@@ -97,10 +108,14 @@ def one_by_one(function):
 
 @dataclass(frozen=True)
 class Lookup(Source):
-    "A source joined to the report's own, on = (field of ours, field of it), names as in the row types; `both` keeps its records that match nothing."
+    """A source joined to the report's own, on = (field of ours, field of it), names as in the row types; `both` keeps its records that match nothing.
+
+    A record of ours that names one which did not come has cells that are not known, unless the lookup is not `expected` to have
+    one for each: then its absence is the answer, as for a dataset that nobody certified."""
 
     on: tuple = ()
     both: bool = False
+    expected: bool = True
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #d9965a66
@@ -123,7 +138,7 @@ class Beside:
     def __init__(self, lookup, pages):
         self.lookup, self.records, self.met = (
             lookup,
-            Records(lookup.row_type, strict=not lookup.partial),
+            Records(lookup.row_type, not lookup.partial, keys=[lookup.on[1]]),
             set(),
         )
         reshape = lookup.reshape and lookup.reshape()
@@ -131,7 +146,7 @@ class Beside:
             take_in(self.records, lookup, reshape, page)
         ids = ids_of(self.records.records, lookup.on[1])
         self.places = {
-            id: n for n, id in reversed([*enumerate(ids)])
+            id: n for n, id in reversed([*enumerate(ids)]) if id is not None
         }  # of two with one id the first
 
     def beside(self, own):
@@ -159,15 +174,13 @@ def unfold(parents, field, own, page):
 
 # %% ../../nbs/05_reports/00_report.ipynb #f836f227
 class Gathering:
-    "The records of some pages with their parents, and all lookups: `records` and `positions` by keyword (None where there is no record)."
+    "The records of some pages with their parents, and all lookups: `records` and `positions` by keyword (None where there is no record). Only a field of the `key` rejects a record."
 
-    def __init__(self, source):
+    def __init__(self, source, key=None):
         self.source, self.reshape, self.lookups = source, source.reshape and source.reshape(), {}
-        self.records = {
-            one.keyword: Records(one.row_type, strict=not one.partial)
-            for one in [source, source.parent]
-            if one
-        }
+        self.records = {source.keyword: Records(source.row_type, not source.partial, key)}
+        if parent := source.parent:
+            self.records[parent.keyword] = Records(parent.row_type, not parent.partial, keys=())
         self.positions = {keyword: [] for keyword in self.records}
 
     def load(self, lookup, pages):
@@ -298,10 +311,13 @@ class Keys:
 
 # %% ../../nbs/05_reports/00_report.ipynb #87bc594d
 class Findings:
-    "What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice)."
+    """What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice).
 
-    def __init__(self, sources, doubts):
-        self.sources, self.doubts, self.repeated = sources, doubts, 0
+    `nulls` and `spellings` count by field (`keyword.serviceName`) the values that were made null and those that were taken in another
+    form. `reads` are the fields that somebody looks at (None: all): of others there is no sentence, but the contract counts them."""
+
+    def __init__(self, sources, doubts, reads=None):
+        self.sources, self.doubts, self.reads, self.repeated = sources, doubts, reads, 0
 
     @property
     def violations(self):
@@ -310,6 +326,33 @@ class Findings:
     @property
     def unknown(self):
         return sum((records.unknown for records in self.sources.values()), Counter())
+
+    @property
+    def nulls(self):
+        return self._by_place("nulls")
+
+    @property
+    def spellings(self):
+        return self._by_place("spellings")
+
+    def _by_place(self, counter):
+        return Counter(
+            {
+                f"{keyword}.{name}": times
+                for keyword, records in self.sources.items()
+                for name, times in getattr(records, counter).items()
+            }
+        )
+
+    def deviations(self, kind, read=True):
+        "The first deviations of this kind (`null`, `spelling`) of each field, each with its source; of fields that are `read` or of all."
+        return [
+            (keyword, deviation)
+            for keyword, records in self.sources.items()
+            for deviation in records.deviations
+            if deviation.kind == kind
+            and (not read or self.reads is None or f"{keyword}.{deviation.field}" in self.reads)
+        ]
 
     @property
     def incomplete(self):
@@ -325,9 +368,11 @@ class Findings:
     def findings(self):
         "What a user should know, one sentence each."
         lines = [f"Rows may be missing: {doubt}" for doubt in self.doubts]
-        lines += [f"A record was set aside: {bad}." for bad in self.violations[:5]]
-        if len(self.violations) > 5:
-            lines.append(f"{len(self.violations) - 5} more records were set aside.")
+        rejected = rejections(self)
+        lines += [f"A record was set aside: {keyword}, {bad}." for keyword, bad in rejected[:5]]
+        if len(rejected) > 5:
+            lines.append(f"{len(rejected) - 5} more records were set aside.")
+        lines += lines_of_nulls(self) + lines_of_spellings(self)
         lines += [
             f"A new field was kept out: {name} ({times} times)."
             for name, times in self.unknown.most_common(5)
@@ -337,48 +382,102 @@ class Findings:
         return lines
 
     def contract(self):
-        "A data frame: for each source the fields that are new, that came in no record, and that were of another type; with how often, and an example."
+        "A data frame: for each source the fields that are new, that came in no record, that rejected one, that were made null and that came in another spelling; with how often, and an example."
         import pandas as pd
 
-        rows = []
-        for keyword, records in self.sources.items():
-            rows += [(keyword, name, "new", times, "") for name, times in records.unknown.items()]
-            rows += [
-                (keyword, name, "missing", None, "")
-                for name in records.columns
-                if name in records.unseen and len(records.columns) > len(records.unseen)
-            ]
-            kinds = Counter(bad.field for bad in records.violations)
-            rows += [
-                (
-                    keyword,
-                    name,
-                    "type",
-                    times,
-                    str(next(bad for bad in records.violations if bad.field == name)),
-                )
-                for name, times in kinds.items()
-            ]
+        rows = [row for source in self.sources.items() for row in contract_rows(*source)]
         return pd.DataFrame(rows, columns=["source", "field", "kind", "times", "example"]).astype(
             {"times": "Int64"}
         )
+
+    def check_strict(self):
+        "DataError `violations` if a record was rejected, a value was made null, or one was taken in another spelling."
+        check_strict(self)
+
+
+def rejections(findings):
+    "The rejected records, each with its source."
+    return [
+        (keyword, bad)
+        for keyword, records in findings.sources.items()
+        for bad in records.violations
+    ]
+
+
+# %% ../../nbs/05_reports/00_report.ipynb #87bc5951
+def lines_of_nulls(findings, read=True):
+    "A sentence for each of the first values that were made null."
+    found = findings.deviations("null", read)
+    lines = [f"A value was made null: {keyword}, {one}." for keyword, one in found[:5]]
+    places = {f"{keyword}.{one.field}" for keyword, one in found}
+    more = sum(findings.nulls[place] for place in places) - len(lines)
+    if more > 0:
+        lines.append(f"{more} more values were made null.")
+    return lines
+
+
+def lines_of_spellings(findings, read=True):
+    "A sentence for each of the first fields that came in another spelling."
+    first = {}
+    for keyword, one in findings.deviations("spelling", read):
+        first.setdefault(f"{keyword}.{one.field}", f"{keyword}, {one}")
+    times = findings.spellings
+    lines = [
+        f"Another spelling was taken ({times[place]} times, first: {one})."
+        for place, one in first.items()
+    ]
+    if len(lines) > 5:
+        lines[5:] = [f"{len(lines) - 5} more fields came in another spelling."]
+    return lines
+
+
+def contract_rows(keyword, records):
+    "What the records of a source tell of its contract: tuples of source, field, kind, times and example."
+    rows = [(keyword, name, "new", times, "") for name, times in records.unknown.items()]
+    rows += [
+        (keyword, name, "missing", None, "")
+        for name in records.columns
+        if name in records.unseen and len(records.columns) > len(records.unseen)
+    ]
+    examples = {}
+    for bad in records.violations:
+        examples.setdefault(("rejected", bad.field), str(bad))
+    for one in records.deviations:
+        examples.setdefault((one.kind, one.field), str(one))
+    rejected = Counter(bad.field for bad in records.violations)
+    counted = ("rejected", rejected), ("null", records.nulls), ("spelling", records.spellings)
+    for kind, counter in counted:
+        rows += [
+            (keyword, name, kind, times, examples[kind, name]) for name, times in counter.items()
+        ]
+    return rows
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #ab7a7faa
 POLICIES = "report", "extend", "freeze"
 
 
+def first_deviation(findings):
+    "The first record that was rejected, value that was made null or taken in another spelling, with its source; None if there is none."
+    found = rejections(findings)
+    for kind in ("null", "spelling"):
+        found = found or findings.deviations(kind, read=False)
+    return found[0] if found else None
+
+
+def _details(bad):
+    return {"page": bad.page, "row": bad.row, "column": bad.field, "type": bad.met}
+
+
 def check_frozen(findings):
-    "DataError `contract` for the first violation or unknown field."
-    bad, new = findings.violations, findings.unknown
-    if bad:
+    "DataError `contract` for the first record or value that is not as declared, or the first unknown field."
+    found, new = first_deviation(findings), findings.unknown
+    if found:
+        keyword, bad = found
         raise DataError(
-            f"The contract is frozen, and a record does not keep to it: {bad[0]}. Nothing was written; the pages are kept: contract='report' goes on with them, fresh=True asks anew.",
+            f"The contract is frozen, and a record does not keep to it: {keyword}, {bad}. Nothing was written; the pages are kept: contract='report' goes on with them, fresh=True asks anew.",
             "contract",
-            page=bad[0].page,
-            row=bad[0].row,
-            column=bad[0].field,
-            type=bad[0].met,
+            **_details(bad),
         )
     if new:
         raise DataError(
@@ -386,6 +485,16 @@ def check_frozen(findings):
             "contract",
             column=min(new),
         )
+
+
+def check_strict(findings):
+    "DataError `violations` if a record was rejected, a value was made null, or one was taken in another spelling."
+    found = first_deviation(findings)
+    if not found:
+        return
+    lines = [line for line in findings.findings if line.startswith("A record was set aside")]
+    lines += lines_of_nulls(findings, read=False) + lines_of_spellings(findings, read=False)
+    raise DataError(" ".join(lines) + " Nothing was written.", "violations", **_details(found[1]))
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #33421950
@@ -498,6 +607,11 @@ class Declaration:
             if lookup.keyword in keywords_of(format_fn, self.own, self.objects)
         ]
 
+    def place(self, source, name):
+        "The column `keyword.serviceName` of a field, by its name of ours, of this source."
+        columns = columns_of(source.row_type).values()
+        return f"{source.keyword}.{next(c.service_name for c in columns if c.name == name)}"
+
     def is_whole(self, grants):
         "Whether a user with these grants sees all of it."
         return not self.needs or any(grant in grants for grant in self.needs)
@@ -506,15 +620,102 @@ class Declaration:
         return f"<report {self.name}: {self.grain}>"
 
 
+# %% ../../nbs/05_reports/00_report.ipynb #5c1f0a02
+def lost_rows(aligned: "Alignment", doubted: bool = False) -> dict[str, set[int]]:
+    """For each field (`keyword.serviceName`) whose value is not known in some rows, the numbers of these rows; for each source (`keyword`) those where its record should be and is not.
+
+    A lookup that is not expected to have a record for each of ours is asked only where its list is not whole: it rejected some, or is `doubted`."""
+    lost = {}
+    for keyword, records in aligned.records.items():
+        positions = aligned.positions[keyword]
+        for name, those in records.lost.items():
+            lost[f"{keyword}.{name}"] = rows_at(positions, {*those})
+        if None in positions:
+            lost[keyword] = rows_at(positions, {None})
+    own = aligned.records[aligned.source.keyword]
+    own_positions = aligned.positions[aligned.source.keyword]
+    for keyword, beside in aligned.lookups.items():
+        lookup, gaps = beside.lookup, lost.pop(keyword, set())
+        column = next(c for c in own.columns.values() if c.name == lookup.on[0])
+        not_told = lost.get(f"{aligned.source.keyword}.{column.service_name}", set())
+        if lookup.expected or doubted or beside.records.violations:
+            lost[keyword] = not_told | {
+                row
+                for row in gaps
+                if own_positions[row] is None
+                or getattr(own.records[own_positions[row]], column.name) is not None
+            }
+        else:
+            lost[keyword] = not_told
+    return {place: rows for place, rows in lost.items() if rows}
+
+
+def rows_at(positions, those):
+    "The numbers of the rows that hold one of these records."
+    if isinstance(positions, range):
+        return {*those}
+    return {row for row, position in enumerate(positions) if position in those}
+
+
+class Unknown:
+    """The cells of a report whose value is not known: `add` those of some rows, `table` has all of them.
+
+    The columns of the table are `k0`, `k1` ... (the key of the row, as in the output) and `column` (the name of the column)."""
+
+    def __init__(self, report, formatter):
+        self.formatter, self.tables = formatter, []
+        try:
+            self.key = key_columns(report, formatter)
+        except SettingsError:  # nothing that a row could be found by
+            self.key = []
+        types = [formatter.schema.field(name).type for name in self.key]
+        self.schema = pa.schema(
+            [*((f"k{n}", type) for n, type in enumerate(types)), ("column", pa.string())]
+        )
+
+    def add(self, made, lost):
+        "The cells of these rows (a table) that are made from a field that is lost in them."
+        if not self.key or not lost:
+            return
+        for name, places in self.formatter.places.items():
+            if name in self.key:
+                continue
+            rows = set()
+            for place in places:
+                rows |= lost.get(place, set()) | lost.get(place.partition(".")[0], set())
+            if rows:
+                self._add(made, name, sorted(rows))
+
+    def _add(self, made, name, rows):
+        keys = [made[column].take(pa.array(rows, pa.int64())) for column in self.key]
+        columns = [*keys, pa.array([name] * len(rows), pa.string())]
+        self.tables.append(pa.table(columns, schema=self.schema).drop_null())
+
+    @property
+    def table(self):
+        return pa.concat_tables([self.schema.empty_table(), *self.tables])
+
+
 # %% ../../nbs/05_reports/00_report.ipynb #fcef3476
 PIECE = 1_000  # rows: what fits into the cache of a processor
+
+
+def places_read(report, formatter):
+    "The fields (`keyword.serviceName`) that a formatter, its joins and the key look at; None for a function, of which nobody knows."
+    if not isinstance(formatter, Formatter):
+        return None
+    read = {place for places in formatter.places.values() for place in places}
+    read |= {report.place(report.source, name) for name in report.key}
+    for lookup in report.needed(formatter):
+        read |= {report.place(report.source, lookup.on[0]), report.place(lookup, lookup.on[1])}
+    return read
 
 
 class Pieces(Findings):
     "A run of a report that hands on what it makes piece by piece; what was found is known when all is read."
 
     def __init__(self, report, formatter, aligned, pages, doubts=(), contract="report"):
-        super().__init__(aligned.records, doubts)
+        super().__init__(aligned.records, doubts, places_read(report, formatter))
         self.report, self.formatter, self.aligned, self.pages, self.policy = (
             report,
             formatter,
@@ -528,6 +729,14 @@ class Pieces(Findings):
             0,
         )
         self.own = aligned.records[report.source.keyword]
+        self.unknown_cells = Unknown(report, formatter)
+
+    @property
+    def uncertain(self):
+        """The cells whose value is not known, a pyarrow Table, when all is read: made from a field that became null, or from a lookup whose record is missing.
+
+        Its columns are the key of the row (`k0`, `k1` ..., in the order of `key_columns`) and `column`, the name of the column."""
+        return self.unknown_cells.table
 
     def pieces(self):
         "What the formatter makes of some pages: tables of a `Formatter`, lists of a function. DataError `all_set_aside`, `contract`, `formatter_failed`."
@@ -539,14 +748,20 @@ class Pieces(Findings):
             yield self._piece()
             began = time.monotonic()
         yield self._piece()
-        if self.violations and not self.came:
+        bad = self._own_violations()
+        if bad and not self.came:
             raise DataError(
-                f"Every record of {self.report.name} had to be set aside, the first because of {self.violations[0]}.",
+                f"Every record of {self.report.name} had to be set aside, the first because of {bad[0]}.",
                 "all_set_aside",
             )
         self.aligned.rest()
         yield self._made()
         self.repeated = self.keys.repeated()
+
+    def _own_violations(self):
+        return flatten_list_of_lists(
+            self.sources[keyword].violations for keyword in self.report.own
+        )
 
     def _piece(self):
         self.aligned.align()
@@ -572,6 +787,8 @@ class Run(Pieces):
             if columns is None
             else self.formatter.format(columns)
         )
+        if columns is not None:
+            self.unknown_cells.add(made, lost_rows(self.aligned, bool(self.doubts)))
         self.came += len(made)
         return extended(made, other_fields(self.own)) if self.policy == "extend" else made
 
@@ -640,6 +857,8 @@ class Result(Run):
             "report": self.report.name,
             "violations": [str(bad) for bad in self.violations],
             "unknown": dict(self.unknown),
+            "nulls": dict(self.nulls),
+            "spellings": dict(self.spellings),
             "repeated": self.repeated,
             "incomplete": self.incomplete,
             "partial": self.incomplete,
@@ -723,7 +942,7 @@ class Stream(Declaration):
 
     def over(self, formatter, pages, doubts=(), contract="report"):
         "The run over these pages (by keyword)."
-        aligned = Alignment(self.source)
+        aligned = Alignment(self.source, self.key)
         for lookup in self.needed(formatter):
             aligned.load(lookup, pages[lookup.keyword])
         return Result(self, formatter, aligned, pages[self.source.keyword], doubts, contract)
@@ -773,7 +992,7 @@ class Report(Stream):
                 "missing_source",
             )
         pages = {
-            keyword: [Page(1, array_of(rows_of(msgspec.json.encode(reply))), 0)]
+            keyword: [Page(1, array_of(rows_of(json_bytes(reply))), 0)]
             for keyword, reply in ({self.source.keyword: api_response} | lookups).items()
         }
         return self.over(formatter, pages).result(is_dataframe)

@@ -43,6 +43,7 @@ from msgspec import Raw
 from ..errors import AccessError, DataError
 from .connection import Answer
 from .retry import Request
+from .wire import elements, members, plain
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #eed674ab
@@ -54,18 +55,17 @@ class Page(NamedTuple):
     rows: int
 
     def records(self):
-        return msgspec.json.decode(self.array)
+        return plain(self.array)[0]
 
 
 def inside(answer, path):
     "The bytes at a dotted path of names inside a reply; the reply itself where the path is empty. DataError `no_list`."
     raw = answer.content
-    try:
-        for name in path.split(".") if path else ():
-            raw = msgspec.json.decode(raw, type=dict[str, Raw])[name]
-    except (msgspec.ValidationError, KeyError):
-        raw = None
-    if raw is not None:
+    for name in path.split(".") if path else ():
+        raw = (members(raw) or {}).get(name)
+        if raw is None:
+            break
+    else:
         return raw
     raise DataError(
         f"{answer.method} {answer.url} answered without {path!r}, where its list should be. Look at the reply with return_raw=True.",
@@ -76,10 +76,9 @@ def inside(answer, path):
 
 def rows_of(array):
     "The records in the bytes of an array, each still as bytes. DataError `not_a_list`."
-    try:
-        return msgspec.json.decode(array, type=list[Raw])
-    except msgspec.ValidationError:
-        pass
+    rows = elements(array)
+    if rows is not None:
+        return rows
     raise DataError(
         "The service answered with one object where a list was expected. Look at it with return_raw=True.",
         "not_a_list",
@@ -575,11 +574,14 @@ def fields_of(page, *names):
             msgspec.structs.astuple(record)
             for record in msgspec.json.decode(page.array, type=list[shape])
         ]
-    except msgspec.ValidationError:
-        rows = rows_of(page.array)
-    if len(rows) == 1:
-        return [(None,) * len(names)]
-    return [fields_of(Page(page.number, array_of([row]), 1), *names)[0] for row in rows]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        records = [members(row) or {} for row in rows_of(page.array)]
+    return [tuple(_field(record, name) for name in names) for record in records]
+
+
+def _field(record, name):
+    "One field of a record (a dict of bytes) as plain Python; None for one that cannot be read."
+    return plain(record[name])[0] if name in record else None
 
 
 def wanted(listing, field, reader):
@@ -587,8 +589,23 @@ def wanted(listing, field, reader):
     watched = [listing.changed] if reader.since and listing.changed else []
     for page in listing.pages(reader):
         for value, *changed in fields_of(page, *dict.fromkeys([field, *watched])):
-            if value is not None and not (changed and (changed[0] or 0) < reader.since):
-                yield value
+            if not _is_id(value) or changed and _is_before(changed[0], reader.since):
+                continue
+            yield int(value) if isinstance(value, float) else value
+
+
+def _is_id(value):
+    return isinstance(value, (int, str)) or isinstance(value, float) and value.is_integer()
+
+
+def _is_before(moment, since):
+    "Whether a moment is known to be before another; one in an unknown form is not."
+    return (
+        moment is None
+        or isinstance(moment, (int, float))
+        and not isinstance(moment, bool)
+        and moment < since
+    )
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #8a5d8d4a
