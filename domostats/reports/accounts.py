@@ -61,7 +61,7 @@ class Account:
 # %% ../../nbs/05_reports/02_accounts.ipynb #f06e3692
 @dataclass
 class FlatAccount:
-    "An account as the flat list has it, recorded; `configurations` was always empty, the template fields always null."
+    "An account as the flat list has it, recorded; `configurations` was always empty, the template fields always null; `origin` is named in an interface only."
 
     id: NumberId
     user_id: TextId | None = None
@@ -79,6 +79,7 @@ class FlatAccount:
     account_id: NumberId | None = None
     account_template_id: Any = None
     account_template_authorization_id: Any = None
+    origin: str | None = None
 
 
 @dataclass
@@ -122,14 +123,14 @@ format_domostats = Formatter(
         "Name": either("name"),
         "Display_Name": either("displayName"),
         "Type": either("type"),
-        "Valid": either("valid"),
+        "Valid": text(either("valid")),
         "Data_Provider": either("dataProviderType"),
         "Credentials_Type": "flat_obj.credentialsType",
         "Created_Date": "flat_obj.createdAt",
         "Modified_Date": "flat_obj.modifiedAt",
         "Account_Id_text": text(either("id")),
         "Owner_Id_text": either("userId"),
-        "Account_Type": constant("AUTHORIZATION"),
+        "Account_Type": first("flat_obj.origin", constant("AUTHORIZATION")),
     },
 )
 

@@ -58,7 +58,9 @@ def event_keys():
         moment[0] = bytes(event.time)
         doubles[told] += 1
         key = f"{blake2b(told, digest_size=12).hexdigest()}-{doubles[told]}"
-        return [bytes(raw).rstrip()[:-1] + b',"eventKey":"%s"}' % key.encode()]
+        start = bytes(raw).rstrip()[:-1].rstrip()
+        comma = b"" if start == b"{" else b","
+        return [start + comma + b'"eventKey":"%s"}' % key.encode()]
 
     return one_by_one(keyed)()
 

@@ -4,20 +4,21 @@
 
 # %% auto #0
 __all__ = [
-    "RECORD",
     "report",
     "format_domostats",
     "format_dataset",
     "generate",
     "lifted",
-    "Formulas",
-    "Properties",
+    "is_null",
+    "is_part",
+    "beast_modes",
     "flat_dataset",
     "Dataset",
     "FullDataset",
     "Document",
     "Stream",
-    "FullStream",
+    "schedule_type",
+    "first_account",
     "flat_stream",
 ]
 
@@ -29,46 +30,55 @@ from msgspec import Raw
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
 from .report import Lookup, Report, Source, one_by_one
 from ..rows.formatter import Formatter, first, link, nothing, titled, yes_no
-from ..rows.rowtype import Millis, TextId
+from ..rows.rowtype import JsonText, Millis, TextId, columns_of, otherwise, unread
+from ..transport.wire import elements, members, plain
+
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #9423e9c5
-RECORD = msgspec.json.Decoder(dict[str, Raw])
-
-
-def lifted(record, *names):
-    "The record (a dict of bytes) with the fields of these objects in place of the objects."
+def lifted(record, *names, columns=()):
+    "The record (a dict of bytes) with the fields of these objects in place of the objects; of one that is none, those of `columns` (by the service's names) are marked."
+    record = dict(record)
     for name in names:
-        try:
-            inner = RECORD.decode(record.get(name, b"null"))
-        except msgspec.DecodeError:
+        raw = record.pop(name, None)
+        if is_null(raw):
             continue
-        record = {key: value for key, value in record.items() if key != name} | {
-            name + key[0].upper() + key[1:]: value for key, value in inner.items() if key
-        }
+        inner = members(raw)
+        if inner is None:
+            record |= {column: unread(raw) for column in columns if is_part(column, name)}
+            continue
+        record |= {name + key[0].upper() + key[1:]: value for key, value in inner.items() if key}
     return record
 
 
+def is_null(raw):
+    "Whether nothing came, or null."
+    return raw is None or bytes(raw) == b"null"
+
+
+def is_part(column, name):
+    "Whether a field is lifted out of the object of this name."
+    return column.startswith(name) and column[len(name) :][:1].isupper()
+
+
 # %% ../../nbs/05_reports/05_datasets.ipynb #3d0c7f12
-class Formulas(msgspec.Struct, frozen=True):
-    formulas: dict[str, Raw] = {}
-
-
-class Properties(msgspec.Struct, frozen=True):
-    formulas: Formulas = Formulas()
+def beast_modes(raw):
+    "How many beast modes the `properties` of a dataset (bytes, or None) hold, as bytes."
+    for name in ("formulas", "formulas"):
+        inner = {} if is_null(raw) else members(raw)
+        if inner is None:
+            return unread(raw)
+        raw = inner.get(name)
+    formulas = {} if is_null(raw) else members(raw)
+    return unread(raw) if formulas is None else Raw(b"%d" % len(formulas))
 
 
 def flat_dataset(raw):
     "A dataset (bytes) as it is read below; what is no record stays as it is."
-    try:
-        record = lifted(RECORD.decode(raw), "owner", "cardInfo", "certification")
-    except msgspec.DecodeError:
+    record = members(raw)
+    if record is None:
         return [raw]
-    try:
-        record["beastModeCount"] = len(
-            msgspec.json.decode(record.get("properties", b"{}"), type=Properties).formulas.formulas
-        )
-    except msgspec.DecodeError:
-        pass
+    record = lifted(record, "owner", "cardInfo", "certification", columns=columns_of(FullDataset))
+    record["beastModeCount"] = beast_modes(record.get("properties"))
     return [msgspec.json.encode(record)]
 
 
@@ -102,7 +112,7 @@ class Dataset:
     beast_mode_count: int | None = None
     stream_id: TextId | None = None
     account_id: TextId | None = None
-    tags: str | None = None
+    tags: JsonText | None = None
 
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #26ef41fc
@@ -154,35 +164,51 @@ class Stream:
     first_account_id: TextId | None = None
 
 
-class FullStream(msgspec.Struct, rename="camel"):
-    id: Raw
-    transport: dict = {}
-    advanced_schedule_json: str | None = None
-    accounts: list[dict] | None = None
+def schedule_type(raw):
+    "The type in the schedule of a stream (bytes, or None), which is JSON inside of a text; an object is another form of it."
+    if is_null(raw):
+        return None
+    schedule = members(raw)
+    if schedule is not None:
+        found = schedule.get("type")
+        return None if is_null(found) else otherwise(found)
+    text = plain(raw)[0]
+    if not isinstance(text, str):
+        return unread(raw)
+    if not text.strip():
+        return None
+    schedule = members(text.encode())
+    return unread(raw, "text without an object in it") if schedule is None else schedule.get("type")
+
+
+def first_account(raw):
+    "The id of the first account of a stream (bytes, or None)."
+    accounts = [] if is_null(raw) else elements(raw)
+    if accounts is None:
+        return unread(raw)
+    if not accounts:
+        return None
+    account = members(accounts[0])
+    return unread(accounts[0]) if account is None else account.get("accountId")
 
 
 def flat_stream(raw):
-    "A stream (bytes) as a `Stream` is read."
-    try:
-        stream = msgspec.json.decode(raw, type=FullStream)
-    except msgspec.DecodeError:
+    "A stream (bytes) as a `Stream` is read; what is no record stays as it is."
+    stream = members(raw)
+    if stream is None:
         return [raw]
-    try:
-        schedule = msgspec.json.decode(stream.advanced_schedule_json or "{}", type=dict)
-    except msgspec.DecodeError:
-        schedule = {}
-    account = (stream.accounts or [{}])[0].get("accountId")
-    return [
-        msgspec.json.encode(
-            {
-                "id": stream.id,
-                "scheduleType": schedule.get("type"),
-                "transportType": stream.transport.get("type"),
-                "transportDescription": stream.transport.get("description"),
-                "firstAccountId": account,
-            }
-        )
-    ]
+    transport = members(stream.get("transport", b"{}"))
+    if transport is None:
+        transport = dict.fromkeys(("type", "description"), unread(stream["transport"]))
+    flat = {
+        "scheduleType": schedule_type(stream.get("advancedScheduleJson")),
+        "transportType": transport.get("type"),
+        "transportDescription": transport.get("description"),
+        "firstAccountId": first_account(stream.get("accounts")),
+    }
+    if "id" in stream:
+        flat["id"] = stream["id"]
+    return [msgspec.json.encode(flat)]
 
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #5dde1bb6

@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = [
+    "USER",
+    "GROUP",
     "report",
     "format_domostats",
     "format_share",
     "generate",
-    "Shares",
-    "PageReply",
+    "reply_of",
+    "entries",
+    "share_of",
     "shares",
     "Share",
     "Page",
@@ -22,46 +25,49 @@ from ..clients.domo.pages import PAGE_ACCESS, PAGES
 from .report import Lookup, Report, Source, one_by_one
 from ..rows.formatter import Formatter, nothing, when
 from ..rows.rowtype import Millis, TextId
+from ..transport.wire import elements, members
 
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #9a9c86db
-class Shares(msgspec.Struct):
-    users: list[dict] = []
-    groups: list[dict] = []
+def reply_of(raw):
+    "The page (bytes of its id) and the reply (dict of bytes) in what one call for a page brought; None where there is none."
+    page = members(raw) or {}
+    reply = members(page["reply"]) if "reply" in page else None
+    return None if reply is None or "parent" not in page else (page["parent"], reply)
 
 
-class PageReply(msgspec.Struct):
-    parent: int
-    reply: Shares
+def entries(record, name):
+    "The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it is none; one that is no list is the only entry."
+    raw = record.get(name, b"null")
+    if bytes(raw) == b"null":
+        return []
+    found = elements(raw)
+    if found is None:
+        return [b"[%s]" % bytes(raw)]
+    return [entry if (fields := members(entry)) is None else fields for entry in found]
+
+
+def share_of(page, kind, entry, names):
+    "A share (bytes) of a page; an entry that is no object stays what it is, to be rejected."
+    if not isinstance(entry, dict):
+        return bytes(entry)
+    share = {"pageId": page, "entityType": kind}
+    share |= {ours: entry[theirs] for ours, theirs in names.items() if theirs in entry}
+    return msgspec.json.encode(share)
+
+
+USER = {"entityId": "id", "entityName": "displayName"}
+GROUP = {"entityId": "id", "entityName": "name", "groupType": "type", "isActive": "active"}
 
 
 def shares(raw):
     "The shares (list of bytes) in what one call for a page brought; the reply itself where it is none."
-    try:
-        page = msgspec.json.decode(raw, type=PageReply)
-    except msgspec.DecodeError:
+    found = reply_of(raw)
+    if found is None:
         return [raw]
-    people = [
-        {
-            "pageId": page.parent,
-            "entityType": "USER",
-            "entityId": user.get("id"),
-            "entityName": user.get("displayName"),
-        }
-        for user in page.reply.users
-    ]
-    groups = [
-        {
-            "pageId": page.parent,
-            "entityType": "GROUP",
-            "entityId": group.get("id"),
-            "entityName": group.get("name"),
-            "groupType": group.get("type"),
-            "isActive": group.get("active"),
-        }
-        for group in page.reply.groups
-    ]
-    return [msgspec.json.encode(share) for share in people + groups]
+    page, reply = found
+    people = [share_of(page, "USER", user, USER) for user in entries(reply, "users")]
+    return people + [share_of(page, "GROUP", group, GROUP) for group in entries(reply, "groups")]
 
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #23d51ff7

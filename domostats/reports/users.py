@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "PAGE",
+    "ONE",
     "report",
     "format_people",
     "format_user_activity",
@@ -13,6 +14,9 @@ __all__ = [
     "Pair",
     "WithPairs",
     "flat_users",
+    "flat_pairs",
+    "flat_user",
+    "first_value",
     "User",
     "OldUser",
     "Role",
@@ -25,9 +29,10 @@ from msgspec import Raw
 from ..clients.domo.groups import ROLES
 from ..clients.domo.users import IDENTITY_USERS, USERS
 from .report import Lookup, Report, Source
-from ..rows.formatter import Formatter, is_there, link, nothing
-from ..rows.rowtype import Millis, TextId
+from ..rows.formatter import Formatter, is_there, link, nothing, number, text
+from ..rows.rowtype import Millis, TextId, columns_of, otherwise, unread
 from ..transport.paging import array_of, rows_of
+from ..transport.wire import BROKEN, elements, members, plain
 
 
 # %% ../../nbs/05_reports/03_users.ipynb #1b511950
@@ -42,6 +47,7 @@ class WithPairs(msgspec.Struct, gc=False):
 
 
 PAGE = msgspec.json.Decoder(list[WithPairs])
+ONE = msgspec.json.Decoder(WithPairs)
 
 
 def flat_users():
@@ -49,20 +55,51 @@ def flat_users():
 
     def flat(array):
         try:
-            users = PAGE.decode(array)
-        except msgspec.DecodeError:
-            rows = rows_of(array)
-        else:
-            return msgspec.json.encode(
-                [
-                    {"id": user.id}
-                    | {pair.key: pair.values[0] for pair in user.attributes if pair.values}
-                    for user in users
-                ]
-            )
-        return array_of([flat(array_of([row]))[1:-1] for row in rows]) if len(rows) > 1 else array
+            return msgspec.json.encode([flat_pairs(user) for user in PAGE.decode(array)])
+        except BROKEN:
+            return array_of([flat_user(raw) for raw in rows_of(array)])
 
     return flat
+
+
+def flat_pairs(user):
+    "A user (a `WithPairs`) as a dict of bytes."
+    return {"id": user.id} | {pair.key: pair.values[0] for pair in user.attributes if pair.values}
+
+
+def flat_user(raw):
+    """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no other.
+
+    Without any list of attributes all fields are marked; a pair without a name leaves the list itself behind, as a field that is not known."""
+    try:
+        return msgspec.json.encode(flat_pairs(ONE.decode(raw)))
+    except BROKEN:
+        user = members(raw)
+    if user is None:
+        return raw
+    flat = {"id": user["id"]} if "id" in user else {}
+    attributes = user.get("attributes", Raw(b"null"))
+    pairs = elements(attributes)
+    if pairs is None:
+        names = [name for name in columns_of(User) if name != "id"]
+        return msgspec.json.encode(flat | dict.fromkeys(names, unread(attributes)))
+    for pair in map(members, pairs):
+        name = plain(pair["key"])[0] if pair and "key" in pair else None
+        if not isinstance(name, str):
+            flat["attributes"] = attributes
+        elif "values" in pair:
+            flat |= {name: value for value in first_value(pair["values"])}
+    return msgspec.json.encode(flat)
+
+
+def first_value(raw):
+    "The first of the values of an attribute (bytes), in a list of one or none; a bare value is another form of it."
+    values = elements(raw)
+    if values is not None:
+        return values[:1]
+    if members(raw) is not None:
+        return [unread(raw)]
+    return [] if bytes(raw) == b"null" else [otherwise(raw)]
 
 
 # %% ../../nbs/05_reports/03_users.ipynb #e83268c9
@@ -90,6 +127,7 @@ class User:
     created: Millis | None = None
     modified: Millis | None = None
     last_activity: Millis | None = None
+    last_login: Millis | None = None
     hire_date: Millis | None = None
     avatar_key: str | None = None
     is_active: bool | None = None
@@ -140,21 +178,19 @@ format_people = Formatter(
         "Profile Picture URL": link("/api/content/v1/avatar/USER/", "id"),
         "Phone Number": "phoneNumber",
         "Desk Phone Number": "deskPhoneNumber",
-        "Employee Number": "employeeNumber",
+        "Employee Number": number("employeeNumber"),
         "Employee ID": "employeeId",
         "Location": "employeeLocation",
         "Locale": "locale",
         "Timezone": "timeZone",
-        "Role ID": "roleId",
+        "Role ID": number("roleId"),
         "User ID": "id",
-        "Last Login": nothing("the last activity is not a sign-in", pa.timestamp("us", tz="UTC")),
+        "Last Login": "lastLogin",
         "Password Created": nothing("no field is known", pa.timestamp("us", tz="UTC")),
-        "Account Locked": nothing("no field is known", pa.bool_()),
-        "Profile Picture": is_there("old_user_obj.avatarKey"),
-        "Org Chart": is_there("reportsTo"),
-        "Two Factor Enabled": nothing(
-            "a call for each user, whose reply nobody recorded", pa.bool_()
-        ),
+        "Account Locked": nothing("no field is known"),
+        "Profile Picture": text(is_there("old_user_obj.avatarKey")),
+        "Org Chart": text(is_there("reportsTo")),
+        "Two Factor Enabled": nothing("a call for each user, whose reply nobody recorded"),
         "Created Date": "created",
         "Created By User ID": "invitorUserId",
         "Last Updated Date": "modified",
@@ -179,7 +215,11 @@ format_user_activity = Formatter(
 )
 
 format_user = report.fields.rename(
-    id="user_id", created="created_at", modified="modified_at", last_activity="last_activity_at"
+    id="user_id",
+    created="created_at",
+    modified="modified_at",
+    last_activity="last_activity_at",
+    last_login="last_login_at",
 ).add(
     role_name="role_obj.name", accepted="old_user_obj.accepted", user_type="old_user_obj.userType"
 )

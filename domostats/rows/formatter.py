@@ -24,13 +24,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #6ab29c69
-import difflib
+import difflib, warnings
 from dataclasses import dataclass
 from typing import Callable
-import msgspec, pyarrow as pa, pyarrow.compute as pc
+import pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, SettingsError
 from .naming import flatten_list_of_lists
 from .rowtype import Records, arrow_columns, columns_of
+from ..transport.wire import json_bytes
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294
@@ -207,11 +208,23 @@ class Rules:
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #abfd5cfd
-def one_row(keyword, row_type, record):
-    "The columns of one record (a dict, or None for nulls). DataError `bad_record`."
-    records = Records(row_type)
+def one_row(keyword, row_type, record, reads=None):
+    """The columns of one record (a dict, or None for nulls). DataError `bad_record`.
+
+    `reads` are the fields that somebody looks at (by the service's names; None: all). A required one that cannot be read is the error,
+    any other is null and a warning."""
+    looked_at = [
+        c for c in columns_of(row_type).values() if reads is None or c.service_name in reads
+    ]
+    records = Records(row_type, keys=[c.name for c in looked_at if c.required])
     if record is not None:
-        records.read([msgspec.json.encode(record)])
+        records.read([json_bytes(record)])
+    for one in records.deviations:
+        if one.kind == "null" and (reads is None or one.field in reads):
+            warnings.warn(
+                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null.",
+                stacklevel=5,
+            )
     if records.violations:
         bad = records.violations[0]
         raise DataError(
@@ -253,9 +266,13 @@ class Formatter(Rules):
             raise TypeError(f"this formatter needs {', '.join(missing)}")
         return self.format(self._table(records)).to_pylist()[0]
 
+    def _reads(self, keyword):
+        places = (place.split(".", 1) for read in self.places.values() for place in read)
+        return {name for start, name in places if start == keyword}
+
     def _table(self, records):
         rows = [
-            one_row(keyword, self.objects[keyword], records.get(keyword))
+            one_row(keyword, self.objects[keyword], records.get(keyword), self._reads(keyword))
             for keyword in self.keywords or [*self.objects][:1]
         ]
         return pa.table({name: column for row in rows for name, column in row.items()})

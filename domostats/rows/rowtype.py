@@ -344,9 +344,9 @@ SPELLINGS = {  # how a value of another form is taken, or None
 UNREAD, OTHERWISE = b'{"\xff":', b'{"\xfe":'
 
 
-def unread(raw: bytes) -> Raw:
-    "A mark: this came where something else was expected, and the field is null."
-    return Raw(UNREAD + bytes(raw) + b"}")
+def unread(raw: bytes, met: str = "") -> Raw:
+    "A mark: this came (`met`, in words) where something else was expected, and the field is null."
+    return Raw(UNREAD + msgspec.json.encode(met or json_name(raw)) + b"}")
 
 
 def otherwise(raw: bytes) -> Raw:
@@ -369,7 +369,7 @@ def read_value(column: Column, raw: bytes) -> tuple[Any, str, str]:
     except BROKEN:
         raw = bytes(raw).strip()
     if raw.startswith(UNREAD):
-        return None, "null", json_name(raw[len(UNREAD) :])
+        return None, "null", msgspec.json.decode(raw[len(UNREAD) : -1])
     if raw.startswith(OTHERWISE):
         value, became, met = read_value(column, raw[len(OTHERWISE) : -1])
         return value, became or "spelling", met or "another form"

@@ -82,6 +82,8 @@ class Answer:
         try:
             value, flaws = plain(self.content)
         except BROKEN:
+            flaws = None
+        if flaws is None:
             return self.read()
         if flaws:
             warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
@@ -136,10 +138,12 @@ def mended(answer):
     "The answer, with its odd characters out of the way if they alone keep its JSON from being read."
     if flaw_of(answer.content) is None:
         return answer
+    return _mended(answer) or unreadable(answer)
+
+
+def _mended(answer):  # by itself: a body may hold a secret, and an error shows the names around it
     content = mend(answer.content)
-    if flaw_of(content) is None:
-        return replace(answer, content=content)
-    return unreadable(answer)
+    return replace(answer, content=content) if flaw_of(content) is None else None
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #b27da616
