@@ -258,7 +258,7 @@ def test_the_columns_are_those_of_the_connector(box):
         "string",
         "string",
         "string",
-        "boolean",
+        "string",
         "string",
         "string",
         "datetime64[us, UTC]",

@@ -235,18 +235,20 @@ def test_the_three_contracts(box):
     run = lambda **how: reports.find("groups").run(box, format_fn="all", fresh=True, **how)
     served(box, good, new, bad)
     told = run()
-    assert [row["group_id"] for row in told.rows] == [
-        "1",
-        "2",
-    ] and "color" not in told.table.column_names
+    assert [row["group_id"] for row in told.rows] == ["1", "2", "3"]
+    assert "color" not in told.table.column_names and not told.violations
     contract = told.contract()
     assert {(line.field, line.kind) for line in contract.itertuples()} >= {
         ("color", "new"),
-        ("memberCount", "type"),
+        ("memberCount", "null"),
         ("description", "missing"),
     }
-    assert "page 1, row 3" in contract.loc[contract["kind"] == "type", "example"].item()
-    assert [row["other_fields"] for row in run(contract="extend").rows] == [None, '{"color":"red"}']
+    assert "page 1, row 3" in contract.loc[contract["kind"] == "null", "example"].item()
+    assert [row["other_fields"] for row in run(contract="extend").rows] == [
+        None,
+        '{"color":"red"}',
+        None,
+    ]
     with pytest.raises(DataError) as caught:
         run(contract="freeze")
     assert (caught.value.reason, caught.value.page, caught.value.row, caught.value.column) == (
