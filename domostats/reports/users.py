@@ -63,8 +63,13 @@ def flat_users():
 
 
 def flat_pairs(user):
-    "A user (a `WithPairs`) as a dict of bytes."
-    return {"id": user.id} | {pair.key: pair.values[0] for pair in user.attributes if pair.values}
+    "A user (a `WithPairs`) as a dict of bytes; its own id counts, not the attribute of that name."
+    flat = {"id": user.id}
+    for pair in user.attributes:
+        if pair.values:
+            flat[pair.key] = pair.values[0]
+    flat["id"] = user.id
+    return flat
 
 
 def flat_user(raw):
@@ -89,6 +94,8 @@ def flat_user(raw):
             flat["attributes"] = attributes
         elif "values" in pair:
             flat |= {name: value for value in first_value(pair["values"])}
+    if "id" in user:
+        flat["id"] = user["id"]
     return msgspec.json.encode(flat)
 
 
