@@ -6,6 +6,7 @@
 __all__ = [
     "POLICIES",
     "PIECE",
+    "STARTS",
     "Source",
     "one_by_one",
     "Lookup",
@@ -298,10 +299,11 @@ class Keys:
 
 # %% ../../nbs/05_reports/00_report.ipynb #87bc594d
 class Findings:
-    "What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice)."
+    "What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice), `notes` (which answers are older than the run)."
 
     def __init__(self, sources, doubts):
         self.sources, self.doubts, self.repeated = sources, doubts, 0
+        self.notes = []
 
     @property
     def violations(self):
@@ -334,7 +336,7 @@ class Findings:
         ]
         if self.repeated:
             lines.append(f"{self.repeated} keys came more than once.")
-        return lines
+        return lines + self.notes
 
     def contract(self):
         "A data frame: for each source the fields that are new, that came in no record, and that were of another type; with how often, and an example."
@@ -373,7 +375,7 @@ def check_frozen(findings):
     bad, new = findings.violations, findings.unknown
     if bad:
         raise DataError(
-            f"The contract is frozen, and a record does not keep to it: {bad[0]}. Nothing was written; the pages are kept: contract='report' goes on with them, fresh=True asks anew.",
+            f"The contract is frozen, and a record does not keep to it: {bad[0]}. Nothing was written. The next run asks anew; contract='report' with reuse=True takes the pages that have come.",
             "contract",
             page=bad[0].page,
             row=bad[0].row,
@@ -644,6 +646,7 @@ class Result(Run):
             "incomplete": self.incomplete,
             "partial": self.incomplete,
             "doubts": [*self.doubts],
+            "notes": [*self.notes],
         }
         return frame
 
@@ -671,15 +674,43 @@ def unseen(report, reader):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #863481f0
+STARTS = "restore", "fresh", "reuse"
+
+
 @contextmanager
-def reading(connection, name, restore=False, fresh=False, since=None, until=None, debug_api=False):
+def reading(
+    connection,
+    name,
+    restore=False,
+    fresh=False,
+    since=None,
+    until=None,
+    reuse=False,
+    debug_api=False,
+):
     """A `with` block with the `Reader` of a run called `name`.
 
-    `restore` plays the last finished run again, without a call; `fresh` begins anew where an earlier run died. `since` and `until` (datetimes) narrow what can be
-    narrowed: events to what happened between them, one call for each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`."""
+    A run that died less than six hours ago goes on from the answers that it has: after trouble with the network, the
+    credentials, the destination or a formatter, after an interrupt and after a kill. Some of these answers are asked
+    for again, to see whether the list has moved, and the run notes how old they are. It still reads what it was
+    begun for: without `until`, events end at the beginning of the run, and later ones belong to the next.
+
+    A run that failed on its data is begun anew, since the data may have been mended; `reuse` takes its answers, and
+    asks for no list again that is whole. `fresh` begins anew in any case. `restore` plays the last finished run
+    again, without a call.
+
+    `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between them, one call for
+    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`."""
+    chosen = [word for word, is_set in zip(STARTS, (restore, fresh, reuse)) if is_set]
+    if len(chosen) > 1:
+        raise SettingsError(
+            f"A run cannot be begun with {' and '.join(chosen)} at once. Take one of them.",
+            "bad_start",
+        )
     if not restore:
         connection.meet()
-    with spooled(connection.place, name, restore, 0 if fresh else OLDEST) as spool:
+    oldest = 0 if fresh else OLDEST
+    with spooled(connection.place, name, restore, oldest, reuse) as spool:
         yield Reader(connection, spool, millis(since), millis(until), debug_api=debug_api)
 
 
@@ -719,7 +750,9 @@ class Stream(Declaration):
             source.keyword: source.listing.pages(reader)
             for source in [self.source, *self.needed(formatter)]
         }
-        return self.over(formatter, pages, reader.doubts, contract)
+        run = self.over(formatter, pages, reader.doubts, contract)
+        run.notes = reader.notes
+        return run
 
     def over(self, formatter, pages, doubts=(), contract="report"):
         "The run over these pages (by keyword)."
@@ -752,7 +785,8 @@ class Report(Stream):
                 self.source.listing,
                 how.get("debug_api", False),
             ).response
-        return self.run(domo_instance, session_token, format_fn, **how).result(is_dataframe)
+        with self.stream(domo_instance, session_token, format_fn, **how) as run:
+            return run.result(is_dataframe)
 
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):

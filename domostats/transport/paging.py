@@ -9,6 +9,7 @@ __all__ = [
     "rows_of",
     "array_of",
     "ahead",
+    "age_of",
     "Reader",
     "millis",
     "Listing",
@@ -28,21 +29,30 @@ __all__ = [
     "replies",
     "Under",
     "Bulk",
+    "PageDigest",
+    "digest_page",
+    "next_request",
+    "kept_pages",
+    "choose_pages",
+    "compare_kept",
     "all_of",
 ]
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
-import itertools, math, warnings
+import itertools, math, threading, time, warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import singledispatch
+from hashlib import blake2b
 from typing import Callable, NamedTuple
 import msgspec
 from msgspec import Raw
 from ..errors import AccessError, DataError
 from .connection import Answer
 from .retry import Request
+from .spool import Kept, endpoint
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #eed674ab
@@ -111,53 +121,118 @@ def ahead(items, work, most):
                 future.cancel()
 
 
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e40
+def age_of(seconds: float) -> str:
+    "A length of time in words, as exact as it matters."
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        whole = max(1, round(seconds))
+        return "1 second" if whole == 1 else f"{whole} seconds"
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours {minutes % 60} minutes"
+
+
 # %% ../../nbs/02_transport/06_paging.ipynb #e6bc7d00
 class Reader:
-    "How one run reads: `connection`, `spool` (or None), at most `in_flight` requests at once, of some listings only what happened `since` and before `until` (epoch milliseconds); `doubts` (list of str) say what may be missing."
+    """How one run reads.
+
+    It asks through a `connection`, looks into its `spool` (or None) first, and has at most `in_flight` requests on
+    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds). `now`
+    (epoch milliseconds) is when the run began: a run that goes on asks for the same as it did then.
+
+    `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came before the run was
+    started this time, how old they are, and what has moved since."""
 
     def __init__(
         self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False
     ):
-        (
-            self.connection,
-            self.spool,
-            self.since,
-            self.until,
-            self.in_flight,
-            self.debug_api,
-            self.doubts,
-        ) = connection, spool, since, until, in_flight, debug_api, []
+        self.connection, self.spool = connection, spool
+        self.since, self.until = since, until
+        self.in_flight, self.debug_api = in_flight, debug_api
+        self.now = round((time.time() if spool is None else spool.began) * 1000)
+        self.doubts, self.notes = [], []
         self.longest = Counter()  # of numbered pages: the most rows that one had
+        self._old, self._oldest, self._moved = set(), math.inf, []
+        self._thread, self._lock = threading.local(), threading.Lock()
 
     def answer(self, request, again=False):
         "The `Answer` to a request: from the spool if it is there, unless `again`."
-        kept = (
-            None
-            if self.spool is None or again and not self.spool.restored
-            else self.spool.find(request)
-        )
-        if kept:
-            return kept
+        kept = None
+        if self.spool is not None and (self.spool.restored or not again):
+            kept = self.spool.kept(request)
+        if kept is not None:
+            if self.spool.is_old(kept):
+                self._used(request, kept)
+            return kept.answer()
         answer = self.connection.ask(request, self.debug_api)
         if self.spool is not None:
             self.spool.keep(request, answer)
         return answer
 
     def ahead(self, items, work):
-        return ahead(items, work, self.in_flight)
+        "Each item with what `work` makes of it, in their order, at most `in_flight` at once."
+
+        def below(item):
+            self._thread.is_below = True
+            return work(item)
+
+        return ahead(items, below, self.in_flight)
+
+    @property
+    def is_below(self) -> bool:
+        "Whether a list is read here as one of many, below a record of another list."
+        return getattr(self._thread, "is_below", False)
 
     def answers(self, requests):
         return self.ahead(requests, self.answer)
 
     def again(self):
-        "Another reader of the same run, with doubts of its own."
+        "Another reader of the same run, with doubts and notes of its own."
         return Reader(
             self.connection, self.spool, self.since, self.until, self.in_flight, self.debug_api
         )
 
+    def compare(self, listing) -> None:
+        "Where the run goes on, ask again for what may have moved of a list before its kept pages are used."
+        if self.spool is not None and self.spool.is_resumed:
+            compare_kept(listing, self)
+
     def doubt(self, sentence):
         if sentence not in self.doubts:
             self.doubts.append(sentence)
+
+    def moved(self, listing) -> None:
+        "Note that a list has changed since an earlier start of this run."
+        sentence = f"{listing} has changed since this run was first started: it was asked for anew."
+        with self._lock:
+            if sentence not in self._moved:
+                self._moved.append(sentence)
+                self.notes[:] = self._sentences()
+
+    def _used(self, request, kept: Kept) -> None:
+        "Note that an answer came before the run was started this time."
+        with self._lock:
+            self._old.add(request.fingerprint)
+            self._oldest = min(self._oldest, kept.at)
+            self.notes[:] = self._sentences()
+
+    def _sentences(self) -> list[str]:
+        if not self._old:
+            return [*self._moved]
+        age = f"the oldest {age_of(max(0.0, time.time() - self._oldest))} old"
+        if self.spool.restored:
+            said = f"All answers are kept ones of the last finished run, {age}."
+        else:
+            how = (
+                "Lists that were whole were not asked for again"
+                if self.spool.reuse
+                else "What may have moved was asked for again"
+            )
+            said = (
+                f"{len(self._old)} answers were kept by an earlier start of this run, {age}. {how}."
+            )
+        return [*self._moved, said]
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #5fe6a551
@@ -205,6 +280,7 @@ class Whole(Listing):
     "A list that comes in one piece."
 
     def pages(self, reader):
+        reader.compare(self)
         answer = reader.answer(self.request())
         array = inside(answer, self.at)
         yield noted(Page(1, array, len(rows_of(array))), answer)
@@ -300,6 +376,7 @@ class Offset(Listing):
         return int(msgspec.json.decode(inside(answer, self.total))) if self.total else None
 
     def pages(self, reader):
+        reader.compare(self)
         return Walk(self, reader).pages()
 
     def rows(self, reader):
@@ -453,6 +530,7 @@ class Cursor(Listing):
         )
 
     def pages(self, reader):
+        reader.compare(self)
         return Bookmarks(self, reader).pages()
 
     def rows(self, reader):
@@ -545,6 +623,7 @@ class Numbered(Listing):
 
     def pages(self, reader, first=1):
         "The pages from the `first` on."
+        reader.compare(self)
         known, longest = Known(self.key, 2), (self.names, self.size)
         for number in itertools.count(first):
             answer = reader.answer(self.page(number))
@@ -726,6 +805,143 @@ class Bulk(Listing):
 
     def rows(self, reader):
         return self.ids.rows(reader)
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e51
+class PageDigest(NamedTuple):
+    "What a page tells of its list: how many `rows`, their `keys` (a digest of them), and what stands `beside` them."
+
+    rows: int
+    keys: bytes
+    beside: object = None
+
+
+@singledispatch
+def digest_page(listing: Listing, answer: Answer) -> PageDigest:
+    "What an answer tells of its list. DataError `no_list`, `not_a_list`."
+    array = inside(answer, listing.at)
+    rows = rows_of(array)
+    keys = fields_of(Page(0, array, len(rows)), listing.key) if listing.key else map(bytes, rows)
+    return PageDigest(len(rows), blake2b(msgspec.json.encode([*keys]), digest_size=16).digest())
+
+
+@digest_page.register
+def _(listing: Offset, answer: Answer) -> PageDigest:
+    return digest_page.dispatch(Listing)(listing, answer)._replace(beside=listing.total_of(answer))
+
+
+@digest_page.register
+def _(listing: Cursor, answer: Answer) -> PageDigest:
+    return digest_page.dispatch(Listing)(listing, answer)._replace(beside=listing.bookmark(answer))
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e54
+@singledispatch
+def next_request(listing: Listing, number: int, before: list, reader: Reader) -> Request | None:
+    """The request for page `number` (from 0) of a list, after what the pages `before` told (None for one that is not there).
+
+    None where the list has ended, and for what is not compared."""
+    return None
+
+
+@next_request.register
+def _(listing: Whole, number: int, before: list, reader: Reader) -> Request | None:
+    return None if number else listing.request()
+
+
+@next_request.register
+def _(listing: Offset, number: int, before: list, reader: Reader) -> Request | None:
+    offset, cap = number * listing.size, listing.cap or math.inf
+    last = next((page for page in reversed(before) if page), None)
+    total = math.inf if last is None or last.beside is None else max(1, last.beside)
+    if offset >= min(cap, total):
+        return None
+    return listing.page(offset, min(listing.size, cap - offset))
+
+
+@next_request.register
+def _(listing: Cursor, number: int, before: list, reader: Reader) -> Request | None:
+    if not number:
+        return listing.page(None)
+    if before[-1] is None or before[-1].beside is None:
+        return None
+    return listing.page(before[-1].beside)
+
+
+@next_request.register
+def _(listing: Numbered, number: int, before: list, reader: Reader) -> Request | None:
+    last = before[-1] if before else None
+    if last and last.rows < listing.size and (number == 1 or last.rows < before[0].rows):
+        return None
+    return listing.page(number + 1)
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e58
+def kept_pages(listing: Listing, reader: Reader) -> tuple[list, bool, bool]:
+    "What the kept pages of a list tell (None for one that is not there), whether they are all of it, and whether some are old."
+    before, gap, has_old, ended = [], 0, False, False
+    while gap <= 2 * reader.in_flight:
+        request = next_request(listing, len(before), before, reader)
+        if request is None:
+            ended = True
+            break
+        kept = reader.spool.kept(request)
+        before.append(digest_page(listing, kept.answer()) if kept else None)
+        gap = 0 if kept else gap + 1
+        has_old = has_old or bool(kept and reader.spool.is_old(kept))
+    while before and before[-1] is None:
+        before.pop()
+        ended = False
+    is_whole = bool(before) and None not in before and (ended or not before[-1].rows)
+    return before, is_whole, has_old
+
+
+def choose_pages(pages: list) -> list[int]:
+    "The numbers of the pages that are asked for again: the first, the last, the last with rows, and those beside a gap."
+    there = [number for number, page in enumerate(pages) if page is not None]
+    with_rows = [number for number in there if pages[number].rows]
+    edges = {*there[:1], *there[-1:], *with_rows[-1:]}
+    for number in there:
+        if number and pages[number - 1] is None or None in pages[number + 1 : number + 2]:
+            edges.add(number)
+    return sorted(edges)
+
+
+def compare_kept(listing: Listing, reader: Reader) -> None:
+    """Ask again for some pages of a list that an earlier start of this run kept.
+
+    If one of them tells something else now, none of the kept ones will be used, and the reader notes it."""
+    spool = reader.spool
+    first = next_request(listing, 0, [], reader)
+    if first is None or not spool.claim(first):
+        return
+    try:
+        pages, is_whole, has_old = kept_pages(listing, reader)
+    except DataError:
+        return _moved(listing, reader, first)
+    if not has_old or is_whole and (spool.reuse or reader.is_below):
+        return
+    numbers = choose_pages(pages)
+    requests = [next_request(listing, number, pages[:number], reader) for number in numbers]
+
+    def ask(request):
+        try:
+            answer = reader.connection.ask(request, reader.debug_api)
+            return answer, digest_page(listing, answer)
+        except (AccessError, DataError):  # a bookmark that is no longer known, a page that is gone
+            return None, None
+
+    came = [*reader.ahead(requests, ask)]
+    if any(now != pages[number] for number, (_, (_, now)) in zip(numbers, came)):
+        _moved(listing, reader, first)
+    for request, (answer, _) in came:
+        if answer is not None:
+            spool.keep(request, answer)
+
+
+def _moved(listing: Listing, reader: Reader, first: Request) -> None:
+    reader.spool.distrust(endpoint(first), f"{listing.method} {listing.path}")
+    reader.moved(listing)
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #bd1387e2

@@ -15,10 +15,20 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/07_windows.ipynb #206bd9f5
-import math, time
+import math
 from dataclasses import dataclass, replace
 import msgspec
-from .paging import Listing, Offset, wanted
+from domostats.transport.paging import (
+    Listing,
+    Offset,
+    Reader,
+    PageDigest,
+    next_request,
+    digest_page,
+    wanted,
+)
+from .connection import Answer
+from .retry import Request
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #ac5c97cc
@@ -39,8 +49,8 @@ class Windows(Offset):
     kept: int = 366
 
     def span(self, reader):
-        "The first and the last millisecond that are asked for."
-        now = int(time.time() // 60) * 60_000  # the minute that runs is not over
+        "The first and the last millisecond that are asked for; without `until` the minute in which the run began is the end."
+        now = reader.now // 60_000 * 60_000  # the minute that runs is not over
         until = min(reader.until or now, now)
         return reader.since or until - self.kept * 86_400_000, until
 
@@ -81,9 +91,10 @@ class Counted(Offset):
 
 @dataclass(frozen=True, eq=False)
 class Events(Windows):
-    "What happened from `since` to `until` of the reader, in `Windows`, oldest first."
+    "What happened from `since` to `until` of the reader, or to the beginning of the run, in `Windows`, oldest first."
 
     def pages(self, reader):
+        reader.compare(self)
         pieces = (self.piece(*window) for window in self.windows(reader, *self.span(reader)))
         return in_a_row(piece.pages(reader) for piece in pieces)
 
@@ -111,9 +122,9 @@ class Events(Windows):
 FIRST_MOMENT = 1_262_304_000_000  # 1 January 2010, before the service
 
 
-def next_moment():
-    "Tomorrow, in epoch milliseconds: no record is from after it."
-    return int(time.time() + 86_400) * 1000
+def next_moment(reader):
+    "The day after the run began, in epoch milliseconds: no record is from after it."
+    return reader.now + 86_400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +160,7 @@ class Search(Filtered):
     "A `Filtered` list of any length, cut by creation date, and by owner where that does not help; `owners` are pairs of a listing and its field of ids."
 
     def pages(self, reader):
+        reader.compare(self)
         return in_a_row(piece.uncut(reader) for piece in self.proven(reader))
 
     def calls(self, reader):
@@ -174,7 +186,7 @@ class Search(Filtered):
             return [self]
         field = next((field for field in self.dates if self.heeds(reader, field, total)), None)
         return (
-            self.by_date(reader, field, FIRST_MOMENT, next_moment(), total)
+            self.by_date(reader, field, FIRST_MOMENT, next_moment(reader), total)
             if field
             else self.by_owner(reader)
         )
@@ -183,7 +195,7 @@ class Search(Filtered):
         "Whether the service heeds a filter by this date: all records lie after the first moment, and none before."
         return [
             self.born(field, *span).rows(reader)
-            for span in ((FIRST_MOMENT, next_moment()), (0, FIRST_MOMENT))
+            for span in ((FIRST_MOMENT, next_moment(reader)), (0, FIRST_MOMENT))
         ] == [total, 0]
 
     def by_date(self, reader, field, start, end, total):
@@ -203,3 +215,30 @@ class Search(Filtered):
             for listing, field in self.owners
             for id in wanted(listing, field, reader)
         )
+
+
+# %% ../../nbs/02_transport/07_windows.ipynb #9a0c4e61
+@next_request.register
+def _(listing: Counted, number: int, before: list, reader: Reader) -> Request | None:
+    return None
+
+
+@next_request.register
+def _(listing: Events, number: int, before: list, reader: Reader) -> Request | None:
+    start, end = listing.span(reader)
+    if number or end <= start:
+        return None
+    span = dict(zip(listing.bounds, (start, end)))
+    return Listing(listing.count_path).request({**listing.params, **span})
+
+
+@digest_page.register
+def _(listing: Events, answer: Answer) -> PageDigest:
+    return PageDigest(1, b"", msgspec.json.decode(answer.content))
+
+
+@next_request.register
+def _(listing: Search, number: int, before: list, reader: Reader) -> Request | None:
+    if number == 0:
+        return listing.page(0, 1)
+    return next_request.dispatch(Offset)(listing, number - 1, before[1:], reader)
