@@ -3243,6 +3243,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'domostats/transport/spool.py'),
                                            'domostats.transport.spool._lock': ( '02_transport/spool.html#_lock',
                                                                                 'domostats/transport/spool.py'),
+                                           'domostats.transport.spool._open_record': ( '02_transport/spool.html#_open_record',
+                                                                                       'domostats/transport/spool.py'),
                                            'domostats.transport.spool.alone': ( '02_transport/spool.html#alone',
                                                                                 'domostats/transport/spool.py'),
                                            'domostats.transport.spool.check_sum': ( '02_transport/spool.html#check_sum',

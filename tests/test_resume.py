@@ -312,14 +312,27 @@ def test_the_log_ends_at_the_beginning_of_its_run(box, monkeypatch):
     with pytest.raises(Stopped):
         with reading(sign_in(box), "log") as reader:
             end = activity.source.listing.span(reader)[1]
+            activity.source.listing.rows(reader)
             raise Stopped
     later(monkeypatch, 600)
     with reading(sign_in(box), "log") as reader:
         assert activity.source.listing.span(reader)[1] == end
     with reading(sign_in(box), "log", restore=True) as reader:
-        assert len(reader.spool) == 0
+        assert activity.source.listing.span(reader)[1] == end
     with reading(sign_in(box), "log") as reader:
         assert activity.source.listing.span(reader)[1] == end + 600_000
+
+
+def test_another_question_is_not_answered_up_to_an_old_moment(box, monkeypatch):
+    log, days = activity.source.listing, [datetime(2024, 3, day) for day in (1, 2)]
+    with pytest.raises(Stopped):
+        with reading(sign_in(box), "log", since=days[0]) as reader:
+            log.rows(reader)
+            end = log.span(reader)[1]
+            raise Stopped
+    later(monkeypatch, 600)
+    with reading(sign_in(box), "log", since=days[1]) as reader:
+        assert log.span(reader)[1] == end + 600_000 and len(reader.spool) == 0
 
 
 def test_a_finished_log_is_played_again_at_any_later_time(box, monkeypatch):

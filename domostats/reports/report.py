@@ -693,7 +693,8 @@ def reading(
     A run that died less than six hours ago goes on from the answers that it has: after trouble with the network, the
     credentials, the destination or a formatter, after an interrupt and after a kill. Some of these answers are asked
     for again, to see whether the list has moved, and the run notes how old they are. It still reads what it was
-    begun for: without `until`, events end at the beginning of the run, and later ones belong to the next.
+    begun for: without `until`, events end at the beginning of the run, and later ones belong to the next. With
+    another `since` or `until` it is another run, and begun anew.
 
     A run that failed on its data is begun anew, since the data may have been mended; `reuse` takes its answers, and
     asks for no list again that is whole. `fresh` begins anew in any case. `restore` plays the last finished run
@@ -709,9 +710,10 @@ def reading(
         )
     if not restore:
         connection.meet()
-    oldest = 0 if fresh else OLDEST
-    with spooled(connection.place, name, restore, oldest, reuse) as spool:
-        yield Reader(connection, spool, millis(since), millis(until), debug_api=debug_api)
+    first, last = millis(since), millis(until)
+    oldest, question = 0 if fresh else OLDEST, f"{first} to {last}"
+    with spooled(connection.place, name, restore, oldest, reuse, question) as spool:
+        yield Reader(connection, spool, first, last, debug_api=debug_api)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #c2349205

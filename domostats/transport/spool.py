@@ -121,12 +121,14 @@ class RunRecord(msgspec.Struct):
     """What is known of a run besides its pages.
 
     `began` (epoch seconds), `session` (how often it was started), `moved` (by endpoint the session since which its
-    answers count), `fault` (the reason of the error in the data on which it failed, or empty)."""
+    answers count), `fault` (the reason of the error in the data on which it failed, or empty), `question` (what it
+    was begun for, beside its name)."""
 
     began: float
     session: int = 1
     moved: dict[str, int] = {}
     fault: str = ""
+    question: str = ""
     form: int = FORM
 
 
@@ -265,18 +267,26 @@ def make_folder(folder):
 OLDEST = 6 * 3600  # seconds: an instance has changed too much after that
 
 
-def _begin(folder: Path, oldest: float, reuse: bool) -> Spool:
-    """The spool of the open run, if it began less than `oldest` seconds ago; else an empty one.
+def _open_record(folder: Path, oldest: float, question: str) -> RunRecord | None:
+    "The record of the open run, if that has answers, began less than `oldest` seconds ago and for the same question."
+    run, note = folder / "open", folder / "began"
+    record = read_record(note) if run.is_dir() and any(run.iterdir()) else None
+    if record is None or record.question != question or not oldest:
+        return None
+    return record if -60 < time.time() - note.stat().st_mtime < oldest else None
+
+
+def _begin(folder: Path, oldest: float, reuse: bool, question: str) -> Spool:
+    """The spool of the open run, if it goes on; else an empty one.
 
     A run that failed on its data is begun anew, unless its answers are to be `reuse`d."""
     run, note = folder / "open", folder / "began"
-    record = read_record(note) if run.is_dir() else None
-    if record and oldest and -60 < time.time() - note.stat().st_mtime < oldest:
-        if reuse or not record.fault:
-            record.session, record.fault = record.session + 1, ""
-            write_record(note, record)
-            return Spool(run, record=record, note=note, reuse=reuse)
-    record = RunRecord(time.time())
+    record = _open_record(folder, oldest, question)
+    if record and (reuse or not record.fault):
+        record.session, record.fault = record.session + 1, ""
+        write_record(note, record)
+        return Spool(run, record=record, note=note, reuse=reuse)
+    record = RunRecord(time.time(), question=question)
     try:
         if run.is_dir():
             shutil.rmtree(run)
@@ -357,18 +367,18 @@ def alone(folder):
 
 
 @contextmanager
-def spooled(place, name, restore=False, oldest=OLDEST, reuse=False):
+def spooled(place, name, restore=False, oldest=OLDEST, reuse=False, question=""):
     """A `with` block around a run, with its `Spool`.
 
-    What an earlier run of this place and name left open less than `oldest` seconds ago is in it, unless that run
-    failed on its data; with `reuse` also then. `restore` gives the last finished run instead.
+    What an earlier run of this place, name and question left open less than `oldest` seconds ago is in it, unless
+    that run failed on its data; with `reuse` also then. `restore` gives the last finished run instead.
     SettingsError `nothing_to_restore`, `no_state_folder`."""
     folder = folder_of("spool", place, name)
     if restore:
         yield _last(folder, name)
         return
     with alone(make_folder(folder)) as mine, tempfile.TemporaryDirectory() as own:
-        spool = _begin(folder, oldest, reuse) if mine else Spool(Path(own))
+        spool = _begin(folder, oldest, reuse, question) if mine else Spool(Path(own))
         try:
             yield spool
         except BaseException as e:
