@@ -485,6 +485,8 @@ class Walk:
         self.total = told
         self.came = 0
         self.next = 0  # the first row that was not asked for
+        self.step = listing.size  # how many rows to ask for: what the service gives at a time
+        self.widest = 0  # the most rows that came at a time
         self.empty = 0  # pages in a row that brought nothing
         self.is_short = False  # whether the last page, with its rest, was not full
         self.has_gap = False  # whether rows may be missing before the place where we are
@@ -514,7 +516,7 @@ class Walk:
     def _requests(self):
         "The pages to ask for: as many as can be on their way, one alone where the end seems near."
         while not self.ended and self.next < self._cap():
-            offset, size = self.next, min(self.listing.size, self._cap() - self.next)
+            offset, size = self.next, min(self.step, self._cap() - self.next)
             self.next += size
             yield self.listing.page(offset, size)
             if self._is_near_end():
@@ -538,8 +540,12 @@ class Walk:
             array, new = self._take_again(request)
         self.recent.append(request)
         self.is_short = True
+        is_rest = False
         while new:
             yield array, new
+            if is_rest:
+                self.step = min(self.step, self.widest)
+            is_rest = True
             offset += came
             if offset >= end:
                 self.is_short = False
@@ -571,6 +577,7 @@ class Walk:
         self.total = self.total if total is None else total
         array, came, new = self.known.new(self.listing.array(answer))
         self.came += new
+        self.widest = max(self.widest, came)
         if self.listing.key and 0 < new < came:
             self._doubt(
                 "records of one page came again on another: the list changed while it was read."
@@ -612,13 +619,12 @@ class Walk:
 
     def _close(self):
         "Say what is in doubt, unless a total bears out what came."
-        if self.total is not None and self.came == self.total:
+        if self.ended and self.came == self.total:
             return
         for sentence in self.suspicions:
             self._doubt(sentence)
-        if self.total is not None and (
-            self.came < self.total or not self.ended or not self.listing.key
-        ):
+        total = self.came if self.total is None else self.total
+        if self.came < total or self.came > total and not (self.ended and self.listing.key):
             self._doubt(f"{self.came} records came, where the service counts {self.total}.")
         elif not self.ended:
             self._doubt(f"the service goes no further than row {self.next}; more may follow.")
@@ -795,7 +801,7 @@ class Bookmarks:
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
 @dataclass(frozen=True, eq=False)
 class Numbered(Listing):
-    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: a page shorter than others is the last one."
+    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one."
 
     size: int = 100
     names: tuple = ("pageNumber", "pageSize")
@@ -807,12 +813,12 @@ class Numbered(Listing):
     def pages(self, reader, first=1):
         "The pages from the `first` on."
         known, place = Known(self.key, 2), (self.names, self.size)
-        widths, empty, is_short = set(), 0, False
+        empty, is_short = 0, False
         for number in itertools.count(first):
             request = self.page(number)
             answer = reader.answer(request)
             array, came, new = known.new(self.array(answer))
-            if not new and (came or not empty and not is_short and not self.cuts_alike):
+            if not new and (came or not (empty or is_short or self.cuts_alike)):
                 answer = reader.answer(request, again=True)
                 array, came, new = known.new(self.array(answer))
             if came and not new:
@@ -820,15 +826,14 @@ class Numbered(Listing):
             if self.key and 0 < new < came:
                 reader.doubt(f"{self}: records of one page came again on another.")
             if new:
-                if empty or len(widths) > 1 or is_short and widths:
-                    reader.doubt(f"{self}: rows behind a page that came short or empty.")
+                if empty or is_short:
+                    reader.doubt(f"{self}: there are rows behind a page that came short or empty.")
                 yield noted(Page(number, array, new), answer)
             empty = 0 if new else empty + 1
-            is_short = came < reader.longest[place]
+            is_short = came < (reader.longest[place] if self.cuts_alike else self.size)
             if empty == 2 or self.cuts_alike and (not new or is_short):
                 return
             reader.longest[place] = max(came, reader.longest[place])
-            widths |= {came} if new else set()
 
     def rows(self, reader):
         return sum(page.rows for page in self.pages(reader))

@@ -154,7 +154,7 @@ class Search(Filtered):
 
     def calls(self, reader):
         rows = self.rows(reader)
-        cuts = 4 * math.ceil(rows / self.cap) + 10 if rows > self.cap else 0
+        cuts = 4 * math.ceil(rows / self.cap) + 10 if rows >= self.cap else 0
         return math.ceil(rows / self.size) + 1 + (rows % self.size == 0) + cuts
 
     def walks(self, reader):
@@ -164,18 +164,18 @@ class Search(Filtered):
             walk = Walk(piece, reader, told)
             yield walk
             came += walk.came
-        if total > self.cap and came < total:
+        if total >= self.cap and came < total:
             reader.doubt(
                 f"{self}: {total} records are counted, and {came} of them came in pieces below the cap of {self.cap}; {total - came} are missing."
             )
-        if total > self.cap and came > total:
+        if total >= self.cap and came > total:
             reader.doubt(
                 f"{self}: {total} records are counted, and {came} came in pieces; some may have come more than once."
             )
 
     def pieces(self, reader, total):
         "Listings below the cap, as far as there are some, each with its total if that was told."
-        if total <= self.cap:
+        if total < self.cap:  # at the cap nobody could see that more follow
             return [(self, total)]
         field = next((field for field in self.dates if self.heeds(reader, field, total)), None)
         return (
@@ -194,7 +194,7 @@ class Search(Filtered):
     def by_date(self, reader, field, start, end, total):
         "Pieces between two moments; also those that count nothing, since a count is a claim."
         middle, piece = (start + end) // 2, self.born(field, start, end)
-        if total <= self.cap:
+        if total < self.cap or total == self.cap and end - start <= 1:
             yield piece, total
         elif end - start <= 1:
             yield from piece.by_owner(reader)
