@@ -176,10 +176,11 @@ class Service:
         start = given.get("offset", given.get("number", 1) * 3 - 3)
         if given.get("after"):
             start = int(given["after"][1:])
-        rows = [{"id": id} for id in self.rows[start : start + given.get("limit", 3)]]
+        rows = [{"id": id} for id in self.rows[start : start + min(3, given.get("limit", 3))]]
         more = start + 3 < len(self.rows)
         made = {
             "/offset": rows,
+            "/less": rows,
             "/total": {"rows": rows, "total": len(self.rows)},
             "/search": {"rows": rows, "total": len(self.rows)},
             "/cursor": {"rows": rows, "next": f"c{start + 3}" if more else None},
@@ -190,6 +191,7 @@ class Service:
 
 LISTINGS = {
     "offset": Offset("/offset", key="id", size=3),
+    "less than asked for": Offset("/less", key="id", size=5),
     "total": Offset("/total", at="rows", key="id", size=3, total="total"),
     "search": Search(
         "/search",

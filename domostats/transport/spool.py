@@ -40,7 +40,8 @@ from .connection import Answer
 class Kept(msgspec.Struct, array_like=True):
     """An answer as it lies on disk.
 
-    `packed` is the body, compressed, and `size` its length. `at` (epoch seconds) is when it came, `run` (epoch
+    `asked` (JSON) are the path, the parameters and the body of the request. `packed` is the body of the answer, compressed,
+    and `size` its length. `at` (epoch seconds) is when it came, `run` (epoch
     seconds) is when its run began, and `session` counts how often that run had been started by then. `check` is
     the check sum."""
 
@@ -54,6 +55,7 @@ class Kept(msgspec.Struct, array_like=True):
     run: float
     session: int
     at: float
+    asked: bytes = b""
     check: bytes = b""
 
     def answer(self) -> Answer:
@@ -168,7 +170,7 @@ class Spool:
     ):
         self.folder, self.restored, self.note, self.reuse = folder, restored, note, reuse
         self.record = record or RunRecord(time.time())
-        self._compared, self._lock = set(), threading.Lock()
+        self._compared, self._lock, self._asked = set(), threading.RLock(), None
 
     @property
     def began(self) -> float:
@@ -193,6 +195,7 @@ class Spool:
             self.began,
             self.record.session,
             time.time(),
+            msgspec.json.encode([request.path, request.params or {}, request.body]),
         )
         write_kept(self.folder / request.fingerprint, kept)
 
@@ -215,6 +218,19 @@ class Spool:
         "The answer to this request, or None. SettingsError `nothing_to_restore`."
         kept = self.kept(request)
         return kept and kept.answer()
+
+    def kept_requests(self, endpoint: str) -> list[tuple]:
+        "The requests of this endpoint that lie here since it was opened, each as (fingerprint, parameters, body)."
+        with self._lock:
+            if self._asked is None:
+                self._asked = {}
+                for file in self.folder.iterdir():
+                    kept = read_kept(file)
+                    if kept and kept.run == self.began:
+                        path, params, body = msgspec.json.decode(kept.asked)
+                        asked = self._asked.setdefault(f"{kept.method} {path}", [])
+                        asked.append((file.name, params, body))
+            return self._asked.get(endpoint, [])
 
     def is_old(self, kept: Kept) -> bool:
         "Whether an answer came before the run was started this time."
