@@ -17,6 +17,7 @@ __all__ = [
     "Until",
     "Restore",
     "Fresh",
+    "Reuse",
     "Only",
     "TAKEN",
     "Format",
@@ -461,6 +462,12 @@ Until = Annotated[
 ]
 Restore = Annotated[bool, typer.Option(help="Play the last finished run again, without a call.")]
 Fresh = Annotated[bool, typer.Option(help="Begin anew where an earlier run died.")]
+Reuse = Annotated[
+    bool,
+    typer.Option(
+        help="Take the pages of a run that failed on its data; else they are asked for anew."
+    ),
+]
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #f34975ff
@@ -496,6 +503,7 @@ def generate(
     ] = Contract.report,
     restore: Restore = False,
     fresh: Fresh = False,
+    reuse: Reuse = False,
     changed_since: Since = None,
     until: Until = None,
 ):
@@ -506,7 +514,12 @@ def generate(
         raise typer.BadParameter("a file is always replaced", param_hint="--method")
     key = key_columns(found, formatter) if method is Method.UPSERT else None
     how = dict(
-        contract=contract.value, restore=restore, fresh=fresh, since=changed_since, until=until
+        contract=contract.value,
+        restore=restore,
+        fresh=fresh,
+        reuse=reuse,
+        since=changed_since,
+        until=until,
     )
     if len(instance) == 1:
         lines, failures = (
@@ -613,6 +626,7 @@ def run(
     only: Only = None,
     restore: Restore = False,
     fresh: Fresh = False,
+    reuse: Reuse = False,
     changed_since: Since = None,
     until: Until = None,
 ):
@@ -628,7 +642,7 @@ def run(
         done = [
             *pool.map(
                 lambda name: _run_instance(
-                    chosen[name], name, named, restore, fresh, changed_since, until
+                    chosen[name], name, named, restore, fresh, changed_since, until, reuse
                 ),
                 chosen,
             )
@@ -656,7 +670,7 @@ def _run_instance(chosen, name, named, *how):
                 except DomostatsError as e:
                     failures[f"{one.name} of {name}"] = e
             if failures:
-                raise Unfinished
+                raise Unfinished(*failures.values())
     except Unfinished:
         pass
     except DomostatsError as e:

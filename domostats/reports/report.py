@@ -6,6 +6,7 @@
 __all__ = [
     "POLICIES",
     "PIECE",
+    "STARTS",
     "Source",
     "one_by_one",
     "Lookup",
@@ -311,13 +312,14 @@ class Keys:
 
 # %% ../../nbs/05_reports/00_report.ipynb #87bc594d
 class Findings:
-    """What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice).
+    """What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice), `notes` (which answers are older than the run).
 
     `nulls` and `spellings` count by field (`keyword.serviceName`) the values that were made null and those that were taken in another
     form. `reads` are the fields that somebody looks at (None: all): of others there is no sentence, but the contract counts them."""
 
     def __init__(self, sources, doubts, reads=None):
         self.sources, self.doubts, self.reads, self.repeated = sources, doubts, reads, 0
+        self.notes = []
 
     @property
     def violations(self):
@@ -379,7 +381,7 @@ class Findings:
         ]
         if self.repeated:
             lines.append(f"{self.repeated} keys came more than once.")
-        return lines
+        return lines + self.notes
 
     def contract(self):
         "A data frame: for each source the fields that are new, that came in no record, that rejected one, that were made null and that came in another spelling; with how often, and an example."
@@ -475,7 +477,9 @@ def check_frozen(findings):
     if found:
         keyword, bad = found
         raise DataError(
-            f"The contract is frozen, and a record does not keep to it: {keyword}, {bad}. Nothing was written; the pages are kept: contract='report' goes on with them, fresh=True asks anew.",
+            f"The contract is frozen, and a record does not keep to it: {keyword}, {bad}. Nothing was "
+            "written. The next run asks anew; contract='report' with reuse=True takes the pages "
+            "that have come.",
             "contract",
             **_details(bad),
         )
@@ -863,6 +867,7 @@ class Result(Run):
             "incomplete": self.incomplete,
             "partial": self.incomplete,
             "doubts": [*self.doubts],
+            "notes": [*self.notes],
         }
         return frame
 
@@ -890,16 +895,46 @@ def unseen(report, reader):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #863481f0
+STARTS = "restore", "fresh", "reuse"
+
+
 @contextmanager
-def reading(connection, name, restore=False, fresh=False, since=None, until=None, debug_api=False):
+def reading(
+    connection,
+    name,
+    restore=False,
+    fresh=False,
+    since=None,
+    until=None,
+    reuse=False,
+    debug_api=False,
+):
     """A `with` block with the `Reader` of a run called `name`.
 
-    `restore` plays the last finished run again, without a call; `fresh` begins anew where an earlier run died. `since` and `until` (datetimes) narrow what can be
-    narrowed: events to what happened between them, one call for each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`."""
+    A run that died less than six hours ago goes on from the answers that it has: after trouble with the network, the
+    credentials, the destination or a formatter, after an interrupt and after a kill. Some of these answers are asked
+    for again, to see whether the list has moved, and the run notes how old they are. It still reads what it was
+    begun for: without `until`, events end at the beginning of the run, and later ones belong to the next. With
+    another `since` or `until` it is another run, and begun anew.
+
+    A run that failed on its data is begun anew, since the data may have been mended; `reuse` takes its answers, and
+    asks for no list again that is whole. `fresh` begins anew in any case. `restore` plays the last finished run
+    again, without a call.
+
+    `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between them, one call for
+    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`."""
+    chosen = [word for word, is_set in zip(STARTS, (restore, fresh, reuse)) if is_set]
+    if len(chosen) > 1:
+        raise SettingsError(
+            f"A run cannot be begun with {' and '.join(chosen)} at once. Take one of them.",
+            "bad_start",
+        )
     if not restore:
         connection.meet()
-    with spooled(connection.place, name, restore, 0 if fresh else OLDEST) as spool:
-        yield Reader(connection, spool, millis(since), millis(until), debug_api=debug_api)
+    first, last = millis(since), millis(until)
+    oldest, question = 0 if fresh else OLDEST, f"{first} to {last}"
+    with spooled(connection.place, name, restore, oldest, reuse, question) as spool:
+        yield Reader(connection, spool, first, last, debug_api=debug_api)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #c2349205
@@ -938,7 +973,9 @@ class Stream(Declaration):
             source.keyword: source.listing.pages(reader)
             for source in [self.source, *self.needed(formatter)]
         }
-        return self.over(formatter, pages, reader.doubts, contract)
+        run = self.over(formatter, pages, reader.doubts, contract)
+        run.notes = reader.notes
+        return run
 
     def over(self, formatter, pages, doubts=(), contract="report"):
         "The run over these pages (by keyword)."
@@ -971,7 +1008,8 @@ class Report(Stream):
                 self.source.listing,
                 how.get("debug_api", False),
             ).response
-        return self.run(domo_instance, session_token, format_fn, **how).result(is_dataframe)
+        with self.stream(domo_instance, session_token, format_fn, **how) as run:
+            return run.result(is_dataframe)
 
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):

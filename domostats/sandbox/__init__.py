@@ -249,8 +249,12 @@ class Sandbox(Instance):
         super().__init__(name, url, secrets)
         self.domo, self.server = domo, server
 
-    def fail(self, fault, path=None, times=1, after=0, seconds=None):
-        self.domo.faults.fail(fault, path, times, after, seconds)
+    def fail(self, fault, path=None, times=1, after=0, seconds=None, missing=None):
+        self.domo.faults.fail(fault, path, times, after, seconds, missing)
+
+    def hide(self, *ids):
+        "Leave the records with these ids out of every list, after it was cut into pages: what a user may not see leaves a gap. Without ids nothing is hidden."
+        self.domo.data.hidden = frozenset(map(str, ids))
 
     def serve(self, path, value):
         self.domo.faults.serve(path, value)
@@ -265,10 +269,11 @@ class Sandbox(Instance):
         stop(self)
 
     def heal(self):
-        "Take back every fault, everything served, the limit and the quirks; the latency stays."
+        "Take back every fault, everything served, the limit, the quirks and what is hidden; the latency stays."
         self.domo.faults.heal()
         self.limit()
         self.quirks.clear()
+        self.hide()
 
     def __enter__(self):
         return self

@@ -46,7 +46,7 @@ from functools import cached_property
 from typing import NamedTuple
 from urllib.parse import quote
 import msgspec
-from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met
+from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
 from .lists import LISTS, NUMBER
 from .public import PUBLIC, TOKEN, Client
 from domostats.sandbox.replies import (
@@ -207,10 +207,11 @@ def strangers(world, accounts):
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #8609974f
 class Data:
-    "What an instance shows of a `world`, with its `quirks` (names); `given` (bytes) is a provider list to serve as it is."
+    "What an instance shows of a `world`, with its `quirks` (names); `given` (bytes) is a provider list to serve as it is; the rows with the ids in `hidden` (text) are left out of every list."
 
     def __init__(self, world, given=None):
         self.world, self.given, self.quirks, self.memo, self._bytes = world, given, set(), {}, {}
+        self.hidden = frozenset()
         self.entries = json.loads(given) if given else []
 
     @cached_property
@@ -510,7 +511,12 @@ class GoodDay:
         return user and user["id"], *asked, frozenset(self.data.quirks)
 
     def page(self, user, method, path, body, query, change=None):
-        "What is on the shelf for this request, else what the endpoint says, which is put there."
+        "What is on the shelf for this request, else what the endpoint says, which is put there; without the rows that are hidden."
+        reply = self._page(user, method, path, body, query, change)
+        hidden = self.data.hidden
+        return without_rows(reply, hidden) if hidden and reply.status == 200 else reply
+
+    def _page(self, user, method, path, body, query, change):
         key = self._key(user, method, path, body, query, change)
         if reply := self.shelf.get(key):
             return reply
@@ -573,16 +579,17 @@ class Domo(GoodDay):
         "The reply of a good or a bad day; the last ones are kept by path."
         real = lambda change=None: self.genuine(method, path, headers, body, query, change)
         waiting = self.faults.take(path)
-        reply = (
-            FAULTS[waiting.fault](Met(self, path, real, waiting.seconds, self.last.get(path)))
-            if waiting
-            else real()
-        )
+        reply = real() if waiting is None else self._fail(waiting, path, real)
         if reply.status == 200 and not reply.end:
             self.last[path] = reply._replace(delay=0)
             while len(self.last) > LAST_LENGTH:
                 self.last.popitem(last=False)
         return reply
+
+    def _fail(self, waiting, path, real):
+        "What a fault makes of the reply."
+        met = Met(self, path, real, waiting.seconds, self.last.get(path), waiting.missing)
+        return FAULTS[waiting.fault](met)
 
     def ready(self, method, path, headers, body, query):
         "Whether `reply` will have nothing to compute."

@@ -11,12 +11,15 @@ __all__ = [
     "ANSWER_FAULTS",
     "WIRE_FAULTS",
     "ROWS",
+    "IDS",
     "PAGE_FAULTS",
     "CHANGES",
     "CALL_FAULTS",
     "FAULTS",
     "Met",
-    "halved",
+    "with_rows",
+    "short",
+    "without_rows",
     "Waiting",
     "Faults",
 ]
@@ -36,13 +39,14 @@ SIGN_IN, TOKEN = "/api/content/v2/authentication", "/oauth/token"
 
 
 class Met(NamedTuple):
-    "A call that meets a fault: `real(change)` gives the genuine reply, `seconds` is what was asked for or None, `before` the last reply of this path or None."
+    "A call that meets a fault: `real(change)` gives the genuine reply, `seconds` is what was asked for or None, `before` the last reply of this path or None, `missing` which rows a short page lacks."
 
     domo: object
     path: str
     real: Callable
     seconds: float = None
     before: Reply = None
+    missing: object = None
 
 
 def _page(title, text):
@@ -129,38 +133,64 @@ ROWS = (
     "pageAdminSummaries",
     "dataSources",
     "edges",
+    "searchObjects",
 )  # under which name the rows of a page stand
 
 
-def halved(value):
-    "The same page with the first half of its rows, never without any."
-    half = lambda rows: rows[: (len(rows) + 1) // 2]
+def with_rows(value, change):
+    "The same page with what `change` makes of its list of rows, wherever they stand."
     if isinstance(value, list):
-        return half(value)
-    if isinstance(value.get("searchResultsMap"), dict):
-        return {
-            **value,
-            "searchResultsMap": {
-                name: half(rows) for name, rows in value["searchResultsMap"].items()
-            },
-            "searchObjects": half(value.get("searchObjects", [])),
-        }
-    return {
-        name: half(inner)
-        if name in ROWS and isinstance(inner, list)
-        else halved(inner)
-        if isinstance(inner, dict)
-        else inner
-        for name, inner in value.items()
-    }
+        return change(value)
+    if not isinstance(value, dict):
+        return value
+    found = {}
+    for name, inner in value.items():
+        if name == "searchResultsMap" and isinstance(inner, dict):
+            found[name] = {kind: with_rows(rows, change) for kind, rows in inner.items()}
+        elif name in ROWS and isinstance(inner, list):
+            found[name] = change(inner)
+        else:
+            found[name] = with_rows(inner, change) if isinstance(inner, dict) else inner
+    return found
+
+
+def short(rows, missing=None):
+    "The rows that are left: the first half, never none, or all but those that are `missing` (numbers from 0, from the end if negative; `all`)."
+    if missing is None:
+        return rows[: (len(rows) + 1) // 2]
+    if missing == "all":
+        return []
+    gone = {number % len(rows) for number in missing if -len(rows) <= number < len(rows)}
+    return [row for number, row in enumerate(rows) if number not in gone]
+
+
+def _changed_rows(reply, change):
+    "A reply of which the rows are changed; as it is, if it holds no JSON."
+    try:
+        page = json.loads(reply.body)
+    except ValueError:
+        return reply
+    return reply._replace(body=msgspec.json.encode(with_rows(page, change)))
 
 
 def _short(met):
-    reply = met.real()
-    try:
-        return reply._replace(body=msgspec.json.encode(halved(json.loads(reply.body))))
-    except (ValueError, AttributeError):
-        return reply
+    return _changed_rows(met.real(), lambda rows: short(rows, met.missing))
+
+
+IDS = "id", "groupId", "pageId", "databaseId"
+
+
+def _id_of(row):
+    "The id of a row as text, or None."
+    if isinstance(row, dict) and isinstance(row.get("node"), dict):
+        row = row["node"]
+    found = [row[name] for name in IDS if name in row] if isinstance(row, dict) else []
+    return str(found[0]) if found else None
+
+
+def without_rows(reply, hidden):
+    "A reply without the rows with these ids (text), which leave their places on the page empty."
+    return _changed_rows(reply, lambda rows: [row for row in rows if _id_of(row) not in hidden])
 
 
 def _changed(change):
@@ -193,6 +223,7 @@ class Waiting:
     times: int
     after: int
     seconds: float
+    missing: object = None
 
     def fits(self, path):
         return path.startswith(self.path) if self.path else path not in (SIGN_IN, TOKEN)
@@ -202,7 +233,14 @@ def _whole(value, least):
     return type(value) is int and value >= least
 
 
-def _check(kinds, fault, path, times, after, seconds):
+def _are_places(missing):
+    "Whether these may be the rows that a page lacks."
+    if missing is None or missing == "all":
+        return True
+    return not isinstance(missing, str) and all(type(number) is int for number in missing)
+
+
+def _check(kinds, fault, path, times, after, seconds, missing=None):
     "SettingsError `bad_fault` for what cannot be asked."
     if (
         fault in kinds
@@ -210,11 +248,12 @@ def _check(kinds, fault, path, times, after, seconds):
         and _whole(after, 0)
         and isinstance(path, (str, type(None)))
         and (seconds is None or type(seconds) in (int, float) and 0 <= seconds < 86_400)
+        and _are_places(missing)
     ):
         return
     raise SettingsError(
         f"There is no fault {fault!r} at path={path!r} with times={times!r}, after={after!r} and seconds={seconds!r}. The path is text or None, times is 1 "
-        f"or more or None, after and seconds are 0 or more, and the faults are {', '.join(kinds)}.",
+        f"or more or None, after and seconds are 0 or more, missing is None, 'all' or numbers of rows, and the faults are {', '.join(kinds)}.",
         "bad_fault",
     )
 
@@ -236,14 +275,11 @@ class Faults:
         "Let the endpoint at this path answer with a value (as JSON) or with bytes as they are."
         self.served[path] = value if isinstance(value, bytes) else msgspec.json.encode(value)
 
-    def fail(self, fault, path=None, times=1, after=0, seconds=None):
-        "Let `after` requests pass whose path begins with `path`, and the next `times` (None: all) meet this fault. SettingsError `bad_fault`."
-        _check(self.kinds, fault, path, times, after, seconds)
-        self.waiting.append(
-            Waiting(
-                fault, path or (SIGN_IN if fault in SIGN_IN_FAULTS else None), times, after, seconds
-            )
-        )
+    def fail(self, fault, path=None, times=1, after=0, seconds=None, missing=None):
+        "Let `after` requests pass whose path begins with `path`, and the next `times` (None: all) meet this fault; `missing` says which rows a `short_page` lacks. SettingsError `bad_fault`."
+        _check(self.kinds, fault, path, times, after, seconds, missing)
+        path = path or (SIGN_IN if fault in SIGN_IN_FAULTS else None)
+        self.waiting.append(Waiting(fault, path, times, after, seconds, missing))
 
     def take(self, path):
         "The `Waiting` fault that a request to this path meets, or None; it is used up by that, and counted."

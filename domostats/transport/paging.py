@@ -4,11 +4,16 @@
 
 # %% auto #0
 __all__ = [
+    "PATIENCE",
     "Page",
     "inside",
     "rows_of",
     "array_of",
+    "check_final",
+    "records_at",
+    "count_in",
     "ahead",
+    "age_of",
     "Reader",
     "millis",
     "Listing",
@@ -16,34 +21,45 @@ __all__ = [
     "noted",
     "Known",
     "Offset",
-    "Intake",
     "Walk",
     "Cursor",
-    "Suspicion",
+    "Told",
     "Bookmarks",
     "Numbered",
     "fields_of",
     "wanted",
     "Each",
+    "says_id",
     "replies",
     "Under",
     "Bulk",
+    "once",
+    "PageDigest",
+    "digest_page",
+    "KeptPage",
+    "kept_pages",
+    "choose_pages",
+    "compare_kept",
     "all_of",
 ]
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
-import itertools, math, warnings
+import itertools, math, threading, time, warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Callable, NamedTuple
+from functools import singledispatch
+from hashlib import blake2b
+from typing import Any, Callable, NamedTuple
+from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 from ..errors import AccessError, DataError
 from .connection import Answer
 from .retry import Request
-from .wire import elements, members, plain
+from .spool import Kept, Spool, endpoint
+from .wire import BROKEN, elements, members, plain
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #eed674ab
@@ -89,6 +105,91 @@ def array_of(rows):
     return b"[" + b",".join(map(bytes, rows)) + b"]"
 
 
+# %% ../../nbs/02_transport/06_paging.ipynb #5a1f0c02
+def check_final(answer):
+    "DataError `pending` for a reply with another status than 200: it is not, or not yet, what was asked for."
+    if answer.status != 200:
+        raise DataError(
+            f"{answer.method} {answer.url} answered {answer.status}: what was asked for is not "
+            "ready, or only a part of it came. Run it again later.",
+            "pending",
+            answer,
+        )
+
+
+def records_at(answer, places):
+    """The bytes of the array of records in a final reply.
+
+    `places` is a dotted path, or several of which the first that holds records is taken; `name.*`
+    is all lists of a map, put together. DataError `pending`, `no_list`, `not_a_list`.
+    """
+    check_final(answer)
+    if isinstance(places, str):
+        return inside(answer, places)
+    found, missing = None, None
+    for place in places:
+        try:
+            array = _joined(answer, place[:-2]) if place.endswith(".*") else inside(answer, place)
+        except DataError as e:
+            missing = e
+            continue
+        if bytes(array).strip() == b"null":
+            continue
+        if rows_of(array):
+            return array
+        found = array
+    if found is None:
+        raise missing or DataError(
+            f"{answer.method} {answer.url} answered without a list at {' or '.join(places)}. "
+            "Look at the reply with return_raw=True.",
+            "no_list",
+            answer,
+        )
+    return found
+
+
+def _joined(answer, path):
+    "All lists of the map at a dotted path as one array."
+    try:
+        lists = msgspec.json.decode(inside(answer, path), type=dict[str, Raw])
+    except msgspec.ValidationError:
+        lists = {"": inside(answer, path)}
+    return array_of([row for array in lists.values() for row in rows_of(array)])
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #5a1f0c06
+def count_in(answer, places):
+    """The whole number that a reply tells at a dotted path (or at the first of several).
+
+    `430`, `430.0` and `"430"` are 430. DataError `bad_total` for anything else, and for nothing.
+    """
+    value = None
+    for place in (places,) if isinstance(places, str) else places:
+        try:
+            value = msgspec.json.decode(inside(answer, place))
+            break
+        except (DataError, msgspec.DecodeError, UnicodeDecodeError):
+            continue
+    number = _whole(value)
+    if number is None:
+        raise DataError(
+            f"{answer.method} {answer.url} answered with {str(value)[:40]!r} where it counts its "
+            "records. Look at the reply with return_raw=True; run it again later.",
+            "bad_total",
+            answer,
+        )
+    return number
+
+
+def _whole(value):
+    "A value as a whole number that is not negative, or None where it is none."
+    if isinstance(value, str) and value.isascii() and value.isdigit():
+        value = int(value[:400])
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if type(value) is int and value >= 0 else None
+
+
 # %% ../../nbs/02_transport/06_paging.ipynb #610a51ee
 def ahead(items, work, most):
     "Each item with what `work` makes of it, in their order; the first alone, then two at once, four ... up to `most`."
@@ -110,53 +211,118 @@ def ahead(items, work, most):
                 future.cancel()
 
 
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e40
+def age_of(seconds: float) -> str:
+    "A length of time in words, as exact as it matters."
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        whole = max(1, round(seconds))
+        return "1 second" if whole == 1 else f"{whole} seconds"
+    if minutes < 120:
+        return f"{minutes} minutes"
+    return f"{minutes // 60} hours {minutes % 60} minutes"
+
+
 # %% ../../nbs/02_transport/06_paging.ipynb #e6bc7d00
 class Reader:
-    "How one run reads: `connection`, `spool` (or None), at most `in_flight` requests at once, of some listings only what happened `since` and before `until` (epoch milliseconds); `doubts` (list of str) say what may be missing."
+    """How one run reads.
+
+    It asks through a `connection`, looks into its `spool` (or None) first, and has at most `in_flight` requests on
+    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds). `now`
+    (epoch milliseconds) is when the run began: a run that goes on asks for the same as it did then.
+
+    `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came before the run was
+    started this time, how old they are, and what has moved since."""
 
     def __init__(
         self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False
     ):
-        (
-            self.connection,
-            self.spool,
-            self.since,
-            self.until,
-            self.in_flight,
-            self.debug_api,
-            self.doubts,
-        ) = connection, spool, since, until, in_flight, debug_api, []
+        self.connection, self.spool = connection, spool
+        self.since, self.until = since, until
+        self.in_flight, self.debug_api = in_flight, debug_api
+        self.now = round((time.time() if spool is None else spool.began) * 1000)
+        self.doubts, self.notes = [], []
         self.longest = Counter()  # of numbered pages: the most rows that one had
+        self._old, self._oldest, self._moved = set(), math.inf, []
+        self._thread, self._lock = threading.local(), threading.Lock()
 
     def answer(self, request, again=False):
         "The `Answer` to a request: from the spool if it is there, unless `again`."
-        kept = (
-            None
-            if self.spool is None or again and not self.spool.restored
-            else self.spool.find(request)
-        )
-        if kept:
-            return kept
+        kept = None
+        if self.spool is not None and (self.spool.restored or not again):
+            kept = self.spool.kept(request)
+        if kept is not None:
+            if self.spool.is_old(kept):
+                self._used(request, kept)
+            return kept.answer()
         answer = self.connection.ask(request, self.debug_api)
         if self.spool is not None:
             self.spool.keep(request, answer)
         return answer
 
     def ahead(self, items, work):
-        return ahead(items, work, self.in_flight)
+        "Each item with what `work` makes of it, in their order, at most `in_flight` at once."
+
+        def below(item):
+            self._thread.is_below = True
+            return work(item)
+
+        return ahead(items, below, self.in_flight)
+
+    @property
+    def is_below(self) -> bool:
+        "Whether a list is read here as one of many, below a record of another list."
+        return getattr(self._thread, "is_below", False)
 
     def answers(self, requests):
         return self.ahead(requests, self.answer)
 
     def again(self):
-        "Another reader of the same run, with doubts of its own."
+        "Another reader of the same run, with doubts and notes of its own."
         return Reader(
             self.connection, self.spool, self.since, self.until, self.in_flight, self.debug_api
         )
 
+    def compare(self, listing) -> None:
+        "Where the run goes on, ask again for what may have moved of a list before its kept pages are used."
+        if self.spool is not None and self.spool.is_resumed:
+            compare_kept(listing, self)
+
     def doubt(self, sentence):
         if sentence not in self.doubts:
             self.doubts.append(sentence)
+
+    def moved(self, listing) -> None:
+        "Note that a list has changed since an earlier start of this run."
+        sentence = f"{listing} has changed since this run was first started: it was asked for anew."
+        with self._lock:
+            if sentence not in self._moved:
+                self._moved.append(sentence)
+                self.notes[:] = self._sentences()
+
+    def _used(self, request, kept: Kept) -> None:
+        "Note that an answer came before the run was started this time."
+        with self._lock:
+            self._old.add(request.fingerprint)
+            self._oldest = min(self._oldest, kept.at)
+            self.notes[:] = self._sentences()
+
+    def _sentences(self) -> list[str]:
+        if not self._old:
+            return [*self._moved]
+        age = f"the oldest {age_of(max(0.0, time.time() - self._oldest))} old"
+        if self.spool.restored:
+            said = f"All answers are kept ones of the last finished run, {age}."
+        else:
+            how = (
+                "Lists that were whole were not asked for again"
+                if self.spool.reuse
+                else "What may have moved was asked for again"
+            )
+            said = (
+                f"{len(self._old)} answers were kept by an earlier start of this run, {age}. {how}."
+            )
+        return [*self._moved, said]
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #5fe6a551
@@ -176,10 +342,10 @@ def millis(moment):
 class Listing:
     """How a list is asked for: `path` of the endpoint, `at` (dotted path of the array in the reply), `key` (the field that makes a record unique, by the service's name).
 
-    `changed` is the field that says when a record changed (epoch milliseconds)."""
+    `at` may be several paths, see `records_at`. `changed` is the field that says when a record changed (epoch milliseconds)."""
 
     path: str
-    at: str = ""
+    at: str | tuple = ""
     key: str = ""
     params: dict = field(default_factory=dict)
     method: str = "GET"
@@ -195,17 +361,22 @@ class Listing:
             None if self.body is None and not body else {**(self.body or {}), **(body or {})},
         )
 
+    def array(self, answer):
+        "The bytes of the array in a reply. DataError `pending`, `no_list`."
+        return records_at(answer, self.at)
+
     def __str__(self):
         return f"{self.method} {self.path}"
 
 
 @dataclass(frozen=True, eq=False)
 class Whole(Listing):
-    "A list that comes in one piece."
+    "A list that comes in one piece, and is complete when it has come."
 
     def pages(self, reader):
+        reader.compare(self)
         answer = reader.answer(self.request())
-        array = inside(answer, self.at)
+        array = self.array(answer)
         yield noted(Page(1, array, len(rows_of(array))), answer)
 
     def calls(self, reader):
@@ -224,24 +395,38 @@ def noted(page, answer):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #3c75b386
 class Known:
-    "The keys of the first page and of the last `pages` others; records without a key field are compared as they are."
+    "The keys of the first page and of the last `pages` others; records without a key that can be read are compared as they are."
 
     def __init__(self, key, pages):
-        self.key, self.pages, self.first, self.recent, self.known = key, pages, [], deque(), set()
-        self.shape = msgspec.json.Decoder(
-            list[msgspec.defstruct("Keyed", [("key", Raw)], rename={"key": key})]
-            if key
-            else list[Raw]
-        )
+        self.key = key
+        self.pages = pages
+        self.first = []
+        self.recent = deque()
+        self.known = set()
+        record = msgspec.defstruct("Keyed", [("key", Raw)], rename={"key": key}) if key else Raw
+        self.record = msgspec.json.Decoder(record)
+        self.shape = msgspec.json.Decoder(list[record])
 
     def keys(self, array):
+        "The keys of the records in the bytes of an array, a list of bytes."
         try:
-            return [
-                bytes(record.key if self.key else record).strip(b'"')
-                for record in self.shape.decode(array)
-            ]
-        except msgspec.ValidationError:
-            return [bytes(row) for row in rows_of(array)]
+            records = self.shape.decode(array)
+        except BROKEN:
+            records = None
+        if not self.key:
+            return [bytes(row) for row in (rows_of(array) if records is None else records)]
+        keys = None if records is None else [bytes(one.key).strip(b'"') for one in records]
+        if keys is None or b"null" in keys:
+            return [self._key(row) for row in rows_of(array)]
+        return keys
+
+    def _key(self, row):
+        "The key of one record; the record itself where it has none."
+        try:
+            key = bytes(self.record.decode(row).key).strip(b'"')
+        except BROKEN:
+            return bytes(row)
+        return bytes(row) if key == b"null" else key
 
     def new(self, array):
         "The array without the records that are known, how many it had, and how many are left (none of a page that begins like the first); the keys are remembered."
@@ -278,12 +463,12 @@ class Known:
 # %% ../../nbs/02_transport/06_paging.ipynb #be74dd6d
 @dataclass(frozen=True, eq=False)
 class Offset(Listing):
-    "A list in pages of `size` from an offset on: `names` of the two parameters, which stand in the body if `in_body`; `total` (dotted path) where the reply has one; `cap`: the service goes no further than this row."
+    "A list in pages of `size` from an offset on: `names` of the two parameters, which stand in the body if `in_body`; `total` (dotted path, or several) where the reply has one; `cap`: the service goes no further than this row."
 
     size: int = 100
     names: tuple = ("offset", "limit")
     in_body: bool = False
-    total: str = ""
+    total: str | tuple = ""
     cap: int = None
 
     def page(self, offset, size=None):
@@ -291,134 +476,237 @@ class Offset(Listing):
         position = dict(zip(self.names, (offset, self.size if size is None else size)))
         return self.request(body=position) if self.in_body else self.request(position)
 
-    def offset_of(self, request):
-        return (request.body if self.in_body else request.params)[self.names[0]]
+    def place_of(self, request):
+        "The offset and the size that a request asks for."
+        position = request.body if self.in_body else request.params
+        return position[self.names[0]], position[self.names[1]]
 
     def total_of(self, answer):
-        "How many there are, or None where the reply does not say."
-        return int(msgspec.json.decode(inside(answer, self.total))) if self.total else None
+        "How many there are, or None where the reply does not say. DataError `bad_total`."
+        return count_in(answer, self.total) if self.total else None
 
     def pages(self, reader):
+        reader.compare(self)
         return Walk(self, reader).pages()
 
     def rows(self, reader):
-        "How many rows there are: the total, or, where there is none, the place of its end, looked for with single rows."
-        if self.total:
-            return self.total_of(reader.connection.ask(self.page(0, 1)))
-        there = lambda offset: len(
-            rows_of(inside(reader.connection.ask(self.page(offset, 1)), self.at))
-        )
-        low, high = 0, self.size
-        while there(high):
+        """How many rows there are, for an estimate.
+
+        The total counts if the page that it ends on has as many rows as it should; else the last
+        page that has any is looked for, with whole pages.
+        """
+        first, total = self._probe(reader, 0)
+        if total is not None:
+            last = max(0, total - 1) // self.size * self.size
+            if self.cap:
+                last = min(last, (self.cap - 1) // self.size * self.size)
+            rows = first if last == 0 else self._probe(reader, last)[0]
+            if rows == min(total - last, self.size):
+                return total
+        return self._end(reader)
+
+    def _probe(self, reader, offset):
+        "How many rows the page from this offset on has, and the total that it tells."
+        size = min(self.size, self.cap - offset) if self.cap else self.size
+        if size <= 0:
+            return 0, None
+        answer = reader.connection.ask(self.page(offset, size))
+        return len(rows_of(self.array(answer))), self.total_of(answer)
+
+    def _end(self, reader):
+        "The row behind the last page that has any; one empty page in between is passed over."
+
+        found = {}
+
+        def rows(number):
+            if number not in found:
+                found[number] = self._probe(reader, number * self.size)[0]
+            return found[number]
+
+        low, high = 0, 1
+        while rows(high) or rows(high + 1):
             low, high = high, 2 * high
-        while low < high:
-            low, high = (middle + 1, high) if there(middle := (low + high) // 2) else (low, middle)
-        return low
+        while high - low > 1:
+            middle = (low + high) // 2
+            is_there = rows(middle) or rows(middle + 1)
+            low, high = (middle, high) if is_there else (low, middle)
+        return low * self.size + rows(low)
 
     def calls(self, reader):
         "How many calls it takes, at most: where no total tells the end, some pages behind it are on their way when it is met."
-        pages = max(1, math.ceil(self.rows(reader) / self.size))
-        return pages if self.total else pages + min(pages, reader.in_flight) + 1
+        rows = self.rows(reader)
+        pages, is_full = max(1, math.ceil(rows / self.size)), rows % self.size == 0
+        if self.total:
+            return pages + (is_full and rows > 0)
+        met = pages if is_full else pages - 1
+        return max(met + min(2 ** min(met, 10), reader.in_flight), pages + 2) + 1
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #df65edd4
-class Intake:
-    "What has come of an `Offset` listing: `total` (None where the reply has none) and how many rows `came`."
-
-    def __init__(self, listing, reader):
-        self.listing, self.reader, self.total, self.came = listing, reader, None, 0
-        self.known, self.recent = (
-            Known(listing.key, reader.in_flight + 1),
-            deque(maxlen=reader.in_flight),
-        )
-
-    def take(self, answer):
-        "The new rows of an answer (bytes of an array), how many came in it, and how many of them are new."
-        total = self.listing.total_of(answer)
-        if self.total not in (None, total):
-            self.reader.doubt(
-                f"{self.listing}: the list had {self.total} records, then {total}: it changed while it was read."
-            )
-        self.total, (array, came, new) = total, self.known.new(inside(answer, self.listing.at))
-        self.came += new
-        if self.listing.key and 0 < new < came:
-            self.reader.doubt(
-                f"{self.listing}: records of one page came again on another: the list changed while it was read."
-            )
-        noted(Page(0, array, came), answer)
-        return array, came, new
-
-    def take_again(self, request):
-        "The new rows of the same page asked for once more, or of a neighbour in whose place it came; and how many."
-        for near in (request, *reversed(self.recent)):
-            array, _, new = self.take(self.reader.answer(near, again=True))
-            if new:
-                return array, new
-        if self.total is None or self.came < self.total:
-            self.reader.doubt(
-                f"{self.listing}: the page from row {self.listing.offset_of(request)} on brings nothing new; the service seems to ignore {self.listing.names[0]!r}."
-            )
-        return b"[]", 0
-
-    def is_done(self):
-        return self.total is not None and self.came >= self.total
-
-    def check(self):
-        "A doubt, if fewer came than there are."
-        if self.total is not None and self.came < self.total:
-            self.reader.doubt(
-                f"{self.listing}: {self.came} records came, where the service counts {self.total}."
-            )
+PATIENCE = 10  # empty pages in a row, after which nobody waits for the rows that a total promises
 
 
-# %% ../../nbs/02_transport/06_paging.ipynb #2b83ae39
 class Walk:
-    "One way through an `Offset` listing."
+    """One way through an `Offset` listing. `told` is a total that another call told beforehand, or None.
 
-    def __init__(self, listing, reader):
-        self.listing, self.reader, self.intake, self.ended = (
-            listing,
-            reader,
-            Intake(listing, reader),
-            False,
-        )
+    `came` is the number of rows so far, `total` what the service claims last."""
+
+    def __init__(self, listing, reader, told=None):
+        self.listing = listing
+        self.reader = reader
+        self.total = told
+        self.came = 0
+        self.next = 0  # the first row that was not asked for
+        self.step = listing.size  # how many rows to ask for: what the service gives at a time
+        self.widest = 0  # the most rows that came at a time
+        self.empty = 0  # pages in a row that brought nothing
+        self.is_short = False  # whether the last page, with its rest, was not full
+        self.has_gap = False  # whether rows may be missing before the place where we are
+        self.holes = 0  # such gaps with rows behind them
+        self.ended = False
+        self.suspicions = []
+        self.known = Known(listing.key, reader.in_flight + 1)
+        self.recent = deque(maxlen=reader.in_flight)
 
     def pages(self):
         "The pages that have rows, in their order."
         numbers = itertools.count(1)
-        for request, answer in self.reader.answers(self._requests()):
-            for array, rows in self._stretch(request, answer):
-                if rows:
-                    yield Page(next(numbers), array, rows)
-            if self.ended:
-                break
-        self.intake.check()
+        while not self.ended and self.next < self._cap():
+            for request, answer in self.reader.answers(self._requests()):
+                before = self.came
+                for array, rows in self._page(request, answer):
+                    if rows:
+                        yield Page(next(numbers), array, rows)
+                self._judge(request, self.came - before)
+                if self.ended:
+                    break
+        self._close()
+
+    def _cap(self):
+        return self.listing.cap or math.inf
 
     def _requests(self):
-        step, cap = self.listing.size, self.listing.cap or math.inf
-        for offset in itertools.count(0, step):
-            if self.ended or offset >= min(
-                cap, math.inf if self.intake.total is None else max(1, self.intake.total)
-            ):
+        "The pages to ask for: as many as can be on their way, one alone where the end seems near."
+        while not self.ended and self.next < self._cap():
+            offset, size = self.next, min(self.step, self._cap() - self.next)
+            self.next += size
+            yield self.listing.page(offset, size)
+            if self._is_near_end():
                 return
-            yield self.listing.page(offset, min(step, cap - offset))
 
-    def _stretch(self, request, answer):
-        offset = self.listing.offset_of(request)
-        end = offset + self.listing.size
-        while True:
-            array, came, new = self.intake.take(answer)
-            if came and not new:
-                array, new = self.intake.take_again(request)
-            self.intake.recent.append(request)
+    def _is_near_end(self):
+        if self.empty:
+            return True
+        if self.total is not None and self.came <= self.total:
+            return self.next >= self.total
+        return self.is_short and not self.holes
+
+    def _page(self, request, answer):
+        "What one page brings, and its rest where it came short: arrays, and how many new rows are in them."
+        offset, size = self.listing.place_of(request)
+        end = offset + size
+        array, came, new = self._take(answer)
+        if not came and self._is_unexpected():
+            array, came, new = self._take(self.reader.answer(request, again=True))
+        if came and not new:
+            array, new = self._take_again(request)
+        self.recent.append(request)
+        self.is_short = True
+        is_rest = False
+        while new:
             yield array, new
+            if is_rest:
+                self.step = min(self.step, self.widest)
+            is_rest = True
             offset += came
-            if not new:
-                self.ended = self.intake.total is None
-            if not new or offset >= end or self.intake.is_done():
+            if offset >= end:
+                self.is_short = False
                 return
-            request = self.listing.page(offset, end - offset)
-            answer = self.reader.answer(request)
+            if self.came == self.total:
+                return
+            array, came, new = self._take(
+                self.reader.answer(self.listing.page(offset, end - offset))
+            )
+            if came and not new:
+                self._suspect(
+                    f"the page before row {end} is short, and its rest is what came before; "
+                    "rows may be hidden from this user."
+                )
+
+    def _is_unexpected(self):
+        "Whether nothing has told so far that the list may end here."
+        if self.total is not None:
+            return self.came < self.total and not self.empty
+        return not self.empty and not self.has_gap
+
+    def _take(self, answer):
+        "The new rows of an answer (bytes of an array), how many came in it, and how many of them are new."
+        total = self.listing.total_of(answer)
+        if None not in (self.total, total) and self.total != total:
+            self._doubt(
+                f"the list had {self.total} records, then {total}: it changed while it was read."
+            )
+        self.total = self.total if total is None else total
+        array, came, new = self.known.new(self.listing.array(answer))
+        self.came += new
+        self.widest = max(self.widest, came)
+        if self.listing.key and 0 < new < came:
+            self._doubt(
+                "records of one page came again on another: the list changed while it was read."
+            )
+        noted(Page(0, array, came), answer)
+        return array, came, new
+
+    def _take_again(self, request):
+        "The new rows of the same page asked for once more, or of a neighbour in whose place it came; and how many."
+        for near in (request, *reversed(self.recent)):
+            array, _, new = self._take(self.reader.answer(near, again=True))
+            if new:
+                return array, new
+        self._suspect(
+            f"the page from row {self.listing.place_of(request)[0]} on brings nothing new; the "
+            f"service seems to ignore {self.listing.names[0]!r}."
+        )
+        return b"[]", 0
+
+    def _judge(self, request, new):
+        "Take note of what a page brought, and say whether the list has ended."
+        if new:
+            if self.has_gap:
+                self.holes += 1
+                self._suspect(
+                    "there are rows behind a page that came short or empty; rows may be hidden "
+                    "from this user."
+                )
+            self.empty = 0
+            self.has_gap = self.is_short
+        else:
+            self.empty += 1
+            self.has_gap = True
+        if self.came == self.total:
+            self.ended = self.is_short
+        else:
+            follows = self.total is not None and sum(self.listing.place_of(request)) < self.total
+            self.ended = self.empty >= (PATIENCE if follows else 2)
+
+    def _close(self):
+        "Say what is in doubt, unless a total bears out what came."
+        if self.ended and self.came == self.total:
+            return
+        for sentence in self.suspicions:
+            self._doubt(sentence)
+        total = self.came if self.total is None else self.total
+        if self.came < total or self.came > total and not (self.ended and self.listing.key):
+            self._doubt(f"{self.came} records came, where the service counts {self.total}.")
+        elif not self.ended:
+            self._doubt(f"the service goes no further than row {self.next}; more may follow.")
+
+    def _suspect(self, sentence):
+        if sentence not in self.suspicions:
+            self.suspicions.append(sentence)
+
+    def _doubt(self, sentence):
+        self.reader.doubt(f"{self.listing}: {sentence}")
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #1c7c1212
@@ -444,14 +732,37 @@ class Cursor(Listing):
         )
 
     def bookmark(self, answer):
-        "The bookmark of the page after this one; None at the end."
-        return (
-            msgspec.json.decode(inside(answer, self.next))
-            if not self.more or msgspec.json.decode(inside(answer, self.more))
-            else None
-        )
+        """Whether more follows, and the bookmark of the page after this one.
+
+        DataError `bad_bookmark` where the reply says it in another form, `failed` where it tells
+        of errors instead.
+        """
+        told = _told_errors(answer)
+        if told:
+            raise DataError(
+                f"{answer.method} {answer.url} answered 200 and tells of errors: {told[:200]}. "
+                "Run it again; if it stays, the service does not understand the call.",
+                "failed",
+                answer,
+            )
+        more = self._value(answer, self.more) if self.more else None
+        bookmark = self._value(answer, self.next) if more is not False else None
+        if more is None:
+            more = bookmark is not None
+        if type(more) is not bool or not isinstance(bookmark, (str, int, type(None))):
+            raise DataError(
+                f"{answer.method} {answer.url} answered with {more!r} and the bookmark "
+                f"{bookmark!r} where it says whether more follows.",
+                "bad_bookmark",
+                answer,
+            )
+        return more, bookmark
+
+    def _value(self, answer, path):
+        return msgspec.json.decode(inside(answer, path))
 
     def pages(self, reader):
+        reader.compare(self)
         return Bookmarks(self, reader).pages()
 
     def rows(self, reader):
@@ -461,104 +772,148 @@ class Cursor(Listing):
         return max(1, math.ceil(self.rows(reader) / self.size))
 
 
+class Told(msgspec.Struct):
+    errors: Any = None
+
+
+def _told_errors(answer):
+    "What a reply tells of errors, as text; empty where it tells of none."
+    try:
+        errors = msgspec.json.decode(answer.content, type=Told).errors
+    except BROKEN:
+        return ""
+    return str(errors) if errors else ""
+
+
 # %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1a9
-class Suspicion:
-    "What a page of a `Cursor` listing looks like; `widest` is the most rows that one had, None to begin with."
+class Bookmarks:
+    "One way through a `Cursor` listing; `widest` is the most rows of a page that is not the last, None to begin with."
 
     def __init__(self, listing, reader):
-        self.listing, self.reader, self.known, self.widest = (
-            listing,
-            reader,
-            Known(listing.key, 2),
-            None,
-        )
-
-    def _rows_in(self, answer):
-        return len(rows_of(inside(answer, self.listing.at)))
-
-    def _is_odd(self, answer):
-        "Whether all of a page is known, or it is shorter than others although more follow."
-        rows = self._rows_in(answer)
-        return (
-            rows
-            and self._is_known(answer)
-            or rows < (self.widest or self.listing.size)
-            and self.listing.bookmark(answer) is not None
-        )
-
-
-# %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1aa
-class Bookmarks(Suspicion):
-    "One way through a `Cursor` listing."
+        self.listing = listing
+        self.reader = reader
+        self.known = Known(listing.key, 2)
+        self.widest = None
 
     def pages(self):
         "The pages that have rows, in their order."
         bookmark, met = None, set()
         for number in itertools.count(1):
-            rows, bookmark = self._rows(self.listing.page(bookmark))
-            if rows:
-                yield Page(number, array_of(rows), len(rows))
-            if bookmark is None:
+            request = self.listing.page(bookmark)
+            answer = self.reader.answer(request)
+            if self._is_odd(answer, number):
+                answer = self._better(request, answer, number)
+            array, came, new = self._take(answer)
+            if new:
+                yield Page(number, array, new)
+            more, bookmark = self.listing.bookmark(answer)
+            if not more:
                 return
-            if bookmark in met:
-                return self.reader.doubt(
-                    f"{self.listing}: the bookmark {bookmark!r} comes again; the list may be cut."
-                )
+            if bookmark is None or bookmark in met:
+                self._doubt(f"more follows, and its bookmark is {bookmark!r}; the list may be cut.")
+                return
             met.add(bookmark)
+            self._compare(came)
 
-    def _rows(self, request):
-        "The new rows of a page, and the bookmark behind it."
-        answer = self.reader.answer(request)
-        if self._is_odd(answer):
-            second = self.reader.answer(request, again=True)
-            if self._is_odd(second) and (self.widest or not self._rows_in(second)):
-                self.reader.doubt(
-                    f"{self.listing}: a page came short, or was one from before, and again so; the list may be cut."
-                )
-            answer = max(
-                answer, second, key=lambda one: (not self._is_known(one), self._rows_in(one))
+    def _is_odd(self, answer, number):
+        "Whether a page brings nothing although something was promised, is known, or is shorter than others although more follow."
+        rows, (more, bookmark) = self._rows_in(answer), self.listing.bookmark(answer)
+        if not rows:
+            return more or number > 1
+        if self._is_known(answer) or more and bookmark is None:
+            return True
+        return more and rows < (self.widest or self.listing.size)
+
+    def _better(self, request, answer, number):
+        "The better one of a page and of the same asked for once more."
+        second = self.reader.answer(request, again=True)
+        if self._is_odd(second, number) and (self.widest or not self._rows_in(second)):
+            self._doubt(
+                "a page came short, or was one from before, and again so; the list may be cut."
             )
-        array, came, new = self.known.new(inside(answer, self.listing.at))
+        return max(
+            answer,
+            second,
+            key=lambda one: (
+                not self._is_known(one),
+                self._rows_in(one),
+                self.listing.bookmark(one)[1] is not None,
+            ),
+        )
+
+    def _take(self, answer):
+        "The new rows of an answer (bytes of an array), how many came in it, and how many of them are new."
+        array, came, new = self.known.new(self.listing.array(answer))
+        if came and not new:
+            self._doubt("a page brings nothing new; the list may be cut.")
         if self.listing.key and 0 < new < came:
-            self.reader.doubt(
-                f"{self.listing}: records of one page came again on another: the list changed while it was read."
+            self._doubt(
+                "records of one page came again on another: the list changed while it was read."
             )
         noted(Page(0, array, came), answer)
-        self.widest = max(self.widest or 0, new)
-        return rows_of(array), self.listing.bookmark(answer)
+        return array, came, new
+
+    def _compare(self, came):
+        "A doubt, if a page that is not the last has not as many rows as the others."
+        if self.widest not in (None, came):
+            self._doubt(
+                "there are rows behind a page that came short; rows may be hidden from this user."
+            )
+        self.widest = max(self.widest or 0, came)
+
+    def _rows_in(self, answer):
+        return len(rows_of(self.listing.array(answer)))
 
     def _is_known(self, answer):
-        return self.known.holds(inside(answer, self.listing.at))
+        return self.known.holds(self.listing.array(answer))
+
+    def _doubt(self, sentence):
+        self.reader.doubt(f"{self.listing}: {sentence}")
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
 @dataclass(frozen=True, eq=False)
 class Numbered(Listing):
-    "A list in pages of `size`, numbered from 1: `names` of number and size in the body."
+    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one."
 
     size: int = 100
     names: tuple = ("pageNumber", "pageSize")
+    cuts_alike: bool = False
 
     def page(self, number):
         return self.request(body=dict(zip(self.names, (number, self.size))))
 
     def pages(self, reader, first=1):
         "The pages from the `first` on."
-        known, longest = Known(self.key, 2), (self.names, self.size)
+        reader.compare(self)
+        known, place = Known(self.key, 2), (self.names, self.size)
+        empty, is_short = 0, False
         for number in itertools.count(first):
-            answer = reader.answer(self.page(number))
-            array, came, new = known.new(inside(answer, self.at))
+            request = self.page(number)
+            answer = reader.answer(request)
+            array, came, new = known.new(self.array(answer))
+            if not new and (came or not (empty or is_short or self.cuts_alike)):
+                answer = reader.answer(request, again=True)
+                array, came, new = known.new(self.array(answer))
+            if came and not new:
+                reader.doubt(f"{self}: page {number} brings nothing new; the list may be cut.")
+            if self.key and 0 < new < came:
+                reader.doubt(f"{self}: records of one page came again on another.")
             if new:
+                if empty or is_short:
+                    reader.doubt(f"{self}: there are rows behind a page that came short or empty.")
                 yield noted(Page(number, array, new), answer)
-            if not new or came < reader.longest[longest]:
+            empty = 0 if new else empty + 1
+            is_short = came < (reader.longest[place] if self.cuts_alike else self.size)
+            if empty == 2 or self.cuts_alike and (not new or is_short):
                 return
-            reader.longest[longest] = came
+            reader.longest[place] = max(came, reader.longest[place])
 
     def rows(self, reader):
         return sum(page.rows for page in self.pages(reader))
 
     def calls(self, reader):
-        return math.ceil(self.rows(reader) / self.size) + 1
+        return math.ceil(self.rows(reader) / self.size) + (1 if self.cuts_alike else 3)
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #296fbcde
@@ -585,62 +940,88 @@ def _field(record, name):
 
 
 def wanted(listing, field, reader):
-    "The values of a field in all records of a listing, without null; only of those changed since `reader.since`, if that is set."
+    """The values of a field in all records of a listing, without null; only of those changed since `reader.since`, if that is set.
+
+    A record of which it is not known when it changed is among them. Records without a key that
+    can be read are counted, and that is a doubt: what belongs to them is not asked for.
+    """
     watched = [listing.changed] if reader.since and listing.changed else []
+    unreadable = 0
     for page in listing.pages(reader):
         for value, *changed in fields_of(page, *dict.fromkeys([field, *watched])):
-            if not _is_id(value) or changed and _is_before(changed[0], reader.since):
+            if isinstance(value, float) and value.is_integer():
+                value = int(value)
+            if type(value) not in (int, str) or value == "":
+                unreadable += value is not None or field == listing.key
                 continue
-            yield int(value) if isinstance(value, float) else value
-
-
-def _is_id(value):
-    return isinstance(value, (int, str)) or isinstance(value, float) and value.is_integer()
-
-
-def _is_before(moment, since):
-    "Whether a moment is known to be before another; one in an unknown form is not."
-    return (
-        moment is None
-        or isinstance(moment, (int, float))
-        and not isinstance(moment, bool)
-        and moment < since
-    )
+            moment = _whole(changed[0]) if changed else None
+            if moment is None or moment >= reader.since:
+                yield value
+    if unreadable:
+        reader.doubt(
+            f"{listing}: {unreadable} records have no {field} that can be read; what belongs to "
+            "them was not asked for."
+        )
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #8a5d8d4a
 @dataclass(frozen=True, eq=False)
 class Each(Listing):
-    """One call for each record of `parents`: its `field` goes into the path in place of `{}`. A record is `{"parent": id, "reply": what came}`."""
+    """One call for each record of `parents`: its `field` goes into the path in place of `{}`. A record is `{"parent": id, "reply": what came}`.
+
+    `proof(id, reply)` is given the id and the reply (dict), and says what is wrong with it, or None."""
 
     parents: Listing = None
     field: str = "id"
+    proof: Callable = None
+
+    def flaw(self, id, answer):
+        "What speaks against the reply for this parent, as text; empty if nothing does."
+        if answer.status != 200:
+            return f"it came with status {answer.status}"
+        try:
+            reply = msgspec.json.decode(answer.content)
+        except BROKEN:
+            reply = None
+        if type(reply) is not dict or not reply:
+            return "it is no object with fields"
+        return (self.proof and self.proof(id, reply)) or ""
 
     def pages(self, reader):
-        lost, numbers = [], itertools.count(1)
+        lost, unproven, numbers = [], [], itertools.count(1)
 
         def ask(id):
+            request = Request("GET", self.path.format(quote(str(id), "")), self.params or None)
             try:
-                return reader.answer(Request("GET", self.path.format(id), self.params or None))
+                answer = reader.answer(request)
+                flaw = self.flaw(id, answer)
+                if flaw:
+                    answer = reader.answer(request, again=True)
+                    flaw = self.flaw(id, answer)
+                return answer, flaw
             except AccessError as e:
                 if e.reason not in ("not_found", "forbidden"):
                     raise
+            return None, ""
 
-        for id, answer in reader.ahead(wanted(self.parents, self.field, reader), ask):
+        for id, (answer, flaw) in reader.ahead(wanted(self.parents, self.field, reader), ask):
             if answer is None:
                 lost.append(id)
                 continue
-            yield noted(
-                Page(
-                    next(numbers),
-                    b'[{"parent":%s,"reply":%s}]' % (msgspec.json.encode(id), answer.content),
-                    1,
-                ),
-                answer,
-            )
+            if flaw:
+                unproven.append((id, flaw))
+                continue
+            record = b'[{"parent":%s,"reply":%s}]' % (msgspec.json.encode(id), answer.content)
+            yield noted(Page(next(numbers), record, 1), answer)
         if lost:
             reader.doubt(
                 f"{self}: {len(lost)} of them are gone or hidden from this user, the first is {lost[0]}."
+            )
+        if unproven:
+            id, flaw = unproven[0]
+            reader.doubt(
+                f"{self}: {len(unproven)} replies are not what was asked for and were left out, "
+                f"the first is that of {id}: {flaw}."
             )
 
     def calls(self, reader):
@@ -648,6 +1029,19 @@ class Each(Listing):
 
     def rows(self, reader):
         return self.parents.rows(reader)
+
+
+def says_id(*names):
+    "A proof for `Each`: the id at this path of names in the reply is that of the parent, as a number or as text."
+
+    def proof(id, reply):
+        for name in names:
+            reply = reply.get(name) if isinstance(reply, dict) else None
+        if type(reply) not in (int, str) or str(reply) != str(id):
+            return f"it says {'.'.join(names)} {reply!r}"
+        return None
+
+    return proof
 
 
 def replies():
@@ -709,30 +1103,31 @@ class Bulk(Listing):
         return self.request()._replace(body=ids)
 
     def own(self, answer, ids):
-        "The records of these ids (text) in an answer, each once, and how many others came; one without an id counts as one of them."
-        array, left = inside(answer, self.at), {*ids}
+        "The records of these ids (text) in an answer, each once, and those without an id that can be read; how many of the ids came, and how many others."
+        array, left = self.array(answer), {*ids}
         keys = [key for (key,) in fields_of(Page(0, array, 0), self.key)]
         own = [
             row
             for row, key in zip(rows_of(array), keys)
             if key is None or str(key) in left and not left.discard(str(key))
         ]
-        return own, len(keys) - len(own)
+        return own, len({*ids}) - len(left), len(keys) - len(own)
 
     def pages(self, reader):
-        asked, came, ids = 0, 0, iter(wanted(self.ids, self.field, reader))
+        asked, came = 0, 0
+        ids = once(wanted(self.ids, self.field, reader))
         chunks = iter(lambda: [*itertools.islice(ids, self.size)], [])
-        for number, (request, answer) in enumerate(reader.answers(map(self.ask, chunks)), 1):
-            some = [*map(str, request.body or request.params[self.param].split(","))]
-            rows, others = self.own(answer, some)
+        for number, (chunk, answer) in enumerate(
+            reader.ahead(chunks, lambda chunk: reader.answer(self.ask(chunk))), 1
+        ):
+            some = [*map(str, chunk)]
+            rows, named, others = self.own(answer, some)
             if others:
-                rows, others = self.own(reader.answer(request, again=True), some)
-            asked, came, page = (
-                asked + len(some),
-                came + len(rows),
-                Page(number, array_of(rows), len(rows)),
-            )
-            yield noted(page, answer)
+                answer = reader.answer(self.ask(chunk), again=True)
+                rows, named, others = self.own(answer, some)
+            asked += len(some)
+            came += named
+            yield noted(Page(number, array_of(rows), len(rows)), answer)
         if came < asked:
             reader.doubt(
                 f"{self}: {asked - came} of {asked} ids brought no record; this user may not see them, or they are gone."
@@ -745,12 +1140,211 @@ class Bulk(Listing):
         return self.ids.rows(reader)
 
 
+def once(values):
+    "Each of these values the first time it comes."
+    met = set()
+    for value in values:
+        if value not in met:
+            met.add(value)
+            yield value
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e51
+class PageDigest(NamedTuple):
+    """What a page tells of its list.
+
+    `rows` is how many it has, `keys` a digest of their keys, `beside` what stands beside them (a total, a bookmark),
+    and `is_last` whether it looks like the last one."""
+
+    rows: int
+    keys: bytes
+    beside: Any = None
+    is_last: bool = False
+
+
+@singledispatch
+def digest_page(listing: Listing, answer: Answer) -> PageDigest:
+    "What an answer tells of its list. DataError where the list in it cannot be read."
+    array = listing.array(answer)
+    rows = rows_of(array)
+    keys = fields_of(Page(0, array, len(rows)), listing.key) if listing.key else map(bytes, rows)
+    digest = blake2b(msgspec.json.encode([*keys]), digest_size=16).digest()
+    return PageDigest(len(rows), digest, is_last=not rows)
+
+
+@digest_page.register
+def _(listing: Whole, answer: Answer) -> PageDigest:
+    return digest_page.dispatch(Listing)(listing, answer)._replace(is_last=True)
+
+
+@digest_page.register
+def _(listing: Offset, answer: Answer) -> PageDigest:
+    return digest_page.dispatch(Listing)(listing, answer)._replace(beside=listing.total_of(answer))
+
+
+@digest_page.register
+def _(listing: Cursor, answer: Answer) -> PageDigest:
+    more, bookmark = listing.bookmark(answer)
+    page = digest_page.dispatch(Listing)(listing, answer)
+    return page._replace(beside=bookmark, is_last=not more)
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e54
+class KeptPage(NamedTuple):
+    "A page that was kept: the `request` for it, and the places in the list, from `start` up to `end`, that it was asked for."
+
+    start: int
+    end: int
+    request: Request
+
+
+@singledispatch
+def kept_pages(listing: Listing, spool: Spool) -> list[KeptPage]:
+    "The kept pages of a list in their order; none where nothing is to be compared."
+    return []
+
+
+@kept_pages.register
+def _(listing: Whole, spool: Spool) -> list[KeptPage]:
+    request = listing.request()
+    return [KeptPage(0, 1, request)] if spool.kept(request) else []
+
+
+@kept_pages.register
+def _(listing: Offset, spool: Spool) -> list[KeptPage]:
+    found = []
+    for fingerprint, params, body in spool.kept_requests(endpoint(listing)):
+        position = body if listing.in_body else params
+        if not isinstance(position, dict):
+            continue
+        offset, size = (position.get(name) for name in listing.names)
+        if type(offset) is int and type(size) is int:
+            request = listing.page(offset, size)
+            if request.fingerprint == fingerprint:
+                found.append(KeptPage(offset, offset + size, request))
+    return sorted(found, key=lambda page: page[:2])
+
+
+@kept_pages.register
+def _(listing: Numbered, spool: Spool) -> list[KeptPage]:
+    found = []
+    for fingerprint, _, body in spool.kept_requests(endpoint(listing)):
+        number = body.get(listing.names[0]) if isinstance(body, dict) else None
+        if type(number) is int:
+            request = listing.page(number)
+            if request.fingerprint == fingerprint:
+                found.append(KeptPage(number, number + 1, request))
+    return sorted(found, key=lambda page: page[:2])
+
+
+@kept_pages.register
+def _(listing: Cursor, spool: Spool) -> list[KeptPage]:
+    found, more, bookmark, met = [], True, None, set()
+    while more and bookmark not in met:
+        met.add(bookmark)
+        request = listing.page(bookmark)
+        answer = spool.find(request)
+        if answer is None:
+            break
+        found.append(KeptPage(len(found), len(found) + 1, request))
+        more, bookmark = listing.bookmark(answer)
+    return found
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e58
+def choose_pages(pages: list[KeptPage]) -> list[KeptPage]:
+    "Those of the kept pages that are asked for again: where the list begins, where it ends, and what is beside a gap."
+    chosen = {0, len(pages) - 1}
+    reached = pages[0].end
+    for number, page in enumerate(pages):
+        if page.start == pages[0].start:
+            chosen.add(number)
+        elif page.start > reached:
+            chosen |= {number - 1, number}
+        reached = max(reached, page.end)
+    return [pages[number] for number in sorted(chosen)]
+
+
+def _has_gap(pages: list[KeptPage]) -> bool:
+    reached = 1
+    for page in pages:
+        if page.start > reached:
+            return True
+        reached = max(reached, page.end)
+    return False
+
+
+def _is_whole(listing: Listing, pages: list[KeptPage], digests: dict[str, PageDigest]) -> bool:
+    "Whether the kept pages are all of a list."
+    if _has_gap(pages):
+        return False
+    first, last = digests[pages[0].request.fingerprint], digests[pages[-1].request.fingerprint]
+    if isinstance(listing, Numbered) and listing.cuts_alike and last.rows < listing.size:
+        return len(pages) == 1 or last.rows < first.rows
+    if isinstance(listing, Offset) and last.beside is not None:
+        return pages[-1].end >= last.beside
+    return last.is_last
+
+
+def compare_kept(listing: Listing, reader: Reader) -> None:
+    """Ask again for some pages of a list that an earlier start of this run kept.
+
+    If one of them tells something else now, none of the kept ones will be used, and the reader notes it."""
+    spool = reader.spool
+    if not spool.claim(listing.request()):
+        return
+    try:
+        pages = kept_pages(listing, spool)
+        if not pages:
+            return
+        chosen = choose_pages(pages)
+        digests = _digests(listing, spool, chosen)
+        for page in reversed(pages):  # the last one that has rows
+            digests |= _digests(listing, spool, [page])
+            if digests[page.request.fingerprint].rows:
+                chosen = [*{one.request.fingerprint: one for one in [*chosen, page]}.values()]
+                break
+        if (spool.reuse or reader.is_below) and _is_whole(listing, pages, digests):
+            return
+    except DataError:  # a page that was kept and cannot be read as a list
+        return _distrust(listing, reader, pages)
+    came = [*reader.ahead(chosen, lambda page: _asked_again(listing, reader, page.request))]
+    if any(now != digests[page.request.fingerprint] for page, (_, now) in came):
+        _distrust(listing, reader, chosen)
+    for page, (answer, _) in came:
+        if answer is not None:
+            spool.keep(page.request, answer)
+
+
+def _digests(listing: Listing, spool: Spool, pages: list[KeptPage]) -> dict[str, PageDigest]:
+    "What these kept pages tell, by the fingerprint of the request."
+    return {
+        page.request.fingerprint: digest_page(listing, spool.find(page.request)) for page in pages
+    }
+
+
+def _asked_again(listing: Listing, reader: Reader, request: Request):
+    "The answer to a request now, and what it tells; None and None where it is refused, or no list."
+    try:
+        answer = reader.connection.ask(request, reader.debug_api)
+        return answer, digest_page(listing, answer)
+    except (AccessError, DataError):  # such as a bookmark that is no longer known
+        return None, None
+
+
+def _distrust(listing: Listing, reader: Reader, pages: list[KeptPage]) -> None:
+    reader.spool.distrust(endpoint(listing), *(endpoint(page.request) for page in pages))
+    reader.moved(listing)
+
+
 # %% ../../nbs/02_transport/06_paging.ipynb #bd1387e2
 def all_of(connection, listing, debug_api=False):
     "An `Answer` whose `.response` is the whole list, whatever its pages. What may be missing is a warning."
     reader = Reader(connection, debug_api=debug_api)
     if isinstance(listing, Whole):
-        return reader.answer(listing.request())
+        answer = reader.answer(listing.request())
+        rows_of(listing.array(answer))
+        return answer
     rows = [row for page in listing.pages(reader) for row in rows_of(page.array)]
     for doubt in reader.doubts:
         warnings.warn(doubt, stacklevel=3)

@@ -7,7 +7,7 @@ __all__ = [
     "FIRST_MOMENT",
     "in_a_row",
     "Windows",
-    "Counted",
+    "Count",
     "Events",
     "next_moment",
     "Filtered",
@@ -15,10 +15,22 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/07_windows.ipynb #206bd9f5
-import math, time
+import math
 from dataclasses import dataclass, replace
-import msgspec
-from .paging import Listing, Offset, wanted
+from .connection import Answer
+from domostats.transport.paging import (
+    KeptPage,
+    Listing,
+    Offset,
+    PageDigest,
+    Walk,
+    count_in,
+    digest_page,
+    kept_pages,
+    wanted,
+)
+from .retry import Request
+from .spool import Spool
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #ac5c97cc
@@ -39,81 +51,108 @@ class Windows(Offset):
     kept: int = 366
 
     def span(self, reader):
-        "The first and the last millisecond that are asked for."
-        now = int(time.time() // 60) * 60_000  # the minute that runs is not over
+        "The first and the last millisecond that are asked for; without `until`, up to the minute in which the run began."
+        now = reader.now // 60_000 * 60_000  # the minute that runs is not over
         until = min(reader.until or now, now)
-        return reader.since or until - self.kept * 86_400_000, until
+        since = until - self.kept * 86_400_000 if reader.since is None else reader.since
+        return since, until
 
     def counted(self, reader, start, end):
-        "How many events are in a window."
-        request = Listing(self.count_path).request(
+        "How many events the service counts in a window. DataError `bad_total`."
+        return count_in(reader.answer(self.count_of(start, end)), "count")
+
+    def count_of(self, start, end):
+        "The request for the count of a window."
+        return Listing(self.count_path).request(
             {**self.params, **dict(zip(self.bounds, (start, end)))}
         )
-        return msgspec.json.decode(reader.answer(request).content, type=dict[str, int])["count"]
 
-    def windows(self, reader, start, end, count=None):
-        "Windows (start, end, count) that have few enough events, oldest first, without the empty ones; their counts add up to the `count` of the whole."
-        if count is None:
-            count = self.counted(reader, start, end) if end > start else 0
-        if count > self.most and end - start > 1:
-            middle = (start + end) // 2
-            before = self.counted(reader, start, middle)
-            if before > count:
-                reader.doubt(
-                    f"{self}: half of a window counts {before} events, and the whole {count}."
-                )
-            yield from self.windows(reader, start, middle, min(before, count))
-            yield from self.windows(reader, middle, end, max(0, count - before))
-        elif count:
-            yield start, end, count
+    def is_small(self, start, end, count):
+        "Whether a window is read as it is: it has few enough events, or it cannot be cut, or nothing is known of it."
+        return count is None or count <= self.most or end - start <= 1
+
+    def halves(self, reader, start, end, count):
+        "The two halves (start, end, count) of a window; their counts add up to the `count` of the whole."
+        middle = (start + end) // 2
+        before = self.counted(reader, start, middle)
+        if before > count:
+            reader.doubt(f"{self}: half of a window counts {before} events, and the whole {count}.")
+        before = min(before, count)
+        return [(start, middle, before), (middle, end, count - before)]
+
+    def windows(self, reader, start, end):
+        "The windows (start, end, count) that have few enough events, oldest first."
+        waiting = [(start, end, self.counted(reader, start, end))] if end > start else []
+        while waiting:
+            window = waiting.pop()
+            if self.is_small(*window):
+                yield window
+            else:
+                waiting += reversed(self.halves(reader, *window))
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #7a73b997
 @dataclass(frozen=True, eq=False)
-class Counted(Offset):
-    "An `Offset` listing whose total, `count`, was told by another call."
+class Count(Listing):
+    "A list of which only the count is compared when a run goes on: the answer to the request `asked`."
 
-    count: int = 0
+    asked: Request = None
 
-    def total_of(self, answer):
-        return self.count
+    def request(self):
+        return self.asked
 
 
 @dataclass(frozen=True, eq=False)
 class Events(Windows):
-    "What happened from `since` to `until` of the reader, in `Windows`, oldest first."
+    "What happened from `since` to `until` of the reader, or to the beginning of the run, in `Windows`, oldest first."
 
     def pages(self, reader):
-        pieces = (self.piece(*window) for window in self.windows(reader, *self.span(reader)))
-        return in_a_row(piece.pages(reader) for piece in pieces)
+        return in_a_row(walk.pages() for walk in self.walks(reader))
 
-    def piece(self, start, end, count):
-        return Counted(
-            self.path,
-            self.at,
-            self.key,
-            {**self.params, **dict(zip(self.bounds, (start, end)))},
-            size=self.size,
-            names=self.names,
-            count=count,
-        )
+    def walks(self, reader):
+        "A `Walk` through each window; each is asked for when the one before has been read."
+        start, end = self.span(reader)
+        reader.compare(Count(self.path, asked=self.count_of(start, end)))
+        waiting = [(start, end, self.counted(reader, start, end))] if end > start else []
+        while waiting:
+            window = waiting.pop()
+            if not self.is_small(*window):
+                waiting += reversed(self.halves(reader, *window))
+                continue
+            walk = Walk(self.piece(*window[:2]), reader, window[2])
+            yield walk
+            if waiting and (window[2] or 0) - walk.came > self.most / 2:
+                reader.doubt(
+                    f"{self}: a window counts {window[2]} events and has {walk.came}; the counts "
+                    "are not to be relied on, and the rest was read without them."
+                )
+                waiting = [(window[1], end, None)]
+
+    def piece(self, start, end):
+        "The listing of one window."
+        params = {**self.params, **dict(zip(self.bounds, (start, end)))}
+        return Offset(self.path, self.at, self.key, params, size=self.size, names=self.names)
 
     def rows(self, reader):
-        return self.counted(reader, *self.span(reader))
+        "How many events there are, for an estimate: the count, or what the first page has if that is more."
+        start, end = self.span(reader)
+        if end <= start:
+            return 0
+        first, _ = self.piece(start, end)._probe(reader, 0)
+        return max(first, self.counted(reader, start, end))
 
     def calls(self, reader):
-        return (
-            math.ceil((rows := self.rows(reader)) / self.size) + 3 * math.ceil(rows / self.most) + 1
-        )
+        rows = self.rows(reader)
+        return math.ceil(rows / self.size) + 3 * math.ceil(rows / self.most) + 2
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #af244ec8
 FIRST_MOMENT = 1_262_304_000_000  # 1 January 2010, before the service
 
 
-def next_moment():
-    "Tomorrow, in epoch milliseconds: no record is from after it."
-    return int(time.time() + 86_400) * 1000
+def next_moment(reader):
+    "The day after the run began, in epoch milliseconds: no record is from after it."
+    return reader.now + 86_400_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,11 +175,9 @@ class Filtered(Offset):
     def owned_by(self, id):
         return self.having({"filterType": "term", "field": self.owner, "value": str(id)})
 
-    def rows(self, reader):
+    def counted(self, reader):
+        "How many records the service counts in it."
         return self.total_of(reader.answer(self.page(0, 1)))
-
-    def uncut(self, reader):
-        return Offset.pages(self, reader)
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #47ff7e57
@@ -149,32 +186,38 @@ class Search(Filtered):
     "A `Filtered` list of any length, cut by creation date, and by owner where that does not help; `owners` are pairs of a listing and its field of ids."
 
     def pages(self, reader):
-        return in_a_row(piece.uncut(reader) for piece in self.proven(reader))
+        return in_a_row(walk.pages() for walk in self.walks(reader))
 
     def calls(self, reader):
-        return (
-            math.ceil((rows := self.rows(reader)) / self.size)
-            + 1
-            + (4 * math.ceil(rows / self.cap) if rows > self.cap else 0)
-        )
+        rows = self.rows(reader)
+        cuts = 4 * math.ceil(rows / self.cap) + 10 if rows >= self.cap else 0
+        return math.ceil(rows / self.size) + 1 + (rows % self.size == 0) + cuts
 
-    def proven(self, reader):
-        "Pieces below the cap; a doubt where they do not add up to the whole."
-        total, found = self.rows(reader), 0
-        for piece in self.pieces(reader, total):
-            found += min(piece.rows(reader), self.cap)
-            yield piece
-        if found < total:
+    def walks(self, reader):
+        "A `Walk` through each piece below the cap; a doubt where they do not add up to the whole."
+        reader.compare(self)
+        total, came = self.counted(reader), 0
+        for piece, told in self.pieces(reader, total):
+            reader.compare(piece)
+            walk = Walk(piece, reader, told)
+            yield walk
+            came += walk.came
+        if total >= self.cap and came < total:
             reader.doubt(
-                f"{self}: {total} records are counted, and {found} of them can be reached below the cap of {self.cap}; {total - found} are missing."
+                f"{self}: {total} records are counted, and {came} of them came in pieces below the cap of {self.cap}; {total - came} are missing."
+            )
+        if total >= self.cap and came > total:
+            reader.doubt(
+                f"{self}: {total} records are counted, and {came} came in pieces; some may have come more than once."
             )
 
     def pieces(self, reader, total):
-        if total <= self.cap:
-            return [self]
+        "Listings below the cap, as far as there are some, each with its total if that was told."
+        if total < self.cap:  # at the cap nobody could see that more follow
+            return [(self, total)]
         field = next((field for field in self.dates if self.heeds(reader, field, total)), None)
         return (
-            self.by_date(reader, field, FIRST_MOMENT, next_moment(), total)
+            self.by_date(reader, field, FIRST_MOMENT, next_moment(reader), total)
             if field
             else self.by_owner(reader)
         )
@@ -182,24 +225,37 @@ class Search(Filtered):
     def heeds(self, reader, field, total):
         "Whether the service heeds a filter by this date: all records lie after the first moment, and none before."
         return [
-            self.born(field, *span).rows(reader)
-            for span in ((FIRST_MOMENT, next_moment()), (0, FIRST_MOMENT))
+            self.born(field, *span).counted(reader)
+            for span in ((FIRST_MOMENT, next_moment(reader)), (0, FIRST_MOMENT))
         ] == [total, 0]
 
     def by_date(self, reader, field, start, end, total):
+        "Pieces between two moments; also those that count nothing, since a count is a claim."
         middle, piece = (start + end) // 2, self.born(field, start, end)
-        if total <= self.cap:
-            yield from [piece] * (total > 0)
+        if total < self.cap or total == self.cap and end - start <= 1:
+            yield piece, total
         elif end - start <= 1:
             yield from piece.by_owner(reader)
         else:
-            before = self.born(field, start, middle).rows(reader)
+            before = min(self.born(field, start, middle).counted(reader), total)
             yield from self.by_date(reader, field, start, middle, before)
             yield from self.by_date(reader, field, middle, end, total - before)
 
     def by_owner(self, reader):
         return (
-            self.owned_by(id)
+            (self.owned_by(id), None)
             for listing, field in self.owners
             for id in wanted(listing, field, reader)
         )
+
+
+# %% ../../nbs/02_transport/07_windows.ipynb #9a0c4e61
+@kept_pages.register
+def _(listing: Count, spool: Spool) -> list[KeptPage]:
+    request = listing.request()
+    return [KeptPage(0, 1, request)] if spool.kept(request) else []
+
+
+@digest_page.register
+def _(listing: Count, answer: Answer) -> PageDigest:
+    return PageDigest(1, b"", count_in(answer, "count"))

@@ -33,7 +33,7 @@ DATASET_SEARCH = Search(
     method="POST",
     in_body=True,
     names=("offset", "count"),
-    total="_metaData.totalCount",
+    total=("_metaData.totalCount", "_metadata.totalCount"),
     cap=10_000,
     owners=((USERS, "id"), (GROUPS, "groupId")),
     changed="lastTouched",
@@ -73,7 +73,7 @@ def get_datasets(domo_instance, session_token=None, debug_api=False):
 # %% ../../../nbs/03_clients/domo/04_datasets.ipynb #c7ac848c
 DATASET_DOCUMENTS = Search(
     "/api/search/v1/query",
-    at="searchResultsMap.dataset",
+    at=("searchObjects", "searchResultsMap.*"),
     key="databaseId",
     method="POST",
     in_body=True,
@@ -85,9 +85,7 @@ DATASET_DOCUMENTS = Search(
         "query": "*",
         "entityList": [["dataset"]],
         "combineResults": False,
-        "hideSearchObjects": True,
         "filters": [],
-        "sort": OLDEST_FIRST,
     },
 )
 
