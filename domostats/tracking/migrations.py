@@ -619,10 +619,12 @@ class Migrations:
         """
         self.check()
         done, planned = [], self.planned()
-        for one in planned:
+        with self.store.open() as con:
+            left = pending_of(con, planned)
+        for one in left:
             with _telling(one), self.store.open() as con:
                 if one not in pending_of(con, planned):
-                    continue
+                    continue  # another program has done it meanwhile
                 part = _part(con, one, parts)
                 for line in statements(one.step, one.tables, part):
                     con.execute(line)
