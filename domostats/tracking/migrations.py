@@ -816,7 +816,7 @@ def days_outside(con, table: Table, bounds_of, days=None, part: str | None = Non
     place, day, at = f"datasets.{quoted(table.name)}", quoted(table.day), quoted(table.date_field)
     if days is None:
         days = [row[0] for row in con.execute(f"SELECT DISTINCT {day} FROM {place}").fetchall()]
-    con.register("cut", cut(days, bounds_of))
+    con.register("cut", cut([*days], bounds_of))
     plain = next(one.type for one in table.columns if one.name == table.date_field) == "DATE"
     outside = f"{at} <> {day}" if plain else f"({at} < begins OR {at} >= ends)"
     within = f"AND {quoted(table.partition)} = ?" if part else ""
