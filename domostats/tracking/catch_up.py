@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from ..errors import DataError
 from ..loading.store import Store
 from .entities import Dataset, DatasetRelease
-from .loads import Load, Loads, note_load
+from .loads import Load, Loads, ledger_name, note_load
 from domostats.tracking.releases import (
     address_parts,
     release_fields,
@@ -92,7 +92,7 @@ class Books:
             Loads(self.store),
             (self.dataset.dataset_type.extra or {}).get("granularity"),
         )
-        self.name = f"{self.dataset.service}:{self.dataset.address}"  # what the ledger calls it
+        self.name = ledger_name(f"{self.dataset.service}:{self.dataset.address}")
 
     def __repr__(self):
         return f"<catch-up of {self.dataset.name} at {self.dataset.address}>"
@@ -132,14 +132,21 @@ class Books:
 
 
 def facts_of(line):
-    "What the registry keeps of a line of the ledger (`Load`)."
+    "What the registry keeps of a line of the ledger (`Load`); of its details those that it has a field for, the others in `extra`."
+    known = {
+        name: value
+        for name, value in line.details.items()
+        if name in DatasetRelease.__struct_fields__
+    }
+    extra = {name: value for name, value in line.details.items() if name not in known}
     return {
         "row_count": line.row_count,
         "checksum": line.checksum,
         "ingestion_start": line.started_at,
         "ingestion_end": line.loaded_at,
         **({"dag_run_id": line.run} if line.run else {}),
-        **line.details,
+        **known,
+        **({"extra": {**known.get("extra", {}), **extra}} if extra else {}),
     }
 
 
