@@ -14,6 +14,7 @@ __all__ = [
     "DEEPEST",
     "LONGEST",
     "MADE",
+    "LONGEST_QUESTION",
     "text",
     "Entity",
     "Organisation",
@@ -36,12 +37,20 @@ __all__ = [
     "check",
     "check_id",
     "check_run",
+    "columns_of",
+    "check_filters",
+    "check_limit",
+    "check_cursor",
+    "check_which",
+    "check_keys",
+    "checked",
 ]
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00003
-import functools, json, math
+import functools, json, math, re
 from datetime import datetime
 from typing import Annotated
+from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from ..errors import DataError
@@ -55,7 +64,7 @@ def text(least=1, most=250):
 
 
 Name, Maybe = text(), None | UnsetType
-Number, Count = Annotated[int, Meta(ge=1, le=2**62)], Annotated[int, Meta(ge=0, le=2**62)]
+Number, Count = Annotated[int, Meta(ge=1, le=2**63 - 1)], Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class Entity(Struct, kw_only=True):
@@ -517,3 +526,118 @@ def _check_fineness(extra):
             "bad_precision",
             column="extra",
         )
+
+
+# %% ../../nbs/10_tracking/03_entities.ipynb #10c00031
+LONGEST_QUESTION = 30_000  # characters of a question as it is written in a URL
+
+
+@functools.cache
+def columns_of(cls: type) -> dict[str, type]:
+    "The columns that an entity is stored in, as {name: type}; another thing is stored as its id."
+    inner = references(cls)
+    return {
+        f"{field.name}_id" if field.name in inner else field.name: int
+        if field.name in inner
+        else field.type
+        for field in fields_of(cls)
+    }
+
+
+def check_filters(kind: str, filters: dict) -> dict[str, list]:
+    """What a list is narrowed by, as {column: values}, without what is None.
+
+    DataError `unknown_kind`, `bad_question`, `bad_time`, `naive_time`.
+    """
+    columns, checked = columns_of(entity(kind)), {}
+    for name, value in filters.items():
+        if name not in columns:
+            raise DataError(
+                f"A list of {kind}s cannot be narrowed by {name!r:.40}. It can by "
+                f"{', '.join(columns)}.",
+                "bad_question",
+            )
+        if value is None:
+            continue
+        values = [*value] if isinstance(value, (list, tuple, set, frozenset)) else [value]
+        checked[name] = [_asked(name, columns[name], one) for one in values]
+    if len(urlencode(checked, doseq=True)) > LONGEST_QUESTION:
+        raise DataError(
+            f"The question is longer than {LONGEST_QUESTION} characters. Ask in parts.",
+            "bad_question",
+        )
+    return checked
+
+
+def _asked(name, type, value):
+    "A value of a question, if its type is that of the column."
+    if type is datetime and value is not None:
+        return utc(value)
+    if type is str and isinstance(value, str):
+        return check_text(value, name, "bad_question")
+    if type is bool and isinstance(value, bool):
+        return value
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if type is int and number and -(2**63) <= value < 2**63:
+        return value
+    wanted = {str: "a text", bool: "true or false", int: "a number", datetime: "a time"}
+    raise DataError(
+        f"{name} is compared with {wanted[type]}, not with {value!r:.40}."
+        if type in wanted
+        else f"A list cannot be narrowed by {name}, which holds a list or an object.",
+        "bad_question",
+    )
+
+
+def check_limit(limit: object) -> int:
+    "The size of a page. DataError `bad_question`."
+    if isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= 10_000:
+        return limit
+    raise DataError(f"A page has 1 to 10000 rows, not {limit!r:.40}.", "bad_question")
+
+
+def check_cursor(kind: str, after: object) -> tuple[str, int] | None:
+    "Where a page begins, as (position, id); of all but releases the id alone. `bad_question`."
+    if after is None:
+        return None
+    wanted = r"([0-9T:.-]{4,26}) (\d{1,19})" if kind == "dataset_release" else r"()(\d{1,19})"
+    found = re.fullmatch(wanted, after, re.ASCII) if isinstance(after, str) else None
+    if found and int(found[2]) < 2**63:
+        return found[1], int(found[2])
+    raise DataError(
+        f"{after!r:.60} is no cursor of a list of {kind}s. Take the one that came with the page "
+        "before.",
+        "bad_question",
+    )
+
+
+def check_which(kind: str, which: dict) -> tuple[str, object]:
+    "The one column and value by which a thing is asked for. DataError `bad_question`."
+    which = {name: value for name, value in which.items() if value is not None}
+    known = {"id", "type_id"} & columns_of(entity(kind)).keys()
+    if len(which) != 1 or not which.keys() <= known:
+        raise DataError(
+            f"Ask for one {kind} by its id" + " or its type_id, one of them." * (len(known) > 1),
+            "bad_question",
+        )
+    (name, value), *_ = which.items()
+    if name == "id":
+        return name, check_id(value)
+    check_filters(kind, which)
+    return name, _asked(name, str, value)
+
+
+def check_keys(dataset_id: object, keys: object) -> list[str]:
+    "Release keys of a dataset, as a list. DataError `bad_question`."
+    check_id(dataset_id, "dataset_id")
+    keys = [keys] if isinstance(keys, str) else [*keys]
+    return [_asked("release_key", str, key) for key in keys]
+
+
+def checked(kind: str, record: object, new: bool = True) -> Entity:
+    "A record of this kind, as `check` gives it. DataError `unknown_kind`, and those of `check`."
+    if isinstance(record, entity(kind)):
+        return check(record, new)
+    raise DataError(
+        f"A {kind} is a {ENTITIES[kind].__name__}, not a {type(record).__name__}.", "bad_field"
+    )
