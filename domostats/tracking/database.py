@@ -14,22 +14,31 @@ __all__ = [
     "WAIT",
     "FOUND",
     "LOADED",
+    "TOLD_BY",
     "UtcTime",
     "column_of",
     "make_engine",
     "default_url",
     "make_file",
-    "Opened",
+    "make_tables",
     "pieces",
-    "Reading",
-    "Walking",
+    "rows_where",
+    "things_of",
+    "things_by_id",
+    "rows_of",
+    "cursor_of",
     "values_of",
     "refused",
     "now",
-    "Keeping",
-    "Changing",
-    "Writing",
-    "Registering",
+    "insert",
+    "change",
+    "granularity_of",
+    "keys_of",
+    "check_granularity",
+    "insert_or",
+    "register_one",
+    "claim_one",
+    "check_held",
     "Database",
 ]
 
@@ -42,8 +51,23 @@ import platformdirs
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
 from ..settings import check_owner, find_settings
-from .entities import ENTITIES, MADE, check, entity, fields_of, references
-from .releases import position, release_key
+from domostats.tracking.entities import (
+    ENTITIES,
+    MADE,
+    Entity,
+    check_cursor,
+    check_filters,
+    check_id,
+    check_keys,
+    check_limit,
+    check_run,
+    check_which,
+    checked,
+    entity,
+    fields_of,
+    references,
+)
+from .releases import GRAINS, KINDS, position, release_key
 
 try:
     import sqlalchemy as sa
@@ -168,6 +192,7 @@ def _postgres(url):
     "The engine of a PostgreSQL; a process that is forked does not use the connections of the one it comes from."
     try:
         engine = sa.create_engine(url, pool_pre_ping=True)
+        sa.event.listen(engine, "connect", _in_utc)
     except ImportError:
         raise SettingsError(
             "A registry in PostgreSQL needs psycopg, which is not installed. Install it: pip install 'domostats[registry]'",
@@ -176,6 +201,13 @@ def _postgres(url):
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
+
+
+def _in_utc(raw, record):
+    "Have every time of a connection to PostgreSQL in UTC, whatever the server's own zone is."
+    raw.autocommit = True
+    raw.execute("SET TIME ZONE 'UTC'")
+    raw.autocommit = False
 
 
 def _prepare(raw, record):
@@ -232,210 +264,131 @@ def _patiently(call):
 
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d0000f
-class Opened:
-    "A database that is there: its tables are made when it is first used. Also a file path; without a url see `default_url`. SettingsError `bad_registry_url`, `newer_registry`; DestinationError `no_registry`."
+def make_tables(con: sa.Connection, name: str = "registry") -> None:
+    "Make the tables that are not there. SettingsError `newer_registry`."
+    if con.dialect.name == "postgresql":
+        con.execute(sa.select(sa.func.pg_advisory_xact_lock(7_301_955)))  # one at a time
+    metadata.create_all(con)
+    version = con.execute(sa.select(SCHEMA.c.version)).scalar()
+    if version is None:
+        con.execute(sa.insert(SCHEMA).values(version=VERSION))
+    elif version > VERSION:
+        raise SettingsError(
+            f"The registry {name} was made by a newer version of the kit. "
+            "Update: pip install -U domostats",
+            "newer_registry",
+        )
+    elif con.dialect.name == "postgresql":
+        _mend_sequences(con)
 
-    def __init__(self, url=None):
-        url = str(url or default_url())
-        self.engine = make_engine(url if "://" in url else f"sqlite:///{url}")
-        if self.engine.dialect.name == "sqlite":
-            make_file(self.engine.url)
-        with self.writing() as con:
-            self._make_tables(con)
 
-    def _make_tables(self, con):
-        if self.engine.dialect.name == "postgresql":
-            con.execute(sa.select(sa.func.pg_advisory_xact_lock(7_301_955)))  # one at a time
-        metadata.create_all(con)
-        version = con.execute(sa.select(SCHEMA.c.version)).scalar()
-        if version is None:
-            con.execute(sa.insert(SCHEMA).values(version=VERSION))
-        elif version > VERSION:
-            raise SettingsError(
-                f"The registry {self} was made by a newer version of the kit. Update: pip install -U domostats",
-                "newer_registry",
+def _mend_sequences(con):
+    "Bring the sequences of a PostgreSQL behind ids that clients once chose themselves."
+    for name in TABLES:
+        con.exec_driver_sql(f"""
+            SELECT setval(pg_get_serial_sequence('{name}', 'id'), highest)
+            FROM (SELECT max(id) AS highest FROM {name}) AS ids
+            WHERE highest > (
+                SELECT coalesce(max(last_value), 0)
+                FROM pg_sequences
+                WHERE schemaname = current_schema() AND sequencename = '{name}_id_seq'
             )
-
-    def __repr__(self):
-        return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
-
-    @contextmanager
-    def writing(self, **options):
-        "A transaction. DestinationError `no_registry` when the database does not answer, or does not do it."
-        try:
-            with self.engine.connect().execution_options(**options) as con, con.begin():
-                yield con
-        except (
-            sa.exc.OperationalError,
-            sa.exc.InternalError,
-            sa.exc.DataError,
-            sa.exc.ProgrammingError,
-        ) as e:
-            raise DestinationError(
-                f"{self} refuses: {str(e.orig).strip()}. Nothing was changed. Check that it runs and that there is space.",
-                "no_registry",
-            ) from None
-
-    def reading(self):
-        return self.writing(only_reads=True)
+        """)
 
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00013
 FOUND = 500  # ids in one question
 
 
-def pieces(values, size=FOUND):
-    "A list in pieces."
+def pieces(values: list, size: int = FOUND) -> list[list]:
+    "Cut a list in pieces."
     return [values[n : n + size] for n in range(0, len(values), size)]
 
 
-class Reading(Opened):
-    "A database that can be asked."
-
-    def _where(self, con, kind, column, values):
-        "All rows of a kind whose column holds one of these values."
-        table = TABLES[kind]
-        return [
-            row
-            for some in pieces([*values])
-            for row in con.execute(sa.select(table).where(table.c[column].in_(some))).mappings()
-        ]
-
-    def _whole(self, con, kind, rows):
-        "The things in these rows, each with what it belongs to."
-        inner = {
-            field: self._by_id(con, target, {row[f"{field}_id"] for row in rows} - {None})
-            for field, target in references(ENTITIES[kind]).items()
-        }
-        return [
-            self._made(
-                kind,
-                row,
-                {field: things.get(row[f"{field}_id"]) for field, things in inner.items()},
-            )
-            for row in rows
-        ]
-
-    def _by_id(self, con, kind, ids):
-        return {
-            thing.id: thing
-            for thing in self._whole(con, kind, self._where(con, kind, "id", sorted(ids)))
-        }
-
-    def _made(self, kind, row, inner):
-        values = {
-            field.name: row[field.name] for field in fields_of(ENTITIES[kind]) if field.name in row
-        }
-        if kind == "workflow" and not values["tags"]:
-            values["tags"] = "[]"
-        return ENTITIES[kind](**values, **inner)
-
-    def get(self, kind, **which):
-        "The one thing of a kind with this `id`, or this `type_id`. DataError `not_found`, `bad_question`."
-        which = {name: value for name, value in which.items() if value is not None}
-        if len(which) != 1 or not which.keys() <= {"id", "type_id"} & {
-            *TABLES[_known(kind)].c.keys()
-        }:
-            raise DataError(
-                f"Ask for one {kind} by its id"
-                + " or its type_id, one of them." * kind.endswith("_type"),
-                "bad_question",
-            )
-        with self.reading() as con:
-            found = self._whole(con, kind, self._where(con, kind, *which, which.values()))
-        if found:
-            return found[0]
-        raise DataError(
-            f"The registry has no {kind} with {' '.join(f'{name} {value}' for name, value in which.items())}. List them with get_{kind}s().",
-            "not_found",
-        )
+def rows_where(con: sa.Connection, kind: str, column: str, values: list) -> list:
+    "All rows of a kind whose column holds one of these values."
+    table = TABLES[kind]
+    return [
+        row
+        for some in pieces([*values])
+        for row in con.execute(sa.select(table).where(table.c[column].in_(some))).mappings()
+    ]
 
 
-def _known(kind):
-    return entity(kind) and kind
+def things_of(con: sa.Connection, kind: str, rows: list) -> list[Entity]:
+    "The things in these rows, each with what it belongs to."
+    inner = {
+        field: things_by_id(con, target, {row[f"{field}_id"] for row in rows} - {None})
+        for field, target in references(ENTITIES[kind]).items()
+    }
+    return [
+        _thing(kind, row, {field: found.get(row[f"{field}_id"]) for field, found in inner.items()})
+        for row in rows
+    ]
+
+
+def things_by_id(con: sa.Connection, kind: str, ids: list) -> dict[int, Entity]:
+    "The things with these ids, as {id: thing}."
+    return {
+        thing.id: thing for thing in things_of(con, kind, rows_where(con, kind, "id", sorted(ids)))
+    }
+
+
+def _thing(kind, row, inner):
+    values = {
+        field.name: row[field.name] for field in fields_of(ENTITIES[kind]) if field.name in row
+    }
+    if kind == "workflow" and not values["tags"]:
+        values["tags"] = "[]"
+    return ENTITIES[kind](**values, **inner)
 
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00015
 LOADED = "loaded", "expired"  # what counts as recorded
 
 
-class Walking(Reading):
-    "A database that can be walked through."
-
-    def page(self, kind, limit=1000, after=None, **filters):
-        "The next `limit` things of a kind behind the cursor `after` (text), and the cursor behind them (None at the end), as (list, cursor). Filters are columns and what they hold. DataError `bad_question`."
-        table, limit = TABLES[_known(kind)], _limit(limit)
-        chosen = (
-            sa.select(table)
-            .where(*_conditions(kind, filters), *_behind(kind, after))
-            .order_by(*_order(kind))
-            .limit(limit + 1)
-        )
-        with self.reading() as con:
-            rows = con.execute(chosen).mappings().all()
-            things = self._whole(con, kind, rows[:limit])
-        return things, _cursor(kind, things[-1]) if len(rows) > limit and things else None
-
-
-def _limit(limit):
-    if isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= 10_000:
-        return limit
-    raise DataError(f"A page has 1 to 10000 rows, not {limit!r:.40}.", "bad_question")
-
-
-def _order(kind):
+def rows_of(con: sa.Connection, kind: str, limit: int, after: tuple | None, filters: dict) -> list:
+    "The next rows of a kind behind a cursor, in order; `filters` are columns and their values."
     table = TABLES[kind]
-    return (
-        [table.c.position.desc(), table.c.id.desc()] if kind == "dataset_release" else [table.c.id]
+    chosen = sa.select(table).where(
+        *(table.c[name].in_(values) for name, values in filters.items())
     )
+    if kind != "dataset_release":
+        behind = [] if after is None else [table.c.id > after[1]]
+        return [*con.execute(chosen.where(*behind).order_by(table.c.id).limit(limit)).mappings()]
+    rows = []
+    for numbered in (False, True):
+        part = chosen.where((sa.func.substr(table.c.release_key, 1, 2) == "q:") == numbered)
+        if after is not None and _is_number(after[0]) == numbered:
+            place = sa.tuple_(_sorted_by(con), table.c.id)
+            part = part.where(place < sa.tuple_(sa.literal(after[0]), sa.literal(after[1])))
+        elif after is not None and not numbered:
+            continue  # the cursor stands among the numbered ones, behind all that are dated
+        in_order = part.order_by(_sorted_by(con).desc(), table.c.id.desc())
+        rows += con.execute(in_order.limit(limit - len(rows))).mappings()
+        if len(rows) == limit:
+            break
+    return rows
 
 
-def _cursor(kind, thing):
+def _sorted_by(con):
+    "The position of a release, compared sign by sign."
+    column = TABLES["dataset_release"].c.position
+    return sa.collate(column, "C") if con.dialect.name == "postgresql" else column
+
+
+def _is_number(place):
+    "Whether a position is that of a numbered release."
+    return len(place) == 12 and place.isdigit()
+
+
+def cursor_of(kind: str, thing: Entity) -> str:
+    "The cursor behind a thing."
     return f"{thing.position} {thing.id}" if kind == "dataset_release" else str(thing.id)
 
 
-def _behind(kind, after):
-    if after is None:
-        return []
-    try:
-        place, id = after.split(" ") if kind == "dataset_release" else ("", after)
-        id = int(id)
-    except (ValueError, AttributeError):
-        raise DataError(
-            f"{after!r:.60} is no cursor of a list of {kind}s. Take the one that came with the page before.",
-            "bad_question",
-        ) from None
-    table = TABLES[kind]
-    return (
-        [sa.tuple_(table.c.position, table.c.id) < sa.tuple_(sa.literal(place), sa.literal(id))]
-        if place
-        else [table.c.id > id]
-    )
-
-
-# %% ../../nbs/10_tracking/04_database.ipynb #10d00016
-def _conditions(kind, filters):
-    "Which rows are meant; of releases, if nothing is said, those that were loaded."
-    table, filters = (
-        TABLES[kind],
-        {name: value for name, value in filters.items() if value is not None},
-    )
-    if kind == "dataset_release":
-        filters.setdefault("state", LOADED)
-    for name in filters:
-        if name not in table.c:
-            raise DataError(
-                f"A list of {kind}s cannot be narrowed by {name!r:.40}. It can by {', '.join(table.c.keys())}.",
-                "bad_question",
-            )
-    return [
-        table.c[name].in_(value) if isinstance(value, (list, tuple)) else table.c[name] == value
-        for name, value in filters.items()
-    ]
-
-
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00018
-def values_of(record):
+def values_of(record: Entity) -> dict:
     "The columns of a record, as {name: value}, without what was not given."
     given = {
         name: getattr(record, name)
@@ -451,7 +404,7 @@ def values_of(record):
     }
 
 
-def refused(kind, values, error):
+def refused(kind: str, values: dict, error: Exception) -> DataError:
     "What the database means when it refuses to write or to delete: DataError `conflict`, `bad_reference`, `in_use`."
     said = str(error.orig)
     if getattr(error.orig, "sqlstate", "") == "23505" or "UNIQUE" in said:
@@ -479,115 +432,272 @@ def _shown(kind, values):
 
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00019
-def now():
+def now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-class Keeping(Walking):
-    "What is written beside a thing that is stored."
+def insert(con: sa.Connection, kind: str, values: dict) -> int:
+    "Write a row, and give its id. DataError `conflict`, `bad_reference`."
+    try:
+        return con.execute(
+            sa.insert(TABLES[kind])
+            .values(created=now(), modified=now(), **values)
+            .returning(TABLES[kind].c.id)
+        ).scalar_one()
+    except sa.exc.IntegrityError as e:
+        raise refused(kind, values, e) from None
 
-    def _insert(self, con, kind, values):
-        try:
-            return con.execute(
-                sa.insert(TABLES[kind])
-                .values(created=now(), modified=now(), **values)
-                .returning(TABLES[kind].c.id)
-            ).scalar_one()
-        except sa.exc.IntegrityError as e:
-            raise refused(kind, values, e) from None
 
-    def _note_place(self, con, before, values):
-        "Write down where a dataset was, if it moves."
-        if any(name in values and values[name] != before[name] for name in ("service", "address")):
-            self._insert(
-                con,
-                "dataset_place",
-                {
-                    "dataset_id": before["id"],
-                    "service": before["service"],
-                    "address": before["address"],
-                },
-            )
+def change(con: sa.Connection, kind: str, values: dict) -> None:
+    """Change the columns that are given of the row with this id.
 
-    def _keyed(self, con, kind, values):
-        "The same columns; those of a release with its key, as fine as its kind of dataset wants, and its position."
-        if kind != "dataset_release":
-            return values
-        types = (
-            sa.select(TABLES["dataset_type"].c.extra)
-            .join(TABLES["dataset"])
-            .where(TABLES["dataset"].c.id == values["dataset_id"])
+    Where a dataset was is written down if it moves. DataError `not_found`, `conflict`,
+    `bad_reference`, `granularity`, and those of `release_key`.
+    """
+    before = next(iter(rows_where(con, kind, "id", [values["id"]])), None)
+    if before is None:
+        raise DataError(
+            f"The registry has no {kind} with id {values['id']}. List them with get_{kind}s().",
+            "not_found",
         )
-        key = release_key(values, (con.execute(types).scalar() or {}).get("granularity"))
-        return {"state": "loaded", **values, "release_key": key, "position": position(key)}
+    moved = {name for name in values if values[name] != before[name]}
+    if kind == "dataset" and moved & {"service", "address"}:
+        place = {name: before[name] for name in ("service", "address")}
+        insert(con, "dataset_place", {"dataset_id": before["id"], **place})
+    if kind == "dataset_release" and moved & TOLD_BY:
+        values = {**values, **keys_of(con, {**before, **values})}
+    table = TABLES[kind]
+    changed = sa.update(table).where(table.c.id == values["id"])
+    try:
+        con.execute(changed.values({**values, "modified": now()}))
+    except sa.exc.IntegrityError as e:
+        raise refused(kind, values, e) from None
+    if kind == "dataset" and "dataset_type_id" in moved:
+        check_granularity(con, values["id"], granularity_of(con, values["id"]))
+    if kind == "dataset_type" and "extra" in moved:
+        old, new = [(one or {}).get("granularity") for one in (before["extra"], values["extra"])]
+        if old != new:
+            _check_datasets(con, values["id"], new)
 
 
-# %% ../../nbs/10_tracking/04_database.ipynb #10d0001a
-class Changing(Keeping):
-    "A database whose things can be made and changed."
-
-    def post(self, kind, record):
-        "Store a new thing, and give it as it is stored. DataError: those of `check`, `conflict`, `bad_reference`."
-        with self.writing() as con:
-            id = self._insert(
-                con, kind, self._keyed(con, kind, values_of(check(_of(kind, record))))
-            )
-            return self._by_id(con, kind, [id])[id]
-
-    def put(self, kind, record):
-        "Change the fields that are given (None empties one), and give the thing as it is now; without an id it is made. DataError: those of `post`, `not_found`."
-        if record.id is UNSET:
-            return self.post(kind, record)
-        values = _changing(kind, record)
-        with self.writing() as con:
-            self._change(con, kind, values)
-            return self._by_id(con, kind, [record.id])[record.id]
-
-    def _change(self, con, kind, values):
-        before = next(iter(self._where(con, kind, "id", [values["id"]])), None)
-        if before is None:
-            raise DataError(
-                f"The registry has no {kind} with id {values['id']}. List them with get_{kind}s().",
-                "not_found",
-            )
-        if kind == "dataset":
-            self._note_place(con, before, values)
-        if kind == "dataset_release":
-            values = self._keyed(con, kind, {**before, **values})
-        try:
-            con.execute(
-                sa.update(TABLES[kind])
-                .where(TABLES[kind].c.id == values["id"])
-                .values({**values, "modified": now()})
-            )
-        except sa.exc.IntegrityError as e:
-            raise refused(kind, values, e) from None
+# %% ../../nbs/10_tracking/04_database.ipynb #10d00031
+TOLD_BY = {"dataset_id", *(name for names in KINDS.values() for name in names)}
 
 
-def _changing(kind, record):
-    "What a record wants changed, as columns; what the registry makes itself is left out."
-    return {
-        name: value
-        for name, value in values_of(check(_of(kind, record), new=False)).items()
-        if name not in MADE
-    }
+def granularity_of(con: sa.Connection, dataset_id: int) -> str | None:
+    "How finely the releases of a dataset are told apart."
+    extra = sa.select(TABLES["dataset_type"].c.extra).join(TABLES["dataset"])
+    found = con.execute(extra.where(TABLES["dataset"].c.id == dataset_id)).scalar()
+    return (found or {}).get("granularity")
 
 
-def _of(kind, record):
-    if isinstance(record, entity(kind)):
-        return record
+def keys_of(con: sa.Connection, values: dict) -> dict:
+    "What the registry makes of the columns of a release: its key and its position."
+    key = release_key(values, granularity_of(con, values["dataset_id"]))
+    return {"release_key": key, "position": position(key)}
+
+
+def check_granularity(con: sa.Connection, dataset_id: int, grain: str | None) -> None:
+    "Refuse a granularity under which a recorded release has another key. DataError `granularity`."
+    table = TABLES["dataset_release"]
+    columns = [table.c[name] for name in ("release_key", *sorted(TOLD_BY))]
+    recorded = con.execute(
+        sa.select(*columns).where(
+            table.c.dataset_id == dataset_id, table.c.state.in_([*LOADED, "claimed"])
+        )
+    )
+    rows = [dict(row) for row in recorded.mappings()]
+    odd = [row["release_key"] for row in rows if not _has_key(row, grain)]
+    if not odd:
+        return
+    fitting = [one or "none" for one in (None, *GRAINS) if all(_has_key(row, one) for row in rows)]
     raise DataError(
-        f"A {kind} is a {ENTITIES[kind].__name__}, not a {type(record).__name__}.", "bad_field"
+        f"Releases of dataset {dataset_id} are to be told apart by {grain or 'the exact moment'}, "
+        f"but {len(odd)} of {len(rows)} were recorded otherwise, such as {odd[0]}: all of them "
+        "would count as missing. "
+        + (
+            f"Put the granularity in the extra of its type back ({' or '.join(fitting)}), or make"
+            if fitting
+            else "Make"
+        )
+        + " a new dataset with a type of its own; or forget these releases, and load them again.",
+        "granularity",
     )
 
 
-# %% ../../nbs/10_tracking/04_database.ipynb #10d00025
-class Writing(Changing):
-    "A database whose things can be removed as well."
+def _has_key(row, grain):
+    "Whether a recorded release has the key that it would get under this granularity."
+    try:
+        return release_key(row, grain) == row["release_key"]
+    except DataError:
+        return False
 
-    def delete(self, kind, id):
+
+def _check_datasets(con, dataset_type_id, grain):
+    "Check a new granularity on every dataset of a type."
+    datasets = TABLES["dataset"]
+    ids = sa.select(datasets.c.id).where(datasets.c.dataset_type_id == dataset_type_id)
+    for dataset_id in con.execute(ids).scalars().all():
+        check_granularity(con, dataset_id, grain)
+
+
+# %% ../../nbs/10_tracking/04_database.ipynb #10d0001f
+def insert_or(
+    con: sa.Connection, values: dict, update: dict, where: sa.ColumnElement
+) -> int | None:
+    """Write a new release, or `update` one that is there if it may be taken over (`where`).
+
+    Gives its id, or None where it may not. DataError `bad_reference`.
+    """
+    table = TABLES["dataset_release"]
+    dialect = postgresql if con.dialect.name == "postgresql" else sqlite
+    statement = (
+        dialect.insert(table)
+        .values(created=now(), modified=now(), **values)
+        .on_conflict_do_update(
+            index_elements=UNIQUE["dataset_release"],
+            set_={**update, "modified": now()},
+            where=where,
+        )
+        .returning(table.c.id)
+    )
+    try:
+        return con.execute(statement).scalar()
+    except sa.exc.IntegrityError as e:
+        raise refused("dataset_release", values, e) from None
+
+
+def register_one(con: sa.Connection, values: dict) -> tuple[int, bool]:
+    "Write down that a release is loaded; gives its id, and whether it was not recorded before."
+    table = TABLES["dataset_release"]
+    facts = {"warning": None, **values, "state": "loaded"}
+    id = insert_or(con, values, facts, table.c.state.not_in(LOADED))
+    if id is not None:
+        return id, True
+    same = [table.c[name] == values[name] for name in UNIQUE["dataset_release"]]
+    return con.execute(sa.select(table.c.id).where(*same)).scalar_one(), False
+
+
+# %% ../../nbs/10_tracking/04_database.ipynb #10d00040
+def claim_one(con: sa.Connection, values: dict, run: str, seconds: float) -> int | None:
+    "Claim a release for a run; gives its id, or None if it is loaded or in other hands."
+    table = TABLES["dataset_release"]
+    claim = {
+        "state": "claimed",
+        "dag_run_id": run,
+        "claimed_until": now() + timedelta(seconds=seconds),
+        "ingestion_start": now(),
+        "warning": None,
+    }
+    over = sa.or_(table.c.claimed_until < now(), table.c.dag_run_id == run)
+    free = sa.or_(table.c.state == "failed", sa.and_(table.c.state == "claimed", over))
+    return insert_or(con, {**values, **claim}, claim, free)
+
+
+def check_held(con: sa.Connection, id: int, run: str) -> None:
+    "Refuse a release that another run holds. DataError `not_claimed`."
+    table = TABLES["dataset_release"]
+    held = sa.select(table.c.id).where(
+        table.c.id == id, table.c.dag_run_id == run, table.c.state != "expired"
+    )
+    if con.execute(held.with_for_update()).scalar() is None:
+        raise DataError(
+            f"Release {id} is not in the hands of run {run}: another has taken it over. What was "
+            "loaded is replaced by what that one loads.",
+            "not_claimed",
+        )
+
+
+# %% ../../nbs/10_tracking/04_database.ipynb #10d00042
+class Database:
+    """The registry in a database; its tables are made when it is first used.
+
+    `url`: `sqlite:///FILE`, a path, or `postgresql://...`; without it see `default_url`.
+    SettingsError `bad_registry_url`, `newer_registry`; DestinationError `no_registry`.
+    """
+
+    def __init__(self, url: str | Path | None = None):
+        url = str(url or default_url())
+        self.engine = make_engine(url if "://" in url else f"sqlite:///{url}")
+        self._granularities = {}  # of datasets whose recorded releases were looked at
+        if self.engine.dialect.name == "sqlite":
+            make_file(self.engine.url)
+        with self.writing() as con:
+            make_tables(con, repr(self))
+
+    def __repr__(self) -> str:
+        return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
+
+    @contextmanager
+    def writing(self, **options):
+        """A transaction.
+
+        DestinationError `no_registry` when the database does not answer, or does not do it;
+        DataError `bad_field` for a value that it cannot hold.
+        """
+        try:
+            with self.engine.connect().execution_options(**options) as con, con.begin():
+                yield con
+        except (sa.exc.StatementError, UnicodeEncodeError, OverflowError) as e:
+            raise _meant(self, e) from None
+
+    def reading(self):
+        "A transaction that only reads."
+        return self.writing(only_reads=True)
+
+    def get(self, kind: str, **which) -> Entity:
+        "The one thing of a kind with this `id`, or `type_id`. DataError `not_found`, `bad_question`."
+        name, value = check_which(kind, which)
+        with self.reading() as con:
+            found = things_of(con, kind, rows_where(con, kind, name, [value]))
+        if found:
+            return found[0]
+        raise DataError(
+            f"The registry has no {kind} with {name} {value}. List them with get_{kind}s().",
+            "not_found",
+        )
+
+    def page(
+        self, kind: str, limit: int = 1000, after: str | None = None, **filters
+    ) -> tuple[list[Entity], str | None]:
+        """The next `limit` things of a kind behind the cursor `after`, and the cursor behind them.
+
+        That is None at the end. Filters are columns and what they hold, one value or several; of
+        releases, if no `state` is given, those that were loaded. DataError `bad_question`.
+        """
+        place, limit = check_cursor(entity(kind) and kind, after), check_limit(limit)
+        filters = check_filters(kind, filters)
+        if kind == "dataset_release":
+            filters.setdefault("state", [*LOADED])
+        with self.reading() as con:
+            rows = rows_of(con, kind, limit + 1, place, filters)
+            things = things_of(con, kind, rows[:limit])
+        return things, cursor_of(kind, things[-1]) if len(rows) > limit else None
+
+    def post(self, kind: str, record: Entity) -> Entity:
+        "Store a new thing, and give it. DataError: those of `check`, `conflict`, `bad_reference`."
+        values = values_of(checked(kind, record))
+        with self.writing() as con:
+            if kind == "dataset_release":
+                values = self._keyed(con, values)
+            id = insert(con, kind, values)
+            return things_by_id(con, kind, [id])[id]
+
+    def put(self, kind: str, record: Entity) -> Entity:
+        """Change the fields that are given (None empties one), and give the thing as it is now.
+
+        Without an id it is made. DataError: those of `post`, `not_found`, `granularity`.
+        """
+        if getattr(record, "id", None) is UNSET:
+            return self.post(kind, record)
+        values = _changing(kind, record)
+        with self.writing() as con:
+            change(con, kind, values)
+            return things_by_id(con, kind, [values["id"]])[values["id"]]
+
+    def delete(self, kind: str, id: int) -> Entity:
         "Remove a thing; gives it as it was. DataError `not_found`, `in_use`."
-        thing = self.get(kind, id=id)
+        thing = self.get(kind, id=check_id(id))
         with self.writing() as con:
             try:
                 con.execute(sa.delete(TABLES[kind]).where(TABLES[kind].c.id == id))
@@ -595,128 +705,107 @@ class Writing(Changing):
                 raise refused(kind, {"id": id}, e) from None
         return thing
 
+    def register(self, releases: list[Entity]) -> list[tuple[Entity, bool]]:
+        """Write down that these releases are loaded, all or none of them.
 
-# %% ../../nbs/10_tracking/04_database.ipynb #10d0001f
-class Registering(Writing):
-    "A database that knows who was first."
-
-    def _insert_or(self, con, values, update=None, where=None):
-        "The id of a new release; with `update`, of one that was there and could be taken over; else None."
-        table, dialect = (
-            TABLES["dataset_release"],
-            postgresql if self.engine.dialect.name == "postgresql" else sqlite,
-        )
-        statement, place = (
-            dialect.insert(table).values(created=now(), modified=now(), **values),
-            UNIQUE["dataset_release"],
-        )
-        statement = (
-            statement.on_conflict_do_nothing(index_elements=place)
-            if update is None
-            else statement.on_conflict_do_update(
-                index_elements=place, set_={**update, "modified": now()}, where=where
-            )
-        )
-        try:
-            return con.execute(statement.returning(table.c.id)).scalar()
-        except sa.exc.IntegrityError as e:
-            raise refused("dataset_release", values, e) from None
-
-    def register(self, releases):
-        "Write down that these releases are loaded, all or none of them; gives (release, whether it is new) for each, in their order. DataError: those of `post`."
+        Gives (release, whether it is new) for each, in their order. DataError: those of `post`.
+        """
+        wanted = [values_of(checked("dataset_release", release)) for release in releases]
         done, first = {}, {}
         with self.writing() as con:
-            wanted = [
-                self._keyed(
-                    con, "dataset_release", values_of(check(_of("dataset_release", release)))
-                )
-                for release in releases
-            ]
+            wanted = [self._keyed(con, values) for values in wanted]
             keys = [(values["dataset_id"], values["release_key"]) for values in wanted]
             for key, values in sorted(zip(keys, wanted), key=lambda pair: pair[0]):
-                done.setdefault(key, self._register(con, values))
-            things = self._by_id(con, "dataset_release", {id for id, new in done.values()})
+                if key not in done:
+                    done[key] = self._register(con, values)
+            things = things_by_id(con, "dataset_release", {id for id, _ in done.values()})
+        for n, key in enumerate(keys):
+            first.setdefault(key, n)
         return [
-            (things[done[key][0]], done[key][1] and first.setdefault(key, n) == n)
-            for n, key in enumerate(keys)
+            (things[done[key][0]], done[key][1] and first[key] == n) for n, key in enumerate(keys)
         ]
 
-    def _register(self, con, values):
-        "The id of this release, and whether it was not recorded before."
-        table, facts = TABLES["dataset_release"], {"warning": None, **values, "state": "loaded"}
-        id = self._insert_or(con, values, facts, table.c.state.not_in(LOADED))
-        if id is not None:
-            return id, True
-        return con.execute(
-            sa.select(table.c.id).where(
-                table.c.dataset_id == values["dataset_id"],
-                table.c.release_key == values["release_key"],
-            )
-        ).scalar_one(), False
+    def claim(self, release: Entity, run: str, seconds: float = 3600) -> Entity | None:
+        """The release, if this run may load it now; None if somebody else does, or it is loaded.
 
+        DataError: those of `post`, and `bad_field` for a run without a name, or too long a one.
+        """
+        check_run(run, seconds)
+        values = values_of(checked("dataset_release", release))
+        with self.writing() as con:
+            id = claim_one(con, self._keyed(con, values), run, seconds)
+            return None if id is None else things_by_id(con, "dataset_release", [id])[id]
 
-# %% ../../nbs/10_tracking/04_database.ipynb #10d00021
-class Database(Registering):
-    "The registry. `url`: `sqlite:///FILE`, a path, or `postgresql://...`; without it the one of the settings."
+    def settle(self, record: Entity, run: str) -> Entity:
+        """Say what became of a claimed release: its id, the state and what is known of it.
 
-    def claim(self, release, run, seconds=3600):
-        "The release, if this run (text) may load it now; None if somebody else does, or it is loaded. DataError: those of `post`."
+        DataError `not_claimed` if another run holds it, and those of `put`.
+        """
+        check_run(run)
+        values = _changing("dataset_release", record)
+        with self.writing() as con:
+            check_held(con, values["id"], run)
+            change(con, "dataset_release", values)
+            return things_by_id(con, "dataset_release", [values["id"]])[values["id"]]
+
+    def missing(self, dataset_id: int, keys: list[str]) -> list[str]:
+        """Those of these release keys that are not recorded for the dataset, in their order.
+
+        DataError `granularity` where the recorded ones were made under another granularity.
+        """
+        keys, recorded = check_keys(dataset_id, keys), set()
         table = TABLES["dataset_release"]
-        with self.writing() as con:
-            claim = {
-                "state": "claimed",
-                "dag_run_id": run,
-                "claimed_until": now() + timedelta(seconds=seconds),
-                "ingestion_start": now(),
-                "warning": None,
-            }
-            values = {
-                **self._keyed(
-                    con, "dataset_release", values_of(check(_of("dataset_release", release)))
-                ),
-                **claim,
-            }
-            free = sa.or_(
-                table.c.state == "failed",
-                sa.and_(
-                    table.c.state == "claimed",
-                    sa.or_(table.c.claimed_until < now(), table.c.dag_run_id == run),
-                ),
-            )
-            id = self._insert_or(con, values, claim, free)
-            return None if id is None else self._by_id(con, "dataset_release", [id])[id]
-
-    def settle(self, record, run):
-        "Say what became of a claimed release: a `DatasetRelease` with its id, the state (`loaded`, `failed`) and what is known of it. DataError `not_claimed` if another run holds it, and those of `put`."
-        values, table = _changing("dataset_release", record), TABLES["dataset_release"]
-        with self.writing() as con:
-            held = con.execute(
-                sa.select(table.c.id)
-                .where(
-                    table.c.id == record.id, table.c.dag_run_id == run, table.c.state != "expired"
-                )
-                .with_for_update()
-            ).scalar()
-            if held is None:
-                raise DataError(
-                    f"Release {record.id} is not in the hands of run {run}: another has taken it over. What was loaded is replaced by what that one loads.",
-                    "not_claimed",
-                )
-            self._change(con, "dataset_release", values)
-            return self._by_id(con, "dataset_release", [record.id])[record.id]
-
-    def missing(self, dataset_id, keys):
-        "Those of these release keys that are not recorded for the dataset, in their order."
-        table, recorded = TABLES["dataset_release"], set()
         with self.reading() as con:
-            for some in pieces([*keys]):
-                recorded |= {
-                    *con.execute(
+            self._check_granularity(con, dataset_id)
+            for some in pieces(keys):
+                recorded.update(
+                    con.execute(
                         sa.select(table.c.release_key).where(
                             table.c.dataset_id == dataset_id,
                             table.c.release_key.in_(some),
                             table.c.state.in_(LOADED),
                         )
                     ).scalars()
-                }
+                )
         return [key for key in keys if key not in recorded]
+
+    def _keyed(self, con, values):
+        "The columns of a new release with its state, its key and its position."
+        self._check_granularity(con, values["dataset_id"])
+        return {"state": "loaded", **values, **keys_of(con, values)}
+
+    def _register(self, con, values):
+        "The id of a release, and whether it was not recorded before."
+        return register_one(con, values)
+
+    def _check_granularity(self, con, dataset_id):
+        "Look once at the recorded releases of a dataset: a change is refused from then on."
+        grain = granularity_of(con, dataset_id)
+        if self._granularities.get(dataset_id, ...) != grain:
+            check_granularity(con, dataset_id, grain)
+            self._granularities[dataset_id] = grain
+
+
+def _changing(kind, record):
+    "What a record wants changed, as columns; what the registry makes itself is left out."
+    values = values_of(checked(kind, record, new=False))
+    check_id(values.get("id"), "id", "bad_field")
+    return {name: value for name, value in values.items() if name not in MADE}
+
+
+def _meant(database, error):
+    "Whether the database does not work, or a value cannot be kept."
+    broken = isinstance(error, (sa.exc.OperationalError, sa.exc.InternalError))
+    refused = isinstance(error, sa.exc.ProgrammingError) and getattr(error.orig, "sqlstate", None)
+    if broken or refused:
+        return DestinationError(
+            f"{database} refuses: {str(error.orig).strip()}. Nothing was changed. Check that it "
+            "runs and that there is space.",
+            "no_registry",
+        )
+    said = getattr(error, "orig", None) or error
+    return DataError(
+        f"{database} cannot keep a value: {str(said).strip():.300}. Nothing was changed. Mend the "
+        "value.",
+        "bad_field",
+    )

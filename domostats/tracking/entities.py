@@ -11,7 +11,10 @@ __all__ = [
     "STATES",
     "ENTITIES",
     "PLAIN",
+    "DEEPEST",
+    "LONGEST",
     "MADE",
+    "LONGEST_QUESTION",
     "text",
     "Entity",
     "Organisation",
@@ -20,8 +23,6 @@ __all__ = [
     "TableType",
     "DatasetType",
     "Dataset",
-    "ReleaseDates",
-    "ReleaseRun",
     "DatasetRelease",
     "DatasetPlace",
     "Licence",
@@ -31,17 +32,29 @@ __all__ = [
     "Field",
     "fields_of",
     "references",
+    "check_text",
+    "plain_json",
     "check",
+    "check_id",
+    "check_run",
+    "columns_of",
+    "check_filters",
+    "check_limit",
+    "check_cursor",
+    "check_which",
+    "check_keys",
+    "checked",
 ]
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00003
-import functools, json
+import functools, json, math, re
 from datetime import datetime
 from typing import Annotated
+from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from ..errors import DataError
-from .releases import utc
+from .releases import DIGITS, check_grain, utc
 
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00007
@@ -51,7 +64,7 @@ def text(least=1, most=250):
 
 
 Name, Maybe = text(), None | UnsetType
-Number, Count = Annotated[int, Meta(ge=1, le=2**62)], Annotated[int, Meta(ge=0, le=2**62)]
+Number, Count = Annotated[int, Meta(ge=1, le=2**63 - 1)], Annotated[int, Meta(ge=0, le=2**62)]
 
 
 class Entity(Struct, kw_only=True):
@@ -140,8 +153,16 @@ class Dataset(Entity):
 STATES = "claimed", "loaded", "failed", "expired"
 
 
-class ReleaseDates(Entity):
-    "What a release is told by."
+class DatasetRelease(Entity):
+    """A release of a dataset, told by its dates or numbers.
+
+    `release_key` and `position` are made by the registry. The pipeline (`dag_id`), the run and the
+    interval that the engine gave it (end exclusive) say which run brought it. `state` is one of
+    `STATES`; a claim holds until `claimed_until`. `row_count` and `checksum` tell what was loaded,
+    `ingestion_start` and `_end` when it was read, `source_modified_min` and `_max` how old the
+    records were, `total_first` and `_last` what a paged service said it has at the first and the
+    last page, `warning` what is doubtful about it, `expired_at` when retention removed its table.
+    """
 
     start_date: datetime | Maybe = UNSET
     end_date: datetime | Maybe = UNSET
@@ -151,25 +172,11 @@ class ReleaseDates(Entity):
     changefile_end_date: datetime | Maybe = UNSET
     sequence_start: Count | Maybe = UNSET
     sequence_end: Count | Maybe = UNSET
-
-
-class ReleaseRun(ReleaseDates):
-    "Which run brought it: the pipeline (`dag_id`), the run, the interval that the engine gave it (end exclusive)."
-
     dag_id: Name | Maybe = UNSET
     entity_id: Name | Maybe = UNSET
     dag_run_id: Name | Maybe = UNSET
     data_interval_start: datetime | Maybe = UNSET
     data_interval_end: datetime | Maybe = UNSET
-
-
-# %% ../../nbs/10_tracking/03_entities.ipynb #10c0000d
-class DatasetRelease(ReleaseRun):
-    """A release of a dataset. `release_key` and `position` are made by the registry; `state` is one of `STATES`, a claim holds until `claimed_until`.
-
-    `row_count` and `checksum` tell what was loaded; `ingestion_start` and `_end` when it was read; `source_modified_min` and `_max` how old the records were;
-    `total_first` and `_last` what a paged service said it has at the first and the last page; `warning` what is doubtful about it; `expired_at` when retention removed its table."""
-
     dataset: Dataset | UnsetType = UNSET
     release_key: Name | UnsetType = UNSET
     position: Name | UnsetType = UNSET
@@ -212,7 +219,11 @@ class Licence(Entity):
 
 
 class Retention(Entity):
-    "How long releases are kept, of one dataset or of all of a type: the last so many, those of so many days, the first of each month; with `legal_hold` all of them."
+    """How long releases are kept, of one dataset or of all of a type.
+
+    Kept are the last so many, those of so many days, and the first of each month. With
+    `legal_hold` all of them are, whatever other rules say. A rule that says nothing is none.
+    """
 
     dataset: Dataset | Maybe = UNSET
     dataset_type: DatasetType | Maybe = UNSET
@@ -308,44 +319,150 @@ def references(cls):
     return {field.name: kinds[field.type] for field in fields_of(cls) if field.type in kinds}
 
 
+# %% ../../nbs/10_tracking/03_entities.ipynb #10c00020
+DEEPEST, LONGEST = 50, 1_000_000  # levels of `extra`, and characters of it as JSON
+
+
+def check_text(value: str, column: str, reason: str = "bad_field") -> str:
+    "Refuse a text that not every database can hold. DataError `bad_field`, or another reason."
+    if "\x00" in value:
+        raise DataError(
+            f"{column} holds a NUL character, which PostgreSQL cannot keep. Take it out.",
+            reason,
+            column=column,
+        )
+    if not value.isascii() and any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise DataError(
+            f"{column} holds half of a surrogate pair, which is no character. Take it out.",
+            reason,
+            column=column,
+        )
+    return value
+
+
+def plain_json(value: object, column: str, depth: int = 0) -> object:
+    """Copy a value as plain JSON: null, boolean, text, number, list or object with texts as keys.
+
+    DataError `bad_field` for what JSON or PostgreSQL cannot hold: NaN, infinite numbers, whole
+    numbers of more than 64 bits, times, bytes, NUL, and more than fifty levels.
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return check_text(str(value), column)
+    if isinstance(value, int):
+        if -(2**63) <= value < 2**63:
+            return int(value)
+        why = f"the number {str(value)[:20]}..., which has more than 64 bits"
+    elif isinstance(value, float):
+        if math.isfinite(value):
+            return float(value)
+        why = f"{value}, which JSON cannot write"
+    elif depth >= DEEPEST:
+        why = f"more than {DEEPEST} levels, one inside the other"
+    elif isinstance(value, (list, tuple)):
+        return [plain_json(one, column, depth + 1) for one in value]
+    elif isinstance(value, dict):
+        names = {type(name).__name__ for name in value if not isinstance(name, str)}
+        if not names:
+            return {
+                check_text(str(name), column): plain_json(one, column, depth + 1)
+                for name, one in value.items()
+            }
+        why = f"a name that is no text ({min(names)})"
+    else:
+        why = f"a {type(value).__name__}; write it as a text"
+    raise DataError(f"{column} holds {why}. Mend it.", "bad_field", column=column)
+
+
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00015
 MADE = "created", "modified", "release_key", "position"  # by the registry itself
 
 
-def check(record, new=True):
-    "The same record, if the registry may take it; as a `new` one it must have all that is required. DataError `bad_field`, `read_only`, `missing_field`, `secret_in_address`."
+def check(record: Entity, new: bool = True) -> Entity:
+    """Copy a record as the registry takes it: times in UTC, other things by their ids.
+
+    A `new` one must have all that is required, and no id. DataError `bad_field`, `bad_time`,
+    `naive_time`, `read_only`, `missing_field`, `bad_reference`, `secret_in_address`, `bad_grain`,
+    `bad_precision`.
+    """
     cls = type(record)
     given = {
         name: getattr(record, name)
         for name in record.__struct_fields__
         if getattr(record, name) is not UNSET
     }
-    if taken := [name for name in MADE if name in given and new]:
+    taken = [name for name in ("id", *MADE) if name in given and new]
+    if taken:
         raise DataError(
-            f"{cls.__name__}.{taken[0]} is read-only: the registry makes it. Leave it out.",
+            f"{cls.__name__}.{taken[0]} is read-only: the registry makes it. Leave it out"
+            + (", or change the one that is there with put." if taken[0] == "id" else "."),
             "read_only",
             column=taken[0],
         )
-    plain = {
-        name: {"id": value.id} if isinstance(value, Entity) else value
-        for name, value in given.items()
-    }
-    for name, value in plain.items():
-        if isinstance(value, dict) and value.get("id") is UNSET:
-            raise DataError(
-                f"{cls.__name__}.{name} has no id. Give a {name} that the registry has, or one with its id.",
-                "bad_reference",
-                column=name,
-            )
     if new:
         _check_whole(cls, given)
+    plain = {name: _plain(cls, name, value) for name, value in given.items()}
     try:
-        msgspec.convert(plain, cls)
+        made = msgspec.convert(plain, cls)
     except msgspec.ValidationError as e:
         raise DataError(
             f"{cls.__name__} cannot be stored: {e}. Mend the field.", "bad_field"
         ) from None
-    return _check_meaning(record)
+    return _check_meaning(made)
+
+
+def check_id(value: object, column: str = "id", reason: str = "bad_question") -> int:
+    "Refuse what is no id. DataError `bad_question`, or another reason."
+    if isinstance(value, int) and not isinstance(value, bool) and 1 <= value < 2**63:
+        return value
+    raise DataError(f"{column} is a number from 1, not {value!r:.40}.", reason, column=column)
+
+
+def check_run(run: object, seconds: object = 0) -> None:
+    "Refuse a name of a run that cannot be stored, or a time that is none. DataError `bad_field`."
+    if not isinstance(run, str) or not 1 <= len(run) <= 250:
+        raise DataError(
+            f"The name of a run has 1 to 250 characters, and this is {run!r:.60}. Shorten it.",
+            "bad_field",
+            column="run",
+        )
+    check_text(run, "run")
+    number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not number or not -1e9 <= seconds <= 1e9:
+        raise DataError(
+            f"A claim holds for a number of seconds below 1e9, not for {seconds!r:.40}.",
+            "bad_field",
+            column="seconds",
+        )
+
+
+def _plain(cls, name, value):
+    "A value as it is stored; of another thing its id alone."
+    if isinstance(value, dict) and name in references(cls):
+        value = ENTITIES[references(cls)[name]](id=value.get("id", UNSET))
+    if isinstance(value, Entity):
+        if value.id is UNSET:
+            raise DataError(
+                f"{cls.__name__}.{name} has no id. Give a {name} that the registry has, or one "
+                "with its id.",
+                "bad_reference",
+                column=name,
+            )
+        return {"id": value.id}
+    if value is not None and name in _times(cls):
+        return utc(value)
+    if isinstance(value, str):
+        return check_text(value, name)
+    if isinstance(value, (dict, list, tuple)):
+        value = plain_json(value, name)
+        if len(msgspec.json.encode(value)) > LONGEST:
+            raise DataError(
+                f"{name} has more than {LONGEST} characters. Keep it elsewhere, and its place here.",
+                "bad_field",
+                column=name,
+            )
+    return value
 
 
 def _check_whole(cls, given):
@@ -373,6 +490,8 @@ def _check_meaning(record):
             "secret_in_address",
             column="address",
         )
+    if isinstance(record, DatasetType) and record.extra:
+        _check_fineness(record.extra)
     if isinstance(record, DatasetRelease) and record.state and record.state not in STATES:
         raise DataError(
             f"A release is {', '.join(STATES)}, not {record.state!r:.40}.",
@@ -395,3 +514,130 @@ def _check_tags(tags):
             "bad_field",
             column="tags",
         )
+
+
+def _check_fineness(extra):
+    "Refuse a granularity or a partition that no release can be brought to."
+    check_grain(extra.get("granularity"))
+    precision = extra.get("partition", "day")
+    if precision not in [*DIGITS]:
+        raise DataError(
+            f"A table is not parted by {precision!r:.40}. Take one of {', '.join(DIGITS)}.",
+            "bad_precision",
+            column="extra",
+        )
+
+
+# %% ../../nbs/10_tracking/03_entities.ipynb #10c00031
+LONGEST_QUESTION = 30_000  # characters of a question as it is written in a URL
+
+
+@functools.cache
+def columns_of(cls: type) -> dict[str, type]:
+    "The columns that an entity is stored in, as {name: type}; another thing is stored as its id."
+    inner = references(cls)
+    return {
+        f"{field.name}_id" if field.name in inner else field.name: int
+        if field.name in inner
+        else field.type
+        for field in fields_of(cls)
+    }
+
+
+def check_filters(kind: str, filters: dict) -> dict[str, list]:
+    """What a list is narrowed by, as {column: values}, without what is None.
+
+    DataError `unknown_kind`, `bad_question`, `bad_time`, `naive_time`.
+    """
+    columns, checked = columns_of(entity(kind)), {}
+    for name, value in filters.items():
+        if name not in columns:
+            raise DataError(
+                f"A list of {kind}s cannot be narrowed by {name!r:.40}. It can by "
+                f"{', '.join(columns)}.",
+                "bad_question",
+            )
+        if value is None:
+            continue
+        values = [*value] if isinstance(value, (list, tuple, set, frozenset)) else [value]
+        checked[name] = [_asked(name, columns[name], one) for one in values]
+    if len(urlencode(checked, doseq=True)) > LONGEST_QUESTION:
+        raise DataError(
+            f"The question is longer than {LONGEST_QUESTION} characters. Ask in parts.",
+            "bad_question",
+        )
+    return checked
+
+
+def _asked(name, type, value):
+    "A value of a question, if its type is that of the column."
+    if type is datetime and value is not None:
+        return utc(value)
+    if type is str and isinstance(value, str):
+        return check_text(value, name, "bad_question")
+    if type is bool and isinstance(value, bool):
+        return value
+    number = isinstance(value, int) and not isinstance(value, bool)
+    if type is int and number and -(2**63) <= value < 2**63:
+        return value
+    wanted = {str: "a text", bool: "true or false", int: "a number", datetime: "a time"}
+    raise DataError(
+        f"{name} is compared with {wanted[type]}, not with {value!r:.40}."
+        if type in wanted
+        else f"A list cannot be narrowed by {name}, which holds a list or an object.",
+        "bad_question",
+    )
+
+
+def check_limit(limit: object) -> int:
+    "The size of a page. DataError `bad_question`."
+    if isinstance(limit, int) and not isinstance(limit, bool) and 1 <= limit <= 10_000:
+        return limit
+    raise DataError(f"A page has 1 to 10000 rows, not {limit!r:.40}.", "bad_question")
+
+
+def check_cursor(kind: str, after: object) -> tuple[str, int] | None:
+    "Where a page begins, as (position, id); of all but releases the id alone. `bad_question`."
+    if after is None:
+        return None
+    wanted = r"([0-9T:.-]{4,26}) (\d{1,19})" if kind == "dataset_release" else r"()(\d{1,19})"
+    found = re.fullmatch(wanted, after, re.ASCII) if isinstance(after, str) else None
+    if found and int(found[2]) < 2**63:
+        return found[1], int(found[2])
+    raise DataError(
+        f"{after!r:.60} is no cursor of a list of {kind}s. Take the one that came with the page "
+        "before.",
+        "bad_question",
+    )
+
+
+def check_which(kind: str, which: dict) -> tuple[str, object]:
+    "The one column and value by which a thing is asked for. DataError `bad_question`."
+    which = {name: value for name, value in which.items() if value is not None}
+    known = {"id", "type_id"} & columns_of(entity(kind)).keys()
+    if len(which) != 1 or not which.keys() <= known:
+        raise DataError(
+            f"Ask for one {kind} by its id" + " or its type_id, one of them." * (len(known) > 1),
+            "bad_question",
+        )
+    (name, value), *_ = which.items()
+    if name == "id":
+        return name, check_id(value)
+    check_filters(kind, which)
+    return name, _asked(name, str, value)
+
+
+def check_keys(dataset_id: object, keys: object) -> list[str]:
+    "Release keys of a dataset, as a list. DataError `bad_question`."
+    check_id(dataset_id, "dataset_id")
+    keys = [keys] if isinstance(keys, str) else [*keys]
+    return [_asked("release_key", str, key) for key in keys]
+
+
+def checked(kind: str, record: object, new: bool = True) -> Entity:
+    "A record of this kind, as `check` gives it. DataError `unknown_kind`, and those of `check`."
+    if isinstance(record, entity(kind)):
+        return check(record, new)
+    raise DataError(
+        f"A {kind} is a {ENTITIES[kind].__name__}, not a {type(record).__name__}.", "bad_field"
+    )

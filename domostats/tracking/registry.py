@@ -7,8 +7,10 @@ __all__ = [
     "KINDS_OF_ERROR",
     "FILTERS",
     "Things",
+    "BEHIND_DATED",
     "find_key",
-    "Remote",
+    "as_it_is",
+    "read_answer",
     "Served",
     "methods_of",
     "Registry",
@@ -16,7 +18,8 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00003
-import functools, os
+import functools, json, os, typing
+from datetime import datetime
 from urllib.parse import urlsplit
 import msgspec, requests
 from requests.adapters import HTTPAdapter
@@ -31,8 +34,23 @@ from domostats.errors import (
     SettingsError,
 )
 from ..settings import Secret, is_loopback
-from .entities import ENTITIES, Dataset, entity
-from .releases import missing, release_key
+from domostats.tracking.entities import (
+    ENTITIES,
+    Dataset,
+    DatasetRelease,
+    Entity,
+    check_cursor,
+    check_filters,
+    check_id,
+    check_keys,
+    check_limit,
+    check_run,
+    check_which,
+    checked,
+    entity,
+    references,
+)
+from .releases import is_numbered, missing, newest_first, release_key
 from .service import OPERATIONS, Claim, Keys, Settled
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00007
@@ -50,10 +68,62 @@ def find_key(name="DOMOSTATS_REGISTRY_KEY"):
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00014
-class Remote:
-    "A registry that is served somewhere. `key`: its API key (text or `Secret`); without it DOMOSTATS_REGISTRY_KEY. SettingsError `bad_registry_url`."
+def as_it_is(plain: object, type: object) -> object:
+    "Build what an answer holds, without the limits of its fields: a list, a Struct or a text."
+    inner = typing.get_args(type)
+    if typing.get_origin(type) is list and isinstance(plain, list):
+        return [as_it_is(one, inner[0]) for one in plain]
+    if inner and type is not list:
+        return None if plain is None else as_it_is(plain, inner[0])
+    if type is str:
+        return str(plain)
+    if not isinstance(plain, dict) or not hasattr(type, "__struct_fields__"):
+        raise ValueError("an object is wanted")
+    nested = {"release": DatasetRelease}
+    if issubclass(type, Entity):
+        nested = {name: ENTITIES[kind] for name, kind in references(type).items()}
+    return type(
+        **{
+            name: as_it_is(plain[name], nested[name])
+            if name in nested and plain[name] is not None
+            else plain[name]
+            for name in type.__struct_fields__
+            if name in plain
+        }
+    )
 
-    def __init__(self, url, key=None):
+
+def read_answer(content: bytes, type: object) -> object:
+    "An answer in its type; what breaks a limit of a field is taken as it is. ValueError."
+    try:
+        return msgspec.json.decode(content, type=type)
+    except ValueError:
+        return as_it_is(json.loads(content), type)
+
+
+# %% ../../nbs/10_tracking/06_registry.ipynb #10f00008
+def _meant(remote, reply):
+    "The error that a reply tells of."
+    try:
+        said = msgspec.json.decode(reply.content, type=dict[str, str])
+    except msgspec.DecodeError:
+        said = {}
+    if "reason" not in said:
+        return DataError(
+            f"{remote} answered with status {reply.status_code}, and not as a registry does. Check its address.",
+            "not_a_registry",
+        )
+    return KINDS_OF_ERROR.get(said["reason"], DataError)(said.get("message", ""), said["reason"])
+
+
+class Served:
+    """The operations of a registry that is served somewhere.
+
+    `key`: its API key (text or `Secret`); without it DOMOSTATS_REGISTRY_KEY. SettingsError
+    `bad_registry_url`; the errors of the operations are those of a `Database`.
+    """
+
+    def __init__(self, url: str, key: str | Secret | None = None):
         self.url, self.key = url.rstrip("/"), Secret(key or find_key() or "")
         if urlsplit(url).scheme != "https" and not is_loopback(url) or "@" in url:
             raise SettingsError(
@@ -88,7 +158,7 @@ class Remote:
             )
         return session
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<registry at {self.url}>"
 
     def _ask(self, method, path, query=None, body=None):
@@ -113,68 +183,73 @@ class Remote:
         if reply.status_code >= 300:
             raise _meant(self, reply)
         try:
-            return msgspec.json.decode(reply.content, type=operation.answer), reply
-        except msgspec.DecodeError as e:
+            return read_answer(reply.content, operation.answer), reply
+        except (ValueError, TypeError, DataError) as e:
             raise DataError(
                 f"{self} gave an answer that is not one of a registry: {e}. Check its address.",
                 "not_a_registry",
             ) from None
 
+    def get(self, kind: str, **which) -> Entity:
+        name, value = check_which(kind, which)
+        return self._ask("GET", f"/v1/{kind}", {name: value})[0]
 
-# %% ../../nbs/10_tracking/06_registry.ipynb #10f00008
-def _meant(remote, reply):
-    "The error that a reply tells of."
-    try:
-        said = msgspec.json.decode(reply.content, type=dict[str, str])
-    except msgspec.DecodeError:
-        said = {}
-    if "reason" not in said:
-        return DataError(
-            f"{remote} answered with status {reply.status_code}, and not as a registry does. Check its address.",
-            "not_a_registry",
-        )
-    return KINDS_OF_ERROR.get(said["reason"], DataError)(said.get("message", ""), said["reason"])
+    def post(self, kind: str, record: Entity) -> Entity:
+        return self._ask("POST", f"/v1/{kind}", body=checked(kind, record))[0]
 
+    def put(self, kind: str, record: Entity) -> Entity:
+        if getattr(record, "id", None) is msgspec.UNSET:
+            return self._ask("PUT", f"/v1/{kind}", body=checked(kind, record))[0]
+        return self._ask("PUT", f"/v1/{kind}", body=_change(kind, record))[0]
 
-class Served(Remote):
-    "The operations of a registry that is served somewhere."
+    def delete(self, kind: str, id: int) -> Entity:
+        return self._ask("DELETE", f"/v1/{entity(kind) and kind}", {"id": check_id(id)})[0]
 
-    def get(self, kind, **which):
-        return self._ask("GET", f"/v1/{_kind(kind)}", which)[0]
-
-    def post(self, kind, record):
-        return self._ask("POST", f"/v1/{_kind(kind)}", body=record)[0]
-
-    def put(self, kind, record):
-        return self._ask("PUT", f"/v1/{_kind(kind)}", body=record)[0]
-
-    def delete(self, kind, id):
-        return self._ask("DELETE", f"/v1/{_kind(kind)}", {"id": id})[0]
-
-    def page(self, kind, limit=1000, after=None, **filters):
-        things, reply = self._ask(
-            "GET", f"/v1/{_kind(kind)}s", {"limit": limit, "after": after, **filters}
-        )
+    def page(
+        self, kind: str, limit: int = 1000, after: str | None = None, **filters
+    ) -> tuple[list[Entity], str | None]:
+        check_cursor(entity(kind) and kind, after)
+        query = {"limit": check_limit(limit), "after": after}
+        filters = check_filters(kind, filters)
+        if [] in filters.values():
+            return [], None  # none of no values: a query cannot say it
+        for name, values in filters.items():
+            query[name] = [_written(value) for value in values]
+        things, reply = self._ask("GET", f"/v1/{kind}s", query)
         return things, reply.headers.get("X-Next")
 
-    def register(self, releases):
-        return [
-            (one.release, one.created)
-            for one in self._ask("POST", "/v1/dataset_releases/register", body=releases)[0]
-        ]
+    def register(self, releases: list[Entity]) -> list[tuple[Entity, bool]]:
+        body = [checked("dataset_release", release) for release in releases]
+        answer = self._ask("POST", "/v1/dataset_releases/register", body=body)[0]
+        return [(one.release, one.created) for one in answer]
 
-    def claim(self, release, run, seconds=3600):
-        return self._ask("POST", "/v1/dataset_releases/claim", body=Claim(release, run, seconds))[0]
+    def claim(self, release: Entity, run: str, seconds: float = 3600) -> Entity | None:
+        check_run(run, seconds)
+        body = Claim(checked("dataset_release", release), run, seconds)
+        return self._ask("POST", "/v1/dataset_releases/claim", body=body)[0]
 
-    def settle(self, record, run):
-        return self._ask("POST", "/v1/dataset_releases/settle", body=Settled(record, run))[0]
+    def settle(self, record: Entity, run: str) -> Entity:
+        check_run(run)
+        body = Settled(_change("dataset_release", record), run)
+        return self._ask("POST", "/v1/dataset_releases/settle", body=body)[0]
 
-    def missing(self, dataset_id, keys):
-        return self._ask("POST", "/v1/dataset_releases/missing", body=Keys(dataset_id, [*keys]))[0]
+    def missing(self, dataset_id: int, keys: list[str]) -> list[str]:
+        body = Keys(dataset_id, check_keys(dataset_id, keys))
+        return self._ask("POST", "/v1/dataset_releases/missing", body=body)[0]
 
 
-def _kind(kind):
-    return entity(kind) and kind
+def _change(kind, record):
+    "A change that may be sent."
+    record = checked(kind, record, new=False)
+    check_id(record.id, "id", "bad_field")
+    return record
+
+
+def _written(value):
+    "A value of a question as it stands in a query."
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return value.isoformat() if isinstance(value, datetime) else value
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f0000a
@@ -183,6 +258,13 @@ FILTERS = {
     "dataset": ("workflow_id",),
     "dataset_release": ("dataset_id",),
 }
+
+
+def _sorted(releases):
+    "Releases, the newest first; numbered ones among the dated where they are of one dataset."
+    numbered = {is_numbered(release.release_key) for release in releases}
+    datasets = {release.dataset.id for release in releases}
+    return newest_first(releases) if len(numbered) == 2 and len(datasets) == 1 else releases
 
 
 def methods_of(kind, cls):
@@ -201,18 +283,14 @@ def methods_of(kind, cls):
         return self.desk.delete(kind, id)
 
     def all_of(self, limit=1000, *which, **filters):
-        page = functools.partial(
-            self.desk.page,
-            kind,
-            min(limit, 10_000),
-            **dict(zip(FILTERS.get(kind, ()), which)),
-            **filters,
-        )
+        size = min(limit, 10_000) if isinstance(limit, int) else limit
+        filters = {**dict(zip(FILTERS.get(kind, ()), which)), **filters}
+        page = functools.partial(self.desk.page, kind, size, **filters)
         things, after = page()
         while after is not None:
             more, after = page(after=after)
             things += more
-        return things
+        return _sorted(things) if kind == "dataset_release" else things
 
     told = {
         f"get_{kind}": (
@@ -254,8 +332,10 @@ Things = type(
     },
 )
 
-
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f0000d
+BEHIND_DATED = "0000 0"  # the cursor behind every release that has a date
+
+
 def _id(dataset):
     return dataset.id if isinstance(dataset, Dataset) else dataset
 
@@ -289,8 +369,15 @@ class Registry(Things):
         )
 
     def get_latest_release(self, dataset):
-        "The newest release of a dataset (or its id) that was loaded, None if there is none."
-        return next(iter(self.desk.page("dataset_release", 1, dataset_id=_id(dataset))[0]), None)
+        """The newest release of a dataset (or its id) that was loaded, None if there is none.
+
+        Numbered releases come behind all that are dated; where there are both, see `newest_first`.
+        """
+        newest = functools.partial(self.desk.page, "dataset_release", 1, dataset_id=_id(dataset))
+        found = newest()[0]
+        if found and not is_numbered(found[0].release_key) and newest(after=BEHIND_DATED)[0]:
+            return self.get_dataset_releases(1000, _id(dataset))[0]
+        return found[0] if found else None
 
     def is_first_release(self, dataset):
         "Whether no release of this dataset (or its id) was loaded yet."

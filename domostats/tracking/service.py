@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    "TEXTS",
     "RELEASES",
     "OPERATIONS",
     "STATUS",
@@ -17,6 +16,7 @@ __all__ = [
     "of_a_kind",
     "Trouble",
     "told",
+    "encoded",
     "decoded",
     "check_key",
     "make_service",
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00003
-import hmac, socket, threading
+import hmac, json, math, re, socket, threading, typing
 from contextlib import contextmanager
 from http import HTTPStatus
 import msgspec
@@ -33,7 +33,7 @@ from msgspec import UNSET, Struct
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
 from ..settings import Secret
-from .entities import ENTITIES, DatasetRelease, Number
+from .entities import ENTITIES, DatasetRelease, Number, check_id, columns_of
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00007
@@ -89,7 +89,7 @@ def of_a_kind(kind, cls):
             "GET",
             f"/v1/{kind}",
             f"One {kind}",
-            lambda db, query, body: db.get(kind, **_whole(query)),
+            lambda db, query, body: db.get(kind, **_which(query)),
             cls,
             reads=True,
             query=which,
@@ -115,7 +115,7 @@ def of_a_kind(kind, cls):
             "DELETE",
             f"/v1/{kind}",
             f"Remove a {kind}",
-            lambda db, query, body: db.delete(kind, **_whole(query)),
+            lambda db, query, body: db.delete(kind, _only_id(query)),
             cls,
             query=("id",),
         ),
@@ -123,7 +123,7 @@ def of_a_kind(kind, cls):
             "GET",
             f"/v1/{kind}s",
             f"A page of all {kind}s; the header X-Next holds the cursor for the next one",
-            lambda db, query, body: db.page(kind, **_whole(query)),
+            lambda db, query, body: db.page(kind, **_asked(kind, query)),
             list[cls],
             reads=True,
             query=("limit", "after"),
@@ -131,23 +131,51 @@ def of_a_kind(kind, cls):
     ]
 
 
-def _whole(query):
-    "The same query with its numbers as numbers."
-    return {
-        name: _number(name, value)
-        if name == "limit" or name.endswith("id") and name not in TEXTS
-        else value
-        for name, value in query.items()
+def _single(query):
+    "The query, where nothing may be given twice, as {name: text}."
+    for name, texts in query.items():
+        if len(texts) > 1:
+            raise DataError(f"{name} is given {len(texts)} times. Give it once.", "bad_question")
+    return {name: texts[0] for name, texts in query.items()}
+
+
+def _which(query):
+    "The one thing that is asked for."
+    query = _single(query)
+    return {name: _number(name, text) if name == "id" else text for name, text in query.items()}
+
+
+def _only_id(query):
+    if query.keys() != {"id"}:
+        raise DataError("Say by its id what is to be removed, and nothing else.", "bad_question")
+    return check_id(_which(query)["id"])
+
+
+def _asked(kind, query):
+    "A page that is asked for; every filter has the type of its column, and may have several values."
+    types = columns_of(ENTITIES[kind])
+    page = _single({name: query[name] for name in ("limit", "after") if name in query})
+    if "limit" in page:
+        page["limit"] = _number("limit", page["limit"])
+    filters = {
+        name: [_typed(name, types.get(name), text) for text in texts]
+        for name, texts in query.items()
+        if name not in page
     }
+    return {**page, **filters}
 
 
-def _number(name, value):
-    if value.isascii() and value.isdigit() and len(value) < 19:
-        return int(value)
-    raise DataError(f"{name} is a number, not {value!r:.40}.", "bad_question")
+def _typed(name, type, text):
+    if type is int:
+        return _number(name, text)
+    return {"true": True, "false": False}.get(text, text) if type is bool else text
 
 
-TEXTS = "type_id", "dag_id", "entity_id", "dag_run_id", "project_id", "licence_id"
+def _number(name, text):
+    if re.fullmatch(r"-?[0-9]{1,19}", text):
+        return int(text)
+    raise DataError(f"{name} is a number, not {text!r:.40}.", "bad_question")
+
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00009
 RELEASES = [
@@ -196,6 +224,7 @@ STATUS = {
     "not_found": 404,
     "conflict": 409,
     "in_use": 409,
+    "granularity": 409,
     "not_claimed": 409,
     "bad_reference": 422,
     "no_key": 401,
@@ -222,24 +251,53 @@ def told(error):
 LARGEST = 20_000_000  # bytes of a body
 
 
-def decoded(body, type):
+def encoded(answer: object) -> bytes:
+    "An answer as JSON; a stored value that JSON does not know is written as near to it as can be."
+    try:
+        return msgspec.json.encode(answer)
+    except (ValueError, OverflowError, TypeError, RecursionError):
+        return json.dumps(_writable(msgspec.to_builtins(answer))).encode()
+
+
+def _writable(value):
+    "A value without infinite numbers, which JSON does not know."
+    if isinstance(value, dict):
+        return {name: _writable(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_writable(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def decoded(body: bytes, type: object) -> object:
     "A body as this type. DataError `bad_field` for what it does not know, `bad_time`."
     if type is None:
         return None
     try:
-        if isinstance(plain := msgspec.json.decode(body), dict) and (
-            unknown := plain.keys() - {*type.__struct_fields__}
-        ):
-            raise DataError(
-                f"{type.__name__} has no {min(unknown)!r:.60}. It has {', '.join(type.__struct_fields__)}.",
-                "bad_field",
-                column=min(unknown),
-            )
+        _check_known(json.loads(body), type)
         return msgspec.json.decode(body, type=type)
-    except (msgspec.DecodeError, RecursionError) as e:
+    except (ValueError, RecursionError) as e:
         raise DataError(f"The body is not what it should be: {e}.", "bad_field") from None
-    except AttributeError:
-        raise DataError("The body is an object, and a list is wanted.", "bad_field") from None
+
+
+def _check_known(plain, type):
+    "Refuse a field that a type does not have. DataError `bad_field`."
+    if typing.get_origin(type) is list:
+        if not isinstance(plain, list):
+            raise DataError("The body is an object, and a list is wanted.", "bad_field")
+        for one in plain:
+            _check_known(one, typing.get_args(type)[0])
+    if not isinstance(plain, dict) or not hasattr(type, "__struct_fields__"):
+        return
+    unknown = plain.keys() - {*type.__struct_fields__}
+    if unknown:
+        raise DataError(
+            f"{type.__name__} has no {min(unknown)!r:.60}. It has "
+            f"{', '.join(type.__struct_fields__)}.",
+            "bad_field",
+            column=min(unknown),
+        )
+    if "release" in plain:
+        _check_known(plain["release"], DatasetRelease)
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e0000f
@@ -285,7 +343,7 @@ def make_service(database, write_key, read_key=None):
         status, made, headers = await run_in_threadpool(
             _done, database, request, await request.content(), write_key, read_key
         )
-        body = b"" if request.method == "HEAD" else msgspec.json.encode(made)
+        body = b"" if request.method == "HEAD" else encoded(made)
         await Response(body, status, {**headers, "content-type": "application/json"})(
             scope, receive, send
         )
@@ -308,8 +366,11 @@ class _Request:
             self.request.url.path,
             self.request.headers,
         )
-        self.query = dict(self.request.query_params)
-        self.key = self.headers.get("x-api-key") or self.query.pop("key", None)
+        self.query = {}
+        for name, text in self.request.query_params.multi_items():
+            self.query.setdefault(name, []).append(text)
+        in_query = self.query.pop("key", [None])
+        self.key = self.headers.get("x-api-key") or in_query[0]
 
     async def content(self):
         "The body, None if it is too large."
