@@ -25,6 +25,7 @@ __all__ = [
     "coverage_of",
     "Plan",
     "plan_write",
+    "refused_parts",
     "outside",
     "warn",
 ]
@@ -441,6 +442,23 @@ def _plan_unmarked(standing: Coverage | None, method: str, partition: str) -> Pl
         parts = {key: part for key, part in standing.parts.items() if key[0] != partition}
         return Plan(replace(standing, parts=parts) if parts else None)
     return Plan(standing)
+
+
+# %% ../../nbs/06_loading/00_coverage.ipynb #651c3bac
+def refused_parts(
+    standing: Coverage | None, arriving: Coverage, place: str, allow_incomplete: bool = False
+) -> dict:
+    "The instances whose rows may not replace those that stand at a place, with the error of each (`DataError` by name)."
+    refused = {}
+    for key, part in arriving.parts.items():
+        try:
+            one = replace(arriving, parts={key: part})
+            plan_write(standing, one, place, allow_incomplete=allow_incomplete)
+        except DataError as e:
+            refused[key[1]] = e
+        except DestinationError:  # it is about all of them, and will be told of all
+            continue
+    return refused
 
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #b8c30aba

@@ -629,6 +629,11 @@ class Store:
         "A dataset, or what one SELECT says about it (`FROM table`), as a pyarrow Table; the whole dataset says what it covers. DestinationError `no_dataset`, SettingsError `bad_query`."
         return _read(self, name, query)
 
+    def coverage(self, name: str) -> Coverage | None:
+        "What a dataset covers; None if there is none of this name. What nobody wrote down counts as complete."
+        with self.open() as con:
+            return _coverage(con, name)
+
     def drop(self, name):
         "Remove a dataset; DestinationError `no_dataset`."
         with self.open() as con:

@@ -42,6 +42,7 @@ __all__ = [
     "unite_schemas",
     "Fleet",
     "name_of",
+    "by_name",
     "run_all",
 ]
 
@@ -948,6 +949,11 @@ class Fleet:
     def __repr__(self):
         return f"<{self.report.name} of {len(self.runs)} instances, {len(self.failures)} failed>"
 
+    def without(self, failures: dict) -> "Fleet":
+        "The same without the rows of some instances, which count as failed (error by name)."
+        runs = {name: run for name, run in self.runs.items() if name not in failures}
+        return Fleet(self.report, self.spill, runs, self.failures | failures)
+
     @property
     def schema(self) -> pa.Schema:
         "The columns of all instances together, `instance` first."
@@ -1019,6 +1025,14 @@ def name_of(instance: Any) -> str:
         return str(instance)
 
 
+def by_name(instances: list) -> dict:
+    "These instances by name, each once."
+    found = {}
+    for instance in instances:
+        found.setdefault(name_of(instance), instance)
+    return found
+
+
 def run_all(
     report: Stream, instances: list, format_fn: Any = None, at_once: int = 5, **how: Any
 ) -> Fleet:
@@ -1026,9 +1040,7 @@ def run_all(
 
     The rows wait on disk, so that memory does not grow with the number of instances. Of an instance that fails no row is
     among them. DomostatsError of the first if all fail."""
-    spill, wanted = Spill(), {}
-    for instance in instances:
-        wanted.setdefault(name_of(instance), instance)
+    spill, wanted = Spill(), by_name(instances)
 
     def one(name):
         try:
