@@ -376,10 +376,11 @@ def plan_write(
         standing = replace(arriving, parts={})
     adopted = _named(standing, arriving, method, partition, place)
     by_instance = arriving.by_instance or bool(adopted)
-    meets = by_instance and standing.by_instance
+    keeps = by_instance and standing.by_instance
+    meets = keeps or by_instance and all(name for _, name in standing.parts)
     kept, parts, notes = {}, {}, []
     for key, part in standing.parts.items():
-        stays = meets and key[1] not in (adopted, *arriving.instances)
+        stays = keeps and key[1] not in (adopted, *arriving.instances)
         if method == "PARTITION":
             stays = stays or key[0] != partition
         elif method != "REPLACE":

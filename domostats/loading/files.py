@@ -413,6 +413,26 @@ def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 
 
+def _widened(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
+    "The schema that holds the rows of both; None if there is none."
+    try:
+        return pa.unify_schemas([one, other], promote_options="permissive")
+    except pa.ArrowException:
+        return None
+
+
+def _fit(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch:
+    "A batch in the schema of a file that holds others too. DestinationError `column_type`."
+    try:
+        return _cast(batch, schema)
+    except pa.ArrowException as e:
+        raise DestinationError(
+            f"{path} was not written: a column does not fit into the type that it has with the rows that stay: {e}. "
+            "Cast it before writing, or write to another file.",
+            "column_type",
+        ) from e
+
+
 def _unlike(path: Path, names: tuple, why: str) -> DestinationError:
     return DestinationError(
         f"{path} was not written: it keeps the rows of {', '.join(names)}, and {why}. "
@@ -426,20 +446,17 @@ def _kept_batches(
 ) -> Iterator[pa.RecordBatch]:
     "The rows of these instances in a Parquet file, in the schema of the new file, whose rows have the `own` columns. DestinationError `other_columns`."
     with parquet.ParquetFile(path) as file:
-        old = file.schema_arrow
-        if not (
-            {*old.names} <= {*schema.names} and ({*old.names} <= {*own} or {*own} <= {*old.names})
-        ):
+        old = file.schema_arrow.remove_metadata()
+        if not ({*old.names} <= {*own} or {*own} <= {*old.names}):
             raise _unlike(path, names, "the columns of the new rows are others")
+        if _widened(schema, old) != schema:
+            raise _unlike(path, names, "a column has another type there")
         for batch in file.iter_batches(batch_size=GROUP):
             whose = pc.fill_null(batch.column(COLUMN), "")
             batch = batch.filter(pc.is_in(whose, pa.array(names, pa.string())))
             if not batch.num_rows:
                 continue
-            try:
-                yield _cast(batch, schema)
-            except pa.ArrowException as e:
-                raise _unlike(path, names, f"a column has another type there ({e})") from e
+            yield _fit(batch, schema, path)
 
 
 def _kept_records(path: Path, names: tuple, own: list) -> Iterator[bytes]:
@@ -489,13 +506,13 @@ class _Write:
         "Give the rows the columns of the old file too, for the rows that are taken over."
         try:
             old = parquet.read_schema(self.path).remove_metadata()
-            schema = pa.unify_schemas([self.rows.schema.remove_metadata(), old])
         except (OSError, pa.ArrowException):
             return
-        rows = self.rows
-        if schema.names != rows.schema.names:
+        rows, own = self.rows, self.rows.schema.remove_metadata()
+        schema = _widened(own, old)
+        if schema and schema != own:
             self.rows = pa.RecordBatchReader.from_batches(
-                schema, (_cast(batch, schema) for batch in rows)
+                schema, (_fit(batch, schema, self.path) for batch in rows)
             )
 
     def decide(self) -> None:
