@@ -38,11 +38,8 @@ __all__ = [
     "list_reports",
     "Method",
     "is_file",
-    "noted",
     "write",
-    "standing",
     "Contract",
-    "check_strictly",
     "strictly",
     "counted",
     "generate",
@@ -413,7 +410,7 @@ def is_file(to):
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
-def noted(sentence):
+def _noted(sentence):
     "Print what a user should know."
     say(f"note: {sentence}", err=True)
 
@@ -424,7 +421,7 @@ def write(data, to, update_method="REPLACE", update_key=None, allow_incomplete=F
     from domostats.loading.store import Store
 
     if is_file(to):
-        write_file(data, to, allow_incomplete, noted)
+        write_file(data, to, allow_incomplete, _noted)
         return to
     store = Store()
     store.write(
@@ -433,12 +430,12 @@ def write(data, to, update_method="REPLACE", update_key=None, allow_incomplete=F
         update_method=update_method,
         update_key=update_key,
         allow_incomplete=allow_incomplete,
-        note=noted,
+        note=_noted,
     )
     return f"{to} in {store.path}"
 
 
-def standing(to):
+def _standing(to):
     "What the destination covers, None if nothing stands there; and its name in words."
     from domostats.loading.files import file_coverage
     from domostats.loading.store import Store
@@ -453,7 +450,7 @@ class Contract(str, enum.Enum):
     report, extend, freeze = POLICIES
 
 
-def check_strictly(run):
+def _check_strictly(run):
     "DataError `violations` if a record of a run that is read had to be set aside."
     if run.violations:
         raise DataError(
@@ -463,11 +460,11 @@ def check_strictly(run):
 
 
 def strictly(reader, run):
-    "The same rows; once all have come, they are checked: see `check_strictly`."
+    "The same rows; once all have come, they are checked: see `_check_strictly`."
 
     def batches():
         yield from reader
-        check_strictly(run)
+        _check_strictly(run)
 
     return follow(pa.RecordBatchReader.from_batches(reader.schema, batches()), run)
 
@@ -580,7 +577,7 @@ def _generate_one(
         rows = strictly(rows, run) if strict else rows
         place = write(rows, to, method.value, key, allow_incomplete)
     for finding in run.findings:
-        noted(finding)
+        _noted(finding)
     return found.name, instance, run.came, len(rows.schema), len(run.violations), place
 
 
@@ -591,9 +588,9 @@ def _generate_all(
     fleet = run_all(found, instances, formatter, **how)
     if strict:
         for run in fleet.runs.values():
-            check_strictly(run)
+            _check_strictly(run)
     if method is Method.REPLACE:
-        there, place = standing(to)
+        there, place = _standing(to)
         refused = refused_parts(there, fleet.coverage, place, allow_incomplete)
         fleet = fleet.without(refused)
         if not fleet.runs:
@@ -601,7 +598,7 @@ def _generate_all(
     place = write(fleet, to, method.value, key and ["instance", *key], allow_incomplete)
     for name, run in fleet.runs.items():
         for finding in run.findings:
-            noted(f"{name}: {finding}")
+            _noted(f"{name}: {finding}")
     columns = len(fleet.schema)
     return [
         (found.name, name, run.came, columns, len(run.violations), place)
@@ -736,7 +733,7 @@ def _write_one(report, instance, reader, to, strict, allow_incomplete):
     rows = strictly(made.reader(), made) if strict else made.reader()
     place = write(rows, to, allow_incomplete=allow_incomplete)
     for finding in made.findings:
-        noted(f"{report.name}: {finding}")
+        _noted(f"{report.name}: {finding}")
     return report.name, instance, made.came, place
 
 

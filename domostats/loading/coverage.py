@@ -20,6 +20,7 @@ __all__ = [
     "append_part",
     "Coverage",
     "read_coverage",
+    "is_run",
     "follow",
     "run_of",
     "coverage_of",
@@ -267,10 +268,15 @@ def read_coverage(mark: dict) -> Coverage:
 _RUNS = weakref.WeakKeyDictionary()
 
 
+def is_run(data: Any) -> bool:
+    "Whether these are the rows of a run, or of runs over several instances, with what it says of them."
+    return hasattr(data, "coverage") and hasattr(data, "reader")
+
+
 def follow(reader: Any, run: Any) -> Any:
     "Remember that this `pyarrow.RecordBatchReader` hands on the rows of a run, or of whatever another reader follows; gives the reader."
     run = _RUNS.get(run, run) if type(run) is type(reader) else run
-    if hasattr(run, "coverage"):
+    if is_run(run):
         _RUNS[reader] = run
     return reader
 
@@ -283,7 +289,7 @@ def run_of(data: Any) -> Any:
 def coverage_of(data: Any) -> Coverage | None:
     "What these data say they cover: a run (when it is read) or its reader, a data frame, an Arrow table or stream; None if they say nothing."
     run = run_of(data)
-    if hasattr(run, "coverage"):
+    if is_run(run):
         return run.coverage
     if isinstance(attrs := getattr(data, "attrs", None), dict):
         mark = attrs.get(MARK)

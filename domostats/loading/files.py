@@ -36,6 +36,7 @@ from domostats.loading.coverage import (
     Coverage,
     Part,
     coverage_of,
+    is_run,
     plan_write,
     read_coverage,
     run_of,
@@ -106,7 +107,7 @@ def to_reader(data):
     DestinationError `no_columns`, `duplicate_column`, `mixed_column`; SettingsError `not_a_table` for anything else."""
     if is_frame(data):
         data = _from_pandas(data)
-    elif hasattr(data, "coverage"):
+    elif is_run(data):
         data = data.reader()
     if isinstance(data, pa.Table):
         data = data.to_reader()

@@ -42,6 +42,7 @@ from domostats.loading.coverage import (
     Part,
     Plan,
     coverage_of,
+    is_run,
     plan_write,
     read_coverage,
     run_of,
@@ -729,9 +730,7 @@ def _writing(store, name, data, arguments, allow_incomplete=False, note=warn):
     table, run = _table(name), run_of(data)
     with store.open() as con:
         update = choose(_last(con, name) or Update(), *arguments)
-    with settled(
-        run.reader() if run is data and hasattr(run, "coverage") else data, store.path.parent
-    ) as rows:
+    with settled(run.reader() if is_run(data) else data, store.path.parent) as rows:
         if PARTITION in map(str.lower, rows().schema.names):
             raise DestinationError(
                 f"A column cannot be called {PARTITION}: the store needs the name for itself. Rename it.",

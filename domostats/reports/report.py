@@ -28,7 +28,6 @@ __all__ = [
     "Pieces",
     "Run",
     "extended",
-    "narrowing",
     "window_of",
     "Result",
     "unseen",
@@ -38,8 +37,6 @@ __all__ = [
     "Estimate",
     "estimate",
     "Spill",
-    "settle",
-    "unite_schemas",
     "Fleet",
     "name_of",
     "by_name",
@@ -609,7 +606,7 @@ from ..transport.windows import Windows
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
-def narrowing(listing: Listing, reader: Reader) -> tuple | None:
+def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
     """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to; None if it comes whole.
 
     Events are narrowed by both ends, and an end that has not yet come is open. What costs a call for each object is
@@ -624,14 +621,14 @@ def narrowing(listing: Listing, reader: Reader) -> tuple | None:
             continue
         if above.changed and reader.since:
             return reader.since, None
-        if found := narrowing(above, reader):
+        if found := _narrowing(above, reader):
             return found
     return None
 
 
 def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
     "The window (since, until; datetimes or None) of a run that reads these listings; None if none of them is narrowed."
-    found = next(filter(None, (narrowing(listing, reader) for listing in listings)), None)
+    found = next(filter(None, (_narrowing(listing, reader) for listing in listings)), None)
     if found is None:
         return None
     return tuple(end and EPOCH + timedelta(milliseconds=end) for end in found)
@@ -917,7 +914,7 @@ class Spill:
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #02a63825
-def settle(run: Result, spill: Spill, name: str) -> Result:
+def _settle(run: Result, spill: Spill, name: str) -> Result:
     "Let go of all that a run holds in memory, its rows now being in a spill under this name; what it found stays."
     for beside in run.aligned.lookups.values():
         beside.records.reset()
@@ -929,7 +926,7 @@ def settle(run: Result, spill: Spill, name: str) -> Result:
     return run
 
 
-def unite_schemas(schemas: list[pa.Schema]) -> pa.Schema:
+def _unite_schemas(schemas: list[pa.Schema]) -> pa.Schema:
     "One schema for the rows of several instances. DataError `column_type` where a column is of kinds that do not go together."
     try:
         return pa.unify_schemas(schemas, promote_options="permissive")
@@ -957,7 +954,7 @@ class Fleet:
     @property
     def schema(self) -> pa.Schema:
         "The columns of all instances together, `instance` first."
-        own = unite_schemas([self.spill.schemas[name].remove_metadata() for name in self.runs])
+        own = _unite_schemas([self.spill.schemas[name].remove_metadata() for name in self.runs])
         return pa.schema([("instance", pa.string()), *own])
 
     def reader(self) -> pa.RecordBatchReader:
@@ -1049,7 +1046,7 @@ def run_all(
                 spill.open(name, reader.schema)
                 for batch in reader:
                     spill.add(name, batch)
-            return name, settle(run, spill, name)
+            return name, _settle(run, spill, name)
         except DomostatsError as e:
             spill.drop(name)
             return name, e
