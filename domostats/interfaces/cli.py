@@ -15,6 +15,8 @@ __all__ = [
     "OneInstance",
     "Since",
     "Until",
+    "Strict",
+    "AllowIncomplete",
     "Restore",
     "Fresh",
     "Reuse",
@@ -78,7 +80,16 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ..reports.report import POLICIES, estimate, key_columns, reading, run_all
+from ..loading.coverage import follow, refused_parts
+from domostats.reports.report import (
+    POLICIES,
+    by_name,
+    estimate,
+    key_columns,
+    name_of,
+    reading,
+    run_all,
+)
 from ..settings import find_instance
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #115e7fdd
@@ -400,17 +411,37 @@ def is_file(to):
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
-def write(table, to, update_method="REPLACE", update_key=None):
-    "Write a table to a file (.parquet, .csv) or to a dataset of the local store; gives the place in words."
+def _noted(sentence):
+    "Print what a user should know."
+    say(f"note: {sentence}", err=True)
+
+
+def write(data, to, update_method="REPLACE", update_key=None, allow_incomplete=False):
+    "Write data to a file (.parquet, .csv) or to a dataset of the local store; gives the place in words."
     from domostats.loading.files import write_file
     from domostats.loading.store import Store
 
     if is_file(to):
-        write_file(table, to)
+        write_file(data, to, allow_incomplete, _noted)
         return to
     store = Store()
-    store.write(to, table, update_method=update_method, update_key=update_key)
+    store.write(
+        to,
+        data,
+        update_method=update_method,
+        update_key=update_key,
+        allow_incomplete=allow_incomplete,
+        note=_noted,
+    )
     return f"{to} in {store.path}"
+
+
+def _standing(to):
+    "What the destination covers, None if nothing stands there; and its name in words."
+    from domostats.loading.files import file_coverage
+    from domostats.loading.store import Store
+
+    return (file_coverage(to), to) if is_file(to) else (Store().coverage(to), f"dataset {to}")
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #15e2811c
@@ -421,14 +452,13 @@ class Contract(str, enum.Enum):
 
 
 def strictly(reader, run):
-    "The same rows; once all have come, DataError `violations` if a record had to be set aside."
+    "The same rows; once all have come, the run is checked as `Findings.check_strict` says."
 
     def batches():
         yield from reader
-        if run.violations:
-            raise DataError(" ".join(run.findings) + " Nothing was written.", "violations")
+        run.check_strict()
 
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    return follow(pa.RecordBatchReader.from_batches(reader.schema, batches()), run)
 
 
 def counted(reader, progress):
@@ -439,7 +469,7 @@ def counted(reader, progress):
             progress.update(batch.num_rows)
             yield batch
 
-    return pa.RecordBatchReader.from_batches(reader.schema, batches())
+    return follow(pa.RecordBatchReader.from_batches(reader.schema, batches()), reader)
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #d0186320
@@ -459,6 +489,16 @@ Since = Annotated[
 ]
 Until = Annotated[
     Optional[datetime], typer.Option(formats=TIMES, help="Only events before this time (UTC).")
+]
+Strict = Annotated[
+    bool, typer.Option(help="Fail and write nothing if a record had to be set aside.")
+]
+AllowIncomplete = Annotated[
+    bool,
+    typer.Option(
+        "--allow-incomplete",
+        help="Let an incomplete run replace a complete one; without it that is refused, exit code 6.",
+    ),
 ]
 Restore = Annotated[bool, typer.Option(help="Play the last finished run again, without a call.")]
 Fresh = Annotated[bool, typer.Option(help="Begin anew where an earlier run died.")]
@@ -492,9 +532,8 @@ def generate(
             help="For a dataset: replace it, append to it, or replace the rows with the same key."
         ),
     ] = Method.REPLACE,
-    strict: Annotated[
-        bool, typer.Option(help="Fail and write nothing if a record had to be set aside.")
-    ] = False,
+    strict: Strict = False,
+    allow_incomplete: AllowIncomplete = False,
     contract: Annotated[
         Contract,
         typer.Option(
@@ -521,46 +560,52 @@ def generate(
         since=changed_since,
         until=until,
     )
-    if len(instance) == 1:
-        lines, failures = (
-            [_generate_one(found, instance[0], formatter, to, method, key, strict, how)],
-            {},
-        )
+    written = dict(strict=strict, allow_incomplete=allow_incomplete)
+    if len(by_name(instance)) == 1:
+        line = _generate_one(found, instance[0], formatter, to, method, key, how, **written)
+        lines, failures = [line], {}
     else:
-        lines, failures = _generate_all(found, instance, formatter, to, method, key, strict, how)
+        lines, failures = _generate_all(found, instance, formatter, to, method, key, how, **written)
     show("done", ["report", "instance", "rows", "columns", "set aside", "to"], lines)
     _fail(failures)
 
 
-def _generate_one(found, instance, formatter, to, method, key, strict, how):
+def _generate_one(
+    found, instance, formatter, to, method, key, how, strict=False, allow_incomplete=False
+):
     with (
         found.stream(instance, format_fn=formatter, **how) as run,
         tqdm(desc=found.name, unit=" rows", disable=None) as progress,
     ):
         rows = counted(run.reader(), progress)
-        place = write(strictly(rows, run) if strict else rows, to, method.value, key)
+        rows = strictly(rows, run) if strict else rows
+        place = write(rows, to, method.value, key, allow_incomplete)
     for finding in run.findings:
-        say(f"note: {finding}", err=True)
+        _noted(finding)
     return found.name, instance, run.came, len(rows.schema), len(run.violations), place
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #a2fc3691
-def _generate_all(found, instances, formatter, to, method, key, strict, how):
+def _generate_all(
+    found, instances, formatter, to, method, key, how, strict=False, allow_incomplete=False
+):
     fleet = run_all(found, instances, formatter, **how)
-    bad = [
-        f"{name}: {finding}"
-        for name, run in fleet.runs.items()
-        if run.violations
-        for finding in run.findings
-    ]
-    if strict and bad:
-        raise DataError(" ".join(bad) + " Nothing was written.", "violations")
-    place = write(fleet.table, to, method.value, key and ["instance", *key])
+    if strict:
+        for run in fleet.runs.values():
+            run.check_strict()
+    if method is Method.REPLACE:
+        there, place = _standing(to)
+        refused = refused_parts(there, fleet.coverage, place, allow_incomplete)
+        fleet = fleet.without(refused)
+        if not fleet.runs:
+            raise next(iter(refused.values()))
+    place = write(fleet, to, method.value, key and ["instance", *key], allow_incomplete)
     for name, run in fleet.runs.items():
         for finding in run.findings:
-            say(f"note: {name}: {finding}", err=True)
+            _noted(f"{name}: {finding}")
+    columns = len(fleet.schema)
     return [
-        (found.name, name, run.came, fleet.table.num_columns, len(run.violations), place)
+        (found.name, name, run.came, columns, len(run.violations), place)
         for name, run in fleet.runs.items()
     ], fleet.failures
 
@@ -624,6 +669,8 @@ def run(
         ),
     ] = None,
     only: Only = None,
+    strict: Strict = False,
+    allow_incomplete: AllowIncomplete = False,
     restore: Restore = False,
     fresh: Fresh = False,
     reuse: Reuse = False,
@@ -631,18 +678,20 @@ def run(
     until: Until = None,
 ):
     "Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance acme --only users,groups"
-    chosen = {name: [reports.find(report) for report in _chosen(only, name)] for name in instance}
+    wanted = by_name(instance).values()
+    chosen = {name: [reports.find(report) for report in _chosen(only, name)] for name in wanted}
     if to:
         to.mkdir(parents=True, exist_ok=True)
     place = lambda label: str(to / f"{label}.parquet") if to else label
+    how = dict(restore=restore, fresh=fresh, reuse=reuse, since=changed_since, until=until)
     named = lambda report, name: place(
-        report.name if len(instance) == 1 else f"{report.name}_{name}"
+        report.name if len(chosen) == 1 else f"{report.name}_{name_of(name)}"
     )
     with ThreadPoolExecutor(5) as pool:
         done = [
             *pool.map(
                 lambda name: _run_instance(
-                    chosen[name], name, named, restore, fresh, changed_since, until, reuse
+                    chosen[name], name, named, how, strict, allow_incomplete
                 ),
                 chosen,
             )
@@ -658,15 +707,19 @@ class Unfinished(Exception):
     "Some report of a run failed: its pages are kept for the next run."
 
 
-def _run_instance(chosen, name, named, *how):
+def _run_instance(chosen, name, named, how, strict, allow_incomplete):
     "The lines to show of these reports of an instance, and what failed (error by name)."
     lines, failures = [], {}
     try:
-        with reading(sign_in(name), "+".join(one.name for one in chosen), *how) as reader:
+        with reading(sign_in(name), "+".join(one.name for one in chosen), **how) as reader:
             for one in chosen:
                 try:
                     one.sign_in(name)
-                    lines.append(_write_one(one, name, reader.again(), named(one, name)))
+                    lines.append(
+                        _write_one(
+                            one, name, reader.again(), named(one, name), strict, allow_incomplete
+                        )
+                    )
                 except DomostatsError as e:
                     failures[f"{one.name} of {name}"] = e
             if failures:
@@ -678,11 +731,12 @@ def _run_instance(chosen, name, named, *how):
     return lines, failures
 
 
-def _write_one(report, instance, reader, to):
+def _write_one(report, instance, reader, to, strict, allow_incomplete):
     made = report.read(reader)
-    place = write(made.reader(), to)
+    rows = strictly(made.reader(), made) if strict else made.reader()
+    place = write(rows, to, allow_incomplete=allow_incomplete)
     for finding in made.findings:
-        say(f"note: {report.name}: {finding}", err=True)
+        _noted(f"{report.name}: {finding}")
     return report.name, instance, made.came, place
 
 

@@ -11,19 +11,42 @@ __all__ = [
     "to_reader",
     "replacing",
     "write_csv",
+    "file_coverage",
+    "with_instance",
+    "locked",
     "write_file",
     "read_file",
 ]
 
 # %% ../../nbs/06_loading/00_files.ipynb #62825d8c
-import json, os, shutil, sys, time, uuid
-from contextlib import contextmanager, nullcontext, suppress
+import hashlib, json, os, shutil, sys, time, uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
+from csv import reader as read_records
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 from ..errors import DestinationError, SettingsError
+from domostats.loading.coverage import (
+    COLUMN,
+    MARK,
+    Coverage,
+    Part,
+    coverage_of,
+    is_run,
+    plan_write,
+    read_coverage,
+    run_of,
+    warn,
+)
+
+try:
+    import fcntl
+except ImportError:  # Windows has none
+    fcntl = None
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #82749edf
@@ -79,11 +102,13 @@ def is_frame(data):
 
 
 def to_reader(data):
-    """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a reader, or anything with an Arrow stream.
+    """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a run of a report, a reader, or anything with an Arrow stream.
 
     DestinationError `no_columns`, `duplicate_column`, `mixed_column`; SettingsError `not_a_table` for anything else."""
     if is_frame(data):
         data = _from_pandas(data)
+    elif is_run(data):
+        data = data.reader()
     if isinstance(data, pa.Table):
         data = data.to_reader()
     if not isinstance(data, pa.RecordBatchReader):
@@ -226,6 +251,10 @@ class _ParquetWriter:
     def write(self, table):
         self.writer.write_table(table)
 
+    def mark(self, text):
+        "Write a text into the file's metadata, beside what others keep there."
+        self.writer.add_key_value_metadata({MARK: text})
+
     def close(self):
         self.writer.close()
 
@@ -243,14 +272,16 @@ def _groups(reader):
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #2a1eaa39
-def _pour(reader, writer, told=nullcontext):
-    "Write every group of rows; the number of rows."
+def _pour(reader, writer, told=nullcontext, finish=None):
+    "Write every group of rows, then call `finish(writer)`; the number of rows."
     n = 0
     try:
         for table in _groups(reader):
             with told():
                 writer.write(table)
             n += table.num_rows
+        if finish:
+            finish(writer)
     finally:
         with told():
             writer.close()
@@ -271,23 +302,308 @@ def _kind(path):
     )
 
 
-def write_file(data, path):
+# %% ../../nbs/06_loading/00_files.ipynb #34a880ef
+def _note_path(path: Path) -> Path:
+    "Where the note about a CSV file is."
+    return path.with_name(f"{path.name}.domostats.json")
+
+
+def _checksum(path: Path) -> str:
+    "The SHA-256 of a file."
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _csv_mark(path: Path) -> dict | None:
+    "What the note beside a CSV file says of it; None if there is none, or if it is about another file."
+    try:
+        note = json.loads(_note_path(path).read_text(encoding="utf-8"))
+        return note["coverage"] if note["sha256"] == _checksum(path) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    "The records of a CSV file as they stand there, the header first; a record may hold line breaks in quotes."
+    held, quotes = [], 0
+    with open(path, "rb") as file:
+        for line in file:
+            held.append(line)
+            quotes += line.count(b'"')
+            if quotes % 2 == 0:
+                yield b"".join(held)
+                held, quotes = [], 0
+    if held:
+        yield b"".join(held)
+
+
+def _fields(record: bytes) -> list[str]:
+    "The fields of a record as text."
+    return next(read_records([record.decode("utf-8-sig", "surrogateescape")]), [])
+
+
+# %% ../../nbs/06_loading/00_files.ipynb #ea1fe77d
+def _names_in(path: Path) -> list[str] | None:
+    "The instances named in the first column of a file; None if that column is not `instance`."
+    if _kind(path) == ".csv":
+        records = _records(path)
+        if _fields(next(records, b""))[:1] != [COLUMN]:
+            return None
+        return list(dict.fromkeys(_fields(record)[0] for record in records))
+    with parquet.ParquetFile(path) as file:
+        first = file.schema_arrow[0] if len(file.schema_arrow) else None
+        if first is None or first.name != COLUMN or not pa.types.is_string(first.type):
+            return None
+        names = {}
+        for batch in file.iter_batches(columns=[COLUMN]):
+            names |= dict.fromkeys(batch.column(0).unique().to_pylist())
+    return [name or "" for name in names]
+
+
+def file_coverage(path: str | Path) -> Coverage | None:
+    "What a .parquet or .csv file covers; None if there is no file. Where nothing is known of a file, it counts as complete."
+    path = Path(path)
+    if not path.is_file():
+        return None
+    try:
+        if _kind(path) == ".csv":
+            mark = _csv_mark(path)
+        else:
+            metadata = parquet.read_metadata(path).metadata or {}
+            mark = json.loads(metadata.get(MARK.encode(), b"null"))
+        if mark:
+            return read_coverage(mark)
+        names = _names_in(path)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return Coverage()
+    if names is None:
+        return Coverage()
+    return Coverage({("", name): Part() for name in names}, True)
+
+
+# %% ../../nbs/06_loading/00_files.ipynb #5bda8684
+def with_instance(reader: pa.RecordBatchReader, name: str) -> pa.RecordBatchReader:
+    "The same rows with the column `instance` first. DestinationError `reserved_column` if they have one."
+    if COLUMN in map(str.lower, reader.schema.names):
+        raise DestinationError(
+            f"The rows have a column {COLUMN!r}, which would hold the name of their instance. Rename it.",
+            "reserved_column",
+            column=COLUMN,
+        )
+    schema = pa.schema([pa.field(COLUMN, pa.string()), *reader.schema], reader.schema.metadata)
+
+    def batches():
+        for batch in reader:
+            names = pa.array([name] * batch.num_rows, pa.string())
+            yield pa.RecordBatch.from_arrays([names, *batch.columns], schema=schema)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _cast(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    "A batch in another schema: columns by name, and null where it has none."
+    columns = [
+        batch.column(field.name).cast(field.type)
+        if field.name in batch.schema.names
+        else pa.nulls(batch.num_rows, field.type)
+        for field in schema
+    ]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _widened(one: pa.Schema, other: pa.Schema) -> pa.Schema | None:
+    "The schema that holds the rows of both; None if there is none."
+    try:
+        return pa.unify_schemas([one, other], promote_options="permissive")
+    except pa.ArrowException:
+        return None
+
+
+def _fit(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch:
+    "A batch in the schema of a file that holds others too. DestinationError `column_type`."
+    try:
+        return _cast(batch, schema)
+    except pa.ArrowException as e:
+        raise DestinationError(
+            f"{path} was not written: a column does not fit into the type that it has with the rows that stay: {e}. "
+            "Cast it before writing, or write to another file.",
+            "column_type",
+        ) from e
+
+
+def _unlike(path: Path, names: tuple, why: str) -> DestinationError:
+    return DestinationError(
+        f"{path} was not written: it keeps the rows of {', '.join(names)}, and {why}. "
+        "Run over all of its instances, or write to another file.",
+        "other_columns",
+    )
+
+
+def _kept_batches(
+    path: Path, names: tuple, own: list, schema: pa.Schema
+) -> Iterator[pa.RecordBatch]:
+    "The rows of these instances in a Parquet file, in the schema of the new file, whose rows have the `own` columns. DestinationError `other_columns`."
+    with parquet.ParquetFile(path) as file:
+        old = file.schema_arrow.remove_metadata()
+        if not ({*old.names} <= {*own} or {*own} <= {*old.names}):
+            raise _unlike(path, names, "the columns of the new rows are others")
+        if _widened(schema, old) != schema:
+            raise _unlike(path, names, "a column has another type there")
+        for batch in file.iter_batches(batch_size=GROUP):
+            whose = pc.fill_null(batch.column(COLUMN), "")
+            batch = batch.filter(pc.is_in(whose, pa.array(names, pa.string())))
+            if not batch.num_rows:
+                continue
+            yield _fit(batch, schema, path)
+
+
+def _kept_records(path: Path, names: tuple, own: list) -> Iterator[bytes]:
+    "The records of these instances in a CSV file. DestinationError `other_columns`."
+    records = _records(path)
+    if _fields(next(records, b"")) != own:
+        raise _unlike(path, names, "the columns of the new rows are others")
+    for record in records:
+        if (_fields(record) or [None])[0] in names:
+            yield record if record.endswith(b"\n") else record + b"\n"
+
+
+# %% ../../nbs/06_loading/00_files.ipynb #250388a8
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    "A block in which no other writer of this kit decides about a file in the folder. Where the system has no such lock, this does nothing."
+    if fcntl is None:
+        yield
+        return
+    with ExitStack() as stack:
+        with suppress(OSError):  # some network file systems have none
+            handle = os.open(folder, os.O_RDONLY)
+            stack.callback(os.close, handle)
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
+# %% ../../nbs/06_loading/00_files.ipynb #043484d9
+class _Write:
+    "One write to a file: `data` on their way to `path`."
+
+    def __init__(self, data: Any, path: Path, allow_incomplete: bool):
+        self.data, self.path, self.allow_incomplete = run_of(data), path, allow_incomplete
+        self.kind, self.plan, self.rows = _kind(path), None, to_reader(data)
+        arriving = coverage_of(self.data)
+        standing = file_coverage(path) if arriving else None
+        self.adopted = ""
+        if standing and standing.by_instance and arriving and not arriving.by_instance:
+            self.adopted = "".join(arriving.instances[:1])
+        if self.adopted:
+            self.rows = with_instance(self.rows, self.adopted)
+        self.own = self.rows.schema.names
+        if standing and arriving and standing.by_instance and self.kind == ".parquet":
+            self._widen()
+
+    def _widen(self) -> None:
+        "Give the rows the columns of the old file too, for the rows that are taken over."
+        try:
+            old = parquet.read_schema(self.path).remove_metadata()
+        except (OSError, pa.ArrowException):
+            return
+        rows, own = self.rows, self.rows.schema.remove_metadata()
+        schema = _widened(own, old)
+        if schema and schema != own:
+            self.rows = pa.RecordBatchReader.from_batches(
+                schema, (_fit(batch, schema, self.path) for batch in rows)
+            )
+
+    def decide(self) -> None:
+        "Decide what happens to what stands there, now that all rows were read."
+        self.plan = plan_write(
+            file_coverage(self.path),
+            coverage_of(self.data),
+            str(self.path),
+            allow_incomplete=self.allow_incomplete,
+        )
+        if self.plan.adopted != self.adopted:
+            raise DestinationError(
+                f"{self.path} was written by somebody else meanwhile, and is untouched. Run this again.",
+                "not_written",
+            )
+
+    def finish(self, writer: Any) -> None:
+        "Put the rows that stay behind the new ones, and note down what the file covers (Parquet)."
+        if self.kind == ".csv":
+            return
+        if self.plan.kept:
+            kept = _kept_batches(self.path, self.plan.kept, self.own, self.rows.schema)
+            for table in _groups(kept):
+                writer.write(table)
+        if self.plan.coverage:
+            writer.mark(self.plan.coverage.to_json())
+
+    def finish_csv(self, file: Any) -> None:
+        "The same for the records of a CSV file, whose writer is closed."
+        if self.kind == ".csv" and self.plan.kept:
+            for record in _kept_records(self.path, self.plan.kept, self.own):
+                file.write(record)
+
+    def note_down(self) -> None:
+        "Write the note beside a CSV file, or take the old one away."
+        if self.kind != ".csv":
+            return
+        note, coverage = _note_path(self.path), self.plan.coverage
+        if coverage is None or coverage.is_whole:
+            note.unlink(missing_ok=True)
+            return
+        text = {"sha256": _checksum(self.path), "coverage": coverage.to_dict()}
+        with replacing(note) as file:
+            file.write(json.dumps(text, ensure_ascii=False, indent=1).encode())
+
+
+# %% ../../nbs/06_loading/00_files.ipynb #7267a6c0
+def write_file(
+    data: Any,
+    path: str | Path,
+    allow_incomplete: bool = False,
+    note: Callable[[str], None] = warn,
+) -> int:
     """Write data (as for `to_reader`) to a .parquet or .csv file, whole or not at all; the number of rows.
+
+    A run of a report, its reader, or a data frame or table that came from one says what it covers. Then rows of instances that it did not look at
+    stay, and it never replaces what it may not: DataError `incomplete` (an incomplete run over a complete one; not if `allow_incomplete`), `narrowed`;
+    DestinationError `other_instance`, `other_report`, `other_columns`. `note` is called with each sentence that a user should know; a warning without it.
 
     SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`, and those of `to_reader`.
     What the source raises while it is read comes through as it is."""
     path = Path(path)
     make = WRITERS[_kind(path)]
-    reader = to_reader(data)
-    with replacing(path) as file:
-        with _told(path):
-            writer = make(file, reader.schema)
-        return _pour(reader, writer, lambda: _told(path))
+    work = _Write(data, path, allow_incomplete)
+    told = lambda: _told(path)
+    with ExitStack() as lock:
+        with replacing(path) as file:
+            with told():
+                writer = make(file, work.rows.schema)
+
+            def finish(writer):
+                with told():
+                    lock.enter_context(locked(path.parent))
+                work.decide()
+                with told():
+                    work.finish(writer)
+
+            n = _pour(work.rows, writer, told, finish)
+            with told():
+                work.finish_csv(file)
+        with told():
+            work.note_down()
+    for sentence in work.plan.notes:
+        note(sentence)
+    return n
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #544b5791
 def read_file(path):
-    "The `pyarrow.Table` of a .parquet or .csv file; SettingsError `bad_destination`, DestinationError `no_file`, `not_read`."
+    "The `pyarrow.Table` of a .parquet or .csv file, which says what it covers if the file does; SettingsError `bad_destination`, DestinationError `no_file`, `not_read`."
     path = Path(path)
     kind = _kind(path)
     if not path.exists():
@@ -296,14 +612,20 @@ def read_file(path):
         )
     try:
         if kind == ".parquet":
-            return parquet.read_table(path)
-        return csv.read_csv(
-            path,
-            parse_options=csv.ParseOptions(newlines_in_values=True),
-            convert_options=csv.ConvertOptions(
-                strings_can_be_null=True, quoted_strings_can_be_null=False
-            ),
-        )
+            table = parquet.read_table(path)
+            mark = (parquet.read_metadata(path).metadata or {}).get(MARK.encode())
+        else:
+            table = csv.read_csv(
+                path,
+                parse_options=csv.ParseOptions(newlines_in_values=True),
+                convert_options=csv.ConvertOptions(
+                    strings_can_be_null=True, quoted_strings_can_be_null=False
+                ),
+            )
+            mark = (note := _csv_mark(path)) and json.dumps(note, ensure_ascii=False)
+        if mark:
+            table = table.replace_schema_metadata((table.schema.metadata or {}) | {MARK: mark})
+        return table
     except pa.ArrowException as e:
         raise DestinationError(
             f"{path} cannot be read as {kind}: {e}. Write it again.", "not_read"

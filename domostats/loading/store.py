@@ -27,14 +27,28 @@ __all__ = [
 
 # %% ../../nbs/06_loading/01_store.ipynb #63eba008
 import json, os, re, string, tempfile, threading, time, unicodedata
+from collections.abc import Callable
 from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import duckdb, platformdirs
 import pyarrow as pa
 from ..errors import DestinationError, SettingsError
-from .files import to_reader
+from domostats.loading.coverage import (
+    COLUMN,
+    MARK,
+    Coverage,
+    Part,
+    Plan,
+    coverage_of,
+    is_run,
+    plan_write,
+    read_coverage,
+    run_of,
+    warn,
+)
+from .files import to_reader, with_instance
 from ..settings import find_settings
 
 
@@ -305,24 +319,34 @@ def _tables(con):
                           UNION ALL SELECT view_name, comment FROM duckdb_views() WHERE database_name = current_database() AND schema_name = 'datasets'""").fetchall()
 
 
-def _last(con, name):
-    "The last `Update` of a dataset, or None if there is no such dataset."
+def _noted(con, name):
+    "What is written down with a dataset, a dict; None if there is no such dataset."
     found = [comment for table, comment in _tables(con) if _folded(table) == _folded(name)]
     if not found:
         return None
     try:
         note = json.loads(found[0])
     except (TypeError, ValueError):
+        return {}
+    return note if isinstance(note, dict) else {}
+
+
+def _last(con, name):
+    "The last `Update` of a dataset, or None if there is no such dataset."
+    note = _noted(con, name)
+    if note is None:
+        return None
+    if "update_method" not in note:
         return Update()
     return Update(note["update_method"], tuple(note["update_key"]))
 
 
-def _note(con, table, update):
-    "Write down with the dataset how it was updated."
-    note = json.dumps(
-        {"update_method": update.method, "update_key": update.key}, ensure_ascii=False
-    )
-    con.execute(f"COMMENT ON TABLE {table} IS {literal(note)}")
+def _note(con, table, update, coverage=None):
+    "Write down with the dataset how it was updated, and what it covers."
+    note = {"update_method": update.method, "update_key": update.key}
+    if coverage:
+        note["coverage"] = coverage.to_dict()
+    con.execute(f"COMMENT ON TABLE {table} IS {literal(json.dumps(note, ensure_ascii=False))}")
 
 
 def literal(value):
@@ -434,8 +458,8 @@ def check_key(run, names, key):
 PARTITION = "__partition__"
 
 
-def _bring(con, table, exists, rows, update):
-    "Bring rows into a dataset, inside of an open transaction; the number of rows."
+def _bring(con, table, exists, rows, update, replaced=()):
+    "Bring rows into a dataset, inside of an open transaction; the number of rows. If instances are to be `replaced`, the rows of others stay."
 
     def run(sql):
         con.register("arriving", rows())
@@ -445,12 +469,15 @@ def _bring(con, table, exists, rows, update):
     select = f"SELECT *{part} FROM arriving"
     if update.key:
         check_key(run, rows().schema.names, update.key)
-    if update.method == "REPLACE" or not exists:
+    if not exists or update.method == "REPLACE" and not replaced:
         return run(f"CREATE OR REPLACE TABLE {table} AS {select}")[0][0]
     con.register("arriving", rows())
     fit_columns(con, run, table, select)
+    whose = f"{quoted(COLUMN)} IN ({', '.join(map(literal, replaced))})" if replaced else "true"
     if update.partition:
-        con.execute(f"DELETE FROM {table} WHERE {PARTITION} = ?", [update.partition])
+        con.execute(f"DELETE FROM {table} WHERE {PARTITION} = ? AND {whose}", [update.partition])
+    elif update.method == "REPLACE":
+        con.execute(f"DELETE FROM {table} WHERE {whose}")
     if update.key:
         same = " AND ".join(f"kept.{quoted(name)} = came.{quoted(name)}" for name in update.key)
         run(
@@ -561,22 +588,52 @@ class Store:
         with self.open() as con:
             return _names(con)
 
-    def write(self, name, data, update_method=None, update_key=None, partition_name=None):
+    def write(
+        self,
+        name: str,
+        data: Any,
+        update_method: str | None = None,
+        update_key: Any = None,
+        partition_name: str | None = None,
+        allow_incomplete: bool = False,
+        note: Callable[[str], None] = warn,
+    ) -> int:
         """Write data (as for `loading.files.to_reader`) to a dataset, whole or not at all; the number of rows.
 
         Methods: REPLACE (the first one), APPEND, UPSERT (update_key: column or columns), PARTITION (partition_name: text); none means the last one again.
+        A run of a report, its reader, or a data frame or table that came from one says what it covers. Then rows of instances that it did not look at
+        stay, and it never replaces what it may not: DataError `incomplete` (not if `allow_incomplete`), `narrowed`; DestinationError `other_instance`,
+        `other_report`, `other_columns`. `note` is called with each sentence that a user should know; a warning without it.
+
         SettingsError: see `choose`, and `bad_dataset_name`, `bad_update_key`. DestinationError: those of `open` and `to_reader`, and
         `column_type`, `duplicate_key`, `null_key`, `reserved_column`. Source: Jupyter Workspaces user guide; DataSet update methods."""
-        with self.writing(name, data, update_method, update_key, partition_name) as (con, n):
-            return n
+        arguments = update_method, update_key, partition_name, allow_incomplete, note
+        with self.writing(name, data, *arguments) as (con, n):
+            rows = n
+        return rows
 
-    def writing(self, name, data, update_method=None, update_key=None, partition_name=None):
+    def writing(
+        self,
+        name: str,
+        data: Any,
+        update_method: str | None = None,
+        update_key: Any = None,
+        partition_name: str | None = None,
+        allow_incomplete: bool = False,
+        note: Callable[[str], None] = warn,
+    ):
         "The same as a `with` block in the transaction that writes, with the connection and the number of rows: what else is done in it is done with the write, or not at all."
-        return _writing(self, name, data, (update_method, update_key, partition_name))
+        arguments = update_method, update_key, partition_name
+        return _writing(self, name, data, arguments, allow_incomplete, note)
 
     def read(self, name, query=None):
-        "A dataset, or what one SELECT says about it (`FROM table`), as a pyarrow Table; DestinationError `no_dataset`, SettingsError `bad_query`."
+        "A dataset, or what one SELECT says about it (`FROM table`), as a pyarrow Table; the whole dataset says what it covers. DestinationError `no_dataset`, SettingsError `bad_query`."
         return _read(self, name, query)
+
+    def coverage(self, name: str) -> Coverage | None:
+        "What a dataset covers; None if there is none of this name. What nobody wrote down counts as complete."
+        with self.open() as con:
+            return _coverage(con, name)
 
     def drop(self, name):
         "Remove a dataset; DestinationError `no_dataset`."
@@ -610,21 +667,87 @@ def _read(store, name, query):
             if column != PARTITION
         )
         rows = returned(con.sql(f"SELECT {columns} FROM {table}").to_arrow_table())
-    return rows if query is None else ask(rows, query)
+        coverage = _noted(con, name).get("coverage")
+    if query is not None:
+        return ask(rows, query)
+    if coverage:
+        return rows.replace_schema_metadata({MARK: json.dumps(coverage, ensure_ascii=False)})
+    return rows
+
+
+# %% ../../nbs/06_loading/01_store.ipynb #d4335a57
+def _coverage(con, name: str) -> Coverage | None:
+    "What a dataset covers; None if there is no such dataset. What nobody wrote down counts as complete."
+    note = _noted(con, name)
+    if note is None:
+        return None
+    coverage = read_coverage(note) if "coverage" in note else None
+    columns = _columns(con, f"SELECT * FROM {_table(name)}")
+    if coverage:
+        by_instance = coverage.by_instance
+    else:
+        by_instance = next(iter(columns.items()), None) == (COLUMN, "VARCHAR")
+    if not by_instance and PARTITION not in columns:
+        return coverage or Coverage()
+    partition = f"coalesce({PARTITION}, '')" if PARTITION in columns else "''"
+    instance = f"coalesce({quoted(COLUMN)}, '')" if by_instance else "''"
+    groups = con.execute(f"SELECT DISTINCT {partition}, {instance} FROM {_table(name)}").fetchall()
+    known = coverage.parts if coverage else {}
+    there = {partition for partition, _ in groups}
+    parts = {key: part for key, part in known.items() if key[0] in ("", *there)}
+    for key in groups:
+        is_known = key in parts if by_instance else key[0] in {partition for partition, _ in parts}
+        if not is_known:
+            parts[key] = Part()
+    return Coverage(parts, by_instance, coverage.report if coverage else "")
+
+
+def _plan(con, name: str, data: Any, update: Update, allow_incomplete: bool) -> Plan:
+    "How data enter a dataset; see `coverage.plan_write`. DestinationError `other_columns`."
+    arriving = coverage_of(data)
+    if arriving is None and "coverage" not in (_noted(con, name) or {}):
+        return Plan(None)
+    place, partition = f"dataset {name}", update.partition or ""
+    return plan_write(
+        _coverage(con, name), arriving, place, update.method, partition, allow_incomplete
+    )
+
+
+def _check_alike(con, name: str, names: list, kept: tuple) -> None:
+    "DestinationError `other_columns` if these columns are not those of the dataset, of which the rows of some instances are kept."
+    stored = {_folded(column) for column in _columns(con, f"SELECT * FROM {_table(name)}")}
+    stored, coming = stored - {PARTITION}, {*map(_folded, names)}
+    if not (stored <= coming or coming <= stored):
+        raise DestinationError(
+            f"Dataset {name} was not written: it keeps the rows of {', '.join(kept)}, and the columns of the new "
+            "rows are others. Run over all of its instances, or write to another dataset.",
+            "other_columns",
+        )
 
 
 @contextmanager
-def _writing(store, name, data, arguments):
-    table = _table(name)
+def _writing(store, name, data, arguments, allow_incomplete=False, note=warn):
+    table, run = _table(name), run_of(data)
     with store.open() as con:
         update = choose(_last(con, name) or Update(), *arguments)
-    with settled(data, store.path.parent) as rows:
+    with settled(run.reader() if is_run(data) else data, store.path.parent) as rows:
         if PARTITION in map(str.lower, rows().schema.names):
             raise DestinationError(
                 f"A column cannot be called {PARTITION}: the store needs the name for itself. Rename it.",
                 "reserved_column",
             )
         with store.open() as con:
-            n = _bring(con, table, _last(con, name) is not None, rows, update)
-            _note(con, table, update)
+            plan = _plan(con, name, run, update, allow_incomplete)
+            came = (
+                (lambda: with_instance(to_reader(rows()), plan.adopted)) if plan.adopted else rows
+            )
+            if plan.kept:
+                _check_alike(con, name, came().schema.names, plan.kept)
+            by_instance = plan.coverage and plan.coverage.by_instance and coverage_of(run)
+            if update.key and by_instance and COLUMN not in update.key:
+                update = update._replace(key=(COLUMN, *update.key))
+            n = _bring(con, table, _last(con, name) is not None, came, update, plan.replaced)
+            _note(con, table, update, plan.coverage)
             yield con, n
+    for sentence in plan.notes:
+        note(sentence)

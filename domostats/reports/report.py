@@ -6,6 +6,7 @@
 __all__ = [
     "POLICIES",
     "PIECE",
+    "EPOCH",
     "STARTS",
     "Source",
     "one_by_one",
@@ -38,24 +39,27 @@ __all__ = [
     "Pieces",
     "Run",
     "extended",
+    "window_of",
     "Result",
-    "outside",
     "unseen",
     "reading",
     "Stream",
     "Report",
     "Estimate",
     "estimate",
+    "Spill",
     "Fleet",
+    "name_of",
+    "by_name",
     "run_all",
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
-import functools, inspect, itertools, sys, tempfile, time, warnings
+import functools, inspect, itertools, tempfile, time, warnings
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
@@ -317,6 +321,8 @@ class Findings:
     `nulls` and `spellings` count by field (`keyword.serviceName`) the values that were made null and those that were taken in another
     form. `reads` are the fields that somebody looks at (None: all): of others there is no sentence, but the contract counts them."""
 
+    label = ""  # what an error says it is about
+
     def __init__(self, sources, doubts, reads=None):
         self.sources, self.doubts, self.reads, self.repeated = sources, doubts, reads, 0
         self.notes = []
@@ -498,7 +504,8 @@ def check_strict(findings):
         return
     lines = [line for line in findings.findings if line.startswith("A record was set aside")]
     lines += lines_of_nulls(findings, read=False) + lines_of_spellings(findings, read=False)
-    raise DataError(" ".join(lines) + " Nothing was written.", "violations", **_details(found[1]))
+    message = f"{findings.label}{' '.join(lines)} Nothing was written."
+    raise DataError(message, "violations", **_details(found[1]))
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #33421950
@@ -814,9 +821,66 @@ def extended(made, others):
     return [{**row, "other_fields": other} for row, other in zip(made, others)]
 
 
+# %% ../../nbs/05_reports/00_report.ipynb #fd31ea09
+from datetime import datetime, timedelta, timezone
+from ..loading.coverage import MARK, Coverage, follow, outside, part_of
+from ..settings import find_instance
+from ..transport.windows import Windows
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
+    """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to; None if it comes whole.
+
+    Events are narrowed by both ends, and an end that has not yet come is open. What costs a call for each object is
+    narrowed to the objects that changed since."""
+    if isinstance(listing, Windows):
+        if not reader.since and not reader.until:
+            return None
+        is_over = reader.until and reader.until <= listing.span(reader)[1]
+        return reader.since or None, reader.until if is_over else None
+    for above in (getattr(listing, "parents", None), getattr(listing, "ids", None)):
+        if above is None:
+            continue
+        if above.changed and reader.since:
+            return reader.since, None
+        if found := _narrowing(above, reader):
+            return found
+    return None
+
+
+def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
+    "The window (since, until; datetimes or None) of a run that reads these listings; None if none of them is narrowed."
+    found = next(filter(None, (_narrowing(listing, reader) for listing in listings)), None)
+    if found is None:
+        return None
+    return tuple(end and EPOCH + timedelta(milliseconds=end) for end in found)
+
+
 # %% ../../nbs/05_reports/00_report.ipynb #e98cae69
 class Result(Run):
-    "A `Run` as people take it."
+    """A `Run` as people take it.
+
+    `instance` is the name of the instance whose rows they are, `window` the pair (since, until; datetimes or None)
+    that it was narrowed to, None if it is whole."""
+
+    instance = window = None
+    is_handed_on = False
+
+    @property
+    def label(self) -> str:
+        "The report and its instance, as errors begin with."
+        return f"{self.report.name} of {self.instance}: " if self.instance else ""
+
+    @property
+    def coverage(self) -> Coverage:
+        "What the rows cover, known when all is read; see `loading.coverage`."
+        reasons = [*self.doubts, *(f"A record was set aside: {bad}." for bad in self.violations)]
+        if self.incomplete and not reasons:
+            reasons = ["The run is incomplete."]
+        part = part_of(reasons if self.incomplete else (), self.window)
+        return Coverage({("", self.instance or ""): part}, report=self.report.name)
 
     @functools.cached_property
     def made(self):
@@ -830,22 +894,30 @@ class Result(Run):
 
     @property
     def table(self):
-        return self.made if isinstance(self.made, pa.Table) else table_of_rows(self.made)
+        table = self.made if isinstance(self.made, pa.Table) else table_of_rows(self.made)
+        ((_, part),) = self.coverage.parts.items()
+        mark = Coverage({("", ""): part}, report=self.report.name).to_json()
+        return table.replace_schema_metadata({MARK: mark})
 
     @property
     def rows(self):
         return self.made.to_pylist() if isinstance(self.made, pa.Table) else self.made
 
     def reader(self):
-        "All rows as a `pyarrow.RecordBatchReader`, read while they are asked for; a function's columns are typed from all its rows, so they are made first."
-        if not isinstance(self.formatter, Formatter):
-            return self.table.to_reader()
+        "All rows as a `pyarrow.RecordBatchReader`, read while they are asked for; a function's columns are typed from all its rows, so they are made first. SettingsError `already_read`."
+        if "made" in vars(self) or not isinstance(self.formatter, Formatter):
+            return follow(self.table.to_reader(), self)
+        if self.is_handed_on:
+            raise SettingsError(
+                "The rows of this run were handed on already, and are not kept. Take run.table, or run it again.",
+                "already_read",
+            )
+        self.is_handed_on = True
         schema = self.formatter.schema
         if self.policy == "extend":
             schema = schema.append(pa.field("other_fields", pa.string()))
-        return pa.RecordBatchReader.from_batches(
-            schema, (batch for piece in self.pieces() for batch in piece.to_batches())
-        )
+        batches = (batch for piece in self.pieces() for batch in piece.to_batches())
+        return follow(pa.RecordBatchReader.from_batches(schema, batches), self)
 
     def result(self, is_dataframe=True):
         "The data frame, or the list of dicts; the findings become one warning."
@@ -868,17 +940,9 @@ class Result(Run):
             "partial": self.incomplete,
             "doubts": [*self.doubts],
             "notes": [*self.notes],
+            "window": self.window,
         }
         return frame
-
-
-# %% ../../nbs/05_reports/00_report.ipynb #a373eea4
-def outside():
-    "How many calls up the code begins that is not the kit's."
-    frame, depth = sys._getframe(1), 0
-    while frame and frame.f_globals.get("__name__", "").startswith("domostats."):
-        frame, depth = frame.f_back, depth + 1
-    return depth + 1
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #362f779d
@@ -975,6 +1039,10 @@ class Stream(Declaration):
         }
         run = self.over(formatter, pages, reader.doubts, contract)
         run.notes = reader.notes
+        run.instance = reader.connection.instance.name
+        run.window = window_of(
+            [one.listing for one in [self.source, *self.needed(formatter)]], reader
+        )
         return run
 
     def over(self, formatter, pages, doubts=(), contract="report"):
@@ -1066,16 +1134,117 @@ def estimate(report, domo_instance, session_token=None, format_fn=None, since=No
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #2f77e80e
-@dataclass
-class Fleet:
-    "One report of many instances: `table` with the column `instance` first, `runs` by name, `failures` (error by name)."
+import threading
+from collections.abc import Iterator
 
-    table: pa.Table = field(repr=False)
-    runs: dict
-    failures: dict
+
+class Spill:
+    "Batches by name, on disk: what many instances bring, some of them at once, in memory that does not grow with them."
+
+    def __init__(self):
+        self.file, self.lock = tempfile.TemporaryFile(), threading.Lock()
+        self.schemas, self.places = {}, {}
+
+    def open(self, name: str, schema: pa.Schema) -> None:
+        "Begin to take batches of this schema, without those that came under this name before."
+        with self.lock:
+            self.schemas[name], self.places[name] = schema, []
+
+    def add(self, name: str, batch: pa.RecordBatch) -> None:
+        sink = pa.BufferOutputStream()
+        options = pa.ipc.IpcWriteOptions(compression="lz4")
+        with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:
+            stream.write_batch(batch)
+        block = sink.getvalue()
+        with self.lock:
+            place = self.file.seek(0, 2)
+            self.file.write(block)
+            self.places[name].append((place, len(block)))
+
+    def drop(self, name: str) -> None:
+        "Forget what came under a name."
+        with self.lock:
+            self.schemas.pop(name, None)
+            self.places.pop(name, None)
+
+    def tables(self, name: str) -> Iterator[pa.Table]:
+        "What came under a name, batch by batch, and an empty table first."
+        yield self.schemas[name].empty_table()
+        for place, size in self.places[name]:
+            with self.lock:
+                self.file.seek(place)
+                block = self.file.read(size)
+            yield pa.ipc.open_stream(block).read_all()
+
+
+# %% ../../nbs/05_reports/00_report.ipynb #02a63825
+def _settle(run: Result, spill: Spill, name: str) -> Result:
+    "Let go of all that a run holds in memory, its rows now being in a spill under this name; what it found stays."
+    for beside in run.aligned.lookups.values():
+        beside.records.reset()
+        beside.places.clear()
+        beside.met.clear()
+    vars(run).pop("made", None)
+    run.keys, run.pages, run.is_handed_on = Keys(), (), False
+    run.pieces = lambda: spill.tables(name)
+    return run
+
+
+def _unite_schemas(schemas: list[pa.Schema]) -> pa.Schema:
+    "One schema for the rows of several instances. DataError `column_type` where a column is of kinds that do not go together."
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as e:
+        raise DataError(
+            f"The instances do not agree on the type of a column: {e}. Let the formatter give it one type.",
+            "column_type",
+        ) from e
+
+
+class Fleet:
+    "One report of many instances: `table` or `reader()` with the column `instance` first, `runs` by name, `failures` (error by name)."
+
+    def __init__(self, report: Stream, spill: Spill, runs: dict, failures: dict):
+        self.report, self.spill, self.runs, self.failures = report, spill, runs, failures
+
+    def __repr__(self):
+        return f"<{self.report.name} of {len(self.runs)} instances, {len(self.failures)} failed>"
+
+    def without(self, failures: dict) -> "Fleet":
+        "The same without the rows of some instances, which count as failed (error by name)."
+        runs = {name: run for name, run in self.runs.items() if name not in failures}
+        return Fleet(self.report, self.spill, runs, self.failures | failures)
 
     @property
-    def incomplete(self):
+    def schema(self) -> pa.Schema:
+        "The columns of all instances together, `instance` first."
+        own = _unite_schemas([self.spill.schemas[name].remove_metadata() for name in self.runs])
+        return pa.schema([("instance", pa.string()), *own])
+
+    def reader(self) -> pa.RecordBatchReader:
+        "All rows, instance after instance, read from the disk while they are asked for."
+        schema = self.schema
+        batches = (
+            batch
+            for name in self.runs
+            for piece in self.spill.tables(name)
+            for batch in _of_instance(piece, name, schema).to_batches()
+        )
+        return follow(pa.RecordBatchReader.from_batches(schema, batches), self)
+
+    @property
+    def table(self) -> pa.Table:
+        "All rows as a pyarrow Table."
+        return self.reader().read_all().replace_schema_metadata({MARK: self.coverage.to_json()})
+
+    @property
+    def coverage(self) -> Coverage:
+        "What the rows cover, for each instance that did not fail; see `loading.coverage`."
+        parts = {("", name): [*run.coverage.parts.values()][0] for name, run in self.runs.items()}
+        return Coverage(parts, by_instance=True, report=self.report.name)
+
+    @property
+    def incomplete(self) -> bool:
         "Whether rows may be missing: an instance failed, or a run of one is incomplete."
         return bool(self.failures) or any(run.incomplete for run in self.runs.values())
 
@@ -1086,6 +1255,7 @@ class Fleet:
             "failures": {name: error.reason for name, error in self.failures.items()},
             "incomplete": self.incomplete,
             "partial": self.incomplete,
+            "coverage": self.coverage.to_dict(),
         }
         if self.failures:
             warnings.warn(
@@ -1096,23 +1266,59 @@ class Fleet:
         return frame
 
 
-def run_all(report, instances, format_fn=None, at_once=5, **how):
-    "A `Fleet`: the report of each of these instances (names or `Instance`s), some at once, each with its own credentials and budget. DomostatsError of the first if all fail."
+def _of_instance(table: pa.Table, name: str, schema: pa.Schema) -> pa.Table:
+    "The rows of one instance in the schema of all."
+    columns = [
+        table[field.name].cast(field.type)
+        if field.name in table.column_names
+        else pa.nulls(table.num_rows, field.type)
+        for field in schema
+        if field.name != "instance"
+    ]
+    return pa.table([pa.array([name] * table.num_rows, pa.string()), *columns], schema=schema)
 
-    def one(instance):
+
+def name_of(instance: Any) -> str:
+    "The name of an instance (name or `Instance`); what cannot be one is given back as text."
+    try:
+        return find_instance(instance).name
+    except DomostatsError:
+        return str(instance)
+
+
+def by_name(instances: list) -> dict:
+    "These instances by name, each once."
+    found = {}
+    for instance in instances:
+        found.setdefault(name_of(instance), instance)
+    return found
+
+
+def run_all(
+    report: Stream, instances: list, format_fn: Any = None, at_once: int = 5, **how: Any
+) -> Fleet:
+    """A `Fleet`: the report of each of these instances (names or `Instance`s), some at once, each with its own credentials and budget.
+
+    The rows wait on disk, so that memory does not grow with the number of instances. Of an instance that fails no row is
+    among them. DomostatsError of the first if all fail."""
+    spill, wanted = Spill(), by_name(instances)
+
+    def one(name):
         try:
-            return str(instance), report.run(instance, None, format_fn, **how)
+            with report.stream(wanted[name], None, format_fn, **how) as run:
+                reader = run.reader()
+                spill.open(name, reader.schema)
+                for batch in reader:
+                    spill.add(name, batch)
+            return name, _settle(run, spill, name)
         except DomostatsError as e:
-            return str(instance), e
+            spill.drop(name)
+            return name, e
 
     with ThreadPoolExecutor(at_once) as pool:
-        done = dict(pool.map(one, dict.fromkeys(instances)))
+        done = dict(pool.map(one, wanted))
     failures = {name: run for name, run in done.items() if isinstance(run, DomostatsError)}
     runs = {name: run for name, run in done.items() if name not in failures}
     if not runs:
         raise next(iter(failures.values()))
-    tables = [
-        run.table.add_column(0, "instance", pa.array([name] * len(run.table), pa.string()))
-        for name, run in runs.items()
-    ]
-    return Fleet(pa.concat_tables(tables, promote_options="default"), runs, failures)
+    return Fleet(report, spill, runs, failures)
