@@ -22,6 +22,9 @@ __all__ = [
     "check_frozen",
     "keywords_of",
     "made_by",
+    "key_places",
+    "steps_from",
+    "key_column",
     "key_columns",
     "Declaration",
     "Pieces",
@@ -50,7 +53,7 @@ from typing import Any, Callable, NamedTuple
 import msgspec, pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
-from ..rows.formatter import Formatter, every_field
+from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
     Records,
@@ -420,31 +423,60 @@ def made_by(format_fn, aligned, keywords, before=0):
     return made
 
 
-# %% ../../nbs/05_reports/00_report.ipynb #5462b460
+# %% ../../nbs/05_reports/00_report.ipynb #b937d81d
+def key_places(report, key):
+    """The places (`keyword.serviceName`) of one field of a report's key: that of the record itself first.
+
+    A lookup that is joined by this field, and of which records that match nothing become rows too, has it in a field of its own."""
+
+    def place(source, name):
+        names = {
+            column.name: column.service_name for column in columns_of(source.row_type).values()
+        }
+        return f"{source.keyword}.{names.get(name)}"
+
+    joined = [lookup for lookup in report.lookups if lookup.both and lookup.on[0] == key]
+    return [place(report.source, key), *(place(lookup, lookup.on[1]) for lookup in joined)]
+
+
+def steps_from(rule, places, objects):
+    "How many one-to-one rules lie between these places and a column; None where the column does not hold what stands there."
+    if isinstance(rule, str):
+        return 0 if place_of(rule, objects) in places else None
+    inputs = [steps_from(part, places, objects) for part in rule.inputs]
+    if not rule.one_to_one or not inputs or None in inputs:
+        return None
+    return 1 + max(inputs)
+
+
+# %% ../../nbs/05_reports/00_report.ipynb #f3f31c43
+def key_column(report, formatter, key):
+    "The column of a formatter that holds one field of the report's key, or None; the one nearest to the field itself."
+    places, found = key_places(report, key), []
+    for name, rule in getattr(formatter, "rules", {}).items():
+        steps = steps_from(rule, places, formatter.objects)
+        if steps is not None and places[0] in formatter.places[name]:
+            found.append((len({*places} - {*formatter.places[name]}), steps, len(found), name))
+    return min(found)[-1] if found else None
+
+
 def key_columns(report, formatter):
     "The columns of a formatter that hold the key of a report, a list of names. SettingsError `unknown_key`."
-    fields = {
-        column.name: f"{report.source.keyword}.{column.service_name}"
-        for column in columns_of(report.source.row_type).values()
-    }
-    found = [
-        next(
-            (
-                name
-                for name, places in getattr(formatter, "places", {}).items()
-                if fields.get(key) in places
-            ),
-            None,
-        )
-        for key in report.key
-    ]
+    found = [key_column(report, formatter, key) for key in report.key]
     missing = [key for key, name in zip(report.key, found) if name is None]
-    if missing:
-        raise SettingsError(
-            f"No column of this formatter of {report.name} holds the key {', '.join(missing)}.",
-            "unknown_key",
-        )
-    return found
+    if not missing:
+        return found
+    able = [
+        name
+        for name, other in getattr(report, "formatters", {}).items()
+        if all(key_column(report, other, key) for key in report.key)
+    ]
+    advice = f"Take one of its formats that do: {', '.join(able)}." if able else "Add them to it."
+    raise SettingsError(
+        f"No column of this format of {report.name} holds {', '.join(missing)}, and its key is "
+        f"{', '.join(report.key)}: rows cannot be told apart by it. {advice}",
+        "unknown_key",
+    )
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #9981731b
