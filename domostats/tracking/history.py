@@ -20,6 +20,7 @@ __all__ = [
     "enter_place",
     "leave_place",
     "old_histories",
+    "check_upgraded",
     "find_place",
     "check_names",
     "free_names",
@@ -54,13 +55,14 @@ __all__ = [
     "restore_state",
     "drop_history",
     "erase_key",
+    "write_counts",
     "alternating",
     "History",
     "holding_format",
     "is_link",
 ]
 
-# %% ../../nbs/10_tracking/02_history.ipynb #c02d4806
+# %% ../../nbs/10_tracking/02_history.ipynb #d2fa6a62
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -76,7 +78,7 @@ from .loads import Load, loads_of, note_load
 from .releases import spell, utc
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #311d9b63
+# %% ../../nbs/10_tracking/02_history.ipynb #402eada0
 def moment(value=None) -> datetime:
     "A datetime in UTC, without a zone as the store keeps it; now, if nothing is given. SettingsError `bad_moment`."
     if value is None:
@@ -101,7 +103,7 @@ def _sql(at):
     return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S.%f}'"
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #eb1d762e
+# %% ../../nbs/10_tracking/02_history.ipynb #518a906c
 SINCE, GONE = "__since__", "__gone__"
 RESERVED = SINCE, GONE, "__same__"
 
@@ -192,7 +194,7 @@ def _whose(place):
     return "no instance" if place.instance is None else place.instance
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #000d016b
+# %% ../../nbs/10_tracking/02_history.ipynb #28ff4a10
 def old_histories(con) -> list:
     "The names of histories that domostats 0.1.0 made and that were not upgraded."
     rows = con.execute("""
@@ -206,29 +208,31 @@ def old_histories(con) -> list:
     return [row[0] for row in rows]
 
 
-def find_place(con, name: str, instance: str | None = None) -> Place | None:
-    """The history of this name, None where there is none; `instance` may be left out where it is of one instance only, and is "" for one of no instance.
-
-    DestinationError `old_store`; SettingsError `several_instances`."""
+def check_upgraded(con) -> None:
+    "DestinationError `old_store` for a store with histories that were not upgraded."
     if old := old_histories(con):
         raise DestinationError(
             f"The store holds histories that domostats 0.1.0 made: {', '.join(old[:10])}. Upgrade them first; "
             "this says what would be done: domostats upgrade --instance NAME --dry-run",
             "old_store",
         )
+
+
+def find_place(con, name: str, instance: str | None = None) -> Place | None:
+    "The history of this name, None where there is none; `instance` may be left out where it is of one instance only, and is  for one of no instance. SettingsError `several_instances`."
     found = [place for place in histories(con) if folded(place.name) == folded(name)]
     if instance is not None:
         found = [place for place in found if (place.instance or "") == instance]
     if len(found) > 1:
         raise SettingsError(
             f"There is a history of {name} of several instances: {', '.join(map(_whose, found))}. "
-            "Name the one you mean: --instance NAME, or instance= in Python.",
+            "Name the one you mean: --instance NAME (instance= in Python).",
             "several_instances",
         )
     return found[0] if found else None
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #96b3784f
+# %% ../../nbs/10_tracking/02_history.ipynb #7ca0f85e
 def check_names(names) -> None:
     "DestinationError `duplicate_column`, `reserved_column` for columns that a history cannot keep."
     seen = {}
@@ -256,7 +260,7 @@ def free_names(wanted, taken) -> list:
     return found
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #34b9e055
+# %% ../../nbs/10_tracking/02_history.ipynb #a5f4148d
 WHOLE = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
 FLOATING = "FLOAT", "DOUBLE"
 
@@ -296,7 +300,7 @@ def _family(type):
     return "nested" if type.endswith(("]", ")")) else type
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #81d153ae
+# %% ../../nbs/10_tracking/02_history.ipynb #05dd5a48
 def _is_empty(con, source, column):
     return not con.execute(f"SELECT 1 FROM {source} WHERE {column} IS NOT NULL LIMIT 1").fetchall()
 
@@ -329,7 +333,7 @@ def common_type(con, name: str, old: tuple, new: tuple) -> str:
     return "VARCHAR"
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #8d917bc0
+# %% ../../nbs/10_tracking/02_history.ipynb #5ffb7996
 def _own_columns(con, table):
     "The columns of the dataset and their types, without those of the versions."
     found = described(con, f"SELECT * FROM {table}")
@@ -381,7 +385,7 @@ def put_in_place(con, place: Place) -> None:
     con.execute(f"CREATE OR REPLACE TEMP VIEW came AS SELECT {', '.join(values)} FROM arriving")
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #175baba1
+# %% ../../nbs/10_tracking/02_history.ipynb #8d4a2673
 ADDRESS = "^https?://[^/]+"
 
 
@@ -413,7 +417,7 @@ def same_key(place: Place, one: str, other: str) -> str:
     return " AND ".join(f"{one}.{quoted(name)} = {other}.{quoted(name)}" for name in place.key)
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #7bdf51e9
+# %% ../../nbs/10_tracking/02_history.ipynb #bcfd0bdb
 def find_differences(con, place: Place) -> None:
     "Make the temporary tables `news` (rows that are new or different, with `__same__` false for the new) and `lost` (keys that did not come)."
     names = compared(place, _own_columns(con, place.table))
@@ -444,7 +448,7 @@ def append_versions(con, place: Place, at: datetime) -> None:
     con.execute(f"INSERT INTO {place.now} ({columns}) SELECT {columns} FROM news")
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #5416ac18
+# %% ../../nbs/10_tracking/02_history.ipynb #1151fcf5
 def keep_known(con, place: Place, uncertain) -> int:
     """Put what the history knows into those cells of `came` of which the value is not known; how many would have looked like a change.
 
@@ -472,7 +476,7 @@ def keep_known(con, place: Place, uncertain) -> int:
     return kept
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #965524c0
+# %% ../../nbs/10_tracking/02_history.ipynb #65febb2a
 class Snapshot(NamedTuple):
     """What a snapshot brought: how many `rows` there were `at` a moment (UTC), and how many of them were `added`, `changed` or `removed` since the one before.
 
@@ -521,7 +525,7 @@ def arrival_of(data) -> Arrival:
     return Arrival(rows, incomplete, uncertain)
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #d617222d
+# %% ../../nbs/10_tracking/02_history.ipynb #c23f6547
 def _taken(con, place):
     "The moments of the snapshots, in their order."
     return [utc(load.release_key[2:]).replace(tzinfo=None) for load in loads_of(con, place.ledger)]
@@ -592,7 +596,7 @@ def _append(con, place, at, before, arrival, kept):
     return Snapshot(place.name, at, rows, added, changed, lost, place.instance, kept, missing)
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #37187339
+# %% ../../nbs/10_tracking/02_history.ipynb #8bfe9fd4
 def versions_sql(con, place: Place) -> str:
     "The SELECT of the versions of which something differs from the version before."
     if not place.filtered:
@@ -622,7 +626,7 @@ def state_sql(con, place: Place, at: datetime) -> str:
         QUALIFY row_number() OVER (PARTITION BY {place.keys} ORDER BY {SINCE} DESC) = 1 AND NOT {GONE}"""
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #6c08c98f
+# %% ../../nbs/10_tracking/02_history.ipynb #71d4c909
 def validity_of(con, place: Place) -> pa.Table:
     "Every version of every row with the times from which and to which it held (UTC)."
     columns = _own_columns(con, place.table)
@@ -645,7 +649,7 @@ def _in_utc(table, *names):
     return table
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #b38b7cac
+# %% ../../nbs/10_tracking/02_history.ipynb #a49aefe9
 def changes_of(con, place: Place, since: datetime, until: datetime) -> pa.Table:
     "What became different after `since`, up to `until`. SettingsError `bad_range`, `before_first`."
     if since > until:
@@ -698,7 +702,7 @@ def _changed(place, name, names):
         WHERE {differs(place, "earlier", "later", [name])}"""
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #e337b7d8
+# %% ../../nbs/10_tracking/02_history.ipynb #3a39270a
 def counts_of(con, place: Place) -> dict:
     "For each moment of a version how many rows were added, changed and removed."
     rows = con.execute(f"""
@@ -725,7 +729,7 @@ def snapshots_of(con, place: Place) -> list:
     return made
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #aca8e9f7
+# %% ../../nbs/10_tracking/02_history.ipynb #969ff337
 def take_back(con, place: Place) -> None:
     "Undo the last snapshot: its versions, the columns and types that it brought, and its line in the ledger."
     last = loads_of(con, place.ledger)[-1]
@@ -775,7 +779,7 @@ def drop_history(con, place: Place) -> None:
     leave_place(con, place)
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #8c82da7b
+# %% ../../nbs/10_tracking/02_history.ipynb #7db4a5f2
 def erase_key(con, place: Place, key) -> int:
     "Take the row with this key (a value, or one for each column of the key) out of all versions; how many there were. SettingsError `bad_key`."
     values = [key] if isinstance(key, (str, bytes)) or not hasattr(key, "__iter__") else [*key]
@@ -789,20 +793,21 @@ def erase_key(con, place: Place, key) -> int:
     here = " AND ".join(f"{quoted(name)} = TRY_CAST(? AS {types[name]})" for name in place.key)
     con.execute(f"DELETE FROM {place.now} WHERE {here}", values)
     erased = con.execute(f"DELETE FROM {place.table} WHERE {here}", values).fetchone()[0]
-    for taken in snapshots_of(con, place) if erased else []:
-        _note_counts(con, place, taken)
+    write_counts(con, place)
     return erased
 
 
-def _note_counts(con, place, taken):
-    "Bring a line of the ledger in agreement with the versions."
-    con.execute(
-        "UPDATE kit.loads SET row_count = ? WHERE dataset = ? AND release_key = ?",
-        [taken.rows, place.ledger, _release(taken.at.replace(tzinfo=None))],
-    )
+def write_counts(con, place: Place) -> None:
+    "Bring the lines of the ledger in agreement with the versions."
+    for load, taken in zip(loads_of(con, place.ledger), snapshots_of(con, place)):
+        counts = {name: getattr(taken, name) for name in ("added", "changed", "removed")}
+        con.execute(
+            "UPDATE kit.loads SET row_count = ?, details = ? WHERE dataset = ? AND release_key = ?",
+            [taken.rows, json.dumps(load.details | counts), place.ledger, load.release_key],
+        )
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #7faf8675
+# %% ../../nbs/10_tracking/02_history.ipynb #87298bff
 FEW = 3  # rows: that so few of them changed says nothing
 
 
@@ -836,7 +841,7 @@ def _is_other(before, taken, back):
     return swapped or back * 5 >= touched * 4
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #065082ae
+# %% ../../nbs/10_tracking/02_history.ipynb #d72e4dfc
 KEPT = pa.schema(
     {
         "dataset": pa.string(),
@@ -967,6 +972,7 @@ class History:
 
     def _found(self, con):
         "The place of this history with what is to be compared in it, or None."
+        check_upgraded(con)
         place = find_place(con, self.name, self.instance)
         if place is None:
             return None
@@ -1005,7 +1011,7 @@ class History:
         return f"<history of {self.name}{whose} by {', '.join(self.key)}>"
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #47739ceb
+# %% ../../nbs/10_tracking/02_history.ipynb #e0126d5c
 def holding_format(report) -> str:
     "The first format of a report that holds its key; the first of all, if none does."
     for name, formatter in report.formatters.items():
