@@ -660,7 +660,7 @@ def changes_of(con, place: Place, since: datetime, until: datetime) -> pa.Table:
     names = free_names(["change", "column", "before", "after"], place.key)
     after = state_sql(con, place, until)
     first = min(_taken(con, place))
-    before = f"{after} AND false" if since < first else state_sql(con, place, since)
+    before = state_sql(con, place, since) if since >= first else f"SELECT * FROM ({after}) LIMIT 0"
     parts = [
         _whole(place, "added", "later", "earlier", names),
         _whole(place, "removed", "earlier", "later", names),
@@ -962,7 +962,9 @@ class History:
         return undone
 
     def erase(self, key, dry_run=False) -> int:
-        "Take the row with this key out of all versions; how many there were. It comes back with the next snapshot, if the source still has it. SettingsError `no_history`, `bad_key`."
+        """Take the row with this key out of all versions; how many there were. SettingsError `no_history`, `bad_key`.
+
+        It comes back with the next snapshot, if the source still has it. What is deleted stays in the file of the store until DuckDB uses the space again."""
         with self.store.open() as con:
             erased = erase_key(con, self._reading(con), key)
             if dry_run:
