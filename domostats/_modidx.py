@@ -2323,6 +2323,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                          'domostats/tracking/history.py'),
                                             'domostats.tracking.history._is_other': ( '10_tracking/history.html#_is_other',
                                                                                       'domostats/tracking/history.py'),
+                                            'domostats.tracking.history._names': ( '10_tracking/history.html#_names',
+                                                                                   'domostats/tracking/history.py'),
                                             'domostats.tracking.history._own_columns': ( '10_tracking/history.html#_own_columns',
                                                                                          'domostats/tracking/history.py'),
                                             'domostats.tracking.history._release': ( '10_tracking/history.html#_release',

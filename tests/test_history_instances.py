@@ -420,3 +420,15 @@ def test_two_instances_in_one_history_are_seen(store):
         ids = range(12) if n % 2 == 0 else range(100, 109)
         others.snapshot(pd.DataFrame({"id": ids}), DAY + timedelta(n))
     assert others.mixed() == [DAY + timedelta(1), DAY + timedelta(2)]
+
+
+def test_a_run_knows_whose_it_is(store):
+    with sandbox.start() as a, sandbox.start(seed=2, users=9) as b:
+        report = reports.users.report
+        runs = [report.run(box, format_fn="all") for box in (a, b)]
+        history = History.of(report, store, "all")
+        for run in runs:
+            assert history.snapshot(run, DAY)[3:6] == (run.came, 0, 0)
+        one = History.of(report, store, "all", a)
+        assert refused(one.snapshot, runs[1], DAY + timedelta(1)) == "other_instance"
+        assert one.at().num_rows == 12 and refused(history.at) == "several_instances"

@@ -65,7 +65,7 @@ from domostats.rows.rowtype import (
     read_page,
 )
 from ..rows.table import table_of_rows, to_dataframe
-from ..settings import hides
+from ..settings import find_instance, hides
 from ..transport.paging import Listing, Page, Reader, all_of, array_of, millis, rows_of
 from ..transport.spool import OLDEST, spooled
 
@@ -788,9 +788,10 @@ class Report(Stream):
 
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):
-        "The same as a `Result` with its findings, all read."
+        "The same as a `Result` with its findings, all read; its `instance` is whose data it is (name)."
         with self.stream(domo_instance, session_token, format_fn, **how) as run:
             run.made
+        run.instance = find_instance(domo_instance).name
         return run
 
     def format(self, api_response, format_fn=None, is_dataframe=True, **lookups):

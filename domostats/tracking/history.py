@@ -494,11 +494,12 @@ class Snapshot(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    "What a snapshot is made from: the rows, why some of them may be missing (None where none is), and the cells of which the value is not known."
+    "What a snapshot is made from: the rows, why some of them may be missing (None where none is), the cells of which the value is not known, and whose the rows are, if that is known."
 
     rows: Any
     incomplete: str | None = None
     uncertain: pa.Table | None = None
+    instance: str | None = None
 
 
 def arrival_of(data) -> Arrival:
@@ -511,18 +512,18 @@ def arrival_of(data) -> Arrival:
     if isinstance(getattr(data, "table", None), pa.Table) and hasattr(data, "incomplete"):
         about = dict(incomplete=data.incomplete, window=getattr(data, "window", None))
         why, uncertain = " ".join(getattr(data, "findings", [])), getattr(data, "uncertain", None)
-        rows = data.table
+        rows, instance = data.table, getattr(data, "instance", None)
     else:
         about = getattr(data, "attrs", {}).get("domostats", {})
         why = " ".join([*about.get("doubts", []), *about.get("violations", [])])
-        rows, uncertain = data, None
+        rows, uncertain, instance = data, None, None
     if about.get("window") and any(about["window"]):
         raise DataError(
             "The run was narrowed to a part of its rows, and all others would look as if they were gone. Take the snapshot of a run without since and until.",
             "narrowed",
         )
     incomplete = (why or "Rows may be missing.") if about.get("incomplete") else None
-    return Arrival(rows, incomplete, uncertain)
+    return Arrival(rows, incomplete, uncertain, instance)
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #c23f6547
@@ -868,8 +869,8 @@ class History:
         self.name, self.store = name, store or Store()
         self.key = (key,) if isinstance(key, str) else tuple(key)
         self.instance = _instance_name(instance)
-        self.ignore = (ignore,) if isinstance(ignore, str) else ignore and tuple(ignore)
-        self.links = links and tuple(links)
+        self.ignore = _names(ignore)
+        self.links = _names(links)
         self.format_fn = None
 
     @classmethod
@@ -895,7 +896,7 @@ class History:
         """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
         With `allow_incomplete` an incomplete run brings what was added and changed, and no removals. DataError `incomplete`, `narrowed`;
-        SettingsError `not_later`, `bad_moment`, `bad_update_key`, `several_instances`; DestinationError `null_key`, `duplicate_key`, `reserved_column`, `duplicate_column`."""
+        SettingsError `not_later`, `bad_moment`, `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`, `duplicate_key`, `reserved_column`, `duplicate_column`."""
         at, arrival = moment(at), arrival_of(data)
         if arrival.incomplete and not allow_incomplete:
             raise DataError(
@@ -904,7 +905,7 @@ class History:
                 "incomplete",
             )
         with settled(arrival.rows, self.store.path.parent) as rows, self.store.open() as con:
-            taken = take(con, self._writing(con), rows(), at, arrival)
+            taken = take(con, self._writing(con, arrival.instance), rows(), at, arrival)
             if dry_run:
                 con.rollback()
                 con.begin()
@@ -972,10 +973,10 @@ class History:
                 con.begin()
         return erased
 
-    def _found(self, con):
+    def _found(self, con, instance=None):
         "The place of this history with what is to be compared in it, or None."
         check_upgraded(con)
-        place = find_place(con, self.name, self.instance)
+        place = find_place(con, self.name, instance or self.instance)
         if place is None:
             return None
         ignored = place.ignored if self.ignore is None else self.ignore
@@ -995,13 +996,18 @@ class History:
             )
         return place
 
-    def _writing(self, con):
-        place = self._found(con)
-        if place is None:
-            return Place(
-                self.name, self.instance or None, self.key, self.ignore or (), self.links or ()
+    def _writing(self, con, whose=None):
+        "The place for a snapshot of rows of which it is known `whose` they are, or not."
+        if whose and self.instance is not None and whose != self.instance:
+            raise SettingsError(
+                f"These rows are of {whose}, and the history of {self.name} is of {self.instance or 'no instance'}. Name the instance that they are of.",
+                "other_instance",
             )
-        if self.instance is None and place.instance is not None:
+        instance = whose or self.instance
+        place = self._found(con, instance)
+        if place is None:
+            return Place(self.name, instance or None, self.key, self.ignore or (), self.links or ())
+        if instance is None and place.instance is not None:
             raise SettingsError(
                 f"There is a history of {self.name} of {place.instance}, and it is not said whose rows these are. Name the instance: instance=...",
                 "several_instances",
@@ -1029,6 +1035,11 @@ def is_link(rule) -> bool:
     "Whether a rule puts the address of the instance before a path."
     at = getattr(rule, "at", None)
     return at is not None and at("https://a").label != at("https://b").label
+
+
+def _names(names):
+    "A name, or names, as a tuple; None where nothing is said."
+    return names if names is None else (names,) if isinstance(names, str) else tuple(names)
 
 
 def _instance_name(instance):
