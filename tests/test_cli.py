@@ -306,6 +306,9 @@ def test_every_command_explains_itself():
         "snapshot",
         "history",
         "changes",
+        "take-back",
+        "erase",
+        "upgrade",
     ):
         assert command in printed
         code, own = domostats(command, "--help")

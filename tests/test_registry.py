@@ -1444,14 +1444,19 @@ def test_releases_from_a_terminal(monkeypatch):
     assert refusal(lambda: tracking_commands._in_registry("nobody")) == "unknown_dataset"
     with sandbox.start():
         run("snapshot", "users", "--instance", "sandbox", "--format", "all")
-        assert "history.users_all" in run("releases")
+        assert "history.users_all@sandbox" in run("releases")
         run("history", "users", "--format", "all", "--picture", "users.html")
         assert "what changed" in open("users.html").read()
         assert (
             CliRunner()
             .invoke(
                 app,
-                ["releases", "history.users_all", "--forget", Loads().keys("history.users_all")[0]],
+                [
+                    "releases",
+                    "history.users_all@sandbox",
+                    "--forget",
+                    Loads().keys("history.users_all@sandbox")[0],
+                ],
             )
             .exception.reason
             == "not_a_release"

@@ -11,6 +11,7 @@ from importlib import import_module
 # %% ../../nbs/10_tracking/15_names.ipynb #11700005
 NAMES = {
     "history": ["History"],
+    "upgrades": ["upgrade"],
     "loads": ["Loads"],
     "releases": ["address_to_gcp_fields", "missing", "release_key", "table_name"],
     "entities": [

@@ -4,54 +4,82 @@
 
 # %% auto #0
 __all__ = [
-    "AT",
+    "SINCE",
     "GONE",
-    "HASH",
+    "RESERVED",
+    "HISTORIES",
+    "WHOLE",
+    "FLOATING",
+    "ADDRESS",
+    "FEW",
     "KEPT",
-    "hash_of",
     "moment",
+    "folded",
+    "Place",
+    "histories",
+    "enter_place",
+    "leave_place",
+    "old_histories",
+    "check_upgraded",
+    "find_place",
+    "check_names",
+    "free_names",
+    "described",
+    "as_text",
+    "as_type",
+    "common_type",
+    "make_tables",
+    "fit_tables",
+    "change_type",
+    "put_in_place",
+    "compared",
+    "value_of",
+    "differs",
+    "same_key",
+    "find_differences",
+    "append_versions",
+    "keep_known",
     "Snapshot",
-    "Versions",
-    "Snapshots",
-    "Comparing",
-    "States",
+    "Arrival",
+    "arrival_of",
+    "check_later",
+    "arrive",
+    "take",
+    "versions_sql",
+    "state_sql",
+    "validity_of",
+    "changes_of",
+    "counts_of",
+    "snapshots_of",
+    "take_back",
+    "restore_state",
+    "drop_history",
+    "erase_key",
+    "write_counts",
+    "alternating",
     "History",
+    "holding_format",
+    "is_link",
 ]
 
-# %% ../../nbs/10_tracking/02_history.ipynb #10a00003
+# %% ../../nbs/10_tracking/02_history.ipynb #d2fa6a62
+import re
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
+import json
 import pyarrow as pa
-from ..errors import DataError, SettingsError
-from domostats.loading.store import (
-    Store,
-    check_key,
-    fit_columns,
-    literal,
-    quoted,
-    returned,
-    settled,
-)
+from ..errors import DataError, DestinationError, SettingsError
+from ..loading.store import Store, check_key, literal, quoted, returned, settled
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
+from ..settings import check_name
 from .loads import Load, loads_of, note_load
 from .releases import spell, utc
 
-# %% ../../nbs/10_tracking/02_history.ipynb #10a00007
-AT, GONE, HASH = "_at", "_gone", "_hash"
 
-
-def hash_of(columns):
-    "The SQL expression for the number of a row with these columns (names)."
-    parts = [
-        f"CASE WHEN {quoted(name)} IS NULL THEN '' ELSE concat({literal(name + '=')}, CAST({quoted(name)} AS VARCHAR), chr(31)) END"
-        for name in columns
-    ]
-    return f"md5(concat({', '.join(parts)}))"
-
-
-# %% ../../nbs/10_tracking/02_history.ipynb #10a0000a
-def moment(value=None):
+# %% ../../nbs/10_tracking/02_history.ipynb #402eada0
+def moment(value=None) -> datetime:
     "A datetime in UTC, without a zone as the store keeps it; now, if nothing is given. SettingsError `bad_moment`."
     if value is None:
         value = datetime.now(timezone.utc)
@@ -66,17 +94,393 @@ def moment(value=None):
         ) from None
 
 
-def _key(at):
-    return f"s:{spell(at.replace(tzinfo=timezone.utc))}"  # what the ledger calls a snapshot
+def _release(at):
+    "What the ledger calls the snapshot of this moment."
+    return f"s:{spell(at.replace(tzinfo=timezone.utc))}"
 
 
 def _sql(at):
     return f"TIMESTAMP '{at:%Y-%m-%d %H:%M:%S.%f}'"
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #10a0000e
+# %% ../../nbs/10_tracking/02_history.ipynb #518a906c
+SINCE, GONE = "__since__", "__gone__"
+RESERVED = SINCE, GONE, "__same__"
+
+HISTORIES = """CREATE TABLE IF NOT EXISTS kit.histories
+               (name VARCHAR, instance VARCHAR, keys VARCHAR, ignored VARCHAR, links VARCHAR, filtered BOOLEAN)"""
+
+
+def folded(name: str) -> str:
+    "A name as DuckDB compares it: capitals of ASCII count as small letters."
+    return re.sub("[A-Z]+", lambda letters: letters[0].lower(), name)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a history lies, and what is compared in it.
+
+    `ignored` columns are kept but not compared; of `links` the part behind the address is compared. `filtered` says that
+    versions may have been kept of which nothing differs that is compared today."""
+
+    name: str
+    instance: str | None
+    key: tuple
+    ignored: tuple = ()
+    links: tuple = ()
+    filtered: bool = False
+
+    @property
+    def label(self) -> str:
+        "The name, and whose it is."
+        return self.name if self.instance is None else f"{self.name}@{self.instance}"
+
+    @property
+    def table(self) -> str:
+        "The table of the versions, as SQL."
+        return f"history.{quoted(self.label)}"
+
+    @property
+    def now(self) -> str:
+        "The table of the last state, as SQL."
+        return f"kit.{quoted(f'{self.label} now')}"
+
+    @property
+    def ledger(self) -> str:
+        "What the ledger calls it."
+        return f"history.{self.label}"
+
+    @property
+    def keys(self) -> str:
+        "The columns of the key, as SQL."
+        return ", ".join(map(quoted, self.key))
+
+
+def histories(con) -> list:
+    "The `Place` of every history of a store, through an open connection."
+    con.execute(HISTORIES)
+    rows = con.execute("SELECT * FROM kit.histories ORDER BY name, instance").fetchall()
+    return [
+        Place(*row[:2], *(tuple(json.loads(text)) for text in row[2:5]), row[5]) for row in rows
+    ]
+
+
+def enter_place(con, place: Place) -> None:
+    "Write a history into the list, in place of what it said of it. SettingsError `name_taken`."
+    others = [other for other in histories(con) if folded(other.label) == folded(place.label)]
+    for other in others:
+        if (other.name, other.instance) != (place.name, place.instance):
+            raise SettingsError(
+                f"The table {place.label} belongs to the history {other.name} of {_whose(other)}. Choose another name.",
+                "name_taken",
+            )
+    leave_place(con, place)
+    texts = [json.dumps(names) for names in (place.key, place.ignored, place.links)]
+    con.execute(
+        "INSERT INTO kit.histories VALUES (?, ?, ?, ?, ?, ?)",
+        [place.name, place.instance, *texts, place.filtered],
+    )
+
+
+def leave_place(con, place: Place) -> None:
+    "Take a history off the list."
+    con.execute(
+        "DELETE FROM kit.histories WHERE name = ? AND instance IS NOT DISTINCT FROM ?",
+        [place.name, place.instance],
+    )
+
+
+def _whose(place):
+    return "no instance" if place.instance is None else place.instance
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #28ff4a10
+def old_histories(con) -> list:
+    "The names of histories that domostats 0.1.0 made and that were not upgraded."
+    rows = con.execute("""
+        SELECT table_name FROM duckdb_columns()
+        WHERE database_name = current_database() AND schema_name = 'history'
+          AND column_name IN ('_at', '_gone')
+          AND table_name NOT IN (
+              SELECT table_name FROM duckdb_columns()
+              WHERE database_name = current_database() AND schema_name = 'history' AND column_name = '__since__')
+        GROUP BY table_name HAVING count(*) = 2 ORDER BY table_name""").fetchall()
+    return [row[0] for row in rows]
+
+
+def check_upgraded(con) -> None:
+    "DestinationError `old_store` for a store with histories that were not upgraded."
+    if old := old_histories(con):
+        raise DestinationError(
+            f"The store holds histories that domostats 0.1.0 made: {', '.join(old[:10])}. Upgrade them first; "
+            "this says what would be done: domostats upgrade --instance NAME --dry-run",
+            "old_store",
+        )
+
+
+def find_place(con, name: str, instance: str | None = None) -> Place | None:
+    "The history of this name, None where there is none; `instance` may be left out where it is of one instance only, and is  for one of no instance. SettingsError `several_instances`."
+    found = [place for place in histories(con) if folded(place.name) == folded(name)]
+    if instance is not None:
+        found = [place for place in found if (place.instance or "") == instance]
+    if len(found) > 1:
+        raise SettingsError(
+            f"There is a history of {name} of several instances: {', '.join(map(_whose, found))}. "
+            "Name the one you mean: --instance NAME (instance= in Python).",
+            "several_instances",
+        )
+    return found[0] if found else None
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #7ca0f85e
+def check_names(names) -> None:
+    "DestinationError `duplicate_column`, `reserved_column` for columns that a history cannot keep."
+    seen = {}
+    for name in names:
+        if folded(name) in RESERVED:
+            raise DestinationError(
+                f"A column cannot be called {name}: the history needs {', '.join(RESERVED)} for itself. Rename it.",
+                "reserved_column",
+            )
+        if folded(name) in seen:
+            raise DestinationError(
+                f"The columns {seen[folded(name)]!r} and {name!r} differ in capitals only, and a store takes them for one. Rename one of them.",
+                "duplicate_column",
+            )
+        seen[folded(name)] = name
+
+
+def free_names(wanted, taken) -> list:
+    "These names, each with as many `_` behind it as it takes to be none of those that are `taken`, however they are spelled."
+    taken, found = {folded(name) for name in taken}, []
+    for name in wanted:
+        while folded(name) in taken:
+            name += "_"
+        found.append(name)
+    return found
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #a5f4148d
+WHOLE = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
+FLOATING = "FLOAT", "DOUBLE"
+
+
+def described(con, select: str) -> dict:
+    "The columns of a query and their types in DuckDB."
+    return {row[0]: row[1] for row in con.execute(f"DESCRIBE {select}").fetchall()}
+
+
+def as_text(value: str, type: str) -> str:
+    "The SQL expression for a value of this type as text: the same text for the same value of any type."
+    text = f"CAST({value} AS VARCHAR)"
+    if type in FLOATING:
+        return f"CASE WHEN {value} = 0 THEN '0' ELSE regexp_replace({text}, '\\.0$', '') END"
+    if type.startswith("DECIMAL"):
+        return (
+            f"CASE WHEN contains({text}, '.') THEN rtrim(rtrim({text}, '0'), '.') ELSE {text} END"
+        )
+    if type == "TIMESTAMP":
+        return f"regexp_replace({text}, ' 00:00:00$', '')"
+    return text
+
+
+def as_type(value: str, own: str, type: str) -> str:
+    "The SQL expression for a value of its `own` type in another type that can hold it."
+    if own == type:
+        return value
+    return as_text(value, own) if type == "VARCHAR" else f"TRY_CAST({value} AS {type})"
+
+
+def _family(type):
+    "Types of one family are compared as values; any other type is a family of its own."
+    if re.fullmatch(WHOLE, type) or type in FLOATING or type.startswith("DECIMAL"):
+        return "number"
+    if type in ("DATE", "TIMESTAMP"):
+        return "time"
+    return "nested" if type.endswith(("]", ")")) else type
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #05dd5a48
+def _is_empty(con, source, column):
+    return not con.execute(f"SELECT 1 FROM {source} WHERE {column} IS NOT NULL LIMIT 1").fetchall()
+
+
+def _is_lossless(con, source, column, own, type):
+    "Whether every value of a column can be cast to a type and back."
+    back = as_type(f"({as_type(column, own, type)})", type, own)
+    return (
+        own == type
+        or not con.execute(f"""
+        SELECT 1 FROM {source} WHERE {back} IS DISTINCT FROM {column} LIMIT 1""").fetchall()
+    )
+
+
+def common_type(con, name: str, old: tuple, new: tuple) -> str:
+    "The type that holds a column of two tables, each given as (table, type of the column): the old one if it can, text if nothing else can."
+    (stored, own), (arriving, coming), column = old, new, quoted(name)
+    if own == coming or _is_empty(con, arriving, column):
+        return own
+    if _is_empty(con, stored, column):
+        return coming
+    if _family(own) == _family(coming):
+        both = f"SELECT NULL::{own} AS both UNION ALL SELECT NULL::{coming}"
+        for type in (own, *described(con, both).values()):
+            fits = _family(type) == _family(own) and all(
+                _is_lossless(con, source, column, its, type) for source, its in (old, new)
+            )
+            if fits:
+                return type
+    return "VARCHAR"
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #5ffb7996
+def _own_columns(con, table):
+    "The columns of the dataset and their types, without those of the versions."
+    found = described(con, f"SELECT * FROM {table}")
+    return {name: type for name, type in found.items() if name not in (SINCE, GONE)}
+
+
+def make_tables(con, place: Place) -> None:
+    "Make the tables of a history that does not exist yet, for the rows in `arriving`."
+    enter_place(con, place)
+    con.execute(f"""
+        CREATE TABLE {place.table} AS
+        SELECT *, NULL::TIMESTAMP AS {SINCE}, false AS {GONE} FROM arriving LIMIT 0""")
+    con.execute(f"CREATE TABLE {place.now} AS SELECT * FROM arriving LIMIT 0")
+
+
+def fit_tables(con, place: Place) -> None:
+    "Add the columns of `arriving` that are new, and widen those that have to be."
+    stored = {folded(name): (name, own) for name, own in _own_columns(con, place.table).items()}
+    for name, coming in described(con, "SELECT * FROM arriving").items():
+        name, own = stored.get(folded(name), (name, None))
+        if own is None:
+            for table in (place.table, place.now):
+                con.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {coming}")
+            continue
+        type = common_type(con, name, (place.table, own), ("arriving", coming))
+        if type != own:
+            for table in (place.table, place.now):
+                change_type(con, table, name, own, type)
+
+
+def change_type(con, table: str, name: str, own: str, type: str) -> None:
+    "Give a column of a table another type, which can hold its values."
+    con.execute(
+        f"ALTER TABLE {table} ALTER {quoted(name)} TYPE {type} USING {as_type(quoted(name), own, type)}"
+    )
+
+
+def put_in_place(con, place: Place) -> None:
+    "Make the temporary view `came` of the rows in `arriving`; a column that did not come is null."
+    coming = {
+        folded(name): (name, type)
+        for name, type in described(con, "SELECT * FROM arriving").items()
+    }
+    values = []
+    for name, type in _own_columns(con, place.table).items():
+        there, own = coming.get(folded(name), (None, None))
+        value = f"NULL::{type}" if there is None else as_type(quoted(there), own, type)
+        values.append(f"{value} AS {quoted(name)}")
+    con.execute(f"CREATE OR REPLACE TEMP VIEW came AS SELECT {', '.join(values)} FROM arriving")
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #8d4a2673
+ADDRESS = "^https?://[^/]+"
+
+
+def compared(place: Place, columns) -> list:
+    "Those of the columns that are compared: none of the key, none that is ignored."
+    skipped = {folded(name) for name in (*place.key, *place.ignored)}
+    return [name for name in columns if folded(name) not in skipped]
+
+
+def value_of(place: Place, table: str, name: str) -> str:
+    "The SQL expression for what is compared of a column."
+    column = f"{table}.{quoted(name)}" if table else quoted(name)
+    if folded(name) in {folded(link) for link in place.links}:
+        return f"regexp_replace(CAST({column} AS VARCHAR), '{ADDRESS}', '')"
+    return column
+
+
+def differs(place: Place, one: str, other: str, names) -> str:
+    "The SQL condition that two rows differ in one of these columns."
+    parts = [
+        f"{value_of(place, one, name)} IS DISTINCT FROM {value_of(place, other, name)}"
+        for name in names
+    ]
+    return " OR ".join(parts) or "false"
+
+
+def same_key(place: Place, one: str, other: str) -> str:
+    "The SQL condition that two rows have one key."
+    return " AND ".join(f"{one}.{quoted(name)} = {other}.{quoted(name)}" for name in place.key)
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #bcfd0bdb
+def find_differences(con, place: Place) -> None:
+    "Make the temporary tables `news` (rows that are new or different, with `__same__` false for the new) and `lost` (keys that did not come)."
+    names = compared(place, _own_columns(con, place.table))
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE news AS
+        SELECT came.*, now.{quoted(place.key[0])} IS NOT NULL AS __same__
+        FROM came LEFT JOIN {place.now} AS now ON {same_key(place, "came", "now")}
+        WHERE now.{quoted(place.key[0])} IS NULL OR {differs(place, "came", "now", names)}""")
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE lost AS
+        SELECT {place.keys} FROM {place.now} AS now
+        WHERE NOT EXISTS (SELECT 1 FROM came WHERE {same_key(place, "came", "now")})""")
+
+
+def append_versions(con, place: Place, at: datetime) -> None:
+    "Put `news` and `lost` behind the versions and into the last state."
+    columns = ", ".join(map(quoted, _own_columns(con, place.table)))
+    con.execute(f"""
+        INSERT INTO {place.table} ({columns}, {SINCE}, {GONE})
+        SELECT {columns}, {_sql(at)}, false FROM news""")
+    con.execute(f"""
+        INSERT INTO {place.table} ({place.keys}, {SINCE}, {GONE})
+        SELECT {place.keys}, {_sql(at)}, true FROM lost""")
+    for table in ("news", "lost"):
+        con.execute(
+            f"DELETE FROM {place.now} AS now USING {table} WHERE {same_key(place, 'now', table)}"
+        )
+    con.execute(f"INSERT INTO {place.now} ({columns}) SELECT {columns} FROM news")
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #1151fcf5
+def keep_known(con, place: Place, uncertain) -> int:
+    """Put what the history knows into those cells of `came` of which the value is not known; how many would have looked like a change.
+
+    `uncertain` is a pyarrow Table with a row for each cell: its key in `k0`, `k1` ... and the name of its `column`."""
+    con.execute("CREATE OR REPLACE TEMP TABLE known AS SELECT * FROM came")
+    con.register("uncertain", uncertain)
+    types, kept = described(con, "SELECT * FROM uncertain"), 0
+    own = _own_columns(con, place.table)
+    spelled = {folded(name): name for name in compared(place, own)}
+    keys = [
+        f"{as_type(f'doubt.k{n}', types[f'k{n}'], own[name])} = known.{quoted(name)}"
+        for n, name in enumerate(place.key)
+    ]
+    for column in uncertain["column"].unique().to_pylist():
+        if folded(column) not in spelled:
+            continue
+        name = spelled[folded(column)]
+        kept += con.execute(f"""
+            UPDATE known SET {quoted(name)} = now.{quoted(name)}
+            FROM {place.now} AS now, (SELECT DISTINCT * FROM uncertain) AS doubt
+            WHERE {same_key(place, "known", "now")} AND {" AND ".join(keys)}
+              AND doubt."column" = {literal(column)}
+              AND {differs(place, "known", "now", [name])}""").fetchone()[0]
+    con.execute("CREATE OR REPLACE TEMP VIEW came AS SELECT * FROM known")
+    return kept
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #65febb2a
 class Snapshot(NamedTuple):
-    "What a snapshot brought: how many `rows` there were `at` a moment (UTC), and how many of them were `added`, `changed` or `removed` since the one before."
+    """What a snapshot brought: how many `rows` there were `at` a moment (UTC), and how many of them were `added`, `changed` or `removed` since the one before.
+
+    `kept` values were not known and stay as they were; `missing` rows did not come in a run that was incomplete, and stay too."""
 
     dataset: str
     at: datetime
@@ -84,182 +488,158 @@ class Snapshot(NamedTuple):
     added: int
     changed: int
     removed: int
+    instance: str | None = None
+    kept: int = 0
+    missing: int = 0
 
 
-class Versions:
-    "Where the history of a dataset lies. `key`: the column, or columns, that make a row unique."
+class Arrival(NamedTuple):
+    "What a snapshot is made from: the rows, why some of them may be missing (None where none is), the cells of which the value is not known, and whose the rows are, if that is known."
 
-    def __init__(self, name, key, store=None):
-        self.name, self.key, self.store = (
-            name,
-            (key,) if isinstance(key, str) else tuple(key),
-            store or Store(),
-        )
-        self.ledger = f"history.{name}"  # what the ledger calls it
-        self.table, self.now = f"history.{quoted(name)}", f"kit.{quoted(f'{name} now')}"
-        self.keys = ", ".join(map(quoted, self.key))
-
-    @classmethod
-    def of(cls, report, store=None, format_fn=None):
-        "The history of a report in the shape of one of its formatters (name); its key is the report's. Each shape has a history of its own. SettingsError `unknown_key`, `unknown_formatter`."
-        return cls(
-            report.name if format_fn is None else f"{report.name}_{format_fn}",
-            key_columns(report, report.formatter(format_fn)),
-            store,
-        )
-
-    def _columns(self, con, table=None):
-        return [
-            row[0]
-            for row in con.execute(f"DESCRIBE {table or self.table}").fetchall()
-            if row[0] not in (AT, GONE, HASH)
-        ]
-
-    def _exists(self, con):
-        return bool(
-            con.execute(
-                "SELECT 1 FROM duckdb_tables() WHERE database_name = current_database() AND schema_name = 'history' AND table_name = ?",
-                [self.name],
-            ).fetchall()
-        )
-
-    def __repr__(self):
-        return f"<history of {self.name} by {', '.join(self.key)}>"
+    rows: Any
+    incomplete: str | None = None
+    uncertain: pa.Table | None = None
+    instance: str | None = None
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #10a00010
-class Snapshots(Versions):
-    "A history that grows."
-
-    def snapshot(self, data, at=None, dry_run=False):
-        """Take a snapshot of data (as for `loading.files.to_reader`), which is all there is of the dataset `at` this moment (now); gives a `Snapshot`. With `dry_run` nothing is kept.
-
-        SettingsError `not_later`, `bad_moment`, `bad_update_key`; DestinationError `null_key`, `duplicate_key`, `column_type`."""
-        at = moment(at)
-        with settled(data, self.store.path.parent) as rows, self.store.open() as con:
-            taken = self._take(con, rows, at)
-            if dry_run:
-                con.rollback()
-                con.begin()
-        return taken
-
-    def _take(self, con, rows, at):
-        run = lambda sql: (con.register("arriving", rows()), con.execute(sql).fetchall())[1]
-        check_key(run, rows().schema.names, self.key)
-        run(
-            f"CREATE TEMP TABLE came AS SELECT *, {hash_of(rows().schema.names)} AS {HASH} FROM arriving"
-        )
-        self._prepare(con, run)
-        counts = self._counts(con)
-        self._check_later(con, at, counts)
-        self._append(con, at)
-        con.execute(f"CREATE OR REPLACE TABLE {self.now} AS SELECT {self.keys}, {HASH} FROM came")
-        if not self._known(con, at):
-            note_load(
-                con,
-                Load(
-                    self.ledger,
-                    _key(at),
-                    counts[0],
-                    details=dict(zip(("added", "changed", "removed"), counts[1:])),
-                ),
-            )
-        return Snapshot(self.name, at, *counts)
-
-    def _known(self, con, at):
-        return [load for load in loads_of(con, self.ledger) if load.release_key == _key(at)]
-
-    def _prepare(self, con, run):
-        "Make the tables, or make them ready for what came."
-        if self._exists(con):
-            return fit_columns(con, run, self.table, "SELECT * FROM arriving")
-        con.execute(
-            f"CREATE TABLE {self.table} AS SELECT * EXCLUDE ({HASH}), NULL::TIMESTAMP AS {AT}, false AS {GONE} FROM came LIMIT 0"
-        )
-        con.execute(f"CREATE TABLE {self.now} AS SELECT {self.keys}, {HASH} FROM came LIMIT 0")
-
-
-# %% ../../nbs/10_tracking/02_history.ipynb #10a00011
-class Comparing(Snapshots):
-    "What is different from the last snapshot."
-
-    def _counts(self, con):
-        "How many rows there are, and how many were added, changed, removed."
-        added, changed, rows = con.execute(
-            f"SELECT count(*) FILTER (now.{HASH} IS NULL), count(*) FILTER (now.{HASH} <> came.{HASH}), count(*) FROM came LEFT JOIN {self.now} AS now USING ({self.keys})"
-        ).fetchone()
-        removed = con.execute(
-            f"SELECT count(*) FROM {self.now} AS now WHERE {self._without('now', 'came')}"
-        ).fetchone()[0]
-        return rows, added, changed, removed
-
-    def _append(self, con, at):
-        names = [quoted(name) for name in self._columns(con, "came")]
-        con.execute(
-            f"INSERT INTO {self.table} ({', '.join(names)}, {AT}, {GONE}) SELECT {', '.join(f'came.{name}' for name in names)}, {_sql(at)}, false FROM came LEFT JOIN {self.now} AS now USING ({self.keys}) WHERE now.{HASH} IS DISTINCT FROM came.{HASH}"
-        )
-        con.execute(
-            f"INSERT INTO {self.table} ({self.keys}, {AT}, {GONE}) SELECT {self.keys}, {_sql(at)}, true FROM {self.now} AS now WHERE {self._without('now', 'came')}"
-        )
-
-    def _within(self, one, other):
-        return f"EXISTS (SELECT 1 FROM {other} WHERE {' AND '.join(f'{other}.{quoted(name)} = {one}.{quoted(name)}' for name in self.key)})"
-
-    def _without(self, one, other):
-        return f"NOT {self._within(one, other)}"
-
-    def _check_later(self, con, at, counts):
-        "A snapshot that is not later than the last may not bring anything new."
-        last = max((load.release_key for load in loads_of(con, self.ledger)), default="")
-        if _key(at) <= last and (_key(at) < last or any(counts[1:])):
-            raise SettingsError(
-                f"The last snapshot of {self.name} is of {last[2:]}, and this one, of {at}, is not later. Snapshots are taken in their order.",
-                "not_later",
-            )
-
-
-# %% ../../nbs/10_tracking/02_history.ipynb #10a00013
-class States(Comparing):
-    "A history that can be asked."
-
-    def sql(self, at=None):
-        "The SELECT that gives the rows as they were at this moment (now)."
-        with self.store.open() as con:
-            return self._state(con, moment(at))
-
-    def _kept_columns(self, con):
-        "The columns of the dataset as SQL. SettingsError `no_history`."
-        if self._exists(con):
-            return ", ".join(map(quoted, self._columns(con)))
+def arrival_of(data) -> Arrival:
+    "What a finished run, or any data that `loading.files.to_reader` takes, says of itself. SettingsError `several_instances`; DataError `narrowed`."
+    if hasattr(data, "runs") and hasattr(data, "failures"):
         raise SettingsError(
-            f"There is no history of {self.name!r:.60} yet. Take a snapshot first.", "no_history"
+            "This holds the rows of several instances, and each instance has a history of its own. Take a snapshot of each of its runs.",
+            "several_instances",
+        )
+    if isinstance(getattr(data, "table", None), pa.Table) and hasattr(data, "incomplete"):
+        about = dict(incomplete=data.incomplete, window=getattr(data, "window", None))
+        why, uncertain = " ".join(getattr(data, "findings", [])), getattr(data, "uncertain", None)
+        rows, instance = data.table, getattr(data, "instance", None)
+    else:
+        about = getattr(data, "attrs", {}).get("domostats", {})
+        why = " ".join([*about.get("doubts", []), *about.get("violations", [])])
+        rows, uncertain, instance = data, None, None
+    if about.get("window") and any(about["window"]):
+        raise DataError(
+            "The run was narrowed to a part of its rows, and all others would look as if they were gone. Take the snapshot of a run without since and until.",
+            "narrowed",
+        )
+    incomplete = (why or "Rows may be missing.") if about.get("incomplete") else None
+    return Arrival(rows, incomplete, uncertain, instance)
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #c23f6547
+def _taken(con, place):
+    "The moments of the snapshots, in their order."
+    return [utc(load.release_key[2:]).replace(tzinfo=None) for load in loads_of(con, place.ledger)]
+
+
+def check_later(con, place: Place, at: datetime, is_new: bool) -> None:
+    "A snapshot that is not later than the last may not bring anything new. SettingsError `not_later`."
+    last = max(_taken(con, place), default=None)
+    if last is not None and (at < last or (at == last and is_new)):
+        raise SettingsError(
+            f"The last snapshot of {place.label} is of {last}, and this one, of {at}, is not later. Snapshots are taken in their order. "
+            f"If the last one is wrong, take it back: domostats take-back (history.take_back in Python).",
+            "not_later",
         )
 
-    def _state(self, con, at):
-        columns = self._kept_columns(con)
-        return f"SELECT {columns} FROM {self.table} WHERE {AT} <= {_sql(at)} QUALIFY row_number() OVER (PARTITION BY {self.keys} ORDER BY {AT} DESC) = 1 AND NOT {GONE}"
 
-    def at(self, at=None):
-        "The rows as they were at this moment (now), a pyarrow Table. SettingsError `no_history`, `bad_moment`."
-        with self.store.open() as con:
-            return returned(
-                con.sql(f"{self._state(con, moment(at))} ORDER BY {self.keys}").to_arrow_table()
-            )
+def arrive(con, rows) -> None:
+    "Make `arriving` of an Arrow table; of a reader, which can be read once only, a temporary table."
+    if isinstance(rows, pa.Table):
+        con.register("arriving", rows)
+        return
+    con.register("rows", rows)
+    con.execute("CREATE TEMP TABLE arriving AS SELECT * FROM rows")
 
-    def frame(self, at=None):
-        "The same as a pandas DataFrame."
-        return to_dataframe(self.at(at))
 
-    def validity(self):
-        "Every version of every row with `valid_from` and `valid_to` (UTC; null: until now), a pyarrow Table; what one writes to Domo beside the dataset itself. SettingsError `no_history`."
-        with self.store.open() as con:
-            columns = self._kept_columns(con)
-            made = returned(
-                con.sql(
-                    f"SELECT {columns}, {AT} AS valid_from, lead({AT}) OVER (PARTITION BY {self.keys} ORDER BY {AT}) AS valid_to FROM {self.table} QUALIFY NOT {GONE} ORDER BY {self.keys}, {AT}"
-                ).to_arrow_table()
-            )
-        return _in_utc(made, "valid_from", "valid_to")
+def take(con, place: Place, rows, at: datetime, arrival=Arrival(None)) -> Snapshot:
+    "Take a snapshot of these rows (an Arrow table or reader), in an open transaction."
+
+    def run(sql):
+        return con.execute(sql).fetchall()
+
+    names = rows.schema.names
+    check_names(names)
+    spelled = {folded(name): name for name in names}
+    key = tuple(spelled.get(folded(name), name) for name in place.key)
+    arrive(con, rows)
+    check_key(run, names, key)
+    if find_place(con, place.name, place.instance or "") is None:
+        place = replace(place, key=key)
+        make_tables(con, place)
+    enter_place(con, place)
+    before = _own_columns(con, place.table)
+    fit_tables(con, place)
+    put_in_place(con, place)
+    kept = 0 if arrival.uncertain is None else keep_known(con, place, arrival.uncertain)
+    find_differences(con, place)
+    return _append(con, place, at, before, arrival, kept)
+
+
+def _append(con, place, at, before, arrival, kept):
+    "Keep what was found to be different, and write the line of the ledger."
+    added, changed = con.execute(
+        "SELECT count(*) FILTER (NOT __same__), count(*) FILTER (__same__) FROM news"
+    ).fetchone()
+    lost, missing = con.execute("SELECT count(*) FROM lost").fetchone()[0], 0
+    if arrival.incomplete:
+        con.execute("DELETE FROM lost")
+        lost, missing = 0, lost
+    again = at in _taken(con, place)
+    check_later(con, place, at, bool(added or changed or lost))
+    append_versions(con, place, at)
+    rows = con.execute(f"SELECT count(*) FROM {place.now}").fetchone()[0]
+    details = dict(added=added, changed=changed, removed=lost, kept=kept, missing=missing)
+    if before != _own_columns(con, place.table):
+        details["columns_before"] = before
+    if not again:
+        note_load(con, Load(place.ledger, _release(at), rows, details=details))
+    return Snapshot(place.name, at, rows, added, changed, lost, place.instance, kept, missing)
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #8bfe9fd4
+def versions_sql(con, place: Place) -> str:
+    "The SELECT of the versions of which something differs from the version before."
+    if not place.filtered:
+        return f"SELECT * FROM {place.table}"
+    names = compared(place, _own_columns(con, place.table))
+    row = f"ROW({', '.join([GONE, *(value_of(place, '', name) for name in names)])})"
+    return f"""
+        SELECT * EXCLUDE (__same__) FROM (
+            SELECT *, {row} IS NOT DISTINCT FROM lag({row}) OVER (PARTITION BY {place.keys} ORDER BY {SINCE})
+                AND count(*) OVER (PARTITION BY {place.keys} ORDER BY {SINCE}) > 1 AS __same__
+            FROM {place.table})
+        WHERE NOT __same__"""
+
+
+def state_sql(con, place: Place, at: datetime) -> str:
+    "The SELECT of the rows as they were at a moment. SettingsError `before_first`."
+    first = min(_taken(con, place), default=None)
+    if first is None or at < first:
+        raise SettingsError(
+            f"Nothing is known of {place.label} at {at}: its first snapshot is of {first}. Ask for that moment or a later one.",
+            "before_first",
+        )
+    columns = ", ".join(map(quoted, _own_columns(con, place.table)))
+    return f"""
+        SELECT {columns} FROM ({versions_sql(con, place)}) AS versions
+        WHERE {SINCE} <= {_sql(at)}
+        QUALIFY row_number() OVER (PARTITION BY {place.keys} ORDER BY {SINCE} DESC) = 1 AND NOT {GONE}"""
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #71d4c909
+def validity_of(con, place: Place) -> pa.Table:
+    "Every version of every row with the times from which and to which it held (UTC)."
+    columns = _own_columns(con, place.table)
+    names = free_names(["valid_from", "valid_to"], columns)
+    begin, end = map(quoted, names)
+    listed = ", ".join(map(quoted, columns))
+    made = con.sql(f"""
+        SELECT {listed}, {SINCE} AS {begin},
+            lead({SINCE}) OVER (PARTITION BY {place.keys} ORDER BY {SINCE}) AS {end}
+        FROM ({versions_sql(con, place)}) AS versions
+        QUALIFY NOT {GONE} ORDER BY {place.keys}, {begin}""").to_arrow_table()
+    return _in_utc(returned(made), *names)
 
 
 def _in_utc(table, *names):
@@ -270,7 +650,199 @@ def _in_utc(table, *names):
     return table
 
 
-# %% ../../nbs/10_tracking/02_history.ipynb #10a00015
+# %% ../../nbs/10_tracking/02_history.ipynb #a49aefe9
+def changes_of(con, place: Place, since: datetime, until: datetime) -> pa.Table:
+    "What became different after `since`, up to `until`. SettingsError `bad_range`, `before_first`."
+    if since > until:
+        raise SettingsError(
+            f"Changes go from an earlier moment to a later one, and {since} is later than {until}. Turn the two round.",
+            "bad_range",
+        )
+    names = free_names(["change", "column", "before", "after"], place.key)
+    after = state_sql(con, place, until)
+    first = min(_taken(con, place))
+    before = state_sql(con, place, since) if since >= first else f"SELECT * FROM ({after}) LIMIT 0"
+    parts = [
+        _whole(place, "added", "later", "earlier", names),
+        _whole(place, "removed", "earlier", "later", names),
+        *(_changed(place, name, names) for name in compared(place, _own_columns(con, place.table))),
+    ]
+    made = con.sql(f"""
+        WITH touched AS MATERIALIZED (
+            SELECT DISTINCT {place.keys} FROM {place.table}
+            WHERE {SINCE} > {_sql(since)} AND {SINCE} <= {_sql(until)}),
+        earlier AS MATERIALIZED (
+            SELECT * FROM ({before}) AS state WHERE {_within(place, "state", "touched")}),
+        later AS MATERIALIZED (
+            SELECT * FROM ({after}) AS state WHERE {_within(place, "state", "touched")})
+        {" UNION ALL ".join(parts)}
+        ORDER BY {place.keys}, {quoted(names[0])}, {quoted(names[1])}""").to_arrow_table()
+    return returned(made)
+
+
+def _within(place, one, other):
+    return f"EXISTS (SELECT 1 FROM {other} WHERE {same_key(place, other, one)})"
+
+
+def _whole(place, change, here, there, names):
+    change, column, before, after = (
+        f"{value} AS {quoted(name)}"
+        for value, name in zip((literal(change), *["NULL::VARCHAR"] * 3), names)
+    )
+    return f"""
+        SELECT {place.keys}, {change}, {column}, {before}, {after}
+        FROM {here} WHERE NOT {_within(place, here, there)}"""
+
+
+def _changed(place, name, names):
+    keys = ", ".join(f"later.{quoted(key)}" for key in place.key)
+    values = [f"CAST({table}.{quoted(name)} AS VARCHAR)" for table in ("earlier", "later")]
+    return f"""
+        SELECT {keys}, 'changed', {literal(name)}, {", ".join(values)}
+        FROM earlier JOIN later ON {same_key(place, "earlier", "later")}
+        WHERE {differs(place, "earlier", "later", [name])}"""
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #3a39270a
+def counts_of(con, place: Place) -> dict:
+    "For each moment of a version how many rows were added, changed and removed."
+    rows = con.execute(f"""
+        SELECT {SINCE},
+            count(*) FILTER (NOT {GONE} AND was_gone),
+            count(*) FILTER (NOT {GONE} AND NOT was_gone),
+            count(*) FILTER ({GONE} AND NOT was_gone)
+        FROM (SELECT {SINCE}, {GONE},
+                  lag({GONE}, 1, true) OVER (PARTITION BY {place.keys} ORDER BY {SINCE}) AS was_gone
+              FROM ({versions_sql(con, place)}) AS versions)
+        GROUP BY {SINCE}""").fetchall()
+    return {row[0]: row[1:] for row in rows}
+
+
+def snapshots_of(con, place: Place) -> list:
+    "Every `Snapshot` that was taken, in their order."
+    counts, rows, made = counts_of(con, place), 0, []
+    for load in loads_of(con, place.ledger):
+        at = utc(load.release_key[2:])
+        added, changed, removed = counts.get(at.replace(tzinfo=None), (0, 0, 0))
+        rows += added - removed
+        rest = load.details.get("kept", 0), load.details.get("missing", 0)
+        made.append(Snapshot(place.name, at, rows, added, changed, removed, place.instance, *rest))
+    return made
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #969ff337
+def take_back(con, place: Place) -> None:
+    "Undo the last snapshot: its versions, the columns and types that it brought, and its line in the ledger."
+    last = loads_of(con, place.ledger)[-1]
+    at = _sql(utc(last.release_key[2:]).replace(tzinfo=None))
+    con.execute(
+        "DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?",
+        [place.ledger, last.release_key],
+    )
+    if not _taken(con, place):
+        return drop_history(con, place)
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE undone AS
+        SELECT DISTINCT {place.keys} FROM {place.table} WHERE {SINCE} = {at}""")
+    con.execute(f"DELETE FROM {place.table} WHERE {SINCE} = {at}")
+    for name, own in _own_columns(con, place.table).items():
+        _restore_column(con, place, name, own, last.details.get("columns_before"))
+    restore_state(con, place, "undone")
+
+
+def _restore_column(con, place, name, own, before):
+    if before is None or before.get(name) == own:
+        return
+    for table in (place.table, place.now):
+        if name not in before:
+            con.execute(f"ALTER TABLE {table} DROP COLUMN {quoted(name)}")
+        elif _is_lossless(con, place.table, quoted(name), own, before[name]):
+            change_type(con, table, name, own, before[name])
+
+
+def restore_state(con, place: Place, keys: str) -> None:
+    "Set the rows with these keys (a table) of the last state to their last versions."
+    columns = ", ".join(map(quoted, _own_columns(con, place.table)))
+    con.execute(f"DELETE FROM {place.now} AS now USING {keys} WHERE {same_key(place, 'now', keys)}")
+    con.execute(f"""
+        INSERT INTO {place.now} ({columns})
+        SELECT {columns} FROM (
+            SELECT * FROM {place.table} AS versions WHERE {_within(place, "versions", keys)}
+            QUALIFY row_number() OVER (PARTITION BY {place.keys} ORDER BY {SINCE} DESC) = 1)
+        WHERE NOT {GONE}""")
+
+
+def drop_history(con, place: Place) -> None:
+    "Remove a history with all that is kept of it."
+    con.execute(f"DROP TABLE {place.table}")
+    con.execute(f"DROP TABLE {place.now}")
+    con.execute("DELETE FROM kit.loads WHERE dataset = ?", [place.ledger])
+    leave_place(con, place)
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #7db4a5f2
+def erase_key(con, place: Place, key) -> int:
+    "Take the row with this key (a value, or one for each column of the key) out of all versions; how many there were. SettingsError `bad_key`."
+    values = [key] if isinstance(key, (str, bytes)) or not hasattr(key, "__iter__") else [*key]
+    values = [value.item() if hasattr(value, "item") else value for value in values]
+    if len(values) != len(place.key) or any(value is None for value in values):
+        raise SettingsError(
+            f"The key of {place.label} is {', '.join(place.key)}. Give a value for each of these columns.",
+            "bad_key",
+        )
+    types = _own_columns(con, place.table)
+    here = " AND ".join(f"{quoted(name)} = TRY_CAST(? AS {types[name]})" for name in place.key)
+    con.execute(f"DELETE FROM {place.now} WHERE {here}", values)
+    erased = con.execute(f"DELETE FROM {place.table} WHERE {here}", values).fetchone()[0]
+    write_counts(con, place)
+    return erased
+
+
+def write_counts(con, place: Place) -> None:
+    "Bring the lines of the ledger in agreement with the versions."
+    for load, taken in zip(loads_of(con, place.ledger), snapshots_of(con, place)):
+        counts = {name: getattr(taken, name) for name in ("added", "changed", "removed")}
+        con.execute(
+            "UPDATE kit.loads SET row_count = ?, details = ? WHERE dataset = ? AND release_key = ?",
+            [taken.rows, json.dumps(load.details | counts), place.ledger, load.release_key],
+        )
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #87298bff
+FEW = 3  # rows: that so few of them changed says nothing
+
+
+def alternating(con, place: Place) -> list:
+    "The moments of those snapshots that look as if they were of another instance than the one before."
+    names = compared(place, _own_columns(con, place.table))
+    row = f"ROW({', '.join([GONE, *(value_of(place, '', name) for name in names)])})"
+    back = dict(
+        con.execute(f"""
+            SELECT {SINCE}, count(*) FILTER (
+                CASE WHEN n = 2 THEN {GONE} ELSE n > 2 AND row IS NOT DISTINCT FROM earlier END)
+            FROM (SELECT {SINCE}, {GONE}, {row} AS row,
+                      lag({row}, 2) OVER turns AS earlier, row_number() OVER turns AS n
+                  FROM {place.table} WINDOW turns AS (PARTITION BY {place.keys} ORDER BY {SINCE}))
+            GROUP BY {SINCE}""").fetchall()
+    )
+    found, before = [], None
+    for taken in snapshots_of(con, place):
+        at = taken.at.replace(tzinfo=None)
+        if before is not None and _is_other(before, taken, back.get(at, 0)):
+            found.append(at)
+        before = taken.rows
+    return found
+
+
+def _is_other(before, taken, back):
+    touched = taken.added + taken.changed + taken.removed
+    if touched < FEW or touched * 2 < max(before, taken.rows):
+        return False
+    swapped = taken.removed * 2 >= before > 0 and taken.added * 2 >= taken.rows > 0
+    return swapped or back * 5 >= touched * 4
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #d72e4dfc
 KEPT = pa.schema(
     {
         "dataset": pa.string(),
@@ -279,45 +851,217 @@ KEPT = pa.schema(
         "added": pa.int64(),
         "changed": pa.int64(),
         "removed": pa.int64(),
+        "instance": pa.string(),
+        "kept": pa.int64(),
+        "missing": pa.int64(),
     }
 )
 
 
-class History(States):
-    """Every snapshot of a dataset, in the store. `History(name, key)`, or `History.of(report)`."""
+class History:
+    """Every snapshot of a dataset, in the store. `History(name, key)`, or `History.of(report, instance=...)`.
 
-    def snapshots(self):
-        "The snapshots that were taken, a pyarrow Table with the fields of `Snapshot`."
+    `key`: the column, or columns, that make a row unique. `instance`: whose it is (its name, or an `Instance`); for reading it may
+    be left out where there is a history of one instance only, and "" is a history of no instance. `ignore`: columns that are
+    kept but not compared, `links`: columns with the address of the instance in them; both are remembered. SettingsError `bad_name`."""
+
+    def __init__(self, name, key, store=None, instance=None, ignore=None, links=None):
+        self.name, self.store = name, store or Store()
+        self.key = (key,) if isinstance(key, str) else tuple(key)
+        self.instance = _instance_name(instance)
+        self.ignore = _names(ignore)
+        self.links = _names(links)
+        self.format_fn = None
+
+    @classmethod
+    def of(cls, report, store=None, format_fn=None, instance=None, ignore=None):
+        """The history of a report in the shape of one of its formatters (name; the first that holds the key, if none is given); its key is the report's.
+
+        Each shape and each instance has a history of its own. SettingsError `unknown_key`, `unknown_formatter`."""
+        chosen = format_fn or holding_format(report)
+        formatter = report.formatter(chosen)
+        if chosen not in report.formatters:
+            raise SettingsError(
+                f"A history of {report.name} is kept for one of its formats, by name: {', '.join(report.formatters)}. "
+                "For a formatter of your own, take History(name, key).",
+                "unknown_formatter",
+            )
+        name = report.name if chosen == next(iter(report.formatters)) else f"{report.name}_{chosen}"
+        links = [column for column, rule in formatter.rules.items() if is_link(rule)]
+        history = cls(name, key_columns(report, formatter), store, instance, ignore, links)
+        history.format_fn = chosen
+        return history
+
+    def snapshot(self, data, at=None, dry_run=False, allow_incomplete=False) -> Snapshot:
+        """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
+
+        With `allow_incomplete` an incomplete run brings what was added and changed, and no removals. DataError `incomplete`, `narrowed`;
+        SettingsError `not_later`, `bad_moment`, `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`, `duplicate_key`, `reserved_column`, `duplicate_column`."""
+        at, arrival = moment(at), arrival_of(data)
+        if arrival.incomplete and not allow_incomplete:
+            raise DataError(
+                f"{arrival.incomplete} What is missing would look as if it were gone, so no snapshot was taken. "
+                "With --allow-incomplete (allow_incomplete=True) only what was added and changed is kept.",
+                "incomplete",
+            )
+        with settled(arrival.rows, self.store.path.parent) as rows, self.store.open() as con:
+            taken = take(con, self._writing(con, arrival.instance), rows(), at, arrival)
+            if dry_run:
+                con.rollback()
+                con.begin()
+        return taken
+
+    def sql(self, at=None) -> str:
+        "The SELECT that gives the rows as they were at this moment (now). SettingsError `no_history`, `before_first`."
         with self.store.open() as con:
-            taken = [
-                [self.name, utc(load.release_key[2:]), load.row_count, *load.details.values()]
-                for load in loads_of(con, self.ledger)
-            ]
+            return state_sql(con, self._reading(con), moment(at))
+
+    def at(self, at=None) -> pa.Table:
+        "The rows as they were at this moment (now). SettingsError `no_history`, `before_first`, `bad_moment`."
+        with self.store.open() as con:
+            place = self._reading(con)
+            select = f"{state_sql(con, place, moment(at))} ORDER BY {place.keys}"
+            return returned(con.sql(select).to_arrow_table())
+
+    def frame(self, at=None):
+        "The same as a pandas DataFrame."
+        return to_dataframe(self.at(at))
+
+    def validity(self) -> pa.Table:
+        "Every version of every row with `valid_from` and `valid_to` (UTC; null: until now); what one writes to Domo beside the dataset itself. SettingsError `no_history`."
+        with self.store.open() as con:
+            return validity_of(con, self._reading(con))
+
+    def changes(self, since, until=None) -> pa.Table:
+        """What became different after `since`, up to `until` (now): the key, `change` (added, removed, changed), `column`, `before` and `after` (text).
+
+        SettingsError `no_history`, `bad_moment`, `bad_range`, `before_first`."""
+        with self.store.open() as con:
+            return changes_of(con, self._reading(con), moment(since), moment(until))
+
+    def snapshots(self) -> pa.Table:
+        "The snapshots that were taken, with the fields of `Snapshot`."
+        with self.store.open() as con:
+            place = self._found(con)
+            taken = snapshots_of(con, place) if place else []
         return pa.table([*zip(*taken)] or [[]] * len(KEPT), schema=KEPT)
 
-    def changes(self, since, until=None):
-        """What became different after `since`, up to `until` (now): a pyarrow Table with the key, `change` (added, removed, changed), `column`, `before` and `after` (text).
-
-        SettingsError `no_history`, `bad_moment`."""
-        since, until = moment(since), moment(until)
+    def mixed(self) -> list:
+        "The moments of those snapshots that look as if they were of another instance than the one before."
         with self.store.open() as con:
-            before, after = self._state(con, since), self._state(con, until)
-            others = [name for name in self._columns(con) if name not in self.key]
-            touched = f"SELECT DISTINCT {self.keys} FROM {self.table} WHERE {AT} > {_sql(since)} AND {AT} <= {_sql(until)}"
-            parts = [
-                self._whole("added", "later", "earlier"),
-                self._whole("removed", "earlier", "later"),
-                *map(self._changed, others),
-            ]
-            return returned(
-                con.sql(f"""WITH touched AS MATERIALIZED ({touched}),
-                earlier AS MATERIALIZED (SELECT * FROM ({before}) AS state WHERE {self._within("state", "touched")}), later AS MATERIALIZED (SELECT * FROM ({after}) AS state WHERE {self._within("state", "touched")})
-                {" UNION ALL ".join(parts)} ORDER BY {self.keys}, change, "column\"""").to_arrow_table()
+            return alternating(con, self._reading(con))
+
+    def take_back(self, at=None, and_later=False, dry_run=False) -> list:
+        """Undo the last snapshot, or that of the moment `at` if it is the last; the moments of what was undone. With `and_later` all that came after it go with it.
+
+        SettingsError `no_history`, `no_snapshot`, `not_last`."""
+        with self.store.open() as con:
+            place = self._reading(con)
+            undone = _to_undo(place, _taken(con, place), at, and_later)
+            for _ in undone if not dry_run else []:
+                take_back(con, place)
+        return undone
+
+    def erase(self, key, dry_run=False) -> int:
+        """Take the row with this key out of all versions; how many there were. SettingsError `no_history`, `bad_key`.
+
+        It comes back with the next snapshot, if the source still has it. What is deleted stays in the file of the store until DuckDB uses the space again."""
+        with self.store.open() as con:
+            erased = erase_key(con, self._reading(con), key)
+            if dry_run:
+                con.rollback()
+                con.begin()
+        return erased
+
+    def _found(self, con, instance=None):
+        "The place of this history with what is to be compared in it, or None."
+        check_upgraded(con)
+        place = find_place(con, self.name, instance or self.instance)
+        if place is None:
+            return None
+        ignored = place.ignored if self.ignore is None else self.ignore
+        links = place.links if self.links is None else self.links
+        other = {*map(folded, ignored)} != {*map(folded, place.ignored)} or {*links} != {
+            *place.links
+        }
+        return replace(place, ignored=ignored, links=links, filtered=place.filtered or other)
+
+    def _reading(self, con):
+        place = self._found(con)
+        if place is None:
+            whose = f" of {self.instance}" if self.instance else ""
+            raise SettingsError(
+                f"There is no history of {self.name!r:.60}{whose} yet. Take a snapshot first.",
+                "no_history",
             )
+        return place
 
-    def _whole(self, change, here, there):
-        return f"SELECT {self.keys}, '{change}' AS change, NULL::VARCHAR AS \"column\", NULL::VARCHAR AS before, NULL::VARCHAR AS after FROM {here} WHERE {self._without(here, there)}"
+    def _writing(self, con, whose=None):
+        "The place for a snapshot of rows of which it is known `whose` they are, or not."
+        if whose and self.instance is not None and whose != self.instance:
+            raise SettingsError(
+                f"These rows are of {whose}, and the history of {self.name} is of {self.instance or 'no instance'}. Name the instance that they are of.",
+                "other_instance",
+            )
+        instance = whose or self.instance
+        place = self._found(con, instance)
+        if place is None:
+            return Place(self.name, instance or None, self.key, self.ignore or (), self.links or ())
+        if instance is None and place.instance is not None:
+            raise SettingsError(
+                f"There is a history of {self.name} of {place.instance}, and it is not said whose rows these are. Name the instance: instance=...",
+                "several_instances",
+            )
+        return place
 
-    def _changed(self, name):
-        column = quoted(name)
-        return f"SELECT {self.keys}, 'changed', {literal(name)}, CAST(earlier.{column} AS VARCHAR), CAST(later.{column} AS VARCHAR) FROM earlier JOIN later USING ({self.keys}) WHERE earlier.{column} IS DISTINCT FROM later.{column}"
+    def __repr__(self):
+        whose = f" of {self.instance}" if self.instance else ""
+        return f"<history of {self.name}{whose} by {', '.join(self.key)}>"
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #e0126d5c
+def holding_format(report) -> str:
+    "The first format of a report that holds its key; the first of all, if none does."
+    for name, formatter in report.formatters.items():
+        try:
+            key_columns(report, formatter)
+        except SettingsError:
+            continue
+        return name
+    return next(iter(report.formatters))
+
+
+def is_link(rule) -> bool:
+    "Whether a rule puts the address of the instance before a path."
+    at = getattr(rule, "at", None)
+    return at is not None and at("https://a").label != at("https://b").label
+
+
+def _names(names):
+    "A name, or names, as a tuple; None where nothing is said."
+    return names if names is None else (names,) if isinstance(names, str) else tuple(names)
+
+
+def _instance_name(instance):
+    "The name of an instance, None where none is given."
+    if instance is None or instance == "":
+        return instance
+    return instance.name if hasattr(instance, "name") else check_name(instance)
+
+
+def _to_undo(place, taken, at, and_later):
+    "The moments to take back, the last first. SettingsError `no_snapshot`, `not_last`."
+    at = taken[-1] if at is None else moment(at)
+    if at not in taken:
+        raise SettingsError(
+            f"There is no snapshot of {place.label} of {at}. Its last are of {', '.join(map(str, taken[-5:]))}.",
+            "no_snapshot",
+        )
+    later = [other for other in taken if other > at]
+    if later and not and_later:
+        raise SettingsError(
+            f"The snapshot of {at} is not the last: {len(later)} came after it, up to {later[-1]}, and were compared with it. "
+            "Take them back too: --and-later (and_later=True).",
+            "not_last",
+        )
+    return [*reversed(later), at]
