@@ -23,6 +23,9 @@ __all__ = [
     "Only",
     "TAKEN",
     "Format",
+    "WhoseHistory",
+    "AReport",
+    "NothingDone",
     "PictureTo",
     "To",
     "version",
@@ -50,6 +53,9 @@ __all__ = [
     "snapshot",
     "show_history",
     "changes",
+    "take_back",
+    "erase",
+    "upgrade_store",
     "show_budget",
 ]
 
@@ -746,8 +752,19 @@ Format = Annotated[
     Optional[str],
     typer.Option(
         "--format",
-        help="One of the report's formats; the first of them by default. Each has a history of its own.",
+        help="One of the report's formats; by default the first that holds its key. Each has a history of its own.",
     ),
+]
+WhoseHistory = Annotated[
+    Optional[str],
+    typer.Option(
+        "--instance",
+        help="Whose history; may be left out where there is a history of one instance only.",
+    ),
+]
+AReport = Annotated[str, typer.Argument(help="A report of which snapshots were taken.")]
+NothingDone = Annotated[
+    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
 ]
 PictureTo = Annotated[
     Optional[Path],
@@ -762,11 +779,31 @@ To = Annotated[
 ]
 
 
+def _history(report, format_name, instance):
+    from domostats.tracking.history import History
+
+    return History.of(reports.find(report), format_fn=format_name, instance=instance)
+
+
 @app.command()
 def snapshot(
     report: Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")],
     instance: OneInstance,
     format_name: Format = None,
+    ignore: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            metavar="COLUMN",
+            help="A column that is kept but not compared, from now on; may be given several times.",
+        ),
+    ] = None,
+    allow_incomplete: Annotated[
+        bool,
+        typer.Option(
+            "--allow-incomplete",
+            help="Of a run in which rows may be missing keep what was added and changed.",
+        ),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be kept, and keep nothing.")
     ] = False,
@@ -774,20 +811,24 @@ def snapshot(
     "Keep a report as it is now, beside all that it was before: domostats snapshot users --instance acme"
     from domostats.tracking.history import History
 
-    found = reports.find(report)
-    run = found.run(instance, format_fn=format_name)
-    if run.incomplete:
-        raise DataError(
-            f"{' '.join(run.findings)} What is missing would look as if it were gone, so no snapshot was taken.",
-            "partial",
-        )
-    taken = History.of(found, format_fn=format_name).snapshot(run.table, dry_run=dry_run)
-    show("would be kept" if dry_run else "kept", TAKEN, [taken])
+    found, place = reports.find(report), find_instance(instance)
+    history = History.of(found, format_fn=format_name, instance=place, ignore=ignore or None)
+    run = found.run(place, format_fn=history.format_fn)
+    taken = history.snapshot(run, dry_run=dry_run, allow_incomplete=allow_incomplete)
+    for finding in run.findings:
+        say(f"note: {finding}", err=True)
+    if taken.kept:
+        say(f"note: {taken.kept} values were not known, and stay as they were.", err=True)
+    if taken.missing:
+        say(f"note: {taken.missing} rows did not come, and stay as they were.", err=True)
+    title = "would be kept" if dry_run else "kept"
+    show(f"{title} of {place.name}", TAKEN, [taken[: len(TAKEN)]])
 
 
 @app.command("history")
 def show_history(
-    report: Annotated[str, typer.Argument(help="A report of which snapshots were taken.")],
+    report: AReport,
+    instance: WhoseHistory = None,
     format_name: Format = None,
     at: Annotated[
         Optional[datetime], typer.Option(formats=TIMES, help="As it was at this time (UTC).")
@@ -796,15 +837,24 @@ def show_history(
     picture: PictureTo = None,
 ):
     "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
-    from domostats.tracking.history import History
-
-    history = History.of(reports.find(report), format_fn=format_name)
+    history = _history(report, format_name, instance)
     if picture:
         from domostats.tracking.pictures import timeline
 
         typer.echo(f"drawn: {timeline(history).save(picture)}")
     elif at is None and to is None:
-        show("snapshots", TAKEN, [[*row.values()] for row in history.snapshots().to_pylist()])
+        taken = history.snapshots().to_pylist()
+        whose = taken[0]["instance"] if taken else instance
+        show(
+            f"snapshots of {whose}" if whose else "snapshots",
+            TAKEN,
+            [[*row.values()][: len(TAKEN)] for row in taken],
+        )
+        for moment in history.mixed() if taken else []:
+            say(
+                f"note: the snapshot of {moment} looks as if it were of another instance than the one before. If it is wrong: domostats take-back --help",
+                err=True,
+            )
     else:
         _given(history.at(at), to)
 
@@ -812,7 +862,7 @@ def show_history(
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef322
 @app.command()
 def changes(
-    report: Annotated[str, typer.Argument(help="A report of which snapshots were taken.")],
+    report: AReport,
     since: Annotated[
         datetime, typer.Option(formats=TIMES, help="What changed after this time (UTC).")
     ],
@@ -820,13 +870,12 @@ def changes(
         Optional[datetime],
         typer.Option(formats=TIMES, help="Up to this time (UTC); until now without it."),
     ] = None,
+    instance: WhoseHistory = None,
     format_name: Format = None,
     to: To = None,
 ):
     "What became different in a report: domostats changes users --since 2024-04-01"
-    from domostats.tracking.history import History
-
-    _given(History.of(reports.find(report), format_fn=format_name).changes(since, until), to)
+    _given(_history(report, format_name, instance).changes(since, until), to)
 
 
 def _given(table, to):
@@ -834,6 +883,97 @@ def _given(table, to):
     if to:
         return show("done", ["rows", "to"], [(table.num_rows, write(table, to))])
     show(f"{table.num_rows} rows", *_printable(table.slice(0, 20)))
+
+
+# %% ../../nbs/09_interfaces/02_cli.ipynb #9fcfa590
+@app.command("take-back")
+def take_back(
+    report: AReport,
+    instance: WhoseHistory = None,
+    format_name: Format = None,
+    at: Annotated[
+        Optional[str],
+        typer.Option(metavar="TIME", help="The snapshot of this time (UTC); the last without it."),
+    ] = None,
+    and_later: Annotated[
+        bool, typer.Option("--and-later", help="With all snapshots that came after it.")
+    ] = False,
+    dry_run: NothingDone = False,
+):
+    "Undo a snapshot, so that the history is what it was before: domostats take-back users --instance acme"
+    undone = _history(report, format_name, instance).take_back(at, and_later, dry_run)
+    title = "would be taken back" if dry_run else "taken back"
+    show(title, ["report", "at (UTC)"], [(report, moment) for moment in undone])
+
+
+@app.command()
+def erase(
+    report: AReport,
+    key: Annotated[
+        list[str], typer.Argument(help="The key of the row: a value for each field of the key.")
+    ],
+    instance: WhoseHistory = None,
+    dry_run: NothingDone = False,
+):
+    "Take one row, such as a person, out of all versions of a report, in every format: domostats erase users 27 --instance acme"
+    from domostats.tracking.history import History
+
+    found, lines = reports.find(report), []
+    for format_name in found.formatters:
+        try:
+            history = History.of(found, format_fn=format_name, instance=instance)
+            lines.append((history.name, format_name, history.erase(key, dry_run)))
+        except SettingsError as e:
+            if e.reason not in ("no_history", "unknown_key"):
+                raise
+    if not lines:
+        raise SettingsError(f"There is no history of {report} yet.", "no_history")
+    show("would be erased" if dry_run else "erased", ["dataset", "format", "versions"], lines)
+    if not any(versions for *_, versions in lines):
+        raise DataError(
+            f"No version of {report} has the key {', '.join(key)}. Check the spelling, and the instance.",
+            "not_found",
+        )
+    say(
+        "Datasets and files that were written, and the pages of earlier runs, are not touched by this."
+    )
+
+
+# %% ../../nbs/09_interfaces/02_cli.ipynb #8cda38c9
+@app.command("upgrade")
+def upgrade_store(
+    instance: Annotated[
+        Optional[str],
+        typer.Option("--instance", help="Whose the histories are that older versions kept."),
+    ] = None,
+    snapshots: Annotated[
+        Optional[list[str]],
+        typer.Option(
+            "--snapshot",
+            metavar="TIME=NAME",
+            help="The snapshot of this time is of another instance; may be given several times.",
+        ),
+    ] = None,
+    not_mixed: Annotated[
+        bool,
+        typer.Option(
+            "--not-mixed", help="The histories are of one instance, though they look mixed."
+        ),
+    ] = False,
+    dry_run: NothingDone = False,
+):
+    "Bring the local store into the form of this version: domostats upgrade --instance acme --dry-run"
+    from domostats.tracking.upgrades import upgrade
+
+    wrong = [pair for pair in snapshots or [] if "=" not in pair]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} is not TIME=NAME", param_hint="--snapshot")
+    owners = dict(pair.split("=", 1) for pair in snapshots or [])
+    done = upgrade(None, instance, owners, not_mixed, dry_run)
+    for line in done:
+        say(f"would be done: {line}" if dry_run else line)
+    if not done:
+        typer.echo("nothing to do: the store is in the form of this version")
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef328

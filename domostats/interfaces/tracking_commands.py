@@ -366,7 +366,7 @@ def _forget(books, dataset, lines, key, dry_run):
         )
     if dataset.startswith("history."):
         raise SettingsError(
-            "A snapshot is not loaded again, so it is not forgotten. To begin anew, move the store away.",
+            "A snapshot is not loaded again, so it is not forgotten. A wrong one is taken back: domostats take-back REPORT --instance NAME",
             "not_a_release",
         )
     if not dry_run:

@@ -30,6 +30,9 @@ __all__ = [
     "check_strict",
     "keywords_of",
     "made_by",
+    "key_places",
+    "steps_from",
+    "key_column",
     "key_columns",
     "Declaration",
     "lost_rows",
@@ -65,7 +68,7 @@ from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
-from ..rows.formatter import Formatter, every_field
+from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
     Records,
@@ -77,7 +80,7 @@ from domostats.rows.rowtype import (
     read_page,
 )
 from ..rows.table import table_of_rows, to_dataframe
-from ..settings import hides
+from ..settings import find_instance, hides
 from ..transport.paging import Listing, Page, Reader, all_of, array_of, millis, rows_of
 from ..transport.spool import OLDEST, spooled
 from ..transport.wire import json_bytes
@@ -540,31 +543,60 @@ def made_by(format_fn, aligned, keywords, before=0):
     return made
 
 
-# %% ../../nbs/05_reports/00_report.ipynb #5462b460
+# %% ../../nbs/05_reports/00_report.ipynb #b937d81d
+def key_places(report, key):
+    """The places (`keyword.serviceName`) of one field of a report's key: that of the record itself first.
+
+    A lookup that is joined by this field, and of which records that match nothing become rows too, has it in a field of its own."""
+
+    def place(source, name):
+        names = {
+            column.name: column.service_name for column in columns_of(source.row_type).values()
+        }
+        return f"{source.keyword}.{names.get(name)}"
+
+    joined = [lookup for lookup in report.lookups if lookup.both and lookup.on[0] == key]
+    return [place(report.source, key), *(place(lookup, lookup.on[1]) for lookup in joined)]
+
+
+def steps_from(rule, places, objects):
+    "How many one-to-one rules lie between these places and a column; None where the column does not hold what stands there."
+    if isinstance(rule, str):
+        return 0 if place_of(rule, objects) in places else None
+    inputs = [steps_from(part, places, objects) for part in rule.inputs]
+    if not rule.one_to_one or not inputs or None in inputs:
+        return None
+    return 1 + max(inputs)
+
+
+# %% ../../nbs/05_reports/00_report.ipynb #f3f31c43
+def key_column(report, formatter, key):
+    "The column of a formatter that holds one field of the report's key, or None; the one nearest to the field itself."
+    places, found = key_places(report, key), []
+    for name, rule in getattr(formatter, "rules", {}).items():
+        steps = steps_from(rule, places, formatter.objects)
+        if steps is not None and places[0] in formatter.places[name]:
+            found.append((len({*places} - {*formatter.places[name]}), steps, len(found), name))
+    return min(found)[-1] if found else None
+
+
 def key_columns(report, formatter):
     "The columns of a formatter that hold the key of a report, a list of names. SettingsError `unknown_key`."
-    fields = {
-        column.name: f"{report.source.keyword}.{column.service_name}"
-        for column in columns_of(report.source.row_type).values()
-    }
-    found = [
-        next(
-            (
-                name
-                for name, places in getattr(formatter, "places", {}).items()
-                if fields.get(key) in places
-            ),
-            None,
-        )
-        for key in report.key
-    ]
+    found = [key_column(report, formatter, key) for key in report.key]
     missing = [key for key, name in zip(report.key, found) if name is None]
-    if missing:
-        raise SettingsError(
-            f"No column of this formatter of {report.name} holds the key {', '.join(missing)}.",
-            "unknown_key",
-        )
-    return found
+    if not missing:
+        return found
+    able = [
+        name
+        for name, other in getattr(report, "formatters", {}).items()
+        if all(key_column(report, other, key) for key in report.key)
+    ]
+    advice = f"Take one of its formats that do: {', '.join(able)}." if able else "Add them to it."
+    raise SettingsError(
+        f"No column of this format of {report.name} holds {', '.join(missing)}, and its key is "
+        f"{', '.join(report.key)}: rows cannot be told apart by it. {advice}",
+        "unknown_key",
+    )
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #9981731b
@@ -1081,9 +1113,10 @@ class Report(Stream):
 
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):
-        "The same as a `Result` with its findings, all read."
+        "The same as a `Result` with its findings, all read; its `instance` is whose data it is (name)."
         with self.stream(domo_instance, session_token, format_fn, **how) as run:
             run.made
+        run.instance = find_instance(domo_instance).name
         return run
 
     def format(self, api_response, format_fn=None, is_dataframe=True, **lookups):

@@ -37,23 +37,34 @@ from ..transport.wire import json_bytes
 # %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294
 @dataclass(frozen=True)
 class Rule:
-    "What a column is made of: `label` for people, `inputs` (field names or rules), and `compute(*columns, rows=number)`; `at(url)` gives a link behind an address."
+    """What a column is made of: `label` for people, `inputs` (field names or rules), and `compute(*columns, rows=number)`; `at(url)` gives a link behind an address.
+
+    With `one_to_one` two values that differ still differ in the column, so that a column made from a key holds the key."""
 
     label: str
     inputs: tuple
     compute: Callable
     at: Callable = None
+    one_to_one: bool = False
 
 
 def first(*inputs):
     "The first of these that is not null: an answer to two services that know the same thing."
-    return Rule(_labels(inputs, ", else "), inputs, lambda *columns, rows: pc.coalesce(*columns))
+    return Rule(
+        _labels(inputs, ", else "),
+        inputs,
+        lambda *columns, rows: pc.coalesce(*columns),
+        one_to_one=True,
+    )
 
 
 def text(field):
     "As text."
     return Rule(
-        f"({_labels([field])}) as text", (field,), lambda column, rows: column.cast(pa.string())
+        f"({_labels([field])}) as text",
+        (field,),
+        lambda column, rows: column.cast(pa.string()),
+        one_to_one=True,
     )
 
 
@@ -67,7 +78,7 @@ def number(field):
             pa.int64()
         )
 
-    return Rule(f"({_labels([field])}) as a number", (field,), compute)
+    return Rule(f"({_labels([field])}) as a number", (field,), compute, one_to_one=True)
 
 
 def constant(value):

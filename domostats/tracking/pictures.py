@@ -93,8 +93,11 @@ def timeline(history):
         }
         for row in history.snapshots().to_pylist()
     ]
+    whose = f" of {history.instance}" if history.instance else ""
     return Picture(
-        f"{history.name}: what changed", drawn(lambda axes: _bars(axes, rows[1:]), 7, 2.4), rows
+        f"{history.name}{whose}: what changed",
+        drawn(lambda axes: _bars(axes, rows[1:]), 7, 2.4),
+        rows,
     )
 
 
