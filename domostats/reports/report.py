@@ -63,11 +63,13 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
 from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
+from ..loading.coverage import MARK, Coverage, follow, outside, part_of
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
@@ -854,11 +856,6 @@ def extended(made, others):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #fd31ea09
-from datetime import datetime, timedelta, timezone
-from ..loading.coverage import MARK, Coverage, follow, outside, part_of
-from ..settings import find_instance
-from ..transport.windows import Windows
-
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -1116,7 +1113,6 @@ class Report(Stream):
         "The same as a `Result` with its findings, all read; its `instance` is whose data it is (name)."
         with self.stream(domo_instance, session_token, format_fn, **how) as run:
             run.made
-        run.instance = find_instance(domo_instance).name
         return run
 
     def format(self, api_response, format_fn=None, is_dataframe=True, **lookups):
