@@ -85,6 +85,7 @@ from ..rows.table import table_of_rows, to_dataframe
 from ..settings import find_instance, hides
 from ..transport.paging import Listing, Page, Reader, all_of, array_of, millis, rows_of
 from ..transport.spool import OLDEST, spooled
+from ..transport.windows import Windows
 from ..transport.wire import json_bytes
 
 
