@@ -380,10 +380,7 @@ def show_search(data, user, asked):
         name: [dataset_document(data.world, n) for n in page[1]] if name == "dataset" else []
         for name in wanted
     }
-    hidden, together = (
-        bool(body.get("hideSearchObjects")),
-        body.get("combineResults", True) is not False,
-    )
+    hidden = bool(body.get("hideSearchObjects"))
     return json_reply(
         {
             "facetMap": {},
@@ -403,9 +400,7 @@ def show_search(data, user, asked):
                 )
             ),
             "hideSearchObjects": hidden,
-            "searchObjects": [one for some in found.values() for one in some]
-            if together and not hidden
-            else [],
+            "searchObjects": [] if hidden else [one for some in found.values() for one in some],
             "searchResultsMap": found,
         }
     )

@@ -588,7 +588,8 @@ class Walk:
 
     def _take_again(self, request):
         "The new rows of the same page asked for once more, or of a neighbour in whose place it came; and how many."
-        for near in (request, *reversed(self.recent)):
+        neighbours = () if self.empty else reversed(self.recent)
+        for near in (request, *neighbours):
             array, _, new = self._take(self.reader.answer(near, again=True))
             if new:
                 return array, new
@@ -748,7 +749,7 @@ class Bookmarks:
         "Whether a page brings nothing although something was promised, is known, or is shorter than others although more follow."
         rows, (more, bookmark) = self._rows_in(answer), self.listing.bookmark(answer)
         if not rows:
-            return more or number > 1
+            return more or number > 1 and bool(self.listing.more)
         if self._is_known(answer) or more and bookmark is None:
             return True
         return more and rows < (self.widest or self.listing.size)
@@ -905,7 +906,7 @@ class Each(Listing):
         try:
             reply = msgspec.json.decode(answer.content)
         except UNREADABLE:  # one character of a text: that is for the row type to judge
-            reply = json.loads(answer.content.decode(errors="replace"))
+            reply = _plain(answer.content)
         if type(reply) is not dict or not reply:
             return "it is no object with fields"
         return (self.proof and self.proof(id, reply)) or ""
@@ -952,6 +953,14 @@ class Each(Listing):
 
     def rows(self, reader):
         return self.parents.rows(reader)
+
+
+def _plain(content):
+    "A JSON value with a sign in place of what is no character; None for what is too deep to read."
+    try:
+        return json.loads(content.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def says_id(*names):
