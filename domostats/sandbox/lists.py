@@ -380,7 +380,10 @@ def show_search(data, user, asked):
         name: [dataset_document(data.world, n) for n in page[1]] if name == "dataset" else []
         for name in wanted
     }
-    hidden = bool(body.get("hideSearchObjects"))
+    hidden, together = (
+        bool(body.get("hideSearchObjects")),
+        body.get("combineResults", True) is not False,
+    )
     return json_reply(
         {
             "facetMap": {},
@@ -400,7 +403,9 @@ def show_search(data, user, asked):
                 )
             ),
             "hideSearchObjects": hidden,
-            "searchObjects": [] if hidden else [one for some in found.values() for one in some],
+            "searchObjects": [one for some in found.values() for one in some]
+            if together and not hidden
+            else [],
             "searchResultsMap": found,
         }
     )
