@@ -30,10 +30,14 @@ from ..transport.wire import elements, members
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #9a9c86db
 def reply_of(raw):
-    "The page (bytes of its id) and the reply (dict of bytes) in what one call for a page brought; None where there is none."
+    "The page (bytes of its id) and the reply (dict of bytes) in what one call for a page brought; None where there is none, or one without its two lists."
     page = members(raw) or {}
     reply = members(page["reply"]) if "reply" in page else None
-    return None if reply is None or "parent" not in page else (page["parent"], reply)
+    if reply is None or "parent" not in page:
+        return None
+    if any(bytes(reply.get(name, b"null")) == b"null" for name in ("users", "groups")):
+        return None
+    return page["parent"], reply
 
 
 def entries(record, name):
