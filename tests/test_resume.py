@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 from domostats import sandbox
 from domostats.clients.domo.auth import sign_in
 from domostats.clients.domo.certifications import CERTIFIED_DATASETS
+from domostats.clients.datorama.auth import sign_in as sign_in_datorama
 from domostats.clients.domo.datasets import DATASET_SEARCH
 from domostats.clients.domo.groups import GROUPS
 from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
@@ -34,6 +35,7 @@ from domostats.errors import (
 from domostats.loading.files import read_file
 from domostats.reports.accounts import report as accounts
 from domostats.reports.activity_log import report as activity
+from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
 from domostats.reports.report import reading
 from domostats.sandbox.entities import group_id
@@ -684,6 +686,48 @@ def test_strict_asks_anew_whatever_the_destination(box):
         box.serve(PROVIDERS, GOOD)
         code, printed = domostats(*command, "--to", to)
         assert code == 0 and "kept by an earlier start" not in printed, printed
+
+
+def test_two_lists_of_one_endpoint_may_both_have_moved(monkeypatch):
+    with sandbox.start(datasets=100) as box:
+        connection = sign_in(box)
+        lists = replace(DATASET_SEARCH, size=7), replace(DATASET_SEARCH, size=9)
+        with pytest.raises(Stopped):
+            with reading(connection, "both") as reader:
+                for listing in lists:
+                    for number, _ in enumerate(listing.pages(reader)):
+                        if number == 4:
+                            break
+                raise Stopped
+        reply = box.domo.genuine
+
+        def smaller(*arguments):
+            made = reply(*arguments)
+            if b"totalCount" in made.body:
+                made = made._replace(
+                    body=made.body.replace(b'"totalCount":100', b'"totalCount":99')
+                )
+            return made
+
+        monkeypatch.setattr(box.domo, "genuine", smaller)
+        with reading(connection, "both") as reader:
+            for listing in lists:
+                assert sum(page.rows for page in listing.pages(reader)) in (99, 100)
+        said = " ".join(notes_of(reader))
+        assert said.count("has changed since") == 1, said
+
+
+def test_lists_below_the_records_of_another_go_on_with_those_that_are_left():
+    with sandbox.start_datorama(streams=15, jobs=3) as box:
+        connection = sign_in_datorama(box)
+        listing = jobs.source.listing
+        read_some(connection, listing, 8)
+        kept, before = len(pages_in("open")), connection.calls.total
+        records, reader = read_all(connection, listing)
+        again, before = connection.calls.total - before, connection.calls.total
+        whole, _ = read_all(connection, listing, "other")
+        assert records == whole and not reader.doubts
+        assert again <= connection.calls.total - before - kept + 4
 
 
 def test_certified_datasets_go_on_behind_their_bookmark():
