@@ -3167,6 +3167,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'domostats/transport/paging.py'),
                                             'domostats.transport.paging._joined': ( '02_transport/paging.html#_joined',
                                                                                     'domostats/transport/paging.py'),
+                                            'domostats.transport.paging._plain': ( '02_transport/paging.html#_plain',
+                                                                                   'domostats/transport/paging.py'),
                                             'domostats.transport.paging._told_errors': ( '02_transport/paging.html#_told_errors',
                                                                                          'domostats/transport/paging.py'),
                                             'domostats.transport.paging._whole': ( '02_transport/paging.html#_whole',

@@ -42,7 +42,7 @@ class Service:
     """
 
     def __init__(self, ids, hidden=(), claim=None, faults=None, lasting=False, most=None):
-        self.ids = ids
+        self.ids = [*ids]
         self.hidden = set(hidden)
         self.claim = claim or (lambda true: true)
         self.faults = faults or {}
@@ -248,7 +248,7 @@ def check(style, size, service, in_flight=1):
 
 STYLES = [*LISTS]
 SHORT = "empty", "half", "headless"
-ids = st.lists(st.integers(10, 2_999), max_size=30, unique=True).map(sorted)
+ids = st.lists(st.integers(10, 2_999), max_size=24, unique=True).map(sorted)
 sizes = st.integers(1, 7)
 in_flight = st.sampled_from([1, 3])
 CLAIMS = {
@@ -268,6 +268,11 @@ CLAIMS = {
 COUNTED = "total", "body", "each", "under", "bulk", "events", "search"
 
 
+def few(style, ids):
+    "Fewer records where each of them means a list of its own."
+    return ids[:7] if style == "under" else ids
+
+
 def pages_of(service, size):
     "How many visible records stand on each page, as the service cuts the list."
     pages = [service.ids[n : n + size] for n in range(0, len(service.ids), size)]
@@ -285,6 +290,7 @@ def is_provable(pages):
 @given(ids=ids, size=sizes, in_flight=in_flight, most=st.sampled_from([None, None, 2]))
 @MANY
 def test_an_undisturbed_list_is_complete_and_never_marked(style, ids, size, in_flight, most):
+    ids = few(style, ids)
     service = Service(ids, most=most if style in ("offset", "total", "body", "cursor") else None)
     assert check(style, size, service, in_flight) == "complete"
 
@@ -293,6 +299,7 @@ def test_an_undisturbed_list_is_complete_and_never_marked(style, ids, size, in_f
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
 def test_hidden_records_hide_no_others(style, data, ids, size, in_flight):
+    ids = few(style, ids)
     hidden = data.draw(st.sets(st.sampled_from(ids), max_size=12)) if ids else ()
     service = Service(ids, hidden)
     assume(is_provable(pages_of(service, size)))
@@ -303,6 +310,7 @@ def test_hidden_records_hide_no_others(style, data, ids, size, in_flight):
 @given(data=st.data(), claim=st.sampled_from([*CLAIMS]), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
 def test_a_total_is_a_claim(style, data, claim, ids, size, in_flight):
+    ids = few(style, ids)
     hidden = data.draw(st.sets(st.sampled_from(ids), max_size=4)) if ids else ()
     service = Service(ids, hidden, CLAIMS[claim])
     assume(not (hidden and may_agree_by_chance(style, service, size)))
@@ -327,6 +335,7 @@ def may_agree_by_chance(style, service, size):
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
 def test_a_fault_is_made_good_or_told(style, lasting, data, ids, size, in_flight):
+    ids = few(style, ids)
     place = data.draw(st.integers(0, len(ids) + size))
     fault = data.draw(st.sampled_from([*SHORT, "repeated", "failed", "null"]))
     where = place
@@ -444,17 +453,17 @@ def test_what_a_page_hides_hides_nothing_behind_it(
     changes(path, without(hidden, key, at))
     run = run_of(many, report)
     came = {row[field] for row in run.rows}
-    assert came >= {str(id) for id in everything if id not in hidden} and run.incomplete
+    assert came >= {str(id) for id in everything if id not in hidden} and run.partial
 
 
 def test_who_may_open_the_pages_behind_a_hidden_one(many, changes):
     everything = run_of(many, "page_access")
-    assert not everything.incomplete
+    assert not everything.partial
     hidden = asked_of(many, PAGES)[199]["pageId"]
     changes(PAGE_LIST, without({hidden}, "pageId", "pageAdminSummaries"))
     run = run_of(many, "page_access")
     wanted = [row for row in everything.rows if row["page_id"] != str(hidden)]
-    assert len(run.rows) == len(wanted) and run.incomplete
+    assert len(run.rows) == len(wanted) and run.partial
 
 
 @pytest.mark.parametrize("said", [0, 215, 860, 1e30])
@@ -466,14 +475,14 @@ def test_all_datasets_come_whatever_the_first_page_counts(many, changes, said):
         ),
     )
     run = run_of(many, "datasets")
-    assert len(run.rows) == 430 and run.incomplete  # the totals contradict each other
+    assert len(run.rows) == 430 and run.partial  # the totals contradict each other
 
 
 @pytest.mark.parametrize("said", [0, 215, 860, 1e30])
 def test_all_datasets_come_whatever_is_counted(many, changes, said):
     changes(SEARCH, lambda value, _: {**value, "_metaData": {"totalCount": said}})
     run = run_of(many, "datasets")
-    assert run.incomplete or said < 430
+    assert run.partial or said < 430
     assert len(run.rows) == 430 or said == 1e30  # beyond the cap it is cut by owner
 
 
@@ -493,7 +502,7 @@ def test_all_events_come_whatever_is_counted(many, changes, said):
     changes(COUNT, lambda value, _: {"count": said(value["count"])})
     before = len(many.log)
     run = run_of(many, "activity_log", **YEAR)
-    assert len(run.rows) == true > 3_000 and run.incomplete == (said(8) != "8")
+    assert len(run.rows) == true > 3_000 and run.partial == (said(8) != "8")
     assert len(many.log) - before < 150
 
 
@@ -539,9 +548,9 @@ def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, unt
     run = run_of(many, "page_access")
     others = [row for row in everything if row["page_id"] != page]
     assert (
-        (run.rows == everything and not run.incomplete)
+        (run.rows == everything and not run.partial)
         if times
-        else (run.rows == others and run.incomplete)
+        else (run.rows == others and run.partial)
     )
 
 
@@ -557,7 +566,7 @@ def test_the_lists_of_two_pages_are_not_swapped(many, changes):
     changes(SHARES, lambda reply, _: {**reply, **lists.get(reply["resource"]["id"], {})})
     run = run_of(many, "page_access")
     assert run.rows == [row for row in everything if row["page_id"] not in lists]
-    assert run.incomplete
+    assert run.partial
 
 
 def test_a_group_is_not_described_by_another_one(many, changes):
@@ -569,7 +578,7 @@ def test_a_group_is_not_described_by_another_one(many, changes):
     )
     run = reports.find("groups").run(many, format_fn="with_creator", fresh=True)
     creator = {row["Group Id"]: row["Creator Id"] for row in run.rows}[str(first)]
-    assert creator is None and run.incomplete
+    assert creator is None and run.partial
 
 
 @pytest.mark.parametrize(
@@ -578,7 +587,7 @@ def test_a_group_is_not_described_by_another_one(many, changes):
 def test_an_undisturbed_report_is_complete(many, name):
     how = YEAR if name == "activity_log" else {}
     run = reports.find(name).run(many, fresh=True, **how)
-    assert run.rows and not run.incomplete and not run.findings
+    assert run.rows and not run.partial and not run.findings
 
 
 def test_the_end_of_a_list_costs_a_few_calls_at_most(many):

@@ -26,8 +26,8 @@ from ..rows.rowtype import Millis, TextId
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #9a9c86db
 class Shares(msgspec.Struct):
-    users: list[dict] = []
-    groups: list[dict] = []
+    users: list[dict]
+    groups: list[dict]
 
 
 class PageReply(msgspec.Struct):

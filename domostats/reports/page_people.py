@@ -21,6 +21,8 @@ def people(raw):
         page = msgspec.json.decode(raw, type=PageReply)
     except msgspec.DecodeError:
         return [raw]
+    if not all(isinstance(group.get("users") or [], list) for group in page.reply.groups):
+        return [raw]
     ways = [
         ("", page.reply.users),
         *((str(group.get("id")), group.get("users") or []) for group in page.reply.groups),
@@ -37,6 +39,7 @@ def people(raw):
         )
         for via, users in ways
         for user in users
+        if isinstance(user, dict)
     ]
 
 

@@ -45,7 +45,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
-import itertools, math, threading, time, warnings
+import itertools, json, math, threading, time, warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -569,7 +569,7 @@ class Walk:
         self.has_gap = False  # whether rows may be missing before the place where we are
         self.holes = 0  # such gaps with rows behind them
         self.ended = False
-        self.suspicions = []
+        self.suspicions = {}  # the first of each kind
         self.known = Known(listing.key, reader.in_flight + 1)
         self.recent = deque(maxlen=reader.in_flight)
 
@@ -634,8 +634,9 @@ class Walk:
             )
             if came and not new:
                 self._suspect(
+                    "rest",
                     f"the page before row {end} is short, and its rest is what came before; "
-                    "rows may be hidden from this user."
+                    "rows may be hidden from this user.",
                 )
 
     def _is_unexpected(self):
@@ -664,13 +665,15 @@ class Walk:
 
     def _take_again(self, request):
         "The new rows of the same page asked for once more, or of a neighbour in whose place it came; and how many."
-        for near in (request, *reversed(self.recent)):
+        neighbours = () if self.empty else reversed(self.recent)
+        for near in (request, *neighbours):
             array, _, new = self._take(self.reader.answer(near, again=True))
             if new:
                 return array, new
         self._suspect(
+            "again",
             f"the page from row {self.listing.place_of(request)[0]} on brings nothing new; the "
-            f"service seems to ignore {self.listing.names[0]!r}."
+            f"service seems to ignore {self.listing.names[0]!r}.",
         )
         return b"[]", 0
 
@@ -680,8 +683,9 @@ class Walk:
             if self.has_gap:
                 self.holes += 1
                 self._suspect(
+                    "hole",
                     "there are rows behind a page that came short or empty; rows may be hidden "
-                    "from this user."
+                    "from this user.",
                 )
             self.empty = 0
             self.has_gap = self.is_short
@@ -698,7 +702,7 @@ class Walk:
         "Say what is in doubt, unless a total bears out what came."
         if self.ended and self.came == self.total:
             return
-        for sentence in self.suspicions:
+        for sentence in self.suspicions.values():
             self._doubt(sentence)
         total = self.came if self.total is None else self.total
         if self.came < total or self.came > total and not (self.ended and self.listing.key):
@@ -706,9 +710,8 @@ class Walk:
         elif not self.ended:
             self._doubt(f"the service goes no further than row {self.next}; more may follow.")
 
-    def _suspect(self, sentence):
-        if sentence not in self.suspicions:
-            self.suspicions.append(sentence)
+    def _suspect(self, kind, sentence):
+        self.suspicions.setdefault(kind, sentence)
 
     def _doubt(self, sentence):
         self.reader.doubt(f"{self.listing}: {sentence}")
@@ -824,7 +827,7 @@ class Bookmarks:
         "Whether a page brings nothing although something was promised, is known, or is shorter than others although more follow."
         rows, (more, bookmark) = self._rows_in(answer), self.listing.bookmark(answer)
         if not rows:
-            return more or number > 1
+            return more or number > 1 and bool(self.listing.more)
         if self._is_known(answer) or more and bookmark is None:
             return True
         return more and rows < (self.widest or self.listing.size)
@@ -981,8 +984,8 @@ class Each(Listing):
             return f"it came with status {answer.status}"
         try:
             reply = msgspec.json.decode(answer.content)
-        except UNREADABLE:
-            reply = None
+        except UNREADABLE:  # one character of a text: that is for the row type to judge
+            reply = _plain(answer.content)
         if type(reply) is not dict or not reply:
             return "it is no object with fields"
         return (self.proof and self.proof(id, reply)) or ""
@@ -1029,6 +1032,14 @@ class Each(Listing):
 
     def rows(self, reader):
         return self.parents.rows(reader)
+
+
+def _plain(content):
+    "A JSON value with a sign in place of what is no character; None for what is too deep to read."
+    try:
+        return json.loads(content.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
 
 
 def says_id(*names):
