@@ -1294,7 +1294,7 @@ def compare_kept(listing: Listing, reader: Reader) -> None:
 
     If one of them tells something else now, none of the kept ones will be used, and the reader notes it."""
     spool = reader.spool
-    if not spool.claim(listing.request()):
+    if not spool.claim(f"{listing.request().fingerprint} {getattr(listing, 'size', '')}"):
         return
     try:
         pages = kept_pages(listing, spool)

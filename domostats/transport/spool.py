@@ -220,7 +220,9 @@ class Spool:
         return kept and kept.answer()
 
     def kept_requests(self, endpoint: str) -> list[tuple]:
-        "The requests of this endpoint that lie here since it was opened, each as (fingerprint, parameters, body)."
+        """The requests of this endpoint whose answers lay here when it was opened, and count.
+
+        Each is a tuple of its fingerprint, parameters (dict) and body (dict or None)."""
         with self._lock:
             if self._asked is None:
                 self._asked = {}
@@ -228,19 +230,22 @@ class Spool:
                     kept = read_kept(file)
                     if kept and kept.run == self.began:
                         path, params, body = msgspec.json.decode(kept.asked)
-                        asked = self._asked.setdefault(f"{kept.method} {path}", [])
-                        asked.append((file.name, params, body))
-            return self._asked.get(endpoint, [])
+                        if not isinstance(body, list):  # ids, which have no place in a list
+                            asked = self._asked.setdefault(f"{kept.method} {path}", [])
+                            asked.append((kept.session, file.name, params, body))
+            first = self.record.moved.get(endpoint, 0)
+            asked = self._asked.get(endpoint, [])
+            return [tuple(rest) for session, *rest in asked if session >= first]
 
     def is_old(self, kept: Kept) -> bool:
         "Whether an answer came before the run was started this time."
         return self.restored or kept.session < self.record.session
 
-    def claim(self, request) -> bool:
-        "Whether the list that begins with this request is to be compared now: True once."
+    def claim(self, name: str) -> bool:
+        "Whether the list of this name is to be compared now: True once."
         with self._lock:
-            is_new = request.fingerprint not in self._compared
-            self._compared.add(request.fingerprint)
+            is_new = name not in self._compared
+            self._compared.add(name)
         return is_new
 
     def distrust(self, *endpoints: str) -> None:
