@@ -12,31 +12,35 @@ __all__ = [
     "days_between",
     "BaseExtractor",
     "load",
+    "load_all",
     "configured",
     "first_date_of",
-    "Days",
-    "Loading",
+    "day_of",
+    "cut_otherwise",
+    "check_zone",
+    "lines_of",
     "Done",
-    "Planning",
+    "Rezoned",
     "Extraction",
+    "replace_days",
     "personal_columns",
 ]
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500003
-import sys, typing
+import json, re, sys, typing
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from importlib import import_module
 from typing import Generic, Iterator, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 import pyarrow as pa
-from ..errors import DestinationError, SettingsError
+from ..errors import DataError, RetryLaterError, SettingsError
 from ..loading.store import Store, quoted, settled
 from ..settings import find_settings, setting
 from .catch_up import run_name
-from .loads import Load, checksum, loads_of, note_load
-from .migrations import live_columns
-from .schema import ExtractorType, batches_of, table_of
+from .loads import LOADS, Load, checksum, loads_of, note_load, part_of
+from .migrations import check_declared, cut, days_outside, live_columns
+from .schema import ExtractorType, Table, batches_of, table_of
 
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500007
@@ -72,9 +76,14 @@ Row = TypeVar("Row")
 
 
 class BaseExtractor(Generic[Row]):
-    "What to write for a day. `table`, `date_field`, `look_back` (days), `gap` and `shows_previous` have defaults; see `schema.Table`."
+    """What to write for a day. `table`, `date_field`, `look_back` (days), `gap` and `shows_previous` have defaults; see `schema.Table`.
 
-    table = date_field = None
+    With a `partition_field` several sources share the table, each with its own days: the column of
+    that name is filled in with what `get_partition` says.
+    """
+
+    table = date_field = partition_field = None
+    allow_incomplete = False
     look_back, gap, shows_previous = 0, "previous_row", False
 
     def get_dataclass(self) -> type:
@@ -96,7 +105,19 @@ class BaseExtractor(Generic[Row]):
         "The rows from `date_start` up to but not including `date_end`; yours to write, as a generator."
         raise NotImplementedError(f"{type(self).__name__}.extract")
 
-    def get_table(self):
+    def get_partition(self) -> str:
+        "From where the rows are, if there is a `partition_field`; yours to write."
+        raise NotImplementedError(f"{type(self).__name__}.get_partition")
+
+    def doubts(self) -> list[str]:
+        "Why rows of what was extracted last may be missing, if `allow_incomplete` lets it pass; none by default."
+        return []
+
+    def spread(self) -> list["BaseExtractor"]:
+        "The extractors that this one stands for, when the settings name several sources; itself by default."
+        return [self]
+
+    def get_table(self) -> Table:
         "The `Table` that the rows go to. SettingsError: those of `schema.table_of`."
         return table_of(
             self.get_dataclass(),
@@ -105,6 +126,7 @@ class BaseExtractor(Generic[Row]):
             self.date_field,
             self.gap,
             self.shows_previous,
+            self.partition_field,
         )
 
     def __repr__(self):
@@ -131,6 +153,12 @@ def load(one):
         ) from None
 
 
+def load_all(ones) -> list:
+    "The extractors of some paths, classes or objects, one for each source."
+    loaded = [load(one) for one in ones]
+    return [each for one in loaded for each in (one.spread() if hasattr(one, "spread") else [one])]
+
+
 def configured():
     "The extractors that settings.ini lists. SettingsError `no_extractors`, `unknown_extractor`."
     named = [
@@ -143,7 +171,7 @@ def configured():
             "No extractor is listed. Write 'classes = my_module.MyExtractor' under [extractors] in settings.ini.",
             "no_extractors",
         )
-    return [load(one) for one in named]
+    return load_all(named)
 
 
 def first_date_of(value=None):
@@ -158,31 +186,142 @@ def first_date_of(value=None):
         ) from None
 
 
-# %% ../../nbs/10_tracking/12_extractors.ipynb #11500011
-class Days:
-    "The days of some extractors (paths, classes or objects; those of settings.ini if none are given) in a store."
+# %% ../../nbs/10_tracking/12_extractors.ipynb #a1150002
+def day_of(load: Load) -> date:
+    "The day of a line that an extractor has written."
+    return date.fromisoformat(load.release_key[2:])
+
+
+def _moments(day, zone):
+    return tuple(moment.astimezone(timezone.utc) for moment in bounds(day, zone))
+
+
+def cut_otherwise(lines: list[Load], zone: ZoneInfo) -> list[Load]:
+    "Those lines of the ledger whose day begins or ends at another moment than in this zone; a line without a zone is none of them."
+    found = []
+    for line in lines:
+        named = line.details.get("zone")
+        if not named or named == str(zone):
+            continue
+        try:
+            same = _moments(day_of(line), zone_of(named)) == _moments(day_of(line), zone)
+        except SettingsError:  # a zone that this machine does not know
+            same = False
+        if not same:
+            found.append(line)
+    return found
+
+
+def check_zone(con, table: Table, part: str | None, zone: ZoneInfo) -> None:
+    """SettingsError `changed_zone` if days of a table (or of a part) were cut otherwise than in this zone.
+
+    A line that names no zone, as those that another program has written, counts as cut in this zone
+    unless a row of its day lies outside of it; that is written into the line, for the next time.
+    """
+    lines = lines_of(con, table, part)
+    nameless = [line for line in lines if not line.details.get("zone")]
+    odd = cut_otherwise(lines, zone)
+    if nameless and not table.daily and live_columns(con, table.name):
+        days = days_outside(con, table, lambda day: bounds(day, zone), map(day_of, nameless), part)
+        odd += [line for line in nameless if day_of(line) in days]
+    if odd:
+        raise _changed_zone(part_of(table.name, part), odd, zone)
+    for line in nameless:
+        note_load(con, line._replace(details={**line.details, "zone": str(zone)}))
+
+
+def lines_of(con, table: Table, part: str | None) -> list[Load]:
+    "The lines of the days of a table, or of a part of it."
+    name = part_of(table.name, part)
+    return [
+        line
+        for line in loads_of(con, name)
+        if line.dataset == name and re.fullmatch(r"p:\d{4}-\d\d-\d\d", line.release_key)
+    ]
+
+
+def _changed_zone(name: str, odd: list[Load], zone: ZoneInfo) -> SettingsError:
+    zones = sorted({line.details.get("zone") or "another zone" for line in odd})
+    first, last = min(map(day_of, odd)), max(map(day_of, odd))
+    return SettingsError(
+        f"{len(odd)} days of {name} ({first} to {last}) were cut in {', '.join(zones)}, and the "
+        f"zone is {zone} now: between days of two zones rows are lost or doubled. Nothing was "
+        f"written. Put 'zone = {zones[0]}' back under [extractors] in settings.ini, or extract all "
+        "those days again in the new zone: domostats extract --rezone (with --dry-run to see what "
+        "it would do)",
+        "changed_zone",
+        table=name,
+    )
+
+
+# %% ../../nbs/10_tracking/12_extractors.ipynb #11500014
+class Done(NamedTuple):
+    "A day of a table that was done: its `load`, or the `error`; `part` says from where the rows are."
+
+    table: str
+    day: date
+    load: Load | None = None
+    error: Exception | None = None
+    part: str | None = None
+
+    @property
+    def dataset(self) -> str:
+        "What the ledger calls it."
+        return part_of(self.table, self.part)
+
+
+# %% ../../nbs/10_tracking/12_extractors.ipynb #1150001d
+class Rezoned(NamedTuple):
+    "A table whose days were extracted again in another zone: the `days`, those that are `left` until they are over, and how many `rows` came (None: none were written)."
+
+    dataset: str
+    days: list
+    left: list
+    rows: int | None = None
+    error: Exception | None = None
+
+
+class Extraction:
+    """Extractors (paths, classes or objects; those of settings.ini if none are given) that fill tables of a store day by day.
+
+    `zone` and `first_date` are those of settings.ini where they are not given.
+    """
 
     def __init__(self, extractors=None, store=None, zone=None, first_date=None):
-        self.extractors = configured() if extractors is None else [load(one) for one in extractors]
+        self.extractors = configured() if extractors is None else load_all(extractors)
         self.store, self.zone, self.first_date = store or Store(), zone_of(zone), first_date
 
     @property
-    def tables(self):
+    def tables(self) -> list[Table]:
         return [extractor.get_table() for extractor in self.extractors]
 
-    def missing(self, extractor, now=None):
-        "The days of an extractor that are to be done: those that the ledger lacks, and the last ones that it is to look back at."
+    def part(self, extractor: BaseExtractor) -> str | None:
+        "From where the rows of an extractor are; None if it has a table of its own. SettingsError `no_part`."
+        if not extractor.get_table().partition:
+            return None
+        part = extractor.get_partition()
+        if isinstance(part, str) and part.strip() and part.isprintable():
+            return part
+        raise SettingsError(
+            f"{type(extractor).__name__}.get_partition gives {part!r:.60}, and its rows need a "
+            "text that says from where they are. Mend the extractor.",
+            "no_part",
+        )
+
+    def missing(self, extractor: BaseExtractor, now=None) -> list[date]:
+        "The days of an extractor that are to be done: those that the ledger lacks or has as incomplete, and the last ones that it is to look back at."
         first, last = first_date_of(self.first_date), last_finished(self.zone, now)
         with self.store.open() as con:
-            done = {load.release_key for load in loads_of(con, extractor.get_table().name)}
+            lines = lines_of(con, extractor.get_table(), self.part(extractor))
+        done = {day_of(line) for line in lines if not line.details.get("incomplete")}
         return [
             day
             for day in days_between(first, last)
-            if _key(day) not in done or day > last - timedelta(extractor.look_back)
+            if day not in done or day > last - timedelta(extractor.look_back)
         ]
 
-    def batches(self, extractor, day):
-        "The checked rows of a day, as pyarrow RecordBatches. DataError: those of `schema.batches_of`."
+    def batches(self, extractor: BaseExtractor, day: date) -> Iterator[pa.RecordBatch]:
+        "The checked rows of a day. DataError: those of `schema.batches_of`."
         start, end = bounds(day, self.zone)
         return batches_of(
             extractor.get_table(),
@@ -191,77 +330,63 @@ class Days:
             day,
             start,
             end,
+            self.part(extractor),
         )
 
+    def load_day(self, extractor: BaseExtractor, day: date, run: str | None = None) -> Load:
+        """Replace a day by what the extractor says now; gives the `Load`.
 
-def _key(day):
-    return f"p:{day}"
-
-
-# %% ../../nbs/10_tracking/12_extractors.ipynb #11500012
-class Loading(Days):
-    "The same, and one of them can be loaded."
-
-    def load_day(self, extractor, day, run=None):
-        "Replace a day by what the extractor says now; gives the `Load`. DataError: those of `batches`; DestinationError `not_migrated`, `drift`."
-        table, began = extractor.get_table(), datetime.now(timezone.utc)
+        DataError: those of `batches`; DestinationError `not_migrated`, `drift`; SettingsError
+        `changed_model`, `changed_zone`.
+        """
+        table, part = extractor.get_table(), self.part(extractor)
+        began = datetime.now(timezone.utc)
         with (
             closing(self.batches(extractor, day)) as batches,
             settled(
                 pa.RecordBatchReader.from_batches(table.schema, batches), self.store.path.parent
             ) as rows,
         ):
-            sum = checksum(rows())
+            load = self._line(extractor, day, rows, run)._replace(started_at=began)
             with self.store.open() as con:
-                self._check_table(con, table)
+                self._check_table(con, table, part)
+                within = f" AND {quoted(table.partition)} = ?" if part else ""
                 con.execute(
-                    f"DELETE FROM datasets.{quoted(table.name)} WHERE {quoted(table.day)} = ?",
-                    [day],
+                    f"DELETE FROM datasets.{quoted(table.name)} WHERE {quoted(table.day)} = ?{within}",
+                    [day, *([part] if part else [])],
                 )
-                con.register("arriving", rows())
-                names = ", ".join(map(quoted, table.schema.names))
-                n = con.execute(
-                    f"INSERT INTO datasets.{quoted(table.name)} ({names}) SELECT {names} FROM arriving"
-                ).fetchone()[0]
-                return note_load(
-                    con,
-                    Load(table.name, _key(day), n, run, sum, began, None, {"zone": str(self.zone)}),
-                )
+                return note_load(con, load._replace(row_count=_insert(con, table, rows())))
 
-    def _check_table(self, con, table):
-        there = live_columns(con, table.name)
-        if not there:
-            raise DestinationError(
-                f"There is no table {table.name} yet. Run: domostats make-migrations, then domostats migrate.",
-                "not_migrated",
-            )
-        if lacking := [column.name for column in table.all_columns if column.name not in there]:
-            raise DestinationError(
-                f"Table {table.name} has no column {lacking[0]}. Run: domostats make-migrations, then domostats migrate.",
-                "not_migrated",
-            )
+    def _line(self, extractor, day, rows, run) -> Load:
+        "What the ledger is to say of a day."
+        details = {"zone": str(self.zone)}
+        if doubts := extractor.doubts() if hasattr(extractor, "doubts") else []:
+            details["incomplete"] = " ".join(doubts)[:500]
+        name = part_of(extractor.get_table().name, self.part(extractor))
+        return Load(name, _key(day), 0, run, checksum(rows()), details=details)
 
+    def _check_table(self, con, table, part):
+        "Compare the declaration and the zone with what is there, in the transaction that writes."
+        bounds_of = lambda day: bounds(day, self.zone)
+        con.execute(LOADS)
+        if con.execute(
+            "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
+            [part_of(table.name, part), json.dumps({"zone": str(self.zone)})],
+        ).fetchall():
+            check_zone(con, table, part, self.zone)
+        check_declared(con, table, bounds_of)
 
-# %% ../../nbs/10_tracking/12_extractors.ipynb #11500014
-class Done(NamedTuple):
-    "A day of a table that was done: its `load`, or the `error`."
+    def plan(self, first=None, last=None, only=None, now=None) -> list[tuple]:
+        "What `extract` will do, as [(extractor, days)]. SettingsError `no_first_date`, `bad_days`, `unknown_table`, `same_table`, `changed_zone`."
+        asked, planned = self._asked(first, last, now), []
+        for extractor in self._chosen(only):
+            self._check_zone(extractor)
+            planned.append((extractor, asked or self.missing(extractor, now)))
+        return planned
 
-    table: str
-    day: date
-    load: Load = None
-    error: Exception = None
-
-
-# %% ../../nbs/10_tracking/12_extractors.ipynb #1150001c
-class Planning(Loading):
-    "The same, for the days that are asked for."
-
-    def plan(self, first=None, last=None, only=None, now=None):
-        "What `extract` will do, as [(extractor, days)]. SettingsError `no_first_date`, `bad_days`, `unknown_table`."
-        return [
-            (extractor, self._asked(first, last, now) or self.missing(extractor, now))
-            for extractor in self._chosen(only)
-        ]
+    def _check_zone(self, extractor):
+        with self.store.open() as con:
+            check_zone(con, extractor.get_table(), self.part(extractor), self.zone)
 
     def _chosen(self, only):
         names = [table.name for table in self.tables]
@@ -290,33 +415,200 @@ class Planning(Loading):
             )
         return days_between(first, last)
 
-
-# %% ../../nbs/10_tracking/12_extractors.ipynb #1150001d
-class Extraction(Planning):
-    "Extractors that fill tables of a store day by day. `zone` and `first_date` are those of settings.ini where they are not given."
-
-    def extract(self, now=None, first=None, last=None, only=None):
+    def extract(
+        self, now=None, first=None, last=None, only=None, allow_incomplete=False
+    ) -> Iterator[Done]:
         """Do the missing days, and yield a `Done` for each; the days from `first` to `last` (dates, inclusive) again, if they are given. `only`: names of tables.
 
-        An extractor that fails yields its error and is left there. SettingsError `no_first_date`, `bad_days`, `unknown_table`."""
-        run = run_name()
-        for extractor, days in self.plan(first, last, only, now):
-            for day in days:
+        An extractor that fails yields its error and is left there. A day of which rows may be
+        missing fails too (DataError `incomplete`); with `allow_incomplete` it is written, and is
+        done again by the next run. SettingsError `no_first_date`, `bad_days`, `unknown_table`.
+        """
+        run, asked, seen = run_name(), self._asked(first, last, now), set()
+        first_date_of(self.first_date)
+        for extractor in self._chosen(only):
+            name, part = extractor.get_table().name, None
+            try:
+                part = self.part(extractor)
+                _check_other(seen, name, part)
+                self._check_zone(extractor)
+            except Exception as e:
+                yield Done(name, (asked or [last_finished(self.zone, now)])[0], None, e, part)
+                continue
+            if allow_incomplete:
+                extractor.allow_incomplete = True
+            for day in asked or self.missing(extractor, now):
                 try:
-                    done = Done(extractor.get_table().name, day, self.load_day(extractor, day, run))
+                    done = Done(name, day, self.load_day(extractor, day, run), None, part)
                 except Exception as e:
-                    done = Done(extractor.get_table().name, day, error=e)
+                    done = Done(name, day, None, e, part)
                 yield done
                 if done.error:
                     break
 
-    def preview(self, first=None, last=None, only=None, now=None):
+    def preview(self, first=None, last=None, only=None, now=None) -> Iterator[tuple]:
         "What `extract` would write for the days from `first` to `last` (both inclusive; yesterday by default), as (`Table`, day, RecordBatch), and nothing is written."
         last = last or last_finished(self.zone, now)
         for extractor in self._chosen(only):
             for day in days_between(first or last, last):
                 for batch in self.batches(extractor, day):
                     yield extractor.get_table(), day, batch
+
+    def rezone(
+        self, only=None, now=None, dry_run=False, allow_incomplete=False
+    ) -> Iterator[Rezoned]:
+        """Extract all days that are there again in the zone of this extraction, for each table with days of another; yields a `Rezoned` for each.
+
+        All days of a table (or of a part of it) are replaced in one transaction. Of events, every
+        day is done that a row of the table falls on in the new zone, also one before the first or
+        after the last that was there. A day that is not over yet in the new zone is taken out and
+        comes back when it is. DataError `incomplete` if the source gives fewer rows than the table
+        has, unless `allow_incomplete`: it may not keep them as long.
+        """
+        for extractor in self._chosen(only):
+            table = extractor.get_table()
+            try:
+                found = replace_days(self, extractor, now, dry_run, allow_incomplete)
+            except Exception as e:
+                found = Rezoned(table.name, [], [], None, e)
+            if found:
+                yield found
+
+
+def _key(day: date) -> str:
+    return f"p:{day}"
+
+
+def _insert(con, table: Table, rows) -> int:
+    "Put the rows (an Arrow table or reader) into the table; how many."
+    con.register("arriving", rows)
+    names = ", ".join(map(quoted, table.schema.names))
+    return con.execute(
+        f"INSERT INTO datasets.{quoted(table.name)} ({names}) SELECT {names} FROM arriving"
+    ).fetchone()[0]
+
+
+def _check_other(seen: set, name: str, part: str | None) -> None:
+    "SettingsError `same_table` if another extractor of the run has this part."
+    if part and (name, part) in seen:
+        raise SettingsError(
+            f"Two extractors would write the rows of {part!r} to {name!r}. Take one away.",
+            "same_table",
+            table=name,
+        )
+    seen.add((name, part))
+
+
+# %% ../../nbs/10_tracking/12_extractors.ipynb #a1150005
+def replace_days(
+    extraction: "Extraction", extractor, now, dry_run: bool, allow_incomplete: bool
+) -> Rezoned | None:
+    "Do for one extractor what `Extraction.rezone` says; None if its days are those of the zone already."
+    table, part = extractor.get_table(), extraction.part(extractor)
+    name, zone = part_of(table.name, part), extraction.zone
+    with extraction.store.open() as con:
+        before = lines_of(con, table, part)
+        try:
+            check_zone(con, table, part, zone)
+            return None
+        except SettingsError as e:
+            if e.reason != "changed_zone":
+                raise
+        check_declared(con, table, lambda day: bounds(day, zone))
+        days, there = _days_anew(con, table, part, zone, before)
+    over = last_finished(zone, now)
+    left = [day for day in days if day > over]
+    days = [day for day in days if day <= over]
+    if dry_run:
+        return Rezoned(name, days, left)
+    if allow_incomplete:
+        extractor.allow_incomplete = True
+    lines = []
+    each = _each_day(extraction, extractor, days, lines)
+    with (
+        closing(each) as batches,
+        settled(
+            pa.RecordBatchReader.from_batches(table.schema, batches), extraction.store.path.parent
+        ) as rows,
+        extraction.store.open() as con,
+    ):
+        if lines_of(con, table, part) != before:
+            raise RetryLaterError(
+                f"Another program has written days of {name} meanwhile. Nothing was changed; run "
+                "this again when it has ended.",
+                "changed_meanwhile",
+            )
+        if not allow_incomplete:
+            _check_count(name, sum(line.row_count for line in lines), there, left)
+        within = f" WHERE {quoted(table.partition)} = ?" if part else ""
+        con.execute(f"DELETE FROM datasets.{quoted(table.name)}{within}", [part] if part else [])
+        for line in before:
+            con.execute(
+                "DELETE FROM kit.loads WHERE (dataset = ? OR dataset = ?) AND release_key = ?",
+                [name, f"duckdb:{name}", line.release_key],
+            )
+        n = _insert(con, table, rows())
+        for line in lines:
+            note_load(con, line)
+    return Rezoned(name, days, left, n)
+
+
+def _days_anew(con, table: Table, part, zone, lines) -> tuple[list[date], dict]:
+    "The days to be done, and how many different rows the table has on each of them."
+    day, place = quoted(table.day), f"datasets.{quoted(table.name)}"
+    within, given = (f"WHERE {quoted(table.partition)} = ?", [part]) if part else ("", [])
+    held = [
+        row[0]
+        for row in con.execute(f"SELECT DISTINCT {day} FROM {place} {within}", given).fetchall()
+    ]
+    labels = {*held, *map(day_of, lines)}
+    kind = next((one.type for one in table.columns if one.name == table.date_field), "DATE")
+    if kind == "DATE":
+        counted = con.execute(
+            f"SELECT {day}, count(*) FROM {place} {within} GROUP BY {day}", given
+        ).fetchall()
+    else:
+        near = {one + timedelta(n) for one in labels for n in (-2, -1, 0, 1, 2)}
+        con.register("cut", cut(sorted(near), lambda one: bounds(one, zone)))
+        columns = ", ".join(quoted(column.name) for column in table.columns)
+        at = quoted(table.date_field)
+        counted = con.execute(
+            f"""SELECT cut_day, count(*)
+                FROM (SELECT DISTINCT {columns} FROM {place} {within}) AS had
+                JOIN cut ON {at} >= begins AND {at} < ends
+                GROUP BY cut_day""",
+            given,
+        ).fetchall()
+    return sorted({*labels, *dict(counted)}), dict(counted)
+
+
+def _each_day(extraction, extractor, days, lines) -> Iterator[pa.RecordBatch]:
+    "The rows of some days, one day after another; for each a line is added to `lines`."
+    run, folder = run_name(), extraction.store.path.parent
+    schema = extractor.get_table().schema
+    for day in days:
+        began = datetime.now(timezone.utc)
+        with (
+            closing(extraction.batches(extractor, day)) as batches,
+            settled(pa.RecordBatchReader.from_batches(schema, batches), folder) as rows,
+        ):
+            line, n = extraction._line(extractor, day, rows, run), 0
+            for batch in rows():
+                n += batch.num_rows
+                yield batch.cast(schema)
+            lines.append(line._replace(row_count=n, started_at=began))
+
+
+def _check_count(name: str, came: int, there: dict, left: list[date]) -> None:
+    "DataError `incomplete` if a source gives fewer rows than there were on the days that are done again."
+    held = sum(n for day, n in there.items() if day not in left)
+    if came < held:
+        raise DataError(
+            f"{name} has {held} rows on these days, and the source gives {came}: it may not keep "
+            "them as long, or has lost some. Nothing was changed. To take what the source gives: "
+            "domostats extract --rezone --allow-incomplete",
+            "incomplete",
+        )
 
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #1150001a

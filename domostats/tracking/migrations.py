@@ -6,34 +6,52 @@
 __all__ = [
     "Step",
     "APPLIED",
+    "DECLARED",
     "LIVE",
     "CreateTable",
     "AddColumn",
     "Relax",
     "MakeView",
+    "Reorder",
+    "AddPartition",
     "after",
     "delta_select",
     "statements",
     "steps_between",
     "migrations_folder",
-    "Files",
-    "Plans",
-    "Compared",
-    "Checked",
+    "Planned",
+    "read_steps",
+    "pending_of",
+    "declared_in",
+    "note_declared",
     "live_columns",
+    "differences",
     "Migrations",
+    "check_declared",
+    "days_outside",
+    "cut",
 ]
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400003
 import hashlib, re
+from contextlib import contextmanager
 from pathlib import Path
-import msgspec
+from typing import Iterator, NamedTuple
+import msgspec, pyarrow as pa
 from msgspec import Struct
 from ..errors import DestinationError, SettingsError
 from ..loading.files import replacing
 from ..loading.store import Store, literal, quoted
 from ..settings import find_settings, setting
-from .schema import Column, Table
+from .loads import loads_of, part_of, rename_lines
+from domostats.tracking.schema import (
+    BY_NAME,
+    OWN_DAY,
+    Column,
+    ExtractorType,
+    Table,
+    check_table,
+)
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400007
@@ -66,38 +84,88 @@ class MakeView(Struct, tag_field="do", tag="make_view", frozen=True):
     shows_previous: bool
 
 
-Step = CreateTable | AddColumn | Relax | MakeView
+class Reorder(Struct, tag_field="do", tag="reorder", frozen=True):
+    "Put the columns into another order."
+
+    table: str
+    columns: tuple[str, ...]
+
+
+class AddPartition(Struct, tag_field="do", tag="add_partition", frozen=True):
+    "Add the column that says from where a row is; for the rows that are there it is told when the step is done."
+
+    table: str
+    column: str
+
+
+Step = CreateTable | AddColumn | Relax | MakeView | Reorder | AddPartition
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400008
-def after(tables, step):
-    "The tables (dict by name) after a step."
+def after(tables: dict[str, Table], step: Step) -> dict[str, Table]:
+    "The tables (by name) after a step. SettingsError `bad_migration` if the step cannot be, and those of `check_table`."
     if isinstance(step, CreateTable):
-        return {**tables, step.table.name: step.table}
+        there = {name.lower() for table in tables.values() for name in _names_of(table)}
+        if twice := [name for name in _names_of(step.table) if name.lower() in there]:
+            raise _bad(f"makes {twice[0]}, which is there already")
+        return {**tables, step.table.name: check_table(step.table)}
+    if step.table not in tables:
+        raise _bad(
+            f"changes a table {step.table!r:.60}, and there is none; "
+            f"there are {', '.join(tables) or 'none yet'}"
+        )
     table = tables[step.table]
+    changed = check_table(msgspec.structs.replace(table, **_change(table, step)))
+    if changed == table:
+        raise _bad(f"changes nothing in {table.name}, which is that way already")
+    return {**tables, table.name: changed}
+
+
+def _change(table: Table, step: Step) -> dict:
+    "What of a table is another after a step."
+    columns = {column.name: column for column in table.columns}
     if isinstance(step, AddColumn):
-        table = msgspec.structs.replace(table, columns=(*table.columns, step.column))
+        if not step.column.nullable:
+            raise _bad(
+                f"adds {table.name}.{step.column.name}, which cannot be null, and the rows that "
+                "are there would have nothing in it"
+            )
+        return {"columns": (*table.columns, step.column)}
     if isinstance(step, Relax):
-        table = msgspec.structs.replace(
-            table,
-            columns=tuple(
-                msgspec.structs.replace(one, nullable=True) if one.name == step.column else one
-                for one in table.columns
-            ),
-        )
-    if isinstance(step, MakeView):
-        table = msgspec.structs.replace(
-            table, deltas=step.deltas, gap=step.gap, shows_previous=step.shows_previous
-        )
-    return {**tables, step.table: table}
+        if step.column not in columns:
+            raise _bad(f"lets {table.name}.{step.column} be null, and there is no such column")
+        relaxed = msgspec.structs.replace(columns[step.column], nullable=True)
+        return {"columns": tuple({**columns, step.column: relaxed}.values())}
+    if isinstance(step, Reorder):
+        if sorted(step.columns) != sorted(columns):
+            raise _bad(
+                f"orders the columns {', '.join(step.columns)} of {table.name}, which has "
+                f"{', '.join(columns)}"
+            )
+        return {"columns": tuple(columns[name] for name in step.columns)}
+    if isinstance(step, AddPartition):
+        if table.partition:
+            raise _bad(f"adds a second partition to {table.name}, which has {table.partition}")
+        return {"partition": step.column}
+    return {"deltas": step.deltas, "gap": step.gap, "shows_previous": step.shows_previous}
+
+
+def _names_of(table: Table) -> list[str]:
+    "The table and its view."
+    return [name for name in (table.name, table.view) if name]
+
+
+def _bad(what: str) -> SettingsError:
+    return SettingsError(what, "bad_migration")
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #1140000a
 def _earlier(table, name):
-    "The value that a difference is told from, as SQL."
+    "The value that a difference is told from, as SQL; each part of a table has its own."
+    parts = f"PARTITION BY {quoted(table.partition)} " if table.partition else ""
     if table.gap == "previous_row":
-        return f"last_value({quoted(name)} IGNORE NULLS) OVER (ORDER BY {quoted(table.day)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    days = f"OVER (ORDER BY {quoted(table.day)})"
+        return f"last_value({quoted(name)} IGNORE NULLS) OVER ({parts}ORDER BY {quoted(table.day)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+    days = f"OVER ({parts}ORDER BY {quoted(table.day)})"
     return f"CASE WHEN lag({quoted(table.day)}) {days} = {quoted(table.day)} - 1 THEN lag({quoted(name)}) {days} END"
 
 
@@ -137,8 +205,8 @@ def _about(table, columns):
     ]
 
 
-def statements(step, tables):
-    "The SQL of a step; `tables` are those after it."
+def statements(step: Step, tables: dict[str, Table], part: str | None = None) -> list[str]:
+    "The SQL of a step; `tables` are those after it, `part` is from where the rows of a new partition are."
     if isinstance(step, CreateTable):
         table = step.table
         return [
@@ -146,67 +214,116 @@ def statements(step, tables):
             *_about(table.name, table.all_columns),
             *(_view(table) if table.view else []),
         ]
-    place, view = (
-        f"ALTER TABLE datasets.{quoted(step.table)}",
-        f"DROP VIEW IF EXISTS datasets.{quoted(f'{step.table}_delta')}",
-    )
-    again = _view(tables[step.table]) if tables[step.table].view else []
-    if isinstance(step, AddColumn):
-        return [
-            view,
-            f"{place} ADD COLUMN {_column(step.column)}",
-            *_about(step.table, [step.column]),
-            *again,
-        ]
-    if isinstance(step, Relax):
-        return [view, f"{place} ALTER COLUMN {quoted(step.column)} DROP NOT NULL", *again]
-    return _view(tables[step.table])
+    table = tables[step.table]
+    if isinstance(step, MakeView):
+        return _view(table)
+    change = {
+        AddColumn: _add_column,
+        Relax: _relax,
+        Reorder: _reorder,
+        AddPartition: lambda table, step: _add_partition(table, part),
+    }[type(step)]
+    return [
+        f"DROP VIEW IF EXISTS datasets.{quoted(f'{table.name}_delta')}",
+        *change(table, step),
+        *(_view(table) if table.view else []),
+    ]
+
+
+def _add_column(table, step):
+    return [
+        f"ALTER TABLE datasets.{quoted(table.name)} ADD COLUMN {_column(step.column)}",
+        *_about(table.name, [step.column]),
+    ]
+
+
+def _relax(table, step):
+    return [
+        f"ALTER TABLE datasets.{quoted(table.name)} ALTER COLUMN {quoted(step.column)} DROP NOT NULL"
+    ]
+
+
+def _reorder(table, step):
+    "The table made anew beside itself: no database moves a column."
+    place, new = f"datasets.{quoted(table.name)}", f"datasets.{quoted(f'{table.name}__new')}"
+    names = ", ".join(quoted(column.name) for column in table.all_columns)
+    return [
+        f"CREATE TABLE {new} ({', '.join(map(_column, table.all_columns))})",
+        f"INSERT INTO {new} ({names}) SELECT {names} FROM {place}",
+        f"DROP TABLE {place}",
+        f"ALTER TABLE {new} RENAME TO {quoted(table.name)}",
+        *_about(table.name, table.all_columns),
+    ]
+
+
+def _add_partition(table, part):
+    place = f"ALTER TABLE datasets.{quoted(table.name)}"
+    column = next(one for one in table.all_columns if one.name == table.partition)
+    return [
+        f"{place} ADD COLUMN {quoted(column.name)} {column.duckdb} DEFAULT {literal(part or '')}",
+        f"{place} ALTER COLUMN {quoted(column.name)} DROP DEFAULT",
+        f"{place} ALTER COLUMN {quoted(column.name)} SET NOT NULL",
+        *_about(table.name, [column]),
+    ]
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #1140000f
-def steps_between(old, new):
+def steps_between(old: Table, new: Table) -> list[Step]:
     "The steps from one `Table` to another of the same name. SettingsError `changed_model`."
-    had, has = (
-        {column.name: column for column in old.columns},
-        {column.name: column for column in new.columns},
-    )
-    for name, column in had.items():
-        if name not in has:
-            raise _changed(old, f"{name} ({column.type}) is gone")
-        if has[name].type != column.type:
-            raise _changed(old, f"{name} was {column.type} and is {has[name].type}")
-        if column.nullable and not has[name].nullable:
-            raise _changed(old, f"{name} could be None and cannot any more")
+    if told := _impossible(old, new):
+        raise SettingsError(
+            f"Table {old.name} has been declared already, and cannot change this way: "
+            f"{'; '.join(told[:5])}. Give the new model another table (table = '{old.name}2' in "
+            "the extractor) and compute it anew from the first day; the old table stays as it is.",
+            "changed_model",
+            table=old.name,
+        )
+    had = {column.name: column for column in old.columns}
+    has = {column.name: column for column in new.columns}
+    added = [name for name in has if name not in had]
+    steps = [
+        *(AddColumn(new.name, has[name]) for name in added),
+        *(Relax(new.name, name) for name in had if has[name].nullable and not had[name].nullable),
+    ]
+    if [*had, *added] != [*has]:
+        steps.append(Reorder(new.name, tuple(has)))
+    if new.partition and not old.partition:
+        steps.append(AddPartition(new.name, new.partition))
+    told = lambda table: (table.deltas, table.gap, table.shows_previous)
+    return steps + ([MakeView(new.name, *told(new))] if told(old) != told(new) else [])
+
+
+def _impossible(old: Table, new: Table) -> list[str]:
+    "What a table that has rows cannot become, a sentence for each difference."
+    has = {column.name: column for column in new.columns}
+    had = {column.name for column in old.columns}
+    told = []
+    for column in old.columns:
+        now = has.get(column.name)
+        if now is None:
+            told.append(f"{column.name} ({column.type}) is gone")
+        elif now.type != column.type:
+            told.append(f"{column.name} was {column.type} and is {now.type}")
+        elif column.nullable and not now.nullable:
+            told.append(f"{column.name} ({column.type}) could be None and cannot any more")
     for name, column in has.items():
         if name not in had and not column.nullable:
-            raise _changed(
-                old,
-                f"{name} ({column.type}) is new and cannot be None, so the rows that are there would have nothing in it",
-                f" Or declare it as {name}: ... | None, which can be added.",
+            told.append(
+                f"{name} ({column.type}) is new and cannot be None, so the rows that are there "
+                f"would have nothing in it (as {name}: ... | None it could be added)"
             )
     for one in ("kind", "date_field"):
         if getattr(old, one) != getattr(new, one):
-            raise _changed(
-                old, f"its {one} was {_word(getattr(old, one))} and is {_word(getattr(new, one))}"
+            told.append(
+                f"its {one} was {_word(getattr(old, one))} and is {_word(getattr(new, one))}"
             )
-    made = [
-        *(AddColumn(new.name, column) for name, column in has.items() if name not in had),
-        *(Relax(new.name, name) for name in had if has[name].nullable and not had[name].nullable),
-    ]
-    told = lambda table: (table.deltas, table.gap, table.shows_previous)
-    return made + ([MakeView(new.name, *told(new))] if told(old) != told(new) else [])
+    if old.partition and old.partition != new.partition:
+        told.append(f"its partition was {old.partition} and is {new.partition or 'none'}")
+    return told
 
 
 def _word(value):
     return getattr(value, "value", value)
-
-
-def _changed(table, what, more=""):
-    return SettingsError(
-        f"Table {table.name} has been declared already, and cannot change this way: {what}. Give the new model another table (table = '{table.name}2' in the extractor) and compute it anew from the first day; the old one stays.{more}",
-        "changed_model",
-        table=table.name,
-    )
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400013
@@ -217,84 +334,62 @@ def migrations_folder():
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #1140001c
-class Files:
-    "The migration files of a folder."
+class Planned(NamedTuple):
+    "A step of a file: its number there, and the `tables` (by name) after it."
 
-    def __init__(self, folder=None, store=None):
-        self.folder, self.store = Path(folder or migrations_folder()), store or Store()
-
-    def __repr__(self):
-        return f"<migrations in {self.folder.name}>"
-
-    @property
-    def files(self):
-        return sorted(
-            path for path in self.folder.glob("[0-9]*.json") if re.match(r"\d{4}_", path.name)
-        )
-
-    def steps(self):
-        "Every step of every file, as [(file, number, step)]. SettingsError `bad_migration`."
-        return [
-            (path, n, step) for path in self.files for n, step in enumerate(self._read(path), 1)
-        ]
-
-    def _read(self, path):
-        try:
-            return msgspec.json.decode(path.read_bytes(), type=list[Step])
-        except (OSError, msgspec.DecodeError) as e:
-            raise SettingsError(
-                f"The migration {path.name} cannot be read: {e}. Take it back from where it was made.",
-                "bad_migration",
-            ) from None
-
-    def declared(self):
-        "The tables that the files say there are, by name."
-        tables = {}
-        for _, _, step in self.steps():
-            tables = after(tables, step)
-        return tables
+    path: Path
+    n: int
+    step: Step
+    tables: dict
 
 
-# %% ../../nbs/10_tracking/11_migrations.ipynb #1140001d
-class Plans(Files):
-    "The same, and what is to be added to them."
+def read_steps(paths: list[Path]) -> list[Planned]:
+    "Every step of every file, in order. SettingsError `bad_migration` with the file and the step."
+    planned, tables = [], {}
+    for path in paths:
+        for n, raw in enumerate(_read(path), 1):
+            try:
+                step = msgspec.json.decode(raw, type=Step)
+                tables = after(tables, step)
+            except msgspec.DecodeError as e:
+                kinds = ", ".join(one.__struct_config__.tag for one in Step.__args__)
+                raise _broken(path, n, f"is none: {e}. The steps are {kinds}") from None
+            except SettingsError as e:
+                sentence = str(e) if e.reason == "bad_migration" else f"cannot be: {e}"
+                raise _broken(path, n, sentence) from None
+            planned.append(Planned(path, n, step, tables))
+    return planned
 
-    def plan(self, tables):
-        "The steps from the files to these tables (a list of `Table`). SettingsError `changed_model`, `same_table`."
-        names = [name for table in tables for name in (table.name, table.view) if name]
-        if twice := [name for name in names if names.count(name) > 1]:
-            raise SettingsError(
-                f"Two extractors would write to {twice[0]!r}. Give one of them another table.",
-                "same_table",
-                table=twice[0],
+
+def _read(path: Path) -> list[msgspec.Raw]:
+    "The steps of a file, not yet read."
+    try:
+        if not re.match(r"\d{4,}_", path.name):
+            raise ValueError(
+                "its name does not begin with a number of four digits, as in 0001_user"
             )
-        had = self.declared()
-        return [
-            step
-            for table in sorted(tables, key=lambda table: table.name)
-            for step in (
-                steps_between(had[table.name], table) if table.name in had else [CreateTable(table)]
-            )
-        ]
-
-    def make(self, tables, dry_run=False):
-        "Write the plan to a new file, and give its path; None if there is nothing to do. With `dry_run` nothing is written."
-        if not (plan := self.plan(tables)):
-            return None
-        touched = "_".join(dict.fromkeys(_table_of(step) for step in plan))
-        path = self.folder / f"{len(self.files) + 1:04}_{touched[:60].rstrip('_')}.json"
-        if not dry_run:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            with replacing(path) as file:
-                file.write(msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
-        return path
+        steps = msgspec.json.decode(path.read_bytes(), type=list[msgspec.Raw])
+        if not steps:
+            raise ValueError("there is no step in it")
+        return steps
+    except (OSError, ValueError) as e:
+        raise SettingsError(
+            f"The migration {path.name} cannot be read: {e}. Take it back from where it was made.",
+            "bad_migration",
+        ) from None
 
 
-def _table_of(step):
-    return step.table.name if isinstance(step, CreateTable) else step.table
+def _broken(path: Path, n: int, what: str) -> SettingsError:
+    return SettingsError(
+        f"Step {n} of {path.name} {what.rstrip('.')}. Nothing was applied. Mend the file, or take "
+        "it back from where it was made.",
+        "bad_migration",
+        file=path.name,
+        step=n,
+    )
 
 
-# %% ../../nbs/10_tracking/11_migrations.ipynb #11400015
+# %% ../../nbs/10_tracking/11_migrations.ipynb #a1140002
 APPLIED = "CREATE TABLE IF NOT EXISTS kit.migrations (name VARCHAR, step INTEGER, sum VARCHAR, applied_at TIMESTAMP DEFAULT current_timestamp, PRIMARY KEY (name, step))"
 
 
@@ -302,82 +397,97 @@ def _sum(step):
     return hashlib.blake2b(msgspec.json.encode(step), digest_size=8).hexdigest()
 
 
-class Compared(Plans):
-    "The migration files of a folder beside what there is in a store."
-
-    def pending(self):
-        "The steps that the store has not had, as [(file, number, step)]. SettingsError `changed_migration`."
-        with self.store.open() as con:
-            return self._pending(con)
-
-    def _pending(self, con):
-        con.execute(APPLIED)
-        had = {
-            (name, n): sum
-            for name, n, sum in con.execute("SELECT name, step, sum FROM kit.migrations").fetchall()
-        }
-        for path, n, step in self.steps():
-            if had.get((path.name, n), _sum(step)) != _sum(step):
-                raise SettingsError(
-                    f"Step {n} of {path.name} has been applied, and is another one now. Take the file back as it was, and make a new one.",
-                    "changed_migration",
-                )
-        return [(path, n, step) for path, n, step in self.steps() if (path.name, n) not in had]
-
-    def sql(self):
-        "The statements that `apply` will run, in order."
-        tables, made, left = {}, [], [(path, n) for path, n, _ in self.pending()]
-        for path, n, step in self.steps():
-            tables = after(tables, step)
-            if (path, n) in left:
-                made += statements(step, tables)
-        return made
+def _table_of(step):
+    return step.table.name if isinstance(step, CreateTable) else step.table
 
 
-# %% ../../nbs/10_tracking/11_migrations.ipynb #11400016
+def pending_of(con, planned: list[Planned]) -> list[Planned]:
+    "The steps that the store has not had. SettingsError `changed_migration` if it has had others than the files say."
+    con.execute(APPLIED)
+    had = {
+        (name, n): sum
+        for name, n, sum in con.execute("SELECT name, step, sum FROM kit.migrations").fetchall()
+    }
+    there = {(one.path.name, one.n): one for one in planned}
+    for (name, n), sum in sorted(had.items()):
+        if (name, n) not in there:
+            raise _gone(name, n, sum, planned)
+        if _sum(there[name, n].step) != sum:
+            raise SettingsError(
+                f"Step {n} of {name} has been applied, and is another one now. Take the file back "
+                "as it was, and make a new one.",
+                "changed_migration",
+            )
+    left = [one for one in planned if (one.path.name, one.n) not in had]
+    _check_order(planned, left)
+    return left
+
+
+def _gone(name: str, n: int, sum: str, planned: list[Planned]) -> SettingsError:
+    "The error for a step that was applied and that no file has."
+    same = [one for one in planned if _sum(one.step) == sum]
+    if any(one.path.name == name for one in planned):
+        what = f"Step {n} of {name} has been applied, and the file has it no more"
+    else:
+        what = f"The migration {name} has been applied (its step {n} too), and is not there"
+    way = f"Take {name} back from where it was made."
+    if same:
+        way = f"{same[0].path.name} has the same step: call it {name} again."
+    return SettingsError(f"{what}. {way}", "changed_migration")
+
+
+def _check_order(planned: list[Planned], left: list[Planned]) -> None:
+    "SettingsError `changed_migration` for a step that comes before one of the same table that was applied."
+    waiting, applied = {(one.path, one.n) for one in left}, {}
+    for one in reversed(planned):
+        table = _table_of(one.step)
+        if (one.path, one.n) not in waiting:
+            applied[table] = one
+        elif table in applied and applied[table].path != one.path:
+            raise SettingsError(
+                f"Step {one.n} of {one.path.name} has not been applied, and stands before step "
+                f"{applied[table].n} of {applied[table].path.name}, which has, and changes the "
+                "same table. Give its file a number after that one.",
+                "changed_migration",
+            )
+
+
+# %% ../../nbs/10_tracking/11_migrations.ipynb #11400015
+DECLARED = "CREATE TABLE IF NOT EXISTS kit.declared (name VARCHAR PRIMARY KEY, declaration VARCHAR)"
+
+
+def declared_in(con, name: str) -> Table | None:
+    "The `Table` that a table of the store was made from; None if the store does not say, as one of the first versions."
+    con.execute(DECLARED)
+    found = con.execute("SELECT declaration FROM kit.declared WHERE name = ?", [name]).fetchone()
+    return found and msgspec.json.decode(found[0], type=Table)
+
+
+def note_declared(con, table: Table) -> None:
+    "Write down what a table of the store is made from, unless it says so already."
+    if declared_in(con, table.name) != table:
+        told = msgspec.json.encode(table).decode()
+        con.execute("DELETE FROM kit.declared WHERE name = ?", [table.name])
+        con.execute("INSERT INTO kit.declared VALUES (?, ?)", [table.name, told])
+
+
 LIVE = {
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
     "DECIMAL(38,9)": "DECIMAL(38, 9)",
 }  # how DuckDB writes what it was told
 
 
-class Checked(Compared):
-    "The same, compared with each other."
-
-    def findings(self):
-        "Where the store is not what the applied files say, one sentence each."
-        tables, left = {}, [(path, n) for path, n, _ in self.pending()]
-        for path, n, step in self.steps():
-            if (path, n) not in left:
-                tables = after(tables, step)
-        with self.store.open() as con:
-            return [
-                sentence
-                for table in tables.values()
-                for sentence in _differences(
-                    table, live_columns(con, table.name), live_columns(con, f"{table.name}_delta")
-                )
-            ]
-
-    def check(self):
-        "DestinationError `drift` if there are `findings`."
-        if found := self.findings():
-            raise DestinationError(
-                f"The store is not what the migrations say: {'; '.join(found[:5])}. Somebody has changed it by hand: put it back, or move the table away and apply again.",
-                "drift",
-            )
-
-
 def live_columns(con, name):
     "The columns of a table or view that is there, as {name: (type, whether it may be null)}; None if it is not."
     rows = con.execute(
-        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'datasets' AND table_name = ?",
+        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'datasets' AND table_name = ? ORDER BY column_index",
         [name],
     ).fetchall()
     return {name: (LIVE.get(type, type), nullable) for name, type, nullable in rows} or None
 
 
-def _differences(table, live, view):
+def differences(table: Table, live: dict | None) -> list[str]:
+    "Where a table of the store (`live_columns`) is not as declared, a sentence each; where a partition stands among the columns is not asked."
     if live is None:
         return [f"table {table.name} is not there"]
     said = {column.name: (column.duckdb, column.nullable) for column in table.all_columns}
@@ -387,28 +497,339 @@ def _differences(table, live, view):
         for name in {**said, **live}
         if said.get(name) != live.get(name)
     ]
-    return found + [f"view {table.view} is not there"] * (table.view is not None and view is None)
+    order = lambda names: [name for name in names if name != table.partition]
+    if not found and order(said) != order(live):
+        found = [f"{table.name} should have {', '.join(order(said))} in this order"]
+    return found
 
 
-# %% ../../nbs/10_tracking/11_migrations.ipynb #11400018
-class Migrations(Checked):
+# %% ../../nbs/10_tracking/11_migrations.ipynb #a1140003
+class Migrations:
     "The migrations of a folder (see `migrations_folder`) and of a store."
 
-    def apply(self):
-        "Do the steps that the store has not had, each whole or not at all; gives them. DestinationError `drift`, `not_written`; SettingsError `changed_migration`."
+    def __init__(self, folder=None, store=None):
+        self.folder, self.store = Path(folder or migrations_folder()), store or Store()
+
+    def __repr__(self):
+        return f"<migrations in {self.folder.name}>"
+
+    @property
+    def files(self) -> list[Path]:
+        return sorted(self.folder.glob("[!.]*.json"), key=_in_order)
+
+    def planned(self) -> list[Planned]:
+        "Every step of every file with the tables after it. SettingsError `bad_migration`."
+        return read_steps(self.files)
+
+    def steps(self) -> list[tuple[Path, int, Step]]:
+        "Every step of every file, as [(file, number, step)]. SettingsError `bad_migration`."
+        return [one[:3] for one in self.planned()]
+
+    def declared(self) -> dict[str, Table]:
+        "The tables that the files say there are, by name."
+        planned = self.planned()
+        return planned[-1].tables if planned else {}
+
+    def plan(self, tables: list[Table]) -> list[Step]:
+        "The steps from the files to these tables. SettingsError `changed_model`, `same_table`, `bad_migration`."
+        shared = [
+            table for n, table in enumerate(tables) if table.partition and table in tables[:n]
+        ]
+        names = [name.lower() for table in tables for name in _names_of(table)]
+        for table in shared:  # several sources fill it, each its own part
+            for name in _names_of(table):
+                names.remove(name.lower())
+        if twice := [name for name in names if names.count(name) > 1]:
+            raise SettingsError(
+                f"Two extractors would write to {twice[0]!r}. Give one of them another table.",
+                "same_table",
+                table=twice[0],
+            )
+        planned, had, steps = self.planned(), self.declared(), []
+        for table in sorted({table.name: table for table in tables}.values(), key=_name):
+            made = steps_between(had[table.name], table) if table.name in had else []
+            steps += made if table.name in had else [CreateTable(table)]
+        state = planned[-1].tables if planned else {}
+        for step in steps:
+            try:
+                state = after(state, step)
+            except SettingsError as e:
+                if e.reason != "bad_migration":
+                    raise
+                raise SettingsError(
+                    f"The migrations have this already: a new step {e}. Give the extractor "
+                    "another table.",
+                    "same_table",
+                ) from None
+        return steps
+
+    def make(self, tables: list[Table], dry_run: bool = False) -> Path | None:
+        "Write the plan to a new file, and give its path; None if there is nothing to do. With `dry_run` nothing is written."
+        if not (plan := self.plan(tables)):
+            return None
+        touched = "_".join(dict.fromkeys(_table_of(step) for step in plan))
+        last = max((int(path.name.split("_")[0]) for path in self.files), default=0)
+        path = self.folder / f"{last + 1:04}_{touched[:60].rstrip('_')}.json"
+        if not dry_run:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as file:
+                file.write(msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n")
+        return path
+
+    def pending(self) -> list[tuple[Path, int, Step]]:
+        "The steps that the store has not had, as [(file, number, step)]. SettingsError `changed_migration`."
+        planned = self.planned()
+        with self.store.open() as con:
+            return [one[:3] for one in pending_of(con, planned)]
+
+    def sql(self, parts: dict[str, str] | None = None) -> list[str]:
+        "The statements that `apply` will run, in order. DestinationError `unknown_part`."
+        planned = self.planned()
+        with self.store.open() as con:
+            return [
+                line
+                for one in pending_of(con, planned)
+                for line in statements(one.step, one.tables, _part(con, one, parts))
+            ]
+
+    def findings(self) -> list[str]:
+        "Where the store is not what the applied files say, one sentence each."
+        planned = self.planned()
+        with self.store.open() as con:
+            return [
+                sentence
+                for table in _applied_tables(con, planned).values()
+                for sentence in _drift(con, table)
+            ]
+
+    def check(self) -> None:
+        "DestinationError `drift` if there are `findings`."
+        if found := self.findings():
+            raise DestinationError(
+                f"The store is not what the migrations say: {'; '.join(found[:5])}. Somebody has changed it by hand: put it back, or move the table away and apply again.",
+                "drift",
+            )
+
+    def apply(self, parts: dict[str, str] | None = None) -> list[tuple[Path, int, Step]]:
+        """Do the steps that the store has not had, each whole or not at all; gives them.
+
+        `parts` says for a table (by name) that gets a partition from where the rows are that it has.
+        DestinationError `drift`, `not_written`, `unknown_part`; SettingsError `bad_migration`,
+        `changed_migration`.
+        """
         self.check()
-        done, tables = [], {}
-        for path, n, step in self.steps():
-            tables = after(tables, step)
-            with self.store.open() as con:
-                if (path, n, step) not in self._pending(con):
+        done, planned = [], self.planned()
+        for one in planned:
+            with _telling(one), self.store.open() as con:
+                if one not in pending_of(con, planned):
                     continue
-                for line in statements(step, tables):
+                part = _part(con, one, parts)
+                for line in statements(one.step, one.tables, part):
                     con.execute(line)
+                name = _table_of(one.step)
+                if isinstance(one.step, AddPartition) and part:
+                    rename_lines(con, name, part_of(name, part))
+                note_declared(con, one.tables[name])
                 con.execute(
                     "INSERT INTO kit.migrations (name, step, sum) VALUES (?, ?, ?)",
-                    [path.name, n, _sum(step)],
+                    [one.path.name, one.n, _sum(one.step)],
                 )
-            done.append((path, n, step))
+            done.append(one[:3])
         self.check()
+        with self.store.open() as con:
+            for table in _applied_tables(con, planned).values():
+                note_declared(con, table)
         return done
+
+
+def _name(table):
+    return table.name
+
+
+def _in_order(path):
+    "Files by their number, the ten thousandth after the first."
+    number = re.match(r"\d*", path.name)[0]
+    return int(number or 0), path.name
+
+
+@contextmanager
+def _telling(one: Planned) -> Iterator[None]:
+    "What goes wrong in the store is told with the file and the step."
+    try:
+        yield
+    except DestinationError as e:
+        raise DestinationError(f"Step {one.n} of {one.path.name}: {e}", e.reason) from e
+
+
+def _applied_tables(con, planned: list[Planned]) -> dict[str, Table]:
+    "The tables that the steps which the store has had make, by name."
+    left, tables = pending_of(con, planned), {}
+    for one in planned:
+        if one not in left:
+            tables = {**tables, _table_of(one.step): one.tables[_table_of(one.step)]}
+    return tables
+
+
+def _drift(con, table: Table) -> list[str]:
+    lacking = table.view and live_columns(con, table.view) is None
+    found = differences(table, live_columns(con, table.name))
+    gone = found == [f"table {table.name} is not there"]
+    return found + [f"view {table.view} is not there"] * bool(lacking and not gone)
+
+
+def _part(con, one: Planned, parts: dict[str, str] | None) -> str | None:
+    "From where the rows are that get a partition; None if there are none. DestinationError `unknown_part`."
+    name = _table_of(one.step)
+    if not isinstance(one.step, AddPartition) or live_columns(con, name) is None:
+        return None
+    if found := (parts or {}).get(name):
+        return found
+    n = con.execute(f"SELECT count(*) FROM datasets.{quoted(name)}").fetchone()[0]
+    lines = [line for line in loads_of(con) if line.dataset == name]
+    if not n and not lines:
+        return None
+    raise DestinationError(
+        f"Table {name} gets a column {one.step.column}, and nobody says from where its {n} rows "
+        f"are. Name it: 'instance = NAME' under [extractors] in settings.ini for the extractors "
+        f"over Domo, or Migrations.apply({{{name!r}: NAME}}). Nothing was changed.",
+        "unknown_part",
+    )
+
+
+# %% ../../nbs/10_tracking/11_migrations.ipynb #a1140005
+def check_declared(con, table: Table, bounds_of) -> None:
+    """Compare what is declared with the table that is there, before rows are written.
+
+    `bounds_of(day)` gives the moments at which a day begins and ends: a store of the first versions
+    does not say by which field its days were cut, and its rows are asked.
+    DestinationError `not_migrated`, `drift`; SettingsError `changed_model`.
+    """
+    live = live_columns(con, table.name)
+    if live is None:
+        raise DestinationError(
+            f"There is no table {table.name} yet. Run: domostats make-migrations, then domostats migrate.",
+            "not_migrated",
+        )
+    stored = declared_in(con, table.name)
+    had = stored or _read_off(table, live)
+    if steps := steps_between(had, table):
+        raise _not_migrated(table, [_told(had, step) for step in steps])
+    if found := differences(had, live):
+        raise DestinationError(
+            f"Table {table.name} is not what it was made from: {'; '.join(found[:5])}. Somebody "
+            "has changed it by hand: put it back, or move the table away and run: domostats migrate",
+            "drift",
+        )
+    if stored is None:
+        _check_first(con, table, bounds_of)
+        note_declared(con, had)
+
+
+def _not_migrated(table: Table, told: list[str]) -> DestinationError:
+    return DestinationError(
+        f"Table {table.name} is not as it is declared: {'; '.join(told)}. Nothing was written. "
+        "Run: domostats make-migrations, then domostats migrate.",
+        "not_migrated",
+    )
+
+
+def _told(had: Table, step: Step) -> str:
+    "What a step would mend, as a sentence about the table and the declaration."
+    types = {column.name: column.type for column in had.columns}
+    if isinstance(step, AddColumn):
+        return f"{step.column.name} ({step.column.type} or null) is declared, and the table has no such column"
+    if isinstance(step, Relax):
+        name = step.column
+        return f"{name} is {types[name]} in the table, and declared as {types[name]} or null"
+    if isinstance(step, Reorder):
+        return f"its columns are {', '.join(types)}, and declared in the order {', '.join(step.columns)}"
+    if isinstance(step, AddPartition):
+        return f"{step.column} (STRING) says from where a row is, and the table has no such column"
+    words = lambda of: f"of {', '.join(of.deltas) or 'no column'} to the {of.gap}"
+    return f"its view shows differences {words(had)}, and they are declared as {words(step)}"
+
+
+def _read_off(table: Table, live: dict) -> Table:
+    "The `Table` that a table of the first versions was made from, as far as it shows. DestinationError `drift`."
+    names = {type.duckdb: name for name, (_, type) in BY_NAME.items()}
+    first, *others = live
+    day = OWN_DAY if OWN_DAY in live else first
+    if odd := [name for name, (type, _) in live.items() if type not in names]:
+        raise DestinationError(
+            f"{table.name}.{odd[0]} is {live[odd[0]][0]}, which no field is declared as. Somebody "
+            "has changed it by hand: put it back.",
+            "drift",
+        )
+    partition = table.partition if table.partition in live else None
+    return msgspec.structs.replace(
+        table,
+        kind=ExtractorType.individual_rows if day == OWN_DAY else ExtractorType.date_aggregated,
+        date_field=table.date_field if day == OWN_DAY else day,
+        columns=tuple(
+            Column(name, names[type], nullable)
+            for name, (type, nullable) in live.items()
+            if name not in (day, partition)
+        ),
+        partition=partition,
+    )
+
+
+def _check_first(con, table: Table, bounds_of) -> None:
+    "What a table of the first versions does not say by its columns: its differences, and the field that its days are cut by."
+    if _view_of(con, table) != _view_of(con, table, made=True):
+        raise _not_migrated(
+            table, [f"the view {table.name}_delta is another than the one that is declared"]
+        )
+    if not table.daily and (days := days_outside(con, table, bounds_of)):
+        raise SettingsError(
+            f"Table {table.name} has been declared already, and cannot change this way: rows of "
+            f"{days[0]} have a {table.date_field} on another day, so its date_field or its zone "
+            "was another. Give the new model another table, or take the old one back.",
+            "changed_model",
+            table=table.name,
+        )
+
+
+def _view_of(con, table: Table, made: bool = False) -> str | None:
+    "The delta view of a table as DuckDB writes it: the one that is there, or the one that would be `made`."
+    name, schema = f"{table.name}_delta", "datasets"
+    if made and not table.view:
+        return None
+    if made:
+        name, schema = "expected_delta", "main"
+        con.execute(f"CREATE OR REPLACE TEMP VIEW {name} AS {delta_select(table)}")
+    found = con.execute(
+        "SELECT sql FROM duckdb_views() WHERE view_name = ? AND schema_name = ?", [name, schema]
+    ).fetchone()
+    return found and found[0].split(" AS ", 1)[1]
+
+
+def days_outside(con, table: Table, bounds_of, days=None, part: str | None = None) -> list:
+    "Those days of an event `Table` (all, or some) with rows whose time lies outside of `bounds_of(day)`."
+    place, day, at = f"datasets.{quoted(table.name)}", quoted(table.day), quoted(table.date_field)
+    if days is None:
+        days = [row[0] for row in con.execute(f"SELECT DISTINCT {day} FROM {place}").fetchall()]
+    con.register("cut", cut(days, bounds_of))
+    plain = next(one.type for one in table.columns if one.name == table.date_field) == "DATE"
+    outside = f"{at} <> {day}" if plain else f"({at} < begins OR {at} >= ends)"
+    within = f"AND {quoted(table.partition)} = ?" if part else ""
+    return sorted(
+        row[0]
+        for row in con.execute(
+            f"SELECT DISTINCT {day} FROM {place} JOIN cut ON {day} = cut_day WHERE {outside} {within}",
+            [part] * bool(part),
+        ).fetchall()
+    )
+
+
+def cut(days, bounds_of) -> pa.Table:
+    "Days with the moments at which they begin and end, as a pyarrow Table (cut_day, begins, ends)."
+    ends = [bounds_of(day) for day in days]
+    moment = pa.timestamp("us", tz="UTC")
+    return pa.table(
+        {
+            "cut_day": pa.array(days, pa.date32()),
+            "begins": pa.array([begins for begins, _ in ends], moment),
+            "ends": pa.array([ends for _, ends in ends], moment),
+        }
+    )

@@ -12,11 +12,14 @@ __all__ = [
     "SIZE",
     "type_of",
     "ALSO",
+    "WRONG",
+    "YEARS",
     "Type",
     "type_name",
     "Column",
     "column_from",
     "check_name",
+    "check_named",
     "columns_from",
     "sq_field",
     "differentiated",
@@ -24,6 +27,7 @@ __all__ = [
     "Table",
     "table_name_of",
     "table_of",
+    "check_table",
     "packed",
     "batches_of",
 ]
@@ -119,10 +123,16 @@ NAME = re.compile(r"(?!_TABLE_|_FILE_|_PARTITION)[A-Za-z_][A-Za-z0-9_]{0,299}", 
 
 def check_name(cls, name):
     "The name of a column, if a warehouse takes it. SettingsError `bad_column_name`."
-    if NAME.fullmatch(name) and name != OWN_DAY:
+    return check_named(cls.__name__, name)
+
+
+def check_named(called: str, name: str) -> str:
+    "The same for what is `called` otherwise than by its class."
+    if NAME.fullmatch(name) and name.lower() != OWN_DAY:
         return name
     raise SettingsError(
-        f"{cls.__name__}.{name} cannot be a column: a name has letters from a to z, digits and _, begins with no digit, and is not {OWN_DAY}. Rename the field.",
+        f"{called}.{name} cannot be a column: a name has letters from a to z, digits and _, "
+        f"begins with no digit, and is not {OWN_DAY}. Rename the field.",
         "bad_column_name",
         column=name,
     )
@@ -197,7 +207,12 @@ GAPS = "previous_row", "previous_day"
 
 
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
-    "A table: its columns without the day that is ours, its kind, the `date_field`, the `deltas` (marked columns), what a difference is told from (`gap`), and whether the view also shows what it is told from."
+    """A table: its columns without those that are ours, its kind and the `date_field`.
+
+    `deltas` are the marked columns, `gap` what a difference is told from, `shows_previous` whether
+    the view also shows that value. `partition` names a text column, filled in for the extractor,
+    by which several sources share the table: a day is then the day of one source.
+    """
 
     name: str
     kind: ExtractorType
@@ -206,37 +221,48 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     deltas: tuple[str, ...] = ()
     gap: str = "previous_row"
     shows_previous: bool = False
+    partition: str | None = None
 
     @property
-    def daily(self):
+    def daily(self) -> bool:
         return self.kind is ExtractorType.date_aggregated
 
     @property
-    def day(self):
+    def day(self) -> str:
         return self.date_field if self.daily else OWN_DAY
 
     @property
-    def all_columns(self):
-        return (Column(self.day, "DATE", about="the local day"), *self.columns)
+    def all_columns(self) -> tuple[Column, ...]:
+        day = Column(self.day, "DATE", about="the local day")
+        parts = [Column(self.partition, "STRING", about="where it is from")] * bool(self.partition)
+        return (day, *self.columns, *parts)
 
     @property
-    def schema(self):
+    def schema(self) -> pa.Schema:
         return pa.schema([column.arrow for column in self.all_columns])
 
     @property
-    def view(self):
+    def view(self) -> str | None:
         return f"{self.name}_delta" if self.deltas else None
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300011
-def table_name_of(cls):
-    "The name of a table in snake_case, made from the name of a dataclass: `HTTPServer2Log` gives `http_server_2_log`."
+def table_name_of(cls: type) -> str:
+    "The name of a table in snake_case, made from that of a dataclass: `HTTPServer2Log` gives `http_server_2_log`."
     plain = unicodedata.normalize("NFKD", cls.__name__).encode("ascii", "ignore").decode()
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)).lower()
 
 
-def table_of(cls, kind, name=None, date_field=None, gap="previous_row", shows_previous=False):
-    "The `Table` of a dataclass. SettingsError `date_is_ours`, `no_date_field`, `bad_date_field`, `deltas_of_events`, `bad_gap`, `bad_table_name`, and those of `columns_from` and `differentiated`."
+def table_of(
+    cls: type,
+    kind: ExtractorType,
+    name: str | None = None,
+    date_field: str | None = None,
+    gap: str = "previous_row",
+    shows_previous: bool = False,
+    partition: str | None = None,
+) -> Table:
+    "The `Table` of a dataclass. SettingsError: those of `check_table`, `columns_from` and `differentiated`."
     daily = kind is ExtractorType.date_aggregated
     made = Table(
         name or table_name_of(cls),
@@ -246,42 +272,130 @@ def table_of(cls, kind, name=None, date_field=None, gap="previous_row", shows_pr
         tuple(differentiated(cls)),
         gap,
         shows_previous,
+        partition,
     )
-    if not NAME.fullmatch(made.name):
+    return check_table(made, cls.__name__)
+
+
+# %% ../../nbs/10_tracking/10_schema.ipynb #a1130002
+def check_table(table: Table, called: str | None = None) -> Table:
+    """The same table, if a warehouse can have it; `called` is what messages call it.
+
+    SettingsError `bad_table_name`, `bad_gap`, `no_columns`, `bad_column_name`, `unmapped_type`,
+    `date_is_ours`, `partition_is_ours`, `no_date_field`, `bad_date_field`, `deltas_of_events`,
+    `not_a_number`.
+    """
+    called = called or table.name
+    if not isinstance(table.name, str) or not NAME.fullmatch(table.name):
         raise SettingsError(
-            f"{made.name!r:.60} cannot be the name of a table. Use letters from a to z, digits and _.",
+            f"{table.name!r:.60} cannot be the name of a table. Use letters from a to z, digits and _.",
             "bad_table_name",
         )
-    if gap not in GAPS:
+    if table.gap not in GAPS:
         raise SettingsError(
-            f"A difference is told from the {' or the '.join(GAPS)}, not {gap!r:.40}.", "bad_gap"
+            f"A difference is told from the {' or the '.join(GAPS)}, not {table.gap!r:.40}.",
+            "bad_gap",
         )
-    found = next((column for column in made.columns if column.name == made.date_field), None)
-    if daily and found:
+    _check_columns(table, called)
+    _check_day(table, called)
+    _check_deltas(table, called)
+    return table
+
+
+def _check_columns(table: Table, called: str) -> None:
+    "Every column has a name of its own, capitals aside, and a type that there is."
+    if not table.columns:
         raise SettingsError(
-            f"{cls.__name__} has a field {made.date_field!r}, which is the day and is filled in for you. Take the field away, or give the extractor another date_field.",
-            "date_is_ours",
-            column=made.date_field,
+            f"{called} has no field, so its rows would say nothing. Declare one.", "no_columns"
         )
-    if not daily and not found:
+    ours = {
+        table.day.lower(): "date_is_ours",
+        (table.partition or "").lower(): "partition_is_ours",
+    }
+    seen = {}
+    for column in table.columns:
+        name = column.name.lower()
+        if name in ours and (table.daily or ours[name] != "date_is_ours"):
+            what = "day" if ours[name] == "date_is_ours" else "part that a row belongs to"
+            raise SettingsError(
+                f"{called} has a field {column.name!r}, which is the {what} and is filled in for "
+                "you. Take the field away, or give the extractor another "
+                f"{'date_field' if what == 'day' else 'partition'}.",
+                ours[name],
+                column=column.name,
+            )
+        check_named(called, column.name)
+        if name in seen:
+            raise SettingsError(
+                f"{called} has the column {seen[name]} twice ({column.name}). Rename one.",
+                "bad_column_name",
+                column=column.name,
+            )
+        if column.type not in BY_NAME:
+            raise SettingsError(
+                f"{called}.{column.name} is {column.type!r:.40}, and there is no such type. "
+                f"The types are {', '.join(BY_NAME)}.",
+                "unmapped_type",
+                column=column.name,
+            )
+        seen[name] = column.name
+
+
+def _check_day(table: Table, called: str) -> None:
+    "What says the day is a name of ours for daily figures, and a field of its own for events."
+    for ours in [table.date_field] * table.daily + [table.partition] * bool(table.partition):
+        check_named(called, ours)
+    if table.partition and table.partition.lower() == table.day.lower():
         raise SettingsError(
-            f"{cls.__name__} has no field {made.date_field!r}, which says when an event happened. Add it, or name another in the extractor's date_field.",
+            f"{called} calls its day and its partition {table.partition}. Rename one.",
+            "partition_is_ours",
+            column=table.partition,
+        )
+    if table.daily:
+        return
+    found = next((one for one in table.columns if one.name == table.date_field), None)
+    if not found:
+        raise SettingsError(
+            f"{called} has no field {table.date_field!r}, which says when an event happened. "
+            "Add it, or name another in the extractor's date_field.",
             "no_date_field",
-            column=made.date_field,
+            column=table.date_field,
         )
-    if found and (found.nullable or found.type not in ("DATE", "TIMESTAMP")):
+    if found.nullable or found.type not in ("DATE", "TIMESTAMP"):
         raise SettingsError(
-            f"{cls.__name__}.{found.name} says when an event happened, so it is a date or a datetime and never None.",
+            f"{called}.{found.name} says when an event happened, so it is a date or a datetime "
+            "and never None.",
             "bad_date_field",
             column=found.name,
         )
-    if made.deltas and not daily:
+
+
+def _check_deltas(table: Table, called: str) -> None:
+    "Only a number of a table of daily figures has a difference."
+    types = {column.name: column.type for column in table.columns}
+    if table.deltas and not table.daily:
         raise SettingsError(
-            f"{cls.__name__}.{made.deltas[0]} is marked, and events have no difference from day to day. Count them in a table of daily figures.",
+            f"{called}.{table.deltas[0]} is marked, and events have no difference from day to "
+            "day. Count them in a table of daily figures.",
             "deltas_of_events",
-            column=made.deltas[0],
+            column=table.deltas[0],
         )
-    return made
+    for name in table.deltas:
+        if types.get(name) not in ("INT64", "FLOAT64", "NUMERIC"):
+            raise SettingsError(
+                f"{called}.{name} is {types.get(name, 'not there')}, and only a number has a "
+                "difference. Take the mark away.",
+                "not_a_number",
+                column=name,
+            )
+        shown = f"{name}_before".lower()
+        if table.shows_previous and shown in {one.lower() for one in types}:
+            raise SettingsError(
+                f"{called} has a field {name}_before, which is what the view calls the earlier "
+                f"{name}. Rename the field.",
+                "bad_column_name",
+                column=f"{name}_before",
+            )
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300015
@@ -289,37 +403,28 @@ SIZE = 10_000  # rows in a piece
 
 
 def packed(column, values, before):
-    "The values of a column as an Arrow array; `before` rows came earlier. DataError `null_value`, `wrong_type`, `naive_time`, `bad_number`."
+    """The values of a column as an Arrow array; `before` rows came earlier.
+
+    What cannot be kept exactly is an error, for a value that is changed on its way is worse than
+    none. DataError `null_value`, `wrong_type`, `naive_time`, `bad_number`, `bad_text`.
+    """
     python, type = BY_NAME[column.type]
     if {*map(type_of, values)} - {python, *ALSO.get(python, ())}:
         values = [_plain(column, python, value, before + n) for n, value in enumerate(values, 1)]
-    if python is float and not all(value is None or math.isfinite(value) for value in values):
-        raise _wrong(
-            column,
-            values,
-            before,
-            lambda value: value is not None and not math.isfinite(value),
-            "bad_number",
-            "is no finite number",
-        )
-    if python is datetime and not all(value is None or value.tzinfo for value in values):
-        raise _wrong(
-            column,
-            values,
-            before,
-            lambda value: value is not None and not value.tzinfo,
-            "naive_time",
-            "has no zone, so nobody can know which moment it means",
-        )
+    wrong = WRONG.get(python)
+    if wrong and any(value is not None and wrong[0](value) for value in values):
+        raise _wrong(column, values, before, *wrong)
+    if python is datetime:
+        values = _in_plain_zones(column, values, before)
     try:
-        return pa.array(values, type.arrow)
-    except (pa.ArrowException, OverflowError):
+        return _within_time(pa.array(values, type.arrow))
+    except (pa.ArrowException, ValueError, OverflowError):
         raise _wrong(
             column,
             values,
             before,
             lambda value: not _fits(value, type.arrow),
-            "bad_number",
+            "bad_text" if python is str else "bad_number",
             f"does not fit into {column.type}",
         ) from None
 
@@ -327,22 +432,79 @@ def packed(column, values, before):
 type_of, ALSO = type, {float: (int,), Decimal: (int,)}  # what is as good
 
 
+WRONG = {
+    float: (
+        lambda value: isinstance(value, float) and not math.isfinite(value),
+        "bad_number",
+        "is no finite number",
+    ),
+    datetime: (
+        lambda value: not value.tzinfo,
+        "naive_time",
+        "has no zone, so nobody can know which moment it means",
+    ),
+    time: (attrgetter("tzinfo"), "wrong_type", "has a zone, which a column of times does not keep"),
+}
+YEARS = (
+    datetime(1, 1, 1, tzinfo=timezone.utc),
+    datetime(9999, 12, 31, 23, 59, 59, 999999, timezone.utc),
+)
+
+
+def _within_time(array):
+    "The same array, if its moments in UTC lie in the years 1 to 9999. OverflowError."
+    if pa.types.is_timestamp(array.type):
+        first, last = pa.array(YEARS, array.type).cast(pa.int64()).to_pylist()
+        found = pc.min_max(array.cast(pa.int64())).as_py()
+        if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
+            raise OverflowError
+    return array
+
+
+def _in_plain_zones(column, values, before):
+    """The same moments, in UTC if one of their zones is told finer than in seconds, which Arrow drops.
+
+    DataError `naive_time` for a zone that does not say how far it is from UTC.
+    """
+    zones = {value.tzinfo for value in values if value is not None}
+    far = [zone.utcoffset(datetime(2000, 1, 1)) for zone in zones]
+    if None in far:
+        raise _wrong(
+            column, values, before, lambda one: one.utcoffset() is None, *WRONG[datetime][1:]
+        )
+    if not any(offset.microseconds for offset in far):
+        return values
+    return [value and value.astimezone(timezone.utc) for value in values]
+
+
 def _fits(value, arrow):
     try:
-        return pa.array([value], arrow) is not None
-    except (pa.ArrowException, OverflowError):
+        return _within_time(pa.array([value], arrow)) is not None
+    except (pa.ArrowException, ValueError, OverflowError):
         return False
 
 
 def _wrong(column, values, before, is_wrong, reason, why):
-    n, value = next((n, value) for n, value in enumerate(values, 1) if is_wrong(value))
+    "The error of the first value that is wrong; of the whole column if none is wrong alone."
+    n, value = next(
+        ((n, one) for n, one in enumerate(values, 1) if one is not None and is_wrong(one)),
+        (1, values[0]),
+    )
     return DataError(
-        f"Row {before + n}: {column.name} = {value!r:.60} {why}. Mend the extractor.",
+        f"Row {before + n}: {column.name} = {_shown(value)} {why}. Mend the extractor.",
         reason,
         row=before + n,
         column=column.name,
         type=type_of(value).__name__,
     )
+
+
+def _shown(value):
+    "A value as messages show it; a number of thousands of digits cannot be written out."
+    try:
+        return f"{value!r:.60}"
+    except ValueError:
+        return f"a {type_of(value).__name__} of too many digits"
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300016
@@ -364,9 +526,11 @@ def _plain(column, python, value, row):
     if isinstance(value, python) and not (
         python in (int, date) and isinstance(value, (bool, datetime))
     ):
-        return _exact(python, value)
+        exact = _exact(python, value)
+        if exact is not None:
+            return exact
     raise DataError(
-        f"Row {row}: {column.name} = {value!r:.60} is a {type_of(value).__name__}, and the field is declared as {python.__name__}. Mend the extractor, or the declaration.",
+        f"Row {row}: {column.name} = {_shown(value)} is a {type_of(value).__name__}, and the field is declared as {python.__name__}. Mend the extractor, or the declaration.",
         "wrong_type",
         row=row,
         column=column.name,
@@ -375,7 +539,11 @@ def _plain(column, python, value, row):
 
 
 def _exact(python, value):
-    "The same value without what a library has added to its type."
+    "The same value without what a library has added to its type; None if it would not be the same, as with nanoseconds."
+    if value != value and python is not float and python is not Decimal:
+        return None
+    if getattr(value, "nanosecond", 0):
+        return None
     if python is datetime:
         return datetime(
             value.year,
@@ -392,8 +560,10 @@ def _exact(python, value):
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300017
-def batches_of(table, cls, rows, day, start, end):
+def batches_of(table, cls, rows, day, start, end, part=None):
     """The rows of a day (instances of the dataclass `cls`), checked, as pyarrow RecordBatches with the day as first column; `start` and `end` (aware datetimes) are its bounds, the end exclusive.
+
+    `part` (text) is what the partition column of the table holds, if it has one.
 
     DataError `not_a_row`, `more_than_one_row` (of a day of daily figures), `outside_day`, and those of `packed`."""
     held, before, names = [], 0, [column.name for column in table.columns]
@@ -406,8 +576,9 @@ def batches_of(table, cls, rows, day, start, end):
         ]
         if not table.daily:
             _check_inside(table, columns[names.index(table.date_field)], day, start, end, before)
+        parts = [pa.array([part] * len(held), pa.string())] * bool(table.partition)
         return pa.record_batch(
-            [pa.array([day] * len(held), pa.date32()), *columns], schema=table.schema
+            [pa.array([day] * len(held), pa.date32()), *columns, *parts], schema=table.schema
         )
 
     for n, row in enumerate(rows, 1):
