@@ -14,11 +14,13 @@ __all__ = [
     "print_extract",
     "extract",
     "releases",
+    "in_order",
     "of_the_registry",
     "serve",
 ]
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900003
+import re
 from datetime import datetime
 from typing import Annotated, Optional
 import typer
@@ -171,6 +173,7 @@ def releases(
     dry_run: DryRun = False,
 ):
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
+    from domostats.tracking.entities import STATES
     from domostats.tracking.loads import Loads
 
     if (record or forget or picture) and dataset is None:
@@ -188,10 +191,8 @@ def releases(
     books = _in_registry(dataset) if registry or record else None
     if record:
         return _record(books, dry_run)
-    lines = (
-        books.api.get_dataset_releases(
-            1000, books.dataset.id, state=["loaded", "expired", "claimed", "failed"]
-        )[::-1]
+    lines = in_order(
+        books.api.get_dataset_releases(1000, books.dataset.id, state=[*STATES])
         if registry
         else Loads().lines(dataset)
     )
@@ -206,9 +207,23 @@ def releases(
     )
 
 
+def in_order(lines: list) -> list:
+    "Lines of a ledger, or releases of a registry, the oldest first; what has no date comes first."
+    from domostats.tracking.releases import newest_first, order
+
+    dated, odd = [], []
+    for line in lines:
+        try:
+            order(line.release_key)
+            dated.append(line)
+        except DataError:
+            odd.append(line)
+    return odd + newest_first(dated)[::-1]
+
+
 def _overview(lines):
     names = dict.fromkeys(line.dataset for line in lines)
-    of = {name: [line for line in lines if line.dataset == name] for name in names}
+    of = {name: in_order([line for line in lines if line.dataset == name]) for name in names}
     return [
         (
             name,
@@ -241,7 +256,9 @@ def _in_registry(name):
     from domostats.tracking.registry import make_observatory_api
 
     api = make_observatory_api()
-    found = api.get_datasets(name=name) or ([api.get_dataset(int(name))] if name.isdigit() else [])
+    found = api.get_datasets(name=name)
+    if not found and re.fullmatch(r"[0-9]{1,18}", name) and int(name):
+        found = api.get_datasets(id=int(name))
     if len(found) == 1:
         return CatchUp(found[0], api)
     raise SettingsError(
@@ -267,11 +284,7 @@ def _registered():
 
 
 def _record(books, dry_run):
-    keys = (
-        books.api.desk.missing(books.dataset.id, books.ledger.keys(books.name))
-        if dry_run
-        else [release.release_key for release in books.record()]
-    )
+    keys = [*books.unrecorded()] if dry_run else [release.release_key for release in books.record()]
     typer.echo(
         f"{len(keys)} releases {'would be' if dry_run else 'were'} recorded{': ' if keys else ''}{', '.join(keys[:20])}"
     )

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = [
     "place_of",
+    "check_place",
     "run_name",
     "has_died",
-    "Books",
     "facts_of",
+    "keys_held",
     "Caught",
-    "Bringing",
     "CatchUp",
     "forget",
 ]
@@ -18,10 +18,12 @@ __all__ = [
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000003
 import os, re, secrets, socket
 from dataclasses import dataclass, field
+from typing import Callable
 from ..errors import DataError
-from ..loading.store import Store
-from .entities import Dataset, DatasetRelease
-from .loads import Load, Loads, note_load
+from ..loading.store import Store, settled
+from .entities import Dataset, DatasetRelease, check
+from .loads import Load, Loads, checksum, ledger_name, loads_of, note_load
+from .registry import Registry
 from domostats.tracking.releases import (
     address_parts,
     release_fields,
@@ -32,7 +34,7 @@ from domostats.tracking.releases import (
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000007
-def place_of(dataset, key):
+def place_of(dataset: Dataset, key: str) -> tuple[str, str]:
     "The table of the store for this release of a `Dataset`, and the name of the part it is. DataError: those of `table_name` and `address_parts`."
     base, kind = (
         [*address_parts(dataset.service, dataset.address).values()][-1],
@@ -58,6 +60,33 @@ def place_of(dataset, key):
     return (base, name.split("$")[1]) if kind == "partitioned" else (name, key)
 
 
+# %% ../../nbs/10_tracking/07_catch_up.ipynb #11000021
+def check_place(dataset: Dataset, key: str, lines: list[Load]) -> None:
+    """Refuse a release that would replace the rows of another, one of these lines of the ledger.
+
+    DataError `same_partition`, `no_date`.
+    """
+    if dataset.dataset_type.table_type.type_id != "partitioned":
+        return
+    place = place_of(dataset, key)
+    for line in lines:
+        if line.release_key != key and line.row_count and _place_of_line(dataset, line) == place:
+            raise DataError(
+                f"Release {key} of {dataset.name} belongs to the part {place[1]} of {place[0]}, "
+                f"which holds release {line.release_key}: it would replace that one. Part the "
+                "table more finely ('partition' in the extra of its type), or tell releases apart "
+                "less finely ('granularity'), or use a regular table.",
+                "same_partition",
+            )
+
+
+def _place_of_line(dataset, line):
+    try:
+        return place_of(dataset, line.release_key)
+    except DataError:
+        return None  # a release without a date has no part
+
+
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000008
 def run_name():
     "A name for a run: the machine, the process, and what no other has."
@@ -79,68 +108,41 @@ def has_died(run):
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #1100000b
-class Books:
-    "A dataset in the registry (`api`) and in a `store`."
-
-    def __init__(self, dataset, api, store=None):
-        self.dataset, self.api, self.store = (
-            (dataset if isinstance(dataset, Dataset) else api.get_dataset(dataset)),
-            api,
-            store or Store(),
-        )
-        self.ledger, self.grain = (
-            Loads(self.store),
-            (self.dataset.dataset_type.extra or {}).get("granularity"),
-        )
-        self.name = f"{self.dataset.service}:{self.dataset.address}"  # what the ledger calls it
-
-    def __repr__(self):
-        return f"<catch-up of {self.dataset.name} at {self.dataset.address}>"
-
-    def missing(self, available, **narrowed):
-        "Those of the `available` releases that are not recorded, the oldest first; `since`, `until`, `most`: see `releases.missing`."
-        return self.api.missing_releases(self.dataset, available, **narrowed)
-
-    def withdrawn(self, available):
-        "The recorded releases that the source no longer has. Nothing is removed."
-        return withdrawn(
-            available, self.api.get_dataset_releases(1000, self.dataset.id), self.grain
-        )
-
-    def record(self):
-        "Tell the registry what the store holds and it lacks, and give up the claims of runs that have died here; gives the releases that were new to it."
-        self._give_up()
-        held = {line.release_key: line for line in self.ledger.lines(self.name)}
-        lacking = self.api.desk.missing(self.dataset.id, [*held])
-        return [
-            release
-            for release, new in self.api.register_releases(
-                self._release(key, **facts_of(held[key])) for key in lacking
-            )
-            if new
-        ]
-
-    def _release(self, release, **facts):
-        return DatasetRelease(
-            dataset=Dataset(id=self.dataset.id), **release_fields(release), **facts
-        )
-
-    def _give_up(self):
-        for claim in self.api.get_dataset_releases(1000, self.dataset.id, state="claimed"):
-            if has_died(claim.dag_run_id):
-                self.api.desk.settle(DatasetRelease(id=claim.id, state="failed"), claim.dag_run_id)
-
-
 def facts_of(line):
-    "What the registry keeps of a line of the ledger (`Load`)."
+    "What the registry keeps of a line of the ledger (`Load`); of its details those that it has a field for, the others in `extra`."
+    known = {
+        name: value
+        for name, value in line.details.items()
+        if name in DatasetRelease.__struct_fields__
+    }
+    extra = {name: value for name, value in line.details.items() if name not in known}
     return {
         "row_count": line.row_count,
         "checksum": line.checksum,
         "ingestion_start": line.started_at,
         "ingestion_end": line.loaded_at,
         **({"dag_run_id": line.run} if line.run else {}),
-        **line.details,
+        **known,
+        **({"extra": {**known.get("extra", {}), **extra}} if extra else {}),
     }
+
+
+def keys_held(lines: list[Load], grain: str | None) -> dict[str, Load]:
+    """Lines of the ledger by their keys.
+
+    DataError `granularity` where one was written under another granularity than this.
+    """
+    held = {line.release_key: line for line in lines}
+    for key in held:
+        if release_key(release_fields(key), grain) != key:
+            raise DataError(
+                f"The store holds release {key}, which was loaded when releases were told apart "
+                f"otherwise than by {grain or 'the exact moment'}: it would count as missing. Put "
+                "the granularity in the extra of the dataset's type back, or forget the release "
+                f"(domostats releases DATASET --forget {key}) and load it again.",
+                "granularity",
+            )
+    return held
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #1100000d
@@ -154,61 +156,68 @@ class Caught:
     other_hands: list = field(default_factory=list)
 
 
-# %% ../../nbs/10_tracking/07_catch_up.ipynb #11000017
-class Bringing(Books):
-    "Loads a release that was claimed."
-
-    def _bring(self, claim, release, ingest, done):
-        "Load a claimed release; whether it worked."
-        try:
-            line = self._load(claim.release_key, ingest(release), claim)
-        except BaseException as e:
-            self.api.desk.settle(
-                DatasetRelease(
-                    id=claim.id, state="failed", warning=f"{type(e).__name__}: {e}"[:1000]
-                ),
-                done.run,
-            )
-            if not isinstance(e, Exception):
-                raise  # somebody pressed Ctrl-C: the release is free for the next run
-            done.failures[claim.release_key] = e
-            return False
-        self._settle(claim, line, done)
-        return True
-
-    def _settle(self, claim, line, done):
-        "Tell the registry; if the claim had run out and another run has taken it over, that one will."
-        try:
-            done.loaded.append(
-                self.api.desk.settle(
-                    DatasetRelease(id=claim.id, state="loaded", **facts_of(line)), done.run
-                )
-            )
-        except DataError as e:
-            if e.reason != "not_claimed":
-                raise
-            done.other_hands.append(claim.release_key)
-
-    def _load(self, key, data, claim):
-        if data is not None:
-            table, part = place_of(self.dataset, key)
-            return self.ledger.load(
-                self.name, key, data, claim.dag_run_id, table, part, claim.ingestion_start
-            )
-        with self.store.open() as con:
-            return note_load(
-                con, Load(self.name, key, 0, claim.dag_run_id, None, claim.ingestion_start)
-            )
-
-
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000016
-class CatchUp(Bringing):
-    "Brings a `Dataset` (or its id) in a store up to date with its source; `api` is the `Registry`."
+class CatchUp:
+    """Brings a dataset in a store up to date with its source.
 
-    def run(self, available, ingest, run=None, chained=False, claim_seconds=3600, **narrowed):
-        """Load what is missing: `ingest(release)` gives the data of one of the `available` releases (as for `loading.files.to_reader`; None if there is nothing in it). Gives a `Caught`.
+    `dataset` is a `Dataset` or its id in the registry (`api`), `store` the one of the settings if
+    none is given.
+    """
 
-        Any error of `ingest` makes the release `failed`; with `chained` the later ones then wait. A claim holds for `claim_seconds`."""
+    def __init__(self, dataset: Dataset | int, api: Registry, store: Store | None = None):
+        self.api, self.store = api, store or Store()
+        self.dataset = dataset if isinstance(dataset, Dataset) else api.get_dataset(dataset)
+        self.ledger = Loads(self.store)
+        self.grain = (self.dataset.dataset_type.extra or {}).get("granularity")
+        self.name = ledger_name(f"{self.dataset.service}:{self.dataset.address}")
+
+    def __repr__(self) -> str:
+        return f"<catch-up of {self.dataset.name} at {self.dataset.address}>"
+
+    def missing(self, available: list, **narrowed) -> list:
+        """Those of the `available` releases that are not recorded, the oldest first.
+
+        `since`, `until`, `most`: see `releases.missing`.
+        """
+        return self.api.missing_releases(self.dataset, available, **narrowed)
+
+    def withdrawn(self, available: list) -> list[DatasetRelease]:
+        "The recorded releases that the source no longer has. Nothing is removed."
+        recorded = self.api.get_dataset_releases(1000, self.dataset.id)
+        return withdrawn(available, recorded, self.grain)
+
+    def unrecorded(self) -> dict[str, Load]:
+        "What the store holds and the registry lacks, by key. DataError `granularity`."
+        held = keys_held(self.ledger.lines(self.name), self.grain)
+        return {key: held[key] for key in self.api.desk.missing(self.dataset.id, [*held])}
+
+    def record(self) -> list[DatasetRelease]:
+        """Tell the registry what the store holds and it lacks; gives the releases new to it.
+
+        The claims of runs that have died on this machine are given up. DataError `granularity`.
+        """
+        self._give_up()
+        made = self.api.register_releases(
+            self._release(key, **facts_of(line)) for key, line in self.unrecorded().items()
+        )
+        return [release for release, new in made if new]
+
+    def run(
+        self,
+        available: list,
+        ingest: Callable,
+        run: str | None = None,
+        chained: bool = False,
+        claim_seconds: float = 3600,
+        **narrowed,
+    ) -> Caught:
+        """Load what is missing.
+
+        `ingest(release)` gives the data of one of the `available` releases (as for
+        `loading.files.to_reader`; None if there is nothing in it). Any error of it makes the
+        release `failed`; with `chained` the later ones then wait. A claim holds for
+        `claim_seconds`.
+        """
         self.record()
         done = Caught(run or run_name())
         for release in self.missing(available, **narrowed):
@@ -219,12 +228,74 @@ class CatchUp(Bringing):
                 break
         return done
 
+    def _release(self, release, **facts):
+        return DatasetRelease(
+            dataset=Dataset(id=self.dataset.id), **release_fields(release), **facts
+        )
+
+    def _give_up(self):
+        for claim in self.api.get_dataset_releases(1000, self.dataset.id, state="claimed"):
+            if has_died(claim.dag_run_id):
+                self.api.desk.settle(DatasetRelease(id=claim.id, state="failed"), claim.dag_run_id)
+
+    def _bring(self, claim, release, ingest, done):
+        "Load a claimed release; whether it worked."
+        try:
+            check_place(self.dataset, claim.release_key, self.ledger.lines(self.name))
+            line = self._load(claim.release_key, ingest(release), claim)
+        except BaseException as e:
+            failed = DatasetRelease(id=claim.id, state="failed", warning=_said(e))
+            self.api.desk.settle(failed, done.run)
+            if not isinstance(e, Exception):
+                raise  # somebody pressed Ctrl-C: the release is free for the next run
+            done.failures[claim.release_key] = e
+            return False
+        self._settle(claim, line, done)
+        return True
+
+    def _load(self, key, data, claim):
+        "Write the rows and the line of the ledger, both or neither; gives the line."
+        line = Load(self.name, key, 0, claim.dag_run_id, None, claim.ingestion_start)
+        if data is None:
+            with self.store.open() as con:
+                return note_load(con, line)
+        line = line._replace(details=getattr(data, "facts", {}))
+        check(DatasetRelease(id=claim.id, **facts_of(line)), new=False)
+        table, part = place_of(self.dataset, key)
+        with settled(data, self.store.path.parent) as rows:
+            line = line._replace(checksum=checksum(rows()))
+            writing = self.store.writing(table, rows(), "PARTITION", partition_name=part)
+            with writing as (con, n):
+                check_place(self.dataset, key, loads_of(con, self.name))
+                return note_load(con, line._replace(row_count=n))
+
+    def _settle(self, claim, line, done):
+        "Tell the registry; if another run has taken the claim over, that one will."
+        loaded = DatasetRelease(id=claim.id, state="loaded", **facts_of(line))
+        try:
+            done.loaded.append(self.api.desk.settle(loaded, done.run))
+        except DataError as e:
+            if e.reason != "not_claimed":
+                raise
+            done.other_hands.append(claim.release_key)
+
+
+def _said(error):
+    "An error as a text that every registry can keep."
+    text = f"{type(error).__name__}: {error}".replace("\0", " ")
+    return text.encode("utf-8", "replace").decode()[:1000]
+
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000014
-def forget(catching, release):
-    "Forget that a release is loaded, so that it counts as missing; its rows stay until it is loaded again. Gives whether it was known."
-    key = release_key(release, catching.grain)
-    known = catching.api.get_dataset_releases(1000, catching.dataset.id, release_key=key)
+def forget(catching: CatchUp, release: object) -> bool:
+    """Forget that a release is loaded, so that it counts as missing; gives whether it was known.
+
+    Its rows stay until it is loaded again. A key is taken as it is written.
+    """
+    api, dataset = catching.api, catching.dataset
+    key = release if isinstance(release, str) and release[1:2] == ":" else None
+    key = key or release_key(release, catching.grain)
+    known = api.get_dataset_releases(1000, dataset.id, release_key=key)
     for one in known:
-        catching.api.delete_dataset_release(one.id)
+        api.delete_dataset_release(one.id)
     return catching.ledger.forget(catching.name, key) or bool(known)

@@ -20,8 +20,9 @@ __all__ = [
 import base64, html, io
 from datetime import date, timedelta
 from pathlib import Path
-from ..errors import SettingsError
+from ..errors import DataError, SettingsError
 from ..loading.files import replacing
+from .releases import interval
 
 
 # %% ../../nbs/10_tracking/14_pictures.ipynb #11800007
@@ -125,9 +126,8 @@ def days_of(loads, first=None, last=None):
     "The state of each day between `first` and `last` (dates; those of the ledger if they are not given), from lines of the ledger or releases (with `release_key` and `row_count`), as {day: state}."
     known = {}
     for load in loads:
-        day = load.release_key[2:].split("/")[-1][:10]
-        if len(day) == 10 and not load.release_key.startswith("q:"):
-            known[date.fromisoformat(day)] = _state(load)
+        for day in _days_in(load.release_key):
+            known[day] = _state(load)
     if not known and not (first and last):
         return {}
     first, last = first or min(known), last or max(known)
@@ -135,6 +135,15 @@ def days_of(loads, first=None, last=None):
         day: known.get(day, "missing")
         for day in (first + timedelta(n) for n in range((last - first).days + 1))
     }
+
+
+def _days_in(key):
+    "The days that a release is about; none of a numbered one."
+    try:
+        start, end = interval(key)
+    except DataError:
+        return []
+    return [start.date() + timedelta(n) for n in range(max(1, (end - start).days))]
 
 
 def _state(load):

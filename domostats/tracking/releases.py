@@ -238,8 +238,8 @@ def release_key(release: object, grain: str | None = None) -> str:
 
 def _texts_of(key):
     "The times or numbers in a key. DataError `bad_key`."
-    letter, texts = key[0], key[2:].split("-" if key[0] == "q" else "/")
-    good = len(texts) == len(KINDS[letter]) and any(texts)
+    letter, texts = key[:1], key[2:].split("-" if key[:1] == "q" else "/")
+    good = key[1:2] == ":" and len(texts) == len(KINDS.get(letter, "")) and any(texts)
     if letter == "q":
         good = good and all(re.fullmatch(r"[0-9]{1,12}", text) for text in texts)
     if good:
@@ -379,7 +379,7 @@ def moment_of(release: object) -> datetime | None:
     if not is_numbered(release.release_key):
         return interval(release.release_key)[0]
     names = ("snapshot_date", "partition_date", "changefile_end_date", "end_date", "start_date")
-    told = [field_of(release, name) for name in (*names, "ingestion_end", "created")]
+    told = [field_of(release, name) for name in (*names, "ingestion_end", "loaded_at", "created")]
     return next((utc(value) for value in told if value is not None), None)
 
 

@@ -26,8 +26,8 @@ from ..errors import DataError, RetryLaterError, SettingsError
 from ..rows.naming import format_str_camel_case
 from .catch_up import run_name
 from .entities import DatasetRelease
-from .registry import make_observatory_api
-from .releases import release_fields, spell
+from .registry import Registry, make_observatory_api
+from .releases import is_within, moment_of, release_fields, spell
 from ..transport import clock
 
 
@@ -233,10 +233,17 @@ class Workflow(Running):
 
 
 # %% ../../nbs/10_tracking/08_workflow.ipynb #11100015
-def unfinished(api, monitored, since, never_loaded="wait"):
-    """Those of the monitored datasets (`type_id`s of their types) without a release at or after `since`, sorted, each once.
+def unfinished(
+    api: Registry, monitored: list[str], since: object, never_loaded: str = "wait"
+) -> list[str]:
+    """Those of the monitored datasets without a release at or after `since`, sorted, each once.
 
-    `never_loaded`: `wait` for what has no release at all, or `pass` it over. DataError `not_found` for a type that is not there, SettingsError `bad_argument`."""
+    `monitored` are `type_id`s of their types. `since` is a time, or a number where releases are
+    numbered; a numbered release that is asked about a time goes by when it was loaded.
+    `never_loaded`: `wait` for what has no release at all, or `pass` it over. DataError `not_found`
+    for a type that is not there, `no_date` where a number is asked of dated releases;
+    SettingsError `bad_argument`.
+    """
     if never_loaded not in ("wait", "pass"):
         raise SettingsError(
             f"never_loaded is 'wait' or 'pass', not {never_loaded!r:.40}.", "bad_argument"
@@ -249,25 +256,40 @@ def unfinished(api, monitored, since, never_loaded="wait"):
 
 
 def _is_done(api, type_id, since, never_loaded):
+    kind = api.get_dataset_type(type_id=type_id)
     newest = [
-        api.get_latest_release(dataset)
-        for dataset in api.get_datasets(dataset_type_id=api.get_dataset_type(type_id=type_id).id)
+        api.get_latest_release(dataset) for dataset in api.get_datasets(dataset_type_id=kind.id)
     ]
     if not newest:
         return never_loaded == "pass"
+    grain = (kind.extra or {}).get("granularity")
     return all(
-        never_loaded == "pass" if release is None else release.position >= spell(since)
+        never_loaded == "pass"
+        if release is None
+        else is_within(release.release_key, grain, since, moment=moment_of(release))
         for release in newest
     )
 
 
-def wait_for(api, monitored, since, never_loaded="wait", timeout=86_400, every=60):
-    "Return when none of them is `unfinished`; looks again `every` so many seconds. RetryLaterError `still_waiting` with the names after `timeout` seconds."
+def wait_for(
+    api: Registry,
+    monitored: list[str],
+    since: object,
+    never_loaded: str = "wait",
+    timeout: float = 86_400,
+    every: float = 60,
+) -> None:
+    """Return when none of them is `unfinished`; looks again `every` so many seconds.
+
+    RetryLaterError `still_waiting` with the names after `timeout` seconds.
+    """
     waited = 0
     while left := unfinished(api, monitored, since, never_loaded):
         if waited + every > timeout:
+            asked = since if isinstance(since, int) else spell(since)
             raise RetryLaterError(
-                f"There is no release since {spell(since)} yet of {', '.join(left)}. Run this again later, or see why they are late.",
+                f"There is no release since {asked} yet of {', '.join(left)}. Run this again "
+                "later, or see why they are late.",
                 "still_waiting",
                 names=left,
             )
