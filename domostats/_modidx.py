@@ -1984,6 +1984,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                           'domostats/tracking/database.py'),
                                              'domostats.tracking.database.Database._keyed': ( '10_tracking/database.html#database._keyed',
                                                                                               'domostats/tracking/database.py'),
+                                             'domostats.tracking.database.Database._register': ( '10_tracking/database.html#database._register',
+                                                                                                 'domostats/tracking/database.py'),
                                              'domostats.tracking.database.Database.claim': ( '10_tracking/database.html#database.claim',
                                                                                              'domostats/tracking/database.py'),
                                              'domostats.tracking.database.Database.delete': ( '10_tracking/database.html#database.delete',

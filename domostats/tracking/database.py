@@ -717,7 +717,7 @@ class Database:
             keys = [(values["dataset_id"], values["release_key"]) for values in wanted]
             for key, values in sorted(zip(keys, wanted), key=lambda pair: pair[0]):
                 if key not in done:
-                    done[key] = register_one(con, values)
+                    done[key] = self._register(con, values)
             things = things_by_id(con, "dataset_release", {id for id, _ in done.values()})
         for n, key in enumerate(keys):
             first.setdefault(key, n)
@@ -773,6 +773,10 @@ class Database:
         "The columns of a new release with its state, its key and its position."
         self._check_granularity(con, values["dataset_id"])
         return {"state": "loaded", **values, **keys_of(con, values)}
+
+    def _register(self, con, values):
+        "The id of a release, and whether it was not recorded before."
+        return register_one(con, values)
 
     def _check_granularity(self, con, dataset_id):
         "Look once at the recorded releases of a dataset: a change is refused from then on."
