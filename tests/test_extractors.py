@@ -1126,7 +1126,7 @@ def test_the_ready_extractors_over_domo():
             ]
         assert (
             isinstance(errors[0], DataError)
-            and errors[0].reason == "partial"
+            and errors[0].reason == "incomplete"
             and rows(partial.store, "user_counts") == []
         )
 

@@ -8,6 +8,8 @@ __all__ = [
     "Only",
     "FirstDay",
     "LastDay",
+    "Rezone",
+    "AllowIncomplete",
     "registry",
     "make_migrations",
     "migrate",
@@ -43,6 +45,22 @@ LastDay = Annotated[
 ]
 
 
+Rezone = Annotated[
+    bool,
+    typer.Option(
+        "--rezone",
+        help="Replace the days that were cut in another zone by those of the zone in settings.ini.",
+    ),
+]
+AllowIncomplete = Annotated[
+    bool,
+    typer.Option(
+        "--allow-incomplete",
+        help="Write a day of which rows may be missing; the next run does it again.",
+    ),
+]
+
+
 def _day(moment):
     return moment and moment.date()
 
@@ -73,14 +91,29 @@ def migrate(dry_run: DryRun = False):
     "Apply the migrations that the store has not had."
     from domostats.tracking.migrations import Migrations
 
-    migrations = Migrations()
+    migrations, parts = Migrations(), _parts()
     if dry_run:
-        return say(";\n".join([*migrations.sql(), ""]) or "nothing new: every migration is applied")
-    done = migrations.apply()
+        return say(
+            ";\n".join([*migrations.sql(parts), ""]) or "nothing new: every migration is applied"
+        )
+    done = migrations.apply(parts)
     for path, n, step in done:
         typer.echo(f"applied step {n} of {path.name}")
     if not done:
         typer.echo("nothing new: every migration is applied")
+
+
+def _parts():
+    "From where the rows of a table are that has had one source so far: what its only extractor says."
+    from domostats.tracking.extractors import Extraction
+
+    if not setting("extractors", "classes"):
+        return {}
+    extraction, parts = Extraction(), {}
+    for extractor in extraction.extractors:
+        if extractor.get_table().partition and setting("extractors", "instance"):
+            parts.setdefault(extractor.get_table().name, []).append(extraction.part(extractor))
+    return {table: found[0] for table, found in parts.items() if len(found) == 1}
 
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900008
@@ -113,24 +146,33 @@ def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = Non
 
 @app.command()
 def extract(
-    first: FirstDay = None, last: LastDay = None, only: Only = None, dry_run: DryRun = False
+    first: FirstDay = None,
+    last: LastDay = None,
+    only: Only = None,
+    dry_run: DryRun = False,
+    rezone: Rezone = False,
+    allow_incomplete: AllowIncomplete = False,
 ):
     "Extract every day that is missing, up to the last one that is over; with -f and -l those days again."
     from domostats.tracking.extractors import Extraction
 
     extraction, failures, n = Extraction(), [], 0
+    if rezone:
+        return _rezone(extraction, only, dry_run, allow_incomplete)
     if dry_run:
         return show(
             "would be extracted",
             ["table", "days", "from", "to"],
             [
-                _span(extractor, days)
+                _span(extraction, extractor, days)
                 for extractor, days in extraction.plan(_day(first), _day(last), only)
             ],
         )
-    for n, done in enumerate(extraction.extract(None, _day(first), _day(last), only), 1):
+    for n, done in enumerate(
+        extraction.extract(None, _day(first), _day(last), only, allow_incomplete), 1
+    ):
         say(
-            f"{done.table} {done.day} {f'{done.load.row_count} rows' if done.load else f'{type(done.error).__name__}: {done.error}'}",
+            f"{done.dataset} {done.day} {f'{done.load.row_count} rows' if done.load else f'{type(done.error).__name__}: {done.error}'}",
             err=bool(done.error),
         )
         failures += [done.error] if done.error else []
@@ -140,8 +182,32 @@ def extract(
         raise typer.Exit(EXIT_CODES.get(type(failures[0]), 1))
 
 
-def _span(extractor, days):
-    return extractor.get_table().name, len(days), min(days, default=""), max(days, default="")
+def _span(extraction, extractor, days):
+    from domostats.tracking.loads import part_of
+
+    name = part_of(extractor.get_table().name, extraction.part(extractor))
+    return name, len(days), min(days, default=""), max(days, default="")
+
+
+def _rezone(extraction, only, dry_run, allow_incomplete):
+    "Replace the days that were cut in another zone, table by table, and tell each."
+    found = [*extraction.rezone(only, None, dry_run, allow_incomplete)]
+    for one in found:
+        span = (
+            f"{len(one.days)} days ({min(one.days)} to {max(one.days)})" if one.days else "no day"
+        )
+        left = f"; {', '.join(map(str, one.left))} when it is over" if one.left else ""
+        say(
+            f"{one.dataset}: {type(one.error).__name__}: {one.error}"
+            if one.error
+            else f"{one.dataset}: {span} {'would be' if dry_run else 'were'} extracted again in "
+            f"{extraction.zone}{'' if dry_run else f', {one.rows} rows'}{left}",
+            err=bool(one.error),
+        )
+    if not found:
+        typer.echo(f"nothing to do: every day is one of {extraction.zone}")
+    if failed := [one.error for one in found if one.error]:
+        raise typer.Exit(EXIT_CODES.get(type(failed[0]), 1))
 
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #1190000d

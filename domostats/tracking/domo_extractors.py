@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     "DomoExtractor",
-    "whole",
     "Activity",
     "ActivityLog",
     "Counts",
@@ -24,19 +23,23 @@ from operator import itemgetter
 import pyarrow.compute as pc
 from .. import reports
 from ..errors import DataError, SettingsError
-from ..settings import setting
+from ..settings import find_instance, setting
 from .extractors import BaseExtractor
 from .schema import ExtractorType, sq_field
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600006
 class DomoExtractor(BaseExtractor):
-    "An extractor over a report of a Domo `instance` (name or `Instance`)."
+    """An extractor over a report of a Domo `instance` (name or `Instance`).
+
+    With `partition_field = "instance"` several instances share its table.
+    """
 
     instance = None
 
     def __init__(self, instance=None):
         self.instance = instance or self.instance
+        self._doubts = []
 
     def get_instance(self):
         "The instance. SettingsError `no_instance`."
@@ -47,12 +50,32 @@ class DomoExtractor(BaseExtractor):
             "no_instance",
         )
 
+    def get_partition(self) -> str:
+        "The name of the instance; its address may change. SettingsError: those of `find_instance`."
+        return find_instance(self.get_instance()).name
 
-def whole(run):
-    "The same run of a report. DataError `partial` if rows may be missing, for a day that is short would look like one on which little happened."
-    if run.incomplete:
-        raise DataError(f"{' '.join(run.findings)} So the day was not written.", "partial")
-    return run
+    def spread(self) -> list["DomoExtractor"]:
+        "One extractor for each instance that the settings name, if this one has none of its own."
+        named = [] if self.instance else (setting("extractors", "instance") or "").split(",")
+        names = [*dict.fromkeys(name.strip() for name in named if name.strip())]
+        return [type(self)(name) for name in names] if len(names) > 1 else [self]
+
+    def doubts(self) -> list[str]:
+        return self._doubts
+
+    def check_whole(self, run):
+        """The same run of a report, if it has all rows: a day that is short would look like one on which little happened.
+
+        DataError `incomplete`, unless `allow_incomplete`; then the ledger says why.
+        """
+        self._doubts = list(run.findings) if run.incomplete else []
+        if run.incomplete and not self.allow_incomplete:
+            raise DataError(
+                f"{' '.join(run.findings)} So the day was not written. To write it all the same, "
+                "and do it again by the next run: domostats extract --allow-incomplete",
+                "incomplete",
+            )
+        return run
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600008
@@ -74,7 +97,7 @@ class Activity:
 class ActivityLog(DomoExtractor, BaseExtractor[Activity]):
     "The activity log, a row for each event. Source: the report activity_log."
 
-    table = "activity"
+    table, partition_field = "activity", "instance"
 
     def get_extractor_type(self):
         return ExtractorType.individual_rows
@@ -97,7 +120,7 @@ class ActivityLog(DomoExtractor, BaseExtractor[Activity]):
             for batch in run.reader():
                 for row in map(itemgetter(*names), batch.to_pylist()):
                     yield Activity(*row)
-            whole(run)
+            self.check_whole(run)
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #1160000a
@@ -117,7 +140,7 @@ class Counts(DomoExtractor):
     def made(self):
         "The table of the report, retrieved once for this extractor."
         if self._made is None:
-            self._made = whole(
+            self._made = self.check_whole(
                 reports.find(self.report).run(self.get_instance(), format_fn=self.format_fn)
             ).table
         return self._made
@@ -153,6 +176,7 @@ class UserCount:
 class UserCounts(Counts, BaseExtractor[UserCount]):
     "How many users there were. Source: the report users."
 
+    partition_field = "instance"
     table, report, format_fn, created = "user_counts", "users", "all", "created_at"
 
     def count(self, there):
@@ -170,6 +194,7 @@ class DatasetCount:
 class DatasetCounts(Counts, BaseExtractor[DatasetCount]):
     "How many datasets there were. Source: the report datasets."
 
+    partition_field = "instance"
     table, report, format_fn, created = "dataset_counts", "datasets", "all", "created_at"
 
     def count(self, there):
@@ -186,4 +211,5 @@ class AccountCount:
 class AccountCounts(Counts, BaseExtractor[AccountCount]):
     "How many accounts there were. Source: the report accounts."
 
+    partition_field = "instance"
     table, report, format_fn, created = "account_counts", "accounts", "domostats", "Created_Date"

@@ -362,8 +362,9 @@ class Extraction:
         details = {"zone": str(self.zone)}
         if doubts := extractor.doubts() if hasattr(extractor, "doubts") else []:
             details["incomplete"] = " ".join(doubts)[:500]
-        name = part_of(extractor.get_table().name, self.part(extractor))
-        return Load(name, _key(day), 0, run, checksum(rows()), details=details)
+        table = extractor.get_table()
+        name = part_of(table.name, self.part(extractor))
+        return Load(name, _key(day), 0, run, checksum(_own(table, rows())), details=details)
 
     def _check_table(self, con, table, part):
         "Compare the declaration and the zone with what is there, in the transaction that writes."
@@ -477,6 +478,14 @@ class Extraction:
 
 def _key(day: date) -> str:
     return f"p:{day}"
+
+
+def _own(table: Table, rows) -> pa.RecordBatchReader:
+    "The rows (an Arrow table or reader) without the partition, which is the same in all of them."
+    names = [name for name in table.schema.names if name != table.partition]
+    schema = pa.schema([rows.schema.field(name) for name in names])
+    batches = rows.to_batches() if isinstance(rows, pa.Table) else rows
+    return pa.RecordBatchReader.from_batches(schema, (batch.select(names) for batch in batches))
 
 
 def _insert(con, table: Table, rows) -> int:

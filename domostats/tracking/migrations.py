@@ -619,10 +619,12 @@ class Migrations:
         """
         self.check()
         done, planned = [], self.planned()
-        for one in planned:
+        with self.store.open() as con:
+            left = pending_of(con, planned)
+        for one in left:
             with _telling(one), self.store.open() as con:
                 if one not in pending_of(con, planned):
-                    continue
+                    continue  # another program has done it meanwhile
                 part = _part(con, one, parts)
                 for line in statements(one.step, one.tables, part):
                     con.execute(line)
@@ -690,8 +692,9 @@ def _part(con, one: Planned, parts: dict[str, str] | None) -> str | None:
         return None
     raise DestinationError(
         f"Table {name} gets a column {one.step.column}, and nobody says from where its {n} rows "
-        f"are. Name it: 'instance = NAME' under [extractors] in settings.ini for the extractors "
-        f"over Domo, or Migrations.apply({{{name!r}: NAME}}). Nothing was changed.",
+        f"are. Name it: for the extractors over Domo write 'instance = NAME' under [extractors] in "
+        "settings.ini, that one alone until this is done, and run: domostats migrate (or "
+        f"Migrations.apply({{{name!r}: NAME}})). Nothing was changed.",
         "unknown_part",
     )
 
@@ -778,7 +781,11 @@ def _check_first(con, table: Table, bounds_of) -> None:
     "What a table of the first versions does not say by its columns: its differences, and the field that its days are cut by."
     if _view_of(con, table) != _view_of(con, table, made=True):
         raise _not_migrated(
-            table, [f"the view {table.name}_delta is another than the one that is declared"]
+            table,
+            [
+                f"the view {table.name}_delta is another than the one that is declared, with "
+                f"differences of {', '.join(table.deltas) or 'no column'} to the {table.gap}"
+            ],
         )
     if not table.daily and (days := days_outside(con, table, bounds_of)):
         raise SettingsError(
