@@ -2723,6 +2723,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                         'domostats/tracking/releases.py'),
                                              'domostats.tracking.releases._texts_of': ( '10_tracking/releases.html#_texts_of',
                                                                                         'domostats/tracking/releases.py'),
+                                             'domostats.tracking.releases._unit_named': ( '10_tracking/releases.html#_unit_named',
+                                                                                          'domostats/tracking/releases.py'),
                                              'domostats.tracking.releases.address_parts': ( '10_tracking/releases.html#address_parts',
                                                                                             'domostats/tracking/releases.py'),
                                              'domostats.tracking.releases.address_to_gcp_fields': ( '10_tracking/releases.html#address_to_gcp_fields',

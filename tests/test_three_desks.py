@@ -24,6 +24,7 @@ from domostats.tracking.entities import (
     Retention,
     TableType,
     WorkflowType,
+    columns_of,
 )
 from domostats.tracking.registry import Registry, make_observatory_api
 from domostats.tracking.service import make_service, serving
@@ -196,6 +197,12 @@ CURSORS = st.sampled_from(
     [None, "", "1", "x", "2024-03-05 1", "0000 0", "2024 99999999999999999999", 1, "9" * 30, "a 1"]
 )
 KINDS = st.sampled_from([*ENTITIES])
+FITTING = {
+    int: st.integers(0, 3),
+    bool: st.booleans(),
+    str: st.sampled_from(["loaded", "failed", "one", "exact", "s:2024-03-01", "Ünï ✓&="]),
+    datetime: st.sampled_from([DAY, "2024-03-05", datetime(2024, 3, 2, tzinfo=timezone.utc)]),
+}
 
 
 @st.composite
@@ -203,6 +210,12 @@ def filters(draw, kind):
     names = [*TABLES[kind].c.keys(), "colour"]
     values = st.one_of(TEXTS, IDS, TIMES, COUNTS, EXTRAS)
     chosen = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
+    if draw(st.booleans()):
+        fitting = [name for name in chosen if columns_of(ENTITIES[kind]).get(name) in FITTING]
+        one = {name: FITTING[columns_of(ENTITIES[kind])[name]] for name in fitting}
+        return {
+            name: draw(st.one_of(some, st.lists(some, max_size=3))) for name, some in one.items()
+        }
     return {
         name: draw(st.one_of(values, st.lists(values, max_size=3), st.tuples(values)))
         for name in chosen
@@ -313,10 +326,14 @@ OPERATIONS = st.one_of(
     st.builds(deleted, st.one_of(KINDS, st.just("odd")), IDS),
     st.builds(lacking, IDS, st.lists(st.one_of(TEXTS, st.just("s:2024-03-01")), max_size=3)),
     st.builds(latest, IDS),
+    st.builds(asked, KINDS, st.integers(1, 3), st.none()),
+    st.builds(deleted, KINDS, st.integers(1, 4)),
+    st.builds(put_release, st.integers(1, 4), USUAL, st.just({})),
+    st.builds(lacking, st.integers(1, 2), st.just(["s:2024-03", "s:2024-03-01", "x"])),
 )
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+@settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.lists(OPERATIONS, min_size=1, max_size=12))
 def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
     apis, databases, _ = desks

@@ -465,7 +465,8 @@ def change(con: sa.Connection, kind: str, values: dict) -> None:
         place = {name: before[name] for name in ("service", "address")}
         insert(con, "dataset_place", {"dataset_id": before["id"], **place})
     if kind == "dataset_release" and moved & TOLD_BY:
-        values = {**values, **keys_of(con, {**before, **values})}
+        told = {**before, **values}
+        values |= keys_of(told, granularity_of(con, told["dataset_id"]))
     table = TABLES[kind]
     changed = sa.update(table).where(table.c.id == values["id"])
     try:
@@ -491,9 +492,9 @@ def granularity_of(con: sa.Connection, dataset_id: int) -> str | None:
     return (found or {}).get("granularity")
 
 
-def keys_of(con: sa.Connection, values: dict) -> dict:
+def keys_of(values: dict, grain: str | None) -> dict:
     "What the registry makes of the columns of a release: its key and its position."
-    key = release_key(values, granularity_of(con, values["dataset_id"]))
+    key = release_key(values, grain)
     return {"release_key": key, "position": position(key)}
 
 
@@ -771,19 +772,23 @@ class Database:
 
     def _keyed(self, con, values):
         "The columns of a new release with its state, its key and its position."
-        self._check_granularity(con, values["dataset_id"])
-        return {"state": "loaded", **values, **keys_of(con, values)}
+        grain = self._check_granularity(con, values["dataset_id"])
+        return {"state": "loaded", **values, **keys_of(values, grain)}
 
     def _register(self, con, values):
         "The id of a release, and whether it was not recorded before."
         return register_one(con, values)
 
     def _check_granularity(self, con, dataset_id):
-        "Look once at the recorded releases of a dataset: a change is refused from then on."
+        """The granularity of a dataset.
+
+        Its recorded releases are looked at once: a change is refused from then on.
+        """
         grain = granularity_of(con, dataset_id)
         if self._granularities.get(dataset_id, ...) != grain:
             check_granularity(con, dataset_id, grain)
             self._granularities[dataset_id] = grain
+        return grain
 
 
 def _changing(kind, record):

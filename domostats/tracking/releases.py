@@ -113,7 +113,8 @@ def spell(time: datetime | date | str, grain: str | None = None) -> str:
 # %% ../../nbs/10_tracking/00_releases.ipynb #10b00041
 UNIT = re.compile(
     r"(?P<year>\d{4})(?:-Q(?P<quarter>[1-4])|-W(?P<week>\d\d)|-(?P<month>\d\d)"
-    r"(?:-(?P<day>\d\d)(?:T(?P<hour>\d\d)(?P<exact>:\d\d:\d\d(?:\.\d{6})?)?)?)?)?"
+    r"(?:-(?P<day>\d\d)(?:T(?P<hour>\d\d)(?P<exact>:\d\d:\d\d(?:\.\d{6})?)?)?)?)?",
+    re.ASCII,
 )
 LAST_MOMENT = datetime.max.replace(tzinfo=timezone.utc)
 
@@ -207,8 +208,8 @@ KEY = re.compile(r"[spcqw]:\S+")
 def release_key(release: object, grain: str | None = None) -> str:
     """Tell a release from all others of its dataset, by a text such as `s:2021-01-31`.
 
-    `release` is an object or a dict with the fields of `KINDS`, a date, a text in ISO's form, a
-    whole number (a numbered file), or a key, which is brought to the granularity. DataError
+    `release` is an object or a dict with the fields of `KINDS`, a date, a text in ISO's form (also
+    `2024-03`, `2024-Q1`, `2024-W09`), a whole number (a numbered file), or a key, which is brought to the granularity. DataError
     `no_date`, `bad_dates`, `bad_grain`, `bad_key`, `granularity`.
     """
     check_grain(grain)
@@ -217,7 +218,10 @@ def release_key(release: object, grain: str | None = None) -> str:
     if isinstance(release, int) and not isinstance(release, bool):
         return f"q:{_in_order(release, release)}"
     if isinstance(release, (str, date)):
-        return f"s:{spell(release, grain)}"
+        named = _unit_named(release)
+        if named is not None and grain is not None:
+            return _respelled(f"s:{release}", grain)
+        return f"s:{spell(release if named is None else named, grain)}"
     letter, values = kind_of(release)
     if letter is None:
         return f"s:{spell(_old_date(release), grain)}"
@@ -234,6 +238,13 @@ def release_key(release: object, grain: str | None = None) -> str:
     if letter == "w" and texts[0] == texts[1]:
         return f"s:{texts[0]}"
     return f"{letter}:{'/'.join(texts)}"
+
+
+def _unit_named(release):
+    "The start of the week, month, quarter or hour that a text names, such as 2024-03; else None."
+    named = isinstance(release, str) and UNIT.fullmatch(release)
+    fine = _grain_of(named) if named else None
+    return unit(release)[0] if fine in ("hour", "week", "month", "quarter") else None
 
 
 def _texts_of(key):
@@ -322,7 +333,8 @@ def release_fields(release: object) -> dict:
     if isinstance(release, int) and not isinstance(release, bool):
         return {"sequence_start": release, "sequence_end": release}
     if isinstance(release, (str, date)):
-        return {"snapshot_date": utc(release)}
+        named = _unit_named(release)
+        return {"snapshot_date": utc(release) if named is None else named}
     told = {name: field_of(release, name) for names in KINDS.values() for name in names}
     told = {
         name: value if name.startswith("sequence") else utc(value)
