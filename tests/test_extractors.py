@@ -1151,3 +1151,230 @@ def test_rows_of_an_arrow_table_of_the_day_are_typed(tmp_path):
         batches[0].schema.field("timestamp").type == pa.timestamp("us", tz="UTC")
         and batches[0].schema.names[0] == "_day"
     )
+
+
+# several instances in one store
+
+
+def shop_of(name, figures):
+    "Daily figures of a shop that shares its table with others."
+    return of(
+        Total,
+        lambda start, end: [Total(figures[start.day], name)] if start.day in figures else [],
+        partition_field="shop",
+        get_partition=lambda self: name,
+    )
+
+
+def test_two_sources_in_one_table_keep_their_days_and_their_differences_apart():
+    north, south = shop_of("north", {1: 10, 2: 20, 3: 35}), shop_of("south", {1: 7, 2: 7, 3: 9})
+    extraction = made(north, south)
+    done(extraction)
+    store = extraction.store
+    assert sorted((row[3], row[0].day, row[1]) for row in rows(store, "total")) == [
+        ("north", 1, 10),
+        ("north", 2, 20),
+        ("north", 3, 35),
+        ("south", 1, 7),
+        ("south", 2, 7),
+        ("south", 3, 9),
+    ]
+    assert sorted((row[3], row[0].day, row[1]) for row in rows(store, "total_delta")) == [
+        ("north", 1, 10),
+        ("north", 2, 10),
+        ("north", 3, 15),
+        ("south", 1, 7),
+        ("south", 2, 0),
+        ("south", 3, 2),
+    ]
+    Loads(store).forget("total/south", f"p:{FIRST}")
+    assert extraction.missing(extraction.extractors[0], NOON) == []
+    assert extraction.missing(extraction.extractors[1], NOON) == [FIRST]
+    assert Loads(store).keys("total") == ["p:2022-01-02", "p:2022-01-03"]
+    again = Extraction([shop_of("north", {1: 11})], store, "UTC", FIRST)
+    done(again, first=FIRST, last=FIRST)
+    assert [row[1] for row in rows(store, "total") if row[0] == FIRST and row[3] == "south"] == [7]
+    twice = Extraction([north, north], store, "UTC", FIRST)
+    assert [one.error.reason for one in twice.extract(NOON) if one.error] == ["same_table"]
+
+
+def test_a_zone_that_changes_is_told_and_mended_for_each_source():
+    north, south = shop_of("north", {1: 10, 2: 20, 3: 35}), shop_of("south", {1: 7, 2: 7, 3: 9})
+    extraction = made(north)
+    done(extraction)
+    both = Extraction([north, south], extraction.store, "America/New_York", FIRST)
+    found = [*both.extract(NOON)]
+    assert [one.error.reason for one in found if one.error] == ["changed_zone"]
+    assert [one.dataset for one in found if not one.error] == ["total/south"] * 3
+    assert [(one.dataset, one.rows) for one in both.rezone(now=NOON)] == [("total/north", 3)]
+    assert len(rows(extraction.store, "total")) == 6 and done(both) == []
+
+
+def test_two_instances_in_one_store_do_not_overwrite_each_other():
+    with sandbox.start() as one, sandbox.start(users=30) as other:
+        day = date(2024, 3, 1)
+        now = datetime(2024, 3, 4, tzinfo=timezone.utc)
+        for box in (one, other):
+            done(made(UserCounts(box), ActivityLog(box), first=day), now)
+        store = Store("store.duckdb")
+        counts = store.read("user_counts").to_pylist()
+        assert {row["instance"] for row in counts} == {one.name, other.name}
+        assert len(counts) == 6 and len({row["users"] for row in counts}) == 2
+        first = [row for row in store.read("user_counts_delta").to_pylist() if row["date"] == day]
+        assert all(row["users"] > 0 for row in first) and len(first) == 2
+        assert Loads(store).keys("activity") == Loads(store).keys(f"activity/{other.name}")
+        moved = type(one).__mro__[1](one.name, "https://elsewhere.domo.com")
+        assert UserCounts(moved).get_partition() == one.name
+
+
+def test_instances_of_the_settings_share_the_tables(shop):
+    shop(classes="domostats.tracking.domo_extractors.UserCounts", instance="acme, umbra")
+    run("make-migrations")
+    run("migrate")
+    planned = run("extract", "--dry-run", "-f", "2022-01-01", "-l", "2022-01-03")
+    assert "user_counts/acme" in planned and "user_counts/umbra" in planned
+
+
+FIRST_VERSION = """[{"do": "create_table", "table": {"name": "user_counts", "kind": "date_aggregated",
+"date_field": "date", "columns": [
+{"name": "users", "type": "INT64", "about": "users created up to the end of the day"},
+{"name": "pending", "type": "INT64", "about": "those of them whose invitation is open today"}],
+"deltas": ["users", "pending"]}}]"""
+OLD_VIEW = """CREATE VIEW datasets.user_counts_delta AS SELECT "date",
+"users" - coalesce(last_value("users" IGNORE NULLS) OVER (ORDER BY "date" ROWS BETWEEN UNBOUNDED
+PRECEDING AND 1 PRECEDING), 0) AS "users", "pending" - coalesce(last_value("pending" IGNORE NULLS)
+OVER (ORDER BY "date" ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS "pending"
+FROM datasets."user_counts\""""
+
+
+def store_of_the_first_version(folder, place="shop.duckdb"):
+    "What version 0.1.0 left: a table without an instance, three days, no word of what was declared."
+    Path(folder).mkdir(parents=True)
+    Path(folder, "0001_user_counts.json").write_text(FIRST_VERSION)
+    store = Store(Path(place))
+    with store.open() as con:
+        for line in (
+            "CREATE TABLE datasets.user_counts (date DATE NOT NULL, users BIGINT NOT NULL, "
+            "pending BIGINT NOT NULL)",
+            OLD_VIEW,
+            "INSERT INTO datasets.user_counts VALUES ('2022-01-01', 10, 1), ('2022-01-02', 20, 2)",
+            "CREATE TABLE kit.migrations (name VARCHAR, step INTEGER, sum VARCHAR, applied_at "
+            "TIMESTAMP DEFAULT current_timestamp, PRIMARY KEY (name, step))",
+            "INSERT INTO kit.migrations (name, step, sum) VALUES "
+            "('0001_user_counts.json', 1, 'e37cfcdead23c867')",
+            "CREATE TABLE kit.loads (dataset VARCHAR, release_key VARCHAR, row_count BIGINT, "
+            "run VARCHAR, checksum VARCHAR, started_at TIMESTAMP, loaded_at TIMESTAMP, "
+            "details VARCHAR)",
+        ):
+            con.execute(line)
+        for day in (1, 2):
+            con.execute(
+                "INSERT INTO kit.loads VALUES ('user_counts', ?, 1, 'r', ?, now(), now(), ?)",
+                [f"p:2022-01-0{day}", f"sum {day}", '{"zone": "UTC"}'],
+            )
+    return store
+
+
+def test_tables_of_the_first_version_get_their_instance_and_no_row_changes(shop):
+    listed = "domostats.tracking.domo_extractors.UserCounts"
+    shop(classes=listed, instance="acme", zone="UTC")
+    store = store_of_the_first_version("kept/migrations")
+    before, deltas = rows(store, "user_counts"), rows(store, "user_counts_delta")
+    lines = Loads(store).lines("user_counts")
+    told = run("extract", "-f", "2022-01-01", "-l", "2022-01-01", code=3)
+    assert "user_counts" in told and rows(store, "user_counts") == before
+    run("make-migrations")
+    planned = run("migrate", "--dry-run")
+    assert "instance" in planned and "acme" in planned and rows(store, "user_counts") == before
+    shop(classes=listed, instance="acme, umbra", zone="UTC")
+    assert "from where" in run("migrate", code=DestinationError)
+    assert rows(store, "user_counts") == before
+    shop(classes=listed, instance="acme", zone="UTC")
+    run("migrate")
+    assert rows(store, "user_counts") == [(*row, "acme") for row in before]
+    assert rows(store, "user_counts_delta") == [(*row, "acme") for row in deltas]
+    after = Loads(store).lines("user_counts/acme")
+    assert [line[1:] for line in after] == [line[1:] for line in lines]
+    assert Loads(store).keys("user_counts") == [line.release_key for line in lines]
+    migrations = Migrations("kept/migrations", store)
+    assert migrations.findings() == [] and "nothing new" in run("make-migrations")
+    extraction = Extraction(["domostats.tracking.domo_extractors.UserCounts"], store, "UTC", FIRST)
+    assert extraction.missing(extraction.extractors[0], NOON) == [date(2022, 1, 3)]
+
+
+# one name for a dataset, whoever writes it down
+
+
+def test_a_gate_over_an_extract_opens(tmp_path):
+    from domostats.tracking import make_observatory_api, wait_for
+    from domostats.tracking.catch_up import CatchUp
+    from test_registry import dataset_of
+
+    extraction = made(UserExtractor, EmailExtractor)
+    done(extraction)
+    api = make_observatory_api(tmp_path / "registry.sqlite")
+    for name in ("user", "email"):
+        dataset = dataset_of(api, name, address=name, kind=name)
+        books = CatchUp(dataset, api, extraction.store)
+        assert [one.release_key for one in books.record()] == [f"p:2022-01-0{n}" for n in (1, 2, 3)]
+        assert books.record() == []
+    assert wait_for(api, ["user", "email"], since=date(2022, 1, 3), timeout=0) is None
+    assert refusal(lambda: wait_for(api, ["user"], since=date(2022, 1, 4), timeout=0)) == (
+        "still_waiting"
+    )
+
+
+def test_a_gate_over_a_shared_table_opens_when_every_source_is_there(tmp_path):
+    from domostats.tracking import make_observatory_api
+    from domostats.tracking.catch_up import CatchUp
+    from domostats.tracking.workflow import unfinished
+    from test_registry import dataset_of
+
+    north, south = shop_of("north", {1: 1, 2: 2, 3: 3}), shop_of("south", {1: 1, 2: 2, 3: 3})
+    extraction = made(north, south)
+    done(extraction, NOON - timedelta(1))
+    done(Extraction([north], extraction.store, "UTC", FIRST))
+    api = make_observatory_api(tmp_path / "registry.sqlite")
+    for name in ("total", "total/north"):
+        dataset = dataset_of(api, name, address=name, kind=name)
+        CatchUp(dataset, api, extraction.store).record()
+    assert unfinished(api, ["total", "total/north"], date(2022, 1, 3)) == ["total"]
+
+
+def test_ledgers_that_call_a_dataset_by_its_service_are_understood():
+    extraction = made(UserExtractor)
+    done(extraction)
+    with extraction.store.open() as con:
+        con.execute("UPDATE kit.loads SET dataset = 'duckdb:user'")
+    ledger = Loads(extraction.store)
+    assert len(ledger.keys("user")) == len(ledger.keys("duckdb:user")) == 3
+    assert done(extraction) == []
+    assert done(extraction, first=FIRST, last=FIRST) == [("user", FIRST)]
+    assert [line.dataset for line in ledger.lines()] == ["user"] * 3
+
+
+# days of which rows may be missing
+
+
+def test_an_incomplete_day_is_refused_and_with_the_flag_done_again():
+    from domostats.tracking.domo_extractors import DomoExtractor
+
+    class Run:
+        incomplete, findings = True, ["A record was set aside."]
+
+    class Users(DomoExtractor, BaseExtractor[Total]):
+        def get_extractor_type(self):
+            return aggregated
+
+        def extract(self, start, end):
+            self.check_whole(Run)
+            yield Total(1, "x")
+
+    extraction = made(Users("sandbox"))
+    assert [(one.error.reason, type(one.error)) for one in extraction.extract(NOON)] == [
+        ("incomplete", DataError)
+    ]
+    assert rows(extraction.store, "total") == []
+    assert len(done(extraction, allow_incomplete=True)) == 3
+    Run.incomplete = False
+    assert len(done(extraction)) == 3 and done(extraction) == []

@@ -390,7 +390,7 @@ def _wanted(dataset):
     from domostats.tracking.extractors import Extraction, first_date_of, last_finished
 
     extraction = Extraction() if setting("extractors", "classes") else None
-    if extraction is None or dataset not in [table.name for table in extraction.tables]:
+    if extraction is None or dataset.split("/")[0] not in [one.name for one in extraction.tables]:
         return None, None
     return first_date_of(), last_finished(extraction.zone)
 

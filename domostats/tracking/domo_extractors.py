@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "READY",
     "DomoExtractor",
     "Activity",
     "ActivityLog",
@@ -14,6 +15,10 @@ __all__ = [
     "DatasetCounts",
     "AccountCount",
     "AccountCounts",
+    "find_ledger_names",
+    "upgrade_ledger_names",
+    "find_shared_tables",
+    "upgrade_shared_tables",
 ]
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600003
@@ -25,6 +30,8 @@ from .. import reports
 from ..errors import DataError, SettingsError
 from ..settings import find_instance, setting
 from .extractors import BaseExtractor
+from .loads import LOADS, ledger_name, loads_of, note_load
+from .migrations import live_columns
 from .schema import ExtractorType, sq_field
 
 
@@ -213,3 +220,43 @@ class AccountCounts(Counts, BaseExtractor[AccountCount]):
 
     partition_field = "instance"
     table, report, format_fn, created = "account_counts", "accounts", "domostats", "Created_Date"
+
+
+# %% ../../nbs/10_tracking/13_domo_extractors.ipynb #a1160005
+READY = ("activity", "user_counts", "dataset_counts", "account_counts")
+
+
+def find_ledger_names(con) -> list[str]:
+    "The lines of the ledger that call a dataset by its service, a sentence for each dataset."
+    con.execute(LOADS)
+    found = con.execute(
+        """SELECT dataset, count(*) FROM kit.loads
+           WHERE starts_with(dataset, 'duckdb:') GROUP BY dataset ORDER BY dataset"""
+    ).fetchall()
+    return [
+        f"The ledger calls {ledger_name(name)} {name} in {n} lines; it is {ledger_name(name)} there now."
+        for name, n in found
+    ]
+
+
+def upgrade_ledger_names(con, said=None) -> list[str]:
+    "Give those lines the name that every other has; what was done, a sentence each."
+    told = find_ledger_names(con)
+    for line in loads_of(con):  # under their names of today, of two for a release the later one
+        note_load(con, line)
+    return told
+
+
+def find_shared_tables(con) -> list[str]:
+    "The tables of ready extractors that do not say from which instance a row is, a sentence each."
+    return [
+        f"The table {name} has no column instance. It gets it by: domostats make-migrations, then "
+        "domostats migrate, with 'instance = NAME' under [extractors] in settings.ini."
+        for name in READY
+        if "instance" not in (live_columns(con, name) or {"instance": None})
+    ]
+
+
+def upgrade_shared_tables(con, said=None) -> list[str]:
+    "Where to go on: a table is changed by a migration only, and nothing is done here."
+    return find_shared_tables(con)

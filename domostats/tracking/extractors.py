@@ -110,11 +110,16 @@ class BaseExtractor(Generic[Row]):
         raise NotImplementedError(f"{type(self).__name__}.get_partition")
 
     def doubts(self) -> list[str]:
-        "Why rows of what was extracted last may be missing, if `allow_incomplete` lets it pass; none by default."
+        """Why rows of what was extracted last may be missing, if `allow_incomplete` lets it
+        pass; none by default.
+        """
         return []
 
     def spread(self) -> list["BaseExtractor"]:
-        "The extractors that this one stands for, when the settings name several sources; itself by default."
+        """The extractors that this one stands for, when the settings name several sources.
+
+        Itself by default.
+        """
         return [self]
 
     def get_table(self) -> Table:
@@ -197,7 +202,10 @@ def _moments(day, zone):
 
 
 def cut_otherwise(lines: list[Load], zone: ZoneInfo) -> list[Load]:
-    "Those lines of the ledger whose day begins or ends at another moment than in this zone; a line without a zone is none of them."
+    """Those lines of the ledger whose day begins or ends at another moment than in this zone.
+
+    A line without a zone is none of them.
+    """
     found = []
     for line in lines:
         named = line.details.get("zone")
@@ -256,7 +264,10 @@ def _changed_zone(name: str, odd: list[Load], zone: ZoneInfo) -> SettingsError:
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500014
 class Done(NamedTuple):
-    "A day of a table that was done: its `load`, or the `error`; `part` says from where the rows are."
+    """A day of a table that was done.
+
+    Its `load`, or the `error`; `part` says from where the rows are.
+    """
 
     table: str
     day: date
@@ -272,7 +283,11 @@ class Done(NamedTuple):
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #1150001d
 class Rezoned(NamedTuple):
-    "A table whose days were extracted again in another zone: the `days`, those that are `left` until they are over, and how many `rows` came (None: none were written)."
+    """A table whose days were extracted again in another zone.
+
+    The `days`, those that are `left` until they are over, and how many `rows` came (None: none
+    were written).
+    """
 
     dataset: str
     days: list
@@ -296,7 +311,10 @@ class Extraction:
         return [extractor.get_table() for extractor in self.extractors]
 
     def part(self, extractor: BaseExtractor) -> str | None:
-        "From where the rows of an extractor are; None if it has a table of its own. SettingsError `no_part`."
+        """From where the rows of an extractor are.
+
+        None if it has a table of its own. SettingsError `no_part`.
+        """
         if not extractor.get_table().partition:
             return None
         part = extractor.get_partition()
@@ -309,7 +327,11 @@ class Extraction:
         )
 
     def missing(self, extractor: BaseExtractor, now=None) -> list[date]:
-        "The days of an extractor that are to be done: those that the ledger lacks or has as incomplete, and the last ones that it is to look back at."
+        """The days of an extractor that are to be done.
+
+        Those that the ledger lacks or has as incomplete, and the last ones that it is to look
+        back at.
+        """
         first, last = first_date_of(self.first_date), last_finished(self.zone, now)
         with self.store.open() as con:
             lines = lines_of(con, extractor.get_table(), self.part(extractor))
@@ -378,7 +400,11 @@ class Extraction:
         check_declared(con, table, bounds_of)
 
     def plan(self, first=None, last=None, only=None, now=None) -> list[tuple]:
-        "What `extract` will do, as [(extractor, days)]. SettingsError `no_first_date`, `bad_days`, `unknown_table`, `same_table`, `changed_zone`."
+        """What `extract` will do, as [(extractor, days)].
+
+        SettingsError `no_first_date`, `bad_days`, `unknown_table`, `same_table`,
+        `changed_zone`.
+        """
         asked, planned = self._asked(first, last, now), []
         for extractor in self._chosen(only):
             self._check_zone(extractor)
@@ -512,7 +538,10 @@ def _check_other(seen: set, name: str, part: str | None) -> None:
 def replace_days(
     extraction: "Extraction", extractor, now, dry_run: bool, allow_incomplete: bool
 ) -> Rezoned | None:
-    "Do for one extractor what `Extraction.rezone` says; None if its days are those of the zone already."
+    """Do for one extractor what `Extraction.rezone` says.
+
+    None if its days are those of the zone already.
+    """
     table, part = extractor.get_table(), extraction.part(extractor)
     name, zone = part_of(table.name, part), extraction.zone
     with extraction.store.open() as con:
@@ -609,7 +638,9 @@ def _each_day(extraction, extractor, days, lines) -> Iterator[pa.RecordBatch]:
 
 
 def _check_count(name: str, came: int, there: dict, left: list[date]) -> None:
-    "DataError `incomplete` if a source gives fewer rows than there were on the days that are done again."
+    """DataError `incomplete` if a source gives fewer rows than there were on the days that are
+    done again.
+    """
     held = sum(n for day, n in there.items() if day not in left)
     if came < held:
         raise DataError(

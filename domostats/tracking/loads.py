@@ -127,7 +127,10 @@ def note_load(con, load):
 
 
 def loads_of(con, dataset=None):
-    "The lines of a dataset, or all, in order of their keys; of a dataset in parts the releases that each part has."
+    """The lines of a dataset, or all, in order of their keys.
+
+    Of a dataset in parts the releases that each part has.
+    """
     con.execute(LOADS)
     name = None if dataset is None else ledger_name(dataset)
     rows = con.execute(

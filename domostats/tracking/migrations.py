@@ -92,7 +92,10 @@ class Reorder(Struct, tag_field="do", tag="reorder", frozen=True):
 
 
 class AddPartition(Struct, tag_field="do", tag="add_partition", frozen=True):
-    "Add the column that says from where a row is; for the rows that are there it is told when the step is done."
+    """Add the column that says from where a row is.
+
+    For the rows that are there it is told when the step is done.
+    """
 
     table: str
     column: str
@@ -103,7 +106,10 @@ Step = CreateTable | AddColumn | Relax | MakeView | Reorder | AddPartition
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400008
 def after(tables: dict[str, Table], step: Step) -> dict[str, Table]:
-    "The tables (by name) after a step. SettingsError `bad_migration` if the step cannot be, and those of `check_table`."
+    """The tables (by name) after a step.
+
+    SettingsError `bad_migration` if the step cannot be, and those of `check_table`.
+    """
     if isinstance(step, CreateTable):
         there = {name.lower() for table in tables.values() for name in _names_of(table)}
         if twice := [name for name in _names_of(step.table) if name.lower() in there]:
@@ -206,7 +212,10 @@ def _about(table, columns):
 
 
 def statements(step: Step, tables: dict[str, Table], part: str | None = None) -> list[str]:
-    "The SQL of a step; `tables` are those after it, `part` is from where the rows of a new partition are."
+    """The SQL of a step.
+
+    `tables` are those after it, `part` is from where the rows of a new partition are.
+    """
     if isinstance(step, CreateTable):
         table = step.table
         return [
@@ -402,7 +411,10 @@ def _table_of(step):
 
 
 def pending_of(con, planned: list[Planned]) -> list[Planned]:
-    "The steps that the store has not had. SettingsError `changed_migration` if it has had others than the files say."
+    """The steps that the store has not had.
+
+    SettingsError `changed_migration` if it has had others than the files say.
+    """
     con.execute(APPLIED)
     had = {
         (name, n): sum
@@ -437,7 +449,9 @@ def _gone(name: str, n: int, sum: str, planned: list[Planned]) -> SettingsError:
 
 
 def _check_order(planned: list[Planned], left: list[Planned]) -> None:
-    "SettingsError `changed_migration` for a step that comes before one of the same table that was applied."
+    """SettingsError `changed_migration` for a step that comes before one of the same table that
+    was applied.
+    """
     waiting, applied = {(one.path, one.n) for one in left}, {}
     for one in reversed(planned):
         table = _table_of(one.step)
@@ -453,11 +467,15 @@ def _check_order(planned: list[Planned], left: list[Planned]) -> None:
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400015
-DECLARED = "CREATE TABLE IF NOT EXISTS kit.declared (name VARCHAR PRIMARY KEY, declaration VARCHAR)"
+DECLARED = """CREATE TABLE IF NOT EXISTS kit.declared
+              (name VARCHAR PRIMARY KEY, declaration VARCHAR)"""
 
 
 def declared_in(con, name: str) -> Table | None:
-    "The `Table` that a table of the store was made from; None if the store does not say, as one of the first versions."
+    """The `Table` that a table of the store was made from.
+
+    None if the store does not say, as one of the first versions.
+    """
     con.execute(DECLARED)
     found = con.execute("SELECT declaration FROM kit.declared WHERE name = ?", [name]).fetchone()
     return found and msgspec.json.decode(found[0], type=Table)
@@ -477,17 +495,27 @@ LIVE = {
 }  # how DuckDB writes what it was told
 
 
-def live_columns(con, name):
-    "The columns of a table or view that is there, as {name: (type, whether it may be null)}; None if it is not."
+def live_columns(con, name: str) -> dict[str, tuple[str, bool]] | None:
+    """The columns of a table or view that is there, in order; None if it is not.
+
+    Each name tells the type, as it was declared, and whether the column may be null.
+    """
     rows = con.execute(
-        "SELECT column_name, data_type, is_nullable FROM duckdb_columns() WHERE database_name = current_database() AND schema_name = 'datasets' AND table_name = ? ORDER BY column_index",
+        """SELECT column_name, data_type, is_nullable
+           FROM duckdb_columns()
+           WHERE database_name = current_database()
+           AND schema_name = 'datasets' AND table_name = ?
+           ORDER BY column_index""",
         [name],
     ).fetchall()
     return {name: (LIVE.get(type, type), nullable) for name, type, nullable in rows} or None
 
 
 def differences(table: Table, live: dict | None) -> list[str]:
-    "Where a table of the store (`live_columns`) is not as declared, a sentence each; where a partition stands among the columns is not asked."
+    """Where a table of the store (`live_columns`) is not as declared, a sentence each.
+
+    Where a partition stands among the columns is not asked.
+    """
     if live is None:
         return [f"table {table.name} is not there"]
     said = {column.name: (column.duckdb, column.nullable) for column in table.all_columns}
@@ -531,7 +559,10 @@ class Migrations:
         return planned[-1].tables if planned else {}
 
     def plan(self, tables: list[Table]) -> list[Step]:
-        "The steps from the files to these tables. SettingsError `changed_model`, `same_table`, `bad_migration`."
+        """The steps from the files to these tables.
+
+        SettingsError `changed_model`, `same_table`, `bad_migration`.
+        """
         shared = [
             table for n, table in enumerate(tables) if table.partition and table in tables[:n]
         ]
@@ -680,7 +711,10 @@ def _drift(con, table: Table) -> list[str]:
 
 
 def _part(con, one: Planned, parts: dict[str, str] | None) -> str | None:
-    "From where the rows are that get a partition; None if there are none. DestinationError `unknown_part`."
+    """From where the rows are that get a partition.
+
+    None if there are none. DestinationError `unknown_part`.
+    """
     name = _table_of(one.step)
     if not isinstance(one.step, AddPartition) or live_columns(con, name) is None:
         return None
@@ -753,7 +787,10 @@ def _told(had: Table, step: Step) -> str:
 
 
 def _read_off(table: Table, live: dict) -> Table:
-    "The `Table` that a table of the first versions was made from, as far as it shows. DestinationError `drift`."
+    """The `Table` that a table of the first versions was made from, as far as it shows.
+
+    DestinationError `drift`.
+    """
     names = {type.duckdb: name for name, (_, type) in BY_NAME.items()}
     first, *others = live
     day = OWN_DAY if OWN_DAY in live else first
@@ -778,7 +815,10 @@ def _read_off(table: Table, live: dict) -> Table:
 
 
 def _check_first(con, table: Table, bounds_of) -> None:
-    "What a table of the first versions does not say by its columns: its differences, and the field that its days are cut by."
+    """What a table of the first versions does not say by its columns.
+
+    Its differences, and the field that its days are cut by.
+    """
     if _view_of(con, table) != _view_of(con, table, made=True):
         raise _not_migrated(
             table,
@@ -798,7 +838,10 @@ def _check_first(con, table: Table, bounds_of) -> None:
 
 
 def _view_of(con, table: Table, made: bool = False) -> str | None:
-    "The delta view of a table as DuckDB writes it: the one that is there, or the one that would be `made`."
+    """The delta view of a table as DuckDB writes it.
+
+    The one that is there, or the one that would be `made`.
+    """
     name, schema = f"{table.name}_delta", "datasets"
     if made and not table.view:
         return None
@@ -812,11 +855,13 @@ def _view_of(con, table: Table, made: bool = False) -> str | None:
 
 
 def days_outside(con, table: Table, bounds_of, days=None, part: str | None = None) -> list:
-    "Those days of an event `Table` (all, or some) with rows whose time lies outside of `bounds_of(day)`."
+    """Those days of an event `Table` (all, or some) with rows whose time lies outside of
+    `bounds_of(day)`.
+    """
     place, day, at = f"datasets.{quoted(table.name)}", quoted(table.day), quoted(table.date_field)
     if days is None:
         days = [row[0] for row in con.execute(f"SELECT DISTINCT {day} FROM {place}").fetchall()]
-    con.register("cut", cut(days, bounds_of))
+    con.register("cut", cut([*days], bounds_of))
     plain = next(one.type for one in table.columns if one.name == table.date_field) == "DATE"
     outside = f"{at} <> {day}" if plain else f"({at} < begins OR {at} >= ends)"
     within = f"AND {quoted(table.partition)} = ?" if part else ""

@@ -248,7 +248,10 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300011
 def table_name_of(cls: type) -> str:
-    "The name of a table in snake_case, made from that of a dataclass: `HTTPServer2Log` gives `http_server_2_log`."
+    """The name of a table in snake_case, made from that of a dataclass.
+
+    `HTTPServer2Log` gives `http_server_2_log`.
+    """
     plain = unicodedata.normalize("NFKD", cls.__name__).encode("ascii", "ignore").decode()
     return "_".join(re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+", plain)).lower()
 
@@ -262,7 +265,10 @@ def table_of(
     shows_previous: bool = False,
     partition: str | None = None,
 ) -> Table:
-    "The `Table` of a dataclass. SettingsError: those of `check_table`, `columns_from` and `differentiated`."
+    """The `Table` of a dataclass.
+
+    SettingsError: those of `check_table`, `columns_from` and `differentiated`.
+    """
     daily = kind is ExtractorType.date_aggregated
     made = Table(
         name or table_name_of(cls),
@@ -539,7 +545,10 @@ def _plain(column, python, value, row):
 
 
 def _exact(python, value):
-    "The same value without what a library has added to its type; None if it would not be the same, as with nanoseconds."
+    """The same value without what a library has added to its type.
+
+    None if it would not be the same, as with nanoseconds.
+    """
     if value != value and python is not float and python is not Decimal:
         return None
     if getattr(value, "nanosecond", 0):
