@@ -69,6 +69,16 @@ def empty(databases):
             con.execute(sa.text("DELETE FROM sqlite_sequence"))
 
 
+def close_gaps(databases):
+    "PostgreSQL leaves out an id where an insert was refused, SQLite does not: go on with the same."
+    with databases[0].reading() as con:
+        last = dict(con.execute(sa.text("SELECT name, seq FROM sqlite_sequence")).fetchall())
+    with databases[1].writing() as con:
+        for name in TABLES:
+            n = last.get(name, 0)
+            con.execute(sa.text(f"SELECT setval('{name}_id_seq', {max(1, n)}, {n > 0})"))
+
+
 def furnish(api):
     "Two datasets, one told apart exactly and one by month."
     flow = api.post_workflow(
@@ -342,6 +352,7 @@ def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
         furnish(Registry(database))
     for operation in operations:
         one_answer(apis, operation)
+        close_gaps(databases)
     for kind in ENTITIES:
         one_answer(apis, listed(kind, 1000, {}))
     state = ["loaded", "failed", "claimed", "expired"]
