@@ -698,7 +698,7 @@ class Database:
 
     def delete(self, kind: str, id: int) -> Entity:
         "Remove a thing; gives it as it was. DataError `not_found`, `in_use`."
-        thing = self.get(kind, id=check_id(id))
+        thing = self.get(kind, id=id)
         with self.writing() as con:
             try:
                 con.execute(sa.delete(TABLES[kind]).where(TABLES[kind].c.id == id))
