@@ -1,9 +1,11 @@
 """What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing mixed."""
 
+import json
 import os
 import subprocess
 import sys
 import threading
+import warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -60,20 +62,30 @@ def rows(*ids, instance=None, said="old", missing=False, window=None, named="acm
 
     `instance`: the names of the instances, each with all ids, in the column `instance`; of those in `missing`
     something is missing. Without it the rows are of the instance `named`."""
-    from domostats.loading.coverage import MARK, Coverage, part_of
-
     names = instance or [named]
     lost = {*names} if missing is True else {*(missing or ())}
-    parts = {
-        ("", name): part_of(["a page is missing."] if name in lost else (), window)
-        for name in names
-    }
     columns = {"id": [*ids] * len(names), "said": [said] * len(ids) * len(names)}
     if instance:
         columns = {"instance": [name for name in names for _ in ids], **columns}
     schema = pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in columns])
-    coverage = Coverage(parts, bool(instance), report)
-    return pa.table(columns, schema=schema).replace_schema_metadata({MARK: coverage.to_json()})
+    return marked(pa.table(columns, schema=schema), names, lost, window, bool(instance), report)
+
+
+def marked(table, names, lost, window, by_instance, report="users"):
+    "A table with the mark that says what it covers, as the kit writes it down."
+    spans = [[end and end.isoformat() for end in window]] if window else []
+    parts = [
+        {
+            "partition": "",
+            "instance": name,
+            "complete": name not in lost,
+            "missing": ["a page is missing."] if name in lost else [],
+            "windows": spans,
+        }
+        for name in names
+    ]
+    mark = {"report": report, "by_instance": by_instance, "parts": parts}
+    return table.replace_schema_metadata({"domostats": json.dumps(mark)})
 
 
 def unmarked(table):
@@ -82,12 +94,13 @@ def unmarked(table):
 
 def put(kind, data, method="REPLACE", **how):
     "Write data to the one destination of a test; gives what a user was told."
-    told = []
-    if kind == "store":
-        Store().write("x", data, method, note=told.append, **how)
-    else:
-        write_file(data, kind, note=told.append, **how)
-    return told
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        if kind == "store":
+            Store().write("x", data, method, **how)
+        else:
+            write_file(data, kind, **how)
+    return [str(one.message) for one in told if one.category is UserWarning]
 
 
 def content(kind):
@@ -407,7 +420,7 @@ def test_data_that_are_marked_keep_to_the_rule(kind, way):
         if way == "a stream":
             data = data.to_reader()
         elif way == "a table read from a file":
-            write_file(data, "other.csv", note=lambda sentence: None)
+            write_file(data, "other.csv")
             data = read_file("other.csv")
     assert outcome(put, kind, data) == "incomplete" and bytes_of(kind) == before
 
@@ -521,7 +534,7 @@ def test_two_that_write_at_once_lose_no_instance(kind):
     def often(name):
         for number in range(1, 16):
             try:
-                put(kind, rows(number, named=name))
+                write_file(rows(number, named=name), kind)
             except Exception as e:
                 errors.append(e)
 
@@ -554,8 +567,6 @@ RUN = st.fixed_dictionaries(
 
 def arriving(run, version):
     "The table of a run, and its rows as {(instance, id): version}; of each instance there are events 1 … 5, one a day."
-    from domostats.loading.coverage import MARK, Coverage, part_of
-
     start, end = run["window"] or (1, DAYS + 1)
     window = (day(start), day(end)) if run["window"] else None
     came = {
@@ -565,9 +576,6 @@ def arriving(run, version):
         if (name, id) not in run["lost"]
     }
     lost = {name for name, id in run["lost"] if start <= id < end and name in run["instances"]}
-    parts = {
-        ("", name): part_of(["lost."] if name in lost else (), window) for name in run["instances"]
-    }
     by_instance = len(run["instances"]) > 1 or not run["as_one"]
     columns = {
         "instance": pa.array([name for name, _ in came], pa.string()),
@@ -576,9 +584,7 @@ def arriving(run, version):
     }
     if not by_instance:
         del columns["instance"]
-    table = pa.table(columns).replace_schema_metadata(
-        {MARK: Coverage(parts, by_instance, "log").to_json()}
-    )
+    table = marked(pa.table(columns), run["instances"], lost, window, by_instance, "log")
     return table, came, lost
 
 
