@@ -80,7 +80,8 @@ from .releases import spell, utc
 
 # %% ../../nbs/10_tracking/02_history.ipynb #402eada0
 def moment(value=None) -> datetime:
-    "A datetime in UTC, without a zone as the store keeps it; now, if nothing is given. SettingsError `bad_moment`."
+    """A datetime in UTC, without a zone as the store keeps it; now, if nothing is given.
+    SettingsError `bad_moment`."""
     if value is None:
         value = datetime.now(timezone.utc)
     if isinstance(value, datetime) and not value.tzinfo:
@@ -89,7 +90,8 @@ def moment(value=None) -> datetime:
         return utc(value).replace(tzinfo=None)
     except DataError:
         raise SettingsError(
-            "A moment is a datetime, a date, or a text such as '2024-04-01' or '2024-04-01T06:00:00Z'.",
+            "A moment is a datetime, a date, or a text such as '2024-04-01' or "
+            "'2024-04-01T06:00:00Z'.",
             "bad_moment",
         ) from None
 
@@ -108,7 +110,8 @@ SINCE, GONE = "__since__", "__gone__"
 RESERVED = SINCE, GONE, "__same__"
 
 HISTORIES = """CREATE TABLE IF NOT EXISTS kit.histories
-               (name VARCHAR, instance VARCHAR, keys VARCHAR, ignored VARCHAR, links VARCHAR, filtered BOOLEAN)"""
+               (name VARCHAR, instance VARCHAR, keys VARCHAR, ignored VARCHAR, links VARCHAR,
+                filtered BOOLEAN)"""
 
 
 def folded(name: str) -> str:
@@ -120,8 +123,9 @@ def folded(name: str) -> str:
 class Place:
     """Where a history lies, and what is compared in it.
 
-    `ignored` columns are kept but not compared; of `links` the part behind the address is compared. `filtered` says that
-    versions may have been kept of which nothing differs that is compared today."""
+    `ignored` columns are kept but not compared; of `links` the part behind the address is
+    compared. `filtered` says that versions may have been kept of which nothing differs that is
+    compared today."""
 
     name: str
     instance: str | None
@@ -171,7 +175,8 @@ def enter_place(con, place: Place) -> None:
     for other in others:
         if (other.name, other.instance) != (place.name, place.instance):
             raise SettingsError(
-                f"The table {place.label} belongs to the history {other.name} of {_whose(other)}. Choose another name.",
+                f"The table {place.label} belongs to the history {other.name} of "
+                f"{_whose(other)}. Choose another name.",
                 "name_taken",
             )
     leave_place(con, place)
@@ -203,7 +208,8 @@ def old_histories(con) -> list:
           AND column_name IN ('_at', '_gone')
           AND table_name NOT IN (
               SELECT table_name FROM duckdb_columns()
-              WHERE database_name = current_database() AND schema_name = 'history' AND column_name = '__since__')
+              WHERE database_name = current_database() AND schema_name = 'history'
+                AND column_name = '__since__')
         GROUP BY table_name HAVING count(*) = 2 ORDER BY table_name""").fetchall()
     return [row[0] for row in rows]
 
@@ -212,14 +218,16 @@ def check_upgraded(con) -> None:
     "DestinationError `old_store` for a store with histories that were not upgraded."
     if old := old_histories(con):
         raise DestinationError(
-            f"The store holds histories that domostats 0.1.0 made: {', '.join(old[:10])}. Upgrade them first; "
+            f"The store holds histories that domostats 0.1.0 made: {', '.join(old[:10])}. "
+            "Upgrade them first; "
             "this says what would be done: domostats upgrade --instance NAME --dry-run",
             "old_store",
         )
 
 
 def find_place(con, name: str, instance: str | None = None) -> Place | None:
-    "The history of this name, None where there is none; `instance` may be left out where it is of one instance only, and is  for one of no instance. SettingsError `several_instances`."
+    """The history of this name, None where there is none; `instance` may be left out where it is of
+    one instance only, and is an empty text for one of no instance. SettingsError `several_instances`."""
     found = [place for place in histories(con) if folded(place.name) == folded(name)]
     if instance is not None:
         found = [place for place in found if (place.instance or "") == instance]
@@ -239,19 +247,22 @@ def check_names(names) -> None:
     for name in names:
         if folded(name) in RESERVED:
             raise DestinationError(
-                f"A column cannot be called {name}: the history needs {', '.join(RESERVED)} for itself. Rename it.",
+                f"A column cannot be called {name}: the history needs {', '.join(RESERVED)} "
+                "for itself. Rename it.",
                 "reserved_column",
             )
         if folded(name) in seen:
             raise DestinationError(
-                f"The columns {seen[folded(name)]!r} and {name!r} differ in capitals only, and a store takes them for one. Rename one of them.",
+                f"The columns {seen[folded(name)]!r} and {name!r} differ in capitals only, and "
+                "a store takes them for one. Rename one of them.",
                 "duplicate_column",
             )
         seen[folded(name)] = name
 
 
 def free_names(wanted, taken) -> list:
-    "These names, each with as many `_` behind it as it takes to be none of those that are `taken`, however they are spelled."
+    """These names, each with as many `_` behind it as it takes to be none of those that are
+    `taken`, however they are spelled."""
     taken, found = {folded(name) for name in taken}, []
     for name in wanted:
         while folded(name) in taken:
@@ -271,7 +282,8 @@ def described(con, select: str) -> dict:
 
 
 def as_text(value: str, type: str) -> str:
-    "The SQL expression for a value of this type as text: the same text for the same value of any type."
+    """The SQL expression for a value of this type as text: the same text for the same value of any
+    type."""
     text = f"CAST({value} AS VARCHAR)"
     if type in FLOATING:
         return f"CASE WHEN {value} = 0 THEN '0' ELSE regexp_replace({text}, '\\.0$', '') END"
@@ -316,7 +328,8 @@ def _is_lossless(con, source, column, own, type):
 
 
 def common_type(con, name: str, old: tuple, new: tuple) -> str:
-    "The type that holds a column of two tables, each given as (table, type of the column): the old one if it can, text if nothing else can."
+    """The type that holds a column of two tables, each given as (table, type of the column): the
+    old one if it can, text if nothing else can."""
     (stored, own), (arriving, coming), column = old, new, quoted(name)
     if own == coming or _is_empty(con, arriving, column):
         return own
@@ -367,7 +380,8 @@ def fit_tables(con, place: Place) -> None:
 def change_type(con, table: str, name: str, own: str, type: str) -> None:
     "Give a column of a table another type, which can hold its values."
     con.execute(
-        f"ALTER TABLE {table} ALTER {quoted(name)} TYPE {type} USING {as_type(quoted(name), own, type)}"
+        f"ALTER TABLE {table} ALTER {quoted(name)} TYPE {type} USING "
+        f"{as_type(quoted(name), own, type)}"
     )
 
 
@@ -419,7 +433,8 @@ def same_key(place: Place, one: str, other: str) -> str:
 
 # %% ../../nbs/10_tracking/02_history.ipynb #bcfd0bdb
 def find_differences(con, place: Place) -> None:
-    "Make the temporary tables `news` (rows that are new or different, with `__same__` false for the new) and `lost` (keys that did not come)."
+    """Make the temporary tables `news` (rows that are new or different, with `__same__` false for
+    the new) and `lost` (keys that did not come)."""
     names = compared(place, _own_columns(con, place.table))
     con.execute(f"""
         CREATE OR REPLACE TEMP TABLE news AS
@@ -450,9 +465,11 @@ def append_versions(con, place: Place, at: datetime) -> None:
 
 # %% ../../nbs/10_tracking/02_history.ipynb #1151fcf5
 def keep_known(con, place: Place, uncertain) -> int:
-    """Put what the history knows into those cells of `came` of which the value is not known; how many would have looked like a change.
+    """Put what the history knows into those cells of `came` of which the value is not known; how
+    many would have looked like a change.
 
-    `uncertain` is a pyarrow Table with a row for each cell: its key in `k0`, `k1` ... and the name of its `column`."""
+    `uncertain` is a pyarrow Table with a row for each cell: its key in `k0`, `k1` ... and the
+    name of its `column`."""
     con.execute("CREATE OR REPLACE TEMP TABLE known AS SELECT * FROM came")
     con.register("uncertain", uncertain)
     types, kept = described(con, "SELECT * FROM uncertain"), 0
@@ -478,9 +495,11 @@ def keep_known(con, place: Place, uncertain) -> int:
 
 # %% ../../nbs/10_tracking/02_history.ipynb #65febb2a
 class Snapshot(NamedTuple):
-    """What a snapshot brought: how many `rows` there were `at` a moment (UTC), and how many of them were `added`, `changed` or `removed` since the one before.
+    """What a snapshot brought: how many `rows` there were `at` a moment (UTC), and how many of them
+    were `added`, `changed` or `removed` since the one before.
 
-    `kept` values were not known and stay as they were; `missing` rows did not come in a run that was incomplete, and stay too."""
+    `kept` values were not known and stay as they were; `missing` rows did not come in a run that
+    was incomplete, and stay too."""
 
     dataset: str
     at: datetime
@@ -494,7 +513,8 @@ class Snapshot(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    "What a snapshot is made from: the rows, why some of them may be missing (None where none is), the cells of which the value is not known, and whose the rows are, if that is known."
+    """What a snapshot is made from: the rows, why some of them may be missing (None where none is),
+    the cells of which the value is not known, and whose the rows are, if that is known."""
 
     rows: Any
     incomplete: str | None = None
@@ -503,10 +523,12 @@ class Arrival(NamedTuple):
 
 
 def arrival_of(data) -> Arrival:
-    "What a finished run, or any data that `loading.files.to_reader` takes, says of itself. SettingsError `several_instances`; DataError `narrowed`."
+    """What a finished run, or any data that `loading.files.to_reader` takes, says of itself.
+    SettingsError `several_instances`; DataError `narrowed`."""
     if hasattr(data, "runs") and hasattr(data, "failures"):
         raise SettingsError(
-            "This holds the rows of several instances, and each instance has a history of its own. Take a snapshot of each of its runs.",
+            "This holds the rows of several instances, and each instance has a history of its "
+            "own. Take a snapshot of each of its runs.",
             "several_instances",
         )
     if isinstance(getattr(data, "table", None), pa.Table) and hasattr(data, "incomplete"):
@@ -519,7 +541,8 @@ def arrival_of(data) -> Arrival:
         rows, uncertain, instance = data, None, None
     if about.get("window") and any(about["window"]):
         raise DataError(
-            "The run was narrowed to a part of its rows, and all others would look as if they were gone. Take the snapshot of a run without since and until.",
+            "The run was narrowed to a part of its rows, and all others would look as if they "
+            "were gone. Take the snapshot of a run without since and until.",
             "narrowed",
         )
     incomplete = (why or "Rows may be missing.") if about.get("incomplete") else None
@@ -533,18 +556,22 @@ def _taken(con, place):
 
 
 def check_later(con, place: Place, at: datetime, is_new: bool) -> None:
-    "A snapshot that is not later than the last may not bring anything new. SettingsError `not_later`."
+    """A snapshot that is not later than the last may not bring anything new. SettingsError
+    `not_later`."""
     last = max(_taken(con, place), default=None)
     if last is not None and (at < last or (at == last and is_new)):
         raise SettingsError(
-            f"The last snapshot of {place.label} is of {last}, and this one, of {at}, is not later. Snapshots are taken in their order. "
-            f"If the last one is wrong, take it back: domostats take-back (history.take_back in Python).",
+            f"The last snapshot of {place.label} is of {last}, and this one, of {at}, is not "
+            "later. Snapshots are taken in their order. "
+            "If the last one is wrong, take it back: domostats take-back (history.take_back "
+            "in Python).",
             "not_later",
         )
 
 
 def arrive(con, rows) -> None:
-    "Make `arriving` of an Arrow table; of a reader, which can be read once only, a temporary table."
+    """Make `arriving` of an Arrow table; of a reader, which can be read once only, a temporary
+    table."""
     if isinstance(rows, pa.Table):
         con.register("arriving", rows)
         return
@@ -606,9 +633,10 @@ def versions_sql(con, place: Place) -> str:
     row = f"ROW({', '.join([GONE, *(value_of(place, '', name) for name in names)])})"
     return f"""
         SELECT * EXCLUDE (__same__) FROM (
-            SELECT *, {row} IS NOT DISTINCT FROM lag({row}) OVER (PARTITION BY {place.keys} ORDER BY {SINCE})
-                AND count(*) OVER (PARTITION BY {place.keys} ORDER BY {SINCE}) > 1 AS __same__
-            FROM {place.table})
+            SELECT *,
+                {row} IS NOT DISTINCT FROM lag({row}) OVER turns AND count(*) OVER turns > 1 AS __same__
+            FROM {place.table}
+            WINDOW turns AS (PARTITION BY {place.keys} ORDER BY {SINCE}))
         WHERE NOT __same__"""
 
 
@@ -617,14 +645,16 @@ def state_sql(con, place: Place, at: datetime) -> str:
     first = min(_taken(con, place), default=None)
     if first is None or at < first:
         raise SettingsError(
-            f"Nothing is known of {place.label} at {at}: its first snapshot is of {first}. Ask for that moment or a later one.",
+            f"Nothing is known of {place.label} at {at}: its first snapshot is of {first}. Ask "
+            "for that moment or a later one.",
             "before_first",
         )
     columns = ", ".join(map(quoted, _own_columns(con, place.table)))
     return f"""
         SELECT {columns} FROM ({versions_sql(con, place)}) AS versions
         WHERE {SINCE} <= {_sql(at)}
-        QUALIFY row_number() OVER (PARTITION BY {place.keys} ORDER BY {SINCE} DESC) = 1 AND NOT {GONE}"""
+        QUALIFY NOT {GONE}
+            AND row_number() OVER (PARTITION BY {place.keys} ORDER BY {SINCE} DESC) = 1"""
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #71d4c909
@@ -655,7 +685,8 @@ def changes_of(con, place: Place, since: datetime, until: datetime) -> pa.Table:
     "What became different after `since`, up to `until`. SettingsError `bad_range`, `before_first`."
     if since > until:
         raise SettingsError(
-            f"Changes go from an earlier moment to a later one, and {since} is later than {until}. Turn the two round.",
+            f"Changes go from an earlier moment to a later one, and {since} is later than "
+            f"{until}. Turn the two round.",
             "bad_range",
         )
     names = free_names(["change", "column", "before", "after"], place.key)
@@ -732,7 +763,8 @@ def snapshots_of(con, place: Place) -> list:
 
 # %% ../../nbs/10_tracking/02_history.ipynb #969ff337
 def take_back(con, place: Place) -> None:
-    "Undo the last snapshot: its versions, the columns and types that it brought, and its line in the ledger."
+    """Undo the last snapshot: its versions, the columns and types that it brought, and its line in
+    the ledger."""
     last = loads_of(con, place.ledger)[-1]
     at = _sql(utc(last.release_key[2:]).replace(tzinfo=None))
     con.execute(
@@ -782,12 +814,14 @@ def drop_history(con, place: Place) -> None:
 
 # %% ../../nbs/10_tracking/02_history.ipynb #7db4a5f2
 def erase_key(con, place: Place, key) -> int:
-    "Take the row with this key (a value, or one for each column of the key) out of all versions; how many there were. SettingsError `bad_key`."
+    """Take the row with this key (a value, or one for each column of the key) out of all versions;
+    how many there were. SettingsError `bad_key`."""
     values = [key] if isinstance(key, (str, bytes)) or not hasattr(key, "__iter__") else [*key]
     values = [value.item() if hasattr(value, "item") else value for value in values]
     if len(values) != len(place.key) or any(value is None for value in values):
         raise SettingsError(
-            f"The key of {place.label} is {', '.join(place.key)}. Give a value for each of these columns.",
+            f"The key of {place.label} is {', '.join(place.key)}. Give a value for each of "
+            "these columns.",
             "bad_key",
         )
     types = _own_columns(con, place.table)
@@ -813,7 +847,8 @@ FEW = 3  # rows: that so few of them changed says nothing
 
 
 def alternating(con, place: Place) -> list:
-    "The moments of those snapshots that look as if they were of another instance than the one before."
+    """The moments of those snapshots that look as if they were of another instance than the one
+    before."""
     names = compared(place, _own_columns(con, place.table))
     row = f"ROW({', '.join([GONE, *(value_of(place, '', name) for name in names)])})"
     back = dict(
@@ -859,11 +894,14 @@ KEPT = pa.schema(
 
 
 class History:
-    """Every snapshot of a dataset, in the store. `History(name, key)`, or `History.of(report, instance=...)`.
+    """Every snapshot of a dataset, in the store. `History(name, key)`, or `History.of(report,
+    instance=...)`.
 
-    `key`: the column, or columns, that make a row unique. `instance`: whose it is (its name, or an `Instance`); for reading it may
-    be left out where there is a history of one instance only, and "" is a history of no instance. `ignore`: columns that are
-    kept but not compared, `links`: columns with the address of the instance in them; both are remembered. SettingsError `bad_name`."""
+    `key`: the column, or columns, that make a row unique. `instance`: whose it is (its name, or
+    an `Instance`); for reading it may be left out where there is a history of one instance only,
+    and "" is a history of no instance. `ignore`: columns that are kept but not compared,
+    `links`: columns with the address of the instance in them; both are remembered. SettingsError
+    `bad_name`."""
 
     def __init__(self, name, key, store=None, instance=None, ignore=None, links=None):
         self.name, self.store = name, store or Store()
@@ -875,14 +913,17 @@ class History:
 
     @classmethod
     def of(cls, report, store=None, format_fn=None, instance=None, ignore=None):
-        """The history of a report in the shape of one of its formatters (name; the first that holds the key, if none is given); its key is the report's.
+        """The history of a report in the shape of one of its formatters (name; the first that holds
+        the key, if none is given); its key is the report's.
 
-        Each shape and each instance has a history of its own. SettingsError `unknown_key`, `unknown_formatter`."""
+        Each shape and each instance has a history of its own. SettingsError `unknown_key`,
+        `unknown_formatter`."""
         chosen = format_fn or holding_format(report)
         formatter = report.formatter(chosen)
         if chosen not in report.formatters:
             raise SettingsError(
-                f"A history of {report.name} is kept for one of its formats, by name: {', '.join(report.formatters)}. "
+                f"A history of {report.name} is kept for one of its formats, by name: "
+                f"{', '.join(report.formatters)}. "
                 "For a formatter of your own, take History(name, key).",
                 "unknown_formatter",
             )
@@ -893,15 +934,20 @@ class History:
         return history
 
     def snapshot(self, data, at=None, dry_run=False, allow_incomplete=False) -> Snapshot:
-        """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
+        """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is
+        all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
-        With `allow_incomplete` an incomplete run brings what was added and changed, and no removals. DataError `incomplete`, `narrowed`;
-        SettingsError `not_later`, `bad_moment`, `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`, `duplicate_key`, `reserved_column`, `duplicate_column`."""
+        With `allow_incomplete` an incomplete run brings what was added and changed, and no
+        removals. DataError `incomplete`, `narrowed`; SettingsError `not_later`, `bad_moment`,
+        `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`,
+        `duplicate_key`, `reserved_column`, `duplicate_column`."""
         at, arrival = moment(at), arrival_of(data)
         if arrival.incomplete and not allow_incomplete:
             raise DataError(
-                f"{arrival.incomplete} What is missing would look as if it were gone, so no snapshot was taken. "
-                "With --allow-incomplete (allow_incomplete=True) only what was added and changed is kept.",
+                f"{arrival.incomplete} What is missing would look as if it were gone, so no "
+                "snapshot was taken. "
+                "With --allow-incomplete (allow_incomplete=True) only what was added and "
+                "changed is kept.",
                 "incomplete",
             )
         with settled(arrival.rows, self.store.path.parent) as rows, self.store.open() as con:
@@ -912,12 +958,14 @@ class History:
         return taken
 
     def sql(self, at=None) -> str:
-        "The SELECT that gives the rows as they were at this moment (now). SettingsError `no_history`, `before_first`."
+        """The SELECT that gives the rows as they were at this moment (now). SettingsError
+        `no_history`, `before_first`."""
         with self.store.open() as con:
             return state_sql(con, self._reading(con), moment(at))
 
     def at(self, at=None) -> pa.Table:
-        "The rows as they were at this moment (now). SettingsError `no_history`, `before_first`, `bad_moment`."
+        """The rows as they were at this moment (now). SettingsError `no_history`, `before_first`,
+        `bad_moment`."""
         with self.store.open() as con:
             place = self._reading(con)
             select = f"{state_sql(con, place, moment(at))} ORDER BY {place.keys}"
@@ -928,12 +976,14 @@ class History:
         return to_dataframe(self.at(at))
 
     def validity(self) -> pa.Table:
-        "Every version of every row with `valid_from` and `valid_to` (UTC; null: until now); what one writes to Domo beside the dataset itself. SettingsError `no_history`."
+        """Every version of every row with `valid_from` and `valid_to` (UTC; null: until now); what
+        one writes to Domo beside the dataset itself. SettingsError `no_history`."""
         with self.store.open() as con:
             return validity_of(con, self._reading(con))
 
     def changes(self, since, until=None) -> pa.Table:
-        """What became different after `since`, up to `until` (now): the key, `change` (added, removed, changed), `column`, `before` and `after` (text).
+        """What became different after `since`, up to `until` (now): the key, `change` (added,
+        removed, changed), `column`, `before` and `after` (text).
 
         SettingsError `no_history`, `bad_moment`, `bad_range`, `before_first`."""
         with self.store.open() as con:
@@ -947,12 +997,14 @@ class History:
         return pa.table([*zip(*taken)] or [[]] * len(KEPT), schema=KEPT)
 
     def mixed(self) -> list:
-        "The moments of those snapshots that look as if they were of another instance than the one before."
+        """The moments of those snapshots that look as if they were of another instance than the one
+        before."""
         with self.store.open() as con:
             return alternating(con, self._reading(con))
 
     def take_back(self, at=None, and_later=False, dry_run=False) -> list:
-        """Undo the last snapshot, or that of the moment `at` if it is the last; the moments of what was undone. With `and_later` all that came after it go with it.
+        """Undo the last snapshot, or that of the moment `at` if it is the last; the moments of what
+        was undone. With `and_later` all that came after it go with it.
 
         SettingsError `no_history`, `no_snapshot`, `not_last`."""
         with self.store.open() as con:
@@ -963,9 +1015,11 @@ class History:
         return undone
 
     def erase(self, key, dry_run=False) -> int:
-        """Take the row with this key out of all versions; how many there were. SettingsError `no_history`, `bad_key`.
+        """Take the row with this key out of all versions; how many there were. SettingsError
+        `no_history`, `bad_key`.
 
-        It comes back with the next snapshot, if the source still has it. What is deleted stays in the file of the store until DuckDB uses the space again."""
+        It comes back with the next snapshot, if the source still has it. What is deleted stays
+        in the file of the store until DuckDB uses the space again."""
         with self.store.open() as con:
             erased = erase_key(con, self._reading(con), key)
             if dry_run:
@@ -1000,7 +1054,8 @@ class History:
         "The place for a snapshot of rows of which it is known `whose` they are, or not."
         if whose and self.instance is not None and whose != self.instance:
             raise SettingsError(
-                f"These rows are of {whose}, and the history of {self.name} is of {self.instance or 'no instance'}. Name the instance that they are of.",
+                f"These rows are of {whose}, and the history of {self.name} is of "
+                f"{self.instance or 'no instance'}. Name the instance that they are of.",
                 "other_instance",
             )
         instance = whose or self.instance
@@ -1009,7 +1064,8 @@ class History:
             return Place(self.name, instance or None, self.key, self.ignore or (), self.links or ())
         if instance is None and place.instance is not None:
             raise SettingsError(
-                f"There is a history of {self.name} of {place.instance}, and it is not said whose rows these are. Name the instance: instance=...",
+                f"There is a history of {self.name} of {place.instance}, and it is not said "
+                "whose rows these are. Name the instance: instance=...",
                 "several_instances",
             )
         return place
@@ -1054,13 +1110,15 @@ def _to_undo(place, taken, at, and_later):
     at = taken[-1] if at is None else moment(at)
     if at not in taken:
         raise SettingsError(
-            f"There is no snapshot of {place.label} of {at}. Its last are of {', '.join(map(str, taken[-5:]))}.",
+            f"There is no snapshot of {place.label} of {at}. Its last are of "
+            f"{', '.join(map(str, taken[-5:]))}.",
             "no_snapshot",
         )
     later = [other for other in taken if other > at]
     if later and not and_later:
         raise SettingsError(
-            f"The snapshot of {at} is not the last: {len(later)} came after it, up to {later[-1]}, and were compared with it. "
+            f"The snapshot of {at} is not the last: {len(later)} came after it, up to "
+            f"{later[-1]}, and were compared with it. "
             "Take them back too: --and-later (and_later=True).",
             "not_last",
         )

@@ -53,7 +53,8 @@ from domostats.tracking.history import (
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #bd016112
 class Said(NamedTuple):
-    "What only the user knows: whose the old data is, which snapshots (by moment) are of another instance, and whether a history that looks mixed is whole."
+    """What only the user knows: whose the old data is, which snapshots (by moment) are of another
+    instance, and whether a history that looks mixed is whole."""
 
     instance: str | None = None
     owners: dict = {}
@@ -61,7 +62,8 @@ class Said(NamedTuple):
 
 
 class Step(NamedTuple):
-    "A kind of data that older versions wrote in another form: `find(con)` gives what there is, a sentence each, and `apply(con, said)` mends it and gives what was done."
+    """A kind of data that older versions wrote in another form: `find(con)` gives what there is, a
+    sentence each, and `apply(con, said)` mends it and gives what was done."""
 
     name: str
     find: Callable
@@ -98,14 +100,16 @@ def new_place(con, name: str, said: Said, old_key: tuple) -> Place:
 
 def _without_instance(name):
     return SettingsError(
-        f"The history {name} does not say of which instance it is. Say it: domostats upgrade --instance NAME",
+        f"The history {name} does not say of which instance it is. Say it: domostats upgrade "
+        "--instance NAME",
         "no_instance",
     )
 
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #29858185
 def convert(con, name: str, place: Place) -> None:
-    "Make the tables of a place from those of an old history, which go. DestinationError `reserved_column`."
+    """Make the tables of a place from those of an old history, which go. DestinationError
+    `reserved_column`."""
     table, last = f"history.{quoted(name)}", f"kit.{quoted(f'{name} now')}"
     columns = [c for c in described(con, f"SELECT * FROM {table}") if c not in ("_at", "_gone")]
     old_key = [c for c in described(con, f"SELECT * FROM {last}") if c != "_hash"]
@@ -142,7 +146,8 @@ def _rekeyed(table, columns, old_key, place):
         column = quoted(name)
         value = f"CASE WHEN _gone THEN NULL ELSE {column} END"
         if name in place.key:
-            value = f"last_value({column} IGNORE NULLS) OVER (PARTITION BY {own} ORDER BY _at ROWS UNBOUNDED PRECEDING)"
+            turns = f"PARTITION BY {own} ORDER BY _at ROWS UNBOUNDED PRECEDING"
+            value = f"last_value({column} IGNORE NULLS) OVER ({turns})"
         values.append(f"{value} AS {column}")
     return f"""
         SELECT * FROM (SELECT {", ".join(values)}, _at AS {SINCE}, _gone AS {GONE} FROM {table})
@@ -156,7 +161,8 @@ def moments_of(con, name: str) -> list:
 
 
 def divide(con, place: Place, owners: dict, rest: str) -> list:
-    "Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one), and drop the history; the new places."
+    """Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one),
+    and drop the history; the new places."""
     made = {}
     for at in [taken.at.replace(tzinfo=None) for taken in snapshots_of(con, place)]:
         target = replace(place, instance=owners.get(at, rest))
@@ -179,8 +185,10 @@ def check_whole(con, place: Place) -> None:
         if other:
             of_other.append(at.isoformat())
     raise DataError(
-        f"The history {place.name} looks as if snapshots of two instances were taken into it by turns. Those of {', '.join(of_other)} "
-        f"are not like the others. Say whose they are, each with --snapshot {of_other[0]}=NAME; the others are of --instance. "
+        f"The history {place.name} looks as if snapshots of two instances were taken into it "
+        f"by turns. Those of {', '.join(of_other)} "
+        "are not like the others. Say whose they are, each with --snapshot "
+        f"{of_other[0]}=NAME; the others are of --instance. "
         "If all are of one instance after all, say --not-mixed.",
         "mixed",
     )
@@ -224,11 +232,13 @@ def find_histories(con) -> list:
 
 
 def upgrade_histories(con, said: Said) -> list:
-    "Upgrade all of them; what was done, a sentence each. SettingsError `no_instance`, `no_snapshot`; DataError `mixed`."
+    """Upgrade all of them; what was done, a sentence each. SettingsError `no_instance`,
+    `no_snapshot`; DataError `mixed`."""
     known = {at for name in old_histories(con) for at in moments_of(con, name)}
     if unknown := [at for at in said.owners if at not in known]:
         raise SettingsError(
-            f"No old history has a snapshot of {unknown[0]}. There are: {', '.join(map(str, sorted(known)))}.",
+            f"No old history has a snapshot of {unknown[0]}. There are: "
+            f"{', '.join(map(str, sorted(known)))}.",
             "no_snapshot",
         )
     return [line for name in old_histories(con) for line in upgrade_history(con, name, said)]
@@ -245,10 +255,12 @@ def needed(store: Store) -> list:
 
 
 def upgrade(store=None, instance=None, owners=None, whole=False, dry_run=False) -> list:
-    """Bring a store into the form of today, whole or not at all; what was (with `dry_run`: would be) done, a sentence each.
+    """Bring a store into the form of today, whole or not at all; what was (with `dry_run`: would
+    be) done, a sentence each.
 
-    `instance`: whose the old histories are. `owners`: the instance of each snapshot (by moment) that is of another one. `whole`: the
-    histories are of one instance, though they look mixed. SettingsError `no_instance`, `no_snapshot`, `bad_name`; DataError `mixed`."""
+    `instance`: whose the old histories are. `owners`: the instance of each snapshot (by moment)
+    that is of another one. `whole`: the histories are of one instance, though they look mixed.
+    SettingsError `no_instance`, `no_snapshot`, `bad_name`; DataError `mixed`."""
     owners = {moment(at): check_name(name) for at, name in (owners or {}).items()}
     said = Said(instance and check_name(instance), owners, whole)
     with (store or Store()).open() as con:
