@@ -562,7 +562,8 @@ def read_page(records, array, page=1):
     try:
         good = decoder(records.row_type, records.learned, records.strict, many=True).decode(array)
     except UNREADABLE:
-        return records.read(elements(array), page)
+        rows = elements(array)
+        return records.read([array] if rows is None else rows, page)  # no list: no record either
     records.records += good
     records.raws.append(WholePage(array))
     if records.unseen:
