@@ -690,3 +690,33 @@ def test_odd_ids_are_asked_for_as_what_they_are(box):
     run = reports.find("groups").run(box, format_fn="with_creator")
     (row,) = run.rows
     assert (row["Group Id"], row["Creator Id"], row["Is Default"]) == ("5", "7", True)
+
+
+# --- types as the connector has them ----------------------------------------------------------------------------------
+
+
+def test_people_and_accounts_have_the_types_of_the_connector():
+    schema = reports.find("users").formatters["domostats"].schema
+    kinds = {name: str(schema.field(name).type) for name in schema.names}
+    times = {"Last Login", "Password Created", "Created Date", "Last Updated Date"}
+    assert {name for name in kinds if kinds[name] == "timestamp[us, tz=UTC]"} == times
+    assert {name for name in kinds if kinds[name] == "int64"} == {"Role ID", "Employee Number"}
+    assert {*kinds.values()} == {"timestamp[us, tz=UTC]", "int64", "string"}
+    run = over("accounts", [provider({"id": 1, "valid": True})], "domostats", flat_obj=[{"id": 1}])
+    assert (run.rows[0]["Valid"], run.rows[0]["Account_Type"]) == ("true", "AUTHORIZATION")
+    flat = [{"id": 1, "origin": "OAUTH_CONFIGURATION"}]
+    run = over("accounts", [provider({"id": 1})], "domostats", flat_obj=flat)
+    assert run.rows[0]["Account_Type"] == "OAUTH_CONFIGURATION"
+
+
+def test_the_last_login_is_its_own_attribute():
+    pairs = [
+        {"key": "lastLogin", "values": [1735732800000]},
+        {"key": "lastActivity", "values": [5]},
+    ]
+    run = over(
+        "users", [{"id": 27, "attributes": pairs}, {"id": 28, "attributes": []}], "domostats"
+    )
+    assert [row["Last Login"] for row in run.rows] == [NOON, None]
+    cells = {cell["column"] for cell in run.uncertain.to_pylist()}
+    assert cells == {"Profile Picture"}  # the older list was empty here

@@ -72,7 +72,7 @@ from msgspec import UNSET, Meta, Raw, UnsetType
 from msgspec.structs import astuple
 from ..errors import SettingsError
 from . import spelling
-from ..transport.wire import BROKEN, elements, members, readable
+from ..transport.wire import BROKEN, elements, members, plain, readable
 
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #891e84bc
@@ -354,6 +354,19 @@ def otherwise(raw: bytes) -> Raw:
     return Raw(OTHERWISE + bytes(raw) + b"}")
 
 
+def _marked(raw):
+    "The value in a mark; None where it is none of ours."
+    fields = members(raw) or {}
+    inner = bytes(next(iter(fields.values()))) if len(fields) == 1 else b""
+    return None if not inner or inner.startswith((UNREAD, OTHERWISE)) else inner
+
+
+def _marked_as(raw):
+    "The words in a mark for what was met."
+    met = plain(_marked(raw) or b"null")[0]
+    return met if isinstance(met, str) and met.isprintable() and len(met) < 50 else "object"
+
+
 @functools.cache
 def _value_decoder(wire):
     return msgspec.json.Decoder(Union[wire, None])
@@ -369,9 +382,10 @@ def read_value(column: Column, raw: bytes) -> tuple[Any, str, str]:
     except BROKEN:
         raw = bytes(raw).strip()
     if raw.startswith(UNREAD):
-        return None, "null", msgspec.json.decode(raw[len(UNREAD) : -1])
+        return None, "null", _marked_as(raw)
     if raw.startswith(OTHERWISE):
-        value, became, met = read_value(column, raw[len(OTHERWISE) : -1])
+        inner = _marked(raw)
+        value, became, met = (None, "null", "") if inner is None else read_value(column, inner)
         return value, became or "spelling", met or "another form"
     text = readable(raw)
     if text is None:
@@ -562,7 +576,8 @@ def read_page(records, array, page=1):
     try:
         good = decoder(records.row_type, records.learned, records.strict, many=True).decode(array)
     except UNREADABLE:
-        return records.read(elements(array), page)
+        rows = elements(array)
+        return records.read([array] if rows is None else rows, page)  # no list: no record either
     records.records += good
     records.raws.append(WholePage(array))
     if records.unseen:
