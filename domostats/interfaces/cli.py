@@ -808,7 +808,8 @@ def snapshot(
         bool, typer.Option("--dry-run", help="Say what would be kept, and keep nothing.")
     ] = False,
 ):
-    "Keep a report as it is now, beside all that it was before: domostats snapshot users --instance acme"
+    """Keep a report as it is now, beside all that it was before: domostats snapshot users
+    --instance acme"""
     from domostats.tracking.history import History
 
     found, place = reports.find(report), find_instance(instance)
@@ -836,7 +837,8 @@ def show_history(
     to: To = None,
     picture: PictureTo = None,
 ):
-    "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
+    """List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01
+    --to users.parquet"""
     history = _history(report, format_name, instance)
     if picture:
         from domostats.tracking.pictures import timeline
@@ -852,7 +854,8 @@ def show_history(
         )
         for moment in history.mixed() if taken else []:
             say(
-                f"note: the snapshot of {moment} looks as if it were of another instance than the one before. If it is wrong: domostats take-back --help",
+                f"note: the snapshot of {moment} looks as if it were of another instance than "
+                "the one before. If it is wrong: domostats take-back --help",
                 err=True,
             )
     else:
@@ -900,7 +903,8 @@ def take_back(
     ] = False,
     dry_run: NothingDone = False,
 ):
-    "Undo a snapshot, so that the history is what it was before: domostats take-back users --instance acme"
+    """Undo a snapshot, so that the history is what it was before: domostats take-back users
+    --instance acme"""
     undone = _history(report, format_name, instance).take_back(at, and_later, dry_run)
     title = "would be taken back" if dry_run else "taken back"
     show(title, ["report", "at (UTC)"], [(report, moment) for moment in undone])
@@ -915,7 +919,8 @@ def erase(
     instance: WhoseHistory = None,
     dry_run: NothingDone = False,
 ):
-    "Take one row, such as a person, out of all versions of a report, in every format: domostats erase users 27 --instance acme"
+    """Take one row, such as a person, out of all versions of a report, in every format: domostats
+    erase users 27 --instance acme"""
     from domostats.tracking.history import History
 
     found, lines = reports.find(report), []
@@ -931,11 +936,13 @@ def erase(
     show("would be erased" if dry_run else "erased", ["dataset", "format", "versions"], lines)
     if not any(versions for *_, versions in lines):
         raise DataError(
-            f"No version of {report} has the key {', '.join(key)}. Check the spelling, and the instance.",
+            f"No version of {report} has the key {', '.join(key)}. Check the spelling, and the "
+            "instance.",
             "not_found",
         )
     say(
-        "Datasets and files that were written, and the pages of earlier runs, are not touched by this."
+        "Datasets and files that were written, and the pages of earlier runs, are not touched "
+        "by this."
     )
 
 
@@ -962,7 +969,8 @@ def upgrade_store(
     ] = False,
     dry_run: NothingDone = False,
 ):
-    "Bring the local store into the form of this version: domostats upgrade --instance acme --dry-run"
+    """Bring the local store into the form of this version: domostats upgrade --instance acme --dry-
+    run"""
     from domostats.tracking.upgrades import upgrade
 
     wrong = [pair for pair in snapshots or [] if "=" not in pair]

@@ -703,6 +703,7 @@ def rows_at(positions, those):
     return {row for row, position in enumerate(positions) if position in those}
 
 
+# %% ../../nbs/05_reports/00_report.ipynb #5c1f0a05
 class Unknown:
     """The cells of a report whose value is not known: `add` those of some rows, `table` has all of them.
 
