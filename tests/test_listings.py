@@ -30,7 +30,7 @@ from domostats.transport.paging import (
 )
 from domostats.transport.windows import Events, Search
 
-MANY = settings(max_examples=300, deadline=None)
+MANY = settings(max_examples=150, deadline=None)
 
 
 class Service:
@@ -481,9 +481,11 @@ def test_all_datasets_come_whatever_the_first_page_counts(many, changes, said):
 @pytest.mark.parametrize("said", [0, 215, 860, 1e30])
 def test_all_datasets_come_whatever_is_counted(many, changes, said):
     changes(SEARCH, lambda value, _: {**value, "_metaData": {"totalCount": said}})
+    before = len(many.log)
     run = run_of(many, "datasets")
+    assert len(many.log) - before < 100
     assert run.partial or said < 430
-    assert len(run.rows) == 430 or said == 1e30  # beyond the cap it is cut by owner
+    assert len(run.rows) == 430
 
 
 @pytest.mark.parametrize(

@@ -832,7 +832,7 @@ class Estimate(NamedTuple):
 
 @hides("session_token")
 def estimate(report, domo_instance, session_token=None, format_fn=None, since=None, until=None):
-    "The `Estimate` of a report for an instance. A list that has no total is probed with single rows; what changed `since` is counted as if it were all."
+    "The `Estimate` of a report for an instance. A list without a total, or with one that its last page does not bear out, is probed with whole pages; what changed `since` is counted as if it were all."
     connection = report.sign_in(domo_instance, session_token)
     reader = Reader(connection, None, millis(since), millis(until))
     listings = {

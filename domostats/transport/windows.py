@@ -17,6 +17,7 @@ __all__ = [
 # %% ../../nbs/02_transport/07_windows.ipynb #206bd9f5
 import math
 from dataclasses import dataclass, replace
+from itertools import chain, islice
 from .connection import Answer
 from domostats.transport.paging import (
     KeptPage,
@@ -219,7 +220,7 @@ class Search(Filtered):
         return (
             self.by_date(reader, field, FIRST_MOMENT, next_moment(reader), total)
             if field
-            else self.by_owner(reader)
+            else self.by_owner(reader, total)
         )
 
     def heeds(self, reader, field, total):
@@ -235,18 +236,21 @@ class Search(Filtered):
         if total < self.cap or total == self.cap and end - start <= 1:
             yield piece, total
         elif end - start <= 1:
-            yield from piece.by_owner(reader)
+            yield from piece.by_owner(reader, total)
         else:
             before = min(self.born(field, start, middle).counted(reader), total)
             yield from self.by_date(reader, field, start, middle, before)
             yield from self.by_date(reader, field, middle, end, total - before)
 
-    def by_owner(self, reader):
-        return (
-            (self.owned_by(id), None)
-            for listing, field in self.owners
-            for id in wanted(listing, field, reader)
-        )
+    def by_owner(self, reader, total):
+        "A piece for each owner; the list itself, where the service counts the whole for any of them."
+        ids = (id for one, field in self.owners for id in wanted(one, field, reader))
+        first = [*islice(ids, 2)]
+        if len(first) == 2 and all(self.owned_by(id).counted(reader) == total for id in first):
+            yield self, total
+            return
+        for id in chain(first, ids):
+            yield self.owned_by(id), None
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #9a0c4e61
