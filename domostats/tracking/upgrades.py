@@ -30,6 +30,12 @@ from ..errors import DataError, SettingsError
 from ..loading.store import Store, quoted, returned
 from ..settings import check_name
 from .loads import loads_of
+from domostats.tracking.domo_extractors import (
+    find_ledger_names,
+    find_shared_tables,
+    upgrade_ledger_names,
+    upgrade_shared_tables,
+)
 from domostats.tracking.history import (
     GONE,
     SINCE,
@@ -245,7 +251,11 @@ def upgrade_histories(con, said: Said) -> list:
 
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #369926d2
-STEPS = [Step("histories", find_histories, upgrade_histories)]
+STEPS = [
+    Step("histories", find_histories, upgrade_histories),
+    Step("ledger names", find_ledger_names, upgrade_ledger_names),
+    Step("shared tables", find_shared_tables, upgrade_shared_tables),
+]
 
 
 def needed(store: Store) -> list:
