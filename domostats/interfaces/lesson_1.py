@@ -122,9 +122,9 @@ def pairs():
 
 # %% ../../nbs/09_interfaces/05_lesson_1.ipynb #90ba995f
 @contextmanager
-def _hidden():
+def _hidden(accounts=11):
     "An instance nobody has seen; that one of its users sees a part only is no news in a check."
-    with sandbox.start(seed=SEEDS[1], accounts=11) as box, warnings.catch_warnings():
+    with sandbox.start(seed=SEEDS[1], accounts=accounts) as box, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield box
 
@@ -401,15 +401,17 @@ def main(function):
         raise NotYet(
             "this check would write to the real outputs of this workspace, so it stays away. Read the two datasets yourself."
         )
-    with _hidden() as box:
-        for session in _sessions(box):
+    with _hidden() as box, _hidden(accounts=6) as smaller:
+        full, limited = _sessions(box)
+        for runs in [(box, full), (smaller, _sessions(smaller)[0])], [(box, limited)]:
             with temporary_store():
                 domojupyter.attach(outputs=list(OUTPUTS), inputs=list(OUTPUTS))
-                for _ in range(2):
-                    with _requests(box, 2, function):
-                        run(function, session_token=session, domo_instance=box)
+                for instance, session in runs:
+                    with _requests(instance, 2, function):
+                        run(function, session_token=session, domo_instance=instance)
                     for alias, format_fn in OUTPUTS.items():
-                        _written(alias, kit.generate(box, session, format_fn, is_dataframe=False))
+                        rows = kit.generate(instance, session, format_fn, is_dataframe=False)
+                        _written(alias, rows)
     return "two datasets with their own columns, and after a second run the rows of the second run, once."
 
 
