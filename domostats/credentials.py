@@ -146,7 +146,7 @@ def _missing(instance, alternatives, tried, alias):
         else "\nInside DomoJupyter, 'account = ALIAS' in settings.ini adds an account of the workspace to these places."
     )
     return (
-        f"No credentials for instance {instance.name!r}: set {_wanted(alternatives)}. Looked for, in this order:\n"
+        f"No credentials for instance {instance.name!r}: set {_wanted(alternatives)}, or check the spelling of the instance. Looked for, in this order:\n"
         + "\n".join(f"  {n}. {place}" for n, place in enumerate(tried, 1))
         + hint
     )

@@ -188,7 +188,9 @@ def demo():
             )
         ),
     )
-    typer.echo(f"{len(rows)} datasets are in {store.path.name}. Next: make lab, or domostats lab")
+    typer.echo(
+        f"{len(rows)} datasets are in {store.path.name}. Next: make lab, or, where JupyterLab is installed, domostats lab"
+    )
 
 
 def _printable(table):
@@ -219,7 +221,12 @@ def run_sandbox(
     groups: Annotated[int, typer.Option(min=0, help="How many groups.")] = 8,
     datasets: Annotated[int, typer.Option(min=0, help="How many datasets.")] = 15,
     pages: Annotated[int, typer.Option(min=0, help="How many pages.")] = 8,
-    events: Annotated[int, typer.Option(min=0, help="How many events in the activity log.")] = 200,
+    events: Annotated[
+        int,
+        typer.Option(
+            min=0, help="How many events in the activity log, from April 2023 to March 2024."
+        ),
+    ] = 200,
     same_day: Annotated[
         int,
         typer.Option(min=0, help="How many of the datasets were created in the same millisecond."),
@@ -490,7 +497,7 @@ Since = Annotated[
     typer.Option(
         "--changed-since",
         formats=TIMES,
-        help="Only events from this time on (UTC); of objects that cost a call each, only those changed since.",
+        help="Only events from this time on (UTC), without it those of the last year; of objects that cost a call each, only those changed since.",
     ),
 ]
 Until = Annotated[
@@ -808,8 +815,7 @@ def snapshot(
         bool, typer.Option("--dry-run", help="Say what would be kept, and keep nothing.")
     ] = False,
 ):
-    """Keep a report as it is now, beside all that it was before: domostats snapshot users
-    --instance acme"""
+    "Keep a report as it is now, beside all that it was before: domostats snapshot users --instance acme"
     from domostats.tracking.history import History
 
     found, place = reports.find(report), find_instance(instance)
@@ -837,8 +843,7 @@ def show_history(
     to: To = None,
     picture: PictureTo = None,
 ):
-    """List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01
-    --to users.parquet"""
+    "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
     history = _history(report, format_name, instance)
     if picture:
         from domostats.tracking.pictures import timeline
@@ -903,8 +908,7 @@ def take_back(
     ] = False,
     dry_run: NothingDone = False,
 ):
-    """Undo a snapshot, so that the history is what it was before: domostats take-back users
-    --instance acme"""
+    "Undo a snapshot, so that the history is what it was before: domostats take-back users --instance acme"
     undone = _history(report, format_name, instance).take_back(at, and_later, dry_run)
     title = "would be taken back" if dry_run else "taken back"
     show(title, ["report", "at (UTC)"], [(report, moment) for moment in undone])
@@ -919,8 +923,7 @@ def erase(
     instance: WhoseHistory = None,
     dry_run: NothingDone = False,
 ):
-    """Take one row, such as a person, out of all versions of a report, in every format: domostats
-    erase users 27 --instance acme"""
+    "Take one row, such as a person, out of all versions of a report, in every format: domostats erase users 27 --instance acme. A later snapshot brings it back as long as the instance has it."
     from domostats.tracking.history import History
 
     found, lines = reports.find(report), []
@@ -969,8 +972,7 @@ def upgrade_store(
     ] = False,
     dry_run: NothingDone = False,
 ):
-    """Bring the local store into the form of this version: domostats upgrade --instance acme --dry-
-    run"""
+    "Bring the local store into the form of this version: domostats upgrade --instance acme --dry-run"
     from domostats.tracking.upgrades import upgrade
 
     wrong = [pair for pair in snapshots or [] if "=" not in pair]

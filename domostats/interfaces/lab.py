@@ -48,7 +48,8 @@ def open_lab(folder="lessons", *options):
     "Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code. SettingsError `missing_extra`."
     if not find_spec("jupyterlab"):
         raise SettingsError(
-            "JupyterLab is not installed: pip install 'domostats[notebook]'.", "missing_extra"
+            "JupyterLab is not installed. In your clone of the project: make lab, or pip install '.[notebook]'.",
+            "missing_extra",
         )
     copy_lessons(folder)
     if getattr(os, "geteuid", lambda: 1)() == 0:

@@ -215,7 +215,7 @@ def _advice(error):
     if isinstance(error, TypeError) and "argument" in str(error):
         return "Compare the names in its first line with the call."
     if isinstance(error, NameError):
-        return "A name is spelled differently in two places, or a cell further up has not been run."
+        return "A name is spelled differently in two places, or it is used before it is made (in a comprehension the outer loop comes first), or a cell further up has not been run."
     return "Run the cell with your function again, and try it on one record in the cell below it, before you run the check."
 
 

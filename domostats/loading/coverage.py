@@ -132,8 +132,8 @@ def replace_part(standing: Part | None, arriving: Part, place: str, allowed: boo
         return arriving
     if not contains(arriving.windows, standing.windows):
         raise DataError(
-            f"This run was narrowed to {spell_windows(arriving.windows)}, and {place} holds rows of "
-            f"{spell_windows(standing.windows)}. It would remove rows that it did not look at, so nothing "
+            f"The window of this run is {spell_windows(arriving.windows)}; that of {place} is "
+            f"{spell_windows(standing.windows)}. The run would remove rows that it did not look at, so nothing "
             "was written. Take the same window or a wider one, run without --changed-since and --until, "
             "add to a dataset with --method UPSERT, or write to another place.",
             "narrowed",
@@ -180,8 +180,8 @@ def append_part(standing: Part | None, arriving: Part, place: str, allowed: bool
         if not apart or len(together) > len(standing.windows):
             until = standing.windows[-1][1] if standing.windows else LAST
             raise DataError(
-                f"{place} holds rows of {spell_windows(standing.windows)}, and this run has rows of "
-                f"{spell_windows(arriving.windows)}. Appended, they would "
+                f"The window of {place} is {spell_windows(standing.windows)}; that of this run is "
+                f"{spell_windows(arriving.windows)}. Appended, its rows would "
                 f"{'leave a gap' if apart else 'double rows'}, so nothing was written. "
                 + (
                     "Take --method UPSERT, or write to another place."
