@@ -58,8 +58,9 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
-import functools, inspect, itertools, tempfile, time, warnings
+import functools, inspect, itertools, tempfile, threading, time, warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -1165,10 +1166,6 @@ def estimate(report, domo_instance, session_token=None, format_fn=None, since=No
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #2f77e80e
-import threading
-from collections.abc import Iterator
-
-
 class Spill:
     "Batches by name, on disk: what many instances bring, some of them at once, in memory that does not grow with them."
 

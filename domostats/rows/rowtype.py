@@ -15,7 +15,6 @@ __all__ = [
     "TYPES",
     "JSON_NAMES",
     "EXPECTED",
-    "UNREADABLE",
     "SPELLINGS",
     "UNREAD",
     "OTHERWISE",
@@ -62,7 +61,7 @@ __all__ = [
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0a37c687
 import dataclasses, functools, typing
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from datetime import datetime, timedelta
@@ -136,7 +135,7 @@ class Micros:
         return isinstance(other, Micros) and other.micros == self.micros
 
 
-def micros_by(unit):
+def micros_by(unit: int) -> Callable:
     "A function that gives microseconds for a moment that is counted in this unit (in microseconds)."
     return lambda moment: moment.micros if type(moment) is Micros else moment * unit
 
@@ -296,8 +295,6 @@ EXPECTED = {
     UTC: "a time between the years 1 and 9999",
     None: "a list",
 }
-
-UNREADABLE = BROKEN
 
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #7d10aa02
@@ -462,7 +459,7 @@ class Records(Learner):
         "Take one record in; whether it is a good one."
         try:
             record = self.decoder.decode(raw)
-        except UNREADABLE:
+        except BROKEN:
             record, raw = self._by_field(raw, page, row)
         if record is None:
             return False
@@ -575,7 +572,7 @@ def read_page(records, array, page=1):
     "Take the array of a page (bytes) into these `Records`."
     try:
         good = decoder(records.row_type, records.learned, records.strict, many=True).decode(array)
-    except UNREADABLE:
+    except BROKEN:
         rows = elements(array)
         return records.read([array] if rows is None else rows, page)  # no list: no record either
     records.records += good
@@ -680,12 +677,12 @@ def plain_dict(raw):
     "One record as a plain dict; what cannot be read in a field that nobody asked for is left out."
     try:
         return msgspec.json.decode(raw)
-    except UNREADABLE:
+    except BROKEN:
         return {name: value for name, field in members(raw).items() for value in _readable(field)}
 
 
 def _readable(raw):
     try:
         return [msgspec.json.decode(readable(raw) or b"")]
-    except UNREADABLE:
+    except BROKEN:
         return []
