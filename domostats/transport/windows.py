@@ -20,18 +20,17 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from .connection import Answer
 from domostats.transport.paging import (
-    KeptPage,
     Listing,
     Offset,
     PageDigest,
     Walk,
+    Whole,
     count_in,
     digest_page,
     kept_pages,
     wanted,
 )
 from .retry import Request
-from .spool import Spool
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #ac5c97cc
@@ -254,10 +253,7 @@ class Search(Filtered):
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #9a0c4e61
-@kept_pages.register
-def _(listing: Count, spool: Spool) -> list[KeptPage]:
-    request = listing.request()
-    return [KeptPage(0, 1, request)] if spool.kept(request) else []
+kept_pages.register(Count, kept_pages.dispatch(Whole))
 
 
 @digest_page.register
