@@ -111,7 +111,8 @@ def migrate(dry_run: DryRun = False):
 
 
 def _parts():
-    "From where the rows of a table are that has had one source so far: what its only extractor says."
+    """From where the rows of a table are that has had one source so far: what its only extractor
+    says."""
     from domostats.tracking.extractors import Extraction
 
     if not setting("extractors", "classes"):

@@ -136,7 +136,8 @@ class Micros:
 
 
 def micros_by(unit: int) -> Callable:
-    "A function that gives microseconds for a moment that is counted in this unit (in microseconds)."
+    """A function that gives microseconds for a moment that is counted in this unit (in
+    microseconds)."""
     return lambda moment: moment.micros if type(moment) is Micros else moment * unit
 
 
@@ -179,8 +180,9 @@ def named(service_name):
 
 @dataclass(frozen=True)
 class Column:
-    """One field of a row type: `name` (ours), `service_name`, `wire`, `arrow` (the type of its column), `convert` and `at_once`
-    (the types in which Arrow takes a whole column); `kind` is what the row type declares."""
+    """One field of a row type: `name` (ours), `service_name`, `wire`, `arrow` (the type of its
+    column), `convert` and `at_once` (the types in which Arrow takes a whole column); `kind` is what
+    the row type declares."""
 
     name: str
     service_name: str
@@ -275,7 +277,8 @@ class Violation(Place):
 
 @dataclass(frozen=True)
 class Deviation(Place):
-    "A value that came otherwise than declared: by `kind` another `spelling`, which was taken, or one that became `null`."
+    """A value that came otherwise than declared: by `kind` another `spelling`, which was taken, or
+    one that became `null`."""
 
     kind: str
     page: int
@@ -404,7 +407,8 @@ class Learner:
         self.learned, self.decoder = (), decoder(row_type, strict=strict)
 
     def learn(self, record):
-        "Let in the fields of this record (dict) that are new; after a hundred, or where a name cannot be one, all others. Gives those that could not be learned."
+        """Let in the fields of this record (dict) that are new; after a hundred, or where a name
+        cannot be one, all others. Gives those that could not be learned."""
         new = [name for name in record if name not in self.columns and name not in self.learned]
         usable = [name for name in new if name.isprintable() and not {'"', "\\"} & {*name}]
         self.learned = (*self.learned, *usable)[:100]
@@ -422,11 +426,13 @@ EXAMPLES = 5  # of each kind of deviation of a field
 
 
 class Records(Learner):
-    """Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown` (Counter of field names that were kept out; none if not `strict`).
+    """Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown`
+    (Counter of field names that were kept out; none if not `strict`).
 
-    `spellings` and `nulls` (Counters by field) say how many values were taken otherwise or made null, `deviations` (list of `Deviation`) the
-    first of each field. `lost` has, by field, the positions of the records whose value was made null. `unseen` are the fields (by the
-    service's names) that no page has held so far."""
+    `spellings` and `nulls` (Counters by field) say how many values were taken otherwise or made
+    null, `deviations` (list of `Deviation`) the first of each field. `lost` has, by field, the
+    positions of the records whose value was made null. `unseen` are the fields (by the service's
+    names) that no page has held so far."""
 
     def __init__(self, row_type, strict=True, keys: Iterable[str] | None = None):
         super().__init__(row_type, strict)
@@ -471,7 +477,8 @@ class Records(Learner):
         return True
 
     def _by_field(self, raw, page, row):
-        "A record read field by field, and its bytes as they would be without deviations; None for one that is rejected."
+        """A record read field by field, and its bytes as they would be without deviations; None for
+        one that is rejected."""
         fields = members(raw)
         if fields is None:
             violation = Violation(page, row, "", json_name(raw), "an object", bytes(raw))
@@ -587,7 +594,8 @@ def read_page(records, array, page=1):
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #95299a81
 def other_fields(records):
-    "For each record the fields that no column holds, as JSON text, or None where there are none; one that cannot be read is null there."
+    """For each record the fields that no column holds, as JSON text, or None where there are none;
+    one that cannot be read is null there."""
     slots = [(f"unknown_{slot}", name) for slot, name in enumerate(records.learned)]
     found = [
         {
@@ -660,7 +668,8 @@ _array = functools.partial(pa.array, memory_pool=POOL)
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #f90933c0
 def plain_dicts(records):
-    "The records as plain dicts, with every field that came; ids are of the type declared, and what deviated is as it should have come."
+    """The records as plain dicts, with every field that came; ids are of the type declared, and
+    what deviated is as it should have come."""
     ids = [c for c in records.columns.values() if c.convert in (int, str)]
     return [
         record
