@@ -2836,6 +2836,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'domostats/tracking/loads.py'),
                                           'domostats.tracking.loads.checksum': ( '10_tracking/loads.html#checksum',
                                                                                  'domostats/tracking/loads.py'),
+                                          'domostats.tracking.loads.drop_line': ( '10_tracking/loads.html#drop_line',
+                                                                                  'domostats/tracking/loads.py'),
                                           'domostats.tracking.loads.ledger_name': ( '10_tracking/loads.html#ledger_name',
                                                                                     'domostats/tracking/loads.py'),
                                           'domostats.tracking.loads.loads_of': ( '10_tracking/loads.html#loads_of',
