@@ -1350,6 +1350,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'domostats/reports/report.py'),
                                           'domostats.reports.report.lines_of_nulls': ( '05_reports/report.html#lines_of_nulls',
                                                                                        'domostats/reports/report.py'),
+                                          'domostats.reports.report.lines_of_rejections': ( '05_reports/report.html#lines_of_rejections',
+                                                                                            'domostats/reports/report.py'),
                                           'domostats.reports.report.lines_of_spellings': ( '05_reports/report.html#lines_of_spellings',
                                                                                            'domostats/reports/report.py'),
                                           'domostats.reports.report.lost_rows': ( '05_reports/report.html#lost_rows',

@@ -22,6 +22,7 @@ __all__ = [
     "Keys",
     "Findings",
     "rejections",
+    "lines_of_rejections",
     "lines_of_nulls",
     "lines_of_spellings",
     "contract_rows",
@@ -383,10 +384,9 @@ class Findings:
     def findings(self):
         "What a user should know, one sentence each."
         lines = [f"Rows may be missing: {doubt}" for doubt in self.doubts]
-        rejected = rejections(self)
-        lines += [f"A record was set aside: {keyword}, {bad}." for keyword, bad in rejected[:5]]
-        if len(rejected) > 5:
-            lines.append(f"{len(rejected) - 5} more records were set aside.")
+        lines += lines_of_rejections(self)
+        if len(self.violations) > 5:
+            lines.append(f"{len(self.violations) - 5} more records were set aside.")
         lines += lines_of_nulls(self) + lines_of_spellings(self)
         lines += [
             f"A new field was kept out: {name} ({times} times)."
@@ -420,6 +420,12 @@ def rejections(findings):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #87bc5951
+def lines_of_rejections(findings: Findings) -> list[str]:
+    "A sentence for each of the first records that were rejected."
+    rejected = rejections(findings)[:5]
+    return [f"A record was set aside: {keyword}, {bad}." for keyword, bad in rejected]
+
+
 def lines_of_nulls(findings, read=True):
     "A sentence for each of the first values that were made null."
     found = findings.deviations("null", read)
@@ -509,8 +515,11 @@ def check_strict(findings):
     found = first_deviation(findings)
     if not found:
         return
-    lines = [line for line in findings.findings if line.startswith("A record was set aside")]
-    lines += lines_of_nulls(findings, read=False) + lines_of_spellings(findings, read=False)
+    lines = (
+        lines_of_rejections(findings)
+        + lines_of_nulls(findings, read=False)
+        + lines_of_spellings(findings, read=False)
+    )
     message = f"{findings.label}{' '.join(lines)} Nothing was written."
     raise DataError(message, "violations", **_details(found[1]))
 
