@@ -17,7 +17,7 @@ from domostats.clients.domo.groups import GROUPS
 from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.errors import DataError, DomostatsError, RetryLaterError
-from domostats.transport.connection import Answer
+from domostats.transport.connection import Answer, mended
 from domostats.transport.paging import (
     Bulk,
     Cursor,
@@ -27,6 +27,7 @@ from domostats.transport.paging import (
     Reader,
     Under,
     Whole,
+    records_at,
 )
 from domostats.transport.windows import Events, Search
 
@@ -525,6 +526,21 @@ def test_a_count_that_cannot_be_read_is_an_error_of_the_kit(many, changes, repor
     with pytest.raises(Exception) as caught:
         run_of(many, report, **(YEAR if report == "activity_log" else {}))
     assert isinstance(caught.value, DataError) and caught.value.reason == "bad_total"
+
+
+@pytest.mark.parametrize("bookmark", [b'"\xff"', b'"\\ud83d"', b"1e999"])
+def test_a_bookmark_that_cannot_be_read_is_an_error_of_the_kit(bookmark):
+    body = b'{"rows": [], "page": {"more": true, "next": %s}}' % bookmark
+    answer = mended(Answer("GET", "/list", 200, body, {}, 0.0))
+    listing = Cursor("/list", "rows", "id", next="page.next", more="page.more")
+    with pytest.raises(DataError, match="page.next") as caught:
+        listing.bookmark(answer)
+    assert caught.value.reason == "bad_bookmark"
+
+
+def test_a_map_of_lists_may_have_a_name_that_cannot_be_read():
+    answer = Answer("GET", "/list", 200, b'{"all": {"\xff": [1], "b": [2]}}', {}, 0.0)
+    assert bytes(records_at(answer, ("all.*",))) == b"[1,2]"
 
 
 UNTRUE = {

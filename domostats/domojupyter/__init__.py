@@ -118,10 +118,12 @@ def get_account_property_value(account_alias, property_name):
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #044f5e79
 def write_dataframe(df, alias, update_method=None, update_key=None, partition_name=None):
-    """Write a pandas DataFrame to an attached output dataset. The last update method sticks to the dataset, REPLACE at first.
+    """Write a pandas DataFrame to an attached output dataset. The last update method sticks to the
+    dataset, REPLACE at first.
 
-    A frame that is marked as incomplete (`attrs`) is written with a warning, and refused where a complete one stands: DataError `incomplete`.
-    SettingsError `not_a_dataframe`, `not_attached`; all else as `loading.store.Store.write`. Source: Jupyter Workspaces user guide."""
+    A frame that is marked as incomplete (`attrs`) is written with a warning, and refused where a
+    complete one stands: DataError `incomplete`. SettingsError `not_a_dataframe`, `not_attached`;
+    all else as `loading.store.Store.write`. Source: Jupyter Workspaces user guide."""
     from domostats.loading.files import is_frame
     from domostats.loading.store import Store
 

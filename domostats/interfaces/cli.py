@@ -25,7 +25,7 @@ __all__ = [
     "Format",
     "WhoseHistory",
     "AReport",
-    "NothingDone",
+    "DryRun",
     "PictureTo",
     "To",
     "version",
@@ -42,6 +42,7 @@ __all__ = [
     "list_reports",
     "Method",
     "is_file",
+    "note",
     "write",
     "Contract",
     "strictly",
@@ -65,7 +66,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 import pyarrow as pa, typer
 from rich import box
 from rich.console import Console
@@ -424,18 +425,25 @@ def is_file(to):
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
-def _noted(sentence):
+def note(sentence: str) -> None:
     "Print what a user should know."
     say(f"note: {sentence}", err=True)
 
 
-def write(data, to, update_method="REPLACE", update_key=None, allow_incomplete=False):
-    "Write data to a file (.parquet, .csv) or to a dataset of the local store; gives the place in words."
+def write(
+    data: Any,
+    to: str,
+    update_method: str = "REPLACE",
+    update_key: list[str] | None = None,
+    allow_incomplete: bool = False,
+) -> str:
+    """Write data to a file (.parquet, .csv) or to a dataset of the local store; gives the place in
+    words."""
     from domostats.loading.files import write_file
     from domostats.loading.store import Store
 
     if is_file(to):
-        write_file(data, to, allow_incomplete, _noted)
+        write_file(data, to, allow_incomplete, note)
         return to
     store = Store()
     store.write(
@@ -444,7 +452,7 @@ def write(data, to, update_method="REPLACE", update_key=None, allow_incomplete=F
         update_method=update_method,
         update_key=update_key,
         allow_incomplete=allow_incomplete,
-        note=_noted,
+        note=note,
     )
     return f"{to} in {store.path}"
 
@@ -486,7 +494,12 @@ def counted(reader, progress):
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #d0186320
-TIMES = ["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S"]
+TIMES = ["%Y-%m-%d"] + [  # also as the commands print them
+    f"%Y-%m-%d{between}%H:%M:%S{fraction}{zone}"
+    for between in ("T", " ")
+    for fraction in ("", ".%f")
+    for zone in ("", "%z")
+]
 Instances = Annotated[
     list[str],
     typer.Option("--instance", help=f"{PLACE} Give it several times for several instances."),
@@ -594,7 +607,7 @@ def _generate_one(
         rows = strictly(rows, run) if strict else rows
         place = write(rows, to, method.value, key, allow_incomplete)
     for finding in run.findings:
-        _noted(finding)
+        note(finding)
     return found.name, instance, run.came, len(rows.schema), len(run.violations), place
 
 
@@ -615,7 +628,7 @@ def _generate_all(
     place = write(fleet, to, method.value, key and ["instance", *key], allow_incomplete)
     for name, run in fleet.runs.items():
         for finding in run.findings:
-            _noted(f"{name}: {finding}")
+            note(f"{name}: {finding}")
     columns = len(fleet.schema)
     return [
         (found.name, name, run.came, columns, len(run.violations), place)
@@ -749,7 +762,7 @@ def _write_one(report, instance, reader, to, strict, allow_incomplete):
     rows = strictly(made.reader(), made) if strict else made.reader()
     place = write(rows, to, allow_incomplete=allow_incomplete)
     for finding in made.findings:
-        _noted(f"{report.name}: {finding}")
+        note(f"{report.name}: {finding}")
     return report.name, instance, made.came, place
 
 
@@ -770,9 +783,7 @@ WhoseHistory = Annotated[
     ),
 ]
 AReport = Annotated[str, typer.Argument(help="A report of which snapshots were taken.")]
-NothingDone = Annotated[
-    bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")
-]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 PictureTo = Annotated[
     Optional[Path],
     typer.Option("--picture", metavar="FILE.html", help="Draw it, as one HTML file."),
@@ -811,9 +822,7 @@ def snapshot(
             help="Of a run in which rows may be missing keep what was added and changed.",
         ),
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be kept, and keep nothing.")
-    ] = False,
+    dry_run: DryRun = False,
 ):
     "Keep a report as it is now, beside all that it was before: domostats snapshot users --instance acme"
     from domostats.tracking.history import History
@@ -823,11 +832,11 @@ def snapshot(
     run = found.run(place, format_fn=history.format_fn)
     taken = history.snapshot(run, dry_run=dry_run, allow_incomplete=allow_incomplete)
     for finding in run.findings:
-        say(f"note: {finding}", err=True)
+        note(finding)
     if taken.kept:
-        say(f"note: {taken.kept} values were not known, and stay as they were.", err=True)
+        note(f"{taken.kept} values were not known, and stay as they were.")
     if taken.missing:
-        say(f"note: {taken.missing} rows did not come, and stay as they were.", err=True)
+        note(f"{taken.missing} rows did not come, and stay as they were.")
     title = "would be kept" if dry_run else "kept"
     show(f"{title} of {place.name}", TAKEN, [taken[: len(TAKEN)]])
 
@@ -858,10 +867,9 @@ def show_history(
             [[*row.values()][: len(TAKEN)] for row in taken],
         )
         for moment in history.mixed() if taken else []:
-            say(
-                f"note: the snapshot of {moment} looks as if it were of another instance than "
-                "the one before. If it is wrong: domostats take-back --help",
-                err=True,
+            note(
+                f"the snapshot of {moment} looks as if it were of another instance than the one "
+                "before. If it is wrong: domostats take-back --help"
             )
     else:
         _given(history.at(at), to)
@@ -906,7 +914,7 @@ def take_back(
     and_later: Annotated[
         bool, typer.Option("--and-later", help="With all snapshots that came after it.")
     ] = False,
-    dry_run: NothingDone = False,
+    dry_run: DryRun = False,
 ):
     "Undo a snapshot, so that the history is what it was before: domostats take-back users --instance acme"
     undone = _history(report, format_name, instance).take_back(at, and_later, dry_run)
@@ -921,7 +929,7 @@ def erase(
         list[str], typer.Argument(help="The key of the row: a value for each field of the key.")
     ],
     instance: WhoseHistory = None,
-    dry_run: NothingDone = False,
+    dry_run: DryRun = False,
 ):
     "Take one row, such as a person, out of all versions of a report, in every format: domostats erase users 27 --instance acme. A later snapshot brings it back as long as the instance has it."
     from domostats.tracking.history import History
@@ -970,7 +978,7 @@ def upgrade_store(
             "--not-mixed", help="The histories are of one instance, though they look mixed."
         ),
     ] = False,
-    dry_run: NothingDone = False,
+    dry_run: DryRun = False,
 ):
     "Bring the local store into the form of this version: domostats upgrade --instance acme --dry-run"
     from domostats.tracking.upgrades import upgrade

@@ -190,7 +190,7 @@ def stubs(format_account, format_accounts):
             )
         if has != wanted:
             raise NotYet(
-                f"{name}({', '.join(has)}) should take the two things that the table names for it, and no other."
+                f"{name}({', '.join(has)}) should take the two things that the table has for it, under the names that they have there in brackets, and no other."
             )
         promise = signature.return_annotation
         if promise is signature.empty:

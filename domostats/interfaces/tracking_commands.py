@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    "DryRun",
     "Only",
     "FirstDay",
     "LastDay",
@@ -28,10 +27,18 @@ from typing import Annotated, Optional
 import typer
 from ..errors import DataError, SettingsError
 from ..settings import setting
-from .cli import EXIT_CODES, PictureTo, app, say, show, until_stopped
+from domostats.interfaces.cli import (
+    EXIT_CODES,
+    DryRun,
+    PictureTo,
+    app,
+    note,
+    say,
+    show,
+    until_stopped,
+)
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900007
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Only = Annotated[
     Optional[list[str]],
     typer.Option("--only", metavar="TABLE", help="This table only; may be given several times."),
@@ -74,9 +81,9 @@ def make_migrations(dry_run: DryRun = False):
     migrations, tables = Migrations(), [extractor.get_table() for extractor in configured()]
     for table in tables:
         if named := personal_columns(table):
-            say(
-                f"note: {table.name} keeps single events with {', '.join(named)}. If that tells of people, count them instead, or make sure that it may be kept.",
-                err=True,
+            note(
+                f"{table.name} keeps single events with {', '.join(named)}. If that tells of "
+                "people, count them instead, or make sure that it may be kept."
             )
     path = migrations.make(tables, dry_run)
     typer.echo(
@@ -104,7 +111,8 @@ def migrate(dry_run: DryRun = False):
 
 
 def _parts():
-    "From where the rows of a table are that has had one source so far: what its only extractor says."
+    """From where the rows of a table are that has had one source so far: what its only extractor
+    says."""
     from domostats.tracking.extractors import Extraction
 
     if not setting("extractors", "classes"):

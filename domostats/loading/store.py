@@ -13,10 +13,12 @@ __all__ = [
     "store_path",
     "opened",
     "quoted",
+    "folded",
     "settled",
     "Update",
     "choose",
     "literal",
+    "described",
     "fit_columns",
     "check_key",
     "spelled",
@@ -171,8 +173,8 @@ def quoted(name):
     return '"' + name.replace('"', '""') + '"'
 
 
-def _folded(name):
-    "A name as DuckDB compares it."
+def folded(name: str) -> str:
+    "A name as DuckDB compares it: capitals of ASCII count as small letters."
     return name.translate(str.maketrans(string.ascii_uppercase, string.ascii_lowercase))
 
 
@@ -321,7 +323,7 @@ def _tables(con):
 
 def _noted(con, name):
     "What is written down with a dataset, a dict; None if there is no such dataset."
-    found = [comment for table, comment in _tables(con) if _folded(table) == _folded(name)]
+    found = [comment for table, comment in _tables(con) if folded(table) == folded(name)]
     if not found:
         return None
     try:
@@ -365,14 +367,14 @@ def _family(type):
     return "time" if type in ("DATE", "TIMESTAMP") else type
 
 
-def _columns(con, select):
+def described(con, select: str) -> dict[str, str]:
     "The columns of a query, as {name: DuckDB type}."
     return {row[0]: row[1] for row in con.execute(f"DESCRIBE {select}").fetchall()}
 
 
 def _wider(con, one, other):
     "The type that DuckDB would give to both together."
-    return [*_columns(con, f"SELECT NULL::{one} AS both UNION ALL SELECT NULL::{other}").values()][
+    return [*described(con, f"SELECT NULL::{one} AS both UNION ALL SELECT NULL::{other}").values()][
         0
     ]
 
@@ -413,14 +415,14 @@ def _agreed(con, run, table, name, stored, coming):
 def fit_columns(con, run, table, select):
     "Make the stored columns ready for the arriving ones."
     stored = {
-        _folded(name): (name, type)
-        for name, type in _columns(con, f"SELECT * FROM {table}").items()
+        folded(name): (name, type)
+        for name, type in described(con, f"SELECT * FROM {table}").items()
     }
-    for name, coming in _columns(con, select).items():
-        if _folded(name) not in stored:
+    for name, coming in described(con, select).items():
+        if folded(name) not in stored:
             con.execute(f"ALTER TABLE {table} ADD COLUMN {quoted(name)} {coming}")
         else:
-            own, type = stored[_folded(name)]
+            own, type = stored[folded(name)]
             agreed = _agreed(con, run, table, own, type, coming)
             if agreed != type:
                 con.execute(
@@ -663,7 +665,7 @@ def _read(store, name, query):
         table = _found(con, name)
         columns = ", ".join(
             quoted(column)
-            for column in _columns(con, f"SELECT * FROM {table}")
+            for column in described(con, f"SELECT * FROM {table}")
             if column != PARTITION
         )
         rows = returned(con.sql(f"SELECT {columns} FROM {table}").to_arrow_table())
@@ -682,7 +684,7 @@ def _coverage(con, name: str) -> Coverage | None:
     if note is None:
         return None
     coverage = read_coverage(note) if "coverage" in note else None
-    columns = _columns(con, f"SELECT * FROM {_table(name)}")
+    columns = described(con, f"SELECT * FROM {_table(name)}")
     if coverage:
         by_instance = coverage.by_instance
     else:
@@ -715,8 +717,8 @@ def _plan(con, name: str, data: Any, update: Update, allow_incomplete: bool) -> 
 
 def _check_alike(con, name: str, names: list, kept: tuple) -> None:
     "DestinationError `other_columns` if these columns are not those of the dataset, of which the rows of some instances are kept."
-    stored = {_folded(column) for column in _columns(con, f"SELECT * FROM {_table(name)}")}
-    stored, coming = stored - {PARTITION}, {*map(_folded, names)}
+    stored = {folded(column) for column in described(con, f"SELECT * FROM {_table(name)}")}
+    stored, coming = stored - {PARTITION}, {*map(folded, names)}
     if not (stored <= coming or coming <= stored):
         raise DestinationError(
             f"Dataset {name} was not written: it keeps the rows of {', '.join(kept)}, and the columns of the new "

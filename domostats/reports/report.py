@@ -22,6 +22,7 @@ __all__ = [
     "Keys",
     "Findings",
     "rejections",
+    "lines_of_rejections",
     "lines_of_nulls",
     "lines_of_spellings",
     "contract_rows",
@@ -58,8 +59,9 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
-import functools, inspect, itertools, tempfile, time, warnings
+import functools, inspect, itertools, tempfile, threading, time, warnings
 from collections import Counter
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -382,10 +384,9 @@ class Findings:
     def findings(self):
         "What a user should know, one sentence each."
         lines = [f"Rows may be missing: {doubt}" for doubt in self.doubts]
-        rejected = rejections(self)
-        lines += [f"A record was set aside: {keyword}, {bad}." for keyword, bad in rejected[:5]]
-        if len(rejected) > 5:
-            lines.append(f"{len(rejected) - 5} more records were set aside.")
+        lines += lines_of_rejections(self)
+        if len(self.violations) > 5:
+            lines.append(f"{len(self.violations) - 5} more records were set aside.")
         lines += lines_of_nulls(self) + lines_of_spellings(self)
         lines += [
             f"A new field was kept out: {name} ({times} times)."
@@ -419,6 +420,12 @@ def rejections(findings):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #87bc5951
+def lines_of_rejections(findings: Findings) -> list[str]:
+    "A sentence for each of the first records that were rejected."
+    rejected = rejections(findings)[:5]
+    return [f"A record was set aside: {keyword}, {bad}." for keyword, bad in rejected]
+
+
 def lines_of_nulls(findings, read=True):
     "A sentence for each of the first values that were made null."
     found = findings.deviations("null", read)
@@ -508,8 +515,11 @@ def check_strict(findings):
     found = first_deviation(findings)
     if not found:
         return
-    lines = [line for line in findings.findings if line.startswith("A record was set aside")]
-    lines += lines_of_nulls(findings, read=False) + lines_of_spellings(findings, read=False)
+    lines = (
+        lines_of_rejections(findings)
+        + lines_of_nulls(findings, read=False)
+        + lines_of_spellings(findings, read=False)
+    )
     message = f"{findings.label}{' '.join(lines)} Nothing was written."
     raise DataError(message, "violations", **_details(found[1]))
 
@@ -1165,10 +1175,6 @@ def estimate(report, domo_instance, session_token=None, format_fn=None, since=No
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #2f77e80e
-import threading
-from collections.abc import Iterator
-
-
 class Spill:
     "Batches by name, on disk: what many instances bring, some of them at once, in memory that does not grow with them."
 

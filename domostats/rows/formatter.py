@@ -37,9 +37,11 @@ from ..transport.wire import json_bytes
 # %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294
 @dataclass(frozen=True)
 class Rule:
-    """What a column is made of: `label` for people, `inputs` (field names or rules), and `compute(*columns, rows=number)`; `at(url)` gives a link behind an address.
+    """What a column is made of: `label` for people, `inputs` (field names or rules), and
+    `compute(*columns, rows=number)`; `at(url)` gives a link behind an address.
 
-    With `one_to_one` two values that differ still differ in the column, so that a column made from a key holds the key."""
+    With `one_to_one` two values that differ still differ in the column, so that a column made from
+    a key holds the key."""
 
     label: str
     inputs: tuple
@@ -222,8 +224,8 @@ class Rules:
 def one_row(keyword, row_type, record, reads=None):
     """The columns of one record (a dict, or None for nulls). DataError `bad_record`.
 
-    `reads` are the fields that somebody looks at (by the service's names; None: all). A required one that cannot be read is the error,
-    any other is null and a warning."""
+    `reads` are the fields that somebody looks at (by the service's names; None: all). A required
+    one that cannot be read is the error, any other is null and a warning."""
     looked_at = [
         c for c in columns_of(row_type).values() if reads is None or c.service_name in reads
     ]

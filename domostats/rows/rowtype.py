@@ -15,7 +15,6 @@ __all__ = [
     "TYPES",
     "JSON_NAMES",
     "EXPECTED",
-    "UNREADABLE",
     "SPELLINGS",
     "UNREAD",
     "OTHERWISE",
@@ -62,7 +61,7 @@ __all__ = [
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0a37c687
 import dataclasses, functools, typing
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import attrgetter
 from datetime import datetime, timedelta
@@ -136,8 +135,9 @@ class Micros:
         return isinstance(other, Micros) and other.micros == self.micros
 
 
-def micros_by(unit):
-    "A function that gives microseconds for a moment that is counted in this unit (in microseconds)."
+def micros_by(unit: int) -> Callable:
+    """A function that gives microseconds for a moment that is counted in this unit (in
+    microseconds)."""
     return lambda moment: moment.micros if type(moment) is Micros else moment * unit
 
 
@@ -180,8 +180,9 @@ def named(service_name):
 
 @dataclass(frozen=True)
 class Column:
-    """One field of a row type: `name` (ours), `service_name`, `wire`, `arrow` (the type of its column), `convert` and `at_once`
-    (the types in which Arrow takes a whole column); `kind` is what the row type declares."""
+    """One field of a row type: `name` (ours), `service_name`, `wire`, `arrow` (the type of its
+    column), `convert` and `at_once` (the types in which Arrow takes a whole column); `kind` is what
+    the row type declares."""
 
     name: str
     service_name: str
@@ -276,7 +277,8 @@ class Violation(Place):
 
 @dataclass(frozen=True)
 class Deviation(Place):
-    "A value that came otherwise than declared: by `kind` another `spelling`, which was taken, or one that became `null`."
+    """A value that came otherwise than declared: by `kind` another `spelling`, which was taken, or
+    one that became `null`."""
 
     kind: str
     page: int
@@ -296,8 +298,6 @@ EXPECTED = {
     UTC: "a time between the years 1 and 9999",
     None: "a list",
 }
-
-UNREADABLE = BROKEN
 
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #7d10aa02
@@ -407,7 +407,8 @@ class Learner:
         self.learned, self.decoder = (), decoder(row_type, strict=strict)
 
     def learn(self, record):
-        "Let in the fields of this record (dict) that are new; after a hundred, or where a name cannot be one, all others. Gives those that could not be learned."
+        """Let in the fields of this record (dict) that are new; after a hundred, or where a name
+        cannot be one, all others. Gives those that could not be learned."""
         new = [name for name in record if name not in self.columns and name not in self.learned]
         usable = [name for name in new if name.isprintable() and not {'"', "\\"} & {*name}]
         self.learned = (*self.learned, *usable)[:100]
@@ -425,11 +426,13 @@ EXAMPLES = 5  # of each kind of deviation of a field
 
 
 class Records(Learner):
-    """Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown` (Counter of field names that were kept out; none if not `strict`).
+    """Records of one row type: the good ones, `violations` (list of `Violation`), and `unknown`
+    (Counter of field names that were kept out; none if not `strict`).
 
-    `spellings` and `nulls` (Counters by field) say how many values were taken otherwise or made null, `deviations` (list of `Deviation`) the
-    first of each field. `lost` has, by field, the positions of the records whose value was made null. `unseen` are the fields (by the
-    service's names) that no page has held so far."""
+    `spellings` and `nulls` (Counters by field) say how many values were taken otherwise or made
+    null, `deviations` (list of `Deviation`) the first of each field. `lost` has, by field, the
+    positions of the records whose value was made null. `unseen` are the fields (by the service's
+    names) that no page has held so far."""
 
     def __init__(self, row_type, strict=True, keys: Iterable[str] | None = None):
         super().__init__(row_type, strict)
@@ -462,7 +465,7 @@ class Records(Learner):
         "Take one record in; whether it is a good one."
         try:
             record = self.decoder.decode(raw)
-        except UNREADABLE:
+        except BROKEN:
             record, raw = self._by_field(raw, page, row)
         if record is None:
             return False
@@ -474,7 +477,8 @@ class Records(Learner):
         return True
 
     def _by_field(self, raw, page, row):
-        "A record read field by field, and its bytes as they would be without deviations; None for one that is rejected."
+        """A record read field by field, and its bytes as they would be without deviations; None for
+        one that is rejected."""
         fields = members(raw)
         if fields is None:
             violation = Violation(page, row, "", json_name(raw), "an object", bytes(raw))
@@ -575,7 +579,7 @@ def read_page(records, array, page=1):
     "Take the array of a page (bytes) into these `Records`."
     try:
         good = decoder(records.row_type, records.learned, records.strict, many=True).decode(array)
-    except UNREADABLE:
+    except BROKEN:
         rows = elements(array)
         return records.read([array] if rows is None else rows, page)  # no list: no record either
     records.records += good
@@ -590,7 +594,8 @@ def read_page(records, array, page=1):
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #95299a81
 def other_fields(records):
-    "For each record the fields that no column holds, as JSON text, or None where there are none; one that cannot be read is null there."
+    """For each record the fields that no column holds, as JSON text, or None where there are none;
+    one that cannot be read is null there."""
     slots = [(f"unknown_{slot}", name) for slot, name in enumerate(records.learned)]
     found = [
         {
@@ -663,7 +668,8 @@ _array = functools.partial(pa.array, memory_pool=POOL)
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #f90933c0
 def plain_dicts(records):
-    "The records as plain dicts, with every field that came; ids are of the type declared, and what deviated is as it should have come."
+    """The records as plain dicts, with every field that came; ids are of the type declared, and
+    what deviated is as it should have come."""
     ids = [c for c in records.columns.values() if c.convert in (int, str)]
     return [
         record
@@ -680,12 +686,12 @@ def plain_dict(raw):
     "One record as a plain dict; what cannot be read in a field that nobody asked for is left out."
     try:
         return msgspec.json.decode(raw)
-    except UNREADABLE:
+    except BROKEN:
         return {name: value for name, field in members(raw).items() for value in _readable(field)}
 
 
 def _readable(raw):
     try:
         return [msgspec.json.decode(readable(raw) or b"")]
-    except UNREADABLE:
+    except BROKEN:
         return []

@@ -122,7 +122,8 @@ MILLI, SECOND = 1_000, 1_000_000  # microseconds
 def micros(raw: bytes, unit: int | None) -> int | None:
     """A moment in microseconds since 1970.
 
-    `unit` is what a bare number counts, in microseconds; None: whatever its size says, seconds below 10^11."""
+    `unit` is what a bare number counts, in microseconds; None: whatever its size says, seconds
+    below 10^11."""
     text = text_in(raw)
     if text is None:
         found = _of_number(decimal_of(raw.decode()), unit)

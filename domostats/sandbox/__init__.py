@@ -253,7 +253,8 @@ class Sandbox(Instance):
         self.domo.faults.fail(fault, path, times, after, seconds, missing)
 
     def hide(self, *ids):
-        "Leave the records with these ids out of every list, after it was cut into pages: what a user may not see leaves a gap. Without ids nothing is hidden."
+        """Leave the records with these ids out of every list, after it was cut into pages: what a
+        user may not see leaves a gap. Without ids nothing is hidden."""
         self.domo.data.hidden = frozenset(map(str, ids))
 
     def serve(self, path, value):
@@ -269,7 +270,8 @@ class Sandbox(Instance):
         stop(self)
 
     def heal(self):
-        "Take back every fault, everything served, the limit, the quirks and what is hidden; the latency stays."
+        """Take back every fault, everything served, the limit, the quirks and what is hidden; the
+        latency stays."""
         self.domo.faults.heal()
         self.limit()
         self.quirks.clear()

@@ -207,7 +207,8 @@ def strangers(world, accounts):
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #8609974f
 class Data:
-    "What an instance shows of a `world`, with its `quirks` (names); `given` (bytes) is a provider list to serve as it is; the rows with the ids in `hidden` (text) are left out of every list."
+    """What an instance shows of a `world`, with its `quirks` (names); `given` (bytes) is a provider
+    list to serve as it is; the rows with the ids in `hidden` (text) are left out of every list."""
 
     def __init__(self, world, given=None):
         self.world, self.given, self.quirks, self.memo, self._bytes = world, given, set(), {}, {}
@@ -511,7 +512,8 @@ class GoodDay:
         return user and user["id"], *asked, frozenset(self.data.quirks)
 
     def page(self, user, method, path, body, query, change=None):
-        "What is on the shelf for this request, else what the endpoint says, which is put there; without the rows that are hidden."
+        """What is on the shelf for this request, else what the endpoint says, which is put there;
+        without the rows that are hidden."""
         reply = self._page(user, method, path, body, query, change)
         hidden = self.data.hidden
         return without_rows(reply, hidden) if hidden and reply.status == 200 else reply

@@ -39,7 +39,9 @@ SIGN_IN, TOKEN = "/api/content/v2/authentication", "/oauth/token"
 
 
 class Met(NamedTuple):
-    "A call that meets a fault: `real(change)` gives the genuine reply, `seconds` is what was asked for or None, `before` the last reply of this path or None, `missing` which rows a short page lacks."
+    """A call that meets a fault: `real(change)` gives the genuine reply, `seconds` is what was
+    asked for or None, `before` the last reply of this path or None, `missing` which rows a short
+    page lacks."""
 
     domo: object
     path: str
@@ -155,7 +157,8 @@ def with_rows(value, change):
 
 
 def short(rows, missing=None):
-    "The rows that are left: the first half, never none, or all but those that are `missing` (numbers from 0, from the end if negative; `all`)."
+    """The rows that are left: the first half, never none, or all but those that are `missing`
+    (numbers from 0, from the end if negative; `all`)."""
     if missing is None:
         return rows[: (len(rows) + 1) // 2]
     if missing == "all":
@@ -276,7 +279,9 @@ class Faults:
         self.served[path] = value if isinstance(value, bytes) else msgspec.json.encode(value)
 
     def fail(self, fault, path=None, times=1, after=0, seconds=None, missing=None):
-        "Let `after` requests pass whose path begins with `path`, and the next `times` (None: all) meet this fault; `missing` says which rows a `short_page` lacks. SettingsError `bad_fault`."
+        """Let `after` requests pass whose path begins with `path`, and the next `times` (None: all)
+        meet this fault; `missing` says which rows a `short_page` lacks. SettingsError `bad_fault`.
+        """
         _check(self.kinds, fault, path, times, after, seconds, missing)
         path = path or (SIGN_IN if fault in SIGN_IN_FAULTS else None)
         self.waiting.append(Waiting(fault, path, times, after, seconds, missing))

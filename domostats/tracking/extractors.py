@@ -38,7 +38,7 @@ from ..errors import DataError, RetryLaterError, SettingsError
 from ..loading.store import Store, quoted, settled
 from ..settings import find_settings, setting
 from .catch_up import run_name
-from .loads import LOADS, Load, checksum, loads_of, note_load, part_of
+from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_of
 from .migrations import check_declared, cut, days_outside, live_columns
 from .schema import ExtractorType, Table, batches_of, table_of
 
@@ -581,10 +581,7 @@ def replace_days(
         within = f" WHERE {quoted(table.partition)} = ?" if part else ""
         con.execute(f"DELETE FROM datasets.{quoted(table.name)}{within}", [part] if part else [])
         for line in before:
-            con.execute(
-                "DELETE FROM kit.loads WHERE (dataset = ? OR dataset = ?) AND release_key = ?",
-                [name, f"duckdb:{name}", line.release_key],
-            )
+            drop_line(con, name, line.release_key)
         n = _insert(con, table, rows())
         for line in lines:
             note_load(con, line)

@@ -14,7 +14,6 @@ __all__ = [
     "FEW",
     "KEPT",
     "moment",
-    "folded",
     "Place",
     "histories",
     "enter_place",
@@ -24,7 +23,6 @@ __all__ = [
     "find_place",
     "check_names",
     "free_names",
-    "described",
     "as_text",
     "as_type",
     "common_type",
@@ -63,14 +61,22 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_tracking/02_history.ipynb #d2fa6a62
-import re
+import json, re
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
-import json
 import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
-from ..loading.store import Store, check_key, literal, quoted, returned, settled
+from domostats.loading.store import (
+    Store,
+    check_key,
+    described,
+    folded,
+    literal,
+    quoted,
+    returned,
+    settled,
+)
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
 from ..settings import check_name
@@ -112,11 +118,6 @@ RESERVED = SINCE, GONE, "__same__"
 HISTORIES = """CREATE TABLE IF NOT EXISTS kit.histories
                (name VARCHAR, instance VARCHAR, keys VARCHAR, ignored VARCHAR, links VARCHAR,
                 filtered BOOLEAN)"""
-
-
-def folded(name: str) -> str:
-    "A name as DuckDB compares it: capitals of ASCII count as small letters."
-    return re.sub("[A-Z]+", lambda letters: letters[0].lower(), name)
 
 
 @dataclass(frozen=True)
@@ -274,11 +275,6 @@ def free_names(wanted, taken) -> list:
 # %% ../../nbs/10_tracking/02_history.ipynb #a5f4148d
 WHOLE = r"U?(TINY|SMALL|BIG|HUGE)?INT(EGER)?"
 FLOATING = "FLOAT", "DOUBLE"
-
-
-def described(con, select: str) -> dict:
-    "The columns of a query and their types in DuckDB."
-    return {row[0]: row[1] for row in con.execute(f"DESCRIBE {select}").fetchall()}
 
 
 def as_text(value: str, type: str) -> str:

@@ -9,6 +9,7 @@ __all__ = [
     "ledger_name",
     "part_of",
     "rename_lines",
+    "drop_line",
     "note_load",
     "loads_of",
     "checksum",
@@ -102,6 +103,15 @@ def rename_lines(con, old: str, new: str) -> None:
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10008
+def drop_line(con, dataset: str, key: str) -> None:
+    "Take the line of a release out, under whichever of its names the dataset stands there."
+    name = ledger_name(dataset)
+    con.execute(
+        "DELETE FROM kit.loads WHERE (dataset = ? OR dataset = ?) AND release_key = ?",
+        [name, f"duckdb:{name}", key],
+    )
+
+
 def note_load(con, load):
     "Write a line of the ledger, in place of the one of the same release, into an open transaction; gives it."
     load = load._replace(
@@ -110,10 +120,7 @@ def note_load(con, load):
         loaded_at=load.loaded_at or datetime.now(timezone.utc),
     )
     con.execute(LOADS)
-    con.execute(
-        "DELETE FROM kit.loads WHERE (dataset = ? OR dataset = ?) AND release_key = ?",
-        [load.dataset, f"duckdb:{load.dataset}", load.release_key],
-    )
+    drop_line(con, load.dataset, load.release_key)
     con.execute(
         "INSERT INTO kit.loads VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
         [
@@ -242,10 +249,7 @@ class Loads(Lines):
         "Take a release out of the store, rows and line; a table of which nothing is left goes too."
         with self.store.open() as con:
             con.execute(LOADS)
-            con.execute(
-                "DELETE FROM kit.loads WHERE (dataset = ? OR dataset = ?) AND release_key = ?",
-                [ledger_name(dataset), f"duckdb:{ledger_name(dataset)}", key],
-            )
+            drop_line(con, dataset, key)
             place = f"datasets.{quoted(table or dataset)}"
             if not con.execute(
                 "SELECT 1 FROM duckdb_tables() WHERE schema_name = 'datasets' AND table_name = ?",

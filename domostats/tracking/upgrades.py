@@ -27,7 +27,7 @@ from dataclasses import replace
 from typing import NamedTuple
 from .. import reports
 from ..errors import DataError, SettingsError
-from ..loading.store import Store, quoted, returned
+from ..loading.store import Store, described, quoted, returned
 from ..settings import check_name
 from .loads import loads_of
 from domostats.tracking.domo_extractors import (
@@ -43,7 +43,6 @@ from domostats.tracking.history import (
     Place,
     alternating,
     compared,
-    described,
     drop_history,
     enter_place,
     find_place,

@@ -150,11 +150,10 @@ def records_at(answer, places):
 
 def _joined(answer, path):
     "All lists of the map at a dotted path as one array."
-    try:
-        lists = msgspec.json.decode(inside(answer, path), type=dict[str, Raw])
-    except msgspec.ValidationError:
-        lists = {"": inside(answer, path)}
-    return array_of([row for array in lists.values() for row in rows_of(array)])
+    found = inside(answer, path)
+    lists = members(found)
+    arrays = [found] if lists is None else lists.values()
+    return array_of([row for array in arrays for row in rows_of(array)])
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #5a1f0c06
@@ -168,7 +167,7 @@ def count_in(answer, places):
         try:
             value = msgspec.json.decode(inside(answer, place))
             break
-        except (DataError, msgspec.DecodeError, UnicodeDecodeError):
+        except (DataError, *BROKEN):
             continue
     number = _whole(value)
     if number is None:
@@ -762,7 +761,15 @@ class Cursor(Listing):
         return more, bookmark
 
     def _value(self, answer, path):
-        return msgspec.json.decode(inside(answer, path))
+        value, flaws = plain(inside(answer, path), path)
+        if flaws:
+            raise DataError(
+                f"{answer.method} {answer.url} was answered, and {flaws[0]}: whether more follows "
+                "is not known. Run it again later.",
+                "bad_bookmark",
+                answer,
+            )
+        return value
 
     def pages(self, reader):
         reader.compare(self)
@@ -932,7 +939,7 @@ def fields_of(page, *names):
             msgspec.structs.astuple(record)
             for record in msgspec.json.decode(page.array, type=list[shape])
         ]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except BROKEN:
         records = [members(row) or {} for row in rows_of(page.array)]
     return [tuple(_field(record, name) for name in names) for record in records]
 

@@ -20,18 +20,17 @@ from dataclasses import dataclass, replace
 from itertools import chain, islice
 from .connection import Answer
 from domostats.transport.paging import (
-    KeptPage,
     Listing,
     Offset,
     PageDigest,
     Walk,
+    Whole,
     count_in,
     digest_page,
     kept_pages,
     wanted,
 )
 from .retry import Request
-from .spool import Spool
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #ac5c97cc
@@ -42,20 +41,28 @@ def in_a_row(lists):
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #75cf8e3a
+FIRST_MOMENT = 1_262_304_000_000  # 1 January 2010, before the service
+
+
 @dataclass(frozen=True, eq=False)
 class Windows(Offset):
-    "Spans of time with few enough events: `count_path` counts those of a span, `bounds` are the names of its two parameters (milliseconds, start inclusive, end exclusive), `most` is enough, `kept` days are what the service keeps."
+    """Spans of time with few enough events.
+
+    `count_path` counts those of a span, `bounds` are the names of its two parameters
+    (milliseconds, start inclusive, end exclusive), `most` is enough."""
 
     count_path: str = ""
     bounds: tuple = ("start", "end")
     most: int = 10_000
-    kept: int = 366
 
     def span(self, reader):
-        "The first and the last millisecond that are asked for; without `until`, up to the minute in which the run began."
+        """The first and the last millisecond that are asked for.
+
+        Without `since` from before the service on, so that nothing that it keeps is left out;
+        without `until` up to the minute in which the run began."""
         now = reader.now // 60_000 * 60_000  # the minute that runs is not over
         until = min(reader.until or now, now)
-        since = until - self.kept * 86_400_000 if reader.since is None else reader.since
+        since = FIRST_MOMENT if reader.since is None else reader.since
         return since, until
 
     def counted(self, reader, start, end):
@@ -148,9 +155,6 @@ class Events(Windows):
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #af244ec8
-FIRST_MOMENT = 1_262_304_000_000  # 1 January 2010, before the service
-
-
 def next_moment(reader):
     "The day after the run began, in epoch milliseconds: no record is from after it."
     return reader.now + 86_400_000
@@ -254,10 +258,7 @@ class Search(Filtered):
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #9a0c4e61
-@kept_pages.register
-def _(listing: Count, spool: Spool) -> list[KeptPage]:
-    request = listing.request()
-    return [KeptPage(0, 1, request)] if spool.kept(request) else []
+kept_pages.register(Count, kept_pages.dispatch(Whole))
 
 
 @digest_page.register

@@ -33,7 +33,9 @@ from ...transport.writes import download, write
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0007
 def jobs_of(stream_id, size=100):
-    "The listing of the jobs of a stream. Nothing is known to be hidden in it, so a page shorter than others is the last one."
+    """The listing of the jobs of a stream.
+
+    Nothing is known to be hidden in it, so a page shorter than others is the last one."""
     return Numbered(
         f"/v1/data-streams/api/{stream_id}/stats",
         key="id",

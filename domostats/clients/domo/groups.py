@@ -29,7 +29,10 @@ GROUPS = Offset(
 
 @hides("session_token")
 def get_groups(domo_instance, session_token=None, debug_api=False):
-    "All groups, one dict each in `.response`; `created` is text without a zone. `GET /api/content/v2/groups/grouplist`, recorded; pages of 100, no total. A warning where members are counted and missing."
+    """All groups, one dict each in `.response`; `created` is text without a zone.
+
+    `GET /api/content/v2/groups/grouplist`, recorded; pages of 100, no total. A warning where
+    members are counted and missing."""
     answer = all_of(sign_in(domo_instance, session_token), GROUPS, debug_api)
     without = sum(map(lacks_members, answer.response))
     if without:

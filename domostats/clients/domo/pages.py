@@ -35,7 +35,8 @@ says_its_page = says_id("resource", "id")
 
 
 def is_access_of(id, reply):
-    "What speaks against a reply (dict) as the access list of page `id`, as text; None if nothing does."
+    """What speaks against a reply (dict) as the access list of page `id`, as text; None if nothing
+    does."""
     wrong = says_its_page(id, reply)
     if wrong:
         return wrong
@@ -69,5 +70,8 @@ PAGE_ACCESS = Each(
 
 @hides("session_token")
 def get_page_access(domo_instance, session_token=None, debug_api=False):
-    "For each page `{parent: its id, reply: {users, groups, totalUserCount}}` in `.response`. `GET /api/content/v1/share/accesslist/page/{id}`, recorded; one call a page. A reply that is not that of its page is left out, with a warning."
+    """For each page `{parent: its id, reply: {users, groups, totalUserCount}}` in `.response`.
+
+    `GET /api/content/v1/share/accesslist/page/{id}`, recorded; one call a page. A reply that is not
+    that of its page is left out, with a warning."""
     return all_of(sign_in(domo_instance, session_token), PAGE_ACCESS, debug_api)
