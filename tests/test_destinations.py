@@ -900,3 +900,12 @@ def test_instances_that_were_read_hold_no_rows_and_no_lookups(box):
             assert len(run.keys.held) == 0 and run.came == 15
         assert fleet.table.num_rows == 30
         assert [len(run.table) for run in fleet.runs.values()] == [15, 15]
+
+
+def test_events_without_a_window_are_all_that_there_are(box):
+    command = ["generate", "activity_log", "--instance", box.name, "--to", "events.parquet"]
+    assert domostats(*command, "--changed-since", "2020-01-01")[0] == 0
+    before = read_file("events.parquet").num_rows
+    code, printed = domostats(*command)
+    assert before == 200 and code == 0, printed
+    assert read_file("events.parquet").num_rows == before

@@ -510,7 +510,7 @@ Since = Annotated[
     typer.Option(
         "--changed-since",
         formats=TIMES,
-        help="Only events from this time on (UTC), without it those of the last year; of objects that cost a call each, only those changed since.",
+        help="Only events from this time on (UTC), without it all that the service keeps; of objects that cost a call each, only those changed since.",
     ),
 ]
 Until = Annotated[
