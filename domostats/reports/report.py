@@ -33,6 +33,7 @@ __all__ = [
     "key_places",
     "steps_from",
     "key_column",
+    "join_columns",
     "key_columns",
     "Declaration",
     "lost_rows",
@@ -583,6 +584,27 @@ def key_column(report, formatter, key):
     return min(found)[-1] if found else None
 
 
+def join_columns(report, formatter):
+    "For each column of a formatter that is made from lookups, the columns that hold the ids by which these are joined, where the formatter has them: a dict of tuples."
+    rules = getattr(formatter, "rules", {})
+    ids = {
+        lookup.keyword: tuple(
+            name
+            for name, rule in rules.items()
+            if steps_from(rule, [report.place(report.source, lookup.on[0])], formatter.objects)
+            is not None
+        )
+        for lookup in report.lookups
+    }
+    found = {}
+    for name in rules:
+        keywords = {place.partition(".")[0] for place in formatter.places[name]}
+        joined = [id for keyword in ids if keyword in keywords for id in ids[keyword] if id != name]
+        if joined:
+            found[name] = tuple(dict.fromkeys(joined))
+    return found
+
+
 def key_columns(report, formatter):
     "The columns of a formatter that hold the key of a report, a list of names. SettingsError `unknown_key`."
     found = [key_column(report, formatter, key) for key in report.key]
@@ -903,6 +925,11 @@ class Result(Run):
     def label(self) -> str:
         "The report and its instance, as errors begin with."
         return f"{self.report.name} of {self.instance}: " if self.instance else ""
+
+    @property
+    def join_columns(self) -> dict:
+        "For each column that is made from lookups, the columns with the ids that they are joined by."
+        return join_columns(self.report, self.formatter)
 
     @property
     def coverage(self) -> Coverage:
