@@ -128,16 +128,6 @@ def test_the_name_of_the_old_owner_never_stands_beside_the_id_of_the_new_one(sto
     ]
 
 
-def test_over_http_an_owner_whom_the_list_of_users_lacks_has_no_name(store):
-    history = of(store)
-    taken(history, 0, account(1))
-    assert taken(history, 1, account(1, userId="99999"))[3:6] == (0, 1, 0)
-    assert cell(history, 0, "owner_name") and cell(history, 1, "owner_name") is None
-    taken(history, 2, account(1))
-    assert cell(history, 2, "owner_name") == cell(history, 0, "owner_name")
-    assert history.snapshots()["changed"].to_pylist() == [0, 1, 1]
-
-
 def test_an_owner_who_was_never_known_is_not_told_by_the_next_owner(store):
     history = of(store)
     with_owner(history, 0, {}, account(1))

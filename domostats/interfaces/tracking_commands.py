@@ -308,7 +308,9 @@ def _line(line):
     plain = lambda value: "" if value is None else value
     return (
         line.release_key,
-        getattr(line, "state", "loaded"),
+        "incomplete"
+        if getattr(line, "details", {}).get("incomplete")
+        else getattr(line, "state", "loaded"),
         plain(line.row_count),
         plain(getattr(line, "run", None) or getattr(line, "dag_run_id", None)),
         f"{at:%Y-%m-%d %H:%M}" if at else "",
