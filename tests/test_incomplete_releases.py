@@ -7,8 +7,12 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from typer.testing import CliRunner
+
 from domostats import reports, sandbox
 from domostats.errors import DataError
+from domostats.interfaces import tracking_commands  # noqa: F401
+from domostats.interfaces.cli import app
 from domostats.loading.store import Store
 from domostats.tracking.catch_up import CatchUp
 from domostats.tracking.entities import Dataset, DatasetType, TableType, Workflow
@@ -117,3 +121,33 @@ def test_a_day_is_incomplete_when_that_of_one_instance_is(store, runs):
     assert [line.details.get("incomplete") is not None for line in ledger.lines("accounts")] == [
         True
     ]
+
+
+def test_what_a_run_found_is_a_note_of_the_snapshot_and_of_the_extraction(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    lines = [
+        "[domostats]",
+        "store = here.duckdb",
+        "[extractors]",
+        "classes = domostats.tracking.domo_extractors.AccountCounts",
+        "first_date = 2024-03-01",
+        "migrations = migrations",
+        "instance = sandbox",
+    ]
+    Path("settings.ini").write_text("\n".join(lines))
+    rows = [{"id": n, "name": "n", "userId": "27", "valid": "true", "type": []} for n in (1, 2)]
+    Path("p.json").write_text(json.dumps([{"key": "k", "name": "K", "accounts": rows}]))
+    with sandbox.start(payloads={"accounts": "p.json"}):
+        for words in (
+            ["snapshot", "accounts", "--instance", "sandbox", "--format", "v2"],
+            ["make-migrations"],
+            ["migrate"],
+            ["extract", "-f", "2024-03-01", "-l", "2024-03-02"],
+            ["print-extract", "-f", "2024-03-01", "-l", "2024-03-02"],
+        ):
+            result = CliRunner().invoke(app, words)
+            assert result.exit_code == 0, result.output
+            if "migrat" not in words[0]:
+                notes = [line for line in result.output.splitlines() if line.startswith("note: ")]
+                assert any("type" in line for line in notes), (words, result.output)
+                assert len(notes) == len({*notes})
