@@ -998,7 +998,7 @@ class Result(Run):
             "partial": self.incomplete,
             "doubts": [*self.doubts],
             "notes": [*self.notes],
-            "window": self.window,
+            "window": self.window and [end and end.isoformat() for end in self.window],
         }
         return frame
 

@@ -573,7 +573,7 @@ def keep_known(con, place: Place, columns, joins: dict) -> int:
               AND {differs(place, "known", "now", [name])}""").fetchone()[0]
         con.execute(f"""
             UPDATE known SET {column} = NULL FROM doubts
-            WHERE {here} AND {column} IS NOT NULL AND NOT EXISTS (
+            WHERE {here} AND known.{column} IS NOT NULL AND NOT EXISTS (
                 SELECT 1 FROM {place.now} AS now
                 WHERE {same_key(place, "known", "now")} AND NOT {other})""")
     con.execute("CREATE OR REPLACE TEMP VIEW came AS SELECT * FROM known")
@@ -687,11 +687,11 @@ def unlearn(con, place: Place, at: str) -> None:
     "Forget what the snapshot of a moment (SQL) told of earlier versions; their keys go to `undone`."
     if not is_unknown_kept(con, place):
         return
-    told = f"FROM {place.unknown} AS cell WHERE until = {at} AND learned"
+    told = f"FROM {place.unknown} AS cell WHERE cell.until = {at} AND cell.learned"
     for (name,) in con.execute(f'SELECT DISTINCT "column" {told}').fetchall():
         con.execute(f"""
             UPDATE {place.table} AS version SET {quoted(name)} = NULL {told}
-              AND "column" = {literal(name)} AND {has_key(place, "cell", "version")}
+              AND cell."column" = {literal(name)} AND {has_key(place, "cell", "version")}
               AND {SINCE} >= cell.since""")
     keys = ", ".join(f"k{n}" for n in range(len(place.key)))
     con.execute(f"INSERT INTO undone SELECT {keys} {told} EXCEPT SELECT * FROM undone")
@@ -781,7 +781,10 @@ def arrival_of(data) -> Arrival:
 # %% ../../nbs/10_tracking/02_history.ipynb #c23f6547
 def _taken(con, place):
     "The moments of the snapshots, in their order."
-    return [utc(load.release_key[2:]).replace(tzinfo=None) for load in loads_of(con, place.ledger)]
+    return [
+        utc(load.release_key[2:]).replace(tzinfo=None)
+        for load in loads_of(con, place.ledger, parts=False)
+    ]
 
 
 def check_later(con, place: Place, at: datetime, is_new: bool) -> None:
@@ -984,7 +987,7 @@ def counts_of(con, place: Place) -> dict:
 def snapshots_of(con, place: Place) -> list:
     "Every `Snapshot` that was taken, in their order."
     counts, rows, made = counts_of(con, place), 0, []
-    for load in loads_of(con, place.ledger):
+    for load in loads_of(con, place.ledger, parts=False):
         at = utc(load.release_key[2:])
         added, changed, removed = counts.get(at.replace(tzinfo=None), (0, 0, 0))
         rows += added - removed
@@ -997,7 +1000,7 @@ def snapshots_of(con, place: Place) -> list:
 def take_back(con, place: Place) -> None:
     """Undo the last snapshot: its versions, the columns and types that it brought, and its line in
     the ledger."""
-    last = loads_of(con, place.ledger)[-1]
+    last = loads_of(con, place.ledger, parts=False)[-1]
     at = _sql(utc(last.release_key[2:]).replace(tzinfo=None))
     con.execute(
         "DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?",
@@ -1074,7 +1077,7 @@ def erase_key(con, place: Place, key) -> int:
 
 def write_counts(con, place: Place) -> None:
     "Bring the lines of the ledger in agreement with the versions."
-    for load, taken in zip(loads_of(con, place.ledger), snapshots_of(con, place)):
+    for load, taken in zip(loads_of(con, place.ledger, parts=False), snapshots_of(con, place)):
         counts = {name: getattr(taken, name) for name in ("added", "changed", "removed")}
         con.execute(
             "UPDATE kit.loads SET row_count = ?, details = ? WHERE dataset = ? AND release_key = ?",
@@ -1144,6 +1147,11 @@ class History:
     `bad_name`."""
 
     def __init__(self, name, key, store=None, instance=None, ignore=None, links=None):
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise SettingsError(
+                f"A history has a name, a text of printable signs, and {name!r:.60} is none.",
+                "bad_name",
+            )
         self.name, self.store = name, store or Store()
         self.key = (key,) if isinstance(key, str) else tuple(key)
         self.instance = _instance_name(instance)

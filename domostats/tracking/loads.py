@@ -142,10 +142,10 @@ def note_load(con, load):
     return load
 
 
-def loads_of(con, dataset=None):
+def loads_of(con, dataset=None, parts=True):
     """The lines of a dataset, or all, in order of their keys.
 
-    Of a dataset in parts the releases that each part has.
+    Of a dataset in `parts` the releases that each part has.
     """
     con.execute(LOADS)
     name = None if dataset is None else ledger_name(dataset)
@@ -158,7 +158,8 @@ def loads_of(con, dataset=None):
     lines = _each_once([Load(*row[:5], *map(_aware, row[5:7]), json.loads(row[7])) for row in rows])
     if name is None:
         return lines
-    return [line for line in lines if line.dataset == name] or _in_every_part(name, lines)
+    own = [line for line in lines if line.dataset == name]
+    return own if own or not parts else _in_every_part(name, lines)
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b1000a
