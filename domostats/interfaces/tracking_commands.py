@@ -128,10 +128,10 @@ def _parts():
 @app.command("print-extract")
 def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = None):
     "Show what would be extracted for the days from first to last, both inclusive (yesterday by default): domostats print-extract -f 2022-01-01 -l 2022-01-05"
-    from domostats.tracking.extractors import Extraction
+    from domostats.tracking.extractors import Extraction, findings_of
 
-    seen, n = None, 0
-    for table, day, batch in Extraction().preview(_day(first), _day(last), only):
+    extraction, seen, n = Extraction(), None, 0
+    for table, day, batch in extraction.preview(_day(first), _day(last), only):
         if table.name != seen:
             typer.echo(
                 f"{table.name}: {'daily figures' if table.daily else 'single events'}, by {table.date_field}"
@@ -149,6 +149,9 @@ def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = Non
                     for row in batch.slice(at, 500).to_pylist()
                 ],
             )
+    for extractor in extraction.extractors:
+        for finding in dict.fromkeys(findings_of(extractor)):
+            say(f"note: {extractor.get_table().name}: {finding}", err=True)
     typer.echo(f"{n} rows, and nothing was written")
 
 
@@ -164,7 +167,7 @@ def extract(
     "Extract every day that is missing, up to the last one that is over; with -f and -l those days again."
     from domostats.tracking.extractors import Extraction
 
-    extraction, failures, n = Extraction(), [], 0
+    extraction, failures, n, told = Extraction(), [], 0, set()
     if rezone:
         return _rezone(extraction, only, dry_run, allow_incomplete)
     if dry_run:
@@ -184,6 +187,10 @@ def extract(
             err=bool(done.error),
         )
         failures += [done.error] if done.error else []
+        for finding in done.findings:
+            if (done.dataset, finding) not in told:
+                say(f"note: {done.dataset}: {finding}", err=True)
+                told.add((done.dataset, finding))
     if not n:
         typer.echo("nothing new: every day is extracted")
     if failures:
@@ -316,7 +323,9 @@ def _line(line):
     plain = lambda value: "" if value is None else value
     return (
         line.release_key,
-        getattr(line, "state", "loaded"),
+        "incomplete"
+        if getattr(line, "details", {}).get("incomplete")
+        else getattr(line, "state", "loaded"),
         plain(line.row_count),
         plain(getattr(line, "run", None) or getattr(line, "dag_run_id", None)),
         f"{at:%Y-%m-%d %H:%M}" if at else "",

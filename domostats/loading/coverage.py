@@ -24,6 +24,7 @@ __all__ = [
     "follow",
     "run_of",
     "coverage_of",
+    "mark_rows",
     "Plan",
     "plan_write",
     "refused_parts",
@@ -37,6 +38,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
+import pyarrow as pa
 from ..errors import DataError, DestinationError
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #14488522
@@ -299,6 +301,18 @@ def coverage_of(data: Any) -> Coverage | None:
     if isinstance(mark, bytes):
         mark = json.loads(mark)
     return read_coverage(mark) if isinstance(mark, dict) else None
+
+
+# %% ../../nbs/06_loading/00_coverage.ipynb #c90a1f02
+def mark_rows(rows: Any, coverage: Coverage | None) -> Any:
+    "The same rows (an Arrow table or reader), which say what they cover; as they are for None."
+    if coverage is None:
+        return rows
+    schema = rows.schema.with_metadata({MARK: coverage.to_json()})
+    if isinstance(rows, pa.Table):
+        return rows.replace_schema_metadata(schema.metadata)
+    batches = (batch.replace_schema_metadata(schema.metadata) for batch in rows)
+    return pa.RecordBatchReader.from_batches(schema, batches)
 
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #0d4430ed

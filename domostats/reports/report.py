@@ -34,6 +34,7 @@ __all__ = [
     "key_places",
     "steps_from",
     "key_column",
+    "join_columns",
     "key_columns",
     "Declaration",
     "lost_rows",
@@ -593,6 +594,27 @@ def key_column(report, formatter, key):
     return min(found)[-1] if found else None
 
 
+def join_columns(report, formatter):
+    "For each column of a formatter that is made from lookups, the columns that hold the ids by which these are joined, where the formatter has them: a dict of tuples."
+    rules = getattr(formatter, "rules", {})
+    ids = {
+        lookup.keyword: tuple(
+            name
+            for name, rule in rules.items()
+            if steps_from(rule, [report.place(report.source, lookup.on[0])], formatter.objects)
+            is not None
+        )
+        for lookup in report.lookups
+    }
+    found = {}
+    for name in rules:
+        keywords = {place.partition(".")[0] for place in formatter.places[name]}
+        joined = [id for keyword in ids if keyword in keywords for id in ids[keyword] if id != name]
+        if joined:
+            found[name] = tuple(dict.fromkeys(joined))
+    return found
+
+
 def key_columns(report, formatter):
     "The columns of a formatter that hold the key of a report, a list of names. SettingsError `unknown_key`."
     found = [key_column(report, formatter, key) for key in report.key]
@@ -915,6 +937,11 @@ class Result(Run):
         return f"{self.report.name} of {self.instance}: " if self.instance else ""
 
     @property
+    def join_columns(self) -> dict:
+        "For each column that is made from lookups, the columns with the ids that they are joined by."
+        return join_columns(self.report, self.formatter)
+
+    @property
     def coverage(self) -> Coverage:
         "What the rows cover, known when all is read; see `loading.coverage`."
         reasons = [*self.doubts, *(f"A record was set aside: {bad}." for bad in self.violations)]
@@ -981,7 +1008,7 @@ class Result(Run):
             "partial": self.incomplete,
             "doubts": [*self.doubts],
             "notes": [*self.notes],
-            "window": self.window,
+            "window": self.window and [end and end.isoformat() for end in self.window],
         }
         return frame
 

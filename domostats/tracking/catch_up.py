@@ -20,9 +20,18 @@ import os, re, secrets, socket
 from dataclasses import dataclass, field
 from typing import Callable
 from ..errors import DataError
+from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import Store, settled
 from .entities import Dataset, DatasetRelease, check
-from .loads import Load, Loads, checksum, ledger_name, loads_of, note_load
+from domostats.tracking.loads import (
+    Load,
+    Loads,
+    checksum,
+    ledger_name,
+    loads_of,
+    note_load,
+    why_incomplete,
+)
 from .registry import Registry
 from domostats.tracking.releases import (
     address_parts,
@@ -115,7 +124,14 @@ def facts_of(line):
         for name, value in line.details.items()
         if name in DatasetRelease.__struct_fields__
     }
-    extra = {name: value for name, value in line.details.items() if name not in known}
+    doubt = line.details.get("incomplete")
+    if doubt and not known.get("warning"):
+        known["warning"] = f"Rows may be missing: {doubt}"[:1000]
+    extra = {
+        name: value
+        for name, value in line.details.items()
+        if name not in known and name != "incomplete"
+    }
     return {
         "row_count": line.row_count,
         "checksum": line.checksum,
@@ -187,8 +203,14 @@ class CatchUp:
         return withdrawn(available, recorded, self.grain)
 
     def unrecorded(self) -> dict[str, Load]:
-        "What the store holds and the registry lacks, by key. DataError `granularity`."
-        held = keys_held(self.ledger.lines(self.name), self.grain)
+        """What the store holds and the registry lacks, by key. DataError `granularity`.
+
+        A release of which rows may be missing is not told: others would build on it.
+        """
+        lines = [
+            line for line in self.ledger.lines(self.name) if not line.details.get("incomplete")
+        ]
+        held = keys_held(lines, self.grain)
         return {key: held[key] for key in self.api.desk.missing(self.dataset.id, [*held])}
 
     def record(self) -> list[DatasetRelease]:
@@ -209,6 +231,7 @@ class CatchUp:
         run: str | None = None,
         chained: bool = False,
         claim_seconds: float = 3600,
+        allow_incomplete: bool = False,
         **narrowed,
     ) -> Caught:
         """Load what is missing.
@@ -216,7 +239,8 @@ class CatchUp:
         `ingest(release)` gives the data of one of the `available` releases (as for
         `loading.files.to_reader`; None if there is nothing in it). Any error of it makes the
         release `failed`; with `chained` the later ones then wait. A claim holds for
-        `claim_seconds`.
+        `claim_seconds`. So does an incomplete run (DataError `incomplete`), since others build on
+        a release that is loaded; with `allow_incomplete` it is loaded, with a `warning`.
         """
         self.record()
         done = Caught(run or run_name())
@@ -224,7 +248,7 @@ class CatchUp:
             claim = self.api.desk.claim(self._release(release), done.run, claim_seconds)
             if claim is None:
                 done.other_hands.append(release_key(release, self.grain))
-            elif not self._bring(claim, release, ingest, done) and chained:
+            elif not self._bring(claim, release, ingest, done, allow_incomplete) and chained:
                 break
         return done
 
@@ -238,10 +262,10 @@ class CatchUp:
             if has_died(claim.dag_run_id):
                 self.api.desk.settle(DatasetRelease(id=claim.id, state="failed"), claim.dag_run_id)
 
-    def _bring(self, claim, release, ingest, done):
+    def _bring(self, claim, release, ingest, done, allow_incomplete):
         "Load a claimed release; whether it worked."
         try:
-            line = self._load(claim.release_key, ingest(release), claim)
+            line = self._load(claim.release_key, ingest(release), claim, allow_incomplete)
         except BaseException as e:
             failed = DatasetRelease(id=claim.id, state="failed", warning=_said(e))
             self.api.desk.settle(failed, done.run)
@@ -252,7 +276,7 @@ class CatchUp:
         self._settle(claim, line, done)
         return True
 
-    def _load(self, key, data, claim):
+    def _load(self, key, data, claim, allow_incomplete):
         "Write the rows and the line of the ledger, both or neither; gives the line."
         line = Load(self.name, key, 0, claim.dag_run_id, None, claim.ingestion_start)
         if data is None:
@@ -263,7 +287,16 @@ class CatchUp:
         table, part = place_of(self.dataset, key)
         with settled(data, self.store.path.parent) as rows:
             line = line._replace(checksum=checksum(rows()))
-            writing = self.store.writing(table, rows(), "PARTITION", partition_name=part)
+            if why := why_incomplete(data):
+                line = line._replace(details=line.details | {"incomplete": why[:500]})
+                _check_allowed(key, why, allow_incomplete)
+            writing = self.store.writing(
+                table,
+                mark_rows(rows(), coverage_of(data)),
+                "PARTITION",
+                partition_name=part,
+                allow_incomplete=allow_incomplete,
+            )
             with writing as (con, n):
                 check_place(self.dataset, key, loads_of(con, self.name))
                 return note_load(con, line._replace(row_count=n))
@@ -277,6 +310,17 @@ class CatchUp:
             if e.reason != "not_claimed":
                 raise
             done.other_hands.append(claim.release_key)
+
+
+def _check_allowed(key, why, allow_incomplete):
+    "DataError `incomplete` for a release of which rows may be missing, unless that is allowed."
+    if not allow_incomplete:
+        raise DataError(
+            f"The run is incomplete, so release {key} was not loaded: others would build on it. "
+            f"Rows may be missing: {why} Mend the cause and run it again, or say "
+            "allow_incomplete=True.",
+            "incomplete",
+        )
 
 
 def _said(error):

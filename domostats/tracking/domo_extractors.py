@@ -46,7 +46,7 @@ class DomoExtractor(BaseExtractor):
 
     def __init__(self, instance=None):
         self.instance = instance or self.instance
-        self._doubts = []
+        self._doubts, self._findings = [], []
 
     def get_instance(self):
         "The instance. SettingsError `no_instance`."
@@ -70,11 +70,15 @@ class DomoExtractor(BaseExtractor):
     def doubts(self) -> list[str]:
         return self._doubts
 
+    def findings(self) -> list[str]:
+        return self._findings
+
     def check_whole(self, run):
         """The same run of a report, if it has all rows: a day that is short would look like one on which little happened.
 
         DataError `incomplete`, unless `allow_incomplete`; then the ledger says why.
         """
+        self._findings = list(run.findings)
         self._doubts = list(run.findings) if run.incomplete else []
         if run.incomplete and not self.allow_incomplete:
             raise DataError(

@@ -22,6 +22,7 @@ __all__ = [
     "Done",
     "Rezoned",
     "Extraction",
+    "findings_of",
     "replace_days",
     "personal_columns",
 ]
@@ -112,6 +113,12 @@ class BaseExtractor(Generic[Row]):
     def doubts(self) -> list[str]:
         """Why rows of what was extracted last may be missing, if `allow_incomplete` lets it
         pass; none by default.
+        """
+        return []
+
+    def findings(self) -> list[str]:
+        """What a user should know of what was extracted last, one sentence each; nothing by
+        default.
         """
         return []
 
@@ -266,7 +273,8 @@ def _changed_zone(name: str, odd: list[Load], zone: ZoneInfo) -> SettingsError:
 class Done(NamedTuple):
     """A day of a table that was done.
 
-    Its `load`, or the `error`; `part` says from where the rows are.
+    Its `load`, or the `error`; `part` says from where the rows are, `findings` what a user should
+    know of them.
     """
 
     table: str
@@ -274,6 +282,7 @@ class Done(NamedTuple):
     load: Load | None = None
     error: Exception | None = None
     part: str | None = None
+    findings: tuple = ()
 
     @property
     def dataset(self) -> str:
@@ -466,7 +475,8 @@ class Extraction:
                 extractor.allow_incomplete = True
             for day in asked or self.missing(extractor, now):
                 try:
-                    done = Done(name, day, self.load_day(extractor, day, run), None, part)
+                    load = self.load_day(extractor, day, run)
+                    done = Done(name, day, load, None, part, findings_of(extractor))
                 except Exception as e:
                     done = Done(name, day, None, e, part)
                 yield done
@@ -500,6 +510,11 @@ class Extraction:
                 found = Rezoned(table.name, [], [], None, e)
             if found:
                 yield found
+
+
+def findings_of(extractor) -> tuple:
+    "What an extractor says of the rows of last; nothing if it cannot say anything."
+    return tuple(extractor.findings()) if hasattr(extractor, "findings") else ()
 
 
 def _key(day: date) -> str:

@@ -11,6 +11,7 @@ __all__ = [
     "WHOLE",
     "FLOATING",
     "ADDRESS",
+    "SPELLINGS",
     "FEW",
     "KEPT",
     "moment",
@@ -36,9 +37,21 @@ __all__ = [
     "same_key",
     "find_differences",
     "append_versions",
+    "is_unknown_kept",
+    "note_doubts",
+    "has_key",
+    "is_other",
     "keep_known",
+    "make_unknown",
+    "learn",
+    "note_unknown",
+    "settle_unknown",
+    "leave_unknown",
+    "unlearn",
     "Snapshot",
     "Arrival",
+    "check_single",
+    "rows_of",
     "arrival_of",
     "check_later",
     "arrive",
@@ -67,6 +80,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
+from ..loading.coverage import Coverage, coverage_of, is_run, run_of
 from domostats.loading.store import (
     Store,
     check_key,
@@ -149,6 +163,11 @@ class Place:
     def now(self) -> str:
         "The table of the last state, as SQL."
         return f"kit.{quoted(f'{self.label} now')}"
+
+    @property
+    def unknown(self) -> str:
+        "The table of the cells that were not known when their row came, as SQL."
+        return f"kit.{quoted(f'{self.label} unknown')}"
 
     @property
     def ledger(self) -> str:
@@ -369,8 +388,16 @@ def fit_tables(con, place: Place) -> None:
             continue
         type = common_type(con, name, (place.table, own), ("arriving", coming))
         if type != own:
-            for table in (place.table, place.now):
-                change_type(con, table, name, own, type)
+            for table, column in _columns_of(con, place, name):
+                change_type(con, table, column, own, type)
+
+
+def _columns_of(con, place, name):
+    "Where the values of a column are, as (table, column)."
+    found = [(place.table, name), (place.now, name)]
+    if name in place.key and is_unknown_kept(con, place):
+        found.append((place.unknown, f"k{place.key.index(name)}"))
+    return found
 
 
 def change_type(con, table: str, name: str, own: str, type: str) -> None:
@@ -460,33 +487,217 @@ def append_versions(con, place: Place, at: datetime) -> None:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #1151fcf5
-def keep_known(con, place: Place, uncertain) -> int:
-    """Put what the history knows into those cells of `came` of which the value is not known; how
-    many would have looked like a change.
+def is_unknown_kept(con, place: Place) -> bool:
+    "Whether the history has cells of which the value was not known when their row came."
+    return bool(
+        con.execute(
+            """
+        SELECT 1 FROM duckdb_tables()
+        WHERE database_name = current_database() AND schema_name = 'kit' AND table_name = ?""",
+            [f"{place.label} unknown"],
+        ).fetchall()
+    )
+
+
+def note_doubts(con, place: Place, uncertain) -> list:
+    """Make the temporary table `doubts` of the cells whose value is not known, in the types of the
+    history; the columns that they are in.
 
     `uncertain` is a pyarrow Table with a row for each cell: its key in `k0`, `k1` ... and the
     name of its `column`."""
-    con.execute("CREATE OR REPLACE TEMP TABLE known AS SELECT * FROM came")
-    con.register("uncertain", uncertain)
-    types, kept = described(con, "SELECT * FROM uncertain"), 0
     own = _own_columns(con, place.table)
     spelled = {folded(name): name for name in compared(place, own)}
+    if uncertain is None:
+        types = [own[name] for name in place.key]
+        empty = [f"NULL::{type} AS k{n}" for n, type in enumerate(types)]
+        con.execute(
+            f"CREATE OR REPLACE TEMP TABLE doubts AS SELECT {', '.join(empty)}, '' AS \"column\" LIMIT 0"
+        )
+        return []
+    con.register("uncertain", uncertain)
+    found = {
+        name: spelled[folded(name)]
+        for name in uncertain["column"].unique().to_pylist()
+        if folded(name) in spelled
+    }
+    con.register(
+        "spellings",
+        pa.table({"arrived": [*found], "own": [*found.values()]}, schema=SPELLINGS),
+    )
+    types = described(con, "SELECT * FROM uncertain")
     keys = [
-        f"{as_type(f'doubt.k{n}', types[f'k{n}'], own[name])} = known.{quoted(name)}"
-        for n, name in enumerate(place.key)
+        f"{as_type(f'k{n}', types[f'k{n}'], own[name])} AS k{n}" for n, name in enumerate(place.key)
     ]
-    for column in uncertain["column"].unique().to_pylist():
-        if folded(column) not in spelled:
-            continue
-        name = spelled[folded(column)]
+    con.execute(f"""
+        CREATE OR REPLACE TEMP TABLE doubts AS
+        SELECT DISTINCT {", ".join(keys)}, own AS "column"
+        FROM uncertain JOIN spellings ON "column" = arrived""")
+    return [*dict.fromkeys(found.values())]
+
+
+SPELLINGS = pa.schema({"arrived": pa.string(), "own": pa.string()})
+
+
+def has_key(place: Place, doubt: str, table: str) -> str:
+    "The SQL condition that a cell (its key in `k0`, `k1` ...) is one of a row."
+    return " AND ".join(
+        f"{doubt}.k{n} = {table}.{quoted(name)}" for n, name in enumerate(place.key)
+    )
+
+
+def is_other(joins, one: str, other: str) -> str:
+    "The SQL condition that two versions of a row were joined with different records."
+    parts = [f"{one}.{quoted(name)} IS DISTINCT FROM {other}.{quoted(name)}" for name in joins]
+    return f"({' OR '.join(parts) or 'false'})"
+
+
+def keep_known(con, place: Place, columns, joins: dict) -> int:
+    """Put what the history knows into the cells of `came` that are among the `doubts`; how many
+    would have looked like a change.
+
+    A cell of which it knows nothing becomes null: a new row, or (`joins`: the columns with the
+    ids, by column) a row that names another record than before, whose value is not known."""
+    con.execute("CREATE OR REPLACE TEMP TABLE known AS SELECT * FROM came")
+    kept = 0
+    for name in columns:
+        column, other = quoted(name), is_other(joins.get(name, ()), "known", "now")
+        here = f'{has_key(place, "doubts", "known")} AND doubts."column" = {literal(name)}'
         kept += con.execute(f"""
-            UPDATE known SET {quoted(name)} = now.{quoted(name)}
-            FROM {place.now} AS now, (SELECT DISTINCT * FROM uncertain) AS doubt
-            WHERE {same_key(place, "known", "now")} AND {" AND ".join(keys)}
-              AND doubt."column" = {literal(column)}
+            UPDATE known SET {column} = now.{column}
+            FROM {place.now} AS now, doubts
+            WHERE {same_key(place, "known", "now")} AND {here} AND NOT {other}
               AND {differs(place, "known", "now", [name])}""").fetchone()[0]
+        con.execute(f"""
+            UPDATE known SET {column} = NULL FROM doubts
+            WHERE {here} AND known.{column} IS NOT NULL AND NOT EXISTS (
+                SELECT 1 FROM {place.now} AS now
+                WHERE {same_key(place, "known", "now")} AND NOT {other})""")
     con.execute("CREATE OR REPLACE TEMP VIEW came AS SELECT * FROM known")
     return kept
+
+
+# %% ../../nbs/10_tracking/02_history.ipynb #b81f0c02
+def make_unknown(con, place: Place) -> None:
+    """Make the table of the cells that were not known when their row came: the key, since when
+    and until when, and whether the value became known then."""
+    keys = [f"{quoted(name)} AS k{n}" for n, name in enumerate(place.key)]
+    con.execute(f"""
+        CREATE TABLE IF NOT EXISTS {place.unknown} AS
+        SELECT {", ".join(keys)}, NULL::VARCHAR AS "column", NULL::VARCHAR[] AS joins,
+            NULL::TIMESTAMP AS since, NULL::TIMESTAMP AS until, false AS learned
+        FROM {place.table} LIMIT 0""")
+
+
+def learn(con, place: Place, at: datetime, arrived) -> int:
+    """Put those values of `came` that were not known until now into the versions since then; how
+    many. `arrived`: the columns that came."""
+    arrived, learned = {folded(name) for name in arrived}, 0
+    still_open = con.execute(
+        f'SELECT DISTINCT "column", joins FROM {place.unknown} WHERE until IS NULL'
+    ).fetchall()
+    for name, joins in still_open:
+        if folded(name) not in arrived:
+            continue
+        here = f'open_cell."column" = {literal(name)} AND open_cell.joins = ?'
+        same = same_key(place, "came", "now")
+        con.execute(
+            f"""
+            CREATE OR REPLACE TEMP TABLE found AS
+            SELECT open_cell.*, {is_other(joins, "came", "now")} AS other, came.{quoted(name)} AS value
+            FROM {place.unknown} AS open_cell
+            JOIN came ON {has_key(place, "open_cell", "came")}
+            JOIN {place.now} AS now ON {same}
+            WHERE open_cell.until IS NULL AND {here}
+              AND (NOT EXISTS (
+                      SELECT 1 FROM doubts
+                      WHERE doubts."column" = {literal(name)} AND {has_key(place, "doubts", "came")})
+                  OR {is_other(joins, "came", "now")})""",
+            [joins],
+        )
+        con.execute(
+            f"""
+            UPDATE {place.unknown} AS open_cell SET until = {_sql(at)}, learned = NOT found.other
+            FROM found
+            WHERE open_cell.until IS NULL AND {here} AND {_same_cell(place, "open_cell", "found")}""",
+            [joins],
+        )
+        for table, later in (
+            (place.table, f"{SINCE} >= found.since AND NOT {GONE}"),
+            (place.now, "true"),
+        ):
+            con.execute(f"""
+                UPDATE {table} AS version SET {quoted(name)} = found.value FROM found
+                WHERE NOT found.other AND {has_key(place, "found", "version")} AND {later}""")
+        learned += con.execute("SELECT count(*) FROM found WHERE NOT other").fetchone()[0]
+    return learned
+
+
+def note_unknown(con, place: Place, at: datetime, columns, joins: dict) -> None:
+    "Write down the cells among the `doubts` of which nothing is known."
+    for name in columns:
+        ids = [*joins.get(name, ())]
+        keys = ", ".join(f"doubts.k{n}" for n in range(len(place.key)))
+        con.execute(
+            f"""
+            INSERT INTO {place.unknown}
+            SELECT {keys}, {literal(name)}, ?, {_sql(at)}, NULL, false
+            FROM doubts JOIN came ON {has_key(place, "doubts", "came")}
+            WHERE doubts."column" = {literal(name)} AND NOT EXISTS (
+                SELECT 1 FROM {place.now} AS now
+                WHERE {same_key(place, "came", "now")} AND NOT {is_other(ids, "came", "now")})""",
+            [ids],
+        )
+
+
+def settle_unknown(con, place: Place, at: datetime, uncertain, joins: dict) -> tuple:
+    """Give the cells of `came` that are not known what is known of them, and those of before what
+    is known now: how many stay as they were, and how many became known."""
+    is_any = uncertain is not None and uncertain.num_rows > 0
+    if not is_any and not is_unknown_kept(con, place):
+        return 0, 0
+    own = {folded(name): name for name in _own_columns(con, place.table)}
+    joins = {
+        own[folded(name)]: tuple(own[folded(id)] for id in ids if folded(id) in own)
+        for name, ids in joins.items()
+        if folded(name) in own
+    }
+    columns = note_doubts(con, place, uncertain if is_any else None)
+    ids = {id for name in columns for id in joins.get(name, ())}
+    columns.sort(key=lambda name: name not in ids)
+    kept = keep_known(con, place, columns, joins) if columns else 0
+    make_unknown(con, place)
+    learned = learn(con, place, at, described(con, "SELECT * FROM arriving"))
+    note_unknown(con, place, at, columns, joins)
+    return kept, learned
+
+
+def leave_unknown(con, place: Place, at: datetime) -> None:
+    "Rows that are gone tell nothing more of their cells."
+    if is_unknown_kept(con, place):
+        con.execute(f"""
+            UPDATE {place.unknown} AS open_cell SET until = {_sql(at)} FROM lost
+            WHERE open_cell.until IS NULL AND {has_key(place, "open_cell", "lost")}""")
+
+
+def unlearn(con, place: Place, at: str) -> None:
+    "Forget what the snapshot of a moment (SQL) told of earlier versions; their keys go to `undone`."
+    if not is_unknown_kept(con, place):
+        return
+    told = f"FROM {place.unknown} AS cell WHERE cell.until = {at} AND cell.learned"
+    for (name,) in con.execute(f'SELECT DISTINCT "column" {told}').fetchall():
+        con.execute(f"""
+            UPDATE {place.table} AS version SET {quoted(name)} = NULL {told}
+              AND cell."column" = {literal(name)} AND {has_key(place, "cell", "version")}
+              AND {SINCE} >= cell.since""")
+    keys = ", ".join(f"k{n}" for n in range(len(place.key)))
+    con.execute(f"INSERT INTO undone SELECT {keys} {told} EXCEPT SELECT * FROM undone")
+    con.execute(f"UPDATE {place.unknown} SET until = NULL, learned = false WHERE until = {at}")
+    con.execute(f"DELETE FROM {place.unknown} WHERE since = {at}")
+
+
+def _same_cell(place, one, other):
+    keys = [f"{one}.k{n} = {other}.k{n}" for n in range(len(place.key))]
+    return " AND ".join([*keys, f"{one}.since = {other}.since"])
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #65febb2a
@@ -509,46 +720,67 @@ class Snapshot(NamedTuple):
 
 
 class Arrival(NamedTuple):
-    """What a snapshot is made from: the rows, why some of them may be missing (None where none is),
-    the cells of which the value is not known, and whose the rows are, if that is known."""
+    """What rows say of themselves: why some may be missing (None where none is), the cells of which
+    the value is not known, whose the rows are, if that is known, and for each column that is
+    made from other lists the columns with the ids by which these are joined."""
 
-    rows: Any
     incomplete: str | None = None
     uncertain: pa.Table | None = None
     instance: str | None = None
+    joins: dict = {}
 
 
-def arrival_of(data) -> Arrival:
-    """What a finished run, or any data that `loading.files.to_reader` takes, says of itself.
-    SettingsError `several_instances`; DataError `narrowed`."""
-    if hasattr(data, "runs") and hasattr(data, "failures"):
+def check_single(data) -> None:
+    "SettingsError `several_instances` for rows of several instances at once."
+    is_fleet = hasattr(data, "runs") and hasattr(data, "failures")
+    coverage = None if is_fleet or is_run(run_of(data)) else coverage_of(data)
+    if is_fleet or (coverage and len(coverage.instances) > 1):
         raise SettingsError(
             "This holds the rows of several instances, and each instance has a history of its "
             "own. Take a snapshot of each of its runs.",
             "several_instances",
         )
-    if isinstance(getattr(data, "table", None), pa.Table) and hasattr(data, "incomplete"):
-        about = dict(incomplete=data.incomplete, window=getattr(data, "window", None))
-        why, uncertain = " ".join(getattr(data, "findings", [])), getattr(data, "uncertain", None)
-        rows, instance = data.table, getattr(data, "instance", None)
+
+
+def rows_of(data) -> Any:
+    "The rows of a finished run; any other data as they are."
+    table = getattr(data, "table", None)
+    return table if isinstance(table, pa.Table) else data
+
+
+def arrival_of(data) -> Arrival:
+    """What a finished run says of itself, or any data that `loading.files.to_reader` takes: a
+    reader when it is read. DataError `narrowed`."""
+    run = run_of(data)
+    if hasattr(run, "incomplete"):
+        is_incomplete, is_narrowed = run.incomplete, any(getattr(run, "window", None) or ())
+        why = " ".join(getattr(run, "findings", []))
     else:
-        about = getattr(data, "attrs", {}).get("domostats", {})
-        why = " ".join([*about.get("doubts", []), *about.get("violations", [])])
-        rows, uncertain, instance = data, None, None
-    if about.get("window") and any(about["window"]):
+        coverage = coverage_of(data) or Coverage()
+        why = " ".join(reason for part in coverage.parts.values() for reason in part.missing)
+        is_incomplete = not all(part.complete for part in coverage.parts.values())
+        is_narrowed = any(part.windows for part in coverage.parts.values())
+    if is_narrowed:
         raise DataError(
             "The run was narrowed to a part of its rows, and all others would look as if they "
             "were gone. Take the snapshot of a run without since and until.",
             "narrowed",
         )
-    incomplete = (why or "Rows may be missing.") if about.get("incomplete") else None
-    return Arrival(rows, incomplete, uncertain, instance)
+    return Arrival(
+        (why or "Rows may be missing.") if is_incomplete else None,
+        getattr(run, "uncertain", None),
+        getattr(run, "instance", None),
+        getattr(run, "join_columns", {}),
+    )
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #c23f6547
 def _taken(con, place):
     "The moments of the snapshots, in their order."
-    return [utc(load.release_key[2:]).replace(tzinfo=None) for load in loads_of(con, place.ledger)]
+    return [
+        utc(load.release_key[2:]).replace(tzinfo=None)
+        for load in loads_of(con, place.ledger, parts=False)
+    ]
 
 
 def check_later(con, place: Place, at: datetime, is_new: bool) -> None:
@@ -575,7 +807,7 @@ def arrive(con, rows) -> None:
     con.execute("CREATE TEMP TABLE arriving AS SELECT * FROM rows")
 
 
-def take(con, place: Place, rows, at: datetime, arrival=Arrival(None)) -> Snapshot:
+def take(con, place: Place, rows, at: datetime, arrival=Arrival()) -> Snapshot:
     "Take a snapshot of these rows (an Arrow table or reader), in an open transaction."
 
     def run(sql):
@@ -594,12 +826,12 @@ def take(con, place: Place, rows, at: datetime, arrival=Arrival(None)) -> Snapsh
     before = _own_columns(con, place.table)
     fit_tables(con, place)
     put_in_place(con, place)
-    kept = 0 if arrival.uncertain is None else keep_known(con, place, arrival.uncertain)
+    kept, learned = settle_unknown(con, place, at, arrival.uncertain, arrival.joins)
     find_differences(con, place)
-    return _append(con, place, at, before, arrival, kept)
+    return _append(con, place, at, before, arrival, kept, learned)
 
 
-def _append(con, place, at, before, arrival, kept):
+def _append(con, place, at, before, arrival, kept, learned):
     "Keep what was found to be different, and write the line of the ledger."
     added, changed = con.execute(
         "SELECT count(*) FILTER (NOT __same__), count(*) FILTER (__same__) FROM news"
@@ -609,10 +841,13 @@ def _append(con, place, at, before, arrival, kept):
         con.execute("DELETE FROM lost")
         lost, missing = 0, lost
     again = at in _taken(con, place)
-    check_later(con, place, at, bool(added or changed or lost))
+    check_later(con, place, at, bool(added or changed or lost or learned))
     append_versions(con, place, at)
+    leave_unknown(con, place, at)
     rows = con.execute(f"SELECT count(*) FROM {place.now}").fetchone()[0]
     details = dict(added=added, changed=changed, removed=lost, kept=kept, missing=missing)
+    if learned:
+        details["learned"] = learned
     if before != _own_columns(con, place.table):
         details["columns_before"] = before
     if not again:
@@ -748,7 +983,7 @@ def counts_of(con, place: Place) -> dict:
 def snapshots_of(con, place: Place) -> list:
     "Every `Snapshot` that was taken, in their order."
     counts, rows, made = counts_of(con, place), 0, []
-    for load in loads_of(con, place.ledger):
+    for load in loads_of(con, place.ledger, parts=False):
         at = utc(load.release_key[2:])
         added, changed, removed = counts.get(at.replace(tzinfo=None), (0, 0, 0))
         rows += added - removed
@@ -761,7 +996,7 @@ def snapshots_of(con, place: Place) -> list:
 def take_back(con, place: Place) -> None:
     """Undo the last snapshot: its versions, the columns and types that it brought, and its line in
     the ledger."""
-    last = loads_of(con, place.ledger)[-1]
+    last = loads_of(con, place.ledger, parts=False)[-1]
     at = _sql(utc(last.release_key[2:]).replace(tzinfo=None))
     con.execute(
         "DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?",
@@ -773,6 +1008,7 @@ def take_back(con, place: Place) -> None:
         CREATE OR REPLACE TEMP TABLE undone AS
         SELECT DISTINCT {place.keys} FROM {place.table} WHERE {SINCE} = {at}""")
     con.execute(f"DELETE FROM {place.table} WHERE {SINCE} = {at}")
+    unlearn(con, place, at)
     for name, own in _own_columns(con, place.table).items():
         _restore_column(con, place, name, own, last.details.get("columns_before"))
     restore_state(con, place, "undone")
@@ -781,11 +1017,12 @@ def take_back(con, place: Place) -> None:
 def _restore_column(con, place, name, own, before):
     if before is None or before.get(name) == own:
         return
-    for table in (place.table, place.now):
-        if name not in before:
+    if name not in before:
+        for table in (place.table, place.now):
             con.execute(f"ALTER TABLE {table} DROP COLUMN {quoted(name)}")
-        elif _is_lossless(con, place.table, quoted(name), own, before[name]):
-            change_type(con, table, name, own, before[name])
+    elif _is_lossless(con, place.table, quoted(name), own, before[name]):
+        for table, column in _columns_of(con, place, name):
+            change_type(con, table, column, own, before[name])
 
 
 def restore_state(con, place: Place, keys: str) -> None:
@@ -804,6 +1041,7 @@ def drop_history(con, place: Place) -> None:
     "Remove a history with all that is kept of it."
     con.execute(f"DROP TABLE {place.table}")
     con.execute(f"DROP TABLE {place.now}")
+    con.execute(f"DROP TABLE IF EXISTS {place.unknown}")
     con.execute("DELETE FROM kit.loads WHERE dataset = ?", [place.ledger])
     leave_place(con, place)
 
@@ -824,13 +1062,18 @@ def erase_key(con, place: Place, key) -> int:
     here = " AND ".join(f"{quoted(name)} = TRY_CAST(? AS {types[name]})" for name in place.key)
     con.execute(f"DELETE FROM {place.now} WHERE {here}", values)
     erased = con.execute(f"DELETE FROM {place.table} WHERE {here}", values).fetchone()[0]
+    if is_unknown_kept(con, place):
+        cell = " AND ".join(
+            f"k{n} = TRY_CAST(? AS {types[name]})" for n, name in enumerate(place.key)
+        )
+        con.execute(f"DELETE FROM {place.unknown} WHERE {cell}", values)
     write_counts(con, place)
     return erased
 
 
 def write_counts(con, place: Place) -> None:
     "Bring the lines of the ledger in agreement with the versions."
-    for load, taken in zip(loads_of(con, place.ledger), snapshots_of(con, place)):
+    for load, taken in zip(loads_of(con, place.ledger, parts=False), snapshots_of(con, place)):
         counts = {name: getattr(taken, name) for name in ("added", "changed", "removed")}
         con.execute(
             "UPDATE kit.loads SET row_count = ?, details = ? WHERE dataset = ? AND release_key = ?",
@@ -900,6 +1143,11 @@ class History:
     `bad_name`."""
 
     def __init__(self, name, key, store=None, instance=None, ignore=None, links=None):
+        if not isinstance(name, str) or not name.strip() or not name.isprintable():
+            raise SettingsError(
+                f"A history has a name, a text of printable signs, and {name!r:.60} is none.",
+                "bad_name",
+            )
         self.name, self.store = name, store or Store()
         self.key = (key,) if isinstance(key, str) else tuple(key)
         self.instance = _instance_name(instance)
@@ -937,20 +1185,23 @@ class History:
         removals. DataError `incomplete`, `narrowed`; SettingsError `not_later`, `bad_moment`,
         `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`,
         `duplicate_key`, `reserved_column`, `duplicate_column`."""
-        at, arrival = moment(at), arrival_of(data)
-        if arrival.incomplete and not allow_incomplete:
-            raise DataError(
-                f"{arrival.incomplete} What is missing would look as if it were gone, so no "
-                "snapshot was taken. "
-                "With --allow-incomplete (allow_incomplete=True) only what was added and "
-                "changed is kept.",
-                "incomplete",
-            )
-        with settled(arrival.rows, self.store.path.parent) as rows, self.store.open() as con:
-            taken = take(con, self._writing(con, arrival.instance), rows(), at, arrival)
-            if dry_run:
-                con.rollback()
-                con.begin()
+        at = moment(at)
+        check_single(data)
+        with settled(rows_of(data), self.store.path.parent) as rows:
+            arrival = arrival_of(data)
+            if arrival.incomplete and not allow_incomplete:
+                raise DataError(
+                    f"{arrival.incomplete} What is missing would look as if it were gone, so no "
+                    "snapshot was taken. "
+                    "With --allow-incomplete (allow_incomplete=True) only what was added and "
+                    "changed is kept.",
+                    "incomplete",
+                )
+            with self.store.open() as con:
+                taken = take(con, self._writing(con, arrival.instance), rows(), at, arrival)
+                if dry_run:
+                    con.rollback()
+                    con.begin()
         return taken
 
     def sql(self, at=None) -> str:

@@ -8,6 +8,7 @@ __all__ = [
     "Load",
     "ledger_name",
     "part_of",
+    "why_incomplete",
     "rename_lines",
     "drop_line",
     "note_load",
@@ -22,6 +23,7 @@ import hashlib, json
 from datetime import datetime, timezone
 from typing import NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
+from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import PARTITION, Store, quoted, settled
 
 
@@ -86,11 +88,25 @@ def _in_every_part(dataset: str, lines: list[Load]) -> list[Load]:
             some[0].checksum if len(some) == 1 else None,
             min((line.started_at for line in some if line.started_at), default=None),
             max((line.loaded_at for line in some if line.loaded_at), default=None),
-            some[0].details if len(some) == 1 else {},
+            some[0].details if len(some) == 1 else _doubts_of(some),
         )
         for key, some in sorted(by_key.items())
         if len(some) == len(parts)
     ]
+
+
+def _doubts_of(lines):
+    "What is to be remembered of several lines together: that rows may be missing."
+    doubts = [line.details["incomplete"] for line in lines if line.details.get("incomplete")]
+    return {"incomplete": " ".join(dict.fromkeys(map(str, doubts)))} if doubts else {}
+
+
+def why_incomplete(data) -> str | None:
+    "Why rows of data may be missing (a sentence, known when all is read); None where none is."
+    coverage = coverage_of(data)
+    parts = coverage.parts.values() if coverage else ()
+    reasons = [reason for part in parts if not part.complete for reason in part.missing]
+    return " ".join(dict.fromkeys(reasons)) or None
 
 
 def rename_lines(con, old: str, new: str) -> None:
@@ -133,10 +149,10 @@ def note_load(con, load):
     return load
 
 
-def loads_of(con, dataset=None):
+def loads_of(con, dataset=None, parts=True):
     """The lines of a dataset, or all, in order of their keys.
 
-    Of a dataset in parts the releases that each part has.
+    Of a dataset in `parts` the releases that each part has.
     """
     con.execute(LOADS)
     name = None if dataset is None else ledger_name(dataset)
@@ -149,7 +165,8 @@ def loads_of(con, dataset=None):
     lines = _each_once([Load(*row[:5], *map(_aware, row[5:7]), json.loads(row[7])) for row in rows])
     if name is None:
         return lines
-    return [line for line in lines if line.dataset == name] or _in_every_part(name, lines)
+    own = [line for line in lines if line.dataset == name]
+    return own if own or not parts else _in_every_part(name, lines)
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b1000a
@@ -231,19 +248,31 @@ class Lines:
 class Loads(Lines):
     "The ledger of a store."
 
-    def load(self, dataset, key, data, run=None, table=None, partition=None, started_at=None):
+    def load(
+        self,
+        dataset,
+        key,
+        data,
+        run=None,
+        table=None,
+        partition=None,
+        started_at=None,
+        allow_incomplete=False,
+    ):
         """Replace the rows of a release by data (as for `loading.files.to_reader`) and write its line, both or neither; gives the `Load`.
 
-        The rows are a part of the store's dataset of this name, or of another `table`, called by the key or another `partition`. What the data says of itself in `facts` (dict) goes into the details. DestinationError: those of `Store.write`."""
+        The rows are a part of the store's dataset of this name, or of another `table`, called by the key or another `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of an incomplete run never replace those of a complete one: DataError `incomplete` (not if `allow_incomplete`). DestinationError: those of `Store.write`."""
         with settled(data, self.store.path.parent) as rows:
-            sum = checksum(rows())
+            sum, why = checksum(rows()), why_incomplete(data)
+            details = getattr(data, "facts", {}) | ({"incomplete": why[:500]} if why else {})
             with self.store.writing(
-                table or dataset, rows(), "PARTITION", partition_name=partition or key
+                table or dataset,
+                mark_rows(rows(), coverage_of(data)),
+                "PARTITION",
+                partition_name=partition or key,
+                allow_incomplete=allow_incomplete,
             ) as (con, n):
-                return note_load(
-                    con,
-                    Load(dataset, key, n, run, sum, started_at, None, getattr(data, "facts", {})),
-                )
+                return note_load(con, Load(dataset, key, n, run, sum, started_at, None, details))
 
     def remove(self, dataset, key, table=None, partition=None):
         "Take a release out of the store, rows and line; a table of which nothing is left goes too."

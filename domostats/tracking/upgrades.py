@@ -162,7 +162,7 @@ def _rekeyed(table, columns, old_key, place):
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #ddee1f26
 def moments_of(con, name: str) -> list:
     "The moments of the snapshots of an old history."
-    return [moment(load.release_key[2:]) for load in loads_of(con, f"history.{name}")]
+    return [moment(load.release_key[2:]) for load in loads_of(con, f"history.{name}", parts=False)]
 
 
 def divide(con, place: Place, owners: dict, rest: str) -> list:
