@@ -42,6 +42,7 @@ __all__ = [
     "Pieces",
     "Run",
     "extended",
+    "check_free",
     "window_of",
     "Result",
     "unseen",
@@ -69,7 +70,7 @@ from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
-from ..loading.coverage import MARK, Coverage, follow, outside, part_of
+from ..loading.coverage import MARK, Coverage, check_no_instance, follow, outside, part_of
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
@@ -850,11 +851,29 @@ class Run(Pieces):
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b1b6efd
 def extended(made, others):
-    "A table, or a list of rows, with the column `other_fields`; rows that only a lookup has hold none."
+    """A table, or a list of rows, with the column `other_fields`; rows that only a lookup has hold none.
+
+    What is no row (dict) stays as it is, and is told when a table is made of it. DataError `name_clash`."""
     others = others + [None] * (len(made) - len(others))
     if isinstance(made, pa.Table):
+        check_free(made.column_names)
         return made.append_column("other_fields", pa.array(others, pa.string()))
-    return [{**row, "other_fields": other} for row, other in zip(made, others)]
+    check_free(name for row in made if isinstance(row, dict) for name in row)
+    return [
+        {**row, "other_fields": other} if isinstance(row, dict) else row
+        for row, other in zip(made, others)
+    ]
+
+
+def check_free(names):
+    "DataError `name_clash` if one of these names of columns is `other_fields`."
+    if "other_fields" in names:
+        raise DataError(
+            "The formatter makes a column 'other_fields', and contract='extend' adds one of that "
+            "name. Rename it, or take contract='report'.",
+            "name_clash",
+            column="other_fields",
+        )
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #fd31ea09
@@ -1248,8 +1267,9 @@ class Fleet:
 
     @property
     def schema(self) -> pa.Schema:
-        "The columns of all instances together, `instance` first."
+        "The columns of all instances together, `instance` first. DestinationError `reserved_column`."
         own = _unite_schemas([self.spill.schemas[name].remove_metadata() for name in self.runs])
+        check_no_instance(own.names)
         return pa.schema([("instance", pa.string()), *own])
 
     def reader(self) -> pa.RecordBatchReader:

@@ -464,20 +464,22 @@ def append_versions(con, place: Place, at: datetime) -> None:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #1151fcf5
-def keep_known(con, place: Place, uncertain) -> int:
+def keep_known(con, place: Place, uncertain, key=None) -> int:
     """Put what the history knows into those cells of `came` of which the value is not known; how
     many would have looked like a change.
 
     `uncertain` is a pyarrow Table with a row for each cell: its key in `k0`, `k1` ... and the
-    name of its `column`."""
+    name of its `column`. `key` are the columns that hold this key, which need not be the key of
+    the history; without it they are."""
     con.execute("CREATE OR REPLACE TEMP TABLE known AS SELECT * FROM came")
     con.register("uncertain", uncertain)
     types, kept = described(con, "SELECT * FROM uncertain"), 0
     own = _own_columns(con, place.table)
     spelled = {folded(name): name for name in compared(place, own)}
+    written = {folded(name): name for name in own}
     keys = [
         f"{as_type(f'doubt.k{n}', types[f'k{n}'], own[name])} = known.{quoted(name)}"
-        for n, name in enumerate(place.key)
+        for n, name in enumerate(written[folded(name)] for name in key or place.key)
     ]
     for column in uncertain["column"].unique().to_pylist():
         if folded(column) not in spelled:
@@ -520,6 +522,7 @@ class Arrival(NamedTuple):
     incomplete: str | None = None
     uncertain: pa.Table | None = None
     instance: str | None = None
+    key: tuple | None = None  # the columns that hold the key of `uncertain`
 
 
 def arrival_of(data) -> Arrival:
@@ -535,10 +538,11 @@ def arrival_of(data) -> Arrival:
         about = dict(incomplete=data.incomplete, window=getattr(data, "window", None))
         why, uncertain = " ".join(getattr(data, "findings", [])), getattr(data, "uncertain", None)
         rows, instance = data.table, getattr(data, "instance", None)
+        key = getattr(getattr(data, "unknown_cells", None), "key", None)
     else:
         about = getattr(data, "attrs", {}).get("domostats", {})
         why = " ".join([*about.get("doubts", []), *about.get("violations", [])])
-        rows, uncertain, instance = data, None, None
+        rows, uncertain, instance, key = data, None, None, None
     if about.get("window") and any(about["window"]):
         raise DataError(
             "The run was narrowed to a part of its rows, and all others would look as if they "
@@ -546,7 +550,9 @@ def arrival_of(data) -> Arrival:
             "narrowed",
         )
     incomplete = (why or "Rows may be missing.") if about.get("incomplete") else None
-    return Arrival(rows, incomplete, uncertain, instance)
+    if uncertain is not None and not uncertain.num_rows:
+        uncertain = None
+    return Arrival(rows, incomplete, uncertain, instance, key and tuple(key))
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #c23f6547
@@ -598,7 +604,9 @@ def take(con, place: Place, rows, at: datetime, arrival=Arrival(None)) -> Snapsh
     before = _own_columns(con, place.table)
     fit_tables(con, place)
     put_in_place(con, place)
-    kept = 0 if arrival.uncertain is None else keep_known(con, place, arrival.uncertain)
+    kept = 0
+    if arrival.uncertain is not None:
+        kept = keep_known(con, place, arrival.uncertain, arrival.key)
     find_differences(con, place)
     return _append(con, place, at, before, arrival, kept)
 

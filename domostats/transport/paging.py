@@ -762,7 +762,10 @@ class Cursor(Listing):
         return more, bookmark
 
     def _value(self, answer, path):
-        return msgspec.json.decode(inside(answer, path))
+        "What stands at a path; the bytes themselves where they cannot be read, which are no bookmark."
+        raw = inside(answer, path)
+        value, flaws = plain(raw)
+        return bytes(raw) if flaws else value
 
     def pages(self, reader):
         reader.compare(self)
@@ -1296,6 +1299,7 @@ def compare_kept(listing: Listing, reader: Reader) -> None:
     spool = reader.spool
     if not spool.claim(f"{listing.request().fingerprint} {getattr(listing, 'size', '')}"):
         return
+    pages = []
     try:
         pages = kept_pages(listing, spool)
         if not pages:
