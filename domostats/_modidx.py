@@ -540,6 +540,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'domostats.interfaces.cli._history': ( '09_interfaces/cli.html#_history',
                                                                                  'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli._line': ('09_interfaces/cli.html#_line', 'domostats/interfaces/cli.py'),
+                                          'domostats.interfaces.cli._make_folder': ( '09_interfaces/cli.html#_make_folder',
+                                                                                     'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli._noted': ( '09_interfaces/cli.html#_noted',
                                                                                'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli._of_datorama': ( '09_interfaces/cli.html#_of_datorama',

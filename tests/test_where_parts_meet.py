@@ -2,17 +2,22 @@
 
 import re
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
 from domostats import sandbox
+from domostats.clients.domo.activity import get_activity_log
 from domostats.clients.domo.certifications import CERTIFIED_DATASETS, get_certified_datasets
-from domostats.errors import DataError, DestinationError
+from domostats.errors import DataError, DestinationError, SettingsError
+from domostats.interfaces.cli import app
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
+from domostats.reports.activity_log import report as log
 from domostats.reports.groups import report as groups
-from domostats.reports.report import Report, Source, run_all
+from domostats.reports.report import Report, Source, estimate, run_all
 from domostats.reports.users import report as users
 from domostats.tracking.history import History
 
@@ -136,3 +141,27 @@ def test_what_is_not_known_is_no_change_for_a_history_with_a_key_of_its_own(box,
     run = users.run(box)
     taken = history.snapshot(run, allow_incomplete=True)
     assert run.uncertain.num_rows and taken.kept and taken.changed == 0
+
+
+@pytest.mark.parametrize("name", ["taken", "taken/below"])
+def test_a_file_in_the_place_of_the_folder_is_told(box, tmp_path, name):
+    (tmp_path / "taken").write_text("a file")
+    done = CliRunner().invoke(
+        app, ["run", "--instance", box.name, "--only", "groups", "--to", str(tmp_path / name)]
+    )
+    assert isinstance(done.exception, DestinationError) and done.exception.reason == "no_folder"
+    assert (tmp_path / "taken").read_text() == "a file"
+
+
+def test_a_window_that_ends_before_it_begins_is_refused(box, tmp_path):
+    late, early = datetime(2024, 4, 1), datetime(2024, 3, 1)
+    for use in (
+        lambda: log.generate(box, since=late, until=early),
+        lambda: write_file(log.run(box, since=late, until=early), tmp_path / "log.parquet"),
+        lambda: get_activity_log(box, since=late, until=early),
+        lambda: estimate(log, box, since=late, until=early),
+    ):
+        with pytest.raises(SettingsError) as e:
+            use()
+        assert e.value.reason == "bad_range"
+    assert not (tmp_path / "log.parquet").exists()

@@ -1036,7 +1036,7 @@ def reading(
     again, without a call.
 
     `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between them, one call for
-    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`."""
+    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`, `bad_range`."""
     chosen = [word for word, is_set in zip(STARTS, (restore, fresh, reuse)) if is_set]
     if len(chosen) > 1:
         raise SettingsError(

@@ -55,7 +55,7 @@ from typing import Any, Callable, NamedTuple
 from urllib.parse import quote
 import msgspec
 from msgspec import Raw
-from ..errors import AccessError, DataError
+from ..errors import AccessError, DataError, SettingsError
 from .connection import Answer
 from .retry import Request
 from .spool import Kept, Spool, endpoint
@@ -228,7 +228,8 @@ class Reader:
     """How one run reads.
 
     It asks through a `connection`, looks into its `spool` (or None) first, and has at most `in_flight` requests on
-    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds). `now`
+    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds;
+    SettingsError `bad_range` if the first is the later one). `now`
     (epoch milliseconds) is when the run began: a run that goes on asks for the same as it did then.
 
     `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came before the run was
@@ -237,6 +238,11 @@ class Reader:
     def __init__(
         self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False
     ):
+        if since is not None and until is not None and since > until:
+            raise SettingsError(
+                "The time to read from is later than the time to read up to. Turn the two round.",
+                "bad_range",
+            )
         self.connection, self.spool = connection, spool
         self.since, self.until = since, until
         self.in_flight, self.debug_api = in_flight, debug_api
