@@ -1,8 +1,10 @@
 """Where two parts meet: odd replies and kept pages, formatters and destinations, runs and histories."""
 
+import json
 import re
 from dataclasses import dataclass
 from datetime import datetime
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +22,8 @@ from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, Source, estimate, run_all
 from domostats.reports.users import report as users
 from domostats.tracking.history import History
+from domostats.transport.connection import Answer
+from domostats.transport.paging import Numbered, Reader
 
 
 @pytest.fixture
@@ -165,3 +169,60 @@ def test_a_window_that_ends_before_it_begins_is_refused(box, tmp_path):
             use()
         assert e.value.reason == "bad_range"
     assert not (tmp_path / "log.parquet").exists()
+
+
+class Pages:
+    "A connection to lists of numbered pages, of which the service gives `most` rows at a time."
+
+    instance = SimpleNamespace(url="http://lists")
+
+    def __init__(self, lists, most, hidden=(), empty_once=()):
+        self.lists, self.most, self.hidden, self.empty = lists, most, hidden, {*empty_once}
+        self.asked = []
+
+    def ask(self, request, debug_api=False):
+        self.asked.append((request.path, request.body["pageNumber"]))
+        start = (request.body["pageNumber"] - 1) * self.most
+        rows = self.lists[request.path][start : start + self.most]
+        if self.asked[-1] in self.empty:
+            self.empty.discard(self.asked[-1])
+            rows = []
+        shown = [{"id": id} for id in rows if id not in self.hidden]
+        return Answer("POST", request.path, 200, json.dumps(shown).encode(), {}, 0.0)
+
+
+def read_lists(connection):
+    "The ids of all lists, and the reader."
+    reader, ids = Reader(connection), []
+    for path in connection.lists:
+        listing = Numbered(path, key="id", method="POST", size=100, cuts_alike=True)
+        ids += [row["id"] for page in listing.pages(reader) for row in page.records()]
+    return ids, reader
+
+
+def lists_of(*sizes):
+    return {f"/{n}": [*range(1000 * n, 1000 * n + size)] for n, size in enumerate(sizes)}
+
+
+@pytest.mark.parametrize("page", [("/1", 2), ("/1", 3), ("/2", 2), ("/2", 4)])
+def test_a_numbered_page_behind_others_that_came_empty_once_hides_nothing(page):
+    lists = lists_of(40, 25, 40, 3)
+    ids, reader = read_lists(Pages(lists, 10, empty_once=[page]))
+    assert ids == sum(lists.values(), []) or reader.doubts
+
+
+@pytest.mark.parametrize("hidden", [[1009], [1008, 1009], [2019], [2000], [3007]])
+def test_a_hidden_row_of_a_numbered_page_ends_no_list_without_a_word(hidden):
+    lists = lists_of(40, 25, 40, 3)
+    ids, reader = read_lists(Pages(lists, 10, hidden=hidden))
+    assert ids == [id for id in sum(lists.values(), []) if id not in hidden]
+    assert bool(reader.doubts) == (hidden != [3007])
+
+
+def test_undisturbed_numbered_lists_cost_little_and_are_never_marked():
+    lists = lists_of(40, 25, 40, 3, 0, 8)
+    connection = Pages(lists, 10)
+    ids, reader = read_lists(connection)
+    assert ids == sum(lists.values(), []) and not reader.doubts
+    pages = sum(-(-len(rows) // 10) or 1 for rows in lists.values())
+    assert len(connection.asked) <= pages + 6

@@ -249,6 +249,7 @@ class Reader:
         self.now = round((time.time() if spool is None else spool.began) * 1000)
         self.doubts, self.notes = [], []
         self.longest = Counter()  # of numbered pages: the most rows that one had
+        self.proven = Counter()  # the same, where a page with rows came behind it
         self._old, self._oldest, self._moved = set(), math.inf, []
         self._thread, self._lock = threading.local(), threading.Lock()
 
@@ -886,7 +887,7 @@ class Bookmarks:
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
 @dataclass(frozen=True, eq=False)
 class Numbered(Listing):
-    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one."
+    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one. Where it is more than half as long, the next one is asked for too: rows may be hidden in it."
 
     size: int = 100
     names: tuple = ("pageNumber", "pageSize")
@@ -904,7 +905,12 @@ class Numbered(Listing):
             request = self.page(number)
             answer = reader.answer(request)
             array, came, new = known.new(self.array(answer))
-            if not new and (came or not (empty or is_short or self.cuts_alike)):
+            proven = reader.proven[place]
+            if self.cuts_alike:
+                is_expected = number > first and proven > 0 and not is_short
+            else:
+                is_expected = not (empty or is_short)
+            if not new and (came or is_expected):
                 answer = reader.answer(request, again=True)
                 array, came, new = known.new(self.array(answer))
             if came and not new:
@@ -917,7 +923,11 @@ class Numbered(Listing):
                 yield noted(Page(number, array, new), answer)
             empty = 0 if new else empty + 1
             is_short = came < (reader.longest[place] if self.cuts_alike else self.size)
-            if empty == 2 or self.cuts_alike and (not new or is_short):
+            if new and number > first:
+                reader.proven[place] = reader.longest[place]
+            proven = reader.proven[place]
+            is_last = not new or is_short and (not proven or 2 * came <= proven)
+            if empty == 2 or self.cuts_alike and is_last:
                 return
             reader.longest[place] = max(came, reader.longest[place])
 
