@@ -35,6 +35,7 @@ from domostats.loading.coverage import (
     MARK,
     Coverage,
     Part,
+    check_no_instance,
     coverage_of,
     is_run,
     plan_write,
@@ -387,12 +388,7 @@ def file_coverage(path: str | Path) -> Coverage | None:
 # %% ../../nbs/06_loading/00_files.ipynb #5bda8684
 def with_instance(reader: pa.RecordBatchReader, name: str) -> pa.RecordBatchReader:
     "The same rows with the column `instance` first. DestinationError `reserved_column` if they have one."
-    if COLUMN in map(str.lower, reader.schema.names):
-        raise DestinationError(
-            f"The rows have a column {COLUMN!r}, which would hold the name of their instance. Rename it.",
-            "reserved_column",
-            column=COLUMN,
-        )
+    check_no_instance(reader.schema.names)
     schema = pa.schema([pa.field(COLUMN, pa.string()), *reader.schema], reader.schema.metadata)
 
     def batches():

@@ -21,7 +21,20 @@ def table_of_rows(rows):
                 row=n,
             )
     names = dict.fromkeys(name for row in rows for name in row)
+    _check_text(names)
     return pa.table({str(name): _column(name, [row.get(name) for row in rows]) for name in names})
+
+
+def _check_text(names):
+    "DataError `bad_column` for a name of a column that no table can hold: it has half a character."
+    for name in names:
+        try:
+            str(name).encode()
+        except UnicodeEncodeError:
+            raise DataError(
+                f"Column {str(name)!r} has half a character in its name. Rename it in the formatter.",
+                "bad_column",
+            ) from None
 
 
 def _column(name, values):

@@ -349,7 +349,14 @@ def _last(folder: Path, name: str) -> Spool:
 
 
 # %% ../../nbs/02_transport/05_spool.ipynb #9a0c4e21
-BY_FORMATTER = "formatter_failed", "mixed_column", "not_a_row", "name_clash", "bad_record"
+BY_FORMATTER = (
+    "formatter_failed",
+    "mixed_column",
+    "not_a_row",
+    "name_clash",
+    "bad_record",
+    "bad_column",
+)
 NOT_KEPT = "empty", "html", "truncated", "not_json", "bad_reply", "bad_request"
 
 

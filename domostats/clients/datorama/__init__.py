@@ -69,7 +69,7 @@ class Agency(Renaming):
         connection = connection or self.connection
         with spooled(self.connection.place, f"datorama {name}", restore, oldest=0) as spool:
             reader = Reader(connection, spool)
-            reader.longest = self.reader.longest
+            reader.longest, reader.proven = self.reader.longest, self.reader.proven
             return [row for page in listing.pages(reader) for row in page.records()]
 
     def get_workspaces(self, restore=False):
