@@ -99,11 +99,7 @@ def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, 
                 reports.users.generate(box)
             how = {"since": datetime(2020, 1, 1)} if name == "activity_log" else {}
             frame = report.generate(box, format_fn=format_name, **how)
-<<<<<<< HEAD
             frame.attrs.clear()  # of the log the part since 2020 is all there is
-=======
-            frame.attrs.clear()  # of its window: here it holds all events that there are
->>>>>>> 82c327e46ead24cb3c069f3b6aa4e1162f874871
             assert len(frame) and not frame.duplicated([*history.key]).any()
             assert frame[[*history.key]].notna().all().all()
             frame.attrs.clear()  # the log comes as a window, and this is about its key

@@ -707,7 +707,7 @@ def run(
     wanted = by_name(instance).values()
     chosen = {name: [reports.find(report) for report in _chosen(only, name)] for name in wanted}
     if to:
-        to.mkdir(parents=True, exist_ok=True)
+        _make_folder(to)
     place = lambda label: str(to / f"{label}.parquet") if to else label
     how = dict(restore=restore, fresh=fresh, reuse=reuse, since=changed_since, until=until)
     named = lambda report, name: place(
@@ -729,6 +729,18 @@ def run(
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e27e7e07
+def _make_folder(folder: Path) -> None:
+    "Make a folder with those above it. DestinationError `no_folder`."
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as e:
+        raise DestinationError(
+            f"{folder} cannot be a folder to write to ({type(e).__name__}). Take another, or remove "
+            "the file that is in its way.",
+            "no_folder",
+        ) from e
+
+
 class Unfinished(Exception):
     "Some report of a run failed: its pages are kept for the next run."
 

@@ -18,6 +18,7 @@ __all__ = [
     "replace_part",
     "upsert_part",
     "append_part",
+    "check_no_instance",
     "Coverage",
     "read_coverage",
     "is_run",
@@ -204,6 +205,16 @@ MARK = (
     "domostats"  # what a coverage is called in the metadata of Arrow and of Parquet, and in `attrs`
 )
 COLUMN = "instance"
+
+
+def check_no_instance(names: Iterable[str]) -> None:
+    "DestinationError `reserved_column` if one of these columns is called as the one that holds the name of the instance."
+    if COLUMN in map(str.lower, names):
+        raise DestinationError(
+            f"The rows have a column {COLUMN!r}, which would hold the name of their instance. Rename it.",
+            "reserved_column",
+            column=COLUMN,
+        )
 
 
 @dataclass(frozen=True)

@@ -44,6 +44,7 @@ __all__ = [
     "Pieces",
     "Run",
     "extended",
+    "check_free",
     "window_of",
     "Result",
     "unseen",
@@ -72,7 +73,7 @@ from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
 from ..errors import DataError, DomostatsError, SettingsError
-from ..loading.coverage import MARK, Coverage, follow, outside, part_of
+from ..loading.coverage import MARK, Coverage, check_no_instance, follow, outside, part_of
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
@@ -882,11 +883,29 @@ class Run(Pieces):
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b1b6efd
 def extended(made, others):
-    "A table, or a list of rows, with the column `other_fields`; rows that only a lookup has hold none."
+    """A table, or a list of rows, with the column `other_fields`; rows that only a lookup has hold none.
+
+    What is no row (dict) stays as it is, and is told when a table is made of it. DataError `name_clash`."""
     others = others + [None] * (len(made) - len(others))
     if isinstance(made, pa.Table):
+        check_free(made.column_names)
         return made.append_column("other_fields", pa.array(others, pa.string()))
-    return [{**row, "other_fields": other} for row, other in zip(made, others)]
+    check_free(name for row in made if isinstance(row, dict) for name in row)
+    return [
+        {**row, "other_fields": other} if isinstance(row, dict) else row
+        for row, other in zip(made, others)
+    ]
+
+
+def check_free(names):
+    "DataError `name_clash` if one of these names of columns is `other_fields`."
+    if "other_fields" in names:
+        raise DataError(
+            "The formatter makes a column 'other_fields', and contract='extend' adds one of that "
+            "name. Rename it, or take contract='report'.",
+            "name_clash",
+            column="other_fields",
+        )
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #fd31ea09
@@ -1054,7 +1073,7 @@ def reading(
     again, without a call.
 
     `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between them, one call for
-    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`."""
+    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`, `bad_range`."""
     chosen = [word for word, is_set in zip(STARTS, (restore, fresh, reuse)) if is_set]
     if len(chosen) > 1:
         raise SettingsError(
@@ -1281,8 +1300,9 @@ class Fleet:
 
     @property
     def schema(self) -> pa.Schema:
-        "The columns of all instances together, `instance` first."
+        "The columns of all instances together, `instance` first. DestinationError `reserved_column`."
         own = _unite_schemas([self.spill.schemas[name].remove_metadata() for name in self.runs])
+        check_no_instance(own.names)
         return pa.schema([("instance", pa.string()), *own])
 
     def reader(self) -> pa.RecordBatchReader:

@@ -45,6 +45,7 @@ __all__ = [
     "make_unknown",
     "learn",
     "note_unknown",
+    "by_own_key",
     "settle_unknown",
     "leave_unknown",
     "unlearn",
@@ -649,9 +650,29 @@ def note_unknown(con, place: Place, at: datetime, columns, joins: dict) -> None:
         )
 
 
-def settle_unknown(con, place: Place, at: datetime, uncertain, joins: dict) -> tuple:
+def by_own_key(con, place: Place, uncertain: pa.Table, key) -> pa.Table:
+    """Cells that are not known, by the key of this history; they come by the columns of `key`, the
+    key of their report, which may be another."""
+    own = _own_columns(con, place.table)
+    written = {folded(name): name for name in own}
+    if not key or [*map(folded, key)] == [*map(folded, place.key)]:
+        return uncertain
+    con.register("uncertain", uncertain)
+    types = described(con, "SELECT * FROM uncertain")
+    same = [
+        f"{as_type(f'uncertain.k{n}', types[f'k{n}'], own[name])} = came.{quoted(name)}"
+        for n, name in enumerate(written[folded(name)] for name in key)
+    ]
+    keys = [f"came.{quoted(name)} AS k{n}" for n, name in enumerate(place.key)]
+    return con.execute(f"""
+        SELECT {", ".join(keys)}, uncertain."column"
+        FROM uncertain JOIN came ON {" AND ".join(same)}""").to_arrow_table()
+
+
+def settle_unknown(con, place: Place, at: datetime, arrival) -> tuple:
     """Give the cells of `came` that are not known what is known of them, and those of before what
     is known now: how many stay as they were, and how many became known."""
+    uncertain, joins = arrival.uncertain, arrival.joins
     is_any = uncertain is not None and uncertain.num_rows > 0
     if not is_any and not is_unknown_kept(con, place):
         return 0, 0
@@ -661,6 +682,8 @@ def settle_unknown(con, place: Place, at: datetime, uncertain, joins: dict) -> t
         for name, ids in joins.items()
         if folded(name) in own
     }
+    if is_any:
+        uncertain = by_own_key(con, place, uncertain, arrival.key)
     columns = note_doubts(con, place, uncertain if is_any else None)
     ids = {id for name in columns for id in joins.get(name, ())}
     columns.sort(key=lambda name: name not in ids)
@@ -728,6 +751,7 @@ class Arrival(NamedTuple):
     uncertain: pa.Table | None = None
     instance: str | None = None
     joins: dict = {}
+    key: tuple | None = None  # the columns that hold the key of `uncertain`
 
 
 def check_single(data) -> None:
@@ -771,6 +795,7 @@ def arrival_of(data) -> Arrival:
         getattr(run, "uncertain", None),
         getattr(run, "instance", None),
         getattr(run, "join_columns", {}),
+        getattr(getattr(run, "unknown_cells", None), "key", None),
     )
 
 
@@ -826,7 +851,7 @@ def take(con, place: Place, rows, at: datetime, arrival=Arrival()) -> Snapshot:
     before = _own_columns(con, place.table)
     fit_tables(con, place)
     put_in_place(con, place)
-    kept, learned = settle_unknown(con, place, at, arrival.uncertain, arrival.joins)
+    kept, learned = settle_unknown(con, place, at, arrival)
     find_differences(con, place)
     return _append(con, place, at, before, arrival, kept, learned)
 

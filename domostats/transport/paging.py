@@ -55,7 +55,7 @@ from typing import Any, Callable, NamedTuple
 from urllib.parse import quote
 import msgspec
 from msgspec import Raw
-from ..errors import AccessError, DataError
+from ..errors import AccessError, DataError, SettingsError
 from .connection import Answer
 from .retry import Request
 from .spool import Kept, Spool, endpoint
@@ -227,7 +227,8 @@ class Reader:
     """How one run reads.
 
     It asks through a `connection`, looks into its `spool` (or None) first, and has at most `in_flight` requests on
-    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds). `now`
+    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds;
+    SettingsError `bad_range` if the first is the later one). `now`
     (epoch milliseconds) is when the run began: a run that goes on asks for the same as it did then.
 
     `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came before the run was
@@ -236,12 +237,18 @@ class Reader:
     def __init__(
         self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False
     ):
+        if since is not None and until is not None and since > until:
+            raise SettingsError(
+                "The time to read from is later than the time to read up to. Turn the two round.",
+                "bad_range",
+            )
         self.connection, self.spool = connection, spool
         self.since, self.until = since, until
         self.in_flight, self.debug_api = in_flight, debug_api
         self.now = round((time.time() if spool is None else spool.began) * 1000)
         self.doubts, self.notes = [], []
         self.longest = Counter()  # of numbered pages: the most rows that one had
+        self.proven = Counter()  # the same, where a page with rows came behind it
         self._old, self._oldest, self._moved = set(), math.inf, []
         self._thread, self._lock = threading.local(), threading.Lock()
 
@@ -884,7 +891,7 @@ class Bookmarks:
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
 @dataclass(frozen=True, eq=False)
 class Numbered(Listing):
-    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one."
+    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one. Where it is more than half as long, the next one is asked for too: rows may be hidden in it."
 
     size: int = 100
     names: tuple = ("pageNumber", "pageSize")
@@ -902,7 +909,12 @@ class Numbered(Listing):
             request = self.page(number)
             answer = reader.answer(request)
             array, came, new = known.new(self.array(answer))
-            if not new and (came or not (empty or is_short or self.cuts_alike)):
+            proven = reader.proven[place]
+            if self.cuts_alike:
+                is_expected = number > first and proven > 0 and not is_short
+            else:
+                is_expected = not (empty or is_short)
+            if not new and (came or is_expected):
                 answer = reader.answer(request, again=True)
                 array, came, new = known.new(self.array(answer))
             if came and not new:
@@ -915,7 +927,11 @@ class Numbered(Listing):
                 yield noted(Page(number, array, new), answer)
             empty = 0 if new else empty + 1
             is_short = came < (reader.longest[place] if self.cuts_alike else self.size)
-            if empty == 2 or self.cuts_alike and (not new or is_short):
+            if new and number > first:
+                reader.proven[place] = reader.longest[place]
+            proven = reader.proven[place]
+            is_last = not new or is_short and (not proven or 2 * came <= proven)
+            if empty == 2 or self.cuts_alike and is_last:
                 return
             reader.longest[place] = max(came, reader.longest[place])
 
@@ -1303,6 +1319,7 @@ def compare_kept(listing: Listing, reader: Reader) -> None:
     spool = reader.spool
     if not spool.claim(f"{listing.request().fingerprint} {getattr(listing, 'size', '')}"):
         return
+    pages = []
     try:
         pages = kept_pages(listing, spool)
         if not pages:
