@@ -1378,3 +1378,13 @@ def test_an_incomplete_day_is_refused_and_with_the_flag_done_again():
     assert len(done(extraction, allow_incomplete=True)) == 3
     Run.incomplete = False
     assert len(done(extraction)) == 3 and done(extraction) == []
+
+
+def test_a_dataset_with_a_slash_in_its_name_is_no_part_of_another(tmp_path):
+    loads = Loads(Store(tmp_path / "store.duckdb"))
+    rows = pa.table({"id": [1]})
+    loads.load("sales/eu", "s:2024-03-01", rows)
+    assert loads.keys("sales") == [] and not loads.forget("sales", "s:2024-03-01")
+    loads.load("sales", "s:2024-03-02", rows)
+    assert loads.keys("sales") == ["s:2024-03-02"]
+    assert loads.keys("sales/eu") == ["s:2024-03-01"]

@@ -142,19 +142,18 @@ class Counts(DomoExtractor):
 
     def __init__(self, instance=None):
         super().__init__(instance)
-        self._made = None
+        self._run = None
 
     def get_extractor_type(self):
         return ExtractorType.date_aggregated
 
     @property
     def made(self):
-        "The table of the report, retrieved once for this extractor."
-        if self._made is None:
-            self._made = self.check_whole(
-                reports.find(self.report).run(self.get_instance(), format_fn=self.format_fn)
-            ).table
-        return self._made
+        "The table of the report, retrieved once for this extractor. DataError `incomplete`."
+        if self._run is None:
+            report = reports.find(self.report)
+            self._run = report.run(self.get_instance(), format_fn=self.format_fn)
+        return self.check_whole(self._run).table
 
     def extract(self, date_start, date_end):
         there = self.made.filter(

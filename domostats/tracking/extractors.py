@@ -18,6 +18,7 @@ __all__ = [
     "day_of",
     "cut_otherwise",
     "check_zone",
+    "allow",
     "lines_of",
     "Done",
     "Rezoned",
@@ -245,6 +246,12 @@ def check_zone(con, table: Table, part: str | None, zone: ZoneInfo) -> None:
         note_load(con, line._replace(details={**line.details, "zone": str(zone)}))
 
 
+def allow(extractor, allow_incomplete: bool) -> None:
+    "Let an extractor write incomplete days this time, or not; what its class says stays."
+    is_allowed = type(extractor).allow_incomplete
+    extractor.allow_incomplete = allow_incomplete or is_allowed
+
+
 def lines_of(con, table: Table, part: str | None) -> list[Load]:
     "The lines of the days of a table, or of a part of it."
     name = part_of(table.name, part)
@@ -390,12 +397,17 @@ class Extraction:
 
     def _line(self, extractor, day, rows, run) -> Load:
         "What the ledger is to say of a day."
-        details = {"zone": str(self.zone)}
+        details = self._facts(self.part(extractor))
         if doubts := extractor.doubts() if hasattr(extractor, "doubts") else []:
             details["incomplete"] = " ".join(doubts)[:500]
         table = extractor.get_table()
         name = part_of(table.name, self.part(extractor))
         return Load(name, _key(day), 0, run, checksum(_own(table, rows())), details=details)
+
+    def _facts(self, part: str | None) -> dict:
+        "What a line of the ledger says of any day: its zone, and of which part it is."
+        facts = {"zone": str(self.zone)}
+        return {**facts, "part": part} if part else facts
 
     def _check_table(self, con, table, part):
         "Compare the declaration and the zone with what is there, in the transaction that writes."
@@ -403,7 +415,7 @@ class Extraction:
         con.execute(LOADS)
         if con.execute(
             "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
-            [part_of(table.name, part), json.dumps({"zone": str(self.zone)})],
+            [part_of(table.name, part), json.dumps(self._facts(part))],
         ).fetchall():
             check_zone(con, table, part, self.zone)
         check_declared(con, table, bounds_of)
@@ -471,8 +483,7 @@ class Extraction:
             except Exception as e:
                 yield Done(name, (asked or [last_finished(self.zone, now)])[0], None, e, part)
                 continue
-            if allow_incomplete:
-                extractor.allow_incomplete = True
+            allow(extractor, allow_incomplete)
             for day in asked or self.missing(extractor, now):
                 try:
                     load = self.load_day(extractor, day, run)
@@ -574,8 +585,7 @@ def replace_days(
     days = [day for day in days if day <= over]
     if dry_run:
         return Rezoned(name, days, left)
-    if allow_incomplete:
-        extractor.allow_incomplete = True
+    allow(extractor, allow_incomplete)
     lines = []
     each = _each_day(extraction, extractor, days, lines)
     with (

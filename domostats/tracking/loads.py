@@ -9,7 +9,7 @@ __all__ = [
     "ledger_name",
     "part_of",
     "why_incomplete",
-    "rename_lines",
+    "move_lines",
     "drop_line",
     "note_load",
     "loads_of",
@@ -109,13 +109,12 @@ def why_incomplete(data) -> str | None:
     return " ".join(dict.fromkeys(reasons)) or None
 
 
-def rename_lines(con, old: str, new: str) -> None:
-    "Give the lines of a dataset to another one, in an open transaction."
-    con.execute(LOADS)
-    for line in loads_of(con):
-        if line.dataset == old:
-            note_load(con, line._replace(dataset=new))
-    con.execute("DELETE FROM kit.loads WHERE dataset = ? OR dataset = ?", [old, f"duckdb:{old}"])
+def move_lines(con, dataset: str, part: str) -> None:
+    "Make the lines of a dataset those of a part of it, in an open transaction."
+    for line in loads_of(con, dataset, parts=False):
+        details = {**line.details, "part": part}
+        note_load(con, line._replace(dataset=part_of(dataset, part), details=details))
+        drop_line(con, dataset, line.release_key)
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10008
@@ -152,7 +151,8 @@ def note_load(con, load):
 def loads_of(con, dataset=None, parts=True):
     """The lines of a dataset, or all, in order of their keys.
 
-    Of a dataset in `parts` the releases that each part has.
+    Of a dataset in `parts` the releases that each part has. A dataset with a slash in its name
+    is no part of another: the lines of a part say so in their details.
     """
     con.execute(LOADS)
     name = None if dataset is None else ledger_name(dataset)
@@ -166,7 +166,15 @@ def loads_of(con, dataset=None, parts=True):
     if name is None:
         return lines
     own = [line for line in lines if line.dataset == name]
-    return own if own or not parts else _in_every_part(name, lines)
+    if own or not parts:
+        return own
+    return _in_every_part(name, [line for line in lines if _is_part(line, name)])
+
+
+def _is_part(line: Load, dataset: str) -> bool:
+    "Whether a line is of a part of this dataset."
+    part = line.details.get("part")
+    return bool(part) and line.dataset == part_of(dataset, part)
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b1000a
@@ -232,16 +240,14 @@ class Lines:
         "Take a line out of the ledger, so that the release counts as missing; the rows stay. Gives whether there was one."
         name = ledger_name(dataset)
         with self.store.open() as con:
-            con.execute(LOADS)
-            return bool(
-                con.execute(
-                    """DELETE FROM kit.loads
-                       WHERE release_key = ?
-                       AND (dataset = ? OR dataset = ? OR starts_with(dataset, ?))
-                       RETURNING 1""",
-                    [key, name, f"duckdb:{name}", f"{name}/"],
-                ).fetchall()
-            )
+            found = [
+                line
+                for line in loads_of(con)
+                if line.release_key == key and (line.dataset == name or _is_part(line, name))
+            ]
+            for line in found:
+                drop_line(con, line.dataset, key)
+            return bool(found)
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b1000f

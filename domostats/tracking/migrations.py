@@ -43,7 +43,7 @@ from ..errors import DestinationError, SettingsError
 from ..loading.files import replacing
 from ..loading.store import Store, literal, quoted
 from ..settings import find_settings, setting
-from .loads import loads_of, part_of, rename_lines
+from .loads import loads_of, move_lines
 from domostats.tracking.schema import (
     BY_NAME,
     OWN_DAY,
@@ -661,7 +661,7 @@ class Migrations:
                     con.execute(line)
                 name = _table_of(one.step)
                 if isinstance(one.step, AddPartition) and part:
-                    rename_lines(con, name, part_of(name, part))
+                    move_lines(con, name, part)
                 note_declared(con, one.tables[name])
                 con.execute(
                     "INSERT INTO kit.migrations (name, step, sum) VALUES (?, ?, ?)",
