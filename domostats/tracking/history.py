@@ -70,6 +70,7 @@ from typing import Any, NamedTuple
 import json
 import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
+from ..loading.coverage import coverage_of, run_of
 from ..loading.store import Store, check_key, literal, quoted, returned, settled
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
@@ -525,22 +526,47 @@ class Arrival(NamedTuple):
     key: tuple | None = None  # the columns that hold the key of `uncertain`
 
 
+def _several_instances() -> SettingsError:
+    return SettingsError(
+        "This holds the rows of several instances, and each instance has a history of its "
+        "own. Take a snapshot of each of its runs.",
+        "several_instances",
+    )
+
+
+def _told_of(data) -> tuple:
+    """Data that are no run, and what they say of the run they came from (dict): a data frame in its
+    `attrs`, an Arrow table in its metadata, the reader of a run when it is read. SettingsError
+    `several_instances`."""
+    if isinstance(attrs := getattr(data, "attrs", None), dict) and "coverage" not in attrs.get(
+        "domostats", {}
+    ):
+        return data, attrs.get("domostats", {})
+    rows = data if run_of(data) is data else data.read_all()
+    coverage = coverage_of(data)
+    if coverage is None:
+        return rows, {}
+    if len(coverage.instances) > 1:
+        raise _several_instances()
+    parts = coverage.parts.values()
+    doubts = [reason for part in parts for reason in part.missing]
+    windows = [window for part in parts for window in part.windows]
+    incomplete = bool(doubts) or not all(part.complete for part in parts)
+    return rows, dict(incomplete=incomplete, doubts=doubts, window=windows[0] if windows else None)
+
+
 def arrival_of(data) -> Arrival:
     """What a finished run, or any data that `loading.files.to_reader` takes, says of itself.
     SettingsError `several_instances`; DataError `narrowed`."""
     if hasattr(data, "runs") and hasattr(data, "failures"):
-        raise SettingsError(
-            "This holds the rows of several instances, and each instance has a history of its "
-            "own. Take a snapshot of each of its runs.",
-            "several_instances",
-        )
+        raise _several_instances()
     if isinstance(getattr(data, "table", None), pa.Table) and hasattr(data, "incomplete"):
         about = dict(incomplete=data.incomplete, window=getattr(data, "window", None))
         why, uncertain = " ".join(getattr(data, "findings", [])), getattr(data, "uncertain", None)
         rows, instance = data.table, getattr(data, "instance", None)
         key = getattr(getattr(data, "unknown_cells", None), "key", None)
     else:
-        about = getattr(data, "attrs", {}).get("domostats", {})
+        data, about = _told_of(data)
         why = " ".join([*about.get("doubts", []), *about.get("violations", [])])
         rows, uncertain, instance, key = data, None, None, None
     if about.get("window") and any(about["window"]):
