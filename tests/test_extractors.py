@@ -1294,7 +1294,8 @@ def test_tables_of_the_first_version_get_their_instance_and_no_row_changes(shop)
     assert rows(store, "user_counts") == [(*row, "acme") for row in before]
     assert rows(store, "user_counts_delta") == [(*row, "acme") for row in deltas]
     after = Loads(store).lines("user_counts/acme")
-    assert [line[1:] for line in after] == [line[1:] for line in lines]
+    assert [line[1:-1] for line in after] == [line[1:-1] for line in lines]
+    assert all(line.details == {"zone": "UTC", "part": "acme"} for line in after)
     assert Loads(store).keys("user_counts") == [line.release_key for line in lines]
     migrations = Migrations("kept/migrations", store)
     assert migrations.findings() == [] and "nothing new" in run("make-migrations")

@@ -15,7 +15,7 @@ from domostats.clients.domo.activity import get_activity_log
 from domostats.clients.domo.certifications import CERTIFIED_DATASETS, get_certified_datasets
 from domostats.errors import DataError, DestinationError, SettingsError
 from domostats.interfaces.cli import app
-from domostats.loading.files import write_file
+from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
 from domostats.reports.activity_log import report as log
 from domostats.reports.groups import report as groups
@@ -226,3 +226,40 @@ def test_undisturbed_numbered_lists_cost_little_and_are_never_marked():
     assert ids == sum(lists.values(), []) and not reader.doubts
     pages = sum(-(-len(rows) // 10) or 1 for rows in lists.values())
     assert len(connection.asked) <= pages + 6
+
+
+def without_a_key(content):
+    "Groups of which the first has no id."
+    records = json.loads(content)
+    if isinstance(records, list) and len(records) > 1:
+        records[0]["groupId"] = None
+    return json.dumps(records).encode()
+
+
+@pytest.mark.parametrize("form", ["table", "reader", "file", "csv"])
+def test_what_an_incomplete_run_gave_removes_nothing_in_whatever_form_it_comes(
+    box, changed, tmp_path, form
+):
+    history = History.of(groups, instance=box.name)
+    history.snapshot(groups.run(box))
+    changed["/api/content/v2/groups/grouplist"] = without_a_key
+    with groups.stream(box, fresh=True) as run:
+        path = tmp_path / ("groups.csv" if form == "csv" else "groups.parquet")
+        if form in ("file", "csv"):
+            write_file(run, path, note=str)
+        data = {"table": lambda: run.table, "reader": run.reader}.get(form, lambda: read_file(path))
+        with pytest.raises(DataError) as e:
+            history.snapshot(data())
+    assert e.value.reason == "incomplete" and len(history.snapshots()) == 1
+
+
+def test_the_table_of_a_narrowed_run_and_of_several_instances_is_no_snapshot(box):
+    with pytest.raises(DataError) as e:
+        History.of(log, instance="here").snapshot(log.run(box, since=datetime(2024, 3, 1)).table)
+    assert e.value.reason == "narrowed"
+    with sandbox.start(seed=2) as other:
+        fleet = run_all(groups, [box, other])
+        for data in (fleet, fleet.table, fleet.reader(), fleet.dataframe()):
+            with pytest.raises(SettingsError) as e:
+                History.of(groups, instance="here").snapshot(data)
+            assert e.value.reason == "several_instances"
