@@ -83,7 +83,7 @@ from typing import Any, NamedTuple
 import json
 import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
-from ..loading.coverage import Coverage, coverage_of, is_run, run_of
+from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
 from ..loading.store import Store, check_key, literal, quoted, returned, settled
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
@@ -770,11 +770,13 @@ def arrival_of(data) -> Arrival:
             "were gone. Take the snapshot of a run without since and until.",
             "narrowed",
         )
+    said = getattr(data, "attrs", {}).get(MARK, {})
+    uncertain = pa.table(said["uncertain"]) if said.get("uncertain") else None
     return Arrival(
         (why or "Rows may be missing.") if is_incomplete else None,
-        getattr(run, "uncertain", None),
+        getattr(run, "uncertain", uncertain),
         getattr(run, "instance", None),
-        getattr(run, "join_columns", {}),
+        getattr(run, "join_columns", said.get("join_columns", {})),
     )
 
 
