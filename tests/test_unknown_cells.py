@@ -1,9 +1,13 @@
 """A value that is not known is no change, neither when it goes nor when it comes: real runs over HTTP into a history."""
 
 import json
+import random
 from datetime import datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
+import pandas as pd
+import pyarrow as pa
 import pytest
 
 from domostats import reports, sandbox
@@ -196,3 +200,109 @@ def test_rows_of_several_instances_are_refused_in_whatever_they_come(store):
             with pytest.raises(SettingsError) as caught:
                 History("people", "id", store).snapshot(rows, DAY)
             assert caught.value.reason == "several_instances"
+
+
+def test_a_frame_says_which_of_its_values_are_not_known(store):
+    history = of(store)
+
+    def frame_of(*accounts):
+        Path("p.json").write_text(json.dumps([{"key": "k", "name": "K", "accounts": [*accounts]}]))
+        with sandbox.start(payloads={"accounts": "p.json"}) as box:
+            return reports.find("accounts").generate(box, format_fn="owners")
+
+    history.snapshot(frame_of(account(1)), DAY)
+    with pytest.warns(UserWarning):
+        odd = frame_of(account(1, dataSourceCount={"odd": 1}))
+    odd.to_parquet("odd.parquet")
+    for n, frame in enumerate([odd, odd.copy(), pd.read_parquet("odd.parquet")], 1):
+        got = history.snapshot(frame, DAY + timedelta(n))
+        assert got[3:6] == (0, 0, 0) and got.kept == 1
+    assert cell(history, 3, "data_source_count") == 1
+
+
+# --- random days, with a model of plain dicts ---
+
+
+COLUMNS = "oid", "v", "name"  # the name is that of the record with the id oid
+
+
+def model(days):
+    """What is known of each day: the last known value goes on, and one that comes first goes back, as
+    long as the row is there (and, of a name, the id is the same)."""
+    states = [{id: {} for id in rows} for rows, _ in days]
+    for id in {id for rows, _ in days for id in rows}:
+        for column in COLUMNS:
+            stretch = []  # the days on which the cell is one and the same
+            for n, (rows, unknown) in enumerate(days):
+                before = days[n - 1][0].get(id) if n else None
+                if id not in rows or before is None:
+                    stretch = []
+                elif column == "name" and before["oid"] != rows[id]["oid"]:
+                    stretch = []
+                if id not in rows:
+                    continue
+                stretch.append(n)
+                if (id, column) not in unknown:
+                    states[n][id][column] = rows[id][column]
+                    if not any((id, column) not in days[day][1] for day in stretch[:-1]):
+                        for day in stretch:
+                            states[day][id][column] = rows[id][column]
+                else:
+                    earlier = states[n - 1][id].get(column) if stretch[:-1] else None
+                    states[n][id][column] = earlier
+    return states
+
+
+def random_day(chosen):
+    rows = {
+        id: {"oid": chosen.choice([1, 1, 1, 2]), "v": chosen.choice([1, 1, 2, None])}
+        for id in range(4)
+        if chosen.random() < 0.8
+    }
+    for row in rows.values():
+        row["name"] = f"n{row['oid']}" if chosen.random() < 0.9 else "q"
+    unknown = {(id, column) for id in rows for column in ("v", "name") if chosen.random() < 0.3}
+    return rows, unknown
+
+
+def as_run(rows, unknown):
+    def values(column):
+        return [None if (id, column) in unknown else row[column] for id, row in rows.items()]
+
+    table = pa.table(
+        {
+            "id": pa.array([*rows], pa.int64()),
+            "oid": pa.array(values("oid"), pa.int64()),
+            "v": pa.array(values("v"), pa.int64()),
+            "name": pa.array(values("name"), pa.string()),
+        }
+    )
+    doubts = {"k0": pa.array([id for id, _ in unknown], pa.int64())}
+    doubts["column"] = pa.array([column for _, column in unknown], pa.string())
+    return SimpleNamespace(
+        table=table, incomplete=False, uncertain=pa.table(doubts), join_columns={"name": ("oid",)}
+    )
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_counts_changes_and_states_are_those_of_a_model(store, seed):
+    chosen, history, days = random.Random(seed), History("x", "id", store), []
+    for n in range(8):
+        if days and chosen.random() < 0.2:
+            history.take_back()
+            days.pop()
+        else:
+            days.append((DAY + timedelta(n), *random_day(chosen)))
+            history.snapshot(as_run(*days[-1][1:]), days[-1][0])
+    states = model([day[1:] for day in days])
+    for n, taken in enumerate(history.snapshots().to_pylist()):
+        at, now, before = days[n][0], states[n], states[n - 1] if n else {}
+        there = {row.pop("id"): row for row in history.at(at).to_pylist()}
+        assert there == now
+        changed = {id for id in now.keys() & before.keys() if now[id] != before[id]}
+        added, removed = now.keys() - before.keys(), before.keys() - now.keys()
+        counts = taken["added"], taken["changed"], taken["removed"]
+        assert counts == (len(added), len(changed), len(removed))
+        if n:
+            told = history.changes(days[n - 1][0], at).to_pylist()
+            assert {row["id"] for row in told if row["change"] == "changed"} == changed

@@ -1029,6 +1029,11 @@ class Result(Run):
             "notes": [*self.notes],
             "window": self.window and [end and end.isoformat() for end in self.window],
         }
+        if self.uncertain.num_rows:  # what a history has to know of these rows
+            frame.attrs["domostats"]["uncertain"] = self.uncertain.to_pydict()
+            frame.attrs["domostats"]["join_columns"] = {
+                name: [*ids] for name, ids in self.join_columns.items()
+            }
         return frame
 
 

@@ -81,7 +81,7 @@ from datetime import datetime, timezone
 from typing import Any, NamedTuple
 import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
-from ..loading.coverage import Coverage, coverage_of, is_run, run_of
+from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
 from domostats.loading.store import (
     Store,
     check_key,
@@ -664,7 +664,7 @@ def by_own_key(con, place: Place, uncertain: pa.Table, key) -> pa.Table:
         for n, name in enumerate(written[folded(name)] for name in key)
     ]
     keys = [f"came.{quoted(name)} AS k{n}" for n, name in enumerate(place.key)]
-    return con.execute(f"""
+    return con.sql(f"""
         SELECT {", ".join(keys)}, uncertain."column"
         FROM uncertain JOIN came ON {" AND ".join(same)}""").to_arrow_table()
 
@@ -756,8 +756,9 @@ class Arrival(NamedTuple):
 
 def check_single(data) -> None:
     "SettingsError `several_instances` for rows of several instances at once."
-    is_fleet = hasattr(data, "runs") and hasattr(data, "failures")
-    coverage = None if is_fleet or is_run(run_of(data)) else coverage_of(data)
+    source = run_of(data)
+    is_fleet = any(hasattr(one, "runs") and hasattr(one, "failures") for one in (data, source))
+    coverage = None if is_fleet or is_run(source) else coverage_of(data)
     if is_fleet or (coverage and len(coverage.instances) > 1):
         raise SettingsError(
             "This holds the rows of several instances, and each instance has a history of its "
@@ -790,11 +791,13 @@ def arrival_of(data) -> Arrival:
             "were gone. Take the snapshot of a run without since and until.",
             "narrowed",
         )
+    said = getattr(data, "attrs", {}).get(MARK, {})
+    uncertain = pa.table(said["uncertain"]) if said.get("uncertain") else None
     return Arrival(
         (why or "Rows may be missing.") if is_incomplete else None,
-        getattr(run, "uncertain", None),
+        getattr(run, "uncertain", uncertain),
         getattr(run, "instance", None),
-        getattr(run, "join_columns", {}),
+        getattr(run, "join_columns", said.get("join_columns", {})),
         getattr(getattr(run, "unknown_cells", None), "key", None),
     )
 
