@@ -909,3 +909,19 @@ def test_events_without_a_window_are_all_that_there_are(box):
     code, printed = domostats(*command)
     assert before == 200 and code == 0, printed
     assert read_file("events.parquet").num_rows == before
+
+
+def test_rows_of_another_format_are_no_update_of_a_dataset(box):
+    command = ["generate", "users", "--instance", box.name, "--to", "people"]
+    assert domostats(*command)[0] == 0
+    code, printed = domostats(*command, "--format", "all", "--method", "UPSERT")
+    assert code == 7 and "other_columns" in printed and Store().read("people").num_rows == 12
+
+
+def test_a_failed_instance_is_named_beside_what_strict_refuses(box):
+    with sandbox.start(accounts=4, seed=2) as other:
+        other.fail("forbidden", times=None)
+        box.serve("/api/content/v2/groups/grouplist", [{"groupId": {}}, {"groupId": 5}])
+        command = ["generate", "groups", "--strict", "--to", "groups.parquet"]
+        code, printed = domostats(*command, "--instance", box.name, "--instance", other.name)
+    assert code == 6 and f"failed: {other.name}" in printed

@@ -617,8 +617,12 @@ def _generate_all(
 ):
     fleet = run_all(found, instances, formatter, **how)
     if strict:
-        for run in fleet.runs.values():
-            run.check_strict()
+        try:
+            for run in fleet.runs.values():
+                run.check_strict()
+        except DataError:
+            _tell(fleet.failures)
+            raise
     if method is Method.REPLACE:
         there, place = _standing(to)
         refused = refused_parts(there, fleet.coverage, place, allow_incomplete)
@@ -636,10 +640,15 @@ def _generate_all(
     ], fleet.failures
 
 
-def _fail(failures):
-    "Say what failed, and leave with the exit code of the first of it."
+def _tell(failures):
+    "Say what failed, a line each."
     for name, error in failures.items():
         say(f"failed: {name}: {type(error).__name__} {error.reason}: {error}", err=True)
+
+
+def _fail(failures):
+    "Say what failed, and leave with the exit code of the first of it."
+    _tell(failures)
     for error in failures.values():
         raise typer.Exit(EXIT_CODES.get(type(error), 1))
 

@@ -460,6 +460,20 @@ def check_key(run, names, key):
 PARTITION = "__partition__"
 
 
+def _check_stored_key(con, table, key):
+    """DestinationError `other_columns` if the stored rows lack a column of the key: none of them
+    could be found by it, and each would be there twice."""
+    stored = described(con, f"SELECT * FROM {table}")
+    missing = [name for name in key if folded(name) not in map(folded, stored)]
+    if missing:
+        raise DestinationError(
+            f"The dataset has no column {', '.join(map(repr, missing))}, by which its rows would "
+            f"be found; it has {', '.join(map(repr, stored))}. It seems to be of another format: "
+            "write to another dataset, or write all rows with REPLACE.",
+            "other_columns",
+        )
+
+
 def _bring(con, table, exists, rows, update, replaced=()):
     "Bring rows into a dataset, inside of an open transaction; the number of rows. If instances are to be `replaced`, the rows of others stay."
 
@@ -473,6 +487,7 @@ def _bring(con, table, exists, rows, update, replaced=()):
         check_key(run, rows().schema.names, update.key)
     if not exists or update.method == "REPLACE" and not replaced:
         return run(f"CREATE OR REPLACE TABLE {table} AS {select}")[0][0]
+    _check_stored_key(con, table, update.key)
     con.register("arriving", rows())
     fit_columns(con, run, table, select)
     whose = f"{quoted(COLUMN)} IN ({', '.join(map(literal, replaced))})" if replaced else "true"

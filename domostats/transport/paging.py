@@ -47,8 +47,9 @@ __all__ = [
 import itertools, math, threading, time, warnings
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import date, datetime, timezone
 from functools import singledispatch
 from hashlib import blake2b
 from typing import Any, Callable, NamedTuple
@@ -333,9 +334,20 @@ class Reader:
 
 # %% ../../nbs/02_transport/06_paging.ipynb #5fe6a551
 def millis(moment):
-    "A datetime or date as epoch milliseconds, None as None."
+    """A datetime, a date or a text such as `2024-04-01T06:00:00Z` as epoch milliseconds, None as
+    None; without a zone UTC is meant. SettingsError `bad_moment`."""
     if moment is None:
         return None
+    given = moment
+    if isinstance(moment, str):
+        with suppress(ValueError):
+            moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
+    if not isinstance(moment, date):
+        raise SettingsError(
+            f"{given!r:.40} is no moment. Give a datetime, a date, or a text such as "
+            "'2024-04-01' or '2024-04-01T06:00:00Z'.",
+            "bad_moment",
+        )
     if not isinstance(moment, datetime):
         moment = datetime(moment.year, moment.month, moment.day)
     return round(
