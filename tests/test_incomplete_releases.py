@@ -17,7 +17,7 @@ from domostats.loading.store import Store
 from domostats.tracking.catch_up import CatchUp
 from domostats.tracking.entities import Dataset, DatasetType, TableType, Workflow
 from domostats.tracking.entities import WorkflowType
-from domostats.tracking.loads import Loads
+from domostats.tracking.loads import Loads, move_lines
 from domostats.tracking.registry import make_observatory_api
 
 KEY, DAY = "p:2024-03-05", date(2024, 3, 5)
@@ -115,9 +115,13 @@ def test_a_day_that_was_extracted_incomplete_is_told_to_the_registry_when_it_is_
 
 def test_a_day_is_incomplete_when_that_of_one_instance_is(store, runs):
     ledger = Loads(store)
-    ledger.load("accounts/a", KEY, pa.table({"id": [1]}), table="a")
+    ledger.load("accounts", KEY, pa.table({"id": [1]}), table="a")
+    with store.open() as con:
+        move_lines(con, "accounts", "a")
     with pytest.warns(UserWarning):
-        ledger.load("accounts/b", KEY, runs[1](), table="b")
+        ledger.load("accounts", KEY, runs[1](), table="b")
+    with store.open() as con:
+        move_lines(con, "accounts", "b")
     assert [line.details.get("incomplete") is not None for line in ledger.lines("accounts")] == [
         True
     ]

@@ -16,6 +16,10 @@ LEFT_OUT = {
     "test_faults.py",
     "test_spool.py",
     "test_benchmarks.py",
+    "test_fleet_memory.py",
+    "test_listings.py",
+    "test_resume.py",
+    "test_three_desks.py",
 }  # need the tools, or take long and ask nothing of the version
 FRAMES = {
     "test_accounts.py",
