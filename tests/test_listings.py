@@ -31,7 +31,7 @@ from domostats.transport.paging import (
 )
 from domostats.transport.windows import Events, Search
 
-MANY = settings(max_examples=150, deadline=None)
+MANY = settings(max_examples=60, deadline=None)
 
 
 class Service:
