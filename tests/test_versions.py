@@ -96,7 +96,7 @@ def test_the_core_passes(minor, pandas, copy):
         cwd=copy / "tests",
         capture_output=True,
         text=True,
-        timeout=900,
+        timeout=1500,
     )
     assert done.returncode == 0, (
         f"Python 3.{minor}, pandas {pandas}:\n{done.stdout[-4000:]}{done.stderr[-1000:]}"
