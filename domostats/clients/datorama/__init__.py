@@ -16,11 +16,12 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0003
-import logging, time
+import logging
+from contextlib import suppress
 from pathlib import Path
 from . import jobs as requests
 from .auth import sign_in
-from .bulk import Renaming
+from .bulk import Renaming, planned
 from .logs import JobLog, UpdateLog
 from domostats.clients.datorama.management import (
     AT_REST,
@@ -32,15 +33,15 @@ from domostats.clients.datorama.management import (
     make_change,
 )
 from .queries import query_batch
-from .streams import holds
+from .streams import holds, running_streams
 from .tree import Fields, Stream, Workspace, table
 from .workspaces import WORKSPACES, create
-from ...errors import DomostatsError, SettingsError
+from ...errors import AccessError, DomostatsError, SettingsError
 from ...settings import hides
 from ...transport.paging import Reader
 from ...transport.pool import Pool
 from ...transport.spool import spooled
-from ...transport.writes import wait_until
+from ...transport.writes import STOP, WAIT, Patience, patiently, verdict, wait_until
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0007
@@ -105,35 +106,56 @@ class Reading(Agency):
             )
 
     def get_all_streams(self, create_df=False, workspaces=None):
-        "The streams of these workspaces (ids; all without), a call for each; a dict by id, or a data frame. SettingsError `unknown_workspace`."
+        """The streams of these workspaces (ids; all without), a call for each; a dict by id, or a data frame.
+
+        A workspace that is refused does not stop the others; it stands in `failed` with its error. SettingsError `unknown_workspace`."""
         for id in self.workspaces if workspaces is None else workspaces:
             if id not in self.workspaces:
                 raise SettingsError(
                     f"There is no workspace {id!r:.40} that this user sees; there are {', '.join(map(str, self.workspaces))}.",
                     "unknown_workspace",
                 )
-            self.workspaces[id].get_streams()
+        self.failed, asked = {}, [*(self.workspaces if workspaces is None else workspaces)]
+        for id in asked:
+            try:
+                self.workspaces[id].get_streams()
+            except AccessError as e:
+                self.failed[id] = e
+                self._say(f"Workspace {id} is left out: {e}")
+        if asked and len(self.failed) == len(asked):
+            raise self.failed[asked[0]]
         return self.stream_table() if create_df else self.streams
 
     def get_all_jobs(self, create_df=False, streams=None, pgSize=100):
-        "The jobs of these streams (ids; all without), at least a call for each; a dict by id, or a data frame. One stream that fails does not stop the others; it stands in `failed` with its error."
+        "The jobs of these streams (ids; all without), at least a call for each; a dict by id, or a data frame. One stream that fails does not stop the others; it stands in `failed` with its error. Errors that would meet all of them are raised."
         chosen, self.failed = [*self.streams] if streams is None else [*streams], {}
+        self.plan = planned(self.connection, {}, len(chosen))
+        is_known = any(size == pgSize for _, size in requests.longest_pages(self.connection))
+        more = "" if is_known else f", up to {2 * len(chosen)}: how long a page can be is not known"
         self.talk(
-            f"jobs of {len(chosen)} streams: at least {len(chosen)} calls, {self.connection.budget.estimate(len(chosen)) / 60:.0f} min"
+            f"jobs of {len(chosen)} streams: at least {len(chosen)} calls{more}, {self.plan.seconds / 60:.0f} min"
         )
+        self.reader.longest.update(requests.longest_pages(self.connection))
+        patience = Patience(self.connection.clock, self._say, self.patience)
 
         def read(id):
             try:
-                self.streams[id].get_stream_runs(pgSize)
+                patiently(lambda: self.streams[id].get_stream_runs(pgSize), patience)
             except KeyError:
                 self.failed[id] = SettingsError(
                     f"Stream {id} was never listed. Call get_all_streams first.", "unknown_stream"
                 )
             except DomostatsError as e:
+                if verdict(e) in (STOP, WAIT):  # it would meet all of them
+                    raise
                 self.failed[id] = e
 
-        for _ in self.reader.ahead(chosen, read):
-            pass
+        try:
+            for _ in self.reader.ahead(chosen, read):
+                pass
+        finally:
+            requests.keep_longest(self.connection, self.reader.longest)
+        self._say_failed(len(chosen))
         return self.job_table() if create_df else self.jobs
 
     get_all_jobs_meta = get_all_jobs
@@ -202,36 +224,35 @@ class Logging(Working):
         if workspace.throttle:
             wait_until(workspace.connection, lambda: workspace.full(blocks))
 
-    def _told(self, rows, what, create_df, export, file_name):
-        "What a bulk function gives: its rows of the log as a data frame, and in a file if that is wanted."
-        log = JobLog(self.connection.clock)
-        log.extend(rows)
-        path = (
-            file_name
-            if str(file_name).endswith(".csv")
-            else f"{file_name} {what} {time.strftime('%Y-%m-%d %H_%M_%S')}.csv"
-        )
-        if export:
-            self.talk(f"written: {log.export(path)}")
-        return log.frame() if create_df else None
-
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00d0
 class Following(Logging):
     "What becomes of the jobs, and their data."
 
     def refresh_log(self):
-        "Take the status of the jobs in the log over from the service, a call for each stream with jobs that are not done; gives how many are not."
-        for id in dict.fromkeys(
-            row["stream"]
-            for row in self.log
-            if row["status"] not in ("success", "failure", "error")
-        ):
+        """Take the status of the jobs in the log over from the service; gives how many are not done.
+
+        A call for a hundred streams of a workspace tells which have ended, and a call for each of those what came of
+        their jobs. The jobs of a stream that runs are looked at when it has ended."""
+        ends = "success", "failure", "error"
+        for id in self._ended({row["stream"] for row in self.log if row["status"] not in ends}):
             found = {job["id"]: job for job in requests.jobs_in(self.connection_of(id), id)}
             for job in found.values():
                 self.job_of(job, id)
             self.log.follow(found)
         return self.log.follow({})
+
+    def _ended(self, ids):
+        "Those of these streams (ids) that do not run now, or of which that cannot be told for many at once."
+        there = {}
+        for id in sorted(ids):
+            there.setdefault(self.workspace_of(id), []).append(id)
+        for workspace, some in there.items():
+            running = set()
+            if workspace is not None and len(some) > 1:
+                with suppress(AccessError):  # one client alone was seen to ask this
+                    running = running_streams(self.connection_of(some[0]), workspace, some)
+            yield from (id for id in some if id not in running)
 
     def follow(self, deadline=6 * 3600, every=60):
         "Look every so many seconds until all jobs of the log have ended; gives the data frame of the log. RetryLaterError `not_in_time` after `deadline` seconds."
@@ -325,6 +346,7 @@ class datorama(Planning):
     """An agency: `datorama(api_token)` lists its workspaces, one call. A dict from user to tokens uses the calls of all of them.
 
     `restore_spaces`, `restore_streams`, `restore_jobs` take what was read last instead, without a call; `pause`: seconds between two calls at least; `verbose` says how it goes.
+    `overnight`: whether to wait for the next day when the calls of one are used up (the default), or to stop with RetryLaterError `day_used_up`.
     `instance`: region, name from settings.ini or `Instance`. SettingsError, CredentialsError as in `sign_in`; SettingsError `nothing_to_restore`."""
 
     @hides("api_token")
@@ -338,6 +360,7 @@ class datorama(Planning):
         restore_jobs=False,
         instance="datorama-us",
         clock=None,
+        overnight=None,
     ):
         self.connection, self.verbose, self.newest, self.not_restored, self.failed = (
             sign_in(instance, api_token, pause),
@@ -349,11 +372,15 @@ class datorama(Planning):
         if clock:
             self.connection.go_by(clock)
         self.connection.meet()
+        if overnight is not None:
+            for one in getattr(self.connection, "connections", [self.connection]):
+                one.budget.overnight = overnight
         self.reader, self.log, self.updates = (
             Reader(self.connection),
             JobLog(self.connection.clock),
             UpdateLog(self.connection.clock),
         )
+        self.reader.longest.update(requests.longest_pages(self.connection))
         self.get_workspaces(restore_spaces)
         if restore_streams:
             for workspace in self.workspaces.values():

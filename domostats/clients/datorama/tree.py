@@ -126,6 +126,7 @@ class StreamJobs(Fields):
                 self.jobs,
             )
         self.jobs = known | {job["id"]: Job(job, self) for job in rows}
+        agency.saw(rows, 0 if restore else None)
         return self.jobs
 
     def take(self, job):
@@ -137,6 +138,7 @@ class StreamJobs(Fields):
     def _made(self, jobs, kind):
         "Take these jobs (list of dicts) in, and into the log; gives `Job`s."
         made = [self.take(job) for job in jobs]
+        self.workspace.agency.saw(jobs)
         for job in made:
             self.workspace.agency.log.add(job, kind)
         return made
@@ -149,20 +151,17 @@ class StreamWork(StreamJobs):
     def process(self, start, end):
         "Process the days from `start` to `end`, in one call; gives the `Job`s. SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."
         days = one_range(start, end)
-        self.workspace.agency.make_room(self.id, len(cut(*days)))
-        return self._made(
-            requests.process(self.connection, self.id, days, self.workspace.agency.newest),
-            "process",
-        )
+        agency = self.workspace.agency
+        agency.make_room(self.id, len(cut(*days)))
+        made = requests.process(self.connection, self.id, days, agency.newest, agency.heard)
+        return self._made(made, "process")
 
     def rerun_job_batch(self, job_ids):
         "Run these jobs (ids, or one) of this stream again, in one call; gives the `Job`s."
-        self.workspace.agency.make_room(
-            self.id, 1 if isinstance(job_ids, (int, str)) else len(job_ids)
-        )
-        return self._made(
-            requests.rerun(self.connection, self.id, job_ids, self.workspace.agency.newest), "rerun"
-        )
+        agency = self.workspace.agency
+        agency.make_room(self.id, 1 if isinstance(job_ids, (int, str)) else len(job_ids))
+        made = requests.rerun(self.connection, self.id, job_ids, agency.newest, agency.heard)
+        return self._made(made, "rerun")
 
     def rerun_all_jobs(self):
         "Run all jobs of this stream again, in one call; gives the `Job`s."
