@@ -135,7 +135,7 @@ class Reading(Agency):
         self.talk(
             f"jobs of {len(chosen)} streams: at least {len(chosen)} calls{more}, {self.plan.seconds / 60:.0f} min"
         )
-        self.reader.longest.update(requests.longest_pages(self.connection))
+        self.reader.longest |= requests.longest_pages(self.connection)
         patience = Patience(self.connection.clock, self._say, self.patience)
 
         def read(id):
@@ -380,7 +380,7 @@ class datorama(Planning):
             JobLog(self.connection.clock),
             UpdateLog(self.connection.clock),
         )
-        self.reader.longest.update(requests.longest_pages(self.connection))
+        self.reader.longest |= requests.longest_pages(self.connection)
         self.get_workspaces(restore_spaces)
         if restore_streams:
             for workspace in self.workspaces.values():

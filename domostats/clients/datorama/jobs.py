@@ -30,6 +30,7 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0003
 import json, zipfile
+from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
 from .auth import sign_in
@@ -73,20 +74,20 @@ def _pages_file(connection):
     return folder_of("work", connection.instance.url, "pages") / "longest.json"
 
 
-def longest_pages(connection) -> dict:
+def longest_pages(connection) -> Counter:
     "The most jobs that a page brought at this address so far, for each size that was asked for, as `Reader.longest` has it."
     names = jobs_of(0).names
     try:
         kept = json.loads(_pages_file(connection).read_bytes())
-        return {(names, int(size)): int(most) for size, most in kept.items()}
+        return Counter({(names, int(size)): int(most) for size, most in kept.items()})
     except (OSError, ValueError, AttributeError, TypeError):
-        return {}
+        return Counter()
 
 
-def keep_longest(connection, longest: dict) -> None:
+def keep_longest(connection, longest: Counter) -> None:
     "Keep the length of the longest pages for the next run; where nothing can be written it is learned again."
     known = longest_pages(connection)
-    grown = {place: max(most, known.get(place, 0)) for place, most in {**known, **longest}.items()}
+    grown = known | longest
     if grown == known:
         return
     file = _pages_file(connection)
@@ -99,7 +100,7 @@ def keep_longest(connection, longest: dict) -> None:
 def jobs_in(connection, stream_id) -> list[dict]:
     "The jobs of a stream."
     reader = Reader(connection)
-    reader.longest.update(longest_pages(connection))
+    reader.longest |= longest_pages(connection)
     jobs = [job for page in jobs_of(stream_id).pages(reader) for job in page.records()]
     keep_longest(connection, reader.longest)
     return jobs
