@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    "FOR_ALL",
     "Agency",
     "read_each",
     "read_workspaces",
@@ -14,26 +13,26 @@ __all__ = [
     "read_streams",
     "read_all_jobs",
     "days_of",
-    "log_path",
+    "file_name_of",
     "is_one",
     "process_all",
     "bring_jobs",
     "refresh_jobs",
+    "ended_streams",
     "carry_out_changes",
     "datorama",
 ]
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0003
 import logging
-import time
-import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
 from . import jobs as requests
 from .arguments import fields_of, id_of, ids_of, is_hole, name_of, several
 from .auth import sign_in
-from .bulk import Renaming, read_changes
+from .bulk import Renaming, planned, read_changes
 from .lists import Lists
 from .logs import JobLog, UpdateLog
 from domostats.clients.datorama.management import (
@@ -47,7 +46,7 @@ from domostats.clients.datorama.management import (
 )
 from .queries import query_batch
 from .ranges import cut
-from .streams import holds
+from .streams import holds, running_streams
 from domostats.clients.datorama.tree import (
     Fields,
     Job,
@@ -58,10 +57,10 @@ from domostats.clients.datorama.tree import (
     write_table,
 )
 from .workspaces import WORKSPACES, create
-from ...errors import CredentialsError, DomostatsError, RetryLaterError, SettingsError
+from ...errors import AccessError, CredentialsError, DomostatsError, SettingsError
 from ...settings import hides
 from ...transport.paging import Reader, age_of
-from ...transport.writes import wait_until
+from ...transport.writes import STOP, WAIT, Patience, patiently, verdict, wait_until
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0007
@@ -76,7 +75,8 @@ class Agency(Renaming):
         self.lists, self.workspaces = Lists(connection.place), {}
         self.reader = Reader(connection)
         self.log, self.updates = JobLog(connection.clock), UpdateLog(connection.clock)
-        self.newest, self.failed, self.not_restored, self.read_at = None, {}, [], None
+        self.failed, self.not_restored, self.read_at = {}, [], None
+        self.reader.longest |= requests.longest_pages(connection)
         self.plan = self.timer = None
 
     @property
@@ -104,16 +104,12 @@ class Agency(Renaming):
 
     def keep(self, kind: str, parent, rows: list[dict]) -> datetime:
         "Keep a list that was read to its end; gives the moment (UTC)."
-        if kind == "jobs" and rows:
-            self.newest = max([self.newest or 0, *(row["id"] for row in rows)])
         self.lists.keep(kind, parent, rows)
         return datetime.now(timezone.utc)
 
     def restored(self, kind: str, parent) -> tuple[list[dict], datetime]:
         "A list that was kept, and when it was read (UTC). SettingsError `nothing_to_restore`."
         rows, at = self.lists.find(kind, parent)
-        if kind == "jobs" and rows:
-            self.newest = max([self.newest or 0, *(row["id"] for row in rows)])
         return rows, datetime.fromtimestamp(at, timezone.utc)
 
     def reader_for(self, connection) -> Reader:
@@ -156,37 +152,21 @@ class Agency(Renaming):
         if workspace.throttle:
             wait_until(workspace.connection, lambda: workspace.full(blocks))
 
-    def _told(self, rows, what, create_df, export, file_name):
-        """What a bulk function gives: its rows of the log as a data frame, and in a file if that is wanted.
-
-        A `Path`, or a name that ends in `.csv`, is taken as it is; another name gets the time and `.csv`."""
-        log = JobLog(self.connection.clock)
-        log.extend(rows)
-        path = file_name
-        if not isinstance(file_name, Path) and not str(file_name).endswith(".csv"):
-            path = f"{file_name} {what} {time.strftime('%Y-%m-%d %H_%M_%S')}.csv"
-        if export:
-            self.talk(f"written: {log.export(path)}")
-        return log.frame() if create_df else None
-
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0009
-FOR_ALL = "unreachable", "day_used_up"  # what one list fails of, the others fail of too
-
-
 def read_each(agency: Agency, ids: list[int], read, what: str, at_once: bool = False) -> None:
-    """Read a list for each of these ids with `read(id)`; those that fail stand in `agency.failed`, and a warning says so.
+    """Read a list for each of these ids with `read(id)`; those that fail stand in `agency.failed`, and it is said so.
 
-    `at_once`: some of them at the same time. CredentialsError for a refused token, RetryLaterError `unreachable` and `day_used_up` end it at once."""
+    `at_once`: some of them at the same time. It waits for a network that is away. An error that would meet all the
+    others too, such as CredentialsError, ends it at once; so does one that has met all of them."""
     agency.failed = {}
+    patience = Patience(agency.connection.clock, agency._say, agency.patience)
 
     def attempt(id):
         try:
-            read(id)
-        except CredentialsError:
-            raise
+            patiently(lambda: read(id), patience)
         except DomostatsError as e:
-            if e.reason in FOR_ALL:
+            if verdict(e) in (STOP, WAIT):
                 raise
             agency.failed[id] = e
 
@@ -197,15 +177,14 @@ def read_each(agency: Agency, ids: list[int], read, what: str, at_once: bool = F
     except DomostatsError as e:
         e.args = (
             f"{e} {done} of {len(ids)} {what} were read before; they are there and are kept.",
+            *e.args[1:],
         )
         raise
-    if agency.failed:
-        first, error = next(iter(agency.failed.items()))
-        warnings.warn(
-            f"{len(agency.failed)} of {len(ids)} {what} could not be read, {first} first: {error} "
-            "All of them are in `failed`, with the reason.",
-            stacklevel=3,
-        )
+    finally:
+        requests.keep_longest(agency.connection, agency.reader.longest)
+    if ids and len(agency.failed) == len(ids) and not at_once:
+        raise agency.failed[ids[0]]
+    agency._say_failed(len(ids))
 
 
 def read_workspaces(agency: Agency, restore: bool = False) -> dict:
@@ -314,8 +293,13 @@ def read_all_jobs(agency: Agency, streams, size: int, since, newest) -> list[Job
     ids = [*agency.streams] if streams is None else [*dict.fromkeys(ids_of(streams))]
     chosen_jobs({}, since, newest)
     known, found = agency.streams, {}
-    seconds = agency.connection.budget.estimate(len(ids))
-    agency.talk(f"jobs of {len(ids)} streams: at least {len(ids)} calls, {seconds / 60:.0f} min")
+    agency.plan = planned(agency.connection, {}, len(ids))
+    is_known = any(length == size for _, length in requests.longest_pages(agency.connection))
+    more = "" if is_known else f", up to {2 * len(ids)}: how long a page can be is not known"
+    agency.talk(
+        f"jobs of {len(ids)} streams: at least {len(ids)} calls{more}, {agency.plan.seconds / 60:.0f} min"
+    )
+    agency.reader.longest |= requests.longest_pages(agency.connection)
 
     def read(id):
         if id not in known:
@@ -329,20 +313,19 @@ def read_all_jobs(agency: Agency, streams, size: int, since, newest) -> list[Job
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a000b
-def days_of(given, what: str, streams: list[int]) -> list:
-    "The days of these streams: as many as there are streams; one day for one stream. SettingsError `bad_list`."
+def days_of(given, what: str) -> list:
+    "These days as a list, one day as a list of one; none of them is a hole. SettingsError `bad_list`, `bad_date`."
     days = several(given, what)
     if any(is_hole(day) for day in days):
         raise SettingsError(f"There is a hole in {what}. Give a day for each stream.", "bad_date")
     return days
 
 
-def log_path(file_name, log_file):
-    "Where a bulk function writes: `log_file` is taken as it is, whatever its name; `file_name` gets the time. SettingsError `bad_name`."
-    for one in (file_name, log_file):
-        if one is not None and not (isinstance(one, Path) or isinstance(one, str) and one.strip()):
-            raise SettingsError(f"{one!r:.40} is no name of a file.", "bad_name")
-    return file_name if log_file is None else Path(log_file)
+def file_name_of(name):
+    "The name of a file, a text or a `Path`. SettingsError `bad_name`."
+    if isinstance(name, Path) or isinstance(name, str) and name.strip():
+        return name
+    raise SettingsError(f"{name!r:.40} is no name of a file.", "bad_name")
 
 
 def is_one(value) -> bool:
@@ -387,24 +370,37 @@ def bring_jobs(agency: Agency, jobs, folder, skip_existing: bool, check: bool) -
 
     Path(folder).mkdir(parents=True, exist_ok=True)
     came = dict(agency.reader.ahead(ids, bring))
-    if agency.failed:
-        first, error = next(iter(agency.failed.items()))
-        warnings.warn(
-            f"{len(agency.failed)} of {len(ids)} jobs could not be brought, {first} first: {error}",
-            stacklevel=3,
-        )
+    agency._say_failed(len(ids))
     return came
 
 
 def refresh_jobs(agency: Agency) -> int:
-    "Take the status of the jobs in the log over from the service, a call for each stream with jobs that are not done; gives how many are not."
-    done = "success", "failure", "error"
-    for id in dict.fromkeys(row["stream"] for row in agency.log if row["status"] not in done):
+    """Take the status of the jobs in the log over from the service; gives how many are not done.
+
+    A call for a hundred streams of a workspace tells which have ended, and a call for each of those what came of
+    their jobs. The jobs of a stream that runs are looked at when it has ended."""
+    ends = "success", "failure", "error"
+    for id in ended_streams(
+        agency, {row["stream"] for row in agency.log if row["status"] not in ends}
+    ):
         found = {job["id"]: job for job in requests.jobs_in(agency.connection_of(id), id)}
         for job in found.values():
             agency.job_of(job, id)
         agency.log.follow(found)
     return agency.log.follow({})
+
+
+def ended_streams(agency: Agency, ids: set[int]):
+    "Those of these streams (ids) that do not run now, or of which that cannot be told for many at once."
+    there = {}
+    for id in sorted(ids):
+        there.setdefault(agency.workspace_of(id), []).append(id)
+    for workspace, some in there.items():
+        running = set()
+        if workspace is not None and len(some) > 1:
+            with suppress(AccessError):  # one client alone was seen to ask this
+                running = running_streams(agency.connection_of(some[0]), workspace, some)
+        yield from (id for id in some if id not in running)
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00e1
@@ -479,6 +475,10 @@ class datorama:
     failed = _of_agency(
         "failed",
         "What failed in the last call that reads or brings many: a dict from id to the error.",
+    )
+    exit_code = _of_agency(
+        "exit_code",
+        "0 when nothing of the last call failed, else the exit code of the first error, as the command line has it.",
     )
     not_restored = _of_agency("not_restored", "What could not be restored, in words.")
     read_at = _of_agency("read_at", "When the workspaces were read from the service (UTC).")
@@ -559,12 +559,12 @@ class datorama:
     def create_job_log_df(self, log_file="job_log.csv", export=False):
         "A data frame with a row for each job that was asked for; `export` adds it to a CSV file. DestinationError `other_columns`, `cannot_write`."
         if export:
-            self._agency.talk(f"written: {self.log.export(log_path(log_file, None))}")
+            self._agency.talk(f"written: {self.log.export(file_name_of(log_file))}")
         return self.log.frame()
 
     def _exported(self, frame, export, name):
         if export:
-            self._agency.talk(f"written: {write_table(frame, log_path(name, None))}")
+            self._agency.talk(f"written: {write_table(frame, file_name_of(name))}")
         return frame
 
     def stream_of(self, id) -> Stream:
@@ -590,24 +590,32 @@ class datorama:
         With one `start` and one `end` for all streams it is `process_stream_batch`; `d_range` cuts that range only if it
         is given. Gives a data frame of the jobs (None without `create_df`); `export` writes them to a CSV: `log_file`
         is added to whatever its name, `file_name` gets the time. SettingsError `unequal_lengths`, `bad_list`,
-        `bad_id`, `bad_date`, `reversed_range`, `bad_size`, `two_ways`, `already_running`."""
-        given = [one is not None for one in (start, end)]
-        if any(given) and (starts is not None or ends is not None):
+        `bad_id`, `bad_date`, `reversed_range`, `bad_size`, `no_days`, `two_ways`, `already_running`,
+        `already_done` (finished less than a day ago); DestinationError `cannot_write`, `other_columns`."""
+        if starts is not None and start is not None or ends is not None and end is not None:
             raise SettingsError(
                 "Give starts and ends, a day for each stream, or start and end, one for all of them.",
                 "two_ways",
             )
-        how = dict(
-            create_df=create_df, export=export, file_name=log_path(file_name, log_file), fresh=fresh
-        )
-        if any(given) or is_one(starts):
-            first, last = (start, end) if any(given) else (starts, ends)
-            return process_all(self._agency, streams, first, last, d_range, **how)
+        starts, ends = start if starts is None else starts, end if ends is None else ends
+        if starts is None or ends is None:
+            raise SettingsError(
+                "It is not said which days. Give starts and ends, one for each stream, or start and end for all.",
+                "no_days",
+            )
+        how = {
+            "create_df": create_df,
+            "export": export,
+            "file_name": file_name_of(file_name),
+            "fresh": fresh,
+            "log_file": None if log_file is None else file_name_of(log_file),
+        }
+        if is_one(starts):
+            return process_all(self._agency, streams, starts, ends, d_range, **how)
         ids = ids_of(streams)
-        days = days_of(starts, "starts", ids), days_of(ends, "ends", ids)
-        return self._agency.bulk_process_streams(
-            ids, *days, 10 if d_range is None else d_range, **how
-        )
+        days = days_of(starts, "starts"), days_of(ends, "ends")
+        size = 10 if d_range is None else d_range
+        return self._agency.bulk_process_streams(ids, *days, size, **how)
 
     def bulk_process_groups(
         self,
@@ -619,12 +627,14 @@ class datorama:
         export=False,
         file_name="job_log",
         fresh=False,
+        log_file=None,
     ):
         "Process each stream from its start to its end, with one call for all that share them; `create` marks a first run. Gives as `bulk_process_streams`, and goes on like it."
         ids = ids_of(streams)
-        days = days_of(starts, "starts", ids), days_of(ends, "ends", ids)
+        days = days_of(starts, "starts"), days_of(ends, "ends")
+        added = None if log_file is None else file_name_of(log_file)
         return self._agency.bulk_process_groups(
-            ids, *days, create, create_df, export, log_path(file_name, None), fresh
+            ids, *days, create, create_df, export, file_name_of(file_name), fresh, added
         )
 
     def process_stream_batch(
@@ -637,6 +647,7 @@ class datorama:
         export=False,
         file_name="job_log",
         fresh=False,
+        log_file=None,
     ):
         "Process many streams from the same start to the same end, in one call. Gives as `bulk_process_streams`."
         return process_all(
@@ -648,29 +659,37 @@ class datorama:
             create=create,
             create_df=create_df,
             export=export,
-            file_name=log_path(file_name, None),
+            file_name=file_name_of(file_name),
             fresh=fresh,
+            log_file=None if log_file is None else file_name_of(log_file),
         )
 
     def rerun_batch(
-        self, streams, jobs, create_df=True, export=False, file_name="job_log", fresh=False
+        self,
+        streams,
+        jobs,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        fresh=False,
+        log_file=None,
     ):
         "Run these jobs of these streams (two lists) again, a call for each stream. Gives as `bulk_process_streams`. SettingsError `unequal_lengths`, `bad_id`, `bad_list`."
+        ids, jobs = ids_of(streams), ids_of(jobs, "jobs")
+        added = None if log_file is None else file_name_of(log_file)
         return self._agency.rerun_batch(
-            ids_of(streams),
-            ids_of(jobs, "jobs"),
-            create_df,
-            export,
-            log_path(file_name, None),
-            fresh,
+            ids, jobs, create_df, export, file_name_of(file_name), fresh, added
         )
 
     bulk_rerun_jobs = rerun_batch
 
-    def rerun_all(self, streams, create_df=True, export=False, file_name="job_log", fresh=False):
+    def rerun_all(
+        self, streams, create_df=True, export=False, file_name="job_log", fresh=False, log_file=None
+    ):
         "Run all jobs of these streams again, a call for each. Gives as `bulk_process_streams`. SettingsError `bad_id`, `bad_list`."
+        added = None if log_file is None else file_name_of(log_file)
         return self._agency.rerun_all(
-            ids_of(streams), create_df, export, log_path(file_name, None), fresh
+            ids_of(streams), create_df, export, file_name_of(file_name), fresh, added
         )
 
     def bulk_rename_streams(
@@ -679,7 +698,7 @@ class datorama:
         "Give these streams these names, a call for each; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_name`, `bad_list`: before the first call."
         given = [name_of(name) for name in several(names, "names")]
         return self._agency.bulk_rename_streams(
-            ids_of(streams), given, export, log_path(update_file, None), fresh
+            ids_of(streams), given, export, file_name_of(update_file), fresh
         )
 
     def bulk_patch_streams(
@@ -691,7 +710,7 @@ class datorama:
             ids_of(streams),
             [fields_of(one) for one in given],
             export,
-            log_path(update_file, None),
+            file_name_of(update_file),
             fresh,
         )
 

@@ -193,6 +193,7 @@ class Stream(Fields):
         else:
             reader = agency.reader_for(self.connection)
             rows = read_jobs(self.connection, self.id, pgSize, pgNum, reader)
+        agency.saw(rows, 0 if restore else None)
         known = {}
         if pgNum > 1 and not restore:
             known = self.jobs
@@ -211,6 +212,7 @@ class Stream(Fields):
     def _made(self, jobs: list[dict], kind: str) -> list[Job]:
         "Take these jobs in, and into the log."
         made = [self._take(job) for job in jobs]
+        self._agency.saw(jobs)
         for job in made:
             self._agency.log.add(job, kind)
         return made
@@ -218,8 +220,9 @@ class Stream(Fields):
     def process(self, start, end) -> list[Job]:
         "Process the days from `start` to `end`, in one call; gives the `Job`s. SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."
         days = one_range(start, end)
-        self._agency.make_room(self.id, len(cut(*days)))
-        made = requests.process(self.connection, self.id, days, self._agency.newest)
+        agency = self._agency
+        agency.make_room(self.id, len(cut(*days)))
+        made = requests.process(self.connection, self.id, days, agency.newest, agency.heard)
         return self._made(made, "process")
 
     def rerun_job_batch(self, job_ids) -> list[Job]:
@@ -227,8 +230,9 @@ class Stream(Fields):
         ids = ids_of(job_ids, "job_ids")
         if not ids:
             raise SettingsError("There is no job among job_ids. Give the ids of some.", "bad_list")
-        self._agency.make_room(self.id, len(ids))
-        made = requests.rerun(self.connection, self.id, ids, self._agency.newest)
+        agency = self._agency
+        agency.make_room(self.id, len(ids))
+        made = requests.rerun(self.connection, self.id, ids, agency.newest, agency.heard)
         return self._made(made, "rerun")
 
     def rerun_all_jobs(self) -> list[Job]:
