@@ -177,7 +177,7 @@ def _open(instance, auth, together=""):
     "The connection of this credential, which counts its calls with those of its user."
     connection = connect(instance, auth)
     user = auth.user or together
-    if user and connection.user != user and (auth.user or connection.user is None):
+    if user and connection.user != user and (auth.user or not connection.user):
         connection.settle(user)
     connection.budget.overnight = auth.overnight
     for minutes in connection.budget.kinds.values():
