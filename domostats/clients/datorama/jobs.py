@@ -24,6 +24,7 @@ __all__ = [
     "jobs_again",
     "rerun",
     "rerun_all",
+    "check_csv",
     "check_zip",
     "download_job",
 ]
@@ -289,6 +290,21 @@ def rerun_all(connection, stream_id: int) -> list[dict]:
 
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0019
+def check_csv(path):
+    "DataError `bad_csv` for a file that is empty, or does not end with a line break outside of quotes: a CSV has nothing else that shows its end."
+    quotes, last = 0, b""
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(1_000_000), b""):
+            quotes, last = quotes + part.count(b'"'), part
+    if last.endswith((b"\n", b"\r", b"\n\x00")) and quotes % 2 == 0:
+        return
+    raise DataError(
+        f"What came for {path.name} stops in the middle of a line, so it may not be all. Ask for it again; "
+        "if it really ends like that, take it with check=False.",
+        "bad_csv",
+    )
+
+
 def check_zip(path):
     "DataError `bad_zip` for a file that is no whole zip."
     try:
@@ -303,13 +319,13 @@ def check_zip(path):
         )
 
 
-def download_job(connection, job_id, path, uploaded=False):
+def download_job(connection, job_id, path, uploaded=False, check=True):
     """Bring the raw data of a job into a file, whole or not at all; gives its `Path`. `uploaded`: of a stream of uploaded files, whose data is a CSV.
 
-    `GET /v1/data-stream-stats/{id}/download` and `.../dynamic/{id}/download`, seen in clients. AccessError `not_found`: the job has no data; DataError `bad_zip`."""
+    `GET /v1/data-stream-stats/{id}/download` and `.../dynamic/{id}/download`, seen in clients. AccessError `not_found`: the job has no data; DataError `bad_zip`, `bad_csv`: not all of it came (`check=False` takes it as it is)."""
     return download(
         connection,
         Request("GET", f"/v1/data-stream-stats/{'dynamic/' if uploaded else ''}{job_id}/download"),
         path,
-        None if uploaded else check_zip,
+        (check_csv if uploaded else check_zip) if check else None,
     )
