@@ -51,7 +51,12 @@ class Wrong:
 def agency(box, by=0, **how):
     "A new session, as after a restart."
     box.service.limits.limits.update(platform=100_000, day=10_000_000)
-    made = datorama(box.api_token, instance=box, clock=Wrong(box, by), pause=0, **how)
+    return session(box, box.api_token, by, **how)
+
+
+def session(box, token, by=0, **how):
+    made = datorama(token, instance=box, pause=0, **how)
+    made.connection.go_by(Wrong(box, by))
     box.log.clear()
     return made
 
@@ -213,7 +218,7 @@ def test_1_a_day_later_it_is_new_work_and_a_rerun_always_is(box):
 def test_1_another_user_has_wishes_of_his_own(box):
     ids = api_streams(box, 24)[::3][:2]
     for user in ("bob", "eve"):
-        dr = datorama({user: box.tokens[user]}, instance=box, clock=Wrong(box, 0), pause=0)
+        dr = session(box, {user: box.tokens[user]})
         dr.bulk_process_streams(*month(ids))
     assert set(made(box).values()) == {2}
 
@@ -222,7 +227,7 @@ def test_1_a_new_token_of_the_same_user_goes_on(box):
     ids = api_streams(box, 3)
     failed_night(box, ids, ids[0])
     box.service.limits.limits.update(platform=100_000, day=10_000_000)
-    dr = datorama(box.tokens["ada"][1], instance=box, clock=Wrong(box, 0), pause=0)
+    dr = session(box, box.tokens["ada"][1])
     dr.bulk_process_streams(*month(ids))
     assert len(made(box)) == 12 and set(made(box).values()) == {1}
 
@@ -270,7 +275,7 @@ def test_1_a_record_of_the_first_version_is_taken_over(box):
         json.dumps([f"{ids[1]} {days[0]} {days[1]}", "begun", {"after": 700_001, "since": since}]),
     ]
     path = old_record(box, lines)
-    dr = datorama({"joe": box.tokens["joe"]}, instance=box, clock=Wrong(box, 0), pause=0)
+    dr = session(box, {"joe": box.tokens["joe"]})
     frame = dr.bulk_process_streams(ids, [days[0]] * 3, [days[1]] * 3)
     assert len(made(box)) == 3 and set(made(box).values()) == {1}
     assert not path.exists() and set(frame["status"]) == {"queued"}
@@ -286,7 +291,7 @@ def test_1_a_record_of_the_first_version_without_its_end_is_compared(box):
         [f"{ids[0]} {days[0]} {days[1]}", "begun", {"after": 700_000, "since": since}]
     )
     old_record(box, [first, f'["{ids[1]} {days[0]}'])
-    dr = datorama({"joe": box.tokens["joe"]}, instance=box, clock=Wrong(box, 0), pause=0)
+    dr = session(box, {"joe": box.tokens["joe"]})
     dr.bulk_process_streams(ids, [days[0]] * 3, [days[1]] * 3)
     assert len(made(box)) == 3 and set(made(box).values()) == {1}
 
@@ -294,7 +299,7 @@ def test_1_a_record_of_the_first_version_without_its_end_is_compared(box):
 def test_1_two_programs_do_not_do_the_same_item_and_may_do_others(box):
     ids, seen = api_streams(box, 4), []
     dr = agency(box)
-    other = datorama(box.api_token, instance=box, clock=Wrong(box, 0), pause=0)
+    other = agency(box)
     way, sent = dr.connection.ask, []
 
     def ask(request, *rest, **more):

@@ -1,6 +1,5 @@
 """A hopeless night stops, and a hopeful one waits: no network, a service out of order, a revoked token, a day that is used up."""
 
-import logging
 from collections import Counter
 
 import pytest
@@ -38,9 +37,15 @@ def dr(box):
 
 
 def agency(box, token=None, **how):
-    made = datorama(token or box.api_token, instance=box, clock=box.clock, pause=0, **how)
+    made = session(box, token, **how)
     made.get_all_streams()
     box.log.clear()
+    return made
+
+
+def session(box, token=None, **how):
+    made = datorama(token or box.api_token, instance=box, pause=0, **how)
+    made.connection.go_by(box.clock)
     return made
 
 
@@ -307,14 +312,16 @@ def test_a_day_that_is_used_up_is_waited_for_or_ends_the_night(box):
     assert len(posts(box)) <= 7 and error is not None and error.reason == "day_used_up"
     before = box.clock.now()
     agency(box, overnight=True).bulk_process_streams(*night(box))
-    assert [*made(box).values()] == [1] * 20 and int(box.clock.now() // 86_400) > int(before // 86_400)
+    assert [*made(box).values()] == [1] * 20 and int(box.clock.now() // 86_400) > int(
+        before // 86_400
+    )
 
 
 # one workspace that is refused
 
 
 def test_a_workspace_that_is_refused_ends_no_others(box, caplog):
-    dr = datorama(box.api_token, instance=box, clock=box.clock, pause=0)
+    dr = session(box)
     bad = [*box.workspaces][1]
     box.fail("forbidden", f"/v1/workspaces/{bad}/data-streams", times=None)
     refused = None
@@ -346,4 +353,3 @@ def test_words_are_on_the_screen_when_that_is_wanted(box, capsys):
     line.mend()
     out = capsys.readouterr().out
     assert "No answer since 0 min (unreachable)" in out and "ends after 6.0 h" in out
-    logging.getLogger("domostats")  # and nothing else is needed
