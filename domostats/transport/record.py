@@ -423,7 +423,7 @@ def _begin(record, keys, fresh, asks, folder, slots):
             stale.append(row["rowid"])
     if fresh:
         found = {}
-    _keep_what_counts(record, found, calls, asks, len(keys))
+    _keep_what_counts(record, found, calls, asks, len(keys), not slots)
     for row in con.execute("SELECT * FROM lost WHERE at > ?", (now - KEPT,)).fetchall():
         if not fresh:
             record.lost = json.loads(row["facts"])
@@ -457,7 +457,7 @@ def _begin(record, keys, fresh, asks, folder, slots):
     )
 
 
-def _keep_what_counts(record, found, calls, asks, total):
+def _keep_what_counts(record, found, calls, asks, total, keeps):
     "Leave of what was found only what this call goes on with. SettingsError `already_done`."
     now = record.now()
     goes_on = any(row["state"] != "ok" for row in found.values())
@@ -467,14 +467,14 @@ def _keep_what_counts(record, found, calls, asks, total):
             continue
         ended = calls[row["call"]]["ended"] if row["call"] in calls else row["at"]
         is_late = now - (row["at"] if ended is None else ended) >= DAY
-        if ended is not None and not (asks and goes_on and not is_late):
+        if ended is not None and not (keeps and goes_on and not is_late):
             del found[key]
             if asks and not is_late:
                 done.append((key, ended))
         elif ended is None and is_late and not goes_on:
             del found[key]
     if done:
-        hours = (now - max(ended for _, ended in done)) / 3600
+        hours = max(0.0, now - max(ended for _, ended in done)) / 3600
         raise SettingsError(
             f"{len(done)} of these {total} items were finished {hours:.1f} hours ago, {done[0][0]} among them, and "
             "nothing was sent. To do them again, say fresh=True; else leave them out.",

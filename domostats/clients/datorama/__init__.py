@@ -492,6 +492,15 @@ class datorama:
     def verbose(self, value: bool) -> None:
         self._agency.verbose = bool(value)
 
+    @property
+    def patience(self) -> float:
+        "How many seconds a night waits for a service that does not answer, six hours unless you set it."
+        return self._agency.patience
+
+    @patience.setter
+    def patience(self, seconds: float) -> None:
+        self._agency.patience = seconds
+
     def get_workspaces(self, restore=False) -> dict:
         "The workspaces, a dict by id; a call for each user of a pool, or none with `restore`. SettingsError `nothing_to_restore`; CredentialsError `bad_token` if no user is left."
         found = read_workspaces(self._agency, restore)
