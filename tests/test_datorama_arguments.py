@@ -208,9 +208,11 @@ def test_a_hole_is_no_day(box, dr):
 def test_days_of_numpy_and_pandas_are_days(box, dr):
     start, end = np.datetime64("2024-01-01"), np.datetime64("2024-01-03", "ns")
     made = outcome(dr.streams[20001].process, start, end)
+    assert not isinstance(made, str), made
     assert [(one.dataStartDate, one.dataEndDate) for one in made] == [("2024-01-01", "2024-01-03")]
     days = pd.to_datetime(pd.Series(["2024-02-01", "2024-02-05"]))
     frame = outcome(dr.bulk_process_streams, pd.Series([20001, 20004]), days, days.to_numpy())
+    assert not isinstance(frame, str), frame
     assert frame["start"].tolist() == ["2024-02-01", "2024-02-05"]
 
 

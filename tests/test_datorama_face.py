@@ -5,7 +5,6 @@ import inspect
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from domostats import sandbox
@@ -214,7 +213,9 @@ def test_the_newest_jobs_and_those_since_a_day(box, dr):
         [650_009],
     ]
     assert len(stream.jobs) == 6
-    assert [outcome(stream.get_stream_runs, **how) for how in ({"newest": -1}, {"since": "May"})] == [
+    assert [
+        outcome(stream.get_stream_runs, **how) for how in ({"newest": -1}, {"since": "May"})
+    ] == [
         "bad_size",
         "bad_date",
     ]
@@ -261,7 +262,9 @@ def test_what_was_restored_has_an_age(box, dr, capsys):
         for one in (again, again.workspaces[1001], again.streams[20001])
     ]
     now = datetime.now(timezone.utc)
-    assert [one is not None and timedelta() <= now - one < timedelta(hours=1) for one in moments] == [
+    assert [
+        one is not None and timedelta() <= now - one < timedelta(hours=1) for one in moments
+    ] == [
         True,
         True,
         True,
@@ -304,7 +307,9 @@ def test_a_token_that_dies_on_the_way_is_dropped(box):
     box.log.clear()
     ids = [id for id, one in box.streams.items() if one["workspaceId"] != hidden][:6]
     api = [id for id in ids if box.streams[id]["dataSourceName"] != "TotalConnect"]
-    frame = outcome(dr.bulk_process_streams, api, ["2024-01-01"] * len(api), ["2024-01-02"] * len(api))
+    frame = outcome(
+        dr.bulk_process_streams, api, ["2024-01-01"] * len(api), ["2024-01-02"] * len(api)
+    )
     assert not isinstance(frame, str), frame
     assert set(frame["status"]) == {"queued"} and len(frame) == len(api)
     made = [job for job in box.jobs.values() if job["id"] >= 700_001]
@@ -344,7 +349,13 @@ def test_two_users_need_half_the_time(tmp_path):
             self.place = user
             kinds = {"platform": 60}
             self.budget = Announced(
-                user, kinds, 20_000, lambda request: "platform", dict, folder=tmp_path, clock=FakeClock()
+                user,
+                kinds,
+                20_000,
+                lambda request: "platform",
+                dict,
+                folder=tmp_path,
+                clock=FakeClock(),
             )
 
     ada, bob = Way("ada"), Way("bob")
