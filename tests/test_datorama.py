@@ -158,6 +158,12 @@ def test_F2_the_documented_start_makes_one_call(box):
         ).workspaces.keys()
         == dr.workspaces.keys()
     )
+    tokens = [box.tokens["bob"][0], box.tokens["ada"][0]]
+    assert datorama(tokens, instance=box).workspaces.keys() == dr.workspaces.keys()
+    assert datorama({"bob": tokens[0]}, instance=box).workspaces.keys() == {1001, 1008}
+    Path("settings.ini").write_text(f"[instance.our-region]\nurl = {box.url}\n")
+    there = datorama(tokens[1], instance="our-region", pause=0)
+    assert there.workspaces.keys() == dr.workspaces.keys()
 
 
 def test_F3_objects_lead_up_and_down(box, dr):
