@@ -87,6 +87,6 @@ def postgres():
         server.cleanup()
 
 
-def pytest_collection_modifyitems(items):
-    "The longest tests first, so that none of them is left to the end, when the other workers have nothing to do any more."
-    items.sort(key=lambda item: item.path.name != "test_versions.py")
+def pytest_xdist_auto_num_workers(config):
+    "Twice as many workers as cores: half of the time a test waits for a server or a process."
+    return 2 * (os.cpu_count() or 1)

@@ -1190,6 +1190,7 @@ def published(tmp_path_factory):
     return folder / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
@@ -1314,6 +1315,7 @@ for _ in range(100): connection.get("/v1/workspaces")
 """
 
 
+@pytest.mark.slow
 def test_F43_four_processes_keep_to_the_minute_together(box):
     speed = 12
     box.clock.step(60 - box.clock.now() % 60)

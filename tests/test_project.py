@@ -54,6 +54,7 @@ def test_the_package_is_what_the_notebooks_say(copy):
     assert not differing(copy, "domostats")
 
 
+@pytest.mark.slow
 def test_every_notebook_runs_and_its_stored_outputs_are_real(copy):
     for notebook in sorted((copy / "nbs").rglob("*.ipynb")):
         run(copy, "nbdev-test", notebook.relative_to(copy), "--save")

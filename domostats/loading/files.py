@@ -342,8 +342,9 @@ def _records(path: Path) -> Iterator[bytes]:
 
 
 def _fields(record: bytes) -> list[str]:
-    "The fields of a record as text."
-    return next(read_records([record.decode("utf-8-sig", "surrogateescape")]), [])
+    "The fields of a record as text; without zero bytes, which Python 3.10 cannot read."
+    text = record.decode("utf-8-sig", "surrogateescape").replace("\0", "")
+    return next(read_records([text]), [])
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #ea1fe77d
