@@ -4,10 +4,19 @@
 
 # %% auto #0
 __all__ = [
+    "DONE",
+    "FAULT",
+    "USAGE",
+    "STOPPED",
     "EXIT_CODES",
+    "MEANINGS",
+    "WRONG_WORDS",
     "HELP",
     "EPILOG",
+    "Verbose",
     "app",
+    "KEPT",
+    "SYSTEM",
     "PLACE",
     "INTRODUCTIONS",
     "TIMES",
@@ -28,8 +37,15 @@ __all__ = [
     "DryRun",
     "PictureTo",
     "To",
+    "exit_code",
+    "Told",
+    "Stopped",
+    "stoppable",
+    "App",
     "version",
     "main",
+    "show_error",
+    "in_words",
     "printable",
     "say",
     "show",
@@ -61,7 +77,8 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import enum, signal, sys, threading, time
+import enum, errno, functools, inspect, io, os, signal, sys, threading, time, traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from importlib import import_module
@@ -80,12 +97,14 @@ from ..clients.datorama.workspaces import get_workspaces
 from ..clients.domo.users import get_current_user, get_my_grants
 from domostats.errors import (
     AccessError,
+    CodeError,
     CredentialsError,
     DataError,
     DestinationError,
     DomostatsError,
     RetryLaterError,
     SettingsError,
+    place_in,
 )
 from ..loading.coverage import follow, refused_parts
 from domostats.reports.report import (
@@ -100,14 +119,55 @@ from domostats.reports.report import (
 from ..settings import find_instance
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #115e7fdd
+DONE, FAULT, USAGE, STOPPED = 0, 1, 2, 130
 EXIT_CODES = {
     SettingsError: 3,
     CredentialsError: 4,
     AccessError: 5,
     DataError: 6,
     DestinationError: 7,
+    CodeError: 8,
     RetryLaterError: 75,
 }
+MEANINGS = {
+    DONE: "done",
+    FAULT: "a fault of domostats itself",
+    USAGE: "wrong usage",
+    3: "settings",
+    4: "credentials",
+    5: "a permission is missing",
+    6: "data",
+    7: "destination",
+    8: "code of yours",
+    75: "try again later",
+    STOPPED: "stopped by Ctrl-C",
+}
+WRONG_WORDS = (  # reasons of a SettingsError that is about a word of the command itself
+    "bad_contract",
+    "bad_dataset_name",
+    "bad_days",
+    "bad_destination",
+    "bad_moment",
+    "bad_name",
+    "bad_picture",
+    "bad_range",
+    "bad_size",
+    "bad_start",
+    "no_effect",
+    "unknown_column",
+    "unknown_formatter",
+    "unknown_report",
+)
+
+
+def exit_code(error: BaseException) -> int:
+    "The exit code of the command that ended in this error, one of `MEANINGS`."
+    if isinstance(error, SettingsError) and error.reason in WRONG_WORDS:
+        return USAGE
+    if isinstance(error, OSError):
+        return EXIT_CODES[DestinationError]
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAULT)
+
 
 HELP = """Turn the admin API of a SaaS platform into clean, typed, historical datasets.
 
@@ -115,9 +175,59 @@ Begin with [bold]domostats demo[/bold], which needs no account and no network; [
 
 [bold]domostats check NAME[/bold] says what your own credentials can see: DOMO_ACCESS_TOKEN, or DOMO_USERNAME with DOMO_PASSWORD, or for Datorama DATORAMA_API_TOKEN, in the environment or in .env."""
 
-EPILOG = "Exit codes: 0 done · 2 wrong usage · 3 settings · 4 credentials · 5 a permission is missing · 6 data · 7 destination · 75 try again later."
+EPILOG = f"Exit codes: {' · '.join(f'{code} {words}' for code, words in MEANINGS.items())}."
 
-app = typer.Typer(
+
+class Told:
+    "How much is printed of an error: with `-v` its traceback too."
+
+    traceback = False
+
+
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Print the traceback of an error too.")
+]
+
+
+class Stopped(Exception):
+    "Somebody pressed Ctrl-C during the command of this name."
+
+
+def stoppable(function: Callable) -> Callable:
+    "The same command with the option `-v`, and `Stopped` in place of Ctrl-C."
+    signature = inspect.signature(function)
+    verbose = inspect.Parameter(
+        "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+    )
+
+    @functools.wraps(function)
+    def call(*arguments, verbose=False, **options):
+        Told.traceback = Told.traceback or verbose
+        try:
+            return function(*arguments, **options)
+        except KeyboardInterrupt:
+            pass
+        raise Stopped(function.__name__)
+
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), verbose])
+    call.__annotations__ = {**function.__annotations__, "verbose": Verbose}
+    return call
+
+
+class App(typer.Typer):
+    "A program whose commands are each `stoppable`."
+
+    def command(self, *arguments, **options):
+        register = super().command(*arguments, **options)
+
+        def decorate(function):
+            register(stoppable(function))
+            return function
+
+        return decorate
+
+
+app = App(
     help=HELP,
     epilog=EPILOG,
     no_args_is_help=True,
@@ -129,22 +239,119 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True, help=HELP)
-def version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False):
+def version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Verbose = False,
+):
     "What is done before any command."
+    Told.traceback = verbose
     if version:
         typer.echo(domostats.__version__)
         raise typer.Exit
 
 
 def main():
-    "The command `domostats`: an error of the kit becomes one message and its exit code."
-    import_module("domostats.interfaces.tracking_commands")
+    "The command `domostats`: an error becomes one message and its exit code, and no traceback."
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack a character
+    code = _flushed(_run())
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if code == STOPPED and any(not one.daemon for one in others):
+        os._exit(code)  # calls that other threads wait for would keep the program alive
+    sys.exit(code)
+
+
+def _run() -> int:
+    "Run the command that was typed; gives its exit code."
     try:
+        import_module("domostats.interfaces.tracking_commands")
         app()
-    except DomostatsError as e:
-        typer.secho(f"{type(e).__name__} {e.reason}", fg="red", bold=True, err=True)
-        say(e, err=True)
-        sys.exit(EXIT_CODES.get(type(e), 1))
+    except SystemExit as e:
+        if e.code is None or isinstance(e.code, int):
+            return e.code or DONE
+        say(e.code, err=True)
+        return FAULT
+    except (KeyboardInterrupt, Stopped) as e:
+        say(f"stopped by Ctrl-C. {KEPT.get(str(e), '')}".strip(), err=True)
+        return STOPPED
+    except Exception as e:
+        show_error(e)
+        return exit_code(e)
+    return DONE
+
+
+KEPT = {  # what is left of a command that was stopped
+    **dict.fromkeys(
+        ("generate", "run", "snapshot"),
+        "Nothing unfinished was written. The pages that came are kept for six hours: the same "
+        "command again goes on from there, with --fresh it begins anew.",
+    ),
+    "extract": "The days that were printed are written, no other is touched: the same command "
+    "again does the rest.",
+    "migrate": "The steps that were printed are done, and no step is half done: the same command "
+    "again does the rest.",
+}
+
+
+def _flushed(code: int) -> int:
+    "The exit code, once all that was printed is out; that of a destination if it cannot be."
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_output()
+    except OSError as e:
+        _close_output()
+        show_error(e)
+        return code or exit_code(e)
+    return code
+
+
+def _close_output():
+    "Let nothing more be written to where it cannot go, as Python would try at its end."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_error(error: Exception) -> None:
+    "Print an error for the one who typed the command: what kind it is, what it says; with `-v` its traceback."
+    if Told.traceback:
+        say("".join(traceback.format_exception(error)), err=True)
+    name, sentence = in_words(error)
+    typer.secho(printable(name), fg="red", bold=True, err=True)
+    say(sentence, err=True)
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    "The kind of an error and its sentence; one that is not the kit's in words of the kit."
+    if isinstance(error, DomostatsError):
+        return f"{type(error).__name__} {error.reason}".strip(), str(error)
+    if isinstance(error, OSError):
+        return _of_the_system(error)
+    file, line = place_in(error, None)
+    return (
+        f"{type(error).__name__}: a fault of domostats itself",
+        f"{' '.join(str(error).split())[:300]} ({Path(file).name}, line {line}). Nobody thought of "
+        "this. Run it again with -v, and tell us what it prints.",
+    )
+
+
+SYSTEM = {
+    errno.ENOSPC: ("disk_full", "There is no space left on the disk. Free some."),
+    errno.EFBIG: ("disk_full", "The file would be larger than is allowed (ulimit -f)."),
+    errno.EACCES: ("not_allowed", "This user may not do that there."),
+    errno.EPERM: ("not_allowed", "This user may not do that there."),
+    errno.EROFS: ("not_allowed", "That disk can only be read."),
+    errno.ENOENT: ("not_there", "There is no such file or folder."),
+    errno.ENOTDIR: ("no_folder", "A file is in the place of a folder."),
+    errno.EISDIR: ("no_file", "A folder is in the place of a file."),
+}
+
+
+def _of_the_system(error: OSError) -> tuple[str, str]:
+    "An error of the operating system as one of the destination."
+    plain = f"The system refuses: {error.strerror or type(error).__name__}."
+    reason, sentence = SYSTEM.get(error.errno, ("refused", plain))
+    return f"DestinationError {reason}", f"{error.filename or 'The output'}: {sentence}"
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #4383614b

@@ -34,7 +34,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-import duckdb, platformdirs
+import duckdb
 import pyarrow as pa
 from ..errors import DestinationError, SettingsError
 from domostats.loading.coverage import (
@@ -51,7 +51,7 @@ from domostats.loading.coverage import (
     warn,
 )
 from .files import to_reader, with_instance
-from ..settings import find_settings
+from ..settings import expanded, find_settings, user_folder
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #b6894a6b
@@ -59,11 +59,7 @@ def store_path():
     "The file of the store: `store` under [domostats] in settings.ini (seen from that file's folder), else in the user's data folder."
     settings = find_settings()
     named = settings.get("domostats", "store", fallback=None)
-    return (
-        settings.folder / Path(named).expanduser()
-        if named
-        else platformdirs.user_data_path("domostats") / "store.duckdb"
-    )
+    return settings.folder / expanded(named) if named else user_folder("data") / "store.duckdb"
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #7ec0871a
@@ -586,7 +582,7 @@ class Store:
     `wait`: seconds to wait while another process has the file, before a DestinationError `busy` names it. SettingsError `bad_store_name`."""
 
     def __init__(self, path=None, wait=30):
-        self.path, self.wait = Path(path or store_path()).expanduser().resolve(), wait
+        self.path, self.wait = expanded(path or store_path()).resolve(), wait
         if self.path.stem.lower() in SCHEMAS:
             raise SettingsError(
                 f"The file of a store cannot be called {self.path.name}: {self.path.stem} is a name that the store uses inside. Call it otherwise.",

@@ -43,7 +43,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 from http.cookiejar import DefaultCookiePolicy
-import msgspec, platformdirs, requests, urllib3
+import msgspec, requests, urllib3
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -52,7 +52,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ..settings import Secret, is_loopback, setting
+from ..settings import Secret, is_loopback, setting, user_folder
 from .budget import Budget
 from .clock import Clock
 from .retry import Request, Retry
@@ -476,7 +476,7 @@ class Sending(Attempts):
 # %% ../../nbs/02_transport/04_connection.ipynb #7c2ab1d1
 def _note_of(url, fingerprint):
     return (
-        platformdirs.user_state_path("domostats")
+        user_folder("state")
         / "people"
         / blake2b(f"{url}|{fingerprint}".encode(), digest_size=16).hexdigest()
     )
