@@ -135,8 +135,9 @@ def your_code(what: str):
 # %% ../nbs/01_top/01_errors.ipynb #a1e00006
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     "` Did you mean 'accounts'?`, with the blank before it, for the known word nearest to this one; else an empty text."
-    near = difflib.get_close_matches(str(word).lower(), [*known], 1, 0.6)
-    return f" Did you mean {near[0]!r}?" if near else ""
+    spelled = {one.lower(): one for one in known}
+    near = difflib.get_close_matches(str(word).lower(), spelled, 1, 0.6)
+    return f" Did you mean {spelled[near[0]]!r}?" if near else ""
 
 
 def check_keywords(called: str, given: Iterable[str], known: Iterable[str]) -> None:

@@ -317,8 +317,8 @@ def show_error(error: Exception) -> None:
     if Told.traceback:
         say("".join(traceback.format_exception(error)), err=True)
     name, sentence = in_words(error)
-    typer.secho(printable(name), fg="red", bold=True, err=True)
-    say(sentence, err=True)
+    typer.secho(printable(f"{name}:"), fg="red", bold=True, err=True, nl=False)
+    say(f" {sentence}", err=True)
 
 
 def in_words(error: BaseException) -> tuple[str, str]:
@@ -329,9 +329,9 @@ def in_words(error: BaseException) -> tuple[str, str]:
         return _of_the_system(error)
     file, line = place_in(error, None)
     return (
-        f"{type(error).__name__}: a fault of domostats itself",
-        f"{' '.join(str(error).split())[:300]} ({Path(file).name}, line {line}). Nobody thought of "
-        "this. Run it again with -v, and tell us what it prints.",
+        type(error).__name__,
+        f"{' '.join(str(error).split())[:300]} ({Path(file).name}, line {line}). This is a fault of "
+        "domostats itself. Run it again with -v, and tell us what it prints.",
     )
 
 
@@ -850,14 +850,17 @@ def _generate_all(
 def _tell(failures):
     "Say what failed, a line each."
     for name, error in failures.items():
-        say(f"failed: {name}: {type(error).__name__} {error.reason}: {error}", err=True)
+        kind, sentence = in_words(error)
+        say(f"failed: {name}: {kind}: {sentence}", err=True)
+        if Told.traceback:
+            show_error(error)
 
 
 def _fail(failures):
     "Say what failed, and leave with the exit code of the first of it."
     _tell(failures)
     for error in failures.values():
-        raise typer.Exit(EXIT_CODES.get(type(error), 1))
+        raise typer.Exit(exit_code(error))
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #691c5d9a

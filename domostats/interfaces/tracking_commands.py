@@ -28,13 +28,17 @@ import typer
 from ..errors import DataError, SettingsError
 from ..settings import setting
 from domostats.interfaces.cli import (
-    EXIT_CODES,
+    App,
     DryRun,
     PictureTo,
+    Told,
     app,
+    exit_code,
+    in_words,
     note,
     say,
     show,
+    show_error,
     until_stopped,
 )
 
@@ -75,10 +79,11 @@ def _day(moment):
 @app.command("make-migrations")
 def make_migrations(dry_run: DryRun = False):
     "Write a migration with the tables that the extractors declare and no migration has yet."
-    from domostats.tracking.extractors import configured, personal_columns
+    from domostats.tracking.extractors import ask_for, configured, personal_columns
     from domostats.tracking.migrations import Migrations
 
-    migrations, tables = Migrations(), [extractor.get_table() for extractor in configured()]
+    migrations = Migrations()
+    tables = [ask_for(extractor, "get_table") for extractor in configured()]
     for table in tables:
         if named := personal_columns(table):
             note(
@@ -113,13 +118,13 @@ def migrate(dry_run: DryRun = False):
 def _parts():
     """From where the rows of a table are that has had one source so far: what its only extractor
     says."""
-    from domostats.tracking.extractors import Extraction
+    from domostats.tracking.extractors import Extraction, ask_for
 
     if not setting("extractors", "classes"):
         return {}
     extraction, parts = Extraction(), {}
     for extractor in extraction.extractors:
-        if extractor.get_table().partition and setting("extractors", "instance"):
+        if ask_for(extractor, "get_table").partition and setting("extractors", "instance"):
             parts.setdefault(extractor.get_table().name, []).append(extraction.part(extractor))
     return {table: found[0] for table, found in parts.items() if len(found) == 1}
 
@@ -182,11 +187,11 @@ def extract(
     for n, done in enumerate(
         extraction.extract(None, _day(first), _day(last), only, allow_incomplete), 1
     ):
-        say(
-            f"{done.dataset} {done.day} {f'{done.load.row_count} rows' if done.load else f'{type(done.error).__name__}: {done.error}'}",
-            err=bool(done.error),
-        )
-        failures += [done.error] if done.error else []
+        if done.error:
+            failures.append(done.error)
+            _failed(f"{done.dataset} {done.day}", done.error)
+        else:
+            say(f"{done.dataset} {done.day} {done.load.row_count} rows")
         for finding in done.findings:
             if (done.dataset, finding) not in told:
                 say(f"note: {done.dataset}: {finding}", err=True)
@@ -194,7 +199,15 @@ def extract(
     if not n:
         typer.echo("nothing new: every day is extracted")
     if failures:
-        raise typer.Exit(EXIT_CODES.get(type(failures[0]), 1))
+        raise typer.Exit(exit_code(failures[0]))
+
+
+def _failed(what, error):
+    "Say in one line what failed, and why; with `-v` the traceback before it."
+    name, sentence = in_words(error)
+    if Told.traceback:
+        show_error(error)
+    say(f"{what} {name.split()[0].rstrip(':')}: {sentence}", err=True)
 
 
 def _span(extraction, extractor, days):
@@ -212,17 +225,17 @@ def _rezone(extraction, only, dry_run, allow_incomplete):
             f"{len(one.days)} days ({min(one.days)} to {max(one.days)})" if one.days else "no day"
         )
         left = f"; {', '.join(map(str, one.left))} when it is over" if one.left else ""
+        if one.error:
+            _failed(f"{one.dataset}:", one.error)
+            continue
         say(
-            f"{one.dataset}: {type(one.error).__name__}: {one.error}"
-            if one.error
-            else f"{one.dataset}: {span} {'would be' if dry_run else 'were'} extracted again in "
-            f"{extraction.zone}{'' if dry_run else f', {one.rows} rows'}{left}",
-            err=bool(one.error),
+            f"{one.dataset}: {span} {'would be' if dry_run else 'were'} extracted again in "
+            f"{extraction.zone}{'' if dry_run else f', {one.rows} rows'}{left}"
         )
     if not found:
         typer.echo(f"nothing to do: every day is one of {extraction.zone}")
     if failed := [one.error for one in found if one.error]:
-        raise typer.Exit(EXIT_CODES.get(type(failed[0]), 1))
+        raise typer.Exit(exit_code(failed[0]))
 
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #1190000d
@@ -413,9 +426,7 @@ def _wanted(dataset):
 
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900011
-registry = typer.Typer(
-    help="The registry of workflows, datasets and releases.", no_args_is_help=True
-)
+registry = App(help="The registry of workflows, datasets and releases.", no_args_is_help=True)
 app.add_typer(registry, name="registry")
 
 
