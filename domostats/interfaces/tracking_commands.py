@@ -25,7 +25,7 @@ import re
 from datetime import datetime
 from typing import Annotated, Optional
 import typer
-from ..errors import DataError, SettingsError
+from ..errors import DataError, SettingsError, did_you_mean
 from ..settings import setting
 from domostats.interfaces.cli import (
     App,
@@ -267,21 +267,19 @@ def releases(
     dry_run: DryRun = False,
 ):
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
+    from domostats.loading.store import Store
     from domostats.tracking.entities import STATES
     from domostats.tracking.loads import Loads
 
     if (record or forget or picture) and dataset is None:
         raise typer.BadParameter("Name the dataset that it is about.", param_hint="DATASET")
     if dataset is None and not registry:
-        return show(
-            "datasets",
-            ["dataset", "releases", "rows", "from", "to", "loaded at (UTC)"],
-            _overview(Loads().lines()),
-        )
+        overview = _overview(Loads().lines())
+        columns = ["dataset", "releases", "rows", "from", "to", "loaded at (UTC)"]
+        return _shown("datasets", columns, overview, f"nothing was loaded yet into {Store().path}")
     if dataset is None:
-        return show(
-            "datasets", ["id", "dataset", "service", "address", "releases", "newest"], _registered()
-        )
+        columns = ["id", "dataset", "service", "address", "releases", "newest"]
+        return _shown("datasets", columns, [*_registered()], "the registry has no dataset yet")
     books = _in_registry(dataset) if registry or record else None
     if record:
         return _record(books, dry_run)
@@ -290,14 +288,31 @@ def releases(
         if registry
         else Loads().lines(dataset)
     )
+    if not lines and not registry:
+        raise _unknown(dataset, Loads().lines())
     if picture:
         return _drawn(dataset, lines, picture)
     if forget:
         return _forget(books, dataset, lines, forget, dry_run)
-    show(
-        dataset,
-        ["release", "state", "rows", "run", "loaded at (UTC)"],
-        [_line(line) for line in lines],
+    columns = ["release", "state", "rows", "run", "loaded at (UTC)"]
+    _shown(dataset, columns, [*map(_line, lines)], f"{dataset} has no release yet")
+
+
+def _shown(title, columns, rows, nothing):
+    "Print a table, or in words that there is nothing in it."
+    if not rows:
+        return typer.echo(nothing)
+    show(title, columns, rows)
+
+
+def _unknown(dataset, lines):
+    "The SettingsError for a dataset of which nothing was loaded, with those that there are."
+    names = list(dict.fromkeys(line.dataset for line in lines))
+    there = ", ".join(names[:20]) or "none yet"
+    return SettingsError(
+        f"Nothing was loaded of a dataset {dataset!r:.60}.{did_you_mean(dataset, names)} The "
+        f"ledger has: {there}.",
+        "unknown_dataset",
     )
 
 
@@ -357,8 +372,9 @@ def _in_registry(name):
         found = api.get_datasets(id=int(name))
     if len(found) == 1:
         return CatchUp(found[0], api)
+    near = "" if found else did_you_mean(name, [one.name for one in api.get_datasets()])
     raise SettingsError(
-        f"The registry has {len(found)} datasets called {name!r:.60}. Give the id of one; list them with: domostats releases --registry",
+        f"The registry has {len(found)} datasets called {name!r:.60}.{near} Give the id of one; list them with: domostats releases --registry",
         "unknown_dataset",
     )
 

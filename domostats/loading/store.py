@@ -76,7 +76,7 @@ def _create(path):
             new.chmod(0o600)
             with suppress(FileExistsError):
                 os.link(new, path)
-    except OSError as e:
+    except (OSError, duckdb.Error) as e:
         raise DestinationError(
             f"The store {path} cannot be made: {e}. Check the folder and its permissions, "
             "or name another file as 'store' under [domostats] in settings.ini.",

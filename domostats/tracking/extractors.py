@@ -588,8 +588,15 @@ class Extraction:
     def preview(self, first=None, last=None, only=None, now=None) -> Iterator[tuple]:
         "What `extract` would write for the days from `first` to `last` (both inclusive; yesterday by default), as (`Table`, day, RecordBatch), and nothing is written."
         last = last or last_finished(self.zone, now)
+        first = first or last
+        if first > last:
+            raise SettingsError(
+                f"There is no day from {first} to {last}: the first may not be after the last. "
+                "Turn the two round.",
+                "bad_days",
+            )
         for extractor in self._chosen(only):
-            for day in days_between(first or last, last):
+            for day in days_between(first, last):
                 for batch in self.batches(extractor, day):
                     yield ask_for(extractor, "get_table"), day, batch
 
