@@ -133,7 +133,7 @@ class ApiToken(Auth):
 def sign_in(instance, api_token=None, pause=0.0):
     """The connection of this region (name or `Instance`) with this token: text, `ApiToken`, or None for the settings; a dict from user to a token, or several, gives a `Pool`.
 
-    SettingsError `not_datorama`, `missing_secret`; CredentialsError `malformed_secret`."""
+    SettingsError `not_datorama`; CredentialsError `missing_secret`, `malformed_secret`."""
     instance = find_region(instance)
     if isinstance(api_token, dict):
         return Pool(
