@@ -52,6 +52,7 @@ from domostats.sandbox.entities import (
     dataset_document,
     dataset_number,
     dataset_uuid,
+    event_numbers,
     event_time,
     group_id,
     group_number,
@@ -72,13 +73,13 @@ from domostats.sandbox.entities import (
     window,
 )
 from .replies import json_reply, trouble
-from .world import ADMIN, OPENED, TODAY, Draws, role_of, user_id
+from .world import ADMIN, OPENED, TODAY, Draws, role_of, turns, user_id
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
 PLAIN = "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified".split()  # the same in both lists of users
 
 
-def attributes_of(seed, n, user):
+def attributes_of(seed, n, user, now=TODAY):
     "The attributes of a user as name -> value: those of the older list under their newer names, and some more."
     draws = Draws(seed, "identity", n)
     found = {name: user[name] for name in PLAIN if name in user} | {
@@ -103,20 +104,19 @@ def attributes_of(seed, n, user):
     }
     found["invitorUserId"] = user["invitorUserId"]
     if user["accepted"] and draws.chance("seen", 92):
-        found["lastActivity"] = draws.between("last", user["created"], TODAY) * 1000 + draws.below(
-            "ms", 1000
-        )
+        first = draws.between("last", user["created"], TODAY) * 1000 + draws.below("ms", 1000)
+        found["lastActivity"] = turns(draws, "last", first, 3, 120).last(now)
     if "avatarKey" in user:
         found["avatarKey"] = f"/api/content/v1/avatar/USER/{user['id']}"
     return found
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b616fb8a
-def identity_user(seed, n, user, wanted=None):
+def identity_user(seed, n, user, wanted=None, now=TODAY):
     "A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted` attributes only, None is all."
     found = [
         {"key": key, "values": [value], **({"source": "domo"} if key == "lastActivity" else {})}
-        for key, value in attributes_of(seed, n, user).items()
+        for key, value in attributes_of(seed, n, user, now).items()
         if wanted is None or key in wanted
     ]
     return {
@@ -131,8 +131,13 @@ def show_identity(data, user, asked):
     "`GET /api/identity/v1/users?limit=&offset=&attributes=`."
     wanted = set(asked.query["attributes"].split(",")) if asked.query.get("attributes") else None
     numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
+    world = data.world
     return json_reply(
-        {"users": [identity_user(data.world.seed, n, data.user_at(n), wanted) for n in numbers]}
+        {
+            "users": [
+                identity_user(world.seed, n, data.user_at(n), wanted, world.now) for n in numbers
+            ]
+        }
     )
 
 
@@ -493,7 +498,7 @@ def found_events(data, asked):
     "The numbers of the events that are asked for, newest first."
     world = data.world
     start, end = asked.number("start", None), asked.number("end", None)
-    numbers = window(lambda n: event_time(world, n), world.events, start, end)[::-1]
+    numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
     wanted = {
         field: asked.query[name].split(",")
         for name, field in EVENT_FILTERS.items()
