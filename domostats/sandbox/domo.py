@@ -47,6 +47,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 import msgspec
 from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
+from .entities import without_account
 from .lists import LISTS, NUMBER
 from .public import PUBLIC, TOKEN, Client
 from domostats.sandbox.replies import (
@@ -64,7 +65,6 @@ from domostats.sandbox.world import (
     PROVIDERS,
     TODAY,
     Account,
-    Draws,
     account_dates,
     make_user,
 )
@@ -88,9 +88,9 @@ def provider_account(account):
     }
 
 
-def provider_list(seed, accounts):
+def provider_list(world, accounts):
     "The reply of `GET /api/data/v2/datasources/providers`: all providers, those without an account too."
-    inside = {key: [] for key in PROVIDERS}
+    inside, counts = {key: [] for key in PROVIDERS}, without_account(world)
     for account in accounts:
         if account.by_provider:
             inside[account.provider].append(provider_account(account))
@@ -99,9 +99,7 @@ def provider_list(seed, accounts):
             "key": key,
             "name": name,
             **({"authenticationScheme": scheme} if scheme else {}),
-            "unassociatedDataSourceCount": 0
-            if scheme
-            else Draws(seed, "provider", key).below("datasets", 10),
+            "unassociatedDataSourceCount": counts.get(key, 0),
             "accounts": inside[key],
         }
         for key, (name, scheme) in PROVIDERS.items()
@@ -314,8 +312,8 @@ def show_providers(data, user):
             Reply(200, data.given, JSON) if everything else json_reply(own_part(data.entries, user))
         )
     if everything:
-        return data.once("providers", lambda: provider_list(data.world.seed, data.accounts))
-    return json_reply(provider_list(data.world.seed, seen_by(data, user)))
+        return data.once("providers", lambda: provider_list(data.world, data.accounts))
+    return json_reply(provider_list(data.world, seen_by(data, user)))
 
 
 def show_accounts(data, user):

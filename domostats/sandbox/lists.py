@@ -225,7 +225,10 @@ def show_roles(data, user, asked):
     users = remember(
         data,
         "roles",
-        lambda: Counter(role_of(world.seed, n).id if n else 1 for n in range(world.users)),
+        lambda: Counter(
+            [role_of(world.seed, n).id if n else 1 for n in range(world.users)]
+            + [data.user_at(n)["roleId"] for n in range(world.users, data.user_count)]
+        ),
     )
     return json_reply(
         [
