@@ -67,12 +67,13 @@ from domostats.sandbox.world import (
     Account,
     account_dates,
     make_user,
+    user_id,
 )
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #2b0f1bab
 def provider_account(account):
-    "The facts as the provider list tells them (recorded): `userId` is text, and nothing about dates."
+    "The facts as the provider list tells them (recorded): `userId` is text. When credentials end was null in every recording; here one account in thirty says so, by OAuth (a guess)."
     return {
         "id": account.id,
         "name": account.name,
@@ -81,10 +82,10 @@ def provider_account(account):
         "type": account.type,
         "dataProviderType": account.provider,
         "valid": account.valid,
-        "dateOfExpiration": None,
+        "dateOfExpiration": account.expires,
         "dataSourceCount": account.datasets,
-        "daysToExpiry": None,
-        "expired": None,
+        "daysToExpiry": account.days_left,
+        "expired": None if account.expires is None else False,
     }
 
 
@@ -145,7 +146,7 @@ def _whole_number(value):
             int(value)
             if isinstance(value, (int, str))
             and not isinstance(value, bool)
-            and len(str(value)) < 19
+            and len(str(value)) <= 19
             else None
         )
     except ValueError:
@@ -198,7 +199,8 @@ def strangers(world, accounts):
     "The users that these accounts make necessary beside those of the world, by id."
     ids = {account.owner for account in accounts if account.owner is not None}
     return {
-        id: {**make_user(world.seed, STRANGER + id, world.now), "id": id}
+        id: make_user(world.seed, STRANGER + id, world.now)
+        | {"id": id, "invitorUserId": user_id(world.seed, ADMIN)}
         for id in sorted(ids)
         if not world.user_by_id(id)
     }

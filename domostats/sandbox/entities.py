@@ -72,6 +72,8 @@ __all__ = [
     "event_actor",
     "event_object",
     "make_event",
+    "LastSeen",
+    "last_seen",
 ]
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #ae76f3ac
@@ -971,3 +973,25 @@ def make_event(world, n):
         "clientId": None,
         "authenticationMethod": draws.pick("by", ["SESSION", "DEV_TOKEN"]),
     }
+
+
+# %% ../../nbs/08_sandbox/01_entities.ipynb #day10004
+class LastSeen(NamedTuple):
+    "What the log says of its users, by their number: the time of the last event and of the last login (epoch milliseconds); `before`: none of anybody else is later."
+
+    events: dict
+    logins: dict
+    before: int
+
+
+def last_seen(world, most: int = 10_000) -> LastSeen:
+    "What the last events of a world say of its users."
+    numbers, events, logins = event_numbers(world), {}, {}
+    for n in numbers[::-1][:most]:
+        draws = Draws(world.seed, "event", n - is_copy(n))
+        actor, time = event_actor(world, draws), event_time(world, n)
+        events.setdefault(actor, time)
+        if event_act(world, draws) == LOGIN:
+            logins.setdefault(actor, time)
+    older = event_time(world, numbers[-most]) if len(numbers) > most else 0
+    return LastSeen(events, logins, older)

@@ -50,6 +50,9 @@ __all__ = [
     "Account",
     "owner_number",
     "account_dates",
+    "deleted_numbers",
+    "deleted_user",
+    "account_end",
     "make_account",
     "how_many",
     "World",
@@ -414,6 +417,8 @@ class Account(NamedTuple):
     modified: int
     by_provider: bool = True
     in_flat_list: bool = True
+    expires: int | None = None  # epoch milliseconds
+    days_left: int | None = None
 
 
 DELETED = 1_000_000_000
@@ -437,6 +442,27 @@ def account_dates(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
     created = draws.between("created", OPENED, TODAY - 30 * DAY)
     first = draws.between("modified", created, TODAY) * 1000
     return created, turns(draws, "modified", first, 60, 900).last(now) // 1000
+
+
+def deleted_numbers(world) -> list[int]:
+    "The numbers of the users who were deleted and still own something."
+    owners = {
+        owner_number(Draws(world.seed, "account", n), n, world.users)
+        for n in range(4, world.accounts, 10)
+    }
+    return sorted({DELETED} | owners)
+
+
+def deleted_user(world, n: int) -> dict:
+    "User `n` (one of `deleted_numbers`) as the list of users had them; that they are not active any more is a guess."
+    inviter = user_id(world.seed, ADMIN)
+    return make_user(world.seed, n, world.now) | {"active": False, "invitorUserId": inviter}
+
+
+def account_end(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
+    "When the credentials of an account end (epoch milliseconds), and in how many whole days; they are renewed in time. Nobody has recorded either."
+    ends = turns(Draws(seed, "account end", id), "ends", TODAY * 1000, 60, 400).coming(now)
+    return ends, (ends // 1000 - now) // DAY
 
 
 def make_account(seed: int, n: int, users: int, now: int = TODAY, datasets: int = 0) -> Account:
@@ -466,6 +492,7 @@ def make_account(seed: int, n: int, users: int, now: int = TODAY, datasets: int 
         *account_dates(seed, id, now),
         turn != 8,
         turn != 6,
+        *(account_end(seed, id, now) if n % 30 == 5 else (None, None)),
     )
 
 
