@@ -18,6 +18,7 @@ __all__ = [
     "KEPT",
     "SYSTEM",
     "NARROWEST",
+    "Day",
     "PLACE",
     "INTRODUCTIONS",
     "TIMES",
@@ -81,7 +82,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import enum, errno, functools, inspect, io, os, signal, sys, threading, time, traceback
+import enum, errno, functools, inspect, io, os, signal, sys, threading, traceback
 from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
@@ -468,6 +469,15 @@ def lab(
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #f848ac4f
+Day = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        help="The day on which its world stands, from 2024-04-01 on; without it the day it is.",
+    ),
+]
+
+
 @app.command("sandbox")
 def run_sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
@@ -479,13 +489,14 @@ def run_sandbox(
     events: Annotated[
         int,
         typer.Option(
-            min=0, help="How many events in the activity log, from April 2023 to March 2024."
+            min=0, help="How many events in the activity log, over the year up to its day."
         ),
     ] = 200,
     same_day: Annotated[
         int,
         typer.Option(min=0, help="How many of the datasets were created in the same millisecond."),
     ] = 0,
+    today: Day = None,
     latency: Annotated[
         int, typer.Option(min=0, metavar="MS", help="Milliseconds that every reply takes.")
     ] = 0,
@@ -503,9 +514,8 @@ def run_sandbox(
     "Run an offline Domo on this machine until Ctrl-C."
     from domostats import sandbox
 
-    with sandbox.start(
-        seed, users, accounts, groups, datasets, pages, events, _payloads(payload), same_day
-    ) as running:
+    sizes = seed, users, accounts, groups, datasets, pages, events
+    with sandbox.start(*sizes, _payloads(payload), same_day, today) as running:
         running.latency = latency / 1000
         until_stopped(
             _present(running),
@@ -555,6 +565,7 @@ def run_datorama(
     jobs: Annotated[
         int, typer.Option(min=0, help="How many jobs each data stream has had, about.")
     ] = 4,
+    today: Day = None,
     latency: Annotated[
         int, typer.Option(min=0, metavar="MS", help="Milliseconds that every reply takes.")
     ] = 0,
@@ -565,9 +576,8 @@ def run_datorama(
     "Run an offline Datorama on this machine until Ctrl-C."
     from domostats import sandbox
 
-    with sandbox.start_datorama(seed, workspaces, streams, users, jobs) as running:
+    with sandbox.start_datorama(seed, workspaces, streams, users, jobs, today=today) as running:
         running.latency = latency / 1000
-        running.clock.step(time.time() - running.clock.now())
         until_stopped(_present(running), show_token and dict(DATORAMA_API_TOKEN=running.api_token))
 
 
@@ -617,12 +627,17 @@ INTRODUCTIONS = {"domo": _of_domo, "datorama": _of_datorama}
 
 
 def _sight(report, grants):
-    held = [grant for grant in report.needs if grant in grants]
+    held = [grant for grant in (*report.needs, *report.guessed) if grant in grants]
+    supposed = [] if held else [*report.guessed]
     if report.is_whole(grants):
         return (
             report.name,
             "all of it",
-            f"you have {held[0]}" if held else "it names no grant that it needs",
+            f"you have {held[0]}"
+            if held
+            else f"a guess: you have none of {', '.join(supposed)}, and nobody saw that it matters"
+            if supposed
+            else "it names no grant that it needs",
         )
     return (
         report.name,

@@ -47,6 +47,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 import msgspec
 from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
+from .entities import without_account
 from .lists import LISTS, NUMBER
 from .public import PUBLIC, TOKEN, Client
 from domostats.sandbox.replies import (
@@ -62,16 +63,17 @@ from domostats.sandbox.world import (
     ADMIN,
     ANALYST,
     PROVIDERS,
+    TODAY,
     Account,
-    Draws,
     account_dates,
     make_user,
+    user_id,
 )
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #2b0f1bab
 def provider_account(account):
-    "The facts as the provider list tells them (recorded): `userId` is text, and nothing about dates."
+    "The facts as the provider list tells them (recorded): `userId` is text. When credentials end was null in every recording; here one account in thirty says so, by OAuth (a guess)."
     return {
         "id": account.id,
         "name": account.name,
@@ -80,16 +82,16 @@ def provider_account(account):
         "type": account.type,
         "dataProviderType": account.provider,
         "valid": account.valid,
-        "dateOfExpiration": None,
+        "dateOfExpiration": account.expires,
         "dataSourceCount": account.datasets,
-        "daysToExpiry": None,
-        "expired": None,
+        "daysToExpiry": account.days_left,
+        "expired": None if account.expires is None else False,
     }
 
 
-def provider_list(seed, accounts):
+def provider_list(world, accounts):
     "The reply of `GET /api/data/v2/datasources/providers`: all providers, those without an account too."
-    inside = {key: [] for key in PROVIDERS}
+    inside, counts = {key: [] for key in PROVIDERS}, without_account(world)
     for account in accounts:
         if account.by_provider:
             inside[account.provider].append(provider_account(account))
@@ -98,9 +100,7 @@ def provider_list(seed, accounts):
             "key": key,
             "name": name,
             **({"authenticationScheme": scheme} if scheme else {}),
-            "unassociatedDataSourceCount": 0
-            if scheme
-            else Draws(seed, "provider", key).below("datasets", 10),
+            "unassociatedDataSourceCount": counts.get(key, 0),
             "accounts": inside[key],
         }
         for key, (name, scheme) in PROVIDERS.items()
@@ -146,7 +146,7 @@ def _whole_number(value):
             int(value)
             if isinstance(value, (int, str))
             and not isinstance(value, bool)
-            and len(str(value)) < 19
+            and len(str(value)) <= 19
             else None
         )
     except ValueError:
@@ -158,7 +158,7 @@ def _field_of(record, name, kind=str):
     return record[name] if isinstance(record.get(name), kind) else None
 
 
-def given_account(entry, record, seed):
+def given_account(entry, record, seed, now=TODAY):
     "The facts that one account of a given provider list tells, or None when it has no id."
     id = _whole_number(record.get("id"))
     if id is None:
@@ -175,15 +175,15 @@ def given_account(entry, record, seed):
         _field_of(entry, "authenticationScheme") or "fields",
         _field_of(record, "valid", bool),
         None,
-        *account_dates(seed, id),
+        *account_dates(seed, id, now),
     )
 
 
-def given_accounts(entries, seed):
+def given_accounts(entries, seed, now=TODAY):
     "The facts of all accounts in a given provider list (parsed JSON)."
     entries = [entry for entry in entries if isinstance(entry, dict)]
     found = [
-        given_account(entry, record, seed)
+        given_account(entry, record, seed, now)
         for entry in entries
         for record in _field_of(entry, "accounts", list) or []
         if isinstance(record, dict)
@@ -199,7 +199,8 @@ def strangers(world, accounts):
     "The users that these accounts make necessary beside those of the world, by id."
     ids = {account.owner for account in accounts if account.owner is not None}
     return {
-        id: {**make_user(world.seed, STRANGER + id), "id": id}
+        id: make_user(world.seed, STRANGER + id, world.now)
+        | {"id": id, "invitorUserId": user_id(world.seed, ADMIN)}
         for id in sorted(ids)
         if not world.user_by_id(id)
     }
@@ -219,7 +220,7 @@ class Data:
     def accounts(self):
         "The facts of all accounts."
         if self.given:
-            return given_accounts(self.entries, self.world.seed)
+            return given_accounts(self.entries, self.world.seed, self.world.now)
         return [self.world.account(n) for n in range(self.world.accounts)]
 
     @cached_property
@@ -313,8 +314,8 @@ def show_providers(data, user):
             Reply(200, data.given, JSON) if everything else json_reply(own_part(data.entries, user))
         )
     if everything:
-        return data.once("providers", lambda: provider_list(data.world.seed, data.accounts))
-    return json_reply(provider_list(data.world.seed, seen_by(data, user)))
+        return data.once("providers", lambda: provider_list(data.world, data.accounts))
+    return json_reply(provider_list(data.world, seen_by(data, user)))
 
 
 def show_accounts(data, user):

@@ -12,10 +12,11 @@ __all__ = [
     "NUMBER",
     "UUID",
     "LISTS",
+    "in_the_log",
     "attributes_of",
     "identity_user",
-    "show_identity",
     "remember",
+    "show_identity",
     "listed_group",
     "show_groups",
     "show_group",
@@ -52,9 +53,11 @@ from domostats.sandbox.entities import (
     dataset_document,
     dataset_number,
     dataset_uuid,
+    event_numbers,
     event_time,
     group_id,
     group_number,
+    last_seen,
     make_dataset,
     make_event,
     make_group,
@@ -72,13 +75,36 @@ from domostats.sandbox.entities import (
     window,
 )
 from .replies import json_reply, trouble
-from .world import ADMIN, OPENED, TODAY, Draws, role_of, user_id
+from domostats.sandbox.world import (
+    ADMIN,
+    DAY,
+    OPENED,
+    TODAY,
+    Draws,
+    deleted_numbers,
+    deleted_user,
+    role_of,
+    turns,
+    user_id,
+)
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
 PLAIN = "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified".split()  # the same in both lists of users
 
 
-def attributes_of(seed, n, user):
+def in_the_log(n, seen, found):
+    "The last activity and the last login (dict) of user `n`, not before what the log says."
+    last, login = seen.events.get(n), seen.logins.get(n)
+    times = {}
+    if last or "lastActivity" in found:
+        times["lastActivity"] = max(last or seen.before, found.get("lastActivity", 0))
+    if login or "lastLogin" in found:
+        times["lastLogin"] = max(login or seen.before, found.get("lastLogin", 0))
+        times["lastActivity"] = max(times["lastLogin"], times.get("lastActivity", 0))
+    return times
+
+
+def attributes_of(seed, n, user, now=TODAY, seen=None, people=None):
     "The attributes of a user as name -> value: those of the older list under their newer names, and some more."
     draws = Draws(seed, "identity", n)
     found = {name: user[name] for name in PLAIN if name in user} | {
@@ -91,7 +117,7 @@ def attributes_of(seed, n, user):
         found["locale"] = draws.pick("locale name", ["en-US", "de-DE", "ja-JP"])
     found["roleId"] = user["roleId"]
     if n > ADMIN and draws.chance("reports", 60):
-        found["reportsTo"] = str(user_id(seed, draws.between("to", 1, n - 1)))
+        found["reportsTo"] = str(user_id(seed, draws.between("to", 1, min(n, people or n) - 1)))
     found |= {
         name: user[old]
         for name, old in (
@@ -103,20 +129,24 @@ def attributes_of(seed, n, user):
     }
     found["invitorUserId"] = user["invitorUserId"]
     if user["accepted"] and draws.chance("seen", 92):
-        found["lastActivity"] = draws.between("last", user["created"], TODAY) * 1000 + draws.below(
-            "ms", 1000
-        )
+        first = draws.between("last", user["created"], TODAY) * 1000 + draws.below("ms", 1000)
+        found["lastActivity"] = active = turns(draws, "last", first, 3, 120).last(now)
+        if draws.chance("signs in", 90):
+            earlier = active - draws.below("login", 7 * DAY * 1000)
+            found["lastLogin"] = max(user["created"] * 1000, earlier)
+    if seen and user["accepted"]:
+        found |= in_the_log(n, seen, found)
     if "avatarKey" in user:
         found["avatarKey"] = f"/api/content/v1/avatar/USER/{user['id']}"
     return found
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b616fb8a
-def identity_user(seed, n, user, wanted=None):
+def identity_user(seed, n, user, wanted=None, now=TODAY, seen=None, people=None):
     "A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted` attributes only, None is all."
     found = [
         {"key": key, "values": [value], **({"source": "domo"} if key == "lastActivity" else {})}
-        for key, value in attributes_of(seed, n, user).items()
+        for key, value in attributes_of(seed, n, user, now, seen, people).items()
         if wanted is None or key in wanted
     ]
     return {
@@ -127,16 +157,6 @@ def identity_user(seed, n, user, wanted=None):
     }
 
 
-def show_identity(data, user, asked):
-    "`GET /api/identity/v1/users?limit=&offset=&attributes=`."
-    wanted = set(asked.query["attributes"].split(",")) if asked.query.get("attributes") else None
-    numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
-    return json_reply(
-        {"users": [identity_user(data.world.seed, n, data.user_at(n), wanted) for n in numbers]}
-    )
-
-
-# %% ../../nbs/08_sandbox/03_lists.ipynb #7269f4d3
 def remember(data, name, make):
     "What `make` gives, made once for this instance."
     if name not in data.memo:
@@ -144,6 +164,26 @@ def remember(data, name, make):
     return data.memo[name]
 
 
+def show_identity(data, user, asked):
+    "`GET /api/identity/v1/users?limit=&offset=&attributes=&includeDeleted=`; who was deleted comes last (guessed)."
+    wanted = set(asked.query["attributes"].split(",")) if asked.query.get("attributes") else None
+    world, numbers = data.world, range(data.user_count)
+    if asked.query.get("includeDeleted", "").lower() == "true":
+        numbers = [*numbers, *remember(data, "deleted", lambda: deleted_numbers(world))]
+    page = asked.slice(numbers, "offset", "limit", 100, 1000)
+    seen = remember(data, "last seen", lambda: last_seen(world))
+    users = [(n, data.user_at(n) if n < data.user_count else deleted_user(world, n)) for n in page]
+    return json_reply(
+        {
+            "users": [
+                identity_user(world.seed, n, one, wanted, world.now, seen, world.users)
+                for n, one in users
+            ]
+        }
+    )
+
+
+# %% ../../nbs/08_sandbox/03_lists.ipynb #7269f4d3
 def listed_group(world, n):
     "A group as the list has it (recorded): ids of people are text, `created` is text."
     group = make_group(world, n)
@@ -220,7 +260,10 @@ def show_roles(data, user, asked):
     users = remember(
         data,
         "roles",
-        lambda: Counter(role_of(world.seed, n).id if n else 1 for n in range(world.users)),
+        lambda: Counter(
+            [role_of(world.seed, n).id if n else 1 for n in range(world.users)]
+            + [data.user_at(n)["roleId"] for n in range(world.users, data.user_count)]
+        ),
     )
     return json_reply(
         [
@@ -493,7 +536,7 @@ def found_events(data, asked):
     "The numbers of the events that are asked for, newest first."
     world = data.world
     start, end = asked.number("start", None), asked.number("end", None)
-    numbers = window(lambda n: event_time(world, n), world.events, start, end)[::-1]
+    numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
     wanted = {
         field: asked.query[name].split(",")
         for name, field in EVENT_FILTERS.items()
