@@ -12,6 +12,7 @@ from domostats import sandbox
 from domostats.transport.clock import without_waits
 
 
+TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,7 +60,7 @@ def no_waits():
 @pytest.fixture
 def box(own_folder):
     "A running sandbox, stopped after the test."
-    with sandbox.start() as running:
+    with sandbox.start(today=TODAY) as running:
         yield running
 
 

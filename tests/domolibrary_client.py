@@ -69,9 +69,7 @@ async def run(asked):
         "account": account.get_account_by_id(me, account_id=asked["account"]),
         "no_account": account.get_account_by_id(me, account_id=999_999_999),
         "groups": group.get_all_groups(me),
-        "groups_named": group.search_groups_by_name(
-            me, asked["group_text"], is_exact_match=False
-        ),
+        "groups_named": group.search_groups_by_name(me, asked["group_text"], is_exact_match=False),
         "group": group.get_group_by_id(me, group_id=asked["group"]),
         "roles": role.get_roles(me),
         "role_grants": role.get_role_grants(me, role_id=asked["role"]),

@@ -237,9 +237,7 @@ def test_users_as_recorded(http, any_box):
 def test_user_by_id_as_recorded(http, any_box):
     users = get(http, any_box, USERS).json()
     custom = next(user for user in users if "role" not in user)
-    reply = get(
-        http, any_box, f"{USERS}/{custom['id']}", params={"includeDetails": "true"}
-    ).json()
+    reply = get(http, any_box, f"{USERS}/{custom['id']}", params={"includeDetails": "true"}).json()
     recorded = sample("user_v2_by_id_custom_role")
     assert (
         reply == custom and recorded.keys() <= reply.keys() and not same_types([reply], [recorded])

@@ -8,6 +8,7 @@ __all__ = [
     "HELP",
     "EPILOG",
     "app",
+    "Day",
     "PLACE",
     "INTRODUCTIONS",
     "TIMES",
@@ -61,7 +62,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import enum, signal, sys, threading, time
+import enum, signal, sys, threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from importlib import import_module
@@ -214,6 +215,15 @@ def lab(
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #f848ac4f
+Day = Annotated[
+    Optional[str],
+    typer.Option(
+        metavar="YYYY-MM-DD",
+        help="The day on which its world stands, from 2024-04-01 on; without it the day it is.",
+    ),
+]
+
+
 @app.command("sandbox")
 def run_sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
@@ -225,13 +235,14 @@ def run_sandbox(
     events: Annotated[
         int,
         typer.Option(
-            min=0, help="How many events in the activity log, from April 2023 to March 2024."
+            min=0, help="How many events in the activity log, over the year up to its day."
         ),
     ] = 200,
     same_day: Annotated[
         int,
         typer.Option(min=0, help="How many of the datasets were created in the same millisecond."),
     ] = 0,
+    today: Day = None,
     latency: Annotated[
         int, typer.Option(min=0, metavar="MS", help="Milliseconds that every reply takes.")
     ] = 0,
@@ -249,9 +260,8 @@ def run_sandbox(
     "Run an offline Domo on this machine until Ctrl-C."
     from domostats import sandbox
 
-    with sandbox.start(
-        seed, users, accounts, groups, datasets, pages, events, _payloads(payload), same_day
-    ) as running:
+    sizes = seed, users, accounts, groups, datasets, pages, events
+    with sandbox.start(*sizes, _payloads(payload), same_day, today) as running:
         running.latency = latency / 1000
         until_stopped(
             _present(running),
@@ -301,6 +311,7 @@ def run_datorama(
     jobs: Annotated[
         int, typer.Option(min=0, help="How many jobs each data stream has had, about.")
     ] = 4,
+    today: Day = None,
     latency: Annotated[
         int, typer.Option(min=0, metavar="MS", help="Milliseconds that every reply takes.")
     ] = 0,
@@ -311,9 +322,8 @@ def run_datorama(
     "Run an offline Datorama on this machine until Ctrl-C."
     from domostats import sandbox
 
-    with sandbox.start_datorama(seed, workspaces, streams, users, jobs) as running:
+    with sandbox.start_datorama(seed, workspaces, streams, users, jobs, today=today) as running:
         running.latency = latency / 1000
-        running.clock.step(time.time() - running.clock.now())
         until_stopped(_present(running), show_token and dict(DATORAMA_API_TOKEN=running.api_token))
 
 

@@ -74,6 +74,7 @@ from domostats.sandbox.world import (
     ADMIN,
     ANALYST,
     PROVIDERS,
+    TODAY,
     Account,
     Draws,
     account_dates,
@@ -170,7 +171,7 @@ def _field_of(record, name, kind=str):
     return record[name] if isinstance(record.get(name), kind) else None
 
 
-def given_account(entry, record, seed):
+def given_account(entry, record, seed, now=TODAY):
     "The facts that one account of a given provider list tells, or None when it has no id."
     id = _whole_number(record.get("id"))
     if id is None:
@@ -187,15 +188,15 @@ def given_account(entry, record, seed):
         _field_of(entry, "authenticationScheme") or "fields",
         _field_of(record, "valid", bool),
         None,
-        *account_dates(seed, id),
+        *account_dates(seed, id, now),
     )
 
 
-def given_accounts(entries, seed):
+def given_accounts(entries, seed, now=TODAY):
     "The facts of all accounts in a given provider list (parsed JSON)."
     entries = [entry for entry in entries if isinstance(entry, dict)]
     found = [
-        given_account(entry, record, seed)
+        given_account(entry, record, seed, now)
         for entry in entries
         for record in _field_of(entry, "accounts", list) or []
         if isinstance(record, dict)
@@ -211,7 +212,7 @@ def strangers(world, accounts):
     "The users that these accounts make necessary beside those of the world, by id."
     ids = {account.owner for account in accounts if account.owner is not None}
     return {
-        id: {**make_user(world.seed, STRANGER + id), "id": id}
+        id: {**make_user(world.seed, STRANGER + id, world.now), "id": id}
         for id in sorted(ids)
         if not world.user_by_id(id)
     }
@@ -231,7 +232,7 @@ class Data:
     def accounts(self):
         "The facts of all accounts."
         if self.given:
-            return given_accounts(self.entries, self.world.seed)
+            return given_accounts(self.entries, self.world.seed, self.world.now)
         return [self.world.account(n) for n in range(self.world.accounts)]
 
     @cached_property

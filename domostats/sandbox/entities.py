@@ -33,6 +33,7 @@ __all__ = [
     "page_title",
     "page_above",
     "page_owners",
+    "page_changes",
     "make_page",
     "shared_group",
     "page_access",
@@ -48,6 +49,9 @@ __all__ = [
     "dataset_formulas",
     "dataset_certification",
     "dataset_name",
+    "is_scheduled",
+    "is_broken",
+    "dataset_loads",
     "dataset_times",
     "make_dataset",
     "dataset_document",
@@ -56,7 +60,9 @@ __all__ = [
     "stream_settings",
     "stream_schedule",
     "make_stream",
+    "is_copy",
     "event_time",
+    "event_numbers",
     "event_object",
     "make_event",
 ]
@@ -75,7 +81,8 @@ from domostats.sandbox.world import (
     PROVIDERS,
     TODAY,
     Draws,
-    make_user,
+    Turns,
+    turns,
     nth_id,
     nth_number,
     person,
@@ -91,13 +98,14 @@ def spread(world, kind, n, count, first, last):
     return first * 1000 + (n * width + Draws(world.seed, kind, n).below("when", width)) // count
 
 
-def window(when, count, start, end):
-    "The rows of a list ordered by `when(n)` that fall into start <= time < end, as a range; None is no border."
-    left, right = (
-        count if missing else bisect.bisect_left(range(count), time, key=when)
-        for time, missing in ((start or 0, False), (end or 0, end is None))
-    )
-    return range(left, max(left, right))
+def window(when, rows: int | range, start: int | None, end: int | None) -> range:
+    """The rows of a list ordered by `when(n)` that fall into start <= time < end, as a range; None is no border.
+
+    `rows` is a range with step 1, or how many there are."""
+    rows = range(rows) if isinstance(rows, int) else rows
+    left = bisect.bisect_left(rows, start or 0, key=when)
+    right = len(rows) if end is None else bisect.bisect_left(rows, end, key=when)
+    return rows[left : max(left, right)]
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #bddcdb3b
@@ -273,6 +281,11 @@ def page_owners(world, n):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #0d9268a1
+def page_changes(draws: Draws) -> Turns:
+    first = draws.between("modified", OPENED, TODAY) * 1000 + draws.below("ms", 1000)
+    return turns(draws, "modified", first, 20, 400)
+
+
 def make_page(world, n):
     "Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is always there."
     draws, (parent, top), first = Draws(world.seed, "page", n), page_above(n), owner_of(world, n)
@@ -298,7 +311,7 @@ def make_page(world, n):
             for owner in page_owners(world, n)
         ],
         "locked": draws.chance("locked", 8),
-        "lastModified": draws.between("modified", OPENED, TODAY) * 1000 + draws.below("ms", 1000),
+        "lastModified": page_changes(draws).last(world.now),
         "cardCount": None if n % 7 == 3 else draws.between("cards", 1, 40),
         "dataAppId": None,
         "dataAppTitle": None,
@@ -310,11 +323,7 @@ def shared_group(world, number, expand):
     "A group as the access list of a page has it (recorded): its people are inside, `description` is absent when empty."
     group = make_group(world, number)
     people = (
-        [
-            make_user(world.seed, user_number(world.seed, id))
-            for type, id in group.members
-            if type == "USER"
-        ]
+        [world.user(user_number(world.seed, id)) for type, id in group.members if type == "USER"]
         if expand
         else []
     )
@@ -335,7 +344,7 @@ def page_access(world, n, expand=True):
     "Who may see page `n`: the reply of `GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."
     draws, people = Draws(world.seed, "page access", n), world.users - 1
     first, size = draws.below("first", people), min(people, draws.below("people", 4))
-    users = [make_user(world.seed, 1 + (first + k) % people) for k in range(size)]
+    users = [world.user(1 + (first + k) % people) for k in range(size)]
     start, several = (
         draws.below("group", max(1, world.groups)),
         min(world.groups, draws.below("groups", 3)),
@@ -494,13 +503,29 @@ def dataset_name(n):
     )
 
 
+def is_scheduled(n: int, draws: Draws) -> bool:
+    return dataset_kind(n) == "connector" and draws.chance("scheduled", 80)
+
+
+def is_broken(draws: Draws) -> bool:
+    return draws.chance("broken", 6)
+
+
+def dataset_loads(world, n: int, draws: Draws) -> Turns:
+    "When dataset `n` is loaded: every ten to ninety days, and one that is on a schedule for the next time within a day."
+    first = draws.between("updated", dataset_created(world, n), TODAY * 1000)
+    every = draws.between("load every", 10 * DAY, 90 * DAY) * 1000
+    coming = draws.below("next", DAY * 1000 if is_scheduled(n, draws) else every)
+    return Turns(first, TODAY * 1000 + coming, every)
+
+
 def dataset_times(world, n, draws):
-    "`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata, updated with data."
-    created = dataset_created(world, n)
-    updated = draws.between("updated", created, TODAY * 1000)
+    "`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata, updated with data that is loaded well."
+    loads = dataset_loads(world, n, draws)
+    updated = loads.first if is_broken(draws) else loads.last(world.now)
     return {
-        "created": created,
-        "lastTouched": draws.between("touched", updated, TODAY * 1000),
+        "created": dataset_created(world, n),
+        "lastTouched": max(updated, draws.between("touched", loads.first, TODAY * 1000)),
         "lastUpdated": updated,
     }
 
@@ -511,11 +536,11 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
     provider, account, broken = (
         dataset_provider(world, n, draws),
         dataset_account(world, n),
-        draws.chance("broken", 6),
+        is_broken(draws),
     )
     cards, scheduled, state = (
         draws.below("cards", 1 + draws.below("busy", 20)),
-        kind == "connector" and draws.chance("scheduled", 80),
+        is_scheduled(n, draws),
         "ERROR" if broken else "SUCCESS",
     )
     return {
@@ -537,7 +562,7 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
         },
         "status": "INACTIVE_SCHEDULE" if broken else "SUCCESS",
         **dataset_times(world, n, draws),
-        **({"nextUpdate": TODAY * 1000 + draws.below("next", DAY * 1000)} if scheduled else {}),
+        **({"nextUpdate": dataset_loads(world, n, draws).coming(world.now)} if scheduled else {}),
         "rowCount": draws.below("rows", 10 ** draws.between("size", 1, 8)),
         "columnCount": draws.between("columns", 1, 60),
         "cardInfo": {"cardCount": cards, "cardViewCount": draws.below("views", 1 + 30 * cards)},
@@ -749,15 +774,18 @@ def make_stream(world, n, rights="NONE"):
         make_dataset(world, n, rights),
         dataset_account(world, n),
     )
-    failed, number, ended = (
+    failed, loads = (
         dataset["state"] == "ERROR",
+        dataset_loads(world, n, Draws(world.seed, "dataset", n)),
+    )
+    before, later, ended = (
         draws.between("runs", 2, 900),
+        loads.passed(world.now),
         dataset["lastUpdated"] // 1000,
     )
-    good = make_execution(world, n, number - failed, ended - 900, False)
-    last = (
-        make_execution(world, n, number, TODAY - draws.below("late", DAY), True) if failed else good
-    )
+    good = make_execution(world, n, before - 1 if failed else before + later, ended - 900, False)
+    began = loads.last(world.now) // 1000 if later else TODAY - draws.below("late", DAY)
+    last = make_execution(world, n, before + later, began, True) if failed else good
     columns = [
         {
             "id": name,
@@ -823,9 +851,23 @@ ACTS = (
 )
 
 
-def event_time(world, n):
-    "When event `n` happened (epoch milliseconds); the log goes back one year."
-    return spread(world, "event", n - (n % 50 == 37), world.events, TODAY - 365 * DAY, TODAY)
+def is_copy(n: int) -> bool:
+    return n % 50 == 37
+
+
+def event_time(world, n: int) -> int:
+    "When event `n` happened (epoch milliseconds), counted from April 2023; there are so many a year as the world has events."
+    return spread(world, "event", n - is_copy(n), world.events, TODAY - 365 * DAY, TODAY)
+
+
+def event_numbers(world) -> range:
+    "The numbers of the events in the log: the last `world.events` that happened before the world's day, about a year of them."
+    if not world.events:
+        return range(0)
+    end = (world.now - TODAY + 365 * DAY) * world.events // (365 * DAY)
+    while event_time(world, end) < world.now * 1000:
+        end += 1
+    return range(end - world.events, end)
 
 
 def event_object(world, draws, kind, actor):
@@ -850,7 +892,7 @@ def event_object(world, draws, kind, actor):
 # %% ../../nbs/08_sandbox/01_entities.ipynb #2ad44a98
 def make_event(world, n):
     "Event `n`, oldest first, as `GET /api/audit/v1/user-audits` gives it (recorded); event 37 of every fifty is that before it once more."
-    n -= n % 50 == 37
+    n -= is_copy(n)
     draws = Draws(world.seed, "event", n)
     (action, kind, text), actor = (
         draws.pick("act", ACTS),

@@ -17,7 +17,6 @@ __all__ = [
     "DETAILS",
     "NARROW",
     "EVENT_FILTERS",
-    "KEPT",
     "WINDOW",
     "EVENTS_ASKED",
     "OBJECT_TYPES",
@@ -49,7 +48,6 @@ __all__ = [
     "visible_stream",
     "show_stream",
     "show_streams",
-    "kept_since",
     "found_events",
     "show_events",
     "count_events",
@@ -84,6 +82,7 @@ from domostats.sandbox.entities import (
     all_groups,
     dataset_number,
     dataset_uuid,
+    event_numbers,
     event_time,
     group_id,
     group_number,
@@ -105,7 +104,7 @@ from domostats.sandbox.entities import (
     window,
 )
 from .replies import Asked, Reply, json_reply, trouble
-from .world import ADMIN, DAY, OPENED, TODAY, Draws, role_of, user_id
+from .world import ADMIN, OPENED, TODAY, Draws, role_of, turns, user_id
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
 NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
@@ -146,7 +145,7 @@ def groups_of(data: Any, id: int) -> list:
     return [make_group(data.world, n) for n in numbers if n < data.world.groups]
 
 
-def attributes_of(seed, n, user):
+def attributes_of(seed, n, user, now=TODAY):
     "The attributes of a user as name -> value: those of the older list under their newer names, and some more."
     draws = Draws(seed, "identity", n)
     found = {name: user[name] for name in PLAIN if name in user} | {
@@ -171,20 +170,19 @@ def attributes_of(seed, n, user):
     }
     found["invitorUserId"] = user["invitorUserId"]
     if user["accepted"] and draws.chance("seen", 92):
-        found["lastActivity"] = draws.between("last", user["created"], TODAY) * 1000 + draws.below(
-            "ms", 1000
-        )
+        first = draws.between("last", user["created"], TODAY) * 1000 + draws.below("ms", 1000)
+        found["lastActivity"] = turns(draws, "last", first, 3, 120).last(now)
     if "avatarKey" in user:
         found["avatarKey"] = f"/api/content/v1/avatar/USER/{user['id']}"
     return found
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b616fb8a
-def identity_user(seed, n, user, wanted=None):
+def identity_user(seed, n, user, wanted=None, now=TODAY):
     "A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted` attributes only, None is all."
     found = [
         {"key": key, "values": [value], **({"source": "domo"} if key == "lastActivity" else {})}
-        for key, value in attributes_of(seed, n, user).items()
+        for key, value in attributes_of(seed, n, user, now).items()
         if wanted is None or key in wanted
     ]
     return {
@@ -209,7 +207,8 @@ def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
     "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=`."
     wanted = set(asked.query["attributes"]) if asked.query.get("attributes") else None
     numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
-    users = [identity_user(data.world.seed, n, data.user_at(n), wanted) for n in numbers]
+    world = data.world
+    users = [identity_user(world.seed, n, data.user_at(n), wanted, world.now) for n in numbers]
     parts = asked.query.get("parts", [])
     for user in users:
         if "ROLE" in parts:
@@ -617,21 +616,15 @@ EVENT_FILTERS = {
     "eventType": "actionType",
     "user": "userId",
 }  # in the query: in the event
-KEPT = 365  # days that the log goes back
 WINDOW = {"start": Whole(), "end": Whole()}
 EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text()))}
-
-
-def kept_since(world: Any) -> int:
-    "When the log begins (epoch milliseconds): one year is kept."
-    return (TODAY - KEPT * DAY) * 1000
 
 
 def found_events(data: Any, query: dict) -> Any:
     "The numbers of the events that are asked for, newest first."
     world = data.world
-    start, end = max(query.get("start", 0), kept_since(world)), query.get("end")
-    numbers = window(lambda n: event_time(world, n), world.events, start, end)[::-1]
+    start, end = query.get("start"), query.get("end")
+    numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
     wanted = {field: query[name] for name, field in EVENT_FILTERS.items() if name in query}
     if not wanted:
         return numbers

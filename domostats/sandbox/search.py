@@ -89,7 +89,7 @@ from domostats.sandbox.entities import (
 )
 from .lists import grants_of, remember, rows_for
 from .replies import Asked, Reply, json_reply, trouble
-from .world import DAY, PROVIDERS, TODAY, Draws, person, user_number
+from .world import DAY, PROVIDERS, Draws, person, user_number
 
 
 # %% ../../nbs/08_sandbox/03a_search.ipynb #f490df39
@@ -399,7 +399,7 @@ def date_test(data: Any, kind: str, name: str, one: dict) -> Callable[[dict], bo
         return lambda facts: (start or 0) <= facts[name] and (end is None or facts[name] < end)
     if one.get("value") not in BUCKETS:
         raise Refused(f"a dateBucket is one of {', '.join(BUCKETS)}")
-    since = (TODAY - BUCKETS[one["value"]] * DAY) * 1000
+    since = (data.world.now - BUCKETS[one["value"]] * DAY) * 1000
     return lambda facts: facts[name] >= since
 
 
