@@ -30,6 +30,7 @@ __all__ = [
     "show_grants",
     "own_part",
     "show_providers",
+    "show_account",
     "show_accounts",
     "route",
     "Login",
@@ -49,6 +50,7 @@ from typing import Any, NamedTuple
 from urllib.parse import quote
 import msgspec
 from domostats.sandbox.endpoints import (
+    Flag,
     OneOf,
     Some,
     describe,
@@ -359,6 +361,14 @@ def show_providers(data: Any, user: dict, asked: Asked) -> Reply:
     return json_reply(provider_list(data.world.seed, seen_by(data, user)))
 
 
+@serves("GET", f"/api/data/v1/accounts/{NUMBER}", query={"unmask": Flag()})
+def show_account(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+    "`GET /api/data/v1/accounts/{id}` (recorded): one account as the flat list has it; 404 for one that is not there or not to be seen. No secret stands in it, whatever `unmask` says."
+    seen = data.accounts if sees_all_accounts(data, user) else seen_by(data, user)
+    found = [flat_account(account) for account in seen if account.id == int(id)]
+    return json_reply(found[0]) if found else trouble(404, asked.path)
+
+
 @serves("GET", "/api/data/v1/accounts")
 def show_accounts(data: Any, user: dict, asked: Asked) -> Reply:
     "`GET /api/data/v1/accounts` (recorded): the accounts that the user may see."
@@ -376,6 +386,7 @@ ROUTES = {  # by method and pattern of the path
         show_newer_user,
         show_providers,
         show_accounts,
+        show_account,
         show_grants,
     ),
     **LISTS,

@@ -6,6 +6,7 @@
 __all__ = [
     "Refused",
     "Text",
+    "Scalar",
     "Whole",
     "Flag",
     "OneOf",
@@ -51,6 +52,19 @@ class Text:
 
     def __str__(self) -> str:
         return "text"
+
+
+@dataclass(frozen=True)
+class Scalar:
+    "A text or a whole number."
+
+    def read(self, value: Any) -> str | int:
+        if not isinstance(value, (str, int)) or isinstance(value, bool):
+            raise Refused(f"is neither text nor a whole number: {_shown(value)}")
+        return value
+
+    def __str__(self) -> str:
+        return "text or whole number"
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,8 @@ __all__ = [
     "UUID",
     "IDENTITY_ATTRIBUTES",
     "PLAIN",
+    "PARTS_OF_USER",
+    "USER_FILTER",
     "KINDS_OF_GROUP",
     "ORDERS",
     "MOST_PARENTS",
@@ -27,7 +29,11 @@ __all__ = [
     "groups_of",
     "attributes_of",
     "identity_user",
+    "with_parts",
     "show_identity",
+    "deleted_users",
+    "user_passes",
+    "show_user_search",
     "listed_group",
     "narrowed_groups",
     "show_groups",
@@ -71,6 +77,7 @@ from domostats.sandbox.endpoints import (
     OneOf,
     Record,
     Refused,
+    Scalar,
     Some,
     Text,
     Whole,
@@ -104,7 +111,17 @@ from domostats.sandbox.entities import (
     window,
 )
 from .replies import Asked, Reply, json_reply, trouble
-from .world import ADMIN, OPENED, TODAY, Draws, role_of, turns, user_id
+from domostats.sandbox.world import (
+    ADMIN,
+    DELETED,
+    OPENED,
+    TODAY,
+    Draws,
+    role_of,
+    turns,
+    user_id,
+    user_number,
+)
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
 NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
@@ -193,23 +210,8 @@ def identity_user(seed, n, user, wanted=None, now=TODAY):
     }
 
 
-@serves(
-    "GET",
-    "/api/identity/v1/users",
-    query={
-        "limit": Whole(most=1000),
-        "offset": Whole(),
-        "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),
-        "parts": Some(OneOf("DETAILED", "GROUPS", "ROLE")),
-    },
-)
-def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=`."
-    wanted = set(asked.query["attributes"]) if asked.query.get("attributes") else None
-    numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
-    world = data.world
-    users = [identity_user(world.seed, n, data.user_at(n), wanted, world.now) for n in numbers]
-    parts = asked.query.get("parts", [])
+def with_parts(data: Any, users: list[dict], parts: list[str]) -> list[dict]:
+    "The users with what `parts` adds: `role` for ROLE, `groups` for GROUPS."
     for user in users:
         if "ROLE" in parts:
             role = data.world.roles.get(user["roleId"])
@@ -219,7 +221,120 @@ def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
                 {"id": group.id, "name": group.name, "type": group.kind, "default": False}
                 for group in groups_of(data, user["id"])
             ]
-    return json_reply({"users": users})
+    return users
+
+
+PARTS_OF_USER = Some(OneOf("DETAILED", "GROUPS", "ROLE"))
+
+
+@serves(
+    "GET",
+    "/api/identity/v1/users",
+    query={
+        "limit": Whole(most=1000),
+        "offset": Whole(),
+        "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),
+        "parts": PARTS_OF_USER,
+    },
+)
+def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=`."
+    wanted = set(asked.query["attributes"]) if asked.query.get("attributes") else None
+    numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
+    world = data.world
+    users = [identity_user(world.seed, n, data.user_at(n), wanted, world.now) for n in numbers]
+    return json_reply({"users": with_parts(data, users, asked.query.get("parts", []))})
+
+
+# %% ../../nbs/08_sandbox/03_lists.ipynb #a0d20002
+def deleted_users(data: Any) -> dict[int, dict]:
+    "The users who were deleted and still own something, by number; `active` is false."
+    world = data.world
+
+    def find() -> dict[int, dict]:
+        ids = {account.owner for account in data.accounts if account.owner is not None}
+        gone = user_id(world.seed, DELETED)
+        if owner_slot(world, gone) < max(world.datasets, world.pages):
+            ids.add(gone)
+        numbers = sorted(user_number(world.seed, id) for id in ids if not data.user(id))
+        return {n: {**world.user(n), "active": False} for n in numbers}
+
+    return remember(data, "deleted", find)
+
+
+USER_FILTER = Record(
+    filterType=OneOf("text", "value"),
+    field=OneOf(*IDENTITY_ATTRIBUTES),
+    text=Text(),
+    values=Some(Scalar()),
+    operator=OneOf("EQ"),
+)
+
+
+def user_passes(one: dict, found: dict) -> bool:
+    "Whether the attributes of a user pass a filter. Refused for one without a field, or without text and values."
+    name, kind = one.get("field"), one.get("filterType")
+    if name is None or (kind, "text" in one, "values" in one) not in {
+        ("text", True, False),
+        ("value", False, True),
+    }:
+        raise Refused(
+            "a filter is {filterType: text, field, text} or {filterType: value, field, values}"
+        )
+    if kind == "value":
+        return str(found.get(name)) in {str(value) for value in one["values"]}
+    return any(word in str(found.get(name, "")).lower() for word in one["text"].lower().split())
+
+
+@serves(
+    "POST",
+    "/api/identity/v1/users/search",
+    query={"explain": OneOf("false", "False")},
+    body=Record(
+        showCount=Flag(),
+        count=Flag(),
+        includeDeleted=Flag(),
+        onlyDeleted=Flag(),
+        includeSupport=Flag(),
+        offset=Whole(),
+        limit=Whole(most=1000),
+        sort=Record(
+            field=OneOf("id", "displayName", "created", "modified"), order=OneOf("ASC", "DESC")
+        ),
+        filters=Some(USER_FILTER),
+        ids=Some(Whole()),
+        attributes=Some(OneOf(*IDENTITY_ATTRIBUTES)),
+        parts=PARTS_OF_USER,
+    ),
+)
+def show_user_search(data: Any, user: dict, asked: Asked) -> Reply:
+    "`POST /api/identity/v1/users/search`, filters, `sort` and page in the body (seen in clients); `count` of all that were found with `showCount` or `count`."
+    world, body = data.world, asked.body or {}
+    filters = body.get("filters", [])
+    ids = {*body["ids"]} if "ids" in body else None
+    users = {
+        n: data.user_at(n) for n in range(0 if body.get("includeSupport") else 1, data.user_count)
+    }
+    if body.get("onlyDeleted"):
+        users = deleted_users(data)
+    elif body.get("includeDeleted"):
+        users = {**users, **deleted_users(data)}
+    everybody = {
+        n: attributes_of(world.seed, n, one, world.now)
+        for n, one in users.items()
+        if ids is None or one["id"] in ids
+    }
+    found = [n for n, has in everybody.items() if all(user_passes(one, has) for one in filters)]
+    sort = body.get("sort", {})
+    if "field" in sort:
+        found.sort(key=lambda n: everybody[n][sort["field"]], reverse=sort.get("order") == "DESC")
+    wanted = {*body["attributes"]} if "attributes" in body else None
+    page = [
+        identity_user(world.seed, n, users[n], wanted, world.now)
+        for n in asked.slice(found, "offset", "limit", 100, 1000, body=True)
+    ]
+    counted = {"count": len(found)} if body.get("showCount") or body.get("count") else {}
+    return json_reply({"users": with_parts(data, page, body.get("parts", [])), **counted})
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #7269f4d3
@@ -797,6 +912,7 @@ def show_certified(data: Any, user: dict, asked: Asked) -> Reply:
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b81953bf
 LISTS = table(
     show_identity,
+    show_user_search,
     show_groups,
     show_group,
     show_roles,
