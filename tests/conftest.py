@@ -88,6 +88,26 @@ def postgres():
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    "Gives a function that makes an environment of its own with these packages from the index, by the first of these Pythons, and tells its interpreter; the same packages share one."
+    made = {}
+
+    def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):
+        if packages not in made:
+            python = next((found for found in map(shutil.which, pythons) if found), None)
+            if not python:
+                pytest.skip(f"none of {', '.join(pythons)} is here")
+            folder = tmp_path_factory.mktemp("environment")
+            subprocess.run([python, "-m", "venv", folder], check=True)
+            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([folder / "bin" / "python", *install, *packages], check=True)
+            made[packages] = folder / "bin" / "python"
+        return made[packages]
+
+    return make
+
+
 def pytest_collection_modifyitems(items):
     "The longest tests first, so that none of them is left to the end, when the other workers have nothing to do any more."
     items.sort(key=lambda item: item.path.name != "test_versions.py")
