@@ -53,8 +53,18 @@ def asked(box, name):
     return found
 
 
+def without_countdown(providers):
+    "Providers without the days that are left of credentials: these are fewer every day."
+    for provider in providers:
+        for account in provider["accounts"]:
+            del account["daysToExpiry"]
+    return providers
+
+
 def all_of(box):
-    return {name: asked(box, name) for name in LISTS}
+    found = {name: asked(box, name) for name in LISTS}
+    without_countdown(found["providers"])
+    return found
 
 
 def key(row):
@@ -260,13 +270,12 @@ def test_a_narrowed_run_finds_what_changed_in_the_last_month():
         whole = page_access.report.run(box)
         assert 0 < narrowed.table.num_rows < whole.table.num_rows
         for report, column in (
-            (users, "modified"),
-            (accounts, "modified_at"),
-            (datasets, "updated_at"),
+            (users, "Last Updated Date"),
+            (accounts, "Modified_Date"),
+            (datasets, "Last_Run_Date"),
         ):
             frame = report.generate(box)
-            assert column in frame.columns, list(frame.columns)
-            assert (frame[column] >= since).any()
+            assert (frame[column] >= since).any(), report.__name__
 
 
 def test_a_terminal_finds_the_last_week(box):

@@ -69,7 +69,14 @@ def own_folder(tmp_path_factory):
 def box():
     "A world large enough that every quirk is in it."
     box = sandbox.start(
-        seed=3, users=60, accounts=20, groups=30, datasets=120, pages=40, events=500
+        seed=3,
+        users=60,
+        accounts=20,
+        groups=30,
+        datasets=120,
+        pages=40,
+        events=500,
+        today="2024-04-01",
     )
     box.calls.clear()
     box.fired.clear()

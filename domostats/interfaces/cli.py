@@ -365,12 +365,17 @@ INTRODUCTIONS = {"domo": _of_domo, "datorama": _of_datorama}
 
 
 def _sight(report, grants):
-    held = [grant for grant in report.needs if grant in grants]
+    held = [grant for grant in (*report.needs, *report.guessed) if grant in grants]
+    supposed = [] if held else [*report.guessed]
     if report.is_whole(grants):
         return (
             report.name,
             "all of it",
-            f"you have {held[0]}" if held else "it names no grant that it needs",
+            f"you have {held[0]}"
+            if held
+            else f"a guess: you have none of {', '.join(supposed)}, and nobody saw that it matters"
+            if supposed
+            else "it names no grant that it needs",
         )
     return (
         report.name,

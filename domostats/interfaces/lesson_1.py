@@ -107,7 +107,8 @@ RARE = [
 
 def lists():
     "The lists of providers that an answer is tried on."
-    return [provider_list(seed, Data(World(seed)).accounts) for seed in SEEDS] + [RARE]
+    worlds = [World(seed) for seed in SEEDS]
+    return [provider_list(world, Data(world).accounts) for world in worlds] + [RARE]
 
 
 def pairs():

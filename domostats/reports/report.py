@@ -12,6 +12,7 @@ __all__ = [
     "one_by_one",
     "Lookup",
     "ids_of",
+    "kind_of",
     "take_in",
     "Beside",
     "unfold",
@@ -48,6 +49,7 @@ __all__ = [
     "window_of",
     "Result",
     "unseen",
+    "guess",
     "reading",
     "Stream",
     "Report",
@@ -77,6 +79,7 @@ from ..loading.coverage import MARK, Coverage, check_no_instance, follow, outsid
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
+    NumberId,
     Records,
     arrow_column,
     arrow_columns,
@@ -134,11 +137,17 @@ class Lookup(Source):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #d9965a66
-def ids_of(records, name):
-    "One field of these records as text, None where there is none."
-    return [
-        None if getattr(record, name) is None else str(getattr(record, name)) for record in records
-    ]
+def ids_of(records, name, kind=str):
+    "One field of these records as text, None where there is none; of ids that are numbers (`kind` is `NumberId`) the digits without zeros before them."
+    ids = [getattr(record, name) for record in records]
+    if kind is NumberId:
+        ids = [id if id is None else int(id) for id in ids]
+    return [id if id is None else str(id) for id in ids]
+
+
+def kind_of(row_type, name):
+    "What a row type declares a field to be, by its name of ours."
+    return next(column.kind for column in columns_of(row_type).values() if column.name == name)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #15a6adcf
@@ -159,14 +168,16 @@ class Beside:
         reshape = lookup.reshape and lookup.reshape()
         for page in pages:
             take_in(self.records, lookup, reshape, page)
-        ids = ids_of(self.records.records, lookup.on[1])
+        kind = kind_of(lookup.row_type, lookup.on[1])
+        ids = ids_of(self.records.records, lookup.on[1], kind)
         self.places = {
             id: n for n, id in reversed([*enumerate(ids)]) if id is not None
         }  # of two with one id the first
 
     def beside(self, own):
         "For each of these records the position of the one that belongs to it, or None."
-        wanted = ids_of(own.records, self.lookup.on[0])
+        kind = kind_of(own.row_type, self.lookup.on[0])
+        wanted = ids_of(own.records, self.lookup.on[0], kind)
         self.met.update(wanted)
         return [self.places.get(id) for id in wanted]
 
@@ -639,10 +650,13 @@ def key_columns(report, formatter):
 class Declaration:
     """What a dataset is: `name`, `grain` (what one row is), `key` (the field or fields, by our names, that make it unique), its source and lookups.
 
-    Of the grants in `needs` one is enough to see all of it. `platform` is whose data it is, None where any instance will do. The first of its
+    Of the grants in `needs` one is enough to see all of it, and without one some is left out: that is recorded. Grants in
+    `guessed` may be needed for all of it, which nobody has seen: without them a run has a note, and is no less whole.
+    `platform` is whose data it is, None where any instance will do. The first of its
     `formatters` (dict) is the default; to begin with there is one, `all`, with every field. SettingsError `unknown_key`, `unknown_type`."""
 
-    def __init__(self, name, grain, key, source, *lookups, needs=(), platform="domo"):
+    def __init__(self, name, grain, key, source, *lookups, needs=(), guessed=(), platform="domo"):
+        self.guessed = guessed
         self.name, self.grain, self.source, self.lookups, self.needs, self.platform = (
             name,
             grain,
@@ -918,14 +932,14 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
     Events are narrowed by both ends, and an end that has not yet come is open. What costs a call for each object is
     narrowed to the objects that changed since."""
     if isinstance(listing, Windows):
-        if not reader.since and not reader.until:
+        if reader.since is None and reader.until is None:
             return None
-        is_over = reader.until and reader.until <= listing.span(reader)[1]
-        return reader.since or None, reader.until if is_over else None
+        is_over = reader.until is not None and reader.until <= listing.span(reader)[1]
+        return reader.since, reader.until if is_over else None
     for above in (getattr(listing, "parents", None), getattr(listing, "ids", None)):
         if above is None:
             continue
-        if above.changed and reader.since:
+        if above.changed and reader.since is not None:
             return reader.since, None
         if found := _narrowing(above, reader):
             return found
@@ -937,7 +951,7 @@ def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
     found = next(filter(None, (_narrowing(listing, reader) for listing in listings)), None)
     if found is None:
         return None
-    return tuple(end and EPOCH + timedelta(milliseconds=end) for end in found)
+    return tuple(None if end is None else EPOCH + timedelta(milliseconds=end) for end in found)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #e98cae69
@@ -1050,6 +1064,22 @@ def unseen(report, reader):
         return f"this user has none of {', '.join(report.needs)}, and sees only what is theirs or shared with them."
 
 
+def guess(report, reader):
+    "What a report may lack if a guess about grants is right, as a sentence; None where the user has them, or nobody knows."
+    if not report.guessed:
+        return None
+    try:
+        grants = reader.connection.auth.grants(reader.answer, reader.connection.user)
+    except DomostatsError:
+        return None
+    if any(grant in grants for grant in report.guessed):
+        return None
+    return (
+        f"This user has none of {', '.join(report.guessed)}. Whether some of {report.name} is left "
+        "out without it nobody has recorded; it is taken to be whole."
+    )
+
+
 # %% ../../nbs/05_reports/00_report.ipynb #863481f0
 STARTS = "restore", "fresh", "reuse"
 
@@ -1129,6 +1159,8 @@ class Stream(Declaration):
             source.keyword: source.listing.pages(reader)
             for source in [self.source, *self.needed(formatter)]
         }
+        if supposed := guess(self, reader):
+            reader.notes.append(supposed)
         run = self.over(formatter, pages, reader.doubts, contract)
         run.notes = reader.notes
         run.instance = reader.connection.instance.name

@@ -10,10 +10,12 @@ __all__ = [
     "THEMES",
     "NODES",
     "ODD",
+    "FILLED_BY_HAND",
     "CONNECTORS",
     "TRANSPORTS",
     "NOTHING_OF_ACCOUNT",
     "ACTS",
+    "LOGIN",
     "spread",
     "window",
     "Owner",
@@ -43,9 +45,11 @@ __all__ = [
     "of_owner",
     "dataset_kind",
     "dataset_account",
+    "has_valid_account",
     "stream_id",
     "stream_number",
     "dataset_provider",
+    "without_account",
     "dataset_formulas",
     "dataset_certification",
     "dataset_name",
@@ -55,6 +59,7 @@ __all__ = [
     "dataset_times",
     "make_dataset",
     "dataset_document",
+    "stream_user",
     "make_execution",
     "stream_provider",
     "stream_settings",
@@ -63,8 +68,12 @@ __all__ = [
     "is_copy",
     "event_time",
     "event_numbers",
+    "event_act",
+    "event_actor",
     "event_object",
     "make_event",
+    "LastSeen",
+    "last_seen",
 ]
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #ae76f3ac
@@ -73,15 +82,21 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 from domostats.sandbox.world import (
     ADMIN,
+    CONNECTED,
+    DATASET_KINDS,
     DAY,
     DELETED,
     DEPARTMENTS,
     GRANTS,
     OPENED,
     PROVIDERS,
+    PUSHED,
     TODAY,
+    UPLOADED,
     Draws,
     Turns,
+    has_accepted,
+    how_many,
     turns,
     nth_id,
     nth_number,
@@ -350,9 +365,10 @@ def page_access(world, n, expand=True):
         min(world.groups, draws.below("groups", 3)),
     )
     groups = [shared_group(world, (start + k) % world.groups, expand) for k in range(several)]
-    everybody = {user["id"] for user in users}.union(
-        *({user["id"] for user in group["users"]} for group in groups)
-    )
+    everybody = {user["id"] for user in users}
+    for k in range(several):
+        members = make_group(world, (start + k) % world.groups).members
+        everybody |= {id for type, id in members if type == "USER"}
     return {
         "resource": {"id": str(page_id(world.seed, n)), "type": "page"},
         "users": users,
@@ -414,6 +430,7 @@ def of_owner(rows, slots, slot):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #7eaf0699
+FILLED_BY_HAND = {"upload": ("file-upload", "webform"), "api": ("api", "domo-jupyterdata")}
 CONNECTORS = [key for key, (_, scheme) in PROVIDERS.items() if scheme]
 TRANSPORTS = {
     "connector": "CONNECTOR",
@@ -424,7 +441,7 @@ TRANSPORTS = {
 
 
 def dataset_kind(n):
-    return ("connector", "connector", "upload", "connector", "dataflow", "api")[n % 6]
+    return DATASET_KINDS[n % len(DATASET_KINDS)]
 
 
 def dataset_account(world, n):
@@ -436,6 +453,11 @@ def dataset_account(world, n):
     )
 
 
+def has_valid_account(world, n: int) -> bool:
+    "Whether the account of dataset `n` works, if it has one."
+    return dataset_account(world, n) is None or world.account(n % world.accounts).valid
+
+
 def stream_id(n):
     return 3 * n + 5
 
@@ -444,20 +466,30 @@ def stream_number(id):
     return (id - 5) // 3 if id >= 5 and (id - 5) % 3 == 0 else None
 
 
-def dataset_provider(world, n, draws):
-    "The key of the connector."
-    kind = dataset_kind(n)
-    if kind == "connector":
-        return (
-            world.account(n % world.accounts).provider
-            if world.accounts
-            else draws.pick("provider", CONNECTORS)
-        )
-    return {
-        "upload": draws.pick("upload", ["file-upload", "webform"]),
-        "dataflow": "domo-dataflow",
-        "api": draws.pick("api", ["api", "domo-jupyterdata"]),
-    }[kind]
+def dataset_provider(world, n: int) -> str:
+    "The key of the connector: that of the account, else one by turns."
+    kind, turn = dataset_kind(n), n // len(DATASET_KINDS)
+    if kind == "dataflow":
+        return "domo-dataflow"
+    if kind != "connector":
+        return FILLED_BY_HAND[kind][turn % 2]
+    if world.accounts:
+        return world.account(n % world.accounts).provider
+    return CONNECTORS[n % len(CONNECTORS)]
+
+
+def without_account(world) -> dict[str, int]:
+    "How many datasets of each provider (its key) have no account."
+    size, found = len(DATASET_KINDS), {}
+    for kind, turns_of_kind in (("upload", UPLOADED), ("api", PUSHED)):
+        for half, key in enumerate(FILLED_BY_HAND[kind]):
+            found[key] = sum(
+                len(range(turn + half * size, world.datasets, 2 * size)) for turn in turns_of_kind
+            )
+    if not world.accounts:
+        for first, key in enumerate(CONNECTORS):
+            found[key] = how_many(world.datasets, len(CONNECTORS), first, CONNECTED)
+    return found
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #37b4aca6
@@ -534,7 +566,7 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
     "Dataset `n` as `GET /api/data/v3/datasources/{uuid}` gives it (recorded); `rights` are those of who asks."
     draws, owner, kind = Draws(world.seed, "dataset", n), owner_of(world, n), dataset_kind(n)
     provider, account, broken = (
-        dataset_provider(world, n, draws),
+        dataset_provider(world, n),
         dataset_account(world, n),
         is_broken(draws),
     )
@@ -569,7 +601,7 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
         "properties": dataset_formulas(draws, n),
         "state": state,
         "validConfiguration": True,
-        "validAccount": not broken,
+        "validAccount": not broken and has_valid_account(world, n),
         **({"streamId": stream_id(n)} if kind != "dataflow" else {}),
         **({"accountId": account} if account and n % 9 != 3 else {}),
         "transportType": TRANSPORTS[kind],
@@ -642,6 +674,12 @@ NOTHING_OF_ACCOUNT = dict.fromkeys(
 )
 
 
+def stream_user(world, n: int) -> int:
+    "The id of the user who made the stream of dataset `n` and runs it: its owner, or the administrator where that is a group."
+    owner = owner_of(world, n)
+    return owner.id if owner.type == "USER" else user_id(world.seed, ADMIN)
+
+
 def make_execution(world, n, number, began, failed):
     "Execution `number` of the stream of dataset `n`, which began at `began` (epoch seconds) (recorded)."
     draws = Draws(world.seed, f"execution {n}", number)
@@ -689,7 +727,7 @@ def make_execution(world, n, number, began, failed):
         "rowsInserted": rows,
         "runType": "MANUAL" if number % 5 == 0 else "AUTOMATED",
         "startedAt": float(began),
-        "startedBy": str(owner_of(world, n).id),
+        "startedBy": str(stream_user(world, n)),
         "streamId": stream_id(n),
         "toe": toe,
         "updateMethod": "REPLACE",
@@ -808,7 +846,7 @@ def make_stream(world, n, rights="NONE"):
         ),
         "configuration": stream_settings(n, dataset),
         "createdAt": dataset["created"] // 1000 + 1.0,
-        "createdBy": int(dataset["owner"]["id"]),
+        "createdBy": stream_user(world, n),
         "currentExecution": None,
         "currentExecutionState": last["currentState"],
         "dataProvider": stream_provider(world, n, dataset["dataProviderType"]),
@@ -823,7 +861,7 @@ def make_stream(world, n, rights="NONE"):
         "lastExecution": last,
         "lastSuccessfulExecution": good,
         "modifiedAt": last["modifiedAt"],
-        "modifiedBy": int(dataset["owner"]["id"]),
+        "modifiedBy": stream_user(world, n),
         **stream_schedule(dataset["scheduleActive"], draws.between("hour", 1, 11)),
         "schemaDefinition": {"columns": columns},
         "transport": {
@@ -846,7 +884,7 @@ ACTS = (
     ("LOGGEDIN", "USER", "Logged in"),
     ("EXECUTED", "EXECUTOR_JOB", "Executed Executor Job"),
     ("DELETED", "ACCESS_TOKEN", "Access token deleted"),
-    ("CREATED", "GROUP", "Created group"),
+    ("UPDATED", "GROUP", "Updated group"),
     ("SHARED", "ACCOUNT", "Shared account"),
 )
 
@@ -870,8 +908,24 @@ def event_numbers(world) -> range:
     return range(end - world.events, end)
 
 
+LOGIN = ACTS[5]
+
+
+def event_act(world, draws: Draws) -> tuple[str, str, str]:
+    "Action, kind of object and text of an event; a login where the world has no object of the kind."
+    act = draws.pick("act", ACTS)
+    there = {"DATA_SOURCE": world.datasets, "GROUP": world.groups, "ACCOUNT": world.accounts}
+    return act if there.get(act[1], 1) else LOGIN
+
+
+def event_actor(world, draws: Draws) -> int:
+    "The number of the user who acts: somebody who has accepted the invitation, else the administrator."
+    n = draws.between("actor", 1, world.users - 1)
+    return n if has_accepted(Draws(world.seed, "user", n), n) else ADMIN
+
+
 def event_object(world, draws, kind, actor):
-    "The id (text) and name of what an event is about; empty for a login."
+    "The id (text) and name of what an event is about; of cards, jobs and tokens that are gone no list tells."
     if kind == "PAGE":
         number = draws.below("page", world.pages + 2)
         return (
@@ -879,7 +933,13 @@ def event_object(world, draws, kind, actor):
             if number < world.pages
             else draws.pick("system", [("-100000", "Overview"), ("-100003", "Favorites")])
         )
-    if kind == "DATA_SOURCE" and world.datasets:
+    if kind == "GROUP":
+        number = draws.below("group", world.groups)
+        return str(group_id(world.seed, number)), group_name(number)
+    if kind == "ACCOUNT":
+        account = world.account(draws.below("account", world.accounts))
+        return str(account.id), account.new_name
+    if kind == "DATA_SOURCE":
         number = draws.below("dataset", world.datasets)
         return dataset_uuid(world.seed, number), dataset_name(number)
     if kind == "USER":
@@ -894,10 +954,7 @@ def make_event(world, n):
     "Event `n`, oldest first, as `GET /api/audit/v1/user-audits` gives it (recorded); event 37 of every fifty is that before it once more."
     n -= is_copy(n)
     draws = Draws(world.seed, "event", n)
-    (action, kind, text), actor = (
-        draws.pick("act", ACTS),
-        draws.between("actor", 1, world.users - 1),
-    )
+    (action, kind, text), actor = event_act(world, draws), event_actor(world, draws)
     name = person(world.seed, actor)[0]
     id, title = event_object(world, draws, kind, actor)
     named = {"objectName": title, "objectId": id} if not draws.chance("bare", 2) else {}
@@ -916,3 +973,25 @@ def make_event(world, n):
         "clientId": None,
         "authenticationMethod": draws.pick("by", ["SESSION", "DEV_TOKEN"]),
     }
+
+
+# %% ../../nbs/08_sandbox/01_entities.ipynb #day10004
+class LastSeen(NamedTuple):
+    "What the log says of its users, by their number: the time of the last event and of the last login (epoch milliseconds); `before`: none of anybody else is later."
+
+    events: dict
+    logins: dict
+    before: int
+
+
+def last_seen(world, most: int = 10_000) -> LastSeen:
+    "What the last events of a world say of its users."
+    numbers, events, logins = event_numbers(world), {}, {}
+    for n in numbers[::-1][:most]:
+        draws = Draws(world.seed, "event", n - is_copy(n))
+        actor, time = event_actor(world, draws), event_time(world, n)
+        events.setdefault(actor, time)
+        if event_act(world, draws) == LOGIN:
+            logins.setdefault(actor, time)
+    older = event_time(world, numbers[-most]) if len(numbers) > most else 0
+    return LastSeen(events, logins, older)

@@ -27,11 +27,13 @@ __all__ = [
     "remember",
     "members_index",
     "groups_of",
+    "in_the_log",
     "attributes_of",
     "identity_user",
     "with_parts",
+    "people_of",
+    "identity_users",
     "show_identity",
-    "deleted_users",
     "user_passes",
     "show_user_search",
     "listed_group",
@@ -93,6 +95,7 @@ from domostats.sandbox.entities import (
     event_time,
     group_id,
     group_number,
+    last_seen,
     make_dataset,
     make_event,
     make_group,
@@ -113,14 +116,15 @@ from domostats.sandbox.entities import (
 from .replies import Asked, Reply, json_reply, trouble
 from domostats.sandbox.world import (
     ADMIN,
-    DELETED,
+    DAY,
     OPENED,
     TODAY,
     Draws,
+    deleted_numbers,
+    deleted_user,
     role_of,
     turns,
     user_id,
-    user_number,
 )
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
@@ -130,7 +134,7 @@ NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
 IDENTITY_ATTRIBUTES = (
     "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone hireDate modified created "
     "alternateEmail employeeLocation employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending "
-    "isActive invitorUserId lastActivity avatarKey"
+    "isActive invitorUserId lastActivity lastLogin avatarKey"
 ).split()  # those that can be asked for (documented)
 PLAIN = "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified".split()  # the same in both lists of users
 
@@ -162,7 +166,19 @@ def groups_of(data: Any, id: int) -> list:
     return [make_group(data.world, n) for n in numbers if n < data.world.groups]
 
 
-def attributes_of(seed, n, user, now=TODAY):
+def in_the_log(n, seen, found):
+    "The last activity and the last login (dict) of user `n`, not before what the log says."
+    last, login = seen.events.get(n), seen.logins.get(n)
+    times = {}
+    if last or "lastActivity" in found:
+        times["lastActivity"] = max(last or seen.before, found.get("lastActivity", 0))
+    if login or "lastLogin" in found:
+        times["lastLogin"] = max(login or seen.before, found.get("lastLogin", 0))
+        times["lastActivity"] = max(times["lastLogin"], times.get("lastActivity", 0))
+    return times
+
+
+def attributes_of(seed, n, user, now=TODAY, seen=None, people=None):
     "The attributes of a user as name -> value: those of the older list under their newer names, and some more."
     draws = Draws(seed, "identity", n)
     found = {name: user[name] for name in PLAIN if name in user} | {
@@ -175,7 +191,7 @@ def attributes_of(seed, n, user, now=TODAY):
         found["locale"] = draws.pick("locale name", ["en-US", "de-DE", "ja-JP"])
     found["roleId"] = user["roleId"]
     if n > ADMIN and draws.chance("reports", 60):
-        found["reportsTo"] = str(user_id(seed, draws.between("to", 1, n - 1)))
+        found["reportsTo"] = str(user_id(seed, draws.between("to", 1, min(n, people or n) - 1)))
     found |= {
         name: user[old]
         for name, old in (
@@ -188,18 +204,23 @@ def attributes_of(seed, n, user, now=TODAY):
     found["invitorUserId"] = user["invitorUserId"]
     if user["accepted"] and draws.chance("seen", 92):
         first = draws.between("last", user["created"], TODAY) * 1000 + draws.below("ms", 1000)
-        found["lastActivity"] = turns(draws, "last", first, 3, 120).last(now)
+        found["lastActivity"] = active = turns(draws, "last", first, 3, 120).last(now)
+        if draws.chance("signs in", 90):
+            earlier = active - draws.below("login", 7 * DAY * 1000)
+            found["lastLogin"] = max(user["created"] * 1000, earlier)
+    if seen and user["accepted"]:
+        found |= in_the_log(n, seen, found)
     if "avatarKey" in user:
         found["avatarKey"] = f"/api/content/v1/avatar/USER/{user['id']}"
     return found
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b616fb8a
-def identity_user(seed, n, user, wanted=None, now=TODAY):
+def identity_user(seed, n, user, wanted=None, now=TODAY, seen=None, people=None):
     "A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted` attributes only, None is all."
     found = [
         {"key": key, "values": [value], **({"source": "domo"} if key == "lastActivity" else {})}
-        for key, value in attributes_of(seed, n, user, now).items()
+        for key, value in attributes_of(seed, n, user, now, seen, people).items()
         if wanted is None or key in wanted
     ]
     return {
@@ -227,6 +248,22 @@ def with_parts(data: Any, users: list[dict], parts: list[str]) -> list[dict]:
 PARTS_OF_USER = Some(OneOf("DETAILED", "GROUPS", "ROLE"))
 
 
+def people_of(data: Any, n: int) -> dict:
+    "User `n`, one who is there or one who was deleted."
+    return data.user_at(n) if n < data.user_count else deleted_user(data.world, n)
+
+
+def identity_users(data: Any, numbers: Any, wanted: set | None, parts: list[str]) -> list[dict]:
+    "These users as the newer lists have them, with what `parts` adds."
+    world = data.world
+    seen = remember(data, "last seen", lambda: last_seen(world))
+    users = [
+        identity_user(world.seed, n, people_of(data, n), wanted, world.now, seen, world.users)
+        for n in numbers
+    ]
+    return with_parts(data, users, parts)
+
+
 @serves(
     "GET",
     "/api/identity/v1/users",
@@ -235,33 +272,23 @@ PARTS_OF_USER = Some(OneOf("DETAILED", "GROUPS", "ROLE"))
         "offset": Whole(),
         "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),
         "parts": PARTS_OF_USER,
+        "includeDeleted": Flag(),
     },
 )
 def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=`."
-    wanted = set(asked.query["attributes"]) if asked.query.get("attributes") else None
-    numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
-    world = data.world
-    users = [identity_user(world.seed, n, data.user_at(n), wanted, world.now) for n in numbers]
-    return json_reply({"users": with_parts(data, users, asked.query.get("parts", []))})
+    "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=&includeDeleted=`; who was deleted comes last (guessed)."
+    query = asked.query
+    wanted = set(query["attributes"]) if query.get("attributes") else None
+    gone = remember(data, "deleted", lambda: deleted_numbers(data.world))
+    count = data.user_count + (len(gone) if query.get("includeDeleted") else 0)
+    numbers = [
+        k if k < data.user_count else gone[k - data.user_count]
+        for k in asked.slice(range(count), "offset", "limit", 100, 1000)
+    ]
+    return json_reply({"users": identity_users(data, numbers, wanted, query.get("parts", []))})
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #a0d20002
-def deleted_users(data: Any) -> dict[int, dict]:
-    "The users who were deleted and still own something, by number; `active` is false."
-    world = data.world
-
-    def find() -> dict[int, dict]:
-        ids = {account.owner for account in data.accounts if account.owner is not None}
-        gone = user_id(world.seed, DELETED)
-        if owner_slot(world, gone) < max(world.datasets, world.pages):
-            ids.add(gone)
-        numbers = sorted(user_number(world.seed, id) for id in ids if not data.user(id))
-        return {n: {**world.user(n), "active": False} for n in numbers}
-
-    return remember(data, "deleted", find)
-
-
 USER_FILTER = Record(
     filterType=OneOf("text", "value"),
     field=OneOf(*IDENTITY_ATTRIBUTES),
@@ -312,29 +339,26 @@ def show_user_search(data: Any, user: dict, asked: Asked) -> Reply:
     world, body = data.world, asked.body or {}
     filters = body.get("filters", [])
     ids = {*body["ids"]} if "ids" in body else None
-    users = {
-        n: data.user_at(n) for n in range(0 if body.get("includeSupport") else 1, data.user_count)
-    }
+    gone = remember(data, "deleted", lambda: deleted_numbers(world))
+    numbers = [*range(0 if body.get("includeSupport") else 1, data.user_count)]
     if body.get("onlyDeleted"):
-        users = deleted_users(data)
+        numbers = gone
     elif body.get("includeDeleted"):
-        users = {**users, **deleted_users(data)}
+        numbers += gone
     everybody = {
-        n: attributes_of(world.seed, n, one, world.now)
-        for n, one in users.items()
+        one["id"]: {pair["key"]: pair["values"][0] for pair in one["attributes"]} | {"n": n}
+        for n, one in zip(numbers, identity_users(data, numbers, None, []))
         if ids is None or one["id"] in ids
     }
-    found = [n for n, has in everybody.items() if all(user_passes(one, has) for one in filters)]
+    found = [has for has in everybody.values() if all(user_passes(one, has) for one in filters)]
     sort = body.get("sort", {})
     if "field" in sort:
-        found.sort(key=lambda n: everybody[n][sort["field"]], reverse=sort.get("order") == "DESC")
+        found.sort(key=lambda has: has.get(sort["field"], 0), reverse=sort.get("order") == "DESC")
     wanted = {*body["attributes"]} if "attributes" in body else None
-    page = [
-        identity_user(world.seed, n, users[n], wanted, world.now)
-        for n in asked.slice(found, "offset", "limit", 100, 1000, body=True)
-    ]
+    rows = asked.slice(found, "offset", "limit", 100, 1000, body=True)
+    page = identity_users(data, [has["n"] for has in rows], wanted, body.get("parts", []))
     counted = {"count": len(found)} if body.get("showCount") or body.get("count") else {}
-    return json_reply({"users": with_parts(data, page, body.get("parts", [])), **counted})
+    return json_reply({"users": page, **counted})
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #7269f4d3
@@ -449,7 +473,10 @@ def show_roles(data, user, asked):
     users = remember(
         data,
         "roles",
-        lambda: Counter(role_of(world.seed, n).id if n else 1 for n in range(world.users)),
+        lambda: Counter(
+            [role_of(world.seed, n).id if n else 1 for n in range(world.users)]
+            + [data.user_at(n)["roleId"] for n in range(world.users, data.user_count)]
+        ),
     )
     return json_reply(
         [

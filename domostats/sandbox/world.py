@@ -26,6 +26,10 @@ __all__ = [
     "PROVIDERS",
     "BY_SCHEME",
     "DELETED",
+    "DATASET_KINDS",
+    "CONNECTED",
+    "UPLOADED",
+    "PUSHED",
     "Draws",
     "nth_id",
     "nth_number",
@@ -40,12 +44,17 @@ __all__ = [
     "turns",
     "optional_fields",
     "role_of",
+    "has_accepted",
     "user_changes",
     "make_user",
     "Account",
     "owner_number",
     "account_dates",
+    "deleted_numbers",
+    "deleted_user",
+    "account_end",
     "make_account",
+    "how_many",
     "World",
 ]
 
@@ -320,6 +329,11 @@ def role_of(seed, n):
     return roles[0] if n == ADMIN else Draws(seed, "user", n).pick("role", roles[1:5])
 
 
+def has_accepted(draws: Draws, n: int) -> bool:
+    "Whether user `n`, whose draws these are, has taken up the invitation; who has not was never there."
+    return n in (ADMIN, ANALYST) or draws.chance("accepted", 85)
+
+
 def user_changes(draws: Draws, created: int) -> Turns:
     "When a user who was made at `created` (epoch seconds) is changed."
     first = draws.between("modified", created, TODAY) * 1000 + draws.below("ms", 1000)
@@ -335,7 +349,7 @@ def make_user(seed: int, n: int, now: int = TODAY) -> dict:
     draws, role, (name, mail) = Draws(seed, "user", n), role_of(seed, n), person(seed, n)
     created, accepted = (
         draws.between("created", OPENED, TODAY - 30 * DAY),
-        n <= ANALYST or draws.chance("accepted", 85),
+        has_accepted(draws, n),
     )
     return {
         "id": user_id(seed, n),
@@ -403,6 +417,8 @@ class Account(NamedTuple):
     modified: int
     by_provider: bool = True
     in_flat_list: bool = True
+    expires: int | None = None  # epoch milliseconds
+    days_left: int | None = None
 
 
 DELETED = 1_000_000_000
@@ -428,8 +444,31 @@ def account_dates(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
     return created, turns(draws, "modified", first, 60, 900).last(now) // 1000
 
 
-def make_account(seed: int, n: int, users: int, now: int = TODAY) -> Account:
-    "Account `n` of a world with this many users that stands at `now` (epoch seconds), as an `Account`."
+def deleted_numbers(world) -> list[int]:
+    "The numbers of the users who were deleted and still own something."
+    owners = {
+        owner_number(Draws(world.seed, "account", n), n, world.users)
+        for n in range(4, world.accounts, 10)
+    }
+    return sorted({DELETED} | owners)
+
+
+def deleted_user(world, n: int) -> dict:
+    "User `n` (one of `deleted_numbers`) as the list of users had them; that they are not active any more is a guess."
+    inviter = user_id(world.seed, ADMIN)
+    return make_user(world.seed, n, world.now) | {"active": False, "invitorUserId": inviter}
+
+
+def account_end(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
+    "When the credentials of an account end (epoch milliseconds), and in how many whole days; they are renewed in time. Nobody has recorded either."
+    ends = turns(Draws(seed, "account end", id), "ends", TODAY * 1000, 60, 400).coming(now)
+    return ends, (ends // 1000 - now) // DAY
+
+
+def make_account(seed: int, n: int, users: int, now: int = TODAY, datasets: int = 0) -> Account:
+    """Account `n` of a world with this many users that stands at `now` (epoch seconds), as an `Account`.
+
+    `datasets` is how many datasets use it."""
     draws, turn = Draws(seed, "account", n), n % 10
     id, owner = 3 * n + draws.between("id", 1, 3), owner_number(draws, n, users)
     provider = (
@@ -449,14 +488,29 @@ def make_account(seed: int, n: int, users: int, now: int = TODAY) -> Account:
         provider,
         scheme,
         turn != 7 and not draws.chance("broken", 3),
-        draws.below("datasets", 1 + draws.below("busy", 12)),
+        datasets,
         *account_dates(seed, id, now),
         turn != 8,
         turn != 6,
+        *(account_end(seed, id, now) if n % 30 == 5 else (None, None)),
     )
 
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #a1db1f89
+DATASET_KINDS = "connector", "connector", "upload", "connector", "dataflow", "api"  # by turns
+CONNECTED, UPLOADED, PUSHED = (
+    [turn for turn, kind in enumerate(DATASET_KINDS) if kind == wanted]
+    for wanted in ("connector", "upload", "api")
+)
+
+
+def how_many(stop: int, step: int, first: int, turns: list[int]) -> int:
+    "How many of the numbers `first`, `first + step`, ... below `stop` leave one of these remainders (`turns`) by six."
+    count, size = len(range(first, stop, step)), len(DATASET_KINDS)
+    cycle = [(first + k * step) % size in turns for k in range(size)]
+    return count // size * sum(cycle) + sum(cycle[: count % size])
+
+
 @dataclass(frozen=True)
 class World:
     """A made-up instance: how many there are of each thing, the same for the same `seed`.
@@ -502,7 +556,11 @@ class World:
         return make_user(self.seed, n, self.now)
 
     def account(self, n):
-        return make_account(self.seed, n, self.users, self.now)
+        return make_account(self.seed, n, self.users, self.now, self.datasets_of(n))
+
+    def datasets_of(self, n: int) -> int:
+        "How many datasets use account `n`: those of the connectors that have their turn with it."
+        return how_many(self.datasets, self.accounts, n, CONNECTED)
 
     def user_by_id(self, id):
         "The user of this id, or None."

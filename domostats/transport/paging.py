@@ -983,7 +983,7 @@ def wanted(listing, field, reader):
     A record of which it is not known when it changed is among them. Records without a key that
     can be read are counted, and that is a doubt: what belongs to them is not asked for.
     """
-    watched = [listing.changed] if reader.since and listing.changed else []
+    watched = [listing.changed] if reader.since is not None and listing.changed else []
     unreadable = 0
     for page in listing.pages(reader):
         for value, *changed in fields_of(page, *dict.fromkeys([field, *watched])):

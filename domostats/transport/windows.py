@@ -61,8 +61,8 @@ class Windows(Offset):
         Without `since` from before the service on, so that nothing that it keeps is left out;
         without `until` up to the minute in which the run began."""
         now = reader.now // 60_000 * 60_000  # the minute that runs is not over
-        until = min(reader.until or now, now)
-        since = FIRST_MOMENT if reader.since is None else reader.since
+        until = now if reader.until is None else max(0, min(reader.until, now))
+        since = FIRST_MOMENT if reader.since is None else max(0, reader.since)
         return since, until
 
     def counted(self, reader, start, end):

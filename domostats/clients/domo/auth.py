@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "ME",
+    "Digits",
     "OUTCOMES",
     "DOMO_SECRETS",
     "Someone",
@@ -21,6 +22,7 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #14315f4d
 import threading
+from typing import Annotated, Union
 import msgspec
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
@@ -33,11 +35,14 @@ from ...transport.retry import Request
 ME = Request("GET", "/api/content/v2/users/me")
 
 
-class Someone(msgspec.Struct):
-    "As much of a user as must be there."
+Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}\Z")]
 
-    id: int
-    roleId: int = 0
+
+class Someone(msgspec.Struct):
+    "As much of a user as must be there; ids come as numbers, and from some services as text."
+
+    id: Union[int, Digits]
+    roleId: Union[int, Digits] = 0
 
 
 class DomoAuth:
