@@ -88,6 +88,27 @@ def postgres():
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    "Gives a function that makes an environment of its own with these packages from the index, by the first of these Pythons, and tells its interpreter; the same packages share one."
+    made = {}
+
+    def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):
+        if packages not in made:
+            python = next((found for found in map(shutil.which, pythons) if found), None)
+            if not python:
+                missing = pytest.fail if os.environ.get("CI") else pytest.skip
+                missing(f"none of {', '.join(pythons)} is here")
+            folder = tmp_path_factory.mktemp("environment")
+            subprocess.run([python, "-m", "venv", folder], check=True)
+            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([folder / "bin" / "python", *install, *packages], check=True)
+            made[packages] = folder / "bin" / "python"
+        return made[packages]
+
+    return make
+
+
 def pytest_xdist_auto_num_workers(config):
     "Twice as many workers as cores: half of the time a test waits for a server or a process."
     return 2 * (os.cpu_count() or 1)
