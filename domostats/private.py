@@ -113,7 +113,7 @@ def _remove_left(path: Path) -> None:
 
 def sweep(folder: Path, beginning: str, end: str) -> None:
     "Remove what killed programs have left in a folder under names of this beginning and end."
-    name = re.compile(re.escape(beginning) + "[0-9a-z_]+" + re.escape(end))
+    name = re.compile(re.escape(beginning) + "[0-9a-z_.-]+" + re.escape(end))
     try:
         found = [entry for entry in os.listdir(folder) if name.fullmatch(entry)]
     except OSError:

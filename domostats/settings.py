@@ -245,7 +245,7 @@ def _parse(text: str) -> configparser.ConfigParser | Fault:
 
 
 # %% ../nbs/01_top/02_settings.ipynb #wh0se009
-LIMITS = ("calls_per_minute", "calls_per_day")
+LIMITS = ("calls_per_minute", "calls_per_day", "largest_reply", "longest_call")
 KEYS = {
     "domostats": ("store", "registry", "account", *LIMITS),
     "instance": (
@@ -323,7 +323,7 @@ def _flaw(name: str, value: str) -> str:
 
 
 def _check(settings: configparser.ConfigParser, text: str) -> Fault | None:
-    "The first fault in the sections of the kit, or None; quotes around a value are taken off."
+    "The first fault in the sections of the kit, or None. Quotes around a value are taken off, and [Domostats] becomes [domostats]."
     seen = {}
     near = tuple(KEYS) if is_ours(settings) else ("domostats",)  # of a file of others
     for section in settings.sections():
@@ -343,6 +343,9 @@ def _check(settings: configparser.ConfigParser, text: str) -> Fault | None:
                 return Fault(line, why)
             if value[:1] in ("'", '"'):
                 settings[section][name] = value[1:-1]
+        if kind != "instance" and section != kind:
+            settings[kind] = dict(settings.items(section))
+            settings.remove_section(section)
     return None
 
 

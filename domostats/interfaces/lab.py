@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 import domostats
 from ..errors import SettingsError
+from ..private import make_private
 
 
 # %% ../../nbs/09_interfaces/01_lab.ipynb #420fd4f5
@@ -32,7 +33,7 @@ def exercises_folder():
 # %% ../../nbs/09_interfaces/01_lab.ipynb #1c470162
 def copy_lessons(folder):
     "Copy every exercise that is not there yet into `folder`; gives the names of the copied ones."
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    make_private(folder)
     new = [
         lesson
         for lesson in sorted(exercises_folder().glob("*.ipynb"))

@@ -6,11 +6,13 @@
 __all__ = ["write", "download", "wait_until"]
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te003
-import os, tempfile
+import os
+from contextlib import suppress
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from ..errors import DomostatsError, DestinationError, RetryLaterError
+from ..private import open_draft, put_in_place
 from .retry import is_open
 
 
@@ -51,20 +53,22 @@ def download(connection, request, path, check=None):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".draft")
+        file = open_draft(path)
     except OSError as e:
         raise DestinationError(
             f"No file can be made in {path.parent} ({type(e).__name__}). Check the folder and its permissions.",
             "cannot_write",
         ) from None
     try:
-        with open(handle, "wb") as file:
+        with file:
             connection.ask(request._replace(plain=True), into=file)
-        if check:
-            check(Path(draft))
-        os.replace(draft, path)
+            file.flush()
+            if check:
+                check(Path(file.name))
+            put_in_place(file, path)
     finally:
-        Path(draft).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(file.name)
     return path
 
 

@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0003
-import tempfile
 from pathlib import Path
 from . import jobs as requests, queries, reporting
 from .management import Change, make_change
@@ -30,6 +29,7 @@ from .ranges import cut, one_range
 from .streams import put_fields, running_streams, send_stream, streams_in
 from .workspaces import create, part_of
 from ...errors import SettingsError
+from ...private import scratch
 from ...transport.paging import Reader
 from ...transport.retry import Request
 
@@ -349,7 +349,7 @@ class Asking(Names):
             **more,
         )
         try:
-            with tempfile.TemporaryDirectory() as folder:
+            with scratch() as folder:
                 return reporting.read_report(report.export(folder))
         finally:
             report.delete(sure=True)
