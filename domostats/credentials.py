@@ -89,6 +89,8 @@ def _bound(binding: Binding) -> dict[str, Secret | Fault | None]:
     if "\n" in statement and (within or named):
         why = "begins with a quote that ends in another line. Close it, or put the value in quotes of the other kind."
         return dict.fromkeys([*named, *within], Fault(line, why))
+    if named and binding.key not in named and binding.key.endswith(named[0]):
+        return {named[0]: Fault(line, "is not set in the form NAME=VALUE.")}
     raw = _raw(statement)
     if not binding.value and (not raw or re.match(r"#(\s|$)|''$|\"\"", raw)):
         return {binding.key: None}

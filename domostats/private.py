@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "DAY",
+    "OWN",
     "END",
     "make_private",
     "sweep",
@@ -64,6 +65,7 @@ def make_private(folder: str | Path) -> Path:
 
 # %% ../nbs/01_top/01b_private.ipynb #pr1va70b
 DAY = 86_400
+OWN = re.compile("[0-9a-f]{8}([0-9a-f]{8})?")  # how the names below are told from those of others
 
 
 def _lock(handle: int) -> bool | None:
@@ -87,8 +89,8 @@ def _is_still(handle: int, path: Path) -> bool:
         return False
 
 
-def _remove_left(path: Path) -> None:
-    "Remove a file or folder of this user that no program holds any more. OSError."
+def _remove_left(path: Path, is_ours: bool) -> None:
+    "Remove a file or folder of this user that no program holds any more; `is_ours`: it was locked from the first moment on. OSError."
     about = path.lstat()
     is_folder = stat.S_ISDIR(about.st_mode)
     if not _is_mine(about) or not (is_folder or stat.S_ISREG(about.st_mode)):
@@ -98,7 +100,7 @@ def _remove_left(path: Path) -> None:
         if fcntl is not None:
             handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         is_left = None if handle is None else _lock(handle)
-        if is_left is None:
+        if is_left is None or is_left and not is_ours:
             is_left = time.time() - about.st_mtime > DAY
         if not is_left or handle is not None and not _is_still(handle, path):
             return
@@ -113,14 +115,15 @@ def _remove_left(path: Path) -> None:
 
 def sweep(folder: Path, beginning: str, end: str) -> None:
     "Remove what killed programs have left in a folder under names of this beginning and end."
-    name = re.compile(re.escape(beginning) + "[0-9a-z_.-]+" + re.escape(end))
+    name = re.compile(re.escape(beginning) + "([0-9a-zA-Z_.-]+)" + re.escape(end))
     try:
-        found = [entry for entry in os.listdir(folder) if name.fullmatch(entry)]
+        found = [match for entry in os.listdir(folder) if (match := name.fullmatch(entry))]
     except OSError:
         return
-    for entry in found:
+    for match in found:
+        is_ours = bool(OWN.fullmatch(match[1].rpartition(".")[2]))
         with suppress(OSError):
-            _remove_left(Path(folder) / entry)
+            _remove_left(Path(folder) / match[0], is_ours)
 
 
 # %% ../nbs/01_top/01b_private.ipynb #pr1va70d

@@ -286,8 +286,8 @@ def _line_of(text: str, section: str, name: str = "") -> int:
     return 1
 
 
-def _nearest(word: str, words: tuple) -> str:
-    found = difflib.get_close_matches(word, words, 1, 0.75)
+def _nearest(word: str, words: tuple, likeness: float = 0.6) -> str:
+    found = difflib.get_close_matches(word, words, 1, likeness)
     return found[0] if found else ""
 
 
@@ -295,7 +295,7 @@ def _unknown_section(section: str, known: tuple) -> str:
     "What is wrong with a section that the kit does not know, if its name comes near a known one."
     word, _, rest = section.lower().partition(".")
     first = re.split("[^a-z]", word)[0]
-    near = _nearest(first, known)
+    near = _nearest(first, known, 0.75)
     if not near:
         return ""
     meant = f"instance.{rest or 'NAME'}" if near == "instance" else near
