@@ -381,10 +381,13 @@ def _unreadable(path: Path, is_chosen: bool) -> None:
         return
     if not is_file or not Found(b"", owners, 0).counts:
         return
-    sentence = f"{path} cannot be read. Check its permissions, or move it away."
+    is_large = path.stat().st_size > LARGEST
+    trouble = "is too large for settings" if is_large else "cannot be read"
+    sentence = f"{path} {trouble}. Check the file and its permissions, or move it away."
     if is_chosen:
         raise SettingsError(sentence, "bad_settings")
-    say_once(sentence)
+    if not is_large:
+        say_once(sentence)
 
 
 def _settings_at(path: Path, is_chosen: bool) -> configparser.ConfigParser | None:
