@@ -20,7 +20,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/06_loading/00_files.ipynb #62825d8c
-import hashlib, json, os, shutil, sys, time, uuid
+import hashlib, json, os, shutil, sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from csv import reader as read_records
@@ -31,6 +31,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 from ..errors import DestinationError, SettingsError
+from ..private import open_draft, put_in_place
 from domostats.loading.coverage import (
     COLUMN,
     MARK,
@@ -130,38 +131,23 @@ def to_reader(data):
 def replacing(path):
     """A binary file that becomes the file at `path` when the block ends well, and vanishes when it does not.
 
-    DestinationError `no_folder` or `not_written` (no permission, disk full ...)."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    What killed writers of this file have left is removed. DestinationError `no_folder` or `not_written` (no permission, disk full ...)."""
     with _told(path):
-        file = open(part, "xb")
+        # the umask says who may read what a user asked for
+        file = open_draft(path, ".part", 0o666)
     try:
         with file:
             yield file
             with _told(path):
                 file.flush()
                 os.fsync(file.fileno())
-        with _told(path):
-            if path.exists():
-                shutil.copymode(path, part)
-            os.replace(part, path)
+                if path.exists():
+                    shutil.copymode(path, file.name)
+                put_in_place(file, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(file.name)
         raise
-    _tidy(path)
-
-
-def _tidy(path):
-    "Remove what killed writers of this file have left: parts that nobody has touched for a day."
-    with suppress(
-        OSError
-    ):  # the file is written: what stands in its way now is no reason to say otherwise
-        for part in path.parent.iterdir():
-            if (
-                part.name.startswith(f".{path.name}.")
-                and part.suffix == ".part"
-                and time.time() - part.lstat().st_mtime > 86_400
-            ):
-                part.unlink(missing_ok=True)
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #a0eb1559

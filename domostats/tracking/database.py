@@ -49,6 +49,7 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
+from ..private import make_private
 from ..settings import check_owner, find_settings, user_folder
 from domostats.tracking.entities import (
     ENTITIES,
@@ -237,7 +238,7 @@ def make_file(url):
     "Make the file of a SQLite database, readable for its owner alone, and let readers and a writer use it together. DestinationError `no_registry`."
     path = Path(url.database)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         check_owner(path)
         with sqlite3.connect(path, timeout=WAIT) as con:

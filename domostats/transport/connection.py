@@ -58,6 +58,7 @@ from domostats.errors import (
     SettingsError,
 )
 from ..notices import tell
+from ..private import make_private, replacing_private, sweep
 from ..settings import Secret, is_loopback, setting, user_folder
 from . import clock
 from .budget import Budget
@@ -588,13 +589,11 @@ def remembered(url, fingerprint):
 def remember(url, fingerprint, user):
     "Keep who is behind a credential; where nothing can be written it will be asked again."
     note = _note_of(url, fingerprint)
-    draft = note.with_name(f"{secrets.token_hex(8)}.draft")
     with suppress(OSError):
-        for folder in (note.parent.parent, note.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(user)
-        os.replace(draft, note)
+        make_private(note.parent)
+        sweep(note.parent, "", ".draft")
+        with replacing_private(note) as file:
+            file.write(user.encode())
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #535892b2
