@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Iterable
 import msgspec
 from ...errors import SettingsError
+from ...private import make_private
+from ...settings import user_folder
 
 # %% ../../../nbs/03_clients/datorama/07b_lists.ipynb #da7c0006
 FORM = 1  # of the file; another one is begun anew
