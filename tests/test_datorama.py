@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -1320,34 +1319,18 @@ def test_an_outcome_that_cannot_be_looked_up_stays_open_until_it_can(box, dr):
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(environment):
     "The Python of an environment with the published client, which needs an old pandas."
-    python = next(
-        (found for found in (shutil.which(f"python3.{minor}") for minor in (11, 10, 12)) if found),
-        None,
+    return environment(
+        "pydatorama==0.11",
+        "pandas<2",
+        "numpy<2",
+        "requests",
+        pythons=("python3.11", "python3.10", "python3.12"),
     )
-    if not python:
-        pytest.skip("no Python 3.10 to 3.12, which pandas 1 or 2.0 needs")
-    folder = tmp_path_factory.mktemp("published")
-    subprocess.run([python, "-m", "venv", folder], check=True)
-    subprocess.run(
-        [
-            folder / "bin" / "python",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "pydatorama==0.11",
-            "pandas<2",
-            "numpy<2",
-            "requests",
-        ],
-        check=True,
-    )
-    return folder / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
@@ -1472,6 +1455,7 @@ for _ in range(100): connection.get("/v1/workspaces")
 """
 
 
+@pytest.mark.slow
 def test_F43_four_processes_keep_to_the_minute_together(box):
     speed = 12
     box.clock.step(60 - box.clock.now() % 60)
