@@ -15,7 +15,7 @@ from domostats.clients.datorama import datorama
 def running(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with sandbox.start_datorama(streams=12) as box:
+        with sandbox.start_datorama(streams=12, today="2024-04-01") as box:
             yield box
 
 

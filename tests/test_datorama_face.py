@@ -19,7 +19,7 @@ from domostats.transport.pool import Pool
 def running(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with sandbox.start_datorama(streams=24, users=3) as box:
+        with sandbox.start_datorama(streams=24, users=3, today="2024-04-01") as box:
             yield box
 
 

@@ -20,7 +20,7 @@ STREAMS = 60
 def running(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with sandbox.start_datorama(streams=STREAMS, jobs=3) as box:
+        with sandbox.start_datorama(streams=STREAMS, jobs=3, today="2024-04-01") as box:
             yield box
 
 
@@ -167,7 +167,7 @@ print(len(dr.jobs), len(dr.failed))
 
 def test_a_full_disk_loses_nothing_that_was_read():
     "The files of a child process cannot grow any more; the lists of jobs would need far more room."
-    with sandbox.start_datorama(seed=2, streams=30) as box:
+    with sandbox.start_datorama(seed=2, streams=30, today="2024-04-01") as box:
         for job in box.jobs.values():
             job["processLog"] = "a long log " * 20_000
         done = subprocess.run(
