@@ -133,6 +133,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                            'domostats/clients/datorama/jobs.py'),
                                                  'domostats.clients.datorama.jobs._began_before': ( '03_clients/datorama/jobs.html#_began_before',
                                                                                                     'domostats/clients/datorama/jobs.py'),
+                                                 'domostats.clients.datorama.jobs._ends_in_quotes': ( '03_clients/datorama/jobs.html#_ends_in_quotes',
+                                                                                                      'domostats/clients/datorama/jobs.py'),
                                                  'domostats.clients.datorama.jobs._pages_file': ( '03_clients/datorama/jobs.html#_pages_file',
                                                                                                   'domostats/clients/datorama/jobs.py'),
                                                  'domostats.clients.datorama.jobs.check_csv': ( '03_clients/datorama/jobs.html#check_csv',

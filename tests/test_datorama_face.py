@@ -72,7 +72,7 @@ AGENCY = """
     create_workspace_df workspace_table stream_table job_table stream_of
     bulk_process_groups bulk_patch_streams bulk_patch_from_csv refresh_log follow query_batch
     get_users get_permission_sets plan_changes make_changes deactivate_user create_workspace
-    log updates plan timer failed exit_code not_restored read_at
+    log updates plan timer failed exit_code not_restored read_at patience
 """.split()
 WORKSPACE = """
     fields agency connection streams read_at throttle queue_max full
@@ -364,3 +364,18 @@ def test_two_users_need_half_the_time(tmp_path):
     assert 248 <= budget.estimate(30_000) / 60 <= 250
     assert (budget.per_day, budget.left) == (40_000, 40_000)
     assert Pool([ada, Way("ada")]).budget.per_day == 20_000  # two tokens of one user
+
+
+def test_late_in_the_day_what_is_left_cannot_all_be_used(tmp_path):
+    "At 20:00 there are 20 000 calls left, and time for 14 400 of them; 25 000 take 417 minutes whatever the day."
+    clock = FakeClock(1_704_067_200 + 20 * 3600)
+    budget = Announced(
+        "ada",
+        {"platform": 60},
+        20_000,
+        lambda request: "platform",
+        dict,
+        folder=tmp_path,
+        clock=clock,
+    )
+    assert 415 <= budget.estimate(25_000) / 60 <= 418

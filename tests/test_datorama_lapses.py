@@ -20,7 +20,7 @@ from domostats.transport.clock import FakeClock
 
 @pytest.fixture
 def box():
-    with sandbox.start_datorama(streams=24) as running:
+    with sandbox.start_datorama(streams=24, today="2024-04-01") as running:
         yield running
 
 

@@ -213,6 +213,16 @@ def test_what_ends_in_the_middle_of_a_line_is_no_csv(box, tmp_path, content):
     assert not [*(tmp_path / "raw").iterdir()]
 
 
+@pytest.mark.parametrize(
+    "content",
+    [b'a,b\n1,"x\ny"\n', b'a,b\n1,5" pipe\n', b"a;b\r\n1;2\r\n", "a,b\n1,é\n".encode("utf-16")],
+)
+def test_what_is_whole_is_taken(box, tmp_path, content):
+    job = uploaded_job(box, open_agency(box))
+    box.service.faults.served[f"/v1/data-stream-stats/dynamic/{job.id}/download"] = content
+    assert outcome(job.download, tmp_path / "raw").read_bytes() == content
+
+
 def test_a_report_that_came_in_part_is_noticed(box, tmp_path):
     workspace = open_agency(box).workspaces[1001]
     report = workspace.create_report(

@@ -25,7 +25,7 @@ STREAM, UPLOADED = 20001, 20019  # an ordinary stream, one of uploaded files
 
 @pytest.fixture
 def box():
-    with sandbox.start_datorama() as running:
+    with sandbox.start_datorama(today="2024-04-01") as running:
         running.clock.speed = 0
         running.limits.update(platform=10_000, query=10_000)
         yield running

@@ -212,11 +212,10 @@ class Announced(Kinds):
         here = state["per_minute"] - (state["taken"] if state["minute"] == int(now // 60) else 0)
         more = -(-max(0, calls - here) // state["per_minute"])  # full minutes behind this one
         evenly = more * 60 - now % 60 + EARLY if more else minutes.ahead()
-        return (
-            evenly
-            if calls <= self.left
-            else seconds_for(calls, 60 / state["per_minute"], 0, self.left, self.per_day, now)
-        )
+        if calls <= self.left:
+            return evenly
+        step = 60 / state["per_minute"]  # what is left today cannot all be used late in the day
+        return max(evenly, seconds_for(calls, step, 0, self.left, self.per_day, now))
 
     def __repr__(self):
         each = ", ".join(

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0003
-import json, zipfile
+import csv, json, zipfile
 from collections import Counter
 from contextlib import suppress
 from typing import NamedTuple
@@ -292,17 +292,27 @@ def rerun_all(connection, stream_id: int) -> list[dict]:
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0019
 def check_csv(path):
     "DataError `bad_csv` for a file that is empty, or does not end with a line break outside of quotes: a CSV has nothing else that shows its end."
-    quotes, last = 0, b""
     with open(path, "rb") as file:
-        for part in iter(lambda: file.read(1_000_000), b""):
-            quotes, last = quotes + part.count(b'"'), part
-    if last.endswith((b"\n", b"\r", b"\n\x00")) and quotes % 2 == 0:
+        file.seek(-min(2, path.stat().st_size), 2)
+        last = file.read()
+    if last.endswith((b"\n", b"\r", b"\n\x00")) and not _ends_in_quotes(path):
         return
     raise DataError(
         f"What came for {path.name} stops in the middle of a line, so it may not be all. Ask for it again; "
         "if it really ends like that, take it with check=False.",
         "bad_csv",
     )
+
+
+def _ends_in_quotes(path):
+    "Whether a quoted field is still open at the end of a CSV."
+    with open(path, encoding="latin-1", newline="") as file:
+        try:
+            for _ in csv.reader(file, strict=True):
+                pass
+        except csv.Error as e:
+            return "unexpected end" in str(e)
+    return False
 
 
 def check_zip(path):
