@@ -11,6 +11,7 @@ from itertools import count
 from operator import attrgetter
 from pathlib import Path
 from ..errors import DomostatsError, DestinationError, RetryLaterError
+from .clock import steady_of, wait_for
 from .retry import is_open
 
 
@@ -71,12 +72,12 @@ def download(connection, request, path, check=None):
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te013
 def wait_until(connection, condition, deadline=6 * 3600):
     "Wait until `condition()` gives None; else it gives the seconds after which to ask again. RetryLaterError `not_in_time` after `deadline` seconds."
-    until = connection.clock.now() + deadline
+    until = steady_of(connection.clock) + deadline
     while (pause := condition()) is not None:
-        if connection.clock.now() + pause > until:
+        if steady_of(connection.clock) + pause > until:
             raise RetryLaterError(
                 f"It did not come about within {deadline / 60:.0f} minutes. Look at what is stuck, then run this again.",
                 "not_in_time",
                 retry_after=pause,
             )
-        connection.clock.wait(pause)
+        wait_for(connection.clock, pause, f"{connection.instance} has not finished yet")
