@@ -898,7 +898,7 @@ def _csv_texts(path: Path) -> pa.Table:
                 raise
 
 
-FIELD = re.compile(rb'("(?:[^"]|"")*")?[^,]*(?:,|\Z)')
+FIELD = re.compile(rb'("[^"]*(?:""[^"]*)*")?[^,]*(?:,|\Z)')
 
 
 def _is_quoted(path: Path, places: dict[str, tuple[int, int]], width: int) -> set[str]:
