@@ -17,7 +17,7 @@ import json, os
 from pathlib import Path
 import dotenv
 from .errors import SettingsError
-from .settings import Secret, check_owner, setting
+from .settings import Secret, check_owner, masked, setting
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #ad11689c
@@ -29,7 +29,7 @@ def own_name(name, instance):
 # %% ../nbs/01_top/03_credentials.ipynb #e44a8f4b
 def from_environment(name):
     "the environment"
-    return Secret(os.environ[name]) if os.environ.get(name) else None
+    return _filled(masked(os.getenv(name)))
 
 
 def from_dotenv(name):

@@ -22,7 +22,6 @@ import functools, json, os, typing
 from datetime import datetime
 from urllib.parse import urlsplit
 import msgspec, requests
-from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from ..credentials import from_dotenv, from_environment
 from domostats.errors import (
@@ -33,7 +32,8 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ..settings import Secret, is_loopback
+from ..settings import MASK, Secret, hides, is_loopback
+from ..transport.auth import QuietAdapter, sendable
 from domostats.tracking.entities import (
     ENTITIES,
     Dataset,
@@ -113,7 +113,22 @@ def _meant(remote, reply):
             f"{remote} answered with status {reply.status_code}, and not as a registry does. Check its address.",
             "not_a_registry",
         )
-    return KINDS_OF_ERROR.get(said["reason"], DataError)(said.get("message", ""), said["reason"])
+    message = remote.without_key(said.get("message", ""))
+    return KINDS_OF_ERROR.get(said["reason"], DataError)(message, said["reason"])
+
+
+def _is_address(url):
+    "Whether a secret may be sent to this address (`Secret`), and none stands in it."
+    try:
+        parts = urlsplit(url.reveal())
+        return (
+            (parts.scheme == "https" or is_loopback(url.reveal()))
+            and bool(parts.hostname)
+            and (parts.port or 1) > 0
+            and not set("@?#") & {*url.reveal()}
+        )
+    except (ValueError, AttributeError):
+        return False
 
 
 class Served:
@@ -123,12 +138,18 @@ class Served:
     `bad_registry_url`; the errors of the operations are those of a `Database`.
     """
 
-    def __init__(self, url: str, key: str | Secret | None = None):
-        self.url, self.key = url.rstrip("/"), Secret(key or find_key() or "")
-        if urlsplit(url).scheme != "https" and not is_loopback(url) or "@" in url:
+    @hides("url", "key")
+    def __init__(self, url: str | Secret, key: str | Secret | None = None):
+        if not _is_address(url):
             raise SettingsError(
-                "The address of a registry is https://HOST, without a user in it (plain http only on this machine). Mend it.",
+                "The address of a registry is https://HOST, without a user, a query or a key in it (plain http only on this machine). Mend it.",
                 "bad_registry_url",
+            )
+        self.url, self.key = str(url.reveal()).rstrip("/"), key or find_key() or Secret("")
+        if self.key and not sendable(self.key):
+            raise CredentialsError(
+                "The key of the registry is no text, or holds a space, a line break or a character that is not ASCII. Copy it again, without anything around it.",
+                "malformed_secret",
             )
         self._made_in = None
 
@@ -145,7 +166,7 @@ class Served:
         for path, methods in (("/", ["GET", "PUT"]), ("/v1/dataset_releases/", ["GET", "POST"])):
             session.mount(
                 self.url + path,
-                HTTPAdapter(
+                QuietAdapter(
                     max_retries=Retry(
                         4,
                         backoff_factor=0.2,
@@ -161,10 +182,15 @@ class Served:
     def __repr__(self) -> str:
         return f"<registry at {self.url}>"
 
+    def without_key(self, text: str) -> str:
+        "What a registry said, as it may be shown: without the key, if it was sent back."
+        return text.replace(self.key.reveal(), MASK) if len(self.key.reveal()) > 3 else text
+
     def _ask(self, method, path, query=None, body=None):
         "The answer to an operation, in its type, and the reply."
         operation = OPERATIONS[method, path]
         query = {name: value for name, value in (query or {}).items() if value is not None}
+        trouble = None
         try:
             reply = self.http.request(
                 method,
@@ -176,19 +202,22 @@ class Served:
                 headers={"X-API-Key": self.key.reveal(), "Content-Type": "application/json"},
             )
         except requests.RequestException as e:
+            trouble = type(e).__name__
+        if trouble:  # raised here: the traceback of the other holds the header with the key
             raise RetryLaterError(
-                f"{self} does not answer ({type(e).__name__}). Check that it runs and that this machine reaches it.",
+                f"{self} does not answer ({trouble}). Check that it runs and that this machine reaches it.",
                 "unreachable",
-            ) from None
+            )
         if reply.status_code >= 300:
             raise _meant(self, reply)
         try:
             return read_answer(reply.content, operation.answer), reply
         except (ValueError, TypeError, DataError) as e:
-            raise DataError(
-                f"{self} gave an answer that is not one of a registry: {e}. Check its address.",
-                "not_a_registry",
-            ) from None
+            trouble = self.without_key(str(e))
+        raise DataError(
+            f"{self} gave an answer that is not one of a registry: {trouble}. Check its address.",
+            "not_a_registry",
+        )
 
     def get(self, kind: str, **which) -> Entity:
         name, value = check_which(kind, which)
@@ -385,6 +414,7 @@ class Registry(Things):
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f0000e
+@hides("url", "key")
 def make_observatory_api(url=None, key=None):
     """The `Registry` at a url: `sqlite:///FILE`, a path, `postgresql://...` or `https://...` of one that is served, whose API key is `key` or DOMOSTATS_REGISTRY_KEY.
 
@@ -393,8 +423,8 @@ def make_observatory_api(url=None, key=None):
         from domostats.tracking.database import default_url
 
         url = default_url()
-    if str(url).startswith(("http://", "https://")):
-        return Registry(Served(str(url), key))
+    if isinstance(url, Secret) and url.reveal().startswith(("http://", "https://")):
+        return Registry(Served(url, key))
     from domostats.tracking.database import Database
 
     return Registry(Database(url))

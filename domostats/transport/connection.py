@@ -52,7 +52,8 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ..settings import Secret, is_loopback, setting
+from ..settings import Masked, MaskedBytes, Secret, hides, is_loopback, masked, setting
+from .auth import QuietAdapter, safe_headers
 from .budget import Budget
 from .clock import Clock
 from .retry import Request, Retry
@@ -74,13 +75,17 @@ class Answer:
     size: int = field(default=0, repr=False, compare=False)
     is_success = True
 
+    def __post_init__(self):
+        hides_all = isinstance(self.content, MaskedBytes)
+        object.__setattr__(self, "headers", safe_headers(self.headers, only_known=hides_all))
+
     @cached_property
     def response(self):
         """The JSON as plain lists and dicts. DataError `not_json`.
 
-        A value that is not to be read as it is becomes a warning that names its place."""
+        A value that is not to be read as it is becomes a warning that names its place. Of the reply to a sign-in, every text is masked."""
         try:
-            value, flaws = plain(self.content)
+            value, flaws = self._plain()
         except BROKEN:
             flaws = None
         if flaws is None:
@@ -88,6 +93,13 @@ class Answer:
         if flaws:
             warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
         return value
+
+    def _plain(self):
+        return (
+            masked(plain(self.content))
+            if isinstance(self.content, MaskedBytes)
+            else plain(self.content)
+        )
 
     def read(self, shape=Any):
         "The JSON as this type (as msgspec understands types). DataError `not_json`, `unexpected`."
@@ -142,7 +154,7 @@ def mended(answer):
 
 
 def _mended(answer):  # by itself: a body may hold a secret, and an error shows the names around it
-    content = mend(answer.content)
+    content = type(answer.content)(mend(answer.content))
     return replace(answer, content=content) if flaw_of(content) is None else None
 
 
@@ -284,12 +296,16 @@ def poured(parts, file):
 
 def body_bytes(body):
     "The JSON that is sent; here a `Secret` becomes its value."
-    return None if body is None else msgspec.json.encode(body, enc_hook=Secret.reveal)
+    return None if body is None else msgspec.json.encode(body, enc_hook=_plain_text)
+
+
+def _plain_text(value):
+    return str(Secret(value).reveal()) if isinstance(value, (Secret, Masked)) else value
 
 
 def send(http, method, url, body, params, auth, into=None):
     "One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if there is one. No error that leaves here holds a secret."
-    failure, start = None, time.perf_counter()
+    failure, interrupt, start = None, None, time.perf_counter()
     try:
         with http.request(
             method,
@@ -314,17 +330,18 @@ def send(http, method, url, body, params, auth, into=None):
                 method,
                 url,
                 reply.status_code,
-                content,
+                auth.received(content),
                 headers,
                 time.perf_counter() - start,
                 size=len(content) if size is None else size,
             )
     except Exception as e:
         failure = failure_of(e)
-    except KeyboardInterrupt:
-        pass
-    if failure is None:
-        raise KeyboardInterrupt
+    except BaseException as e:  # an interrupt, of which the traceback shows what the library held
+        interrupt = e.with_traceback(None)
+        interrupt.__context__ = interrupt.__cause__ = None
+    if interrupt:
+        raise interrupt
     raise failure[0](f"{method} {url}: {failure[2]}.", failure[1])
 
 
@@ -501,10 +518,21 @@ def remember(url, fingerprint, user):
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #535892b2
+def _checked(auth):
+    auth = masked(auth)
+    if hasattr(auth, "fingerprint"):
+        return auth
+    raise CredentialsError(
+        "A connection takes a credential as an object, such as AccessToken(...) or get_session_token(...), which knows its header. Make one of the text.",
+        "malformed_secret",
+    )
+
+
 class Connection(Sending):
     "The way to one instance with one credential; `calls` are its last attempts (`CallLog`), `budget` is shared by every process of this machine that asks as the same `user` (id as text, None: not known)."
 
     def __init__(self, instance, auth, user=None):
+        auth = _checked(auth)
         self.instance, self.auth, self.calls, self.retry, self.clock, self._met = (
             instance,
             auth,
@@ -516,7 +544,7 @@ class Connection(Sending):
         self.settle(user or remembered(instance.url, auth.fingerprint))
         self.http = requests.Session()
         for scheme in ("https://", "http://"):
-            self.http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=32))
+            self.http.mount(scheme, QuietAdapter(pool_maxsize=32))
         self.http.trust_env = not is_loopback(instance.url)
         self.http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -551,6 +579,8 @@ class Connection(Sending):
                 self.settle(user)
 
     def __repr__(self):
+        if "calls" not in vars(self):
+            return "<connection that was not made>"
         return f"<connection to {self.instance} with {self.auth}: {self.calls!r}>"
 
 
@@ -558,8 +588,10 @@ class Connection(Sending):
 _connections, _lock = {}, threading.Lock()
 
 
+@hides("auth")
 def connect(instance, auth):
-    "The one `Connection` of this address and credential. SettingsError `wrong_instance`."
+    "The one `Connection` of this address (`Instance`) and credential (an auth object). SettingsError `wrong_instance`; CredentialsError `malformed_secret`."
+    auth = _checked(auth)
     if auth.url and auth.url != instance.url:
         raise SettingsError(
             f"{auth} was made for another instance than {instance}. Sign in at {instance} first.",
