@@ -187,10 +187,11 @@ def make_engine(url: str | Secret) -> sa.Engine:
     url, secrets = safe_url(url.reveal())
     if (
         url is None
+        or "@" in (url.host or "")
         or url.get_backend_name() not in ("sqlite", "postgresql")
         or url.database in (None, "", ":memory:")
-        or "@" in (url.host or "")
     ):
+        url = secrets = None  # half of a password may stand in it as the host
         raise SettingsError(
             "A registry is kept at sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; in a password, @ is written %40, / %2F, : %3A and % %25. Mend the address of the registry.",
             "bad_registry_url",

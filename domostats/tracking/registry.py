@@ -102,19 +102,18 @@ def read_answer(content: bytes, type: object) -> object:
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00008
-def _meant(remote, reply):
+def _meant(remote, status, content):
     "The error that a reply tells of."
     try:
-        said = msgspec.json.decode(reply.content, type=dict[str, str])
+        said = msgspec.json.decode(content, type=dict[str, str])
     except msgspec.DecodeError:
         said = {}
     if "reason" not in said:
         return DataError(
-            f"{remote} answered with status {reply.status_code}, and not as a registry does. Check its address.",
+            f"{remote} answered with status {status}, and not as a registry does. Check its address.",
             "not_a_registry",
         )
-    message = remote.without_key(said.get("message", ""))
-    return KINDS_OF_ERROR.get(said["reason"], DataError)(message, said["reason"])
+    return KINDS_OF_ERROR.get(said["reason"], DataError)(said.get("message", ""), said["reason"])
 
 
 def _is_address(url):
@@ -182,17 +181,19 @@ class Served:
     def __repr__(self) -> str:
         return f"<registry at {self.url}>"
 
-    def without_key(self, text: str) -> str:
-        "What a registry said, as it may be shown: without the key, if it was sent back."
-        return text.replace(self.key.reveal(), MASK) if len(self.key.reveal()) > 3 else text
+    def _heard(self, reply):
+        "Status, body and headers of a reply; without the key in the body, if it was sent back."
+        sent = self.key.reveal().encode()
+        content = reply.content.replace(sent, MASK.encode()) if len(sent) > 3 else reply.content
+        return reply.status_code, content, reply.headers
 
     def _ask(self, method, path, query=None, body=None):
-        "The answer to an operation, in its type, and the reply."
+        "The answer to an operation, in its type, and the headers of the reply."
         operation = OPERATIONS[method, path]
         query = {name: value for name, value in (query or {}).items() if value is not None}
         trouble = None
         try:
-            reply = self.http.request(
+            sent = self.http.request(
                 method,
                 self.url + path,
                 params=query,
@@ -208,12 +209,14 @@ class Served:
                 f"{self} does not answer ({trouble}). Check that it runs and that this machine reaches it.",
                 "unreachable",
             )
-        if reply.status_code >= 300:
-            raise _meant(self, reply)
+        status, content, headers = self._heard(sent)
+        sent = None
+        if status >= 300:
+            raise _meant(self, status, content)
         try:
-            return read_answer(reply.content, operation.answer), reply
+            return read_answer(content, operation.answer), headers
         except (ValueError, TypeError, DataError) as e:
-            trouble = self.without_key(str(e))
+            trouble = str(e)
         raise DataError(
             f"{self} gave an answer that is not one of a registry: {trouble}. Check its address.",
             "not_a_registry",
@@ -244,8 +247,8 @@ class Served:
             return [], None  # none of no values: a query cannot say it
         for name, values in filters.items():
             query[name] = [_written(value) for value in values]
-        things, reply = self._ask("GET", f"/v1/{kind}s", query)
-        return things, reply.headers.get("X-Next")
+        things, headers = self._ask("GET", f"/v1/{kind}s", query)
+        return things, headers.get("X-Next")
 
     def register(self, releases: list[Entity]) -> list[tuple[Entity, bool]]:
         body = [checked("dataset_release", release) for release in releases]

@@ -90,7 +90,7 @@ class Answer:
             flaws = None
         if flaws is None:
             return self.read()
-        if flaws:
+        if flaws and not isinstance(self.content, MaskedBytes):
             warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
         return value
 
