@@ -77,8 +77,18 @@ from domostats.errors import (
 )
 from ..notices import tell
 from ..private import make_private, replacing_private, sweep
-from ..settings import Secret, is_loopback, setting, user_folder
+from domostats.settings import (
+    Masked,
+    MaskedBytes,
+    Secret,
+    hides,
+    is_loopback,
+    masked,
+    setting,
+    user_folder,
+)
 from . import clock
+from .auth import QuietAdapter, safe_headers
 from .budget import Budget
 from .clock import Clock, steady_of, wait_for
 from .retry import Request, Retry
@@ -100,20 +110,31 @@ class Answer:
     size: int = field(default=0, repr=False, compare=False)
     is_success = True
 
+    def __post_init__(self):
+        hides_all = isinstance(self.content, MaskedBytes)
+        object.__setattr__(self, "headers", safe_headers(self.headers, only_known=hides_all))
+
     @cached_property
     def response(self):
         """The JSON as plain lists and dicts. DataError `not_json`.
 
-        A value that is not to be read as it is becomes a warning that names its place."""
+        A value that is not to be read as it is becomes a warning that names its place. Of the reply to a sign-in, every text is masked."""
         try:
-            value, flaws = plain(self.content)
+            value, flaws = self._plain()
         except BROKEN:
             flaws = None
         if flaws is None:
             return self.read()
-        if flaws:
+        if flaws and not isinstance(self.content, MaskedBytes):
             warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
         return value
+
+    def _plain(self):
+        return (
+            masked(plain(self.content))
+            if isinstance(self.content, MaskedBytes)
+            else plain(self.content)
+        )
 
     def read(self, shape=Any):
         "The JSON as this type (as msgspec understands types). DataError `not_json`, `unexpected`."
@@ -168,7 +189,7 @@ def mended(answer):
 
 
 def _mended(answer):  # by itself: a body may hold a secret, and an error shows the names around it
-    content = mend(answer.content)
+    content = type(answer.content)(mend(answer.content))
     return replace(answer, content=content) if flaw_of(content) is None else None
 
 
@@ -543,24 +564,11 @@ def _watched_pool(pool):
     return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": connection})
 
 
-class WatchedAdapter(requests.adapters.HTTPAdapter):
-    "The way of `requests` to an address, directly or by a proxy, with replies under a watch."
+class WatchedAdapter(QuietAdapter):
+    "The way of `requests` to an address, over quiet connections, with replies under a watch."
 
-    def init_poolmanager(self, *args, **kwargs):
-        super().init_poolmanager(*args, **kwargs)
-        _watch_pools(self.poolmanager)
-
-    def proxy_manager_for(self, *args, **kwargs):
-        manager = super().proxy_manager_for(*args, **kwargs)
-        _watch_pools(manager)
-        return manager
-
-
-def _watch_pools(manager):
-    if not getattr(manager, "is_watched", False):
-        pools = manager.pool_classes_by_scheme.items()
-        manager.pool_classes_by_scheme = {scheme: _watched_pool(pool) for scheme, pool in pools}
-        manager.is_watched = True
+    def pool_like(self, pool: type) -> type:
+        return _watched_pool(super().pool_like(pool))
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #11a10009
@@ -659,7 +667,11 @@ def poured(parts, file):
 
 def body_bytes(body):
     "The JSON that is sent; here a `Secret` becomes its value."
-    return None if body is None else msgspec.json.encode(body, enc_hook=Secret.reveal)
+    return None if body is None else msgspec.json.encode(body, enc_hook=_plain_text)
+
+
+def _plain_text(value):
+    return str(Secret(value).reveal()) if isinstance(value, (Secret, Masked)) else value
 
 
 def send(http, method, url, body, params, auth, into=None, limits=Limits(), clock=Clock()):
@@ -667,7 +679,7 @@ def send(http, method, url, body, params, auth, into=None, limits=Limits(), cloc
 
     DataError `too_large`, RetryLaterError `too_slow` for a reply beyond the `limits`, and what
     `FAILURES` names. No error that leaves here holds a secret."""
-    failure, start = None, time.perf_counter()
+    failure, interrupt, start = None, None, time.perf_counter()
     watch = Watch(limits.for_file() if into else limits, clock)
     try:
         with (
@@ -696,17 +708,18 @@ def send(http, method, url, body, params, auth, into=None, limits=Limits(), cloc
                 method,
                 url,
                 reply.status_code,
-                content,
+                auth.received(content),
                 headers,
                 time.perf_counter() - start,
                 size=len(content) if size is None else size,
             )
     except Exception as e:
         failure = failure_of(e)
-    except KeyboardInterrupt:
-        pass
-    if failure is None:
-        raise KeyboardInterrupt
+    except BaseException as e:  # an interrupt, of which the traceback shows what the library held
+        interrupt = e.with_traceback(None)
+        interrupt.__context__ = interrupt.__cause__ = None
+    if interrupt:
+        raise interrupt
     raise failure[0](f"{method} {url}: {failure[2]}.", failure[1])
 
 
@@ -894,10 +907,21 @@ def remember(url, fingerprint, user):
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #535892b2
+def _checked(auth):
+    auth = masked(auth)
+    if hasattr(auth, "fingerprint"):
+        return auth
+    raise CredentialsError(
+        "A connection takes a credential as an object, such as AccessToken(...) or get_session_token(...), which knows its header. Make one of the text.",
+        "malformed_secret",
+    )
+
+
 class Connection(Sending):
     "The way to one instance with one credential; `calls` are its last attempts (`CallLog`), `budget` is shared by every process of this machine that asks as the same `user` (id as text, None: not known)."
 
     def __init__(self, instance, auth, user=None):
+        auth = _checked(auth)
         self.instance, self.auth, self.calls, self.retry, self.clock, self._met = (
             instance,
             auth,
@@ -945,6 +969,8 @@ class Connection(Sending):
                 self.settle(user)
 
     def __repr__(self):
+        if "calls" not in vars(self):
+            return "<connection that was not made>"
         return f"<connection to {self.instance} with {self.auth}: {self.calls!r}>"
 
 
@@ -952,8 +978,10 @@ class Connection(Sending):
 _connections, _lock = {}, threading.Lock()
 
 
+@hides("auth")
 def connect(instance, auth):
-    "The one `Connection` of this address and credential. SettingsError `wrong_instance`."
+    "The one `Connection` of this address (`Instance`) and credential (an auth object). SettingsError `wrong_instance`; CredentialsError `malformed_secret`."
+    auth = _checked(auth)
     if auth.url and auth.url != instance.url:
         raise SettingsError(
             f"{auth} was made for another instance than {instance}. Sign in at {instance} first.",
