@@ -25,6 +25,7 @@ from domostats.settings import (
     Secret,
     known_instances,
     look_at,
+    masked,
     pass_by,
     read_text,
     running_sandboxes,
@@ -42,7 +43,8 @@ def own_name(name, instance):
 # %% ../nbs/01_top/03_credentials.ipynb #e44a8f4b
 def from_environment(name: str) -> Secret | None:
     "the environment"
-    return Secret(os.environ[name]) if os.environ.get(name) else None
+    value = masked(os.getenv(name))
+    return Secret(value) if value else None
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #d0tenv02

@@ -4,6 +4,10 @@
 
 # %% auto #0
 __all__ = [
+    "MASK",
+    "WORD",
+    "PLAIN",
+    "KEPT_IN",
     "LARGEST",
     "MARKS",
     "LIMITS",
@@ -12,7 +16,14 @@ __all__ = [
     "PLATFORMS",
     "SANDBOX",
     "REGIONS",
+    "Masked",
+    "MaskedBytes",
+    "masked",
     "Secret",
+    "is_token",
+    "is_plain",
+    "shown",
+    "sealed",
     "hides",
     "expanded",
     "user_folder",
@@ -50,50 +61,230 @@ from urllib.parse import urlsplit
 import platformdirs, requests
 from .errors import SettingsError
 
+# %% ../nbs/01_top/02_settings.ipynb #5ec0a002
+MASK = "<secret>"
+
+
+class Masked(str):
+    "A text whose repr is `<secret>`, and that of whatever is cut from it; in every other way it is the text. A pickle of it holds `<secret>`."
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __getitem__(self, place) -> "Masked":
+        return Masked(super().__getitem__(place))
+
+    def __copy__(self) -> "Masked":
+        return self
+
+    def __deepcopy__(self, memo) -> "Masked":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Masked, (MASK,)
+
+
+class MaskedBytes(bytes):
+    "The same for bytes."
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __getitem__(self, place) -> "MaskedBytes | int":
+        cut = super().__getitem__(place)
+        return MaskedBytes(cut) if isinstance(place, slice) else cut
+
+    def strip(self, *characters) -> "MaskedBytes":
+        return MaskedBytes(super().strip(*characters))
+
+    def decode(self, *how) -> Masked:
+        return Masked(super().decode(*how))
+
+    def __copy__(self) -> "MaskedBytes":
+        return self
+
+    def __deepcopy__(self, memo) -> "MaskedBytes":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return MaskedBytes, (MASK.encode(),)
+
+
+def masked(value: object) -> object:
+    "The same value with every text and all bytes in it masked, however deep they stand in dicts, lists, tuples and sets; nothing is refused."
+    if isinstance(value, str):
+        return Masked(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return MaskedBytes(value)
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(masked(one) for one in value)
+    if isinstance(value, dict):
+        return {name: masked(one) for name, one in value.items()}
+    return value
+
 
 # %% ../nbs/01_top/02_settings.ipynb #a7b056a2
 class Secret:
-    "A value that shows itself as `<secret>`; `reveal()` gives it out, and is called where a header or a body is written. SettingsError `malformed_secret`."
+    """A value that shows itself as `<secret>`; `reveal()` gives it out as `Masked` text, and is called where a header or a body is written.
+
+    `value`: text, UTF-8 bytes, a number, a `Secret`, or an object with `get_secret_value()`. It is not pickled. SettingsError `malformed_secret`.
+    """
 
     __slots__ = ("_value",)
 
-    def __init__(self, value):
-        self._value = (
-            value.reveal()
-            if isinstance(value, Secret)
-            else value.decode("utf-8", "surrogateescape")
-            if isinstance(value, bytes)
-            else str(value)
-        )
-        value = None  # a traceback with local values shows this one
+    def __init__(self, value: object):
+        value = masked(value)
+        for give in ("reveal", "get_secret_value"):
+            if hasattr(value, give):
+                value = masked(getattr(value, give)())
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "surrogateescape")
+        self._value = Masked(value)
         if re.search("[\ud800-\udfff]", self._value):
             raise SettingsError(
                 "A secret holds bytes that are not UTF-8. Copy it again from where it was made.",
                 "malformed_secret",
             )
 
-    def reveal(self):
+    def reveal(self) -> Masked:
         return self._value
 
-    def __repr__(self):
-        return "<secret>"
+    def __repr__(self) -> str:
+        return MASK
 
-    def __eq__(self, other):
-        return isinstance(other, Secret) and self._value == other._value
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
 
-    def __hash__(self):
-        return hash(self._value)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(
+            self._value.encode(), other._value.encode()
+        )
 
-    def __bool__(self):
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
         return bool(self._value)
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo) -> "Secret":
+        return self
 
     def __reduce__(self):
         raise TypeError("A secret is not written to disk or sent to another process.")
 
 
+# %% ../nbs/01_top/02_settings.ipynb #5ec0a007
+WORD = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+PLAIN = (
+    WORD,
+    r"[-+]?\d{1,19}",
+    r"\d{4}-\d\d-\d\d[\dT :.,+Z-]{0,30}",
+    r"[\w.+-]{1,64}@[\w-]+(\.[\w-]+)+",
+    r"(https?://)?[\w.-]{1,80}\.(domo|datorama)\.com/?",
+    r"(/|\./|~/|[A-Za-z]:\\).*\.[a-z]{1,8}",
+    "",
+)
+KEPT_IN = r"(DOMO|DOMOSTATS|DATORAMA)_.*(TOKEN|PASSWORD|SECRET|KEY)"
+
+
+def is_token(text: str) -> bool:
+    "Whether a text looks like a token: long and of letters and digits without an order, a UUID, or what a variable such as DOMO_ACCESS_TOKEN holds."
+    if any(re.fullmatch(pattern, text) for pattern in PLAIN[1:]):
+        return False
+    if len(text) >= 8 and text in [
+        value for name, value in os.environ.items() if re.match(KEPT_IN, name)
+    ]:
+        return True
+    if not re.fullmatch(r"[A-Za-z0-9+/=_.~&%-]+", text):
+        return False
+    longest = max(re.split(r"[-_]", text), key=len)
+    digits, letters = len(re.findall(r"\d", longest)), len(re.findall("[A-Za-z]", longest))
+    return (
+        len(text) >= 40
+        or len(longest) >= 32
+        or len(longest) >= 16
+        and min(digits, letters) >= 3
+        or bool(re.fullmatch(r"([0-9a-fA-F]{4,12}-){4}[0-9a-fA-F]{12}", text))
+    )
+
+
+def is_plain(text: str) -> bool:
+    "Whether a text may stand in a message or a traceback: a word, a number, a time, an address for mail, a host of a service, a path; and no token."
+    return any(re.fullmatch(pattern, text) for pattern in PLAIN) and not is_token(text)
+
+
+def shown(value: object) -> str:
+    "A value that somebody gave, as a message may quote it: itself if it is plain, `<secret>` or its type if not."
+    if isinstance(value, str):
+        return repr(str(value)) if is_plain(value) else MASK
+    return repr(value) if value is None else f"something of type {type(value).__name__}"
+
+
 # %% ../nbs/01_top/02_settings.ipynb #7340d9d7
-def hides(name):
-    "A decorator: the argument `name` arrives as a `Secret` if it came as text, so that no traceback with local values shows it."
+def sealed(value: object) -> object:
+    "The same value with a `Secret` for every text, number and bytes in it; dicts, lists, tuples and sets keep their form. SettingsError `malformed_secret`."
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(sealed(one) for one in value)
+    if isinstance(value, dict):
+        return {name: sealed(one) for name, one in value.items()}
+    is_one = isinstance(value, (str, bytes, int, float)) and not isinstance(value, bool)
+    return Secret(value) if is_one or hasattr(value, "get_secret_value") else value
+
+
+def _unshown(value):
+    "What came for an argument that holds no secret, masked if it may be one after all."
+    if isinstance(value, str):
+        return value if is_plain(value) else Masked(value)
+    if type(value) in (list, tuple):
+        return type(value)(_unshown(one) for one in value)
+    return masked(value) if isinstance(value, (bytes, bytearray)) else value
+
+
+def _together(given):
+    "The arguments of a call by name; those that came as further keywords beside the others, but not fields that are sent."
+    for name, value in given.arguments.items():
+        if given.signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+            yield name, value, given.arguments
+        elif name != "fields":
+            yield from ((key, one, value) for key, one in value.items())
+
+
+def _misplaced(given, names):
+    "The argument in which a secret seems to stand that belongs elsewhere, and the reason of its error; None where all is well."
+    for name, value, _ in _together(given):
+        if name in names:
+            users = [*value] if isinstance(value, dict) else []
+            is_place = hasattr(value, "url") and hasattr(value, "secrets")
+            if is_place or any(map(is_token, map(str, users))):
+                return name, "misplaced_secret"
+        elif isinstance(value, str):
+            known = name.endswith("instance") and _is_set(value)
+            if name.endswith("_id") and not is_plain(value):
+                return name, "bad_id"
+            if is_token(value) and not known:
+                return name, "misplaced_secret"
+        elif isinstance(value, (bytes, Secret)):
+            return name, "misplaced_secret"
+    return None
+
+
+def _is_set(name):
+    return setting(f"instance.{name.lower()}", "url") is not None
+
+
+def hides(*names: str):
+    """A decorator: what comes for the arguments of these names arrives as `Secret`, in dicts, lists and tuples too, so that no traceback with local values shows it.
+
+    What comes for the others and may be a secret arrives masked; what looks like a token there is refused. SettingsError `misplaced_secret`, `bad_id`, `malformed_secret`."""
 
     def decorate(function):
         signature = inspect.signature(function)
@@ -108,10 +299,20 @@ def hides(name):
             args = kwargs = None
             if wrong:
                 raise TypeError(wrong)
-            if isinstance(given.arguments.get(name), (str, bytes)):
-                given.arguments[name] = Secret(given.arguments.pop(name))
+            for name, value, place in [*_together(given)]:
+                place[name] = masked(value) if name in names else _unshown(value)
+            value = place = None
+            if wrong := names and _misplaced(given, names):
+                raise SettingsError(
+                    f"{function.__qualname__.removesuffix('.__init__')}(): what was given as {wrong[0]} seems to belong elsewhere. A secret is taken as {' or '.join(names)} "
+                    "alone; were two arguments exchanged? An instance that has a name like a token is known by its 'url' under [instance.NAME] in settings.ini.",
+                    wrong[1],
+                )
+            for name in given.arguments.keys() & {*names}:
+                given.arguments[name] = sealed(given.arguments[name])
             return function(*given.args, **given.kwargs)
 
+        call.hidden = names
         return call
 
     return decorate
@@ -502,12 +703,17 @@ def setting(section: str, name: str) -> str | None:
 
 
 # %% ../nbs/01_top/02_settings.ipynb #c02ed7bd
+@hides()
 def check_name(name):
-    "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`."
-    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", name):
-        return name.lower()
+    "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`. One that looks like a token has to stand in settings.ini."
+    if (
+        isinstance(name, str)
+        and re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", name)
+        and (not is_token(name) or _is_set(name))
+    ):
+        return str(name).lower()
     raise SettingsError(
-        f"{name!r} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
+        f"{shown(name)} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
         "(letters, digits, hyphens). Another address can be set in settings.ini under [instance.NAME].",
         "bad_name",
     )
@@ -656,6 +862,7 @@ REGIONS = {
 }  # documented
 
 
+@hides()
 def find_instance(name):
     "The instance of this name (str); an `Instance` is given back as it is. SettingsError `bad_name`, `bad_url`, `no_sandbox`."
     if isinstance(name, Instance):

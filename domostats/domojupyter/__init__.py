@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "IN_WORKSPACE",
+    "PIECES",
     "SINCE",
     "MODULES",
     "Panel",
@@ -161,7 +162,7 @@ def read_dataframe(alias, query=None, **read_csv_kwargs):
 
     Types come from the dataset: Int64, float64, boolean, string, datetime64[us] (UTC, no zone). Any argument of `pandas.read_csv` may be given and
     wins; the rows then take the way of the real module, through CSV, where an empty text is missing.
-    SettingsError `not_attached`, `bad_query`; DestinationError `no_dataset`. Source: Jupyter Workspaces user guide."""
+    SettingsError `not_attached`, `bad_query`, `bad_argument`; DestinationError `no_dataset`. Source: Jupyter Workspaces user guide."""
     from domostats.loading.store import Store
 
     table = Store().read(_attached("inputs", alias), query)
@@ -171,6 +172,9 @@ def read_dataframe(alias, query=None, **read_csv_kwargs):
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #f2ff6109
+PIECES = "chunksize", "iterator"  # arguments of `pandas.read_csv` that make no data frame of it
+
+
 def _by_csv(table, options):
     "The rows of a table through CSV and `pandas.read_csv` with these options."
     import pandas as pd, pyarrow as pa
@@ -186,10 +190,25 @@ def _by_csv(table, options):
     )
     write_csv(text, csv := io.BytesIO())
     csv.seek(0)
-    frame = pd.read_csv(csv, **_defaults(table, options))
+    whole = [name for name in PIECES if options.get(name)]
+    if whole:
+        raise SettingsError(
+            f"read_dataframe gives one data frame, so {whole[0]} cannot be given. Leave it out; "
+            "for a part of the rows ask for it: read_dataframe(alias, 'SELECT ... FROM table LIMIT 1000').",
+            "bad_argument",
+        )
+    try:
+        frame = pd.read_csv(csv, **_defaults(table, options))
+    except Exception as e:
+        raise SettingsError(
+            f"pandas.read_csv refuses these arguments ({', '.join(options)}) for {', '.join(table.column_names)}: "
+            f"{type(e).__name__}: {e}. Check them; without any the dataset is read with its own types.",
+            "bad_argument",
+        ) from None
     chosen = options.get("dtype", {})
-    for name in times if "parse_dates" not in options and isinstance(chosen, dict) else []:
-        if name in frame.columns and name not in chosen:
+    are_times = "parse_dates" not in options and not options.get("names")
+    for name in times if are_times and isinstance(chosen, dict) else []:
+        if name in getattr(frame, "columns", ()) and name not in chosen:
             frame[name] = pd.to_datetime(frame[name], format="ISO8601").astype("datetime64[us]")
     return frame
 
@@ -202,6 +221,8 @@ def _defaults(table, options):
         if options.get("na_filter", True) or not table[name].null_count
     ]
     types = {name: dtype for name in kept if (dtype := _dtype(table.schema.field(name).type))}
+    if options.get("names") is not None:
+        types = {}  # the columns are called otherwise, and the header is a row unless `header=0`
     missing = (
         {}
         if {"na_values", "keep_default_na", "na_filter"} & options.keys()

@@ -7,6 +7,7 @@ __all__ = [
     "TROUBLES",
     "OTHER",
     "SCHEMAS",
+    "KNOWN",
     "ARGUMENTS",
     "NUMBER",
     "PARTITION",
@@ -322,8 +323,25 @@ def _table(name):
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #cc49625b
+KNOWN = frozenset(
+    """bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float double string large_string
+    binary large_binary fixed_size_binary date32 date64 time32 time64 timestamp duration
+    month_day_nano_interval decimal128""".split()
+)  # types of Arrow that DuckDB has one for
+
+
 def _plain_type(type):
     "The type that the store keeps for an Arrow type."
+    if isinstance(type, pa.BaseExtensionType):
+        return _plain_type(type.storage_type)
+    if str(type) == "string_view":
+        return pa.string()
+    if str(type) == "binary_view":
+        return pa.binary()
+    if str(type).startswith(("decimal32", "decimal64")):
+        return pa.decimal128(type.precision, type.scale)
+    if pa.types.is_fixed_size_list(type):
+        return pa.list_(_plain_type(type.value_type))
     if pa.types.is_dictionary(type):
         return _plain_type(type.value_type)
     if pa.types.is_null(type):
@@ -341,15 +359,62 @@ def _plain_type(type):
     return type
 
 
+def _kept_type(field):
+    "The type that the store keeps for a column. DestinationError `column_type` where DuckDB has none for it, `bad_column` for one without a name."
+    if not field.name:
+        raise DestinationError(
+            "A column has no name, and a dataset needs one for each. Rename it.", "bad_column"
+        )
+    kept = _plain_type(field.type)
+    if not _is_known(kept):
+        raise DestinationError(
+            f"Column {field.name!r} is of the type {field.type}, which a dataset cannot hold. "
+            "Drop it, or cast it before writing.",
+            "column_type",
+            column=field.name,
+            type=str(field.type),
+        )
+    return kept
+
+
+def _is_known(type):
+    "Whether DuckDB has a type for an Arrow type, and for all that is inside of it."
+    if isinstance(type, pa.BaseExtensionType) or pa.types.is_decimal256(type):
+        return False
+    if pa.types.is_struct(type):
+        inside = [type.field(i).type for i in range(type.num_fields)]
+        return bool(inside) and all(map(_is_known, inside))
+    if pa.types.is_map(type):
+        return _is_known(type.key_type) and _is_known(type.item_type)
+    if pa.types.is_nested(type):
+        return pa.types.is_list(type) and _is_known(type.value_type)
+    return re.match(r"\w*", str(type))[0] in KNOWN
+
+
+def _kept(name, column, kept):
+    "A column in the type that the store keeps. DestinationError `column_type` where a value does not fit."
+    if column.type == kept:
+        return column
+    try:
+        return column.cast(kept, safe=False)
+    except pa.ArrowException as e:
+        raise DestinationError(
+            f"Column {name!r} ({column.type}) does not fit into {kept}: {e}. Cast it before writing.",
+            "column_type",
+            column=name,
+            type=str(column.type),
+        ) from None
+
+
 def _plain(reader):
     "The same rows, in the types that the store keeps, batch by batch."
-    schema = pa.schema([(field.name, _plain_type(field.type)) for field in reader.schema])
+    schema = pa.schema([(field.name, _kept_type(field)) for field in reader.schema])
 
     def batches():
         for batch in reader:
             columns = [
-                column if column.type == kept else column.cast(kept, safe=False)
-                for column, kept in zip(batch.columns, schema.types)
+                _kept(field.name, column, field.type)
+                for field, column in zip(schema, batch.columns)
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 

@@ -365,7 +365,7 @@ BY_FORMATTER = (
     "bad_record",
     "bad_column",
 )
-NOT_KEPT = "empty", "html", "truncated", "not_json", "bad_reply", "bad_request"
+NOT_KEPT = "empty", "html", "truncated", "not_json", "bad_reply", "bad_request", "too_large"
 
 
 def data_fault(error: BaseException) -> str:

@@ -32,7 +32,7 @@ from domostats.errors import (
     SettingsError,
 )
 from ..private import open_draft, put_in_place
-from .clock import Clock
+from .clock import Clock, steady_of, wait_for
 from .retry import is_open
 
 
@@ -95,15 +95,15 @@ def download(connection, request, path, check=None):
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te013
 def wait_until(connection, condition, deadline=6 * 3600):
     "Wait until `condition()` gives None; else it gives the seconds after which to ask again. RetryLaterError `not_in_time` after `deadline` seconds."
-    until = connection.clock.now() + deadline
+    until = steady_of(connection.clock) + deadline
     while (pause := condition()) is not None:
-        if connection.clock.now() + pause > until:
+        if steady_of(connection.clock) + pause > until:
             raise RetryLaterError(
                 f"It did not come about within {deadline / 60:.0f} minutes. Look at what is stuck, then run this again.",
                 "not_in_time",
                 retry_after=pause,
             )
-        connection.clock.wait(pause)
+        wait_for(connection.clock, pause, f"{connection.instance} has not finished yet")
 
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te017
