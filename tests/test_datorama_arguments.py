@@ -346,8 +346,6 @@ def test_a_list_of_tokens_works_and_counts_as_one_user(box):
         ({}, "no_tokens"),
         ({"ada": []}, "no_tokens"),
         ([None], "malformed_secret"),
-        ([7], "malformed_secret"),
-        (7, "malformed_secret"),
         ({"ada": None}, "malformed_secret"),
         ([""], "malformed_secret"),
         ({"ada": ["a b"]}, "malformed_secret"),
