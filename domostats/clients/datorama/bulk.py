@@ -450,6 +450,10 @@ class Batches(Processing):
             facts = self._facts()
             way = self.connection_of(ids[0])
             made = requests.process_batch(way, ids, days, self.newest, create, self.heard)
+            facts |= {
+                "after": self.newest or 0,
+                "heard": None,
+            }  # it was heard, so the jobs are there
             jobs = {
                 id: (self._jobs_of(id, days, facts) or []) if found is None else found
                 for id, found in made.items()

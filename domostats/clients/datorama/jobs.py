@@ -229,8 +229,7 @@ def process_batch(
     request = Request("POST", "/v1/data-streams/process", body=body, reads=False)
 
     def look():
-        found = found_jobs(connection, stream_ids[0], cut(*days), before)
-        return None if found is None else []
+        return found_jobs(connection, stream_ids[0], cut(*days), before)
 
     jobs = write(connection, request, look)
     rows = [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
@@ -252,6 +251,19 @@ def jobs_again(
     ahead = mark.ahead if mark.ahead is not None else clock_ahead(connection)
     since = None if mark.sent is None else mark.sent + (ahead or 0)
     asked = [job for job in jobs if ids is None or job["id"] in ids]
+    if mark.is_lost:
+        recent = [
+            job
+            for job in asked
+            if is_new(job, None, connection.clock.now() + (ahead or 0) - 86_400)
+        ]
+        if not recent:
+            return None
+        raise RetryLaterError(
+            f"Job {recent[0]['id']} of stream {stream_id} ran within a day, and nobody can tell whether this work asked for it. "
+            "Nothing was sent. Look at the job; if it is to run again, say fresh=True.",
+            "unknown_outcome",
+        )
     days = {(job["dataStartDate"], job["dataEndDate"]) for job in asked}
     again = [job for job in asked if is_new(job, None, since)]
     if ids is not None and mark.after is not None:
