@@ -4,13 +4,28 @@
 
 # %% auto #0
 __all__ = [
+    "LARGEST",
+    "MARKS",
+    "LIMITS",
+    "KEYS",
+    "LISTS",
     "PLATFORMS",
     "SANDBOX",
     "REGIONS",
     "Secret",
     "hides",
+    "expanded",
+    "user_folder",
     "settings_places",
+    "Found",
+    "look_at",
+    "say_once",
+    "pass_by",
+    "warn_if_open",
     "check_owner",
+    "Fault",
+    "read_text",
+    "is_ours",
     "read_settings",
     "find_settings",
     "setting",
@@ -22,12 +37,15 @@ __all__ = [
     "signed",
     "read_note",
     "find_instance",
+    "running_sandboxes",
+    "known_instances",
 ]
 
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
-import configparser, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat
+import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 import platformdirs, requests
 from .errors import SettingsError
@@ -99,26 +117,116 @@ def hides(name):
     return decorate
 
 
+# %% ../nbs/01_top/02_settings.ipynb #a2e00002
+def expanded(path: str | Path) -> Path:
+    "A path whose `~` is the home of this user. SettingsError `no_home`."
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        pass
+    raise _no_home(f"{path} cannot be found", "HOME")
+
+
+def user_folder(kind: str) -> Path:
+    "Where the kit keeps what is this user's own; `kind` is `config`, `data` or `state`. SettingsError `no_home`."
+    try:
+        folder = Path(getattr(platformdirs, f"user_{kind}_dir")("domostats"))
+    except RuntimeError:  # newer versions of platformdirs say it, older ones leave the ~ in
+        folder = Path("~")
+    if folder.parts[0] != "~":
+        return folder
+    raise _no_home(
+        f"there is no place for what the kit keeps ({kind})", f"HOME or XDG_{kind.upper()}_HOME"
+    )
+
+
+def _no_home(consequence: str, variables: str) -> SettingsError:
+    user = f" (number {os.getuid()})" if hasattr(os, "getuid") else ""
+    return SettingsError(
+        f"This user{user} has no home folder, so {consequence}. Set {variables} in the environment "
+        "to a folder that can be written to.",
+        "no_home",
+    )
+
+
 # %% ../nbs/01_top/02_settings.ipynb #e845e1ff
 def settings_places():
     "Every file that `find_settings` looks at, in order."
     named = os.environ.get("DOMOSTATS_SETTINGS")
     here = Path.cwd()
-    return [
+    places = [
         *([Path(named)] if named else []),
         *(folder / "settings.ini" for folder in (here, *here.parents)),
-        platformdirs.user_config_path("domostats") / "settings.ini",
     ]
+    try:
+        places.append(user_folder("config") / "settings.ini")
+    except SettingsError:
+        pass  # who has no home has no settings there
+    return places
 
 
-# %% ../nbs/01_top/02_settings.ipynb #ddd90ebf
-def check_owner(path):
-    "SettingsError `foreign_file` for a file that belongs to a stranger."
-    if not hasattr(os, "getuid") or path.stat().st_uid in (
-        os.getuid(),
-        0,
-        Path.cwd().stat().st_uid,
-    ):
+# %% ../nbs/01_top/02_settings.ipynb #wh0se001
+LARGEST = 1_000_000  # bytes; no file of settings comes near
+
+
+class Found:
+    "A file that was found: `content` (bytes), `owners` (the users to whom it belongs, and the link by which it was found), `mode`."
+
+    def __init__(self, content: bytes, owners: set[int], mode: int):
+        self.content, self.owners, self.mode = content, owners, mode
+
+    @property
+    def counts(self) -> bool:
+        "Whether it is this user's own, or root's."
+        return not hasattr(os, "getuid") or self.owners <= {os.getuid(), 0}
+
+    def __repr__(self) -> str:
+        return f"<a file of {len(self.content)} bytes>"
+
+
+def look_at(path: Path) -> Found:
+    "A regular file; OSError where there is none, or none that can be read."
+    owner = path.lstat().st_uid
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            raise OSError("no file of settings")
+        return Found(file.read(), {owner, about.st_uid}, about.st_mode)
+
+
+_SAID = set()
+
+
+def say_once(sentence: str) -> None:
+    "Warn of something that is no error, once in this process."
+    if sentence not in _SAID:
+        _SAID.add(sentence)
+        warnings.warn(sentence, stacklevel=2)
+
+
+def pass_by(path: Path, variable: str) -> None:
+    "Say that the file of a stranger does not count."
+    say_once(
+        f"{path} belongs to another user and was passed by: it would decide where your secrets go. "
+        f"Name it in {variable} if you trust it."
+    )
+
+
+def warn_if_open(path: Path, found: Found) -> None:
+    "Say that everybody may change a file that counts."
+    if hasattr(os, "getuid") and found.mode & 0o002:
+        say_once(
+            f"Everybody may write to {path}, which decides where your secrets go. "
+            f"Take that away: chmod o-w {path}"
+        )
+
+
+def check_owner(path: Path) -> None:
+    "SettingsError `foreign_file` for a file that belongs neither to this user nor to root."
+    if not hasattr(os, "getuid"):
+        return
+    if {path.lstat().st_uid, path.stat().st_uid} <= {os.getuid(), 0}:
         return
     raise SettingsError(
         f"{path} belongs to another user, and would decide where your secrets go. Move to a folder of your own, "
@@ -127,45 +235,264 @@ def check_owner(path):
     )
 
 
-def read_settings(path):
-    "One file as a `ConfigParser`; `.folder` is where it stands. SettingsError `bad_settings`, `no_settings`, `foreign_file`."
-    named, trouble = str(path) == os.environ.get("DOMOSTATS_SETTINGS"), None
-    settings = configparser.ConfigParser(
-        interpolation=None, default_section=""
-    )  # no section has no name: none hands its lines to others
-    if named and not path.is_file():
-        raise SettingsError(
-            f"DOMOSTATS_SETTINGS names {path}, and there is no such file.", "no_settings"
-        )
-    if path.is_file() and not named:
-        check_owner(path)
+# %% ../nbs/01_top/02_settings.ipynb #wh0se003
+class Fault(NamedTuple):
+    "What is wrong in a file: the number of the line, and why, in words that hold nothing of what stands there."
+
+    line: int
+    why: str
+    reason: str = ""
+
+
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}  # the longer ones first: one begins like the other
+
+
+def read_text(content: bytes) -> str | Fault:
+    "The text of a file in UTF-8, or in what its byte order mark says, with line breaks as `\\n`."
+    codec = next((MARKS[mark] for mark in MARKS if content.startswith(mark)), "utf-8-sig")
     try:
-        settings.read(path, encoding="utf-8-sig")
-    except (configparser.Error, UnicodeDecodeError) as e:
-        trouble = type(e).__name__
-    if trouble:
+        text = content.decode(codec)
+    except UnicodeDecodeError as e:
+        line = 1 + content[: e.start].count(b"\n")
+        return Fault(line, "is not text in UTF-8. Save the file again as UTF-8.")
+    if "\0" in text:
+        line = 1 + text[: text.index("\0")].count("\n")
+        return Fault(line, "holds a zero byte. Save the file again as UTF-8.")
+    return re.sub("(?m)^\ufeff+", "", re.sub("\r\n?", "\n", text))
+
+
+# %% ../nbs/01_top/02_settings.ipynb #wh0se007
+def _parse(text: str) -> configparser.ConfigParser | Fault:
+    # no section has no name: none hands its lines to others
+    settings = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        settings.read_string(text)
+    except configparser.DuplicateSectionError as e:
+        return Fault(e.lineno, f"begins [{e.section}] a second time. Put its lines together.")
+    except configparser.DuplicateOptionError as e:
+        return Fault(e.lineno, f"sets {e.option} a second time. Remove one of the two.")
+    except configparser.MissingSectionHeaderError as e:
+        return Fault(e.lineno, "stands above the first section. Write [domostats] above it.")
+    except configparser.ParsingError as e:
+        line = e.errors[0][0] if e.errors else 1
+        return Fault(line, "is neither [SECTION], nor NAME = VALUE, nor a comment.")
+    return settings
+
+
+# %% ../nbs/01_top/02_settings.ipynb #wh0se009
+LIMITS = ("calls_per_minute", "calls_per_day", "largest_reply", "longest_call")
+KEYS = {
+    "domostats": ("store", "registry", "account", *LIMITS),
+    "instance": (
+        "url",
+        "platform",
+        "account",
+        "users_path",
+        "workspaces_path",
+        "permission_sets_path",
+        *LIMITS,
+    ),
+    "extractors": ("classes", "first_date", "zone", "migrations", "instance"),
+}  # what may stand in a section; [instance.NAME] is one for each instance
+LISTS = "classes", "instance"  # may go on in the lines below
+
+
+def _kind(section: str) -> str:
+    "Which of `KEYS` a section is, or its name in small letters."
+    section = section.lower()
+    is_instance = section.startswith("instance.") and section != "instance."
+    return "instance" if is_instance else section if section != "instance" else "[instance]"
+
+
+def is_ours(settings: configparser.ConfigParser) -> bool:
+    "Whether a section [domostats] or [instance.NAME] stands in a file."
+    return any(_kind(section) in ("domostats", "instance") for section in settings.sections())
+
+
+def _line_of(text: str, section: str, name: str = "") -> int:
+    "The number of the line in which a section begins, or sets a name."
+    within, key = False, re.compile(rf"\s*{re.escape(name)}\s*[=:]", re.IGNORECASE)
+    for number, line in enumerate(text.split("\n"), 1):
+        header = re.match(r"\[(.+)\]", line)
+        if header:
+            within = header[1] == section
+        if within and (key.match(line) if name else header):
+            return number
+    return 1
+
+
+def _nearest(word: str, words: tuple, likeness: float = 0.6) -> str:
+    found = difflib.get_close_matches(word, words, 1, likeness)
+    return found[0] if found else ""
+
+
+def _unknown_section(section: str, known: tuple) -> str:
+    "What is wrong with a section that the kit does not know, if its name comes near a known one."
+    word, _, rest = section.lower().partition(".")
+    first = re.split("[^a-z]", word)[0]
+    near = _nearest(first, known, 0.75)
+    if not near:
+        return ""
+    meant = f"instance.{rest or 'NAME'}" if near == "instance" else near
+    return f"begins [{section}], which means nothing here. Did you mean [{meant}]?"
+
+
+def _unknown_key(section: str, name: str) -> str:
+    known = KEYS[_kind(section)]
+    near = _nearest(name, known)
+    hint = f"Did you mean {near}?" if near else f"It knows {', '.join(known)}."
+    return f"sets {name}, which [{section}] does not know. {hint}"
+
+
+def _flaw(name: str, value: str) -> str:
+    "What is wrong with the form of a value; empty if nothing is."
+    lines = value.split("\n")
+    if len(lines) > 1 and name not in LISTS:
+        return f"sets {name}, and the next line is indented, so it goes on there. Begin each line at the left."
+    if any(re.search(r"(^|\s)[#;]", line) for line in lines):
+        return f"sets {name}, with a # or ; behind a blank. Give a comment a line of its own."
+    quote = value[:1]
+    if quote in ("'", '"') and (value.count(quote) != 2 or value[-1] != quote):
+        return f"sets {name} to a value that begins with a quote and does not end with it. Leave the quotes out."
+    return ""
+
+
+def _check(settings: configparser.ConfigParser, text: str) -> Fault | None:
+    "The first fault in the sections of the kit, or None. Quotes around a value are taken off, and [Domostats] becomes [domostats]."
+    seen = {}
+    near = tuple(KEYS) if is_ours(settings) else ("domostats",)  # of a file of others
+    for section in settings.sections():
+        kind, line = _kind(section), _line_of(text, section)
+        if kind not in KEYS:
+            if why := _unknown_section(section, near):
+                return Fault(line, why, "unknown_setting")
+            continue
+        if section.lower() in seen:
+            return Fault(line, f"begins [{section}] a second time. Put its lines together.")
+        seen[section.lower()] = section
+        for name, value in settings.items(section):
+            line = _line_of(text, section, name)
+            if name not in KEYS[kind]:
+                return Fault(line, _unknown_key(section, name), "unknown_setting")
+            if why := _flaw(name, value):
+                return Fault(line, why)
+            if value[:1] in ("'", '"'):
+                settings[section][name] = value[1:-1]
+        if kind != "instance" and section != kind:
+            settings[kind] = dict(settings.items(section))
+            settings.remove_section(section)
+    return None
+
+
+# %% ../nbs/01_top/02_settings.ipynb #wh0se00d
+def _speaks(content: bytes) -> bool:
+    "Whether a file has a section that is meant for the kit, whatever else is in it."
+    text = read_text(content)
+    if isinstance(text, Fault):
+        text = content.decode("latin-1")
+    return bool(re.search(r"(?mi)^\[(domosta\w*|instance\..+)\]", text))
+
+
+def _settings_of(path: Path, found: Found) -> configparser.ConfigParser:
+    "The settings in a file. SettingsError `bad_settings`, `unknown_setting`."
+    text = read_text(found.content)
+    settings = text if isinstance(text, Fault) else _parse(text)
+    fault = settings if isinstance(settings, Fault) else _check(settings, text)
+    text = found = None  # there may be a password in it
+    if fault:
+        settings = None
         raise SettingsError(
-            f"{path} cannot be read as settings: {trouble}. Mend the file or move it away.",
-            "bad_settings",
+            f"{path}, line {fault.line}: it {fault.why}", fault.reason or "bad_settings"
         )
     settings.folder = path.resolve().parent
     return settings
 
 
+def _unreadable(path: Path, is_chosen: bool) -> None:
+    "Say that a file of this user, or of root, cannot be read. SettingsError `bad_settings` in a place of this user's choice."
+    try:
+        owners, is_file = {path.lstat().st_uid, path.stat().st_uid}, path.is_file()
+    except OSError:
+        return
+    if not is_file or not Found(b"", owners, 0).counts:
+        return
+    is_large = path.stat().st_size > LARGEST
+    trouble = "is too large for settings" if is_large else "cannot be read"
+    sentence = f"{path} {trouble}. Check the file and its permissions, or move it away."
+    if is_chosen:
+        raise SettingsError(sentence, "bad_settings")
+    if not is_large:
+        say_once(sentence)
+
+
+def _settings_at(path: Path, is_chosen: bool) -> configparser.ConfigParser | None:
+    "The settings for the kit in a file that was found by looking around, or None. SettingsError `bad_settings`, `unknown_setting`."
+    try:
+        found = look_at(path)
+    except OSError:
+        return _unreadable(path, is_chosen)
+    speaks = _speaks(found.content)
+    if not found.counts:
+        if speaks:
+            pass_by(path, "DOMOSTATS_SETTINGS")
+        return None
+    if not speaks and not is_chosen:
+        return None
+    warn_if_open(path, found)
+    settings = _settings_of(path, found)
+    return settings if is_ours(settings) else None
+
+
+def read_settings(path: str | Path) -> configparser.ConfigParser:
+    """One file as a `ConfigParser`; `.folder` is where it stands. A file that is not there is empty.
+
+    Whose it is does not matter if DOMOSTATS_SETTINGS names it. SettingsError `bad_settings` and `unknown_setting`
+    (with the line), `no_settings`, `foreign_file`."""
+    is_named = str(path) == os.environ.get("DOMOSTATS_SETTINGS")
+    path = Path(path).expanduser()
+    if is_named and not path.is_file():
+        raise SettingsError(
+            f"DOMOSTATS_SETTINGS names {path}, and there is no such file.", "no_settings"
+        )
+    try:
+        found = look_at(path)
+    except OSError:
+        if is_named:
+            raise SettingsError(
+                f"{path}, which DOMOSTATS_SETTINGS names, cannot be read. Check its permissions.",
+                "bad_settings",
+            ) from None
+        _unreadable(path, True)
+        return _settings_of(path, Found(b"", set(), 0))
+    if not is_named:
+        check_owner(path)
+    return _settings_of(path, found)
+
+
 # %% ../nbs/01_top/02_settings.ipynb #a84a655f
-def find_settings():
-    "The settings of this working folder, as a `ConfigParser`, which may be empty."
-    for path in settings_places():
-        settings = read_settings(path)
-        if any(
-            section == "domostats" or section.startswith("instance.")
-            for section in settings.sections()
-        ):
+def find_settings() -> configparser.ConfigParser:
+    """The settings of this working folder, which may be empty; `.folder` is where they stand.
+
+    SettingsError `bad_settings`, `unknown_setting`, `no_settings`."""
+    if named := os.environ.get("DOMOSTATS_SETTINGS"):
+        return read_settings(named)
+    places = settings_places()
+    for path in places:
+        is_chosen = path in (places[0], places[-1])
+        settings = _settings_at(path, is_chosen)
+        if settings is not None:
             return settings
-    return settings
+    nothing = configparser.ConfigParser(interpolation=None, default_section="")
+    nothing.folder = places[-1].parent
+    return nothing
 
 
-def setting(section, name):
+def setting(section: str, name: str) -> str | None:
     "One value from a section (in any spelling of capitals), or None."
     settings = find_settings()
     return next(
@@ -257,7 +584,7 @@ SANDBOX = r"(sandbox|datorama)(-\d+)?"  # of Domo, of Datorama
 
 def sandbox_note(name):
     "Where a running sandbox of this user leaves its address."
-    return platformdirs.user_state_path("domostats") / "sandboxes" / f"{name}.json"
+    return user_folder("state") / "sandboxes" / f"{name}.json"
 
 
 def signed(key, number):
@@ -345,6 +672,29 @@ def find_instance(name):
     if running:
         return running
     raise SettingsError(
-        f"No sandbox called {name!r} is running. Start one: 'domostats sandbox' in a terminal, or sandbox.start() in a notebook.",
+        f"No sandbox called {name!r} is running{_what_runs()}. Start one: 'domostats sandbox' in a terminal, or sandbox.start() in a notebook.",
         "no_sandbox",
     )
+
+
+def running_sandboxes() -> list[str]:
+    "The names of the sandboxes of this user that answer now."
+    try:
+        notes = sorted(sandbox_note("sandbox").parent.glob("*.json"))
+    except (OSError, SettingsError):
+        return []
+    return [
+        note.stem for note in notes if re.fullmatch(SANDBOX, note.stem) and read_note(note.stem)
+    ]
+
+
+def known_instances() -> list[str]:
+    "The names of the instances that settings.ini has, and of the sandboxes that run."
+    sections = [section.lower() for section in find_settings().sections()]
+    named = [one.removeprefix("instance.") for one in sections if one.startswith("instance.")]
+    return list(dict.fromkeys([*named, *running_sandboxes()]))
+
+
+def _what_runs() -> str:
+    names = running_sandboxes()
+    return f"; what runs: {', '.join(names)}" if names else ", nor any other"

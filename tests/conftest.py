@@ -12,6 +12,7 @@ from domostats import sandbox
 from domostats.transport.clock import without_waits
 
 
+TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -59,7 +60,7 @@ def no_waits():
 @pytest.fixture
 def box(own_folder):
     "A running sandbox, stopped after the test."
-    with sandbox.start() as running:
+    with sandbox.start(today=TODAY) as running:
         yield running
 
 
@@ -87,6 +88,27 @@ def postgres():
         server.cleanup()
 
 
-def pytest_collection_modifyitems(items):
-    "The longest tests first, so that none of them is left to the end, when the other workers have nothing to do any more."
-    items.sort(key=lambda item: item.path.name != "test_versions.py")
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory):
+    "Gives a function that makes an environment of its own with these packages from the index, by the first of these Pythons, and tells its interpreter; the same packages share one."
+    made = {}
+
+    def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):
+        if packages not in made:
+            python = next((found for found in map(shutil.which, pythons) if found), None)
+            if not python:
+                missing = pytest.fail if os.environ.get("CI") else pytest.skip
+                missing(f"none of {', '.join(pythons)} is here")
+            folder = tmp_path_factory.mktemp("environment")
+            subprocess.run([python, "-m", "venv", folder], check=True)
+            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            subprocess.run([folder / "bin" / "python", *install, *packages], check=True)
+            made[packages] = folder / "bin" / "python"
+        return made[packages]
+
+    return make
+
+
+def pytest_xdist_auto_num_workers(config):
+    "Twice as many workers as cores: half of the time a test waits for a server or a process."
+    return 2 * (os.cpu_count() or 1)

@@ -7,7 +7,6 @@ import json
 import os
 import random
 import re
-import shutil
 import signal
 import sqlite3
 import subprocess
@@ -41,7 +40,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.sandbox.datorama import deliveries
+from domostats.sandbox.datorama import Wish, deliveries, download, download_files
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Connection
 
@@ -88,6 +87,33 @@ def fill(box, stream, jobs):
 # installing, the class structure, what was restored
 
 
+INSTALLED = """
+import sys
+sys.path.insert(0, sys.argv[1])
+import domostats
+from domostats.clients.datorama import datorama
+print(domostats.__file__)
+print(len(datorama(instance=sys.argv[2]).workspaces))
+"""
+
+
+@pytest.mark.slow
+def test_F1_the_wheel_is_installed_imported_and_used(box, tmp_path, copy):
+    wheels, place = tmp_path / "wheels", tmp_path / "place"
+    pip = [sys.executable, "-m", "pip"]
+    quiet = ["--no-deps", "--quiet", "--disable-pip-version-check"]
+    made = subprocess.run(
+        [*pip, "wheel", *quiet, "-w", wheels, copy], capture_output=True, text=True
+    )
+    assert made.returncode == 0, made.stderr
+    [wheel] = wheels.iterdir()
+    subprocess.run([*pip, "install", *quiet, "--no-index", "--target", place, wheel], check=True)
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", INSTALLED, place, box.name], capture_output=True, text=True
+    )
+    assert done.stdout.split() == [str(place / "domostats" / "__init__.py"), "3"], done.stderr
+
+
 def test_F1_one_import_gives_the_class():
     done = subprocess.run(
         [
@@ -131,6 +157,12 @@ def test_F2_the_documented_start_makes_one_call(box):
         ).workspaces.keys()
         == dr.workspaces.keys()
     )
+    tokens = [box.tokens["bob"][0], box.tokens["ada"][0]]
+    assert datorama(tokens, instance=box).workspaces.keys() == dr.workspaces.keys()
+    assert datorama({"bob": tokens[0]}, instance=box).workspaces.keys() == {1001, 1008}
+    Path("settings.ini").write_text(f"[instance.our-region]\nurl = {box.url}\n")
+    there = datorama(tokens[1], instance="our-region", pause=0)
+    assert there.workspaces.keys() == dr.workspaces.keys()
 
 
 def test_F3_objects_lead_up_and_down(box, dr):
@@ -150,10 +182,10 @@ def test_F3_objects_lead_up_and_down(box, dr):
 def test_F4_names_have_words_and_objects_show_their_fields(dr):
     stream = dr.get_all_streams()[20001]
     assert {"dataSourceName", "lastDataDate", "process", "rerun_all_jobs"} <= set(dir(stream))
-    for kind in (type(dr), type(stream), type(stream.workspace)):
-        for name, member in inspect.getmembers(kind, inspect.isfunction):
+    for kind in (datorama, Workspace, Stream, Job, Report, Timer):
+        for name, member in inspect.getmembers(kind):
             if not name.startswith("_"):
-                assert member.__doc__, f"{kind.__name__}.{name}"
+                assert inspect.getdoc(member), f"{kind.__name__}.{name}"
 
 
 def test_F5_a_workspace_that_is_hidden_is_not_there(box):
@@ -168,6 +200,14 @@ def test_F6_an_unknown_field_survives(box):
         and "brandNew" in dr.workspace_table().columns
         and dr.workspaces[1001].name == box.workspaces[1001]["name"]
     )
+    dr.create_workspace_df(export=True, export_name="workspaces.csv")
+    rows = {int(row["id"]): row for row in csv.DictReader(open("workspaces.csv"))}
+    assert rows[1001]["brandNew"] == "{'deep': 1}"
+    assert {id: row["name"] for id, row in rows.items()} == {
+        id: one["name"] for id, one in box.workspaces.items()
+    }
+    again = open_agency(box, restore_spaces=True)
+    assert again.workspaces[1001].fields == box.workspaces[1001]
 
 
 def test_F7_spaces_are_restored_without_a_call(box, dr):
@@ -218,8 +258,8 @@ def test_F9_jobs_are_restored_and_half_a_list_never(box, dr):
 
 def test_F10_streams_of_all_workspaces_or_of_some(box, dr):
     assert dr.get_all_streams().keys() == box.streams.keys() and len(box.log) == 3
-    dr.get_all_streams(workspaces=[1001])
-    assert len(box.log) == 4
+    some = dr.get_all_streams(workspaces=[1001])
+    assert len(box.log) == 4 and {stream.workspaceId for stream in some.values()} == {1001}
     gone = next(id for id, stream in box.streams.items() if stream["workspaceId"] == 1001)
     del box.streams[gone]
     frame = dr.get_all_streams(create_df=True)
@@ -244,23 +284,28 @@ def test_F11_streams_of_a_workspace(box, dr):
     )
 
 
-def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes():
-    with sandbox.start_datorama(streams=120, jobs=3) as box:
-        dr = open_agency(box)
+def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes(capsys):
+    with sandbox.start_datorama(streams=120, jobs=3, today="2024-04-01") as box:
+        fill(box, 20001, 30)  # one stream has run for longer than the others
+        dr = open_agency(box, verbose=True)
         dr.get_all_streams()
-        longest = Counter(job["dataStreamId"] for job in box.jobs.values()).most_common(1)[0][0]
-        fill(box, longest, 30)
-        dr.get_all_jobs(streams=[longest])
+        dr.get_all_jobs(streams=[20001])  # how long a page can be is kept at this address
+        dr = open_agency(box, verbose=True)
+        dr.get_all_streams()
+        fill(box, 20001, 3)
         box.clock.speed = 0
         box.clock.step(60 - box.clock.now() % 60 + 0.5)
-        estimate, begun = dr.connection.budget.estimate(120), box.clock.now()
         box.log.clear()
+        capsys.readouterr()
         dr._agency.reader.in_flight = 1
-        dr.get_all_jobs()
-        assert len(calls(box, "/stats")) == 121 and {call.status for call in box.log} == {
-            200
-        }  # the longest list shows that its last page was the last
-        assert box.clock.now() - begun <= 121 and abs(estimate - 60) <= 1 and not dr.failed
+        told, talk = [], dr._agency.talk
+        dr._agency.talk = lambda text: told.append((len(box.log), text)) or talk(text)
+        begun = box.clock.now()
+        jobs = dr.get_all_jobs()
+        assert told[0] == (0, "jobs of 120 streams: at least 120 calls, 1 min")  # before the first
+        assert len(calls(box, "/stats")) == len(box.log) == 120
+        assert {call.status for call in box.log} == {200} and not dr.failed
+        assert box.clock.now() - begun <= 120 and jobs.keys() == box.jobs.keys()
 
 
 @pytest.mark.parametrize("size", [100, 10, 5])
@@ -273,7 +318,7 @@ def test_F13_all_pages_of_jobs(box, dr, size, cap):
     assert len(dr.streams[20001].get_stream_runs(pgSize=size)) == 25
     box.fail("server_error", "/v1/data-streams/api/20001/stats", after=1, times=None)
     if size < 25:
-        with pytest.raises(RetryLaterError):
+        with pytest.raises(RetryLaterError, match="partial"):
             dr.streams[20001].get_stream_runs(pgSize=size)
         assert len(dr.streams[20001].jobs) == 25  # what was known stays
     box.heal()
@@ -295,6 +340,16 @@ def test_F14_a_row_for_each_job(box, dr):
         and str(frame["id"].dtype) == "Int64"
     )
     assert {"workspaceId", "streamId", "dataSourceName"} <= {*frame.columns}
+    dr.create_jobs_df(export=True, export_name="jobs.csv")
+    assert {int(row["id"]) for row in csv.DictReader(open("jobs.csv"))} == box.jobs.keys()
+
+
+def test_F14_a_table_in_a_file_is_without_the_logs(box, dr):
+    dr.get_all_streams()
+    dr.get_all_jobs()
+    assert "processLog" in dr.create_jobs_df(export=True).columns
+    rows = [*csv.DictReader(open("Datorama Job Run Data.csv"))]
+    assert len(rows) == len(box.jobs) and "processLog" not in rows[0]
 
 
 def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
@@ -309,6 +364,8 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
         path.name == f"{good.stream.workspaceId}_{good.stream.id}_{good.id}_data.zip"
         and zipfile.ZipFile(path).namelist() == [f"{good.id}.csv"]
     )
+    served = [download(box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), good.id)]
+    assert path.read_bytes() == served[0].body
     path.unlink()
     box.fail("truncated", f"/v1/data-stream-stats/{good.id}/download")
     with pytest.raises(DataError) as caught:
@@ -319,7 +376,16 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
     uploaded = next(
         (job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded)
     )
-    assert uploaded.download(tmp_path).suffix == ".csv"
+    sent = download_files(
+        box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), uploaded.id
+    )
+    came = uploaded.download(tmp_path)
+    assert came.suffix == ".csv" and came.read_bytes() == sent.body
+    came.unlink()
+    box.fail("truncated", f"/v1/data-stream-stats/dynamic/{uploaded.id}/download")
+    with pytest.raises(DataError) as caught:
+        uploaded.download(tmp_path)
+    assert caught.value.reason == "bad_csv" and not came.exists()
     with pytest.raises(AccessError):
         next(job for job in dr.jobs.values() if job.status == "FAILURE").download(tmp_path)
 
@@ -337,6 +403,7 @@ def test_F16_one_download_that_fails_is_one(box, dr, tmp_path):
         and came[jobs[4]].reason == "not_found"
         and len([*tmp_path.iterdir()]) == 4
     )
+    assert [*dr.failed] == [jobs[4]] and dr.exit_code == 5
     assert dr.download_stats([5], tmp_path)[5].reason == "unknown_job"
 
 
@@ -594,6 +661,15 @@ def test_F33_renaming_goes_on_after_one_that_is_not_there(box, dr, tmp_path):
         "Two",
     ) and dr.streams[20001].name == "One"
     assert len([*csv.DictReader(open(file))]) == 3
+    for _ in range(2):  # the same call tries the one that failed, and nothing else
+        dr.bulk_rename_streams([20001, 7, 20004], ["One", "None", "Two"], update_file=str(file))
+        rows = [*csv.DictReader(open(file))]
+        assert [(row["stream"], row["status"]) for row in rows] == [
+            ("20001", "success"),
+            ("7", "failed"),
+            ("20004", "success"),
+        ]
+    assert len(calls(box, method="PATCH")) == 5
     dr.bulk_rename_streams([20001], ["Three"], update_file=str(file))
     rows = [*csv.DictReader(open(file))]
     assert (
@@ -641,6 +717,10 @@ def test_F35_a_patch_sends_what_changes(box, dr):
         and stream.fields["updateTime"] == box.streams[20001]["updateTime"]
         and stream.enable().enabled
     )
+    box.streams[20001]["customAttribute2"] = "somebody else"
+    assert stream.patch({"name": "New"}).customAttribute2 == "somebody else"
+    again = open_agency(box, restore_spaces=True, restore_streams=True)
+    assert again.streams[20001].fields == box.streams[20001] and not box.log
 
 
 def test_F37_the_log_follows_the_service_to_the_end(box, dr, tmp_path):
@@ -704,6 +784,25 @@ def test_F41_errors_are_typed_and_carry_what_happened(box, dr):
     with pytest.raises(AccessError) as caught:
         dr.stream_of(7).process("2024-01-01", "2024-01-02")
     assert caught.value.answer.status == 404
+    before = len(box.log)
+    for reason, what, *asked in (
+        ("unequal_lengths", dr.bulk_rename_streams, [20001, 20004], ["One"]),
+        ("unequal_lengths", dr.bulk_process_streams, [20001], ["2024-01-01"] * 2, ["2024-01-02"]),
+        ("unequal_lengths", dr.rerun_batch, [20001], [1, 2]),
+        ("bad_date", dr.bulk_process_streams, [20001], ["01/02/2021"], ["2024-01-02"]),
+        ("bad_date", dr.stream_of(20001).process, "2024-02-30", "2024-03-01"),
+        ("bad_name", dr.bulk_rename_streams, [20001], [""]),
+        ("bad_name", dr.bulk_rename_streams, [20001, 20004], ["One", None]),
+        ("bad_name", dr.workspaces[1001].create_stream, {"enabled": True}),
+    ):
+        with pytest.raises(SettingsError) as caught:
+            what(*asked)
+        assert caught.value.reason == reason and str(caught.value).count(".") >= 1
+    assert len(box.log) == before
+    box.fail("html", "/v1/workspaces/1001/data-streams")
+    with pytest.raises(DataError) as caught:
+        dr.workspaces[1001].get_streams()
+    assert caught.value.reason == "html" and caught.value.answer.content.startswith(b"<!DOCTYPE")
 
 
 def test_F42_nothing_else_opens_a_connection():
@@ -822,27 +921,63 @@ def test_F49_two_tokens_of_a_user_have_what_one_has(box):
     ) <= 60
 
 
-def test_F52_what_else_a_stream_and_a_workspace_can(box, dr):
-    workspace = dr.workspaces[1001]
-    stream = workspace.create_stream({"name": "Fresh"})
+def test_F52_a_stream_is_made(box, dr):
+    stream = dr.workspaces[1001].create_stream({"name": "Fresh"})
     assert (
-        box.streams[stream.id]["name"] == "Fresh"
-        and stream.process("2024-01-01", "2024-01-01")[0].stream is stream
+        box.streams[stream.id]["name"] == "Fresh" and box.streams[stream.id]["workspaceId"] == 1001
     )
+    assert dr.streams[stream.id] is stream
+    assert stream.process("2024-01-01", "2024-01-01")[0].stream is stream
+
+
+def test_F52_a_stream_is_deleted_if_that_is_meant(box, dr):
+    stream = dr.get_all_streams()[20001]
     with pytest.raises(SettingsError) as caught:
         stream.delete()
     assert caught.value.reason == "not_sure" and stream.id in box.streams
     stream.delete(sure=True)
-    assert stream.id not in box.streams and stream.id not in workspace.streams
-    given = {"name": "Cost per click"}
-    assert (
-        workspace.create_calculated_measurement(given)["name"] == "Cost per click"
-        and given == {"name": "Cost per click"}
-        and len(workspace.get_calculated_measurements()) == 1
-    )
-    assert workspace.create_pattern({"harmonizedDimensionId": 8001})["id"] in [
-        one["id"] for one in workspace.get_patterns()
+    assert 20001 not in box.streams and 20001 not in dr.streams
+
+
+def test_F52_a_stream_is_switched_off_and_on(box, dr):
+    stream = dr.get_all_streams()[20001]
+    assert stream.disable() is stream and box.streams[20001]["enabled"] is False is stream.enabled
+    assert stream.enable() is stream and box.streams[20001]["enabled"] is True is stream.enabled
+    assert [json.loads(call.body) for call in calls(box, method="PATCH")] == [
+        {"enabled": False},
+        {"enabled": True},
     ]
+
+
+def test_F52_a_pattern_is_made(box, dr):
+    workspace = dr.workspaces[1001]
+    made = workspace.create_pattern({"harmonizedDimensionId": 8001})
+    assert box.service.state.patterns[made["id"]]["harmonizedDimensionId"] == 8001
+    assert made["id"] in [one["id"] for one in workspace.get_patterns()]
+
+
+def test_F52_a_mapping_is_changed(box, dr):
+    stream = dr.get_all_streams()[20001]
+    assert stream.update_mapping({"SITE": {"source": "site"}}) == {"SITE": {"source": "site"}}
+    assert box.streams[20001]["config"]["mapping"] == [{"field": "SITE", "source": "site"}]
+    assert stream.config == box.streams[20001]["config"]  # it repeats the mapping
+    assert dr.updates[-1]["new_params"] == "{'mapping': {'SITE': {'source': 'site'}}}"
+
+
+def test_F52_calculated_measurements_are_listed_and_made(box, dr):
+    workspace, given = dr.workspaces[1001], {"name": "Cost per click"}
+    assert workspace.get_calculated_measurements() == []
+    made = workspace.create_calculated_measurement(given)
+    assert made["name"] == "Cost per click" and given == {"name": "Cost per click"}
+    assert [one["id"] for one in workspace.get_calculated_measurements()] == [made["id"]]
+    assert box.service.state.calculated[made["id"]]["workspaceId"] == 1001
+
+
+def test_F52_the_dimensions_of_all_workspaces(box, dr):
+    found = dr.get_all_dimensions()
+    assert found.keys() == box.workspaces.keys() and len(box.log) == 3
+    assert all(one["DAY"]["displayName"] == "Day" for one in found.values())
+    assert dr.workspaces[1015].dimensions is found[1015]
 
 
 def test_F32_a_stream_is_processed_again_from_the_object(box, dr):
@@ -1184,34 +1319,18 @@ def test_an_outcome_that_cannot_be_looked_up_stays_open_until_it_can(box, dr):
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory):
+def published(environment):
     "The Python of an environment with the published client, which needs an old pandas."
-    python = next(
-        (found for found in (shutil.which(f"python3.{minor}") for minor in (11, 10, 12)) if found),
-        None,
+    return environment(
+        "pydatorama==0.11",
+        "pandas<2",
+        "numpy<2",
+        "requests",
+        pythons=("python3.11", "python3.10", "python3.12"),
     )
-    if not python:
-        pytest.skip("no Python 3.10 to 3.12, which pandas 1 or 2.0 needs")
-    folder = tmp_path_factory.mktemp("published")
-    subprocess.run([python, "-m", "venv", folder], check=True)
-    subprocess.run(
-        [
-            folder / "bin" / "python",
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--disable-pip-version-check",
-            "pydatorama==0.11",
-            "pandas<2",
-            "numpy<2",
-            "requests",
-        ],
-        check=True,
-    )
-    return folder / "bin" / "python"
 
 
+@pytest.mark.slow
 def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     folder = tmp_path / "raw"
     folder.mkdir()
@@ -1336,6 +1455,7 @@ for _ in range(100): connection.get("/v1/workspaces")
 """
 
 
+@pytest.mark.slow
 def test_F43_four_processes_keep_to_the_minute_together(box):
     speed = 12
     box.clock.step(60 - box.clock.now() % 60)

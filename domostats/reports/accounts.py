@@ -25,7 +25,7 @@ from typing import Any
 from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
 from ..clients.domo.users import USERS
 from .report import Lookup, Report, Source
-from ..rows.formatter import Formatter, constant, first, number, text
+from ..rows.formatter import Formatter, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
 
 
@@ -43,7 +43,7 @@ class Provider:
 
 @dataclass
 class Account:
-    "An account as the provider list has it, recorded."
+    "An account as the provider list has it, recorded. The three fields of its end were null in every recording: their types are those of like fields, times in milliseconds among them."
 
     id: NumberId
     name: str | None = None
@@ -52,10 +52,10 @@ class Account:
     type: str | None = None
     data_provider_type: str | None = None
     valid: bool | None = None
-    date_of_expiration: Any = None
+    date_of_expiration: Millis | None = None
     data_source_count: int | None = None
-    days_to_expiry: Any = None
-    expired: Any = None
+    days_to_expiry: int | None = None
+    expired: bool | None = None
 
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #f06e3692
@@ -123,7 +123,7 @@ format_domostats = Formatter(
         "Name": either("name"),
         "Display_Name": either("displayName"),
         "Type": either("type"),
-        "Valid": text(either("valid")),
+        "Valid": truth_text(either("valid")),
         "Data_Provider": either("dataProviderType"),
         "Credentials_Type": "flat_obj.credentialsType",
         "Created_Date": "flat_obj.createdAt",

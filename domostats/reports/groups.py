@@ -17,10 +17,9 @@ __all__ = [
 # %% ../../nbs/05_reports/04_groups.ipynb #944010e9
 from dataclasses import dataclass
 from typing import Any
-import pyarrow as pa
 from ..clients.domo.groups import GROUP_DETAILS, GROUPS
 from .report import Lookup, Report, Source
-from ..rows.formatter import Formatter, nothing
+from ..rows.formatter import Formatter, nothing, truth_text
 from ..rows.rowtype import TextId, TextTime
 from ..transport.paging import replies
 
@@ -65,7 +64,7 @@ report = Report(
         reshape=replies,
         on=("group_id", "id"),
     ),
-    needs=("group.admin",),
+    guessed=("group.admin",),  # by the title of the grant only
 )
 
 # %% ../../nbs/05_reports/04_groups.ipynb #14b3cb04
@@ -83,12 +82,12 @@ format_domostats = Formatter(
     LISTED
     | {
         "Creator Id": nothing("a call for each group, see with_creator"),
-        "Is Default": nothing("a call for each group, see with_creator", pa.bool_()),
+        "Is Default": nothing("a call for each group, see with_creator"),
     },
 )
 format_with_creator = Formatter(
     report.objects,
-    LISTED | {"Creator Id": "detail_obj.creatorId", "Is Default": "detail_obj.default"},
+    LISTED | {"Creator Id": "detail_obj.creatorId", "Is Default": truth_text("detail_obj.default")},
 )
 format_group = report.fields.rename(created="created_at").drop("owners", "group_members")
 

@@ -8,10 +8,12 @@ __all__ = [
     "PIECE",
     "EPOCH",
     "STARTS",
+    "HOW",
     "Source",
     "one_by_one",
     "Lookup",
     "ids_of",
+    "kind_of",
     "take_in",
     "Beside",
     "unfold",
@@ -48,6 +50,7 @@ __all__ = [
     "window_of",
     "Result",
     "unseen",
+    "guess",
     "reading",
     "Stream",
     "Report",
@@ -57,14 +60,15 @@ __all__ = [
     "Fleet",
     "name_of",
     "by_name",
+    "at_the_same_time",
     "run_all",
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
 import functools, inspect, itertools, tempfile, threading, time, warnings
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait as wait_for_all
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -72,11 +76,19 @@ from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
-from ..errors import DataError, DomostatsError, SettingsError
+from domostats.errors import (
+    AccessError,
+    DataError,
+    DomostatsError,
+    SettingsError,
+    check_keywords,
+    did_you_mean,
+)
 from ..loading.coverage import MARK, Coverage, check_no_instance, follow, outside, part_of
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
+    NumberId,
     Records,
     arrow_column,
     arrow_columns,
@@ -87,7 +99,16 @@ from domostats.rows.rowtype import (
 )
 from ..rows.table import table_of_rows, to_dataframe
 from ..settings import find_instance, hides
-from ..transport.paging import Listing, Page, Reader, all_of, array_of, millis, rows_of
+from domostats.transport.paging import (
+    Listing,
+    Page,
+    Reader,
+    Scout,
+    all_of,
+    array_of,
+    millis,
+    rows_of,
+)
 from ..transport.spool import OLDEST, spooled
 from ..transport.windows import Windows
 from ..transport.wire import json_bytes
@@ -134,11 +155,17 @@ class Lookup(Source):
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #d9965a66
-def ids_of(records, name):
-    "One field of these records as text, None where there is none."
-    return [
-        None if getattr(record, name) is None else str(getattr(record, name)) for record in records
-    ]
+def ids_of(records, name, kind=str):
+    "One field of these records as text, None where there is none; of ids that are numbers (`kind` is `NumberId`) the digits without zeros before them."
+    ids = [getattr(record, name) for record in records]
+    if kind is NumberId:
+        ids = [id if id is None else int(id) for id in ids]
+    return [id if id is None else str(id) for id in ids]
+
+
+def kind_of(row_type, name):
+    "What a row type declares a field to be, by its name of ours."
+    return next(column.kind for column in columns_of(row_type).values() if column.name == name)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #15a6adcf
@@ -159,14 +186,16 @@ class Beside:
         reshape = lookup.reshape and lookup.reshape()
         for page in pages:
             take_in(self.records, lookup, reshape, page)
-        ids = ids_of(self.records.records, lookup.on[1])
+        kind = kind_of(lookup.row_type, lookup.on[1])
+        ids = ids_of(self.records.records, lookup.on[1], kind)
         self.places = {
             id: n for n, id in reversed([*enumerate(ids)]) if id is not None
         }  # of two with one id the first
 
     def beside(self, own):
         "For each of these records the position of the one that belongs to it, or None."
-        wanted = ids_of(own.records, self.lookup.on[0])
+        kind = kind_of(own.row_type, self.lookup.on[0])
+        wanted = ids_of(own.records, self.lookup.on[0], kind)
         self.met.update(wanted)
         return [self.places.get(id) for id in wanted]
 
@@ -639,10 +668,13 @@ def key_columns(report, formatter):
 class Declaration:
     """What a dataset is: `name`, `grain` (what one row is), `key` (the field or fields, by our names, that make it unique), its source and lookups.
 
-    Of the grants in `needs` one is enough to see all of it. `platform` is whose data it is, None where any instance will do. The first of its
+    Of the grants in `needs` one is enough to see all of it, and without one some is left out: that is recorded. Grants in
+    `guessed` may be needed for all of it, which nobody has seen: without them a run has a note, and is no less whole.
+    `platform` is whose data it is, None where any instance will do. The first of its
     `formatters` (dict) is the default; to begin with there is one, `all`, with every field. SettingsError `unknown_key`, `unknown_type`."""
 
-    def __init__(self, name, grain, key, source, *lookups, needs=(), platform="domo"):
+    def __init__(self, name, grain, key, source, *lookups, needs=(), guessed=(), platform="domo"):
+        self.guessed = guessed
         self.name, self.grain, self.source, self.lookups, self.needs, self.platform = (
             name,
             grain,
@@ -674,7 +706,8 @@ class Declaration:
         if format_fn in self.formatters:
             return self.formatters[format_fn]
         raise SettingsError(
-            f"Report {self.name} has no formatter {format_fn!r}; it has {', '.join(self.formatters)}.",
+            f"Report {self.name} has no formatter {format_fn!r}."
+            f"{did_you_mean(format_fn, self.formatters)} It has {', '.join(self.formatters)}.",
             "unknown_formatter",
         )
 
@@ -918,14 +951,14 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
     Events are narrowed by both ends, and an end that has not yet come is open. What costs a call for each object is
     narrowed to the objects that changed since."""
     if isinstance(listing, Windows):
-        if not reader.since and not reader.until:
+        if reader.since is None and reader.until is None:
             return None
-        is_over = reader.until and reader.until <= listing.span(reader)[1]
-        return reader.since or None, reader.until if is_over else None
+        is_over = reader.until is not None and reader.until <= listing.span(reader)[1]
+        return reader.since, reader.until if is_over else None
     for above in (getattr(listing, "parents", None), getattr(listing, "ids", None)):
         if above is None:
             continue
-        if above.changed and reader.since:
+        if above.changed and reader.since is not None:
             return reader.since, None
         if found := _narrowing(above, reader):
             return found
@@ -937,7 +970,7 @@ def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
     found = next(filter(None, (_narrowing(listing, reader) for listing in listings)), None)
     if found is None:
         return None
-    return tuple(end and EPOCH + timedelta(milliseconds=end) for end in found)
+    return tuple(None if end is None else EPOCH + timedelta(milliseconds=end) for end in found)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #e98cae69
@@ -1050,8 +1083,25 @@ def unseen(report, reader):
         return f"this user has none of {', '.join(report.needs)}, and sees only what is theirs or shared with them."
 
 
+def guess(report, reader):
+    "What a report may lack if a guess about grants is right, as a sentence; None where the user has them, or nobody knows."
+    if not report.guessed:
+        return None
+    try:
+        grants = reader.connection.auth.grants(reader.answer, reader.connection.user)
+    except DomostatsError:
+        return None
+    if any(grant in grants for grant in report.guessed):
+        return None
+    return (
+        f"This user has none of {', '.join(report.guessed)}. Whether some of {report.name} is left "
+        "out without it nobody has recorded; it is taken to be whole."
+    )
+
+
 # %% ../../nbs/05_reports/00_report.ipynb #863481f0
 STARTS = "restore", "fresh", "reuse"
+HOW = (*STARTS, "since", "until", "debug_api")  # what `reading` takes besides what is read
 
 
 @contextmanager
@@ -1094,8 +1144,48 @@ def reading(
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #c2349205
+def _moves_by(listing: Listing) -> set:
+    "Which of `since` and `until` narrow a listing."
+    if isinstance(listing, Windows):
+        return {"since", "until"}
+    found = set()
+    for above in (getattr(listing, "parents", None), getattr(listing, "ids", None)):
+        if above is not None:
+            found |= {"since"} if above.changed else set()
+            found |= _moves_by(above)
+    return found
+
+
 class Stream(Declaration):
     "A declaration that can be run, page by page."
+
+    def narrowed_by(self, format_fn: Any = None) -> set:
+        "Which of `since` and `until` have an effect on this report in the shape of a formatter."
+        sources = [self.source, *self.needed(self.formatter(format_fn))]
+        return set().union(*(_moves_by(source.listing) for source in sources))
+
+    def without_effect(self, since: Any, until: Any, format_fn: Any = None) -> list[str]:
+        "A sentence for each of `since` and `until` that is given and has no effect on this report."
+        given = {"since": since, "until": until}
+        known = self.narrowed_by(format_fn)
+        return [
+            f"{name} has no effect on {self.name}: it is read whole, since the service cannot "
+            "narrow it by time."
+            for name, value in given.items()
+            if value is not None and name not in known
+        ]
+
+    @contextmanager
+    def naming_grants(self):
+        "A `with` block in which a refusal of the service names the grants that the report needs."
+        try:
+            yield
+        except AccessError as e:
+            if e.reason == "forbidden" and self.needs and "needs one of" not in str(e):
+                e.args = (
+                    f"{e} The report {self.name} needs one of the grants: {', '.join(self.needs)}.",
+                )
+            raise
 
     @hides("session_token")
     def sign_in(self, domo_instance, session_token=None):
@@ -1108,6 +1198,7 @@ class Stream(Declaration):
         """A `with` block around a run, whose `reader()` gives the rows while they come: for files and stores, in memory that does not grow with the rows.
 
         `contract`: what to do about the unexpected, `report`, `extend` or `freeze`; for `how` see `reading`. SettingsError `bad_contract`; DataError `contract`."""
+        check_keywords(f"{self.name}.stream", how, HOW)
         formatter = self.formatter(format_fn)
         keywords_of(formatter, self.own, self.objects)
         if contract not in POLICIES:
@@ -1115,7 +1206,8 @@ class Stream(Declaration):
                 f"There is no contract {contract!r}. Take one of {', '.join(POLICIES)}.",
                 "bad_contract",
             )
-        with reading(self.sign_in(domo_instance, session_token), self.name, **how) as reader:
+        connection = self.sign_in(domo_instance, session_token)
+        with self.naming_grants(), reading(connection, self.name, **how) as reader:
             yield self.read(reader, formatter, contract)
 
     def read(self, reader, format_fn=None, contract="report"):
@@ -1129,8 +1221,11 @@ class Stream(Declaration):
             source.keyword: source.listing.pages(reader)
             for source in [self.source, *self.needed(formatter)]
         }
+        if supposed := guess(self, reader):
+            reader.notes.append(supposed)
         run = self.over(formatter, pages, reader.doubts, contract)
         run.notes = reader.notes
+        run.notes += self.without_effect(reader.since, reader.until, formatter)
         run.instance = reader.connection.instance.name
         run.window = window_of(
             [one.listing for one in [self.source, *self.needed(formatter)]], reader
@@ -1162,6 +1257,8 @@ class Report(Stream):
         """The report of this instance (name or `Instance`), as a data frame; a list of dicts without `is_dataframe`.
 
         `format_fn` is the name of a formatter, a formatter or a function; `return_raw` gives the list of the first source as it is; for `how` see `stream`."""
+        known = ("session_token", "format_fn", "is_dataframe", "return_raw", "contract", *HOW)
+        check_keywords(f"{self.name}.generate", how, known)
         if return_raw:
             return all_of(
                 self.sign_in(domo_instance, session_token),
@@ -1174,12 +1271,16 @@ class Report(Stream):
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):
         "The same as a `Result` with its findings, all read; its `instance` is whose data it is (name)."
+        known = ("session_token", "format_fn", "contract", *HOW)
+        check_keywords(f"{self.name}.run", how, known)
         with self.stream(domo_instance, session_token, format_fn, **how) as run:
             run.made
         return run
 
     def format(self, api_response, format_fn=None, is_dataframe=True, **lookups):
         "The same from a list fetched before (plain lists and dicts); lookups that the formatter reads are given by their keywords."
+        known = ("format_fn", "is_dataframe", *(lookup.keyword for lookup in self.lookups))
+        check_keywords(f"{self.name}.format", lookups, known)
         formatter = self.formatter(format_fn)
         missing = [
             lookup.keyword for lookup in self.needed(formatter) if lookup.keyword not in lookups
@@ -1213,14 +1314,20 @@ class Estimate(NamedTuple):
 
 @hides("session_token")
 def estimate(report, domo_instance, session_token=None, format_fn=None, since=None, until=None):
-    "The `Estimate` of a report for an instance. A list without a total, or with one that its last page does not bear out, is probed with whole pages; what changed `since` is counted as if it were all."
+    """The `Estimate` of a report for an instance, which is never below what a run asks for, and hardly above.
+
+    A list that others stand on counts once. One without a total, or with a total that its last page does not bear
+    out, is probed with whole pages. Where only what changed `since` is wanted, the list that tells it is read."""
     connection = report.sign_in(domo_instance, session_token)
-    reader = Reader(connection, None, millis(since), millis(until))
+    scout = Scout(connection, millis(since), millis(until))
     listings = {
         source.listing for source in [report.source, *report.needed(report.formatter(format_fn))]
     }
-    calls = {str(listing): listing.calls(reader) for listing in sorted(listings, key=str)}
-    if report.needs:
+    costs, calls = scout.costs(sorted(listings, key=str)), Counter()
+    for listing, times in costs.items():
+        calls[str(listing)] += times
+    calls = dict(sorted(calls.items()))
+    if report.needs or report.guessed:
         calls["who am I, and what may I see"] = 2 if connection.user else 3
     return Estimate(calls, connection.budget.estimate(sum(calls.values())))
 
@@ -1383,6 +1490,27 @@ def by_name(instances: list) -> dict:
     return found
 
 
+def at_the_same_time(
+    work: Callable, items: Iterable, most: int, stopped: threading.Event | None = None
+) -> list:
+    """What `work` makes of each item, some at once.
+
+    After Ctrl-C none is begun any more, and nobody waits longer than two seconds for those that
+    are under way; `stopped` is set, so that they can see it."""
+    pool = ThreadPoolExecutor(most)
+    futures = [pool.submit(work, item) for item in items]
+    try:
+        made = [future.result() for future in futures]
+    except KeyboardInterrupt:
+        if stopped is not None:
+            stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait_for_all(futures, timeout=2)
+        raise
+    pool.shutdown()
+    return made
+
+
 def run_all(
     report: Stream, instances: list, format_fn: Any = None, at_once: int = 5, **how: Any
 ) -> Fleet:
@@ -1390,7 +1518,8 @@ def run_all(
 
     The rows wait on disk, so that memory does not grow with the number of instances. Of an instance that fails no row is
     among them. DomostatsError of the first if all fail."""
-    spill, wanted = Spill(), by_name(instances)
+    check_keywords("run_all", how, ("format_fn", "at_once", "contract", *HOW))
+    spill, wanted, stopped = Spill(), by_name(instances), threading.Event()
 
     def one(name):
         try:
@@ -1398,14 +1527,15 @@ def run_all(
                 reader = run.reader()
                 spill.open(name, reader.schema)
                 for batch in reader:
+                    if stopped.is_set():
+                        raise KeyboardInterrupt
                     spill.add(name, batch)
             return name, _settle(run, spill, name)
         except DomostatsError as e:
             spill.drop(name)
             return name, e
 
-    with ThreadPoolExecutor(at_once) as pool:
-        done = dict(pool.map(one, wanted))
+    done = dict(at_the_same_time(one, wanted, at_once, stopped))
     failures = {name: run for name, run in done.items() if isinstance(run, DomostatsError)}
     runs = {name: run for name, run in done.items() if name not in failures}
     if not runs:

@@ -29,7 +29,7 @@ from msgspec import Raw
 from ..clients.domo.groups import ROLES
 from ..clients.domo.users import IDENTITY_USERS, USERS
 from .report import Lookup, Report, Source
-from ..rows.formatter import Formatter, is_there, link, nothing, number, text
+from ..rows.formatter import Formatter, is_there, link, nothing, number, truth_text
 from ..rows.rowtype import Millis, TextId, columns_of, otherwise, unread
 from ..transport.paging import array_of, rows_of
 from ..transport.wire import BROKEN, elements, members, plain
@@ -169,7 +169,7 @@ report = Report(
     Source("user_obj", IDENTITY_USERS, User, reshape=flat_users),
     Lookup("old_user_obj", USERS, OldUser, partial=True, on=("id", "id")),
     Lookup("role_obj", ROLES, Role, partial=True, on=("role_id", "id")),
-    needs=("user.edit",),
+    guessed=("user.edit",),  # by the title of the grant only
 )
 
 # %% ../../nbs/05_reports/03_users.ipynb #5179f001
@@ -195,8 +195,8 @@ format_people = Formatter(
         "Last Login": "lastLogin",
         "Password Created": nothing("no field is known", pa.timestamp("us", tz="UTC")),
         "Account Locked": nothing("no field is known"),
-        "Profile Picture": text(is_there("old_user_obj.avatarKey")),
-        "Org Chart": text(is_there("reportsTo")),
+        "Profile Picture": truth_text(is_there("old_user_obj.avatarKey")),
+        "Org Chart": truth_text(is_there("reportsTo")),
         "Two Factor Enabled": nothing("a call for each user, whose reply nobody recorded"),
         "Created Date": "created",
         "Created By User ID": "invitorUserId",

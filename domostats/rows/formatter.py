@@ -7,6 +7,7 @@ __all__ = [
     "Rule",
     "first",
     "text",
+    "truth_text",
     "number",
     "constant",
     "link",
@@ -30,6 +31,7 @@ from typing import Callable
 import pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, SettingsError
 from .naming import flatten_list_of_lists
+from .spelling import DIGITS_64
 from .rowtype import Records, arrow_columns, columns_of
 from ..transport.wire import json_bytes
 
@@ -70,15 +72,24 @@ def text(field):
     )
 
 
+def truth_text(field):
+    "True and false as the texts true and false. DomoStats has texts there; how it spells them is a guess."
+    return Rule(
+        f"({_labels([field])}) as text (true or false: a guess)",
+        (field,),
+        lambda column, rows: pc.if_else(column, "true", "false"),
+        one_to_one=True,
+    )
+
+
 def number(field):
     "A text of digits as a whole number; null where it is something else."
 
     def compute(column, rows):
         if pa.types.is_integer(column.type):
             return column
-        return pc.if_else(pc.match_substring_regex(column, r"^-?[0-9]{1,18}$"), column, None).cast(
-            pa.int64()
-        )
+        digits = pc.match_substring_regex(column, f"^{DIGITS_64}$")
+        return pc.if_else(digits, column, None).cast(pa.int64())
 
     return Rule(f"({_labels([field])}) as a number", (field,), compute, one_to_one=True)
 

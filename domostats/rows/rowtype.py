@@ -142,7 +142,7 @@ def micros_by(unit: int) -> Callable:
 
 
 INT64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
-DIGITS = Annotated[str, Meta(pattern=r"^-?[0-9]{1,18}\Z")]
+DIGITS = Annotated[str, Meta(pattern=rf"^{spelling.DIGITS_64}\Z")]
 FIRST_YEAR, LAST_YEAR = -62_135_596_800, 253_402_300_799  # 0001 and 9999, in seconds
 UTC = pa.timestamp("us", tz="UTC")
 

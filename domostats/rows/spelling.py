@@ -7,6 +7,7 @@ __all__ = [
     "WHOLE",
     "NUMBER",
     "LONGEST",
+    "DIGITS_64",
     "TRUTHS",
     "ISO",
     "EPOCH",
@@ -14,6 +15,7 @@ __all__ = [
     "LAST_MICRO",
     "MILLI",
     "SECOND",
+    "up_to",
     "text_in",
     "decimal_of",
     "integer",
@@ -38,6 +40,20 @@ import msgspec
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.0+)?")
 NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 LONGEST = 40  # digits of a whole number that is worth writing out
+
+
+def up_to(bound: int) -> str:
+    "A regular expression for the digits of a number from 0 to this bound, zeros before it allowed."
+    digits = str(bound)
+    smaller = [
+        f"{digits[:n]}[0-{int(digit) - 1}][0-9]{{{len(digits) - n - 1}}}"
+        for n, digit in enumerate(digits)
+        if digit != "0"
+    ]
+    return f"0*(?:[0-9]{{1,{len(digits) - 1}}}|{'|'.join(smaller)}|{digits})"
+
+
+DIGITS_64 = f"-?{up_to(2**63 - 1)}"  # a whole number of 64 bits, in a text
 
 
 def text_in(raw: bytes) -> str | None:

@@ -19,16 +19,19 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #13ec0c4a
-import asyncio, atexit, contextlib, json, os, secrets, socket, sqlite3, struct, threading
+import asyncio, atexit, contextlib, json, os, secrets, socket, sqlite3, struct, threading, time
+from datetime import date
 from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
+from urllib.parse import urlsplit
 from ..errors import SettingsError
+from ..private import make_private, replacing_private, sweep
 from .datorama_face import DESK, Datorama, desk
 from .datorama_world import Agency
 from .domo import Domo, Limit
 from .replies import json_reply, trouble
-from .world import World
+from .world import World, day_of, moment_of
 from ..settings import Instance, Secret, read_note, sandbox_note, signed
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #3fc82f17
@@ -187,8 +190,8 @@ def _one_at_a_time():
     "Only one process of this user is in here; gives the folder of the notes. SettingsError `no_state_folder`."
     folder = sandbox_note("sandbox").parent
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        make_private(folder)
+        (folder / "lock").touch(mode=0o600)
         lock = sqlite3.connect(folder / "lock", timeout=30, isolation_level=None)
         lock.execute("BEGIN EXCLUSIVE")
     except (OSError, sqlite3.Error) as e:
@@ -206,13 +209,24 @@ def _one_at_a_time():
 def leave_note(note, kind="sandbox"):
     "Write this note under the first name of a kind that is free, and give the name."
     with _one_at_a_time() as folder:
+        _remove_left(folder)
         names = chain([kind], (f"{kind}-{n}" for n in count(2)))
         name = next(name for name in names if not read_note(name))
-        draft = folder / f"{secrets.token_hex(8)}.draft"
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(note, file, default=Secret.reveal)
-        os.replace(draft, sandbox_note(name))
+        with replacing_private(sandbox_note(name)) as file:
+            file.write(json.dumps(note, default=Secret.reveal).encode())
     return name
+
+
+def _remove_left(folder: Path) -> None:
+    "Remove what killed sandboxes have left: drafts, and notes with a port on which nobody listens."
+    sweep(folder, "", ".draft")
+    for note in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            port = urlsplit(json.loads(note.read_bytes())["url"]).port
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            except ConnectionRefusedError:
+                note.unlink()
 
 
 def take_back_note(name, url):
@@ -319,7 +333,7 @@ def _read_payload(payloads):
 
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #83f712f2
-_running, _lock = {}, threading.RLock()  # (world, payload files) -> sandbox
+_running, _lock = {}, threading.RLock()  # (sizes, day or None, payload files) -> sandbox
 
 
 def start(
@@ -332,19 +346,24 @@ def start(
     events=200,
     payloads=None,
     same_day=0,
-):
+    today: date | str | None = None,
+) -> Sandbox:
     """An offline instance on this machine, a `Sandbox`: the same for the same arguments, until it is stopped or this process ends.
 
     The numbers make the `World`; `payloads={"accounts": FILE}` serves a recorded provider list.
-    SettingsError `missing_extra`, `bad_size`, `bad_payload`, `no_state_folder`, `no_answer`."""
+    `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the world stands: what
+    happened until then is there. None is the day on which it is started (UTC), and it stays.
+    SettingsError `missing_extra`, `bad_size`, `bad_day`, `bad_payload`, `no_state_folder`, `no_answer`."""
     if not isinstance(payloads or {}, dict):
         raise _bad_payload(f"payloads is a dict, not {type(payloads).__name__}.")
     files = tuple((name, os.path.abspath(str(path))) for name, path in (payloads or {}).items())
-    world = World(seed, users, accounts, groups, datasets, pages, events, same_day)
+    sizes = seed, users, accounts, groups, datasets, pages, events, same_day
+    world = World(*sizes, today=day_of(today))
+    key = sizes, today if today is None else world.today, files
     with _lock:
-        if (world, files) not in _running:
-            _running[world, files] = _open(world, _read_payload(dict(files)))
-        return _running[world, files]
+        if key not in _running:
+            _running[key] = _open(world, _read_payload(dict(files)))
+        return _running[key]
 
 
 def _open(world, given):
@@ -467,21 +486,34 @@ class DatoramaSandbox(Instance):
 
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #5da70a02
-def start_datorama(seed=1, workspaces=3, streams=24, users=2, jobs=4, parallel=4):
+def start_datorama(
+    seed=1,
+    workspaces=3,
+    streams=24,
+    users=2,
+    jobs=4,
+    parallel=4,
+    today: date | str | None = None,
+) -> DatoramaSandbox:
     """An offline Datorama on this machine, a `DatoramaSandbox`: the same for the same arguments, until it is stopped or this process ends.
 
-    Every stream has run about `jobs` times; `parallel` jobs of a workspace run at once. SettingsError `missing_extra`, `bad_size`, `no_state_folder`, `no_answer`."""
-    agency = Agency(seed, workspaces, streams, users, jobs, parallel)
-    if any(
-        type(size) is not int or size < least for size, least in zip(agency, (0, 1, 0, 1, 0, 1))
-    ):
+    Every stream has run about `jobs` times; `parallel` jobs of a workspace run at once.
+    `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the agency stands; its clock
+    begins to run at the beginning of that day (UTC). None is the day and the moment at which it is started.
+    SettingsError `missing_extra`, `bad_size`, `bad_day`, `no_state_folder`, `no_answer`."""
+    sizes = seed, workspaces, streams, users, jobs, parallel
+    if any(type(size) is not int or size < least for size, least in zip(sizes, (0, 1, 0, 1, 0, 1))):
         raise SettingsError(
-            f"{agency} cannot be: sizes are whole numbers, with one workspace and one user at least.",
+            f"{Agency(*sizes)} cannot be: sizes are whole numbers, with one workspace and one user at least.",
             "bad_size",
         )
+    day = day_of(today)
+    key = sizes, today if today is None else day
     with _lock:
-        if agency not in _running:
-            service = Datorama(agency)
+        if key not in _running:
+            service = Datorama(Agency(*sizes, moment_of(day)))
+            if today is None:
+                service.clock.step(time.time() - service.clock.now())
             token = {"DATORAMA_API_TOKEN": next(iter(service.users.tokens.values()))[0]}
-            _running[agency] = open_face(service, token, DatoramaSandbox, "datorama", desk, DESK)
-        return _running[agency]
+            _running[key] = open_face(service, token, DatoramaSandbox, "datorama", desk, DESK)
+        return _running[key]

@@ -79,7 +79,7 @@ import csv, io, json, re, zipfile
 from datetime import date, timedelta
 from typing import NamedTuple
 from .datorama_world import history
-from .world import Draws
+from .world import DAY, TODAY, Draws
 from .replies import HTML, Reply, json_reply
 
 
@@ -531,7 +531,8 @@ FIRST_DAY = date(2023, 3, 1)
 
 
 def deliveries(state, workspace):
-    "The table of a workspace: a list of dicts by system name, three campaigns on each of four hundred days."
+    "The table of a workspace: a list of dicts by system name, three campaigns on each of four hundred days up to the agency's."
+    first = (state.agency.now - TODAY) // DAY
     draws = Draws(state.agency.seed, "deliveries", workspace)
     return [
         {
@@ -544,7 +545,7 @@ def deliveries(state, workspace):
             "DELIVERY_CLICKS": draws.below(f"k{d}{c}", 90),
             "MEDIA_COST": draws.below(f"m{d}{c}", 5000) / 100,
         }
-        for d in range(400)
+        for d in range(first, first + 400)
         for c in range(3)
     ]
 

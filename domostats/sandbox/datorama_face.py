@@ -138,7 +138,7 @@ class Datorama:
     def __init__(self, agency=Agency()):
         self.agency, self.clock, self.quirks, self.faults, self.latency = (
             agency,
-            VirtualClock(),
+            VirtualClock(agency.now),
             set(),
             Faults(DATORAMA_FAULTS),
             0,

@@ -10,6 +10,8 @@ import copy, heapq
 from collections import UserDict, deque
 from datetime import timedelta
 from domostats.sandbox.datorama_world import (
+    FIRST_JOB,
+    days_of_jobs,
     finished,
     jobs_of_stream,
     make_job,
@@ -98,9 +100,9 @@ class Rows:
             one["id"]: one for one in (make_stream(agency, n) for n in range(agency.streams))
         }
         jobs = [
-            make_job(agency, n, k)
+            make_job(agency, n, day)
             for n in range(agency.streams)
-            for k in range(jobs_of_stream(agency, n))
+            for day in jobs_of_stream(agency, n)
         ]
         self.jobs = Jobs({job["id"]: job for job in sorted(jobs, key=lambda job: job["id"])})
         self.reports, self.report_jobs, self.schedulers, self.patterns, self.calculated = (
@@ -125,7 +127,12 @@ class Rows:
             for n, name in enumerate(names(agency))
         }
         self.queues = {id: Queue(agency.parallel) for id in self.workspaces}
-        self.next = {"job": 700_001, "stream": 90_001, "workspace": 9_501, "other": 40_001}
+        self.next = {
+            "job": max(700_001, FIRST_JOB + days_of_jobs(agency).stop * agency.streams),
+            "stream": 90_001,
+            "workspace": 9_501,
+            "other": 40_001,
+        }
 
     def snapshot(self):
         return copy.deepcopy({name: getattr(self, name) for name in self.KEPT})

@@ -14,23 +14,28 @@ __all__ = [
     "make_workspace",
     "stream_id",
     "stream_place",
+    "days_of_jobs",
+    "jobs_of_stream",
+    "job_begins",
+    "last_update",
     "make_stream",
     "log_end",
     "finished",
     "run_seconds",
-    "jobs_of_stream",
     "make_job",
 ]
 
 # %% ../../nbs/08_sandbox/08_datorama_world.ipynb #dw000003
-from datetime import date, datetime, timedelta, timezone
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
-from .world import OPENED, TODAY, Draws
+from .world import DAY, OPENED, TODAY, Draws, turns
 
 
 # %% ../../nbs/08_sandbox/08_datorama_world.ipynb #dw000005
 class Agency(NamedTuple):
-    "The sizes of an agency: every stream has run about `jobs` times; `parallel` jobs of a workspace run at once."
+    """The sizes of an agency: every stream has run about `jobs` times; `parallel` jobs of a workspace run at once.
+
+    `now` (epoch seconds) is the beginning of the day on which it stands."""
 
     seed: int = 1
     workspaces: int = 3
@@ -38,18 +43,20 @@ class Agency(NamedTuple):
     users: int = 2
     jobs: int = 4
     parallel: int = 4
+    now: int = TODAY
 
 
-def history(draws, at=OPENED):
-    "Who made it and when (documented for every entity); times in milliseconds."
-    made, changed = draws.between("made", at, TODAY), TODAY
+def history(draws, at=OPENED, now=TODAY):
+    "Who made it and when (documented for every entity), as it is `now`; times in milliseconds."
+    made = draws.between("made", at, TODAY)
+    changes = turns(draws, "changed", draws.between("changed", made, TODAY) * 1000, 20, 400)
     return {
         "createUserId": 501,
         "createUser": "Ada Example",
         "createTime": made * 1000,
         "updateUserId": 501,
         "updateUser": "Ada Example",
-        "updateTime": draws.between("changed", made, changed) * 1000,
+        "updateTime": changes.last(now),
     }
 
 
@@ -95,7 +102,7 @@ def make_workspace(agency, n):
         "subWorkspaces": [],
         "visibleBuckets": ["ADS", "SEARCH_KEYWORDS", "SOCIAL_OBJECTS"],
         **flags,
-        **history(draws),
+        **history(draws, now=agency.now),
     }
 
 
@@ -124,6 +131,33 @@ def stream_place(agency, n):
     return n % agency.workspaces
 
 
+def _utc_day(seconds):
+    return datetime.fromtimestamp(seconds, timezone.utc).date()
+
+
+def days_of_jobs(agency: Agency) -> range:
+    "The days of the jobs that are shown, up to the day on which the agency stands; day 0 is in March 2024."
+    first, days = (agency.now - TODAY) // DAY, 2 * agency.jobs + 1
+    return range(first, first + days)
+
+
+def jobs_of_stream(agency: Agency, n: int) -> list[int]:
+    "The days (numbers) on which stream `n` has run: it runs on some days in a row, and then rests for some."
+    days = days_of_jobs(agency)
+    runs = Draws(agency.seed, "jobs", n).below("count", len(days)) if agency.jobs else 0
+    return [day for day in days if day % len(days) < runs]
+
+
+def job_begins(agency: Agency, n: int, day: int) -> int:
+    "When the job of stream `n` on this day begins, in epoch seconds."
+    return TODAY + DAY * (day - 2 * agency.jobs - 1) + n
+
+
+def last_update(agency: Agency, n: int) -> int:
+    "When stream `n` got its last rows (epoch seconds): with its last job, and not before 1 April 2024."
+    return max([TODAY, *(job_begins(agency, n, day) for day in jobs_of_stream(agency, n)[-1:])])
+
+
 def make_stream(agency, n):
     "Data stream `n` as `GET /v1/data-streams/{id}` gives it."
     draws, source = Draws(agency.seed, "stream", n), SOURCES[n % len(SOURCES)]
@@ -131,7 +165,8 @@ def make_stream(agency, n):
         draws.between("rows", 10, 9000),
         f"{draws.between('a', 100, 999)}-{draws.between('b', 100, 999)}-{n:04}",
     )
-    last = date.fromtimestamp(TODAY) - timedelta(draws.below("late", 3))
+    updated = last_update(agency, n)
+    last = _utc_day(updated) - timedelta(draws.below("late", 3))
     return {
         "id": stream_id(n),
         "name": f"{source} {CLIENTS[stream_place(agency, n) % len(CLIENTS)]} {n}",
@@ -161,12 +196,12 @@ def make_stream(agency, n):
         "lastRowsRetrieved": rows,
         "processedRows": rows,
         "lastDataDate": last.isoformat(),
-        "lastUpdate": TODAY * 1000,
+        "lastUpdate": updated * 1000,
         "customAttribute1": "",
         "customAttribute2": "",
         "customAttribute3": "",
         "config": {"account_id": account, "externalIdentifier": account, "mapping": MAPPING},
-        **history(draws),
+        **history(draws, now=agency.now),
     }
 
 
@@ -198,15 +233,10 @@ def run_seconds(seed, id):
     return Draws(seed, "run", id).between("seconds", 20, 90)
 
 
-def jobs_of_stream(agency, n):
-    "How many jobs stream `n` has run."
-    return Draws(agency.seed, "jobs", n).below("count", 2 * agency.jobs + 1) if agency.jobs else 0
-
-
-def make_job(agency, n, k):
-    "The `k`-th job of stream `n`, as the list of stats gives it."
-    id, begun = FIRST_JOB + k * agency.streams + n, TODAY - 86_400 * (2 * agency.jobs + 1 - k) + n
-    start = date.fromtimestamp(begun) - timedelta(10)
+def make_job(agency: Agency, n: int, day: int) -> dict:
+    "The job of stream `n` on this day (a number), as the list of stats gives it."
+    id, begun = FIRST_JOB + day * agency.streams + n, job_begins(agency, n, day)
+    start = _utc_day(begun) - timedelta(10)
     job = {
         "id": id,
         "dataStreamId": stream_id(n),

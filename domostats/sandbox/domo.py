@@ -6,6 +6,7 @@
 __all__ = [
     "STRANGER",
     "ME",
+    "DETAILS_OF_USER",
     "ROUTES",
     "HOURS_8",
     "WHOLE",
@@ -25,9 +26,11 @@ __all__ = [
     "show_me",
     "show_users",
     "show_user",
+    "show_newer_user",
     "show_grants",
     "own_part",
     "show_providers",
+    "show_account",
     "show_accounts",
     "route",
     "Login",
@@ -43,14 +46,25 @@ __all__ = [
 import base64, hmac, json, re, secrets, threading, time
 from collections import OrderedDict, deque
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 import msgspec
+from domostats.sandbox.endpoints import (
+    Flag,
+    OneOf,
+    Some,
+    describe,
+    serves,
+    table,
+    take,
+)
 from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
-from .lists import LISTS, NUMBER
+from .entities import without_account
+from .lists import IDENTITY_ATTRIBUTES, LISTS, NUMBER
 from .public import PUBLIC, TOKEN, Client
 from domostats.sandbox.replies import (
     JSON,
+    Asked,
     Reply,
     Shelf,
     json_reply,
@@ -58,20 +72,22 @@ from domostats.sandbox.replies import (
     read_asked,
     trouble,
 )
+from .search import SEARCHES
 from domostats.sandbox.world import (
     ADMIN,
     ANALYST,
     PROVIDERS,
+    TODAY,
     Account,
-    Draws,
     account_dates,
     make_user,
+    user_id,
 )
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #2b0f1bab
 def provider_account(account):
-    "The facts as the provider list tells them (recorded): `userId` is text, and nothing about dates."
+    "The facts as the provider list tells them (recorded): `userId` is text. When credentials end was null in every recording; here one account in thirty says so, by OAuth (a guess)."
     return {
         "id": account.id,
         "name": account.name,
@@ -80,16 +96,16 @@ def provider_account(account):
         "type": account.type,
         "dataProviderType": account.provider,
         "valid": account.valid,
-        "dateOfExpiration": None,
+        "dateOfExpiration": account.expires,
         "dataSourceCount": account.datasets,
-        "daysToExpiry": None,
-        "expired": None,
+        "daysToExpiry": account.days_left,
+        "expired": None if account.expires is None else False,
     }
 
 
-def provider_list(seed, accounts):
+def provider_list(world, accounts):
     "The reply of `GET /api/data/v2/datasources/providers`: all providers, those without an account too."
-    inside = {key: [] for key in PROVIDERS}
+    inside, counts = {key: [] for key in PROVIDERS}, without_account(world)
     for account in accounts:
         if account.by_provider:
             inside[account.provider].append(provider_account(account))
@@ -98,9 +114,7 @@ def provider_list(seed, accounts):
             "key": key,
             "name": name,
             **({"authenticationScheme": scheme} if scheme else {}),
-            "unassociatedDataSourceCount": 0
-            if scheme
-            else Draws(seed, "provider", key).below("datasets", 10),
+            "unassociatedDataSourceCount": counts.get(key, 0),
             "accounts": inside[key],
         }
         for key, (name, scheme) in PROVIDERS.items()
@@ -146,7 +160,7 @@ def _whole_number(value):
             int(value)
             if isinstance(value, (int, str))
             and not isinstance(value, bool)
-            and len(str(value)) < 19
+            and len(str(value)) <= 19
             else None
         )
     except ValueError:
@@ -158,7 +172,7 @@ def _field_of(record, name, kind=str):
     return record[name] if isinstance(record.get(name), kind) else None
 
 
-def given_account(entry, record, seed):
+def given_account(entry, record, seed, now=TODAY):
     "The facts that one account of a given provider list tells, or None when it has no id."
     id = _whole_number(record.get("id"))
     if id is None:
@@ -175,15 +189,15 @@ def given_account(entry, record, seed):
         _field_of(entry, "authenticationScheme") or "fields",
         _field_of(record, "valid", bool),
         None,
-        *account_dates(seed, id),
+        *account_dates(seed, id, now),
     )
 
 
-def given_accounts(entries, seed):
+def given_accounts(entries, seed, now=TODAY):
     "The facts of all accounts in a given provider list (parsed JSON)."
     entries = [entry for entry in entries if isinstance(entry, dict)]
     found = [
-        given_account(entry, record, seed)
+        given_account(entry, record, seed, now)
         for entry in entries
         for record in _field_of(entry, "accounts", list) or []
         if isinstance(record, dict)
@@ -199,7 +213,8 @@ def strangers(world, accounts):
     "The users that these accounts make necessary beside those of the world, by id."
     ids = {account.owner for account in accounts if account.owner is not None}
     return {
-        id: {**make_user(world.seed, STRANGER + id), "id": id}
+        id: make_user(world.seed, STRANGER + id, world.now)
+        | {"id": id, "invitorUserId": user_id(world.seed, ADMIN)}
         for id in sorted(ids)
         if not world.user_by_id(id)
     }
@@ -219,7 +234,7 @@ class Data:
     def accounts(self):
         "The facts of all accounts."
         if self.given:
-            return given_accounts(self.entries, self.world.seed)
+            return given_accounts(self.entries, self.world.seed, self.world.now)
         return [self.world.account(n) for n in range(self.world.accounts)]
 
     @cached_property
@@ -273,22 +288,50 @@ ME = (
     "id invitorUserId displayName department userName emailAddress avatarKey accepted userType modified created "
     "active pending anonymous systemUser"
 ).split()
+DETAILS_OF_USER = {
+    "includeDetails": OneOf("true", "True"),
+    "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),
+}
 
 
-def show_me(data, user):
+@serves("GET", "/api/content/v2/users/me")
+def show_me(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/content/v2/users/me` (recorded)."
     return json_reply({name: user[name] for name in ME if name in user})
 
 
-def show_users(data, user):
+@serves("GET", "/api/content/v2/users")
+def show_users(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/content/v2/users`, all at once (recorded)."
     return data.once("users", data.users)
 
 
-def show_user(data, user, id):
+@serves("GET", f"/api/content/v2/users/{NUMBER}", query=DETAILS_OF_USER)
+def show_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+    "`GET /api/content/v2/users/{id}?includeDetails=true` (recorded): an unknown id is 200 and empty. All that is set comes, whatever `attributes` a client names."
     found = data.user(int(id))
     return json_reply(found) if found else Reply(200, b"", JSON)
 
 
-def show_grants(data, user, id):
+@serves("GET", f"/api/content/v3/users/{NUMBER}", query=DETAILS_OF_USER)
+def show_newer_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+    "`GET /api/content/v3/users/{id}?includeDetails=true` (shape from a collection of requests): 404 for an unknown id."
+    found = data.user(int(id))
+    if not found:
+        return trouble(404, asked.path)
+    names = "id", "invitorUserId", "displayName", "role", "roleId"
+    detail = {
+        "email": found["emailAddress"],
+        "active": found["active"],
+        "created": found["created"] * 1000,
+    }
+    shown = {name: found[name] for name in names if name in found}
+    return json_reply({**shown, "detail": detail} if "includeDetails" in asked.query else shown)
+
+
+@serves("GET", f"/api/authorization/v1/roles/{NUMBER}/authorities")
+def show_grants(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+    "`GET /api/authorization/v1/roles/{id}/authorities` (recorded): an unknown role has none."
     role = data.world.roles.get(int(id))
     return json_reply(role.grants if role else [])
 
@@ -305,7 +348,8 @@ def own_part(entries, user):
     ]
 
 
-def show_providers(data, user):
+@serves("GET", "/api/data/v2/datasources/providers")
+def show_providers(data: Any, user: dict, asked: Asked) -> Reply:
     "The providers with those of their accounts that the user may see."
     everything = sees_all_accounts(data, user)
     if data.given:
@@ -313,49 +357,55 @@ def show_providers(data, user):
             Reply(200, data.given, JSON) if everything else json_reply(own_part(data.entries, user))
         )
     if everything:
-        return data.once("providers", lambda: provider_list(data.world.seed, data.accounts))
-    return json_reply(provider_list(data.world.seed, seen_by(data, user)))
+        return data.once("providers", lambda: provider_list(data.world, data.accounts))
+    return json_reply(provider_list(data.world, seen_by(data, user)))
 
 
-def show_accounts(data, user):
+@serves("GET", f"/api/data/v1/accounts/{NUMBER}", query={"unmask": Flag()})
+def show_account(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+    "`GET /api/data/v1/accounts/{id}` (recorded): one account as the flat list has it; 404 for one that is not there or not to be seen. No secret stands in it, whatever `unmask` says."
+    seen = data.accounts if sees_all_accounts(data, user) else seen_by(data, user)
+    found = [flat_account(account) for account in seen if account.id == int(id)]
+    return json_reply(found[0]) if found else trouble(404, asked.path)
+
+
+@serves("GET", "/api/data/v1/accounts")
+def show_accounts(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/data/v1/accounts` (recorded): the accounts that the user may see."
     if sees_all_accounts(data, user):
         return data.once("accounts", lambda: flat_list(data.accounts))
     return json_reply(flat_list(seen_by(data, user)))
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #89fe14f3
-def _plain(answer):
-    return lambda data, user, asked, *ids: answer(data, user, *ids)
-
-
-ROUTES = {  # (method, pattern of the path): answer
-    ("GET", "/api/content/v2/users/me"): _plain(show_me),
-    ("GET", "/api/content/v2/users"): _plain(show_users),
-    ("GET", f"/api/content/v2/users/{NUMBER}"): _plain(show_user),
-    ("GET", "/api/data/v2/datasources/providers"): _plain(show_providers),
-    ("GET", "/api/data/v1/accounts"): _plain(show_accounts),
-    ("GET", f"/api/authorization/v1/roles/{NUMBER}/authorities"): _plain(show_grants),
+ROUTES = {  # by method and pattern of the path
+    **table(
+        show_me,
+        show_users,
+        show_user,
+        show_newer_user,
+        show_providers,
+        show_accounts,
+        show_account,
+        show_grants,
+    ),
     **LISTS,
+    **SEARCHES,
 }
 
 
-def route(data, user, method, asked):
+def route(data: Any, user: dict, method: str, asked: Asked) -> Reply:
     "The reply of the endpoint that is `asked`; 404 where there is none, 405 for another method than its own."
     others = set()
-    for (verb, pattern), answer in ROUTES.items():
+    for (verb, pattern), endpoint in ROUTES.items():
         match = re.fullmatch(pattern, asked.path)
         if match and method == verb:
-            try:
-                return answer(data, user, asked, *match.groups())
-            except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-                return trouble(400, asked.path)
+            return take(endpoint, data, user, asked, *match.groups())
         if match:
             others.add(verb)
-    return (
-        trouble(405, asked.path, headers={"allow": ", ".join(sorted(others))})
-        if others
-        else trouble(404, asked.path)
-    )
+    if others:
+        return trouble(405, asked.path, headers={"allow": ", ".join(sorted(others))})
+    return trouble(404, asked.path, f"The sandbox serves nothing at {asked.path}")
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #b8067c4e
@@ -415,6 +465,7 @@ class Door:
             isinstance(mail, str)
             and isinstance(password, str)
             and asked.get("method") == "password"
+            and len(asked) == 3
         ):
             return trouble(400, SIGN_IN)
         for login in self.logins:
@@ -481,6 +532,11 @@ class GoodDay:
         self.admin, self.limited = Login(world.user(ADMIN)), Login(world.user(ANALYST))
         self.door, self.client = Door(self.admin, self.limited), Client(self.admin.user)
 
+    @staticmethod
+    def serves() -> list[dict]:
+        "What an instance serves, one dict an endpoint: `method`, `path`, and what `query` and `body` take."
+        return describe({**ROUTES, **PUBLIC})
+
     def genuine(self, method, path, headers, body, query="", change=None):
         "The reply of a good day, or what `change` (one of `CHANGES`) makes of it."
         if path == TOKEN:
@@ -489,6 +545,8 @@ class GoodDay:
                 if method in ("GET", "POST")
                 else trouble(405, path, headers={"allow": "GET, POST"})
             )
+        if path == SIGN_IN and query:
+            return trouble(400, path, "The sandbox knows no parameters of a sign-in.")
         if path in PUBLIC and method != "GET":
             return trouble(405, path, headers={"allow": "GET"})
         if not path.startswith("/api/") and path not in PUBLIC:
@@ -525,7 +583,7 @@ class GoodDay:
         asked = read_asked(path, query, body)
         asked = CHANGES[change](asked) if change else asked
         reply = (
-            PUBLIC[path](self.data, user, asked)
+            take(PUBLIC[path], self.data, user, asked)
             if path in PUBLIC
             else route(self.data, user, method, asked)
         )

@@ -10,10 +10,12 @@ __all__ = [
     "THEMES",
     "NODES",
     "ODD",
+    "FILLED_BY_HAND",
     "CONNECTORS",
     "TRANSPORTS",
     "NOTHING_OF_ACCOUNT",
     "ACTS",
+    "LOGIN",
     "spread",
     "window",
     "Owner",
@@ -33,6 +35,7 @@ __all__ = [
     "page_title",
     "page_above",
     "page_owners",
+    "page_changes",
     "make_page",
     "shared_group",
     "page_access",
@@ -42,23 +45,35 @@ __all__ = [
     "of_owner",
     "dataset_kind",
     "dataset_account",
+    "has_valid_account",
     "stream_id",
     "stream_number",
     "dataset_provider",
+    "without_account",
     "dataset_formulas",
     "dataset_certification",
     "dataset_name",
+    "is_scheduled",
+    "is_broken",
+    "dataset_loads",
     "dataset_times",
     "make_dataset",
     "dataset_document",
+    "stream_user",
     "make_execution",
     "stream_provider",
     "stream_settings",
     "stream_schedule",
     "make_stream",
+    "is_copy",
     "event_time",
+    "event_numbers",
+    "event_act",
+    "event_actor",
     "event_object",
     "make_event",
+    "LastSeen",
+    "last_seen",
 ]
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #ae76f3ac
@@ -67,15 +82,22 @@ from datetime import datetime, timezone
 from typing import NamedTuple
 from domostats.sandbox.world import (
     ADMIN,
+    CONNECTED,
+    DATASET_KINDS,
     DAY,
     DELETED,
     DEPARTMENTS,
     GRANTS,
     OPENED,
     PROVIDERS,
+    PUSHED,
     TODAY,
+    UPLOADED,
     Draws,
-    make_user,
+    Turns,
+    has_accepted,
+    how_many,
+    turns,
     nth_id,
     nth_number,
     person,
@@ -91,13 +113,14 @@ def spread(world, kind, n, count, first, last):
     return first * 1000 + (n * width + Draws(world.seed, kind, n).below("when", width)) // count
 
 
-def window(when, count, start, end):
-    "The rows of a list ordered by `when(n)` that fall into start <= time < end, as a range; None is no border."
-    left, right = (
-        count if missing else bisect.bisect_left(range(count), time, key=when)
-        for time, missing in ((start or 0, False), (end or 0, end is None))
-    )
-    return range(left, max(left, right))
+def window(when, rows: int | range, start: int | None, end: int | None) -> range:
+    """The rows of a list ordered by `when(n)` that fall into start <= time < end, as a range; None is no border.
+
+    `rows` is a range with step 1, or how many there are."""
+    rows = range(rows) if isinstance(rows, int) else rows
+    left = bisect.bisect_left(rows, start or 0, key=when)
+    right = len(rows) if end is None else bisect.bisect_left(rows, end, key=when)
+    return rows[left : max(left, right)]
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #bddcdb3b
@@ -273,6 +296,11 @@ def page_owners(world, n):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #0d9268a1
+def page_changes(draws: Draws) -> Turns:
+    first = draws.between("modified", OPENED, TODAY) * 1000 + draws.below("ms", 1000)
+    return turns(draws, "modified", first, 20, 400)
+
+
 def make_page(world, n):
     "Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is always there."
     draws, (parent, top), first = Draws(world.seed, "page", n), page_above(n), owner_of(world, n)
@@ -298,7 +326,7 @@ def make_page(world, n):
             for owner in page_owners(world, n)
         ],
         "locked": draws.chance("locked", 8),
-        "lastModified": draws.between("modified", OPENED, TODAY) * 1000 + draws.below("ms", 1000),
+        "lastModified": page_changes(draws).last(world.now),
         "cardCount": None if n % 7 == 3 else draws.between("cards", 1, 40),
         "dataAppId": None,
         "dataAppTitle": None,
@@ -310,11 +338,7 @@ def shared_group(world, number, expand):
     "A group as the access list of a page has it (recorded): its people are inside, `description` is absent when empty."
     group = make_group(world, number)
     people = (
-        [
-            make_user(world.seed, user_number(world.seed, id))
-            for type, id in group.members
-            if type == "USER"
-        ]
+        [world.user(user_number(world.seed, id)) for type, id in group.members if type == "USER"]
         if expand
         else []
     )
@@ -335,15 +359,16 @@ def page_access(world, n, expand=True):
     "Who may see page `n`: the reply of `GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."
     draws, people = Draws(world.seed, "page access", n), world.users - 1
     first, size = draws.below("first", people), min(people, draws.below("people", 4))
-    users = [make_user(world.seed, 1 + (first + k) % people) for k in range(size)]
+    users = [world.user(1 + (first + k) % people) for k in range(size)]
     start, several = (
         draws.below("group", max(1, world.groups)),
         min(world.groups, draws.below("groups", 3)),
     )
     groups = [shared_group(world, (start + k) % world.groups, expand) for k in range(several)]
-    everybody = {user["id"] for user in users}.union(
-        *({user["id"] for user in group["users"]} for group in groups)
-    )
+    everybody = {user["id"] for user in users}
+    for k in range(several):
+        members = make_group(world, (start + k) % world.groups).members
+        everybody |= {id for type, id in members if type == "USER"}
     return {
         "resource": {"id": str(page_id(world.seed, n)), "type": "page"},
         "users": users,
@@ -405,6 +430,7 @@ def of_owner(rows, slots, slot):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #7eaf0699
+FILLED_BY_HAND = {"upload": ("file-upload", "webform"), "api": ("api", "domo-jupyterdata")}
 CONNECTORS = [key for key, (_, scheme) in PROVIDERS.items() if scheme]
 TRANSPORTS = {
     "connector": "CONNECTOR",
@@ -415,7 +441,7 @@ TRANSPORTS = {
 
 
 def dataset_kind(n):
-    return ("connector", "connector", "upload", "connector", "dataflow", "api")[n % 6]
+    return DATASET_KINDS[n % len(DATASET_KINDS)]
 
 
 def dataset_account(world, n):
@@ -427,6 +453,11 @@ def dataset_account(world, n):
     )
 
 
+def has_valid_account(world, n: int) -> bool:
+    "Whether the account of dataset `n` works, if it has one."
+    return dataset_account(world, n) is None or world.account(n % world.accounts).valid
+
+
 def stream_id(n):
     return 3 * n + 5
 
@@ -435,20 +466,30 @@ def stream_number(id):
     return (id - 5) // 3 if id >= 5 and (id - 5) % 3 == 0 else None
 
 
-def dataset_provider(world, n, draws):
-    "The key of the connector."
-    kind = dataset_kind(n)
-    if kind == "connector":
-        return (
-            world.account(n % world.accounts).provider
-            if world.accounts
-            else draws.pick("provider", CONNECTORS)
-        )
-    return {
-        "upload": draws.pick("upload", ["file-upload", "webform"]),
-        "dataflow": "domo-dataflow",
-        "api": draws.pick("api", ["api", "domo-jupyterdata"]),
-    }[kind]
+def dataset_provider(world, n: int) -> str:
+    "The key of the connector: that of the account, else one by turns."
+    kind, turn = dataset_kind(n), n // len(DATASET_KINDS)
+    if kind == "dataflow":
+        return "domo-dataflow"
+    if kind != "connector":
+        return FILLED_BY_HAND[kind][turn % 2]
+    if world.accounts:
+        return world.account(n % world.accounts).provider
+    return CONNECTORS[n % len(CONNECTORS)]
+
+
+def without_account(world) -> dict[str, int]:
+    "How many datasets of each provider (its key) have no account."
+    size, found = len(DATASET_KINDS), {}
+    for kind, turns_of_kind in (("upload", UPLOADED), ("api", PUSHED)):
+        for half, key in enumerate(FILLED_BY_HAND[kind]):
+            found[key] = sum(
+                len(range(turn + half * size, world.datasets, 2 * size)) for turn in turns_of_kind
+            )
+    if not world.accounts:
+        for first, key in enumerate(CONNECTORS):
+            found[key] = how_many(world.datasets, len(CONNECTORS), first, CONNECTED)
+    return found
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #37b4aca6
@@ -494,13 +535,29 @@ def dataset_name(n):
     )
 
 
+def is_scheduled(n: int, draws: Draws) -> bool:
+    return dataset_kind(n) == "connector" and draws.chance("scheduled", 80)
+
+
+def is_broken(draws: Draws) -> bool:
+    return draws.chance("broken", 6)
+
+
+def dataset_loads(world, n: int, draws: Draws) -> Turns:
+    "When dataset `n` is loaded: every ten to ninety days, and one that is on a schedule for the next time within a day."
+    first = draws.between("updated", dataset_created(world, n), TODAY * 1000)
+    every = draws.between("load every", 10 * DAY, 90 * DAY) * 1000
+    coming = draws.below("next", DAY * 1000 if is_scheduled(n, draws) else every)
+    return Turns(first, TODAY * 1000 + coming, every)
+
+
 def dataset_times(world, n, draws):
-    "`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata, updated with data."
-    created = dataset_created(world, n)
-    updated = draws.between("updated", created, TODAY * 1000)
+    "`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata, updated with data that is loaded well."
+    loads = dataset_loads(world, n, draws)
+    updated = loads.first if is_broken(draws) else loads.last(world.now)
     return {
-        "created": created,
-        "lastTouched": draws.between("touched", updated, TODAY * 1000),
+        "created": dataset_created(world, n),
+        "lastTouched": max(updated, draws.between("touched", loads.first, TODAY * 1000)),
         "lastUpdated": updated,
     }
 
@@ -509,13 +566,13 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
     "Dataset `n` as `GET /api/data/v3/datasources/{uuid}` gives it (recorded); `rights` are those of who asks."
     draws, owner, kind = Draws(world.seed, "dataset", n), owner_of(world, n), dataset_kind(n)
     provider, account, broken = (
-        dataset_provider(world, n, draws),
+        dataset_provider(world, n),
         dataset_account(world, n),
-        draws.chance("broken", 6),
+        is_broken(draws),
     )
     cards, scheduled, state = (
         draws.below("cards", 1 + draws.below("busy", 20)),
-        kind == "connector" and draws.chance("scheduled", 80),
+        is_scheduled(n, draws),
         "ERROR" if broken else "SUCCESS",
     )
     return {
@@ -537,14 +594,14 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
         },
         "status": "INACTIVE_SCHEDULE" if broken else "SUCCESS",
         **dataset_times(world, n, draws),
-        **({"nextUpdate": TODAY * 1000 + draws.below("next", DAY * 1000)} if scheduled else {}),
+        **({"nextUpdate": dataset_loads(world, n, draws).coming(world.now)} if scheduled else {}),
         "rowCount": draws.below("rows", 10 ** draws.between("size", 1, 8)),
         "columnCount": draws.between("columns", 1, 60),
         "cardInfo": {"cardCount": cards, "cardViewCount": draws.below("views", 1 + 30 * cards)},
         "properties": dataset_formulas(draws, n),
         "state": state,
         "validConfiguration": True,
-        "validAccount": not broken,
+        "validAccount": not broken and has_valid_account(world, n),
         **({"streamId": stream_id(n)} if kind != "dataflow" else {}),
         **({"accountId": account} if account and n % 9 != 3 else {}),
         "transportType": TRANSPORTS[kind],
@@ -617,6 +674,12 @@ NOTHING_OF_ACCOUNT = dict.fromkeys(
 )
 
 
+def stream_user(world, n: int) -> int:
+    "The id of the user who made the stream of dataset `n` and runs it: its owner, or the administrator where that is a group."
+    owner = owner_of(world, n)
+    return owner.id if owner.type == "USER" else user_id(world.seed, ADMIN)
+
+
 def make_execution(world, n, number, began, failed):
     "Execution `number` of the stream of dataset `n`, which began at `began` (epoch seconds) (recorded)."
     draws = Draws(world.seed, f"execution {n}", number)
@@ -664,7 +727,7 @@ def make_execution(world, n, number, began, failed):
         "rowsInserted": rows,
         "runType": "MANUAL" if number % 5 == 0 else "AUTOMATED",
         "startedAt": float(began),
-        "startedBy": str(owner_of(world, n).id),
+        "startedBy": str(stream_user(world, n)),
         "streamId": stream_id(n),
         "toe": toe,
         "updateMethod": "REPLACE",
@@ -749,15 +812,18 @@ def make_stream(world, n, rights="NONE"):
         make_dataset(world, n, rights),
         dataset_account(world, n),
     )
-    failed, number, ended = (
+    failed, loads = (
         dataset["state"] == "ERROR",
+        dataset_loads(world, n, Draws(world.seed, "dataset", n)),
+    )
+    before, later, ended = (
         draws.between("runs", 2, 900),
+        loads.passed(world.now),
         dataset["lastUpdated"] // 1000,
     )
-    good = make_execution(world, n, number - failed, ended - 900, False)
-    last = (
-        make_execution(world, n, number, TODAY - draws.below("late", DAY), True) if failed else good
-    )
+    good = make_execution(world, n, before - 1 if failed else before + later, ended - 900, False)
+    began = loads.last(world.now) // 1000 if later else TODAY - draws.below("late", DAY)
+    last = make_execution(world, n, before + later, began, True) if failed else good
     columns = [
         {
             "id": name,
@@ -780,7 +846,7 @@ def make_stream(world, n, rights="NONE"):
         ),
         "configuration": stream_settings(n, dataset),
         "createdAt": dataset["created"] // 1000 + 1.0,
-        "createdBy": int(dataset["owner"]["id"]),
+        "createdBy": stream_user(world, n),
         "currentExecution": None,
         "currentExecutionState": last["currentState"],
         "dataProvider": stream_provider(world, n, dataset["dataProviderType"]),
@@ -795,7 +861,7 @@ def make_stream(world, n, rights="NONE"):
         "lastExecution": last,
         "lastSuccessfulExecution": good,
         "modifiedAt": last["modifiedAt"],
-        "modifiedBy": int(dataset["owner"]["id"]),
+        "modifiedBy": stream_user(world, n),
         **stream_schedule(dataset["scheduleActive"], draws.between("hour", 1, 11)),
         "schemaDefinition": {"columns": columns},
         "transport": {
@@ -818,18 +884,48 @@ ACTS = (
     ("LOGGEDIN", "USER", "Logged in"),
     ("EXECUTED", "EXECUTOR_JOB", "Executed Executor Job"),
     ("DELETED", "ACCESS_TOKEN", "Access token deleted"),
-    ("CREATED", "GROUP", "Created group"),
+    ("UPDATED", "GROUP", "Updated group"),
     ("SHARED", "ACCOUNT", "Shared account"),
 )
 
 
-def event_time(world, n):
-    "When event `n` happened (epoch milliseconds); the log goes back one year."
-    return spread(world, "event", n - (n % 50 == 37), world.events, TODAY - 365 * DAY, TODAY)
+def is_copy(n: int) -> bool:
+    return n % 50 == 37
+
+
+def event_time(world, n: int) -> int:
+    "When event `n` happened (epoch milliseconds), counted from April 2023; there are so many a year as the world has events."
+    return spread(world, "event", n - is_copy(n), world.events, TODAY - 365 * DAY, TODAY)
+
+
+def event_numbers(world) -> range:
+    "The numbers of the events in the log: the last `world.events` that happened before the world's day, about a year of them."
+    if not world.events:
+        return range(0)
+    end = (world.now - TODAY + 365 * DAY) * world.events // (365 * DAY)
+    while event_time(world, end) < world.now * 1000:
+        end += 1
+    return range(end - world.events, end)
+
+
+LOGIN = ACTS[5]
+
+
+def event_act(world, draws: Draws) -> tuple[str, str, str]:
+    "Action, kind of object and text of an event; a login where the world has no object of the kind."
+    act = draws.pick("act", ACTS)
+    there = {"DATA_SOURCE": world.datasets, "GROUP": world.groups, "ACCOUNT": world.accounts}
+    return act if there.get(act[1], 1) else LOGIN
+
+
+def event_actor(world, draws: Draws) -> int:
+    "The number of the user who acts: somebody who has accepted the invitation, else the administrator."
+    n = draws.between("actor", 1, world.users - 1)
+    return n if has_accepted(Draws(world.seed, "user", n), n) else ADMIN
 
 
 def event_object(world, draws, kind, actor):
-    "The id (text) and name of what an event is about; empty for a login."
+    "The id (text) and name of what an event is about; of cards, jobs and tokens that are gone no list tells."
     if kind == "PAGE":
         number = draws.below("page", world.pages + 2)
         return (
@@ -837,7 +933,13 @@ def event_object(world, draws, kind, actor):
             if number < world.pages
             else draws.pick("system", [("-100000", "Overview"), ("-100003", "Favorites")])
         )
-    if kind == "DATA_SOURCE" and world.datasets:
+    if kind == "GROUP":
+        number = draws.below("group", world.groups)
+        return str(group_id(world.seed, number)), group_name(number)
+    if kind == "ACCOUNT":
+        account = world.account(draws.below("account", world.accounts))
+        return str(account.id), account.new_name
+    if kind == "DATA_SOURCE":
         number = draws.below("dataset", world.datasets)
         return dataset_uuid(world.seed, number), dataset_name(number)
     if kind == "USER":
@@ -850,12 +952,9 @@ def event_object(world, draws, kind, actor):
 # %% ../../nbs/08_sandbox/01_entities.ipynb #2ad44a98
 def make_event(world, n):
     "Event `n`, oldest first, as `GET /api/audit/v1/user-audits` gives it (recorded); event 37 of every fifty is that before it once more."
-    n -= n % 50 == 37
+    n -= is_copy(n)
     draws = Draws(world.seed, "event", n)
-    (action, kind, text), actor = (
-        draws.pick("act", ACTS),
-        draws.between("actor", 1, world.users - 1),
-    )
+    (action, kind, text), actor = event_act(world, draws), event_actor(world, draws)
     name = person(world.seed, actor)[0]
     id, title = event_object(world, draws, kind, actor)
     named = {"objectName": title, "objectId": id} if not draws.chance("bare", 2) else {}
@@ -874,3 +973,25 @@ def make_event(world, n):
         "clientId": None,
         "authenticationMethod": draws.pick("by", ["SESSION", "DEV_TOKEN"]),
     }
+
+
+# %% ../../nbs/08_sandbox/01_entities.ipynb #day10004
+class LastSeen(NamedTuple):
+    "What the log says of its users, by their number: the time of the last event and of the last login (epoch milliseconds); `before`: none of anybody else is later."
+
+    events: dict
+    logins: dict
+    before: int
+
+
+def last_seen(world, most: int = 10_000) -> LastSeen:
+    "What the last events of a world say of its users."
+    numbers, events, logins = event_numbers(world), {}, {}
+    for n in numbers[::-1][:most]:
+        draws = Draws(world.seed, "event", n - is_copy(n))
+        actor, time = event_actor(world, draws), event_time(world, n)
+        events.setdefault(actor, time)
+        if event_act(world, draws) == LOGIN:
+            logins.setdefault(actor, time)
+    older = event_time(world, numbers[-most]) if len(numbers) > most else 0
+    return LastSeen(events, logins, older)

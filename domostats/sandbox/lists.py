@@ -4,33 +4,54 @@
 
 # %% auto #0
 __all__ = [
-    "PLAIN",
-    "ORDERS",
-    "WALL",
-    "CORE_LACKS",
-    "EVENT_FILTERS",
     "NUMBER",
     "UUID",
+    "IDENTITY_ATTRIBUTES",
+    "PLAIN",
+    "PARTS_OF_USER",
+    "USER_FILTER",
+    "KINDS_OF_GROUP",
+    "ORDERS",
+    "MOST_PARENTS",
+    "PARTS",
+    "OF_PARTS",
+    "PART",
+    "DETAILS",
+    "NARROW",
+    "EVENT_FILTERS",
+    "WINDOW",
+    "EVENTS_ASKED",
+    "OBJECT_TYPES",
+    "TYPE",
     "LISTS",
+    "remember",
+    "members_index",
+    "groups_of",
+    "in_the_log",
     "attributes_of",
     "identity_user",
+    "with_parts",
+    "people_of",
+    "identity_users",
     "show_identity",
-    "remember",
+    "user_passes",
+    "show_user_search",
     "listed_group",
+    "narrowed_groups",
     "show_groups",
     "show_group",
     "show_roles",
     "grants_of",
     "rows_for",
+    "ms_of_day",
+    "narrowed_pages",
     "show_pages",
     "show_page_access",
-    "filtered",
-    "search_page",
-    "show_dataset_list",
-    "show_search",
     "visible_dataset",
+    "in_parts",
     "show_dataset",
     "show_dataset_bulk",
+    "narrowed_datasets",
     "show_datasets",
     "visible_stream",
     "show_stream",
@@ -38,23 +59,43 @@ __all__ = [
     "found_events",
     "show_events",
     "count_events",
+    "type_rows",
+    "show_object_types",
+    "show_event_types",
+    "show_event_objects",
     "certified_numbers",
     "certified_node",
+    "Operations",
     "show_certified",
 ]
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #c39d3607
 import uuid
 from collections import Counter
+from datetime import datetime, timezone
+from typing import Any
+from domostats.sandbox.endpoints import (
+    Flag,
+    OneOf,
+    Record,
+    Refused,
+    Scalar,
+    Some,
+    Text,
+    Whole,
+    serves,
+    table,
+)
 from domostats.sandbox.entities import (
+    ACTS,
     all_groups,
-    dataset_created,
-    dataset_document,
     dataset_number,
     dataset_uuid,
+    event_numbers,
     event_time,
     group_id,
     group_number,
+    last_seen,
     make_dataset,
     make_event,
     make_group,
@@ -66,19 +107,78 @@ from domostats.sandbox.entities import (
     page_access,
     page_id,
     page_number,
+    page_owners,
     page_title,
     stream_number,
     text_time,
     window,
 )
-from .replies import json_reply, trouble
-from .world import ADMIN, OPENED, TODAY, Draws, role_of, user_id
+from .replies import Asked, Reply, json_reply, trouble
+from domostats.sandbox.world import (
+    ADMIN,
+    DAY,
+    OPENED,
+    TODAY,
+    Draws,
+    deleted_numbers,
+    deleted_user,
+    role_of,
+    turns,
+    user_id,
+)
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
+NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
+
+
+IDENTITY_ATTRIBUTES = (
+    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone hireDate modified created "
+    "alternateEmail employeeLocation employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending "
+    "isActive invitorUserId lastActivity lastLogin avatarKey"
+).split()  # those that can be asked for (documented)
 PLAIN = "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified".split()  # the same in both lists of users
 
 
-def attributes_of(seed, n, user):
+def remember(data, name, make):
+    "What `make` gives, made once for this instance."
+    if name not in data.memo:
+        data.memo[name] = make()
+    return data.memo[name]
+
+
+def members_index(data: Any) -> dict[int, list[int]]:
+    "The numbers of the groups that a user is a member of, by the id of the user; made once."
+
+    def make() -> dict[int, list[int]]:
+        found: dict[int, list[int]] = {}
+        for n in range(all_groups(data.world)):
+            for type, id in make_group(data.world, n).members:
+                if type == "USER":
+                    found.setdefault(id, []).append(n)
+        return found
+
+    return remember(data, "members", make)
+
+
+def groups_of(data: Any, id: int) -> list:
+    "The ordinary groups (`Group`) that the user of this id is a member of."
+    numbers = members_index(data).get(id, [])
+    return [make_group(data.world, n) for n in numbers if n < data.world.groups]
+
+
+def in_the_log(n, seen, found):
+    "The last activity and the last login (dict) of user `n`, not before what the log says."
+    last, login = seen.events.get(n), seen.logins.get(n)
+    times = {}
+    if last or "lastActivity" in found:
+        times["lastActivity"] = max(last or seen.before, found.get("lastActivity", 0))
+    if login or "lastLogin" in found:
+        times["lastLogin"] = max(login or seen.before, found.get("lastLogin", 0))
+        times["lastActivity"] = max(times["lastLogin"], times.get("lastActivity", 0))
+    return times
+
+
+def attributes_of(seed, n, user, now=TODAY, seen=None, people=None):
     "The attributes of a user as name -> value: those of the older list under their newer names, and some more."
     draws = Draws(seed, "identity", n)
     found = {name: user[name] for name in PLAIN if name in user} | {
@@ -91,7 +191,7 @@ def attributes_of(seed, n, user):
         found["locale"] = draws.pick("locale name", ["en-US", "de-DE", "ja-JP"])
     found["roleId"] = user["roleId"]
     if n > ADMIN and draws.chance("reports", 60):
-        found["reportsTo"] = str(user_id(seed, draws.between("to", 1, n - 1)))
+        found["reportsTo"] = str(user_id(seed, draws.between("to", 1, min(n, people or n) - 1)))
     found |= {
         name: user[old]
         for name, old in (
@@ -103,20 +203,24 @@ def attributes_of(seed, n, user):
     }
     found["invitorUserId"] = user["invitorUserId"]
     if user["accepted"] and draws.chance("seen", 92):
-        found["lastActivity"] = draws.between("last", user["created"], TODAY) * 1000 + draws.below(
-            "ms", 1000
-        )
+        first = draws.between("last", user["created"], TODAY) * 1000 + draws.below("ms", 1000)
+        found["lastActivity"] = active = turns(draws, "last", first, 3, 120).last(now)
+        if draws.chance("signs in", 90):
+            earlier = active - draws.below("login", 7 * DAY * 1000)
+            found["lastLogin"] = max(user["created"] * 1000, earlier)
+    if seen and user["accepted"]:
+        found |= in_the_log(n, seen, found)
     if "avatarKey" in user:
         found["avatarKey"] = f"/api/content/v1/avatar/USER/{user['id']}"
     return found
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b616fb8a
-def identity_user(seed, n, user, wanted=None):
+def identity_user(seed, n, user, wanted=None, now=TODAY, seen=None, people=None):
     "A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted` attributes only, None is all."
     found = [
         {"key": key, "values": [value], **({"source": "domo"} if key == "lastActivity" else {})}
-        for key, value in attributes_of(seed, n, user).items()
+        for key, value in attributes_of(seed, n, user, now, seen, people).items()
         if wanted is None or key in wanted
     ]
     return {
@@ -127,23 +231,137 @@ def identity_user(seed, n, user, wanted=None):
     }
 
 
-def show_identity(data, user, asked):
-    "`GET /api/identity/v1/users?limit=&offset=&attributes=`."
-    wanted = set(asked.query["attributes"].split(",")) if asked.query.get("attributes") else None
-    numbers = asked.slice(range(data.user_count), "offset", "limit", 100, 1000)
-    return json_reply(
-        {"users": [identity_user(data.world.seed, n, data.user_at(n), wanted) for n in numbers]}
-    )
+def with_parts(data: Any, users: list[dict], parts: list[str]) -> list[dict]:
+    "The users with what `parts` adds: `role` for ROLE, `groups` for GROUPS."
+    for user in users:
+        if "ROLE" in parts:
+            role = data.world.roles.get(user["roleId"])
+            user["role"] = {"roleId": user["roleId"], "roleName": role.name if role else None}
+        if "GROUPS" in parts:
+            user["groups"] = [
+                {"id": group.id, "name": group.name, "type": group.kind, "default": False}
+                for group in groups_of(data, user["id"])
+            ]
+    return users
+
+
+PARTS_OF_USER = Some(OneOf("DETAILED", "GROUPS", "ROLE"))
+
+
+def people_of(data: Any, n: int) -> dict:
+    "User `n`, one who is there or one who was deleted."
+    return data.user_at(n) if n < data.user_count else deleted_user(data.world, n)
+
+
+def identity_users(data: Any, numbers: Any, wanted: set | None, parts: list[str]) -> list[dict]:
+    "These users as the newer lists have them, with what `parts` adds."
+    world = data.world
+    seen = remember(data, "last seen", lambda: last_seen(world))
+    users = [
+        identity_user(world.seed, n, people_of(data, n), wanted, world.now, seen, world.users)
+        for n in numbers
+    ]
+    return with_parts(data, users, parts)
+
+
+@serves(
+    "GET",
+    "/api/identity/v1/users",
+    query={
+        "limit": Whole(most=1000),
+        "offset": Whole(),
+        "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),
+        "parts": PARTS_OF_USER,
+        "includeDeleted": Flag(),
+    },
+)
+def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=&includeDeleted=`; who was deleted comes last (guessed)."
+    query = asked.query
+    wanted = set(query["attributes"]) if query.get("attributes") else None
+    gone = remember(data, "deleted", lambda: deleted_numbers(data.world))
+    count = data.user_count + (len(gone) if query.get("includeDeleted") else 0)
+    numbers = [
+        k if k < data.user_count else gone[k - data.user_count]
+        for k in asked.slice(range(count), "offset", "limit", 100, 1000)
+    ]
+    return json_reply({"users": identity_users(data, numbers, wanted, query.get("parts", []))})
+
+
+# %% ../../nbs/08_sandbox/03_lists.ipynb #a0d20002
+USER_FILTER = Record(
+    filterType=OneOf("text", "value"),
+    field=OneOf(*IDENTITY_ATTRIBUTES),
+    text=Text(),
+    values=Some(Scalar()),
+    operator=OneOf("EQ"),
+)
+
+
+def user_passes(one: dict, found: dict) -> bool:
+    "Whether the attributes of a user pass a filter. Refused for one without a field, or without text and values."
+    name, kind = one.get("field"), one.get("filterType")
+    if name is None or (kind, "text" in one, "values" in one) not in {
+        ("text", True, False),
+        ("value", False, True),
+    }:
+        raise Refused(
+            "a filter is {filterType: text, field, text} or {filterType: value, field, values}"
+        )
+    if kind == "value":
+        return str(found.get(name)) in {str(value) for value in one["values"]}
+    return any(word in str(found.get(name, "")).lower() for word in one["text"].lower().split())
+
+
+@serves(
+    "POST",
+    "/api/identity/v1/users/search",
+    query={"explain": OneOf("false", "False")},
+    body=Record(
+        showCount=Flag(),
+        count=Flag(),
+        includeDeleted=Flag(),
+        onlyDeleted=Flag(),
+        includeSupport=Flag(),
+        offset=Whole(),
+        limit=Whole(most=1000),
+        sort=Record(
+            field=OneOf("id", "displayName", "created", "modified"), order=OneOf("ASC", "DESC")
+        ),
+        filters=Some(USER_FILTER),
+        ids=Some(Whole()),
+        attributes=Some(OneOf(*IDENTITY_ATTRIBUTES)),
+        parts=PARTS_OF_USER,
+    ),
+)
+def show_user_search(data: Any, user: dict, asked: Asked) -> Reply:
+    "`POST /api/identity/v1/users/search`, filters, `sort` and page in the body (seen in clients); `count` of all that were found with `showCount` or `count`."
+    world, body = data.world, asked.body or {}
+    filters = body.get("filters", [])
+    ids = {*body["ids"]} if "ids" in body else None
+    gone = remember(data, "deleted", lambda: deleted_numbers(world))
+    numbers = [*range(0 if body.get("includeSupport") else 1, data.user_count)]
+    if body.get("onlyDeleted"):
+        numbers = gone
+    elif body.get("includeDeleted"):
+        numbers += gone
+    everybody = {
+        one["id"]: {pair["key"]: pair["values"][0] for pair in one["attributes"]} | {"n": n}
+        for n, one in zip(numbers, identity_users(data, numbers, None, []))
+        if ids is None or one["id"] in ids
+    }
+    found = [has for has in everybody.values() if all(user_passes(one, has) for one in filters)]
+    sort = body.get("sort", {})
+    if "field" in sort:
+        found.sort(key=lambda has: has.get(sort["field"], 0), reverse=sort.get("order") == "DESC")
+    wanted = {*body["attributes"]} if "attributes" in body else None
+    rows = asked.slice(found, "offset", "limit", 100, 1000, body=True)
+    page = identity_users(data, [has["n"] for has in rows], wanted, body.get("parts", []))
+    counted = {"count": len(found)} if body.get("showCount") or body.get("count") else {}
+    return json_reply({"users": page, **counted})
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #7269f4d3
-def remember(data, name, make):
-    "What `make` gives, made once for this instance."
-    if name not in data.memo:
-        data.memo[name] = make()
-    return data.memo[name]
-
-
 def listed_group(world, n):
     "A group as the list has it (recorded): ids of people are text, `created` is text."
     group = make_group(world, n)
@@ -162,8 +380,45 @@ def listed_group(world, n):
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #36808993
-def show_groups(data, user, asked):
-    "`GET /api/content/v2/groups/grouplist?ascending=&sort=&search=&limit=&offset=&includeFullMembership=`; without full membership no group has `groupMembers` (documented)."
+KINDS_OF_GROUP = "open", "adHoc", "closed", "directory", "dynamic", "system"
+
+
+def narrowed_groups(data: Any, numbers: list[int], query: dict) -> list[int]:
+    "Those groups that have the text of `search` in their name, `members` among their people, and this `owner`."
+    world = data.world
+    if "search" in query:
+        text = query["search"].lower()
+        numbers = [n for n in numbers if text in make_group(world, n).name.lower()]
+    if "members" in query:
+        inside = {*members_index(data).get(query["members"], [])}
+        numbers = [n for n in numbers if n in inside]
+    if "owner" in query:
+        numbers = [n for n in numbers if make_group(world, n).owner.id == query["owner"]]
+    if "ownerType" in query:
+        numbers = [n for n in numbers if make_group(world, n).owner.type == query["ownerType"]]
+    if "groupType" in query:
+        numbers = [n for n in numbers if make_group(world, n).kind == query["groupType"]]
+    return numbers
+
+
+@serves(
+    "GET",
+    "/api/content/v2/groups/grouplist",
+    query={
+        "ascending": Flag(),
+        "sort": OneOf("name"),
+        "search": Text(),
+        "limit": Whole(most=10_000),
+        "offset": Whole(),
+        "owner": Whole(),
+        "ownerType": OneOf("USER", "GROUP"),
+        "groupType": OneOf(*KINDS_OF_GROUP),
+        "members": Whole(),
+        "includeFullMembership": Flag(),
+    },
+)
+def show_groups(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/content/v2/groups/grouplist` by name, `search`, `members` and `owner` (recorded); without `includeFullMembership` no group has `groupMembers` (documented)."
     world, system = data.world, "system_groups" in data.quirks
     count = all_groups(world) - 3 if system else world.groups
     names = remember(
@@ -171,21 +426,18 @@ def show_groups(data, user, asked):
         f"groups {system}",
         lambda: sorted((make_group(world, n).name.lower(), n) for n in range(count)),
     )
-    numbers = (
-        [n for name, n in names if asked.query.get("search", "").lower() in name]
-        if asked.query.get("sort", "name") == "name"
-        else [*range(count)]
-    )
-    if asked.query.get("ascending", "true") == "false":
+    numbers = narrowed_groups(data, [n for _, n in names], asked.query)
+    if not asked.query.get("ascending", True):
         numbers.reverse()
     page = [listed_group(world, n) for n in asked.slice(numbers, "offset", "limit", 100, 10_000)]
-    if asked.query.get("includeFullMembership") == "false":
+    if not asked.query.get("includeFullMembership", True):
         for group in page:
             del group["groupMembers"]
     return json_reply(page)
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #7061a917
+@serves("GET", f"/api/content/v2/groups/{NUMBER}")
 def show_group(data, user, asked, id):
     "`GET /api/content/v2/groups/{id}` (recorded): deleted groups answer too, an unknown id is 404."
     world, n = data.world, group_number(data.world.seed, int(id))
@@ -214,13 +466,17 @@ def show_group(data, user, asked, id):
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #23578d61
+@serves("GET", "/api/authorization/v1/roles")
 def show_roles(data, user, asked):
     "`GET /api/authorization/v1/roles` (recorded)."
     world = data.world
     users = remember(
         data,
         "roles",
-        lambda: Counter(role_of(world.seed, n).id if n else 1 for n in range(world.users)),
+        lambda: Counter(
+            [role_of(world.seed, n).id if n else 1 for n in range(world.users)]
+            + [data.user_at(n)["roleId"] for n in range(world.users, data.user_count)]
+        ),
     )
     return json_reply(
         [
@@ -262,20 +518,73 @@ ORDERS = {
 }
 
 
-def show_pages(data, user, asked):
-    "`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending` (recorded)."
-    wanted, mine = (
-        asked.body if isinstance(asked.body, dict) else {},
-        rows_for(data, user, data.world.pages, "content.admin"),
-    )
-    order = wanted.get("orderBy") if wanted.get("orderBy") in [*ORDERS] else "pageTitle"
+def ms_of_day(text: str, days: int = 0) -> int:
+    "When this day (YYYY-MM-DD) begins in UTC, in milliseconds, or so many days later. Refused for what is no day."
+    try:
+        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+    except ValueError:
+        raise Refused(f"{text!r} is no day like 2024-03-31") from None
+    return int(day.timestamp() * 1000) + days * 86_400_000
+
+
+MOST_PARENTS = 10  # more of them find nothing, without an error (seen by a client)
+
+
+def narrowed_pages(world: Any, numbers: list[int], body: dict) -> list[int]:
+    "Those pages that fit the clauses of `body`; a clause counts when its switch is on."
+    if body.get("includePageTitleClause"):
+        text = body.get("pageTitleSearchText", "").lower()
+        numbers = [n for n in numbers if text in page_title(n).lower()]
+    if body.get("includeParentPageIdsClause"):
+        parents = body.get("parentPageIds", [])
+        wanted = {*parents} if len(parents) <= MOST_PARENTS else set()
+        numbers = [n for n in numbers if make_page(world, n)["parentPageId"] in wanted]
+    if body.get("includePageOwnerClause"):
+        wanted = {("USER", id) for id in body.get("ownerIds", [])}
+        wanted |= {("GROUP", id) for id in body.get("groupOwnerIds", [])}
+        nobody = body.get("addPageWithNoOwner", False)
+        owners = lambda n: {(owner.type, owner.id) for owner in page_owners(world, n)}
+        numbers = [n for n in numbers if wanted & owners(n) or (nobody and not owners(n))]
+    if body.get("includeLastModifiedDateClause"):
+        start = ms_of_day(body.get("lastModifiedStartDate", ""))
+        end = ms_of_day(body.get("lastModifiedEndDate", ""), days=1)
+        numbers = [n for n in numbers if start <= make_page(world, n)["lastModified"] < end]
+    return numbers
+
+
+@serves(
+    "POST",
+    "/api/content/v1/pages/adminsummary",
+    query={"limit": Whole(most=1000), "skip": Whole()},
+    body=Record(
+        orderBy=OneOf(*ORDERS),
+        ascending=Flag(),
+        includePageTitleClause=Flag(),
+        pageTitleSearchText=Text(),
+        includeParentPageIdsClause=Flag(),
+        parentPageIds=Some(Whole()),
+        includePageOwnerClause=Flag(),
+        ownerIds=Some(Whole()),
+        groupOwnerIds=Some(Whole()),
+        addPageWithNoOwner=Flag(),
+        includeLastModifiedDateClause=Flag(),
+        lastModifiedDateOperand=OneOf("BETWEEN"),
+        lastModifiedStartDate=Text(),
+        lastModifiedEndDate=Text(),
+    ),
+)
+def show_pages(data: Any, user: dict, asked: Asked) -> Reply:
+    "`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending` (recorded) and the clauses of its clients."
+    wanted = asked.body or {}
+    mine = rows_for(data, user, data.world.pages, "content.admin")
+    order = wanted.get("orderBy", "pageTitle")
     numbers = remember(
         data,
         f"pages {order}",
         lambda: sorted(range(data.world.pages), key=lambda n: (ORDERS[order](data.world, n), n)),
     )
-    numbers = [n for n in numbers if n in mine]
-    if wanted.get("ascending") is False:
+    numbers = narrowed_pages(data.world, [n for n in numbers if n in mine], wanted)
+    if not wanted.get("ascending", True):
         numbers.reverse()
     return json_reply(
         {
@@ -286,129 +595,14 @@ def show_pages(data, user, asked):
     )
 
 
-def show_page_access(data, user, asked, id):
+@serves("GET", f"/api/content/v1/share/accesslist/page/{NUMBER}", query={"expandUsers": Flag()})
+def show_page_access(data: Any, user: dict, asked: Asked, id: str) -> Reply:
     "`GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded); 404 for a page that is not there or not to be seen (guessed)."
     world, n = data.world, page_number(data.world.seed, int(id))
-    if n not in rows_for(data, user, world.pages, "content.admin") or page_id(world.seed, n) != int(
-        id
-    ):
+    mine = rows_for(data, user, world.pages, "content.admin")
+    if n not in mine or page_id(world.seed, n) != int(id):
         return trouble(404, asked.path)
-    return json_reply(page_access(world, n, asked.query.get("expandUsers") == "true"))
-
-
-# %% ../../nbs/08_sandbox/03_lists.ipynb #8bea3420
-WALL = 10_000
-
-
-def filtered(data, user, filters):
-    "The datasets that pass these filters, as a range; a filter that is not known is passed over."
-    world, rows = data.world, range(data.world.datasets)
-    filters = [one for one in filters if isinstance(one, dict)] if isinstance(filters, list) else []
-    slots = [] if "dataset.admin" in grants_of(data, user) else [owner_slot(world, user["id"])]
-    for one in filters:
-        kind, field = one.get("filterType"), one.get("field")
-        if (
-            kind == "dateRange"
-            and field == "create_date"
-            and "ignores_date_filter" not in data.quirks
-        ):
-            found = window(
-                lambda n: dataset_created(world, n),
-                world.datasets,
-                *(None if one.get(end) is None else int(one[end]) for end in ("from", "to")),
-            )
-            rows = range(max(rows.start, found.start), min(rows.stop, found.stop))
-        if kind == "term" and field == "owned_by_id":
-            id, _, type = str(one.get("value")).partition(":")
-            slots.append(owner_slot(world, int(id), type or "USER"))
-            if slots[-1] is None and not type:
-                slots[-1] = owner_slot(world, int(id), "GROUP")
-    if len({*slots}) > 1:
-        return range(0)
-    return (
-        of_owner(range(rows.start, max(rows.start, rows.stop)), owner_slots(world), slots[0])
-        if slots
-        else rows
-    )
-
-
-# %% ../../nbs/08_sandbox/03_lists.ipynb #38bc9c7d
-def search_page(data, user, asked):
-    "All datasets found and those of this page, as ranges, or None beyond the wall."
-    body = asked.body if isinstance(asked.body, dict) else {}
-    count, offset = asked.number("count", 10, body=True), asked.number("offset", 0, body=True)
-    if count + offset > WALL:
-        return None
-    found, sort = (
-        filtered(data, user, body.get("filters")),
-        body.get("sort") if isinstance(body.get("sort"), dict) else {},
-    )
-    first = next(iter(sort.get("fieldSorts") or []), None)
-    if isinstance(first, dict) and first.get("sortOrder") == "DESC":
-        found = found[::-1]
-    offset = max(0, offset + asked.shift)
-    return found, found[
-        offset : offset + (min(count, 100) if "hundred_a_page" in data.quirks else count)
-    ]
-
-
-# %% ../../nbs/08_sandbox/03_lists.ipynb #570d2dff
-def show_dataset_list(data, user, asked):
-    "`POST /api/data/ui/v3/datasources/search` (guessed from its clients); 400 where count + offset pass 10 000."
-    page = search_page(data, user, asked)
-    if page is None:
-        return trouble(400, asked.path, f"count + offset may not pass {WALL}")
-    return json_reply(
-        {
-            "dataSources": [make_dataset(data.world, n) for n in page[1]],
-            "_metaData": {"totalCount": len(page[0])},
-        }
-    )
-
-
-def show_search(data, user, asked):
-    "`POST /api/search/v1/query` (envelope documented): datasets only; 400 where count + offset pass 10 000."
-    body, page = asked.body if isinstance(asked.body, dict) else {}, search_page(data, user, asked)
-    if page is None:
-        return trouble(400, asked.path, f"count + offset may not pass {WALL}")
-    wanted = [
-        str(name).lower()
-        for names in body.get("entityList") or [body.get("entities") or []]
-        for name in (names if isinstance(names, list) else [names])
-    ]
-    found = {
-        name: [dataset_document(data.world, n) for n in page[1]] if name == "dataset" else []
-        for name in wanted
-    }
-    hidden, together = (
-        bool(body.get("hideSearchObjects")),
-        body.get("combineResults", True) is not False,
-    )
-    return json_reply(
-        {
-            "facetMap": {},
-            "totalResultCount": len(page[0]) if "dataset" in wanted else 0,
-            "sort": {
-                "fieldSorts": None,
-                "activity": None,
-                "activitySortType": None,
-                "metricAction": None,
-                "isHotness": False,
-                "isRelevance": True,
-            },
-            "queryUuid": str(
-                uuid.UUID(
-                    int=Draws(data.world.seed, "query", str(body)).below("id", 2**64) << 64 | 1,
-                    version=4,
-                )
-            ),
-            "hideSearchObjects": hidden,
-            "searchObjects": [one for some in found.values() for one in some]
-            if together and not hidden
-            else [],
-            "searchResultsMap": found,
-        }
-    )
+    return json_reply(page_access(world, n, asked.query.get("expandUsers", False)))
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #d8450738
@@ -424,30 +618,105 @@ def visible_dataset(data, user, id):
     )
 
 
-def show_dataset(data, user, asked, id):
+PARTS = {  # part: what comes with it only; the other parts stand in `core` here (which is a guess)
+    "core": (),
+    "permission": (),
+    "status": (),
+    "rowcolcount": (),
+    "dataprovider": (),
+    "functions": ("properties",),
+    "certification": ("certification",),
+    "cryo": ("cryoStatus",),
+}
+OF_PARTS = {name for names in PARTS.values() for name in names}
+PART = Some(OneOf(*PARTS))
+
+
+def in_parts(dataset: dict, query: dict) -> dict:
+    "A dataset with what `part` asks for; all of it without that, or with `includeAllDetails`."
+    formulas = query.get("includeFormulas", True)
+    parts = [*PARTS] if query.get("includeAllDetails") else query.get("part", [*PARTS])
+    wanted = {name for part in parts for name in PARTS[part]}
+    if not formulas:
+        wanted.discard("properties")
+    return {key: value for key, value in dataset.items() if key not in OF_PARTS - wanted}
+
+
+DETAILS = {"includeAllDetails": Flag(), "part": PART, "includeFormulas": Flag()}
+
+
+@serves("GET", f"/api/data/v3/datasources/{UUID}", query=DETAILS)
+def show_dataset(data: Any, user: dict, asked: Asked, id: str) -> Reply:
     "`GET /api/data/v3/datasources/{uuid}` (recorded); 404 for an unknown one."
     n = visible_dataset(data, user, id)
-    return trouble(404, asked.path) if n is None else json_reply(make_dataset(data.world, n))
+    if n is None:
+        return trouble(404, asked.path)
+    return json_reply(in_parts(make_dataset(data.world, n), asked.query))
 
 
-def show_dataset_bulk(data, user, asked):
+@serves(
+    "POST",
+    "/api/data/v3/datasources/bulk",
+    query={**DETAILS, "includePrivate": OneOf("true", "True")},
+    body=Some(Text(), most=100),
+)
+def show_dataset_bulk(data: Any, user: dict, asked: Asked) -> Reply:
     "`POST /api/data/v3/datasources/bulk`, body up to 100 UUIDs; more are 400 (guessed)."
-    if not isinstance(asked.body, list) or len(asked.body) > 100:
-        return trouble(400, asked.path, "The body is a list of at most 100 ids")
+    if not isinstance(asked.body, list):
+        raise Refused("the body is a list of at most 100 ids")
     numbers = [visible_dataset(data, user, id) for id in asked.body]
-    return json_reply(
-        {"dataSources": [make_dataset(data.world, n) for n in numbers if n is not None]}
-    )
+    found = [make_dataset(data.world, n) for n in numbers if n is not None]
+    return json_reply({"dataSources": [in_parts(one, asked.query) for one in found]})
 
 
-CORE_LACKS = "properties", "certification", "cryoStatus"
+NARROW = {  # parameter: does a dataset pass this value?
+    "dataProviderType": lambda dataset, value: dataset["dataProviderType"] == value,
+    "displayType": lambda dataset, value: dataset["displayType"] == value,
+    "type": lambda dataset, value: dataset["type"] == value,
+    "nameLike": lambda dataset, value: value.lower() in dataset["name"].lower(),
+    "ownerId": lambda dataset, value: (
+        dataset["owner"]["id"] == str(value) and not dataset["owner"]["group"]
+    ),
+}
 
 
-def show_datasets(data, user, asked):
-    "`GET /api/data/v3/datasources?limit=&offset=&part=core` (guessed from its clients)."
+def narrowed_datasets(data: Any, user: dict, query: dict) -> Any:
+    "The numbers of the datasets that a user sees and that pass the filters of a query; found once for each query."
     rows = rows_for(data, user, data.world.datasets, "dataset.admin")
+    asked = {name: value for name, value in query.items() if name in NARROW}
+    if not asked:
+        return rows
+
+    def find() -> list[int]:
+        found = ((n, make_dataset(data.world, n)) for n in rows)
+        return [
+            n for n, one in found if all(NARROW[name](one, value) for name, value in asked.items())
+        ]
+
+    return remember(data, f"datasets {user['id']} {sorted(asked.items())}", find)
+
+
+@serves(
+    "GET",
+    "/api/data/v3/datasources",
+    query={
+        "limit": Whole(most=500),
+        "offset": Whole(),
+        "part": PART,
+        "orderBy": OneOf("createdAt"),
+        "dataProviderType": Text(),
+        "displayType": Text(),
+        "type": Text(),
+        "nameLike": Text(),
+        "ownerId": Whole(),
+    },
+)
+def show_datasets(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/data/v3/datasources?limit=&offset=&part=core` and filters (guessed from its clients); in the order in which they were created."
+    rows = narrowed_datasets(data, user, asked.query)
+    query = {"part": ["core"], **asked.query}
     page = [
-        {key: value for key, value in make_dataset(data.world, n).items() if key not in CORE_LACKS}
+        in_parts(make_dataset(data.world, n), query)
         for n in asked.slice(rows, "offset", "limit", 50, 500)
     ]
     return json_reply({"dataSources": page, "_metadata": {"totalCount": len(rows)}})
@@ -464,20 +733,22 @@ def visible_stream(data, user, id):
     )
 
 
-def show_stream(data, user, asked, id):
-    "`GET /api/data/v1/streams/{id}` (recorded); 404 for an unknown one."
+@serves("GET", f"/api/data/v1/streams/{NUMBER}", query={"fields": OneOf("all")})
+def show_stream(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+    "`GET /api/data/v1/streams/{id}` (recorded), the same with `fields=all`; 404 for an unknown one."
     found = visible_stream(data, user, int(id))
     return json_reply(found) if found else trouble(404, asked.path)
 
 
-def show_streams(data, user, asked):
+@serves(
+    "GET",
+    "/api/data/v1/streams/bulk",
+    query={"streamId": Some(Whole(), most=50), "fields": OneOf("all")},
+)
+def show_streams(data: Any, user: dict, asked: Asked) -> Reply:
     "`GET /api/data/v1/streams/bulk?streamId=1,2`, up to 50 ids; more are 400 (guessed)."
-    ids = [int(id) for id in asked.query.get("streamId", "").split(",") if id]
-    if len(ids) > 50:
-        return trouble(400, asked.path, "At most 50 ids")
-    return json_reply(
-        [stream for stream in (visible_stream(data, user, id) for id in ids) if stream]
-    )
+    streams = [visible_stream(data, user, id) for id in asked.query.get("streamId", [])]
+    return json_reply([stream for stream in streams if stream])
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #e9a644ec
@@ -487,18 +758,16 @@ EVENT_FILTERS = {
     "eventType": "actionType",
     "user": "userId",
 }  # in the query: in the event
+WINDOW = {"start": Whole(), "end": Whole()}
+EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text()))}
 
 
-def found_events(data, asked):
+def found_events(data: Any, query: dict) -> Any:
     "The numbers of the events that are asked for, newest first."
     world = data.world
-    start, end = asked.number("start", None), asked.number("end", None)
-    numbers = window(lambda n: event_time(world, n), world.events, start, end)[::-1]
-    wanted = {
-        field: asked.query[name].split(",")
-        for name, field in EVENT_FILTERS.items()
-        if asked.query.get(name)
-    }
+    start, end = query.get("start"), query.get("end")
+    numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
+    wanted = {field: query[name] for name, field in EVENT_FILTERS.items() if name in query}
     if not wanted:
         return numbers
     return [
@@ -509,25 +778,81 @@ def found_events(data, asked):
     ]
 
 
-def show_events(data, user, asked):
+@serves(
+    "GET",
+    "/api/audit/v1/user-audits",
+    query={**EVENTS_ASKED, "offset": Whole(), "limit": Whole(most=1000)},
+)
+def show_events(data: Any, user: dict, asked: Asked) -> Reply:
     "`GET /api/audit/v1/user-audits?start=&end=&offset=&limit=` (recorded); 403 without the grant `audit`."
     if "audit" not in grants_of(data, user):
         return trouble(403, asked.path)
-    return json_reply(
-        [
-            make_event(data.world, n)
-            for n in asked.slice(found_events(data, asked), "offset", "limit", 300, 1000)
-        ]
-    )
+    numbers = found_events(data, asked.query)
+    page = asked.slice(numbers, "offset", "limit", 300, 1000)
+    return json_reply([make_event(data.world, n) for n in page])
 
 
-def count_events(data, user, asked):
-    "`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients)."
-    return (
-        json_reply({"count": len(found_events(data, asked))})
-        if "audit" in grants_of(data, user)
-        else trouble(403, asked.path)
-    )
+@serves(
+    "GET",
+    "/api/audit/v1/user-audits/count",
+    query={**EVENTS_ASKED, "offset": Whole(), "limit": Whole(most=1000)},
+)
+def count_events(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients); a page changes no count."
+    if "audit" not in grants_of(data, user):
+        return trouble(403, asked.path)
+    return json_reply({"count": len(found_events(data, asked.query))})
+
+
+# %% ../../nbs/08_sandbox/03_lists.ipynb #a0d10002
+OBJECT_TYPES = (
+    "ACCESS_TOKEN ACCOUNT ACTIVITY_LOG ADC_FILTER ADC_POLICY ALERT APP AUTHORITY BEAST_MODE_FORMULA CARD CHANNEL "
+    "CHART_COLOR_PALETTE COLLECTION CONTAINER_VIEW CUSTOMER CUSTOMER_STATE CUSTOMER_TIER DATAFLOW_TYPE DATASOURCE "
+    "DATA_SCIENCE_NOTEBOOK DATA_SOURCE DEPLOYMENT DRILL_VIEW EASY_INVITE_LINK ENABLED EXECUTOR_JOB FILE FILE_REVISION "
+    "GROUP GROUP_CHAT HUDDLE LICENSE_PAGE LOGIN_SETTINGS MAGNUM_COLLECTION MAGNUM_DATASTORE NAME PAGE PAGE_ANALYZER "
+    "PAGE_COLLECTION PROJECT PROJECT_LIST PROJECT_TASK PROJECT_TASK_ATTACHMENT PROJECT_TASK_OWNER PROXIER_EMAIL "
+    "PROXY_USER PUBLICATION PUBLIC_URL REPOSITORY REPOSITORY_AUTHORIZATION ROLE SEGMENT SSO_PAGE USER USER_STATE "
+    "VARIABLE VARIABLE_CONTROL VIEW VIRTUAL_USER Workbench_AGENT Workbench_JOB Workbench_SCHEDULE WAREHOUSE_ACCOUNT "
+    "WORKFLOW_INSTANCE WORKFLOW_MODEL WORKFLOW_MODEL_VERSION"
+).split()  # those that are known from clients; an instance has more
+TYPE = "([A-Za-z_]{1,64})"
+
+
+def type_rows(names: Any) -> list[dict]:
+    return [{"type": name, "translation": name.replace("_", " ").capitalize()} for name in names]
+
+
+@serves("GET", "/api/audit/v1/user-audits/objectTypes")
+def show_object_types(data: Any, user: dict, asked: Asked) -> Reply:
+    "`GET /api/audit/v1/user-audits/objectTypes` (recorded): `type` and `translation`."
+    return json_reply(type_rows(OBJECT_TYPES))
+
+
+@serves("GET", f"/api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes")
+def show_event_types(data: Any, user: dict, asked: Asked, type: str) -> Reply:
+    "`GET /api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes`: what this world does to objects of a type (guessed); 404 for an unknown type."
+    if type not in OBJECT_TYPES:
+        return trouble(404, asked.path)
+    return json_reply(type_rows(dict.fromkeys(action for action, kind, _ in ACTS if kind == type)))
+
+
+@serves(
+    "GET",
+    f"/api/audit/v1/user-audits/objectTypes/{TYPE}",
+    query={**WINDOW, "offset": Whole(), "limit": Whole(most=1000)},
+)
+def show_event_objects(data: Any, user: dict, asked: Asked, type: str) -> Reply:
+    "`GET /api/audit/v1/user-audits/objectTypes/{TYPE}?start=&end=` (recorded): the objects of the events, `objectId` and `objectName`, and no events."
+    if "audit" not in grants_of(data, user):
+        return trouble(403, asked.path)
+    if type not in OBJECT_TYPES:
+        return trouble(404, asked.path)
+    events = [
+        make_event(data.world, n) for n in found_events(data, {**asked.query, "objectType": [type]})
+    ]
+    named = {event["objectId"]: event["objectName"] for event in events if "objectId" in event}
+    rows = [{"objectId": id, "objectName": name} for id, name in named.items()]
+    return json_reply(asked.slice(rows, "offset", "limit", len(rows), 1000))
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #51b7e0a4
@@ -561,57 +886,74 @@ def certified_node(world, n):
     }
 
 
-def show_certified(data, user, asked):
-    "`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`, `first`, `after`, `stateFilter` (guessed from its clients); datasets only."
-    body = asked.body if isinstance(asked.body, dict) else {}
-    asked = asked._replace(
-        body=body.get("variables") if isinstance(body.get("variables"), dict) else {}
+class Operations:
+    "One operation, or a list with one operation."
+
+    one = Record(
+        operationName=OneOf("getCertifiedEntities"),
+        query=Text(),
+        variables=Record(
+            others=True,
+            type=OneOf("CC:DSET"),
+            first=Whole(most=500),
+            after=Whole(),
+            searchTerm=Text(),
+            stateFilter=OneOf("CERTIFIED", "PENDING", "EXPIRED", "REQUESTED"),
+        ),
     )
-    if body.get("operationName") != "getCertifiedEntities":
-        return trouble(400, asked.path, "The operation is not known")
-    state = asked.body.get("stateFilter")
-    numbers = (
-        remember(
-            data, f"certified {user['id']} {state}", lambda: certified_numbers(data, user, state)
-        )
-        if asked.body.get("type") == "CC:DSET"
-        else []
+
+    def read(self, value: Any) -> dict:
+        if isinstance(value, list) and len(value) != 1:
+            raise Refused("a list of operations has one of them")
+        listed = isinstance(value, list)
+        return {**self.one.read(value[0] if listed else value), "listed": listed}
+
+    def __str__(self) -> str:
+        return str(self.one)
+
+
+@serves("POST", "/api/synapse/approval/graphql", body=Operations())
+def show_certified(data: Any, user: dict, asked: Asked) -> Reply:
+    "`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`, `first`, `after`, `searchTerm`, `stateFilter` (guessed from its clients); datasets only."
+    operation = asked.body or {}
+    variables = operation.get("variables", {})
+    if "operationName" not in operation or "type" not in variables:
+        raise Refused("the operation is getCertifiedEntities with a variable type, CC:DSET")
+    asked = asked._replace(body=variables)
+    state, term = variables.get("stateFilter"), variables.get("searchTerm", "").lower()
+    numbers = remember(
+        data, f"certified {user['id']} {state}", lambda: certified_numbers(data, user, state)
     )
+    numbers = [n for n in numbers if term in make_dataset(data.world, n)["name"].lower()]
     page = asked.slice(numbers, "after", "first", 25, 500, body=True)
     first = max(0, asked.number("after", 0, body=True) + asked.shift)
     end = first + len(page)
-    return json_reply(
-        {
-            "data": {
-                "certifyEntitiesConnection": {
-                    "edges": [{"node": certified_node(data.world, n)} for n in page],
-                    "pageInfo": {
-                        "hasNextPage": end < len(numbers),
-                        "endCursor": str(end) if page else None,
-                    },
-                }
-            }
-        }
-    )
+    found = {
+        "edges": [{"node": certified_node(data.world, n)} for n in page],
+        "pageInfo": {"hasNextPage": end < len(numbers), "endCursor": str(end) if page else None},
+    }
+    reply = {"data": {"certifyEntitiesConnection": found}}
+    return json_reply([reply] if operation["listed"] else reply)
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b81953bf
-NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"
-LISTS = {  # (method, pattern of the path): answer
-    ("GET", "/api/identity/v1/users"): show_identity,
-    ("GET", "/api/content/v2/groups/grouplist"): show_groups,
-    ("GET", f"/api/content/v2/groups/{NUMBER}"): show_group,
-    ("GET", "/api/authorization/v1/roles"): show_roles,
-    ("POST", "/api/content/v1/pages/adminsummary"): show_pages,
-    ("GET", f"/api/content/v1/share/accesslist/page/{NUMBER}"): show_page_access,
-    ("POST", "/api/data/ui/v3/datasources/search"): show_dataset_list,
-    ("POST", "/api/search/v1/query"): show_search,
-    ("POST", "/api/data/v3/datasources/bulk"): show_dataset_bulk,
-    ("GET", "/api/data/v3/datasources"): show_datasets,
-    ("GET", f"/api/data/v3/datasources/{UUID}"): show_dataset,
-    ("GET", "/api/data/v1/streams/bulk"): show_streams,
-    ("GET", f"/api/data/v1/streams/{NUMBER}"): show_stream,
-    ("GET", "/api/audit/v1/user-audits"): show_events,
-    ("GET", "/api/audit/v1/user-audits/count"): count_events,
-    ("POST", "/api/synapse/approval/graphql"): show_certified,
-}
+LISTS = table(
+    show_identity,
+    show_user_search,
+    show_groups,
+    show_group,
+    show_roles,
+    show_pages,
+    show_page_access,
+    show_dataset_bulk,
+    show_datasets,
+    show_dataset,
+    show_streams,
+    show_stream,
+    show_events,
+    count_events,
+    show_object_types,
+    show_event_types,
+    show_event_objects,
+    show_certified,
+)

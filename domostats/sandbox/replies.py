@@ -84,12 +84,13 @@ def without(value, names):
 class Asked(NamedTuple):
     """What a request wants: `path`, `query` (names and values as text) and the `body` as parsed JSON, None where it is none.
 
-    `shift` moves every page by so many rows, for faults."""
+    `shift` moves every page by so many rows, for faults; `broken` says that there is a body and it is no JSON."""
 
     path: str
     query: dict = {}
     body: object = None
     shift: int = 0
+    broken: bool = False
 
     def number(self, name, default, most=None, body=False):
         "A whole number from the query (or the body), at most `most`. ValueError for anything else."
@@ -121,12 +122,16 @@ class Asked(NamedTuple):
 
 # %% ../../nbs/08_sandbox/02_replies.ipynb #2e0014bb
 def read_asked(path, query="", body=b""):
-    "The `Asked` of a request: raw query text and raw body."
+    "The `Asked` of a request: raw query text and raw body; a name that stands several times has its values with commas between."
+    broken = False
     try:
         value = json.loads(body) if body else None
     except (ValueError, RecursionError):
-        value = None
-    return Asked(path, dict(parse_qsl(query, keep_blank_values=True)), value)
+        value, broken = None, True
+    names = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        names[name] = f"{names[name]},{text}" if name in names else text
+    return Asked(path, names, value, broken=broken)
 
 
 # %% ../../nbs/08_sandbox/02_replies.ipynb #baac9f3c

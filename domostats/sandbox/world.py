@@ -16,6 +16,7 @@ __all__ = [
     "OPENED",
     "TODAY",
     "DAY",
+    "LAST_TODAY",
     "DEPARTMENTS",
     "TITLES",
     "OPTIONAL",
@@ -25,6 +26,10 @@ __all__ = [
     "PROVIDERS",
     "BY_SCHEME",
     "DELETED",
+    "DATASET_KINDS",
+    "CONNECTED",
+    "UPLOADED",
+    "PUSHED",
     "Draws",
     "nth_id",
     "nth_number",
@@ -33,20 +38,31 @@ __all__ = [
     "person",
     "Role",
     "make_roles",
+    "day_of",
+    "moment_of",
+    "Turns",
+    "turns",
     "optional_fields",
     "role_of",
+    "has_accepted",
+    "user_changes",
     "make_user",
     "Account",
     "owner_number",
     "account_dates",
+    "deleted_numbers",
+    "deleted_user",
+    "account_end",
     "make_account",
+    "how_many",
     "World",
 ]
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #7b16fd7b
 import uuid
 from dataclasses import dataclass
-from functools import lru_cache
+from datetime import date, datetime, timezone
+from functools import cached_property, lru_cache
 from hashlib import blake2b
 from typing import NamedTuple
 from ..errors import SettingsError
@@ -183,12 +199,71 @@ def make_roles(seed):
     return {role.id: role for role in (*BUILT_IN, *custom)}
 
 
-# %% ../../nbs/08_sandbox/00_world.ipynb #2cd9ec44
+# %% ../../nbs/08_sandbox/00_world.ipynb #day00002
 OPENED, TODAY, DAY = (
     1_580_425_515,
     1_711_929_600,
     86_400,
-)  # epoch seconds: the instance is from January 2020, its today is 1 April 2024
+)  # epoch seconds: the instance is from January 2020, and 1 April 2024 is the first day that can be today
+LAST_TODAY = date(2200, 1, 1)
+
+
+def day_of(today: date | str | None = None) -> date:
+    """The day on which a world stands: a date, a datetime or ISO text; None is the day it is (UTC).
+
+    A datetime without a zone is UTC, and of any other its day in UTC is taken.
+    SettingsError `bad_day` for what is no day, or one before 1 April 2024 or after 2199."""
+    day = datetime.now(timezone.utc) if today is None else today
+    try:
+        if isinstance(day, str):
+            text = day.strip()
+            day = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in "Zz" else text)
+        if isinstance(day, datetime):
+            day = (day.astimezone(timezone.utc) if day.tzinfo else day).date()
+    except (ValueError, OverflowError):
+        pass
+    if type(day) is not date or not moment_of(day) >= TODAY or day >= LAST_TODAY:
+        raise SettingsError(
+            f"A sandbox cannot stand on today={today!r}: give a day from 2024-04-01 to 2199-12-31, as a date or as text (2024-04-01), or none for the day it is.",
+            "bad_day",
+        )
+    return day
+
+
+def moment_of(day: date) -> int:
+    "When a day begins (UTC), in epoch seconds."
+    return (day.toordinal() - date(1970, 1, 1).toordinal()) * DAY
+
+
+# %% ../../nbs/08_sandbox/00_world.ipynb #day00006
+class Turns(NamedTuple):
+    "Moments (epoch milliseconds): `first`, and then `next` and every `every` after it."
+
+    first: int
+    next: int
+    every: int
+
+    def passed(self, now: int) -> int:
+        "How many turns after the first are before `now` (epoch seconds)."
+        return max(0, -((self.next - now * 1000) // self.every))
+
+    def last(self, now: int) -> int:
+        "The last moment before `now` (epoch seconds), in milliseconds."
+        passed = self.passed(now)
+        return self.next + (passed - 1) * self.every if passed else self.first
+
+    def coming(self, now: int) -> int:
+        "The next moment that is not before `now` (epoch seconds), in milliseconds."
+        return self.next + self.passed(now) * self.every
+
+
+def turns(draws: Draws, field: str, first: int, least: int, most: int) -> Turns:
+    "The `Turns` of a field: its `first` moment (milliseconds) is given, it comes again every `least` to `most` days."
+    every = draws.between(f"{field} every", least * DAY, most * DAY) * 1000
+    return Turns(first, TODAY * 1000 + draws.below(f"{field} next", every), every)
+
+
+# %% ../../nbs/08_sandbox/00_world.ipynb #2cd9ec44
 DEPARTMENTS = "Data Finance Marketing Operations Sales Support".split()
 TITLES = "Analyst Controller Coordinator Director Engineer Manager".split()
 OPTIONAL = {  # field: how many users in a hundred have it, and how it is drawn
@@ -254,14 +329,27 @@ def role_of(seed, n):
     return roles[0] if n == ADMIN else Draws(seed, "user", n).pick("role", roles[1:5])
 
 
-def make_user(seed, n):
-    "User `n` as `GET /api/content/v2/users` gives it (recorded): `created` in seconds, `modified` in milliseconds, what is not set is absent."
+def has_accepted(draws: Draws, n: int) -> bool:
+    "Whether user `n`, whose draws these are, has taken up the invitation; who has not was never there."
+    return n in (ADMIN, ANALYST) or draws.chance("accepted", 85)
+
+
+def user_changes(draws: Draws, created: int) -> Turns:
+    "When a user who was made at `created` (epoch seconds) is changed."
+    first = draws.between("modified", created, TODAY) * 1000 + draws.below("ms", 1000)
+    return turns(draws, "modified", first, 60, 900)
+
+
+def make_user(seed: int, n: int, now: int = TODAY) -> dict:
+    """User `n` as `GET /api/content/v2/users` gives it (recorded): `created` in seconds, `modified` in milliseconds, what is not set is absent.
+
+    `now` (epoch seconds) is the day on which the world stands."""
     if n == 0:
         return dict(MONITOR)
     draws, role, (name, mail) = Draws(seed, "user", n), role_of(seed, n), person(seed, n)
     created, accepted = (
         draws.between("created", OPENED, TODAY - 30 * DAY),
-        n <= ANALYST or draws.chance("accepted", 85),
+        has_accepted(draws, n),
     )
     return {
         "id": user_id(seed, n),
@@ -271,7 +359,7 @@ def make_user(seed, n):
         "emailAddress": f"{mail}.alt@example.com" if n % 6 == 5 else f"{mail}@example.com",
         "accepted": accepted,
         "userType": "USER",
-        "modified": draws.between("modified", created, TODAY) * 1000 + draws.below("ms", 1000),
+        "modified": user_changes(draws, created).last(now),
         "created": created,
         **({"role": role.name, "rights": role.rights} if role.rights else {}),
         "roleId": role.id,
@@ -329,6 +417,8 @@ class Account(NamedTuple):
     modified: int
     by_provider: bool = True
     in_flat_list: bool = True
+    expires: int | None = None  # epoch milliseconds
+    days_left: int | None = None
 
 
 DELETED = 1_000_000_000
@@ -346,15 +436,39 @@ def owner_number(draws, n, users):
 
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #de131e2a
-def account_dates(seed, id):
-    "When the account of this id was created and modified, in epoch seconds."
+def account_dates(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
+    "When the account of this id was created and last modified before `now`, in epoch seconds."
     draws = Draws(seed, "account dates", id)
     created = draws.between("created", OPENED, TODAY - 30 * DAY)
-    return created, draws.between("modified", created, TODAY)
+    first = draws.between("modified", created, TODAY) * 1000
+    return created, turns(draws, "modified", first, 60, 900).last(now) // 1000
 
 
-def make_account(seed, n, users):
-    "Account `n` of a world with this many users, as an `Account`."
+def deleted_numbers(world) -> list[int]:
+    "The numbers of the users who were deleted and still own something."
+    owners = {
+        owner_number(Draws(world.seed, "account", n), n, world.users)
+        for n in range(4, world.accounts, 10)
+    }
+    return sorted({DELETED} | owners)
+
+
+def deleted_user(world, n: int) -> dict:
+    "User `n` (one of `deleted_numbers`) as the list of users had them; that they are not active any more is a guess."
+    inviter = user_id(world.seed, ADMIN)
+    return make_user(world.seed, n, world.now) | {"active": False, "invitorUserId": inviter}
+
+
+def account_end(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
+    "When the credentials of an account end (epoch milliseconds), and in how many whole days; they are renewed in time. Nobody has recorded either."
+    ends = turns(Draws(seed, "account end", id), "ends", TODAY * 1000, 60, 400).coming(now)
+    return ends, (ends // 1000 - now) // DAY
+
+
+def make_account(seed: int, n: int, users: int, now: int = TODAY, datasets: int = 0) -> Account:
+    """Account `n` of a world with this many users that stands at `now` (epoch seconds), as an `Account`.
+
+    `datasets` is how many datasets use it."""
     draws, turn = Draws(seed, "account", n), n % 10
     id, owner = 3 * n + draws.between("id", 1, 3), owner_number(draws, n, users)
     provider = (
@@ -374,19 +488,35 @@ def make_account(seed, n, users):
         provider,
         scheme,
         turn != 7 and not draws.chance("broken", 3),
-        draws.below("datasets", 1 + draws.below("busy", 12)),
-        *account_dates(seed, id),
+        datasets,
+        *account_dates(seed, id, now),
         turn != 8,
         turn != 6,
+        *(account_end(seed, id, now) if n % 30 == 5 else (None, None)),
     )
 
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #a1db1f89
+DATASET_KINDS = "connector", "connector", "upload", "connector", "dataflow", "api"  # by turns
+CONNECTED, UPLOADED, PUSHED = (
+    [turn for turn, kind in enumerate(DATASET_KINDS) if kind == wanted]
+    for wanted in ("connector", "upload", "api")
+)
+
+
+def how_many(stop: int, step: int, first: int, turns: list[int]) -> int:
+    "How many of the numbers `first`, `first + step`, ... below `stop` leave one of these remainders (`turns`) by six."
+    count, size = len(range(first, stop, step)), len(DATASET_KINDS)
+    cycle = [(first + k * step) % size in turns for k in range(size)]
+    return count // size * sum(cycle) + sum(cycle[: count % size])
+
+
 @dataclass(frozen=True)
 class World:
-    """A made-up instance: how many there are of each thing, the same for the same `seed`. SettingsError `bad_size`.
+    """A made-up instance: how many there are of each thing, the same for the same `seed`.
 
-    `same_day` of the datasets were created in the same millisecond."""
+    `events` is how many happened in the year up to `today` (a day as `day_of` takes it); `same_day` of the datasets
+    were created in the same millisecond. SettingsError `bad_size`, `bad_day`."""
 
     seed: int = 1
     users: int = 12
@@ -396,9 +526,13 @@ class World:
     pages: int = 8
     events: int = 200
     same_day: int = 0
+    today: date = date(2024, 4, 1)
 
     def __post_init__(self):
+        object.__setattr__(self, "today", day_of(self.today))
         for what, value in vars(self).items():
+            if what == "today":
+                continue
             least, most = (
                 3 if what == "users" else 0,
                 self.datasets if what == "same_day" else DELETED // 2,
@@ -413,11 +547,20 @@ class World:
     def roles(self):
         return make_roles(self.seed)
 
+    @cached_property
+    def now(self) -> int:
+        "The moment at which the world stands: the beginning of its day (UTC), in epoch seconds."
+        return moment_of(self.today)
+
     def user(self, n):
-        return make_user(self.seed, n)
+        return make_user(self.seed, n, self.now)
 
     def account(self, n):
-        return make_account(self.seed, n, self.users)
+        return make_account(self.seed, n, self.users, self.now, self.datasets_of(n))
+
+    def datasets_of(self, n: int) -> int:
+        "How many datasets use account `n`: those of the connectors that have their turn with it."
+        return how_many(self.datasets, self.accounts, n, CONNECTED)
 
     def user_by_id(self, id):
         "The user of this id, or None."

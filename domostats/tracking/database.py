@@ -47,10 +47,10 @@ import os, sqlite3, time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-import platformdirs
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
-from ..settings import check_owner, find_settings
+from ..private import make_private
+from ..settings import check_owner, find_settings, user_folder
 from domostats.tracking.entities import (
     ENTITIES,
     MADE,
@@ -230,7 +230,7 @@ def default_url():
     named = find_settings().get("domostats", "registry", fallback=None)
     if named:
         return named
-    folder = platformdirs.user_data_path("domostats")
+    folder = user_folder("data")
     return f"sqlite:///{folder / 'registry.sqlite'}"
 
 
@@ -238,7 +238,7 @@ def make_file(url):
     "Make the file of a SQLite database, readable for its owner alone, and let readers and a writer use it together. DestinationError `no_registry`."
     path = Path(url.database)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         check_owner(path)
         with sqlite3.connect(path, timeout=WAIT) as con:

@@ -23,13 +23,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/02_budget.ipynb #b88a5704
-import hashlib, os, sqlite3, tempfile, threading
+import hashlib, os, sqlite3, threading
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
-import platformdirs
 from ..errors import DestinationError, RetryLaterError, SettingsError
+from ..private import make_private, scratch
+from ..settings import user_folder
 from .clock import Clock
 
 
@@ -54,14 +55,14 @@ LATER = (
 
 def budget_path(folder=None):
     "The file of all budgets: in this folder, else in the user's state folder."
-    return Path(folder or platformdirs.user_state_path("domostats")) / "budget.sqlite"
+    return Path(folder or user_folder("state")) / "budget.sqlite"
 
 
 def _create(path):
     "Make the file, 0600 and with its table, unless somebody else has just done so."
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".budget.") as folder:
-        new = Path(folder) / path.name
+    make_private(path.parent)
+    with scratch(path.parent, ".budget.") as folder:
+        new = folder / path.name
         os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))
         con = sqlite3.connect(new)
         con.execute("PRAGMA journal_mode = WAL")

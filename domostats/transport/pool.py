@@ -27,7 +27,7 @@ class Pool(Attempts):
         self.connections = [*connections]
         first = self.connections[0]
         self.instance, self.auth, self.user = first.instance, first.auth, None
-        self.retry, self.clock = self.auth.retry() or Retry(), first.clock if whole else Clock()
+        self.retry, self._clock = self.auth.retry() or Retry(), Clock()
         self.place = "|".join(sorted({one.place for one in self.connections}))
         self.whole, self.dropped = whole or self, whole.dropped if whole else {}
         self._last = threading.local()
@@ -35,6 +35,11 @@ class Pool(Attempts):
     def part(self, connections: Iterable[Connection]) -> "Pool":
         "A pool of some of these connections; what is dropped there is dropped here too."
         return Pool(connections, self.whole)
+
+    @property
+    def clock(self) -> Clock:
+        "What tells when to call: one clock for all parts."
+        return self.whole._clock
 
     @property
     def living(self) -> list[Connection]:
@@ -82,7 +87,7 @@ class Pool(Attempts):
 
     def go_by(self, clock: Clock) -> None:
         "Let this clock tell when to call and how long to wait."
-        self.clock = clock
+        self.whole._clock = clock
         for one in self.connections:
             one.go_by(clock)
 
@@ -114,6 +119,16 @@ class PoolBudget:
 
     def __init__(self, budgets: list):
         self.budgets = budgets
+
+    @property
+    def overnight(self) -> bool:
+        "Whether a call waits for the next day when all calls of one are used."
+        return all(one.overnight for one in self.budgets)
+
+    @overnight.setter
+    def overnight(self, value: bool) -> None:
+        for one in self.budgets:
+            one.overnight = value
 
     @property
     def per_day(self) -> int:

@@ -8,9 +8,11 @@ __all__ = [
     "in_a_row",
     "Windows",
     "Count",
+    "pages_of",
     "Events",
     "next_moment",
     "Filtered",
+    "Tally",
     "Search",
 ]
 
@@ -23,6 +25,7 @@ from domostats.transport.paging import (
     Listing,
     Offset,
     PageDigest,
+    Reader,
     Walk,
     Whole,
     count_in,
@@ -61,8 +64,8 @@ class Windows(Offset):
         Without `since` from before the service on, so that nothing that it keeps is left out;
         without `until` up to the minute in which the run began."""
         now = reader.now // 60_000 * 60_000  # the minute that runs is not over
-        until = min(reader.until or now, now)
-        since = FIRST_MOMENT if reader.since is None else reader.since
+        until = now if reader.until is None else max(0, min(reader.until, now))
+        since = FIRST_MOMENT if reader.since is None else max(0, reader.since)
         return since, until
 
     def counted(self, reader, start, end):
@@ -110,6 +113,11 @@ class Count(Listing):
         return self.asked
 
 
+def pages_of(rows, size):
+    "How many pages are asked for where the number of rows was told: behind a full one, one more."
+    return rows // size + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Events(Windows):
     "What happened from `since` to `until` of the reader, or to the beginning of the run, in `Windows`, oldest first."
@@ -150,8 +158,9 @@ class Events(Windows):
         return max(first, self.counted(reader, start, end))
 
     def calls(self, reader):
-        rows = self.rows(reader)
-        return math.ceil(rows / self.size) + 3 * math.ceil(rows / self.most) + 2
+        "As many counts as there are windows, and the pages of each."
+        windows = [*self.windows(reader, *self.span(reader))]
+        return len(windows) + sum(pages_of(count, self.size) for _, _, count in windows)
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #af244ec8
@@ -186,6 +195,22 @@ class Filtered(Offset):
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #47ff7e57
+class Tally(Reader):
+    "Another reader of the same run that counts the different requests that it answers."
+
+    def __init__(self, reader):
+        super().__init__(reader.connection, None, reader.since, reader.until)
+        self.reader, self.asked, self.now = reader, set(), reader.now
+
+    @property
+    def calls(self):
+        return len(self.asked)
+
+    def answer(self, request, again=False):
+        self.asked.add(request.fingerprint)
+        return self.reader.answer(request, again)
+
+
 @dataclass(frozen=True, eq=False)
 class Search(Filtered):
     "A `Filtered` list of any length, cut by creation date, and by owner where that does not help; `owners` are pairs of a listing and its field of ids."
@@ -194,9 +219,16 @@ class Search(Filtered):
         return in_a_row(walk.pages() for walk in self.walks(reader))
 
     def calls(self, reader):
-        rows = self.rows(reader)
-        cuts = 4 * math.ceil(rows / self.cap) + 10 if rows >= self.cap else 0
-        return math.ceil(rows / self.size) + 1 + (rows % self.size == 0) + cuts
+        "The count of the whole, those by which it is cut, and the pages of each piece."
+        total = self.counted(reader)
+        if total < self.cap:
+            return 1 + pages_of(max(total, self.rows(reader)), self.size)
+        tally = Tally(reader)
+        pieces = [*self.pieces(tally, total)]
+        told = [count for _, count in pieces if count is not None]
+        whole = sum(pages_of(count, self.size) for count in told)
+        rest = math.ceil((total - sum(told)) / self.size) if len(told) < len(pieces) else 0
+        return 1 + tally.calls + whole + rest + len(pieces) - len(told)
 
     def walks(self, reader):
         "A `Walk` through each piece below the cap; a doubt where they do not add up to the whole."

@@ -18,7 +18,8 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te003
-import logging, os, tempfile, threading
+import logging, os, threading
+from contextlib import suppress
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
@@ -30,6 +31,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from ..private import open_draft, put_in_place
 from .clock import Clock
 from .retry import is_open
 
@@ -71,20 +73,22 @@ def download(connection, request, path, check=None):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".draft")
+        file = open_draft(path)
     except OSError as e:
         raise DestinationError(
             f"No file can be made in {path.parent} ({type(e).__name__}). Check the folder and its permissions.",
             "cannot_write",
         ) from None
     try:
-        with open(handle, "wb") as file:
+        with file:
             connection.ask(request._replace(plain=True), into=file)
-        if check:
-            check(Path(draft))
-        os.replace(draft, path)
+            file.flush()
+            if check:
+                check(Path(file.name))
+            put_in_place(file, path)
     finally:
-        Path(draft).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(file.name)
     return path
 
 

@@ -777,6 +777,7 @@ class datorama:
         present = partial(get_all, self.connection, "workspaces")
         made = create(self.connection, WORKSPACES.path, fields, present)
         self.workspaces[made["id"]] = Workspace(made, self._agency)
+        self._agency.lists.add("workspaces", self.connection.place, made)
         return self.workspaces[made["id"]]
 
     def __repr__(self):

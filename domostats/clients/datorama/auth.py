@@ -135,7 +135,7 @@ def sign_in(instance, api_token=None, pause=0.0, overnight=True):
 
     A dict from user to a token, or several, gives a `Pool`: each user has calls of their own. So does a list of
     tokens; it does not say whose they are, so all of them together have the calls of one user.
-    SettingsError `not_datorama`, `missing_secret`, `no_tokens`; CredentialsError `malformed_secret`."""
+    SettingsError `not_datorama`, `no_tokens`; CredentialsError `missing_secret`, `malformed_secret`."""
     instance = find_region(instance)
     if api_token is None:
         api_token = find_secrets(instance, ("DATORAMA_API_TOKEN",))["DATORAMA_API_TOKEN"]
@@ -177,7 +177,7 @@ def _open(instance, auth, together=""):
     "The connection of this credential, which counts its calls with those of its user."
     connection = connect(instance, auth)
     user = auth.user or together
-    if user and connection.user != user and (auth.user or connection.user is None):
+    if user and connection.user != user and (auth.user or not connection.user):
         connection.settle(user)
     connection.budget.overnight = auth.overnight
     for minutes in connection.budget.kinds.values():

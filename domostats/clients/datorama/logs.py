@@ -179,7 +179,7 @@ class UpdateLog(Log):
     "The changes that were made to streams. Of one that `failed` it says why."
 
     columns = "stream", "new_params", "old_params", "status", "timestamp", *WHY
-    key = "stream", "new_params", "timestamp"
+    key = "stream", "new_params", "old_params", "status"  # one that fails again is one row
 
     def __init__(self, clock):
         super().__init__()
@@ -214,14 +214,17 @@ class Timer:
 
     @property
     def share(self):
+        "How much of it is done, from 0 to 1."
         return self.done / self.total if self.total else 1.0
 
     @property
     def elapsed(self):
+        "The seconds since it began."
         return self.clock.now() - self.begun
 
     @property
     def remaining(self):
+        "The seconds that are left, as it went so far; None before the first step."
         return (
             (self.total - self.done) * self.elapsed / self.done
             if self.done

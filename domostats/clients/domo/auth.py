@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "ME",
+    "Digits",
     "OUTCOMES",
     "DOMO_SECRETS",
     "Someone",
@@ -21,6 +22,7 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #14315f4d
 import threading
+from typing import Annotated, Union
 import msgspec
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
@@ -33,11 +35,14 @@ from ...transport.retry import Request
 ME = Request("GET", "/api/content/v2/users/me")
 
 
-class Someone(msgspec.Struct):
-    "As much of a user as must be there."
+Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}\Z")]
 
-    id: int
-    roleId: int = 0
+
+class Someone(msgspec.Struct):
+    "As much of a user as must be there; ids come as numbers, and from some services as text."
+
+    id: Union[int, Digits]
+    roleId: Union[int, Digits] = 0
 
 
 class DomoAuth:
@@ -210,7 +215,7 @@ DOMO_SECRETS = ("DOMO_ACCESS_TOKEN",), ("DOMO_USERNAME", "DOMO_PASSWORD")
 
 
 def from_settings(instance):
-    "The credential that the settings hold for this instance: an access token first, then username and password. SettingsError `missing_secret`."
+    "The credential that the settings hold for this instance: an access token first, then username and password. CredentialsError `missing_secret`."
     found = find_secrets(instance, *DOMO_SECRETS)
     if "DOMO_ACCESS_TOKEN" in found:
         return AccessToken(found["DOMO_ACCESS_TOKEN"], instance=instance)

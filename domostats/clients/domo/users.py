@@ -7,6 +7,7 @@ __all__ = [
     "USERS",
     "ATTRIBUTES",
     "IDENTITY_USERS",
+    "ALL_USERS",
     "get_users",
     "get_identity_users",
     "check_id",
@@ -18,6 +19,7 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #ca71381c
 import re
+from dataclasses import replace
 from .auth import sign_in
 from ...errors import AccessError, DataError, SettingsError
 from ...settings import hides
@@ -36,20 +38,26 @@ def get_users(domo_instance, session_token=None, debug_api=False):
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #894531eb
 ATTRIBUTES = (
     "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone hireDate modified created alternateEmail employeeLocation "
-    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending isActive invitorUserId lastActivity avatarKey"
+    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending isActive invitorUserId lastActivity lastLogin avatarKey"
 ).split()
 
 IDENTITY_USERS = Offset(
     "/api/identity/v1/users", at="users", key="id", params={"attributes": ",".join(ATTRIBUTES)}
 )
+ALL_USERS = replace(IDENTITY_USERS, params=IDENTITY_USERS.params | {"includeDeleted": "true"})
 
 
 @hides("session_token")
-def get_identity_users(domo_instance, session_token=None, debug_api=False):
+def get_identity_users(
+    domo_instance, session_token=None, debug_api=False, include_deleted: bool = False
+):
     """All users with their `attributes` (pairs of `key` and `values`), one dict each in `.response`; times in milliseconds.
 
-    `GET /api/identity/v1/users`, documented; pages of 100 are what clients use, no total."""
-    return all_of(sign_in(domo_instance, session_token), IDENTITY_USERS, debug_api)
+    With `include_deleted` those too who were deleted: their `isActive` is false.
+    `GET /api/identity/v1/users`, documented; pages of 100 are what clients use, no total. That `includeDeleted` is
+    heeded here, and that `lastLogin` is among the attributes, is described and was not recorded."""
+    listing = ALL_USERS if include_deleted else IDENTITY_USERS
+    return all_of(sign_in(domo_instance, session_token), listing, debug_api)
 
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #9d823887
