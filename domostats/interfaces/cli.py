@@ -72,6 +72,7 @@ __all__ = [
     "run",
     "Unfinished",
     "snapshot",
+    "no_history",
     "show_history",
     "changes",
     "take_back",
@@ -1189,6 +1190,16 @@ def _check_ignored(report, format_name, ignored):
             )
 
 
+def no_history(report: str, instance: str | None) -> SettingsError:
+    "The error for a report of which no snapshot was taken."
+    of = f" of {instance}" if instance else ""
+    return SettingsError(
+        f"There is no history of {report}{of} yet. Take a snapshot first: "
+        f"domostats snapshot {report} --instance {instance or 'NAME'}",
+        "no_history",
+    )
+
+
 @app.command("history")
 def show_history(
     report: AReport,
@@ -1202,19 +1213,14 @@ def show_history(
 ):
     "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
     history = _history(report, format_name, instance)
+    taken = history.snapshots().to_pylist()
+    if not taken:
+        raise no_history(report, instance)
     if picture:
         from domostats.tracking.pictures import timeline
 
         typer.echo(f"drawn: {timeline(history).save(picture)}")
     elif at is None and to is None:
-        taken = history.snapshots().to_pylist()
-        if not taken:
-            of = f" of {instance}" if instance else ""
-            raise SettingsError(
-                f"There is no history of {report}{of} yet. Take a snapshot first: "
-                f"domostats snapshot {report} --instance {instance or 'NAME'}",
-                "no_history",
-            )
         whose = taken[0]["instance"] if taken else instance
         show(
             f"snapshots of {whose}" if whose else "snapshots",
@@ -1246,7 +1252,10 @@ def changes(
     to: To = None,
 ):
     "What became different in a report: domostats changes users --since 2024-04-01"
-    _given(_history(report, format_name, instance).changes(since, until), to)
+    history = _history(report, format_name, instance)
+    if not history.snapshots().num_rows:
+        raise no_history(report, instance)
+    _given(history.changes(since, until), to)
 
 
 def _given(table, to):
@@ -1301,7 +1310,7 @@ def erase(
             if e.reason not in ("no_history", "unknown_key"):
                 raise
     if not lines:
-        raise SettingsError(f"There is no history of {report} yet.", "no_history")
+        raise no_history(report, instance)
     if not any(versions for *_, versions in lines):
         raise DataError(
             f"No version of {report} has the key {', '.join(key)}. Check the spelling, and the "
