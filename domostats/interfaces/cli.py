@@ -419,8 +419,8 @@ def _show_long(console, title, columns, rows):
     for n, row in enumerate(rows, 1):
         table = Table.grid(padding=(0, 2))
         table.title, table.title_justify = escape(f"{title}, {n} of {len(rows)}"), "left"
-        table.add_column(overflow="fold", ratio=1)
-        table.add_column(overflow="fold", ratio=2)
+        table.add_column(overflow="fold", max_width=console.width // 3)
+        table.add_column(overflow="fold")
         for column, value in zip(columns, row):
             table.add_row(column, escape(value))
         console.print(table)
