@@ -72,7 +72,7 @@ def run(monkeypatch, capfd):
 
     def command(line):
         monkeypatch.setattr(sys, "argv", ["domostats", *line.split()])
-        monkeypatch.setattr(sys.modules["domostats.interfaces.cli"], "os", _KeepAlive())
+        monkeypatch.setattr(cli, "os", _KeepAlive(), raising=False)
         code = main()
         said = capfd.readouterr()
         return code, said.out + said.err
