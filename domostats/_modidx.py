@@ -741,6 +741,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                           'domostats.interfaces.cli.list_reports': ( '09_interfaces/cli.html#list_reports',
                                                                                      'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.main': ('09_interfaces/cli.html#main', 'domostats/interfaces/cli.py'),
+                                          'domostats.interfaces.cli.no_history': ( '09_interfaces/cli.html#no_history',
+                                                                                   'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.note': ('09_interfaces/cli.html#note', 'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.printable': ( '09_interfaces/cli.html#printable',
                                                                                   'domostats/interfaces/cli.py'),

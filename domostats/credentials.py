@@ -273,9 +273,11 @@ def _wanted(alternatives):
 
 
 def _missing(instance, alternatives, tried, alias):
-    near = did_you_mean(instance.name, known_instances())
-    running = running_sandboxes()
-    near += f" Sandboxes that run: {', '.join(running)}." if running else ""
+    known, near = known_instances(), ""
+    if instance.name not in known:
+        running = running_sandboxes()
+        near = did_you_mean(instance.name, known)
+        near += f" Sandboxes that run: {', '.join(running)}." if running else ""
     hint = (
         ""
         if alias

@@ -136,7 +136,8 @@ def your_code(what: str):
 def did_you_mean(word: object, known: Iterable[str]) -> str:
     "` Did you mean 'accounts'?`, with the blank before it, for the known word nearest to this one; else an empty text."
     spelled = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(str(word).lower(), spelled, 1, 0.6)
+    likeness = 0.6 if len(str(word)) > 3 else 0.5  # of two short words one sign is half
+    near = difflib.get_close_matches(str(word).lower(), spelled, 1, likeness)
     return f" Did you mean {spelled[near[0]]!r}?" if near else ""
 
 

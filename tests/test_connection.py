@@ -10,6 +10,7 @@ from domostats.errors import (
     CredentialsError,
     DataError,
     RetryLaterError,
+    DomostatsError,
     SettingsError,
 )
 from domostats.settings import find_instance
@@ -196,7 +197,7 @@ def test_credentials_come_from_the_environment(box, monkeypatch):
     from pathlib import Path
 
     Path("settings.ini").write_text(f"[domostats]\n[instance.lab]\nurl = {box.url}\n")
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(CredentialsError) as caught:
         get_accounts("lab")
     assert (
         caught.value.reason == "missing_secret"
@@ -325,7 +326,7 @@ def test_an_account_that_does_not_help_is_told(workspace, alias, reason):
     from pathlib import Path
 
     Path("settings.ini").write_text(f"[domostats]\naccount = {alias}\n")
-    with pytest.raises(SettingsError) as caught:
+    with pytest.raises(DomostatsError) as caught:
         sign_in("acme")
     assert caught.value.reason == reason and alias in str(caught.value)
 

@@ -222,7 +222,7 @@ def test_an_env_file_of_another_encoding_is_told(content):
     Path(".env").write_bytes(content)
     result = outcome(lambda: sign_in("acme"))
     assert (
-        isinstance(result, SettingsError)
+        isinstance(result, DomostatsError)
         and result.reason in ("bad_dotenv", "missing_secret")
         and not leaks(verbose_without_this_file(result), SECRET)
     )

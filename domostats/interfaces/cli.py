@@ -75,6 +75,7 @@ __all__ = [
     "run",
     "Unfinished",
     "snapshot",
+    "no_history",
     "show_history",
     "changes",
     "take_back",
@@ -421,8 +422,8 @@ def _show_long(console, title, columns, rows):
     for n, row in enumerate(rows, 1):
         table = Table.grid(padding=(0, 2))
         table.title, table.title_justify = escape(f"{title}, {n} of {len(rows)}"), "left"
-        table.add_column(overflow="fold", ratio=1)
-        table.add_column(overflow="fold", ratio=2)
+        table.add_column(overflow="fold", max_width=console.width // 3)
+        table.add_column(overflow="fold")
         for column, value in zip(columns, row):
             table.add_row(column, escape(value))
         console.print(table)
@@ -1240,6 +1241,16 @@ def _check_ignored(report, format_name, ignored):
             )
 
 
+def no_history(report: str, instance: str | None) -> SettingsError:
+    "The error for a report of which no snapshot was taken."
+    of = f" of {instance}" if instance else ""
+    return SettingsError(
+        f"There is no history of {report}{of} yet. Take a snapshot first: "
+        f"domostats snapshot {report} --instance {instance or 'NAME'}",
+        "no_history",
+    )
+
+
 @app.command("history")
 def show_history(
     report: AReport,
@@ -1255,19 +1266,14 @@ def show_history(
     "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
     check_excel(to, excel)
     history = _history(report, format_name, instance)
+    taken = history.snapshots().to_pylist()
+    if not taken:
+        raise no_history(report, instance)
     if picture:
         from domostats.tracking.pictures import timeline
 
         typer.echo(f"drawn: {timeline(history).save(picture)}")
     elif at is None and to is None:
-        taken = history.snapshots().to_pylist()
-        if not taken:
-            of = f" of {instance}" if instance else ""
-            raise SettingsError(
-                f"There is no history of {report}{of} yet. Take a snapshot first: "
-                f"domostats snapshot {report} --instance {instance or 'NAME'}",
-                "no_history",
-            )
         whose = taken[0]["instance"] if taken else instance
         show(
             f"snapshots of {whose}" if whose else "snapshots",
@@ -1301,7 +1307,10 @@ def changes(
 ):
     "What became different in a report: domostats changes users --since 2024-04-01"
     check_excel(to, excel)
-    _given(_history(report, format_name, instance).changes(since, until), to, excel)
+    history = _history(report, format_name, instance)
+    if not history.snapshots().num_rows:
+        raise no_history(report, instance)
+    _given(history.changes(since, until), to, excel)
 
 
 def _given(table, to, excel=False):
@@ -1356,7 +1365,7 @@ def erase(
             if e.reason not in ("no_history", "unknown_key"):
                 raise
     if not lines:
-        raise SettingsError(f"There is no history of {report} yet.", "no_history")
+        raise no_history(report, instance)
     if not any(versions for *_, versions in lines):
         raise DataError(
             f"No version of {report} has the key {', '.join(key)}. Check the spelling, and the "

@@ -89,8 +89,8 @@ def _create(path):
 # %% ../../nbs/06_loading/01_store.ipynb #d3a6bb8c
 def _holder(error):
     "Who has the file, in words, if that is what DuckDB's error is about; else None."
-    if "lock" not in str(error) and "used by another process" not in str(error):
-        return None
+    if not re.search(r"\block\b|used by another process", str(error)):
+        return None  # "block" is another matter
     pid = re.search(r"PID (\d+)", str(error))
     return f"process {pid[1]}" if pid else "another process"
 
