@@ -513,14 +513,14 @@ def test_default_and_largest_pages(ask, box):
         and len(ask(EVENTS, limit=5000)) == 500
         and len(ask(SEARCH, {"entityList": [["dataset"]]})["searchObjects"]) == 10
     )
-    large = sandbox.start(seed=3, events=3000)
+    large = sandbox.start(seed=3, events=3000, today="2024-04-01")
     assert len(ask(EVENTS, limit=5000, where=large)) == 1000 and ask(COUNT, where=large) == {
         "count": 3000
     }
 
 
 def test_more_than_ten_thousand_of_one_moment(ask, box):
-    large = sandbox.start(seed=3, datasets=30_000, same_day=12_000)
+    large = sandbox.start(seed=3, datasets=30_000, same_day=12_000, today="2024-04-01")
     at = dataset_created(large.domo.data.world, 15_000)
 
     def total(*filters, count=0, offset=0, **more):
@@ -730,7 +730,12 @@ def test_same_seed_same_bytes_in_every_process():
 
 def test_a_million_events_cost_nothing(ask, box):
     huge = sandbox.start(
-        seed=3, users=400_000_000, groups=3, datasets=400_000_000, events=400_000_000
+        seed=3,
+        users=400_000_000,
+        groups=3,
+        datasets=400_000_000,
+        events=400_000_000,
+        today="2024-04-01",
     )
     assert (
         ask(COUNT, where=huge) == {"count": 400_000_000}
@@ -755,7 +760,9 @@ def test_impossible_sizes(size):
 
 
 def test_nothing_at_all(ask, box):
-    bare = sandbox.start(seed=3, users=3, accounts=0, groups=0, datasets=0, pages=0, events=0)
+    bare = sandbox.start(
+        seed=3, users=3, accounts=0, groups=0, datasets=0, pages=0, events=0, today="2024-04-01"
+    )
     assert ask(GROUPS, where=bare) == ask(EVENTS, where=bare) == [] and ask(
         UI_SEARCH, {}, where=bare
     ) == {"dataSources": [], "_metaData": {"totalCount": 0}}
