@@ -692,7 +692,7 @@ def test_many_instances_agree_although_their_columns_differ(box):
     from domostats.reports.report import run_all
 
     accounts = reports.find("accounts")
-    with sandbox.start(seed=2) as other:
+    with sandbox.start(seed=2, today="2024-04-01") as other:
         serve(box, GOOD | {"color": "red"})
         serve(other, GOOD, GOOD | {"id": 2})
         fleet = run_all(accounts, [box, other], "v1", contract="extend")
@@ -754,7 +754,7 @@ def test_a_narrowed_file_is_replaced_by_the_same_window_or_a_wider_one(box, to):
 
 
 def test_events_are_appended_day_after_day_and_never_twice():
-    with sandbox.start(events=300) as box:
+    with sandbox.start(events=300, today="2024-04-01") as box:
         from domostats.clients.domo.activity import get_activity_log
 
         moments = sorted(
@@ -833,7 +833,7 @@ def test_where_nothing_stands_an_incomplete_run_is_written_and_noted(box):
 
 @pytest.mark.parametrize("to", ["users.parquet", "users.csv", "users"])
 def test_the_rows_of_an_instance_that_is_down_stay(box, to):
-    with sandbox.start(users=5) as other:
+    with sandbox.start(users=5, today="2024-04-01") as other:
         command = "generate", "users", "--to", to, "--instance", box.name
         both = *command, "--instance", other.name
         count = lambda: (read_file(to) if "." in to else Store().read(to))["instance"].to_pylist()
@@ -848,7 +848,7 @@ def test_the_rows_of_an_instance_that_is_down_stay(box, to):
 
 
 def test_an_instance_that_is_incomplete_does_not_stop_the_others(box):
-    with sandbox.start(seed=2) as other:
+    with sandbox.start(seed=2, today="2024-04-01") as other:
         command = *ACCOUNTS, "--to", "g.parquet", "--instance", box.name
         both = *command, "--instance", other.name
         assert domostats(*both)[0] == 0
@@ -870,7 +870,7 @@ def test_an_instance_that_is_named_twice_is_read_once(box):
 
 
 def test_a_run_of_one_instance_does_not_replace_the_folder_of_another(box):
-    with sandbox.start(users=5) as other:
+    with sandbox.start(users=5, today="2024-04-01") as other:
         command = "run", "--only", "users", "--to", "out", "--instance"
         assert domostats(*command, box.name)[0] == 0
         code, printed = domostats(*command, other.name)
@@ -883,7 +883,7 @@ def test_an_instance_means_its_name_and_not_its_address(box):
     login = {"DOMO_USERNAME": box.username, "DOMO_PASSWORD": box.password}
     command = "generate", "groups", "--to", "g.parquet", "--instance", "lab"
     assert domostats(*command, **login)[0] == 0
-    with sandbox.start() as moved:
+    with sandbox.start(today="2024-04-01") as moved:
         Path("settings.ini").write_text(f"[instance.lab]\nurl = {moved.url}\n")
         login = {"DOMO_USERNAME": moved.username, "DOMO_PASSWORD": moved.password}
         assert domostats(*command, **login)[0] == 0
@@ -892,7 +892,7 @@ def test_an_instance_means_its_name_and_not_its_address(box):
 def test_instances_that_were_read_hold_no_rows_and_no_lookups(box):
     from domostats.reports.report import run_all
 
-    with sandbox.start(seed=2) as other:
+    with sandbox.start(seed=2, today="2024-04-01") as other:
         fleet = run_all(reports.find("datasets"), [box, other])
         for run in fleet.runs.values():
             assert "made" not in vars(run), "the rows of a run are held"
@@ -919,7 +919,7 @@ def test_rows_of_another_format_are_no_update_of_a_dataset(box):
 
 
 def test_a_failed_instance_is_named_beside_what_strict_refuses(box):
-    with sandbox.start(accounts=4, seed=2) as other:
+    with sandbox.start(accounts=4, seed=2, today="2024-04-01") as other:
         other.fail("forbidden", times=None)
         box.serve("/api/content/v2/groups/grouplist", [{"groupId": {}}, {"groupId": 5}])
         command = ["generate", "groups", "--strict", "--to", "groups.parquet"]

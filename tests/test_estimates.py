@@ -57,6 +57,7 @@ def test_an_estimate_holds(box, name, login, since):
                 assert made <= told <= max(made * 1.05, made + 12), (format_fn, found)
 
 
+@pytest.mark.slow
 def test_an_estimate_holds_beyond_the_wall_of_the_search():
     with sandbox.start(users=30, groups=20, datasets=12_000, today=DAY) as box:
         told, made = compare(reports.find("datasets"), box, None, "domostats")

@@ -1065,7 +1065,7 @@ def test_without_a_migration_the_way_out_is_named():
 
 
 def test_the_ready_extractors_over_domo():
-    with sandbox.start(events=300) as box:
+    with sandbox.start(events=300, today="2024-04-01") as box:
         newest = (
             reports.activity_log.generate(box, format_fn="all", since=datetime(2000, 1, 1))[
                 "event_at"
@@ -1211,7 +1211,10 @@ def test_a_zone_that_changes_is_told_and_mended_for_each_source():
 
 
 def test_two_instances_in_one_store_do_not_overwrite_each_other():
-    with sandbox.start() as one, sandbox.start(users=30) as other:
+    with (
+        sandbox.start(today="2024-04-01") as one,
+        sandbox.start(users=30, today="2024-04-01") as other,
+    ):
         day = date(2024, 3, 1)
         now = datetime(2024, 3, 4, tzinfo=timezone.utc)
         for box in (one, other):

@@ -66,7 +66,7 @@ def big(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         with sandbox.start(
-            users=42, accounts=3, groups=44, datasets=430, pages=43, events=50
+            users=42, accounts=3, groups=44, datasets=430, pages=43, events=50, today="2024-04-01"
         ) as running:
             yield running
 

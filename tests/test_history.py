@@ -109,7 +109,10 @@ def test_only_what_is_new_or_different_is_kept(store):
 
 
 def test_a_report_has_a_history(store):
-    with sandbox.start() as box, sandbox.start(users=13) as larger:
+    with (
+        sandbox.start(today="2024-04-01") as box,
+        sandbox.start(users=13, today="2024-04-01") as larger,
+    ):
         history = History.of(reports.users.report, store, "all")
         history.snapshot(reports.users.generate(box, format_fn="all"), DAY)
         history.snapshot(reports.users.generate(larger, format_fn="all"), DAY + timedelta(1))
@@ -119,7 +122,7 @@ def test_a_report_has_a_history(store):
         and history.key == ("user_id",)
         and history.frame(DAY)["user_id"].is_unique
     )
-    with sandbox.start_datorama() as agency:
+    with sandbox.start_datorama(today="2024-04-01") as agency:
         jobs = History.of(reports.datorama_jobs.report, store)
         assert jobs.snapshot(reports.datorama_jobs.generate(agency)).added == len(agency.jobs)
 

@@ -109,14 +109,14 @@ def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, 
 
 
 def test_the_sandbox_moves_and_its_users_stay():
-    with sandbox.start() as box:
+    with sandbox.start(today="2024-04-01") as box:
         here(place(box, "lab"))
         first = box.url
         assert taken(run("snapshot", "users", "--instance", "sandbox")[1]) == [12, 12, 0, 0]
         assert run("snapshot", "page_access", "--instance", "sandbox")[0] == 0
         for words in (["--method", "REPLACE"], ["--method", "UPSERT"]):
             assert run("generate", "users", "--instance", "sandbox", "--to", "us", *words)[0] == 0
-    with sandbox.start() as box:
+    with sandbox.start(today="2024-04-01") as box:
         assert box.url != first
         assert taken(run("snapshot", "users", "--instance", "sandbox")[1]) == [12, 0, 0, 0]
         code, _ = run(
@@ -136,7 +136,10 @@ def test_the_sandbox_moves_and_its_users_stay():
 
 
 def test_each_instance_has_a_history_of_its_own():
-    with sandbox.start() as a, sandbox.start(seed=2, users=9) as b:
+    with (
+        sandbox.start(today="2024-04-01") as a,
+        sandbox.start(seed=2, users=9, today="2024-04-01") as b,
+    ):
         here()
         for _ in range(2):
             for box in (a, b):
@@ -425,7 +428,10 @@ def test_two_instances_in_one_history_are_seen(store):
 
 
 def test_a_run_knows_whose_it_is(store):
-    with sandbox.start() as a, sandbox.start(seed=2, users=9) as b:
+    with (
+        sandbox.start(today="2024-04-01") as a,
+        sandbox.start(seed=2, users=9, today="2024-04-01") as b,
+    ):
         report = reports.users.report
         runs = [report.run(box, format_fn="all") for box in (a, b)]
         history = History.of(report, store, "all")

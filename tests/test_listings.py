@@ -390,7 +390,13 @@ def many(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         with sandbox.start(
-            users=350, groups=420, pages=312, datasets=430, events=3_500, accounts=3
+            users=350,
+            groups=420,
+            pages=312,
+            datasets=430,
+            events=3_500,
+            accounts=3,
+            today="2024-04-01",
         ) as running:
             yield running
 

@@ -109,7 +109,7 @@ def ids(records, name="groupId"):
 
 @pytest.mark.parametrize("place", [0, 4, 17, 30, 43])
 def test_a_deleted_group_takes_no_living_one_with_it(place):
-    with sandbox.start(groups=44) as box:
+    with sandbox.start(groups=44, today="2024-04-01") as box:
         connection, listing = sign_in(box), replace(GROUPS, size=3)
         read_some(connection, listing, 6)
         remove_group(box, place)
@@ -120,7 +120,7 @@ def test_a_deleted_group_takes_no_living_one_with_it(place):
 
 
 def test_what_has_not_moved_is_not_asked_for_again():
-    with sandbox.start(groups=44) as box:
+    with sandbox.start(groups=44, today="2024-04-01") as box:
         connection, listing = sign_in(box), replace(GROUPS, size=3)
         read_some(connection, listing, 9)
         kept, before = len(pages_in("open")), len(box.calls)
@@ -302,7 +302,7 @@ def test_a_bookmark_that_the_service_has_forgotten_ends_no_run():
 
 
 def test_the_log_goes_on_where_it_stopped_though_the_clock_has_moved(monkeypatch):
-    with sandbox.start(events=3000) as box:
+    with sandbox.start(events=3000, today="2024-04-01") as box:
         log = replace(activity.source.listing, size=100, most=400)
         connection = sign_in(box)
         since = {"since": datetime(2020, 1, 1)}
@@ -351,7 +351,7 @@ def test_a_finished_log_is_played_again_at_any_later_time(box, monkeypatch):
 
 
 def test_more_datasets_than_the_service_shows_go_on_too(monkeypatch):
-    with sandbox.start(datasets=430) as box:
+    with sandbox.start(datasets=430, today="2024-04-01") as box:
         listing, connection = replace(DATASET_SEARCH, cap=100, size=20), sign_in(box)
         read_some(connection, listing, 15)
         kept, before = len(pages_in("open")), len(box.calls)
@@ -537,7 +537,7 @@ def test_a_damaged_page_is_asked_for_again(box, damage):
 
 
 def test_one_damaged_page_among_many_is_the_only_one_asked_for(box):
-    with sandbox.start(groups=60) as big:
+    with sandbox.start(groups=60, today="2024-04-01") as big:
         connection, listing = sign_in(big), replace(GROUPS, size=2)
         read_some(connection, listing, 20)
         victim = random.Random(3).choice(pages_in("open"))
@@ -626,7 +626,7 @@ def test_runs_are_never_mixed(box):
 
 
 def test_one_call_for_each_goes_on_with_those_that_are_left():
-    with sandbox.start(pages=30) as box:
+    with sandbox.start(pages=30, today="2024-04-01") as box:
         listing = replace(PAGE_ACCESS, parents=replace(PAGES, size=40))
         connection = sign_in(box)
         read_some(connection, listing, 12)
@@ -649,7 +649,7 @@ print(json.dumps([run.table["group_id"].to_pylist(), run.doubts, run.findings]))
 
 def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
     rng = random.Random(7)
-    with sandbox.start(groups=200) as box:
+    with sandbox.start(groups=200, today="2024-04-01") as box:
         box.latency = 0.02
         command = [sys.executable, "-c", READ_GROUPS, box.name]
         for _ in range(6):
@@ -673,7 +673,7 @@ def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
 
 
 def test_a_destination_that_fails_costs_no_second_reading():
-    with sandbox.start(groups=60) as box:
+    with sandbox.start(groups=60, today="2024-04-01") as box:
         report = Report("groups", "one group", "group_id", replace(groups.source))
         report.source = replace(groups.source, listing=replace(GROUPS, size=3))
         with pytest.raises(DestinationError):
@@ -706,7 +706,7 @@ def test_strict_asks_anew_whatever_the_destination(box):
 
 
 def test_two_lists_of_one_endpoint_may_both_have_moved(monkeypatch):
-    with sandbox.start(datasets=100) as box:
+    with sandbox.start(datasets=100, today="2024-04-01") as box:
         connection = sign_in(box)
         lists = replace(DATASET_SEARCH, size=7), replace(DATASET_SEARCH, size=9)
         with pytest.raises(Stopped):
@@ -735,7 +735,7 @@ def test_two_lists_of_one_endpoint_may_both_have_moved(monkeypatch):
 
 
 def test_lists_below_the_records_of_another_go_on_with_those_that_are_left():
-    with sandbox.start_datorama(streams=15, jobs=3) as box:
+    with sandbox.start_datorama(streams=15, jobs=3, today="2024-04-01") as box:
         connection = sign_in_datorama(box)
         listing = jobs.source.listing
         read_some(connection, listing, 8)
@@ -748,7 +748,7 @@ def test_lists_below_the_records_of_another_go_on_with_those_that_are_left():
 
 
 def test_certified_datasets_go_on_behind_their_bookmark():
-    with sandbox.start(datasets=430) as box:
+    with sandbox.start(datasets=430, today="2024-04-01") as box:
         connection, listing = sign_in(box), replace(CERTIFIED_DATASETS, size=3)
         read_some(connection, listing, 6)
         kept, before = len(pages_in("open")), len(box.calls)

@@ -170,7 +170,7 @@ def test_identity_users_as_recorded(ask, box):
     for user in recorded:
         for entry in user["attributes"]:
             kinds.setdefault(entry["key"], type(entry["values"][0]))
-    kinds |= {"employeeLocation": str, "locale": str}
+    kinds |= {"employeeLocation": str, "locale": str, "lastLogin": int}  # the last is described
     older = {user["id"]: user for user in ask("/api/content/v2/users")}
     for user in reply["users"]:
         assert user.keys() == recorded[0].keys() and all(
@@ -515,7 +515,7 @@ def test_default_and_largest_pages(ask, box):
         and len(ask(EVENTS, limit=1000)) == 500
         and len(ask(SEARCH, {"entityList": [["dataset"]]})["searchObjects"]) == 10
     )
-    large = sandbox.start(seed=3, events=3000)
+    large = sandbox.start(seed=3, events=3000, today="2024-04-01")
     assert len(ask(EVENTS, limit=1000, where=large)) == 1000 and ask(COUNT, where=large) == {
         "count": 3000
     }
@@ -523,7 +523,7 @@ def test_default_and_largest_pages(ask, box):
 
 
 def test_more_than_ten_thousand_of_one_moment(ask, box):
-    large = sandbox.start(seed=3, datasets=30_000, same_day=12_000)
+    large = sandbox.start(seed=3, datasets=30_000, same_day=12_000, today="2024-04-01")
     at = dataset_created(large.domo.data.world, 15_000)
 
     def total(*filters, count=0, offset=0, **more):
@@ -737,7 +737,12 @@ def test_same_seed_same_bytes_in_every_process():
 
 def test_a_million_events_cost_nothing(ask, box):
     huge = sandbox.start(
-        seed=3, users=400_000_000, groups=3, datasets=400_000_000, events=400_000_000
+        seed=3,
+        users=400_000_000,
+        groups=3,
+        datasets=400_000_000,
+        events=400_000_000,
+        today="2024-04-01",
     )
     assert (
         ask(COUNT, where=huge) == {"count": 400_000_000}
@@ -762,7 +767,9 @@ def test_impossible_sizes(size):
 
 
 def test_nothing_at_all(ask, box):
-    bare = sandbox.start(seed=3, users=3, accounts=0, groups=0, datasets=0, pages=0, events=0)
+    bare = sandbox.start(
+        seed=3, users=3, accounts=0, groups=0, datasets=0, pages=0, events=0, today="2024-04-01"
+    )
     assert ask(GROUPS, where=bare) == ask(EVENTS, where=bare) == [] and ask(
         UI_SEARCH, {}, where=bare
     ) == {"dataSources": [], "_metaData": {"totalCount": 0}}

@@ -109,7 +109,7 @@ def test_a_column_of_the_formatter_is_not_replaced_by_the_fields_that_are_kept_o
 
 @pytest.mark.parametrize("name", ["instance", "Instance"])
 def test_a_column_called_instance_is_refused_for_several_instances(box, tmp_path, name):
-    with sandbox.start(seed=2) as other:
+    with sandbox.start(seed=2, today="2024-04-01") as other:
         fleet = run_all(groups, [box, other], lambda group_obj: {"id": 1, name: "mine"})
         for use in (
             fleet.dataframe,
@@ -257,7 +257,7 @@ def test_the_table_of_a_narrowed_run_and_of_several_instances_is_no_snapshot(box
     with pytest.raises(DataError) as e:
         History.of(log, instance="here").snapshot(log.run(box, since=datetime(2024, 3, 1)).table)
     assert e.value.reason == "narrowed"
-    with sandbox.start(seed=2) as other:
+    with sandbox.start(seed=2, today="2024-04-01") as other:
         fleet = run_all(groups, [box, other])
         for data in (fleet, fleet.table, fleet.reader(), fleet.dataframe()):
             with pytest.raises(SettingsError) as e:

@@ -492,7 +492,7 @@ def make_account(seed: int, n: int, users: int, now: int = TODAY, datasets: int 
         *account_dates(seed, id, now),
         turn != 8,
         turn != 6,
-        *(account_end(seed, id, now) if n % 30 == 5 else (None, None)),
+        *(account_end(seed, id, now) if n % 30 == 23 else (None, None)),
     )
 
 

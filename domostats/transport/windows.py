@@ -12,7 +12,6 @@ __all__ = [
     "Events",
     "next_moment",
     "Filtered",
-    "Tally",
     "Search",
 ]
 
@@ -25,7 +24,7 @@ from domostats.transport.paging import (
     Listing,
     Offset,
     PageDigest,
-    Reader,
+    Tally,
     Walk,
     Whole,
     count_in,
@@ -195,22 +194,6 @@ class Filtered(Offset):
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #47ff7e57
-class Tally(Reader):
-    "Another reader of the same run that counts the different requests that it answers."
-
-    def __init__(self, reader):
-        super().__init__(reader.connection, None, reader.since, reader.until)
-        self.reader, self.asked, self.now = reader, set(), reader.now
-
-    @property
-    def calls(self):
-        return len(self.asked)
-
-    def answer(self, request, again=False):
-        self.asked.add(request.fingerprint)
-        return self.reader.answer(request, again)
-
-
 @dataclass(frozen=True, eq=False)
 class Search(Filtered):
     "A `Filtered` list of any length, cut by creation date, and by owner where that does not help; `owners` are pairs of a listing and its field of ids."
