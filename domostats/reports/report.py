@@ -90,7 +90,16 @@ from domostats.rows.rowtype import (
 )
 from ..rows.table import table_of_rows, to_dataframe
 from ..settings import find_instance, hides
-from ..transport.paging import Listing, Page, Reader, all_of, array_of, millis, rows_of
+from domostats.transport.paging import (
+    Listing,
+    Page,
+    Reader,
+    Scout,
+    all_of,
+    array_of,
+    millis,
+    rows_of,
+)
 from ..transport.spool import OLDEST, spooled
 from ..transport.windows import Windows
 from ..transport.wire import json_bytes
@@ -1245,14 +1254,20 @@ class Estimate(NamedTuple):
 
 @hides("session_token")
 def estimate(report, domo_instance, session_token=None, format_fn=None, since=None, until=None):
-    "The `Estimate` of a report for an instance. A list without a total, or with one that its last page does not bear out, is probed with whole pages; what changed `since` is counted as if it were all."
+    """The `Estimate` of a report for an instance, which is never below what a run asks for, and hardly above.
+
+    A list that others stand on counts once. One without a total, or with a total that its last page does not bear
+    out, is probed with whole pages. Where only what changed `since` is wanted, the list that tells it is read."""
     connection = report.sign_in(domo_instance, session_token)
-    reader = Reader(connection, None, millis(since), millis(until))
+    scout = Scout(connection, millis(since), millis(until))
     listings = {
         source.listing for source in [report.source, *report.needed(report.formatter(format_fn))]
     }
-    calls = {str(listing): listing.calls(reader) for listing in sorted(listings, key=str)}
-    if report.needs:
+    costs, calls = scout.costs(sorted(listings, key=str)), Counter()
+    for listing, times in costs.items():
+        calls[str(listing)] += times
+    calls = dict(sorted(calls.items()))
+    if report.needs or report.guessed:
         calls["who am I, and what may I see"] = 2 if connection.user else 3
     return Estimate(calls, connection.budget.estimate(sum(calls.values())))
 

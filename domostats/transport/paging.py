@@ -27,6 +27,8 @@ __all__ = [
     "Bookmarks",
     "Numbered",
     "fields_of",
+    "is_narrowed",
+    "count_wanted",
     "wanted",
     "Each",
     "says_id",
@@ -34,6 +36,8 @@ __all__ = [
     "Under",
     "Bulk",
     "once",
+    "Tally",
+    "Scout",
     "PageDigest",
     "digest_page",
     "KeptPage",
@@ -52,7 +56,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import singledispatch
 from hashlib import blake2b
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, ClassVar, NamedTuple
 from urllib.parse import quote
 import msgspec
 from msgspec import Raw
@@ -267,6 +271,10 @@ class Reader:
             self.spool.keep(request, answer)
         return answer
 
+    def probe(self, request):
+        "The `Answer` to a request as it is now; nothing is kept of it."
+        return self.connection.ask(request, self.debug_api)
+
     def ahead(self, items, work):
         "Each item with what `work` makes of it, in their order, at most `in_flight` at once."
 
@@ -382,6 +390,20 @@ class Listing:
     def array(self, answer):
         "The bytes of the array in a reply. DataError `pending`, `no_list`."
         return records_at(answer, self.at)
+
+    @property
+    def above(self):
+        "The listing whose records this one is asked for by, or None."
+        return None
+
+    def own_calls(self, reader):
+        "How many calls it takes, without those of the listing above."
+        return self.calls(reader)
+
+    @property
+    def tells_end(self):
+        "Whether the replies say where it ends; else whoever reads it asks for its end once more."
+        return True
 
     def __str__(self):
         return f"{self.method} {self.path}"
@@ -503,6 +525,10 @@ class Offset(Listing):
         "How many there are, or None where the reply does not say. DataError `bad_total`."
         return count_in(answer, self.total) if self.total else None
 
+    @property
+    def tells_end(self):
+        return bool(self.total)
+
     def pages(self, reader):
         reader.compare(self)
         return Walk(self, reader).pages()
@@ -528,7 +554,7 @@ class Offset(Listing):
         size = min(self.size, self.cap - offset) if self.cap else self.size
         if size <= 0:
             return 0, None
-        answer = reader.connection.ask(self.page(offset, size))
+        answer = reader.probe(self.page(offset, size))
         return len(rows_of(self.array(answer))), self.total_of(answer)
 
     def _end(self, reader):
@@ -972,6 +998,18 @@ def fields_of(page, *names):
     return [tuple(_field(record, name) for name in names) for record in records]
 
 
+def is_narrowed(listing, reader):
+    "Whether of this listing only those records are wanted that changed since some time."
+    return reader.since is not None and bool(listing.changed)
+
+
+def count_wanted(listing, field, reader):
+    "How many values `wanted` gives, for an estimate: counted where the list is narrowed, else as many as it has rows."
+    if is_narrowed(listing, reader):
+        return sum(1 for _ in wanted(listing, field, reader))
+    return listing.rows(reader)
+
+
 def _field(record, name):
     "One field of a record (a dict of bytes) as plain Python; None for one that cannot be read."
     return plain(record[name])[0] if name in record else None
@@ -1062,11 +1100,18 @@ class Each(Listing):
                 f"the first is that of {id}: {flaw}."
             )
 
+    @property
+    def above(self):
+        return self.parents
+
+    def own_calls(self, reader):
+        return self.rows(reader)
+
     def calls(self, reader):
-        return self.parents.calls(reader) + self.parents.rows(reader)
+        return self.parents.calls(reader) + self.own_calls(reader)
 
     def rows(self, reader):
-        return self.parents.rows(reader)
+        return count_wanted(self.parents, self.field, reader)
 
 
 def says_id(*names):
@@ -1093,6 +1138,8 @@ def replies():
 @dataclass(frozen=True, eq=False)
 class Under(Listing):
     "The records of a list below each record of `parents`: `below(id)` gives the listing for the value of its `field`."
+
+    LOOKED: ClassVar[int] = 250  # of how many lists an estimate counts the calls
 
     parents: Listing = None
     field: str = "id"
@@ -1121,8 +1168,29 @@ class Under(Listing):
     def rows(self, reader):
         return sum(page.rows for page in self.pages(reader))
 
+    @property
+    def above(self):
+        return self.parents
+
+    def own_calls(self, reader):
+        """How many calls the lists below take together: read through, or the most likely number where there are many."""
+        ids = [*wanted(self.parents, self.field, reader)]
+        looked = ids[:: math.ceil(len(ids) / self.LOOKED)] if ids else []
+        tally, counts = Tally(reader), []
+        for id in looked:
+            before = tally.calls
+            with suppress(AccessError):
+                deque(self.below(id).pages(tally), maxlen=0)
+            counts.append(tally.calls - before or 1)
+        if len(looked) == len(ids):
+            return sum(counts)
+        mean = sum(counts) / len(counts)
+        spread = sum((count - mean) ** 2 for count in counts) / len(counts) ** 2
+        rest = 1 - len(looked) / len(ids)
+        return math.ceil(len(ids) * (mean + 2 * math.sqrt(spread * rest)))
+
     def calls(self, reader):
-        return self.parents.calls(reader) + self.parents.rows(reader)
+        return self.parents.calls(reader) + self.own_calls(reader)
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #4ae8fc80
@@ -1171,11 +1239,56 @@ class Bulk(Listing):
                 f"{self}: {asked - came} of {asked} ids brought no record; this user may not see them, or they are gone."
             )
 
+    @property
+    def above(self):
+        return self.ids
+
+    def own_calls(self, reader):
+        return math.ceil(self.rows(reader) / self.size)
+
     def calls(self, reader):
-        return self.ids.calls(reader) + math.ceil(self.ids.rows(reader) / self.size)
+        return self.ids.calls(reader) + self.own_calls(reader)
 
     def rows(self, reader):
-        return self.ids.rows(reader)
+        """How many records there are, for an estimate.
+
+        Where the ids stand in a field that a record need not have, a few records are looked at; the number is one that
+        is hardly ever passed."""
+        rows = count_wanted(self.ids, self.field, reader)
+        if self.field == self.ids.key or not isinstance(self.ids, Bulk):
+            return rows
+        looked, having = self.ids.sample(reader, self.field)
+        if looked >= rows or not looked:
+            return having
+        share = having / looked
+        doubt = 2 * math.sqrt(share * (1 - share) / looked) + 1 / looked
+        return min(rows, math.ceil(rows * (share + doubt)))
+
+    def sample(self, reader, field, most=3):
+        "Of a few records, spread over the list, how many there are and how many have this field."
+        ids = self._some_ids(reader, most)
+        chunks = [ids[first : first + self.size] for first in range(0, len(ids), self.size)]
+        looked, having = 0, 0
+        for chunk in chunks:
+            page = Page(0, self.array(reader.answer(self.ask(chunk))), 0)
+            values = [value for (value,) in fields_of(page, field)]
+            looked += len(values)
+            having += sum(value is not None for value in values)
+        return looked, having
+
+    def _some_ids(self, reader, most):
+        "A few of the ids that the records are asked for by: all of them where there are few, or where they are known anyway."
+        rows = count_wanted(self.ids, self.field, reader)
+        if rows <= most * self.size or is_narrowed(self.ids, reader):
+            ids = [*once(wanted(self.ids, self.field, reader))]
+            step = max(1, len(ids) // (most * self.size))
+            return ids[::step][: most * self.size]
+        last = min(rows, self.ids.cap or rows) - self.ids.size
+        pages = [
+            Page(0, self.ids.array(reader.probe(self.ids.page(offset))), 0)
+            for offset in (0, last // 2, last)
+        ]
+        return [id for page in pages for (id,) in fields_of(page, self.field) if id is not None]
 
 
 def once(values):
@@ -1185,6 +1298,53 @@ def once(values):
         if value not in met:
             met.add(value)
             yield value
+
+
+# %% ../../nbs/02_transport/06_paging.ipynb #est00002
+class Tally(Reader):
+    "Another reader of the same run that counts the different requests that it answers."
+
+    def __init__(self, reader):
+        super().__init__(reader.connection, None, reader.since, reader.until)
+        self.reader, self.asked, self.now = reader, set(), reader.now
+
+    @property
+    def calls(self):
+        return len(self.asked)
+
+    def answer(self, request, again=False):
+        self.asked.add(request.fingerprint)
+        return self.reader.answer(request, again)
+
+
+class Scout(Reader):
+    "A reader that only looks ahead: it asks for nothing twice, and `costs(listings)` says what a run would ask for."
+
+    def __init__(self, connection, since=None, until=None):
+        super().__init__(connection, None, since, until)
+        self.kept = {}
+
+    def answer(self, request, again=False):
+        if request.fingerprint not in self.kept:
+            self.kept[request.fingerprint] = self.connection.ask(request, self.debug_api)
+        return self.kept[request.fingerprint]
+
+    def probe(self, request):
+        return self.answer(request)
+
+    def costs(self, listings: list[Listing]) -> dict[Listing, int]:
+        "The calls of each of these listings and of those above them, without what one of them has from another."
+        waiting, found = [*listings], {}
+        while waiting:
+            listing = waiting.pop(0)
+            if listing is None:
+                continue
+            if listing in found:
+                found[listing] += not listing.tells_end
+                continue
+            found[listing] = listing.own_calls(self)
+            waiting.append(listing.above)
+        return found
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e51

@@ -8,6 +8,7 @@ __all__ = [
     "in_a_row",
     "Windows",
     "Count",
+    "pages_of",
     "Events",
     "next_moment",
     "Filtered",
@@ -23,6 +24,7 @@ from domostats.transport.paging import (
     Listing,
     Offset,
     PageDigest,
+    Tally,
     Walk,
     Whole,
     count_in,
@@ -110,6 +112,11 @@ class Count(Listing):
         return self.asked
 
 
+def pages_of(rows, size):
+    "How many pages are asked for where the number of rows was told: behind a full one, one more."
+    return rows // size + 1
+
+
 @dataclass(frozen=True, eq=False)
 class Events(Windows):
     "What happened from `since` to `until` of the reader, or to the beginning of the run, in `Windows`, oldest first."
@@ -150,8 +157,9 @@ class Events(Windows):
         return max(first, self.counted(reader, start, end))
 
     def calls(self, reader):
-        rows = self.rows(reader)
-        return math.ceil(rows / self.size) + 3 * math.ceil(rows / self.most) + 2
+        "As many counts as there are windows, and the pages of each."
+        windows = [*self.windows(reader, *self.span(reader))]
+        return len(windows) + sum(pages_of(count, self.size) for _, _, count in windows)
 
 
 # %% ../../nbs/02_transport/07_windows.ipynb #af244ec8
@@ -194,9 +202,16 @@ class Search(Filtered):
         return in_a_row(walk.pages() for walk in self.walks(reader))
 
     def calls(self, reader):
-        rows = self.rows(reader)
-        cuts = 4 * math.ceil(rows / self.cap) + 10 if rows >= self.cap else 0
-        return math.ceil(rows / self.size) + 1 + (rows % self.size == 0) + cuts
+        "The count of the whole, those by which it is cut, and the pages of each piece."
+        total = self.counted(reader)
+        if total < self.cap:
+            return 1 + pages_of(max(total, self.rows(reader)), self.size)
+        tally = Tally(reader)
+        pieces = [*self.pieces(tally, total)]
+        told = [count for _, count in pieces if count is not None]
+        whole = sum(pages_of(count, self.size) for count in told)
+        rest = math.ceil((total - sum(told)) / self.size) if len(told) < len(pieces) else 0
+        return 1 + tally.calls + whole + rest + len(pieces) - len(told)
 
     def walks(self, reader):
         "A `Walk` through each piece below the cap; a doubt where they do not add up to the whole."
