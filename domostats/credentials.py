@@ -16,8 +16,8 @@ __all__ = [
 import json, os
 from pathlib import Path
 import dotenv
-from .errors import SettingsError
-from .settings import Secret, check_owner, setting
+from .errors import CredentialsError, SettingsError, did_you_mean
+from .settings import Secret, check_owner, known_instances, running_sandboxes, setting
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #ad11689c
@@ -96,7 +96,7 @@ def _property(values, name):
 def find_secrets(instance, *alternatives):
     """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by name.
 
-    A sandbox brings its own, and is never given others. SettingsError `missing_secret` lists every place that was looked in, in order."""
+    A sandbox brings its own, and is never given others. CredentialsError `missing_secret` lists every place that was looked in, in order."""
     tried = []
     alias = account_alias(instance)
     places = [
@@ -113,7 +113,7 @@ def find_secrets(instance, *alternatives):
         if all(name in instance.secrets for name in names):
             return {name: instance.secrets[name] for name in names}
     if instance.secrets:
-        raise SettingsError(
+        raise CredentialsError(
             f"{instance.name!r} brings its own secrets, and none of what is needed is among them: {_wanted(alternatives)}.",
             "missing_secret",
         )
@@ -128,7 +128,7 @@ def find_secrets(instance, *alternatives):
                 if not value
                 for label in labels
             ]
-    raise SettingsError(_missing(instance, alternatives, tried, alias), "missing_secret")
+    raise CredentialsError(_missing(instance, alternatives, tried, alias), "missing_secret")
 
 
 def _first(places, name):
@@ -140,13 +140,16 @@ def _wanted(alternatives):
 
 
 def _missing(instance, alternatives, tried, alias):
+    near = did_you_mean(instance.name, known_instances())
+    running = running_sandboxes()
+    near += f" Sandboxes that run: {', '.join(running)}." if running else ""
     hint = (
         ""
         if alias
         else "\nInside DomoJupyter, 'account = ALIAS' in settings.ini adds an account of the workspace to these places."
     )
     return (
-        f"No credentials for instance {instance.name!r}: set {_wanted(alternatives)}, or check the spelling of the instance. Looked for, in this order:\n"
+        f"No credentials for instance {instance.name!r}.{near} Set {_wanted(alternatives)}, or check the spelling of the instance. Looked for, in this order:\n"
         + "\n".join(f"  {n}. {place}" for n, place in enumerate(tried, 1))
         + hint
     )

@@ -9,6 +9,8 @@ __all__ = [
     "REGIONS",
     "Secret",
     "hides",
+    "expanded",
+    "user_folder",
     "settings_places",
     "check_owner",
     "read_settings",
@@ -22,6 +24,8 @@ __all__ = [
     "signed",
     "read_note",
     "find_instance",
+    "running_sandboxes",
+    "known_instances",
 ]
 
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
@@ -99,16 +103,52 @@ def hides(name):
     return decorate
 
 
+# %% ../nbs/01_top/02_settings.ipynb #a2e00002
+def expanded(path: str | Path) -> Path:
+    "A path whose `~` is the home of this user. SettingsError `no_home`."
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        pass
+    raise _no_home(f"{path} cannot be found", "HOME")
+
+
+def user_folder(kind: str) -> Path:
+    "Where the kit keeps what is this user's own; `kind` is `config`, `data` or `state`. SettingsError `no_home`."
+    try:
+        folder = Path(getattr(platformdirs, f"user_{kind}_dir")("domostats"))
+    except RuntimeError:  # newer versions of platformdirs say it, older ones leave the ~ in
+        folder = Path("~")
+    if folder.parts[0] != "~":
+        return folder
+    raise _no_home(
+        f"there is no place for what the kit keeps ({kind})", f"HOME or XDG_{kind.upper()}_HOME"
+    )
+
+
+def _no_home(consequence: str, variables: str) -> SettingsError:
+    user = f" (number {os.getuid()})" if hasattr(os, "getuid") else ""
+    return SettingsError(
+        f"This user{user} has no home folder, so {consequence}. Set {variables} in the environment "
+        "to a folder that can be written to.",
+        "no_home",
+    )
+
+
 # %% ../nbs/01_top/02_settings.ipynb #e845e1ff
 def settings_places():
     "Every file that `find_settings` looks at, in order."
     named = os.environ.get("DOMOSTATS_SETTINGS")
     here = Path.cwd()
-    return [
+    places = [
         *([Path(named)] if named else []),
         *(folder / "settings.ini" for folder in (here, *here.parents)),
-        platformdirs.user_config_path("domostats") / "settings.ini",
     ]
+    try:
+        places.append(user_folder("config") / "settings.ini")
+    except SettingsError:
+        pass  # who has no home has no settings there
+    return places
 
 
 # %% ../nbs/01_top/02_settings.ipynb #ddd90ebf
@@ -257,7 +297,7 @@ SANDBOX = r"(sandbox|datorama)(-\d+)?"  # of Domo, of Datorama
 
 def sandbox_note(name):
     "Where a running sandbox of this user leaves its address."
-    return platformdirs.user_state_path("domostats") / "sandboxes" / f"{name}.json"
+    return user_folder("state") / "sandboxes" / f"{name}.json"
 
 
 def signed(key, number):
@@ -345,6 +385,29 @@ def find_instance(name):
     if running:
         return running
     raise SettingsError(
-        f"No sandbox called {name!r} is running. Start one: 'domostats sandbox' in a terminal, or sandbox.start() in a notebook.",
+        f"No sandbox called {name!r} is running{_what_runs()}. Start one: 'domostats sandbox' in a terminal, or sandbox.start() in a notebook.",
         "no_sandbox",
     )
+
+
+def running_sandboxes() -> list[str]:
+    "The names of the sandboxes of this user that answer now."
+    try:
+        notes = sorted(sandbox_note("sandbox").parent.glob("*.json"))
+    except (OSError, SettingsError):
+        return []
+    return [
+        note.stem for note in notes if re.fullmatch(SANDBOX, note.stem) and read_note(note.stem)
+    ]
+
+
+def known_instances() -> list[str]:
+    "The names of the instances that settings.ini has, and of the sandboxes that run."
+    sections = [section.lower() for section in find_settings().sections()]
+    named = [one.removeprefix("instance.") for one in sections if one.startswith("instance.")]
+    return list(dict.fromkeys([*named, *running_sandboxes()]))
+
+
+def _what_runs() -> str:
+    names = running_sandboxes()
+    return f"; what runs: {', '.join(names)}" if names else ", nor any other"

@@ -328,13 +328,12 @@ def test_JB3_JB5_a_file_is_whole_or_not_there(box, dr, tmp_path):
 
 
 def test_DR1_DR2_a_first_start_needs_no_files_and_one_missing_file_stops_nothing(box):
-    fresh = datorama(box.api_token, instance=box, clock=box.clock, pause=0)
+    fresh = datorama(box.api_token, instance=box, pause=0)
     assert len(fresh.workspaces) == 3 and not fresh.not_restored
     fresh.workspaces[1001].get_streams()
     again = datorama(
         box.api_token,
         instance=box,
-        clock=box.clock,
         pause=0,
         restore_spaces=True,
         restore_streams=True,

@@ -251,7 +251,7 @@ def test_every_sample_is_held_against_something():
 
 
 def test_the_client_reads_every_sample(box):
-    dr = datorama(box.api_token, instance=box, clock=box.clock, pause=0)
+    dr = datorama(box.api_token, instance=box, pause=0)
     serve = lambda path, name: box.faults.serve(path, sample(name))
     serve(WS, "workspaces_list")
     assert [*dr.get_workspaces()] == [row["id"] for row in sample("workspaces_list")]

@@ -96,6 +96,7 @@ def place(tmp_path):
     return tmp_path / "data" / "store.duckdb"
 
 
+@pytest.mark.slow
 def test_twenty_kills_leave_one_whole_generation(place):
     rng = random.Random(20)
     child = start(place, "store", 0)

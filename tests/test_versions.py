@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT
 
+pytestmark = [pytest.mark.slow, pytest.mark.versions]
+
 LEFT_OUT = {
     "test_project.py",
     "test_lessons.py",
@@ -77,6 +79,7 @@ def test_the_core_passes(minor, pandas, copy):
             f"{copy}[sandbox,registry]",
             f"pandas=={pandas}.*",
             "pytest",
+            "pytest-xdist",
             "hypothesis",
             "sqlglot",
             "matplotlib",
@@ -92,7 +95,8 @@ def test_the_core_passes(minor, pandas, copy):
             FRAMES  # the newest Python is seen whole with pandas 3, and pandas 2 with the oldest
         )
     done = subprocess.run(
-        [python, "-m", "pytest", "-q", "-rf", "-p", "no:cacheprovider", "-k", LONG, *sorted(core)],
+        [python, "-m", "pytest", "-n", "auto", "-q", "-rf", "-p", "no:cacheprovider"]
+        + ["-m", "not slow", "-k", LONG, *sorted(core)],
         cwd=copy / "tests",
         capture_output=True,
         text=True,

@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,8 +25,9 @@ def run(program, *arguments):
 
 def notebooks():
     try:
-        for notebook in sorted((ROOT / "nbs").rglob("*.ipynb")):
-            run("nbdev-test", notebook.relative_to(ROOT), "--save")
+        found = sorted((ROOT / "nbs").rglob("*.ipynb"))
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            list(pool.map(lambda path: run("nbdev-test", path.relative_to(ROOT), "--save"), found))
     finally:
         run("nbdev-clean")
 

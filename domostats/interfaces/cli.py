@@ -4,10 +4,20 @@
 
 # %% auto #0
 __all__ = [
+    "DONE",
+    "FAULT",
+    "USAGE",
+    "STOPPED",
     "EXIT_CODES",
+    "MEANINGS",
+    "WRONG_WORDS",
     "HELP",
     "EPILOG",
+    "Verbose",
     "app",
+    "KEPT",
+    "SYSTEM",
+    "NARROWEST",
     "Day",
     "PLACE",
     "INTRODUCTIONS",
@@ -29,8 +39,15 @@ __all__ = [
     "DryRun",
     "PictureTo",
     "To",
+    "exit_code",
+    "Told",
+    "Stopped",
+    "stoppable",
+    "App",
     "version",
     "main",
+    "show_error",
+    "in_words",
     "printable",
     "say",
     "show",
@@ -43,12 +60,15 @@ __all__ = [
     "list_reports",
     "Method",
     "is_file",
+    "check_destination",
     "note",
     "write",
     "Contract",
     "strictly",
+    "until_set",
     "counted",
     "generate",
+    "titled",
     "show_estimate",
     "run",
     "Unfinished",
@@ -62,17 +82,19 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import enum, signal, sys, threading
-from concurrent.futures import ThreadPoolExecutor
+import enum, errno, functools, inspect, io, os, signal, sys, threading, traceback
+from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any, Optional
 import pyarrow as pa, typer
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 from tqdm.auto import tqdm
 import domostats
 from .. import reports
@@ -81,16 +103,20 @@ from ..clients.datorama.workspaces import get_workspaces
 from ..clients.domo.users import get_current_user, get_my_grants
 from domostats.errors import (
     AccessError,
+    CodeError,
     CredentialsError,
     DataError,
     DestinationError,
     DomostatsError,
     RetryLaterError,
     SettingsError,
+    did_you_mean,
+    place_in,
 )
 from ..loading.coverage import follow, refused_parts
 from domostats.reports.report import (
     POLICIES,
+    at_the_same_time,
     by_name,
     estimate,
     key_columns,
@@ -98,17 +124,61 @@ from domostats.reports.report import (
     reading,
     run_all,
 )
-from ..settings import find_instance
+from ..settings import find_instance, known_instances
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #115e7fdd
+DONE, FAULT, USAGE, STOPPED = 0, 1, 2, 130
 EXIT_CODES = {
     SettingsError: 3,
     CredentialsError: 4,
     AccessError: 5,
     DataError: 6,
     DestinationError: 7,
+    CodeError: 8,
     RetryLaterError: 75,
 }
+MEANINGS = {
+    DONE: "done",
+    FAULT: "a fault of domostats itself",
+    USAGE: "wrong usage",
+    3: "settings",
+    4: "credentials",
+    5: "a permission is missing",
+    6: "data",
+    7: "destination",
+    8: "code of yours",
+    75: "try again later",
+    STOPPED: "stopped by Ctrl-C",
+}
+WRONG_WORDS = (  # reasons of a SettingsError that is about a word of the command itself
+    "bad_contract",
+    "bad_dataset_name",
+    "bad_days",
+    "bad_destination",
+    "bad_moment",
+    "bad_name",
+    "bad_picture",
+    "bad_range",
+    "bad_size",
+    "bad_start",
+    "unknown_column",
+    "unknown_formatter",
+    "unknown_report",
+)
+
+
+def _is_of_a_database(error):
+    return type(error).__module__.lstrip("_").split(".")[0] in ("duckdb", "sqlite3")
+
+
+def exit_code(error: BaseException) -> int:
+    "The exit code of the command that ended in this error, one of `MEANINGS`."
+    if isinstance(error, SettingsError) and error.reason in WRONG_WORDS:
+        return USAGE
+    if isinstance(error, OSError) or _is_of_a_database(error):
+        return EXIT_CODES[DestinationError]
+    return next((code for kind, code in EXIT_CODES.items() if isinstance(error, kind)), FAULT)
+
 
 HELP = """Turn the admin API of a SaaS platform into clean, typed, historical datasets.
 
@@ -116,9 +186,59 @@ Begin with [bold]domostats demo[/bold], which needs no account and no network; [
 
 [bold]domostats check NAME[/bold] says what your own credentials can see: DOMO_ACCESS_TOKEN, or DOMO_USERNAME with DOMO_PASSWORD, or for Datorama DATORAMA_API_TOKEN, in the environment or in .env."""
 
-EPILOG = "Exit codes: 0 done · 2 wrong usage · 3 settings · 4 credentials · 5 a permission is missing · 6 data · 7 destination · 75 try again later."
+EPILOG = f"Exit codes: {' · '.join(f'{code} {words}' for code, words in MEANINGS.items())}."
 
-app = typer.Typer(
+
+class Told:
+    "How much is printed of an error: with `-v` its traceback too."
+
+    traceback = False
+
+
+Verbose = Annotated[
+    bool, typer.Option("-v", "--verbose", help="Print the traceback of an error too.")
+]
+
+
+class Stopped(Exception):
+    "Somebody pressed Ctrl-C during the command of this name."
+
+
+def stoppable(function: Callable) -> Callable:
+    "The same command with the option `-v`, and `Stopped` in place of Ctrl-C."
+    signature = inspect.signature(function)
+    verbose = inspect.Parameter(
+        "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+    )
+
+    @functools.wraps(function)
+    def call(*arguments, verbose=False, **options):
+        Told.traceback = Told.traceback or verbose
+        try:
+            return function(*arguments, **options)
+        except KeyboardInterrupt:
+            pass
+        raise Stopped(function.__name__)
+
+    call.__signature__ = signature.replace(parameters=[*signature.parameters.values(), verbose])
+    call.__annotations__ = {**function.__annotations__, "verbose": Verbose}
+    return call
+
+
+class App(typer.Typer):
+    "A program whose commands are each `stoppable`."
+
+    def command(self, *arguments, **options):
+        register = super().command(*arguments, **options)
+
+        def decorate(function):
+            register(stoppable(function))
+            return function
+
+        return decorate
+
+
+app = App(
     help=HELP,
     epilog=EPILOG,
     no_args_is_help=True,
@@ -130,22 +250,133 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True, help=HELP)
-def version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False):
+def version(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+    verbose: Verbose = False,
+):
     "What is done before any command."
+    Told.traceback = verbose
     if version:
         typer.echo(domostats.__version__)
         raise typer.Exit
 
 
 def main():
-    "The command `domostats`: an error of the kit becomes one message and its exit code."
-    import_module("domostats.interfaces.tracking_commands")
+    "The command `domostats`: an error becomes one message and its exit code, and no traceback."
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal may lack a character
+    code = _flushed(_run())
+    others = [one for one in threading.enumerate() if one is not threading.main_thread()]
+    if code == STOPPED and any(not one.daemon for one in others):
+        os._exit(code)  # calls that other threads wait for would keep the program alive
+    sys.exit(code)
+
+
+def _run() -> int:
+    "Run the command that was typed; gives its exit code."
     try:
+        import_module("domostats.interfaces.tracking_commands")
         app()
-    except DomostatsError as e:
-        typer.secho(f"{type(e).__name__} {e.reason}", fg="red", bold=True, err=True)
-        say(e, err=True)
-        sys.exit(EXIT_CODES.get(type(e), 1))
+    except SystemExit as e:
+        if e.code is None or isinstance(e.code, int):
+            return e.code or DONE
+        say(e.code, err=True)
+        return FAULT
+    except (KeyboardInterrupt, Stopped) as e:
+        say(f"stopped by Ctrl-C. {KEPT.get(str(e), '')}".strip(), err=True)
+        return STOPPED
+    except Exception as e:
+        show_error(e)
+        return exit_code(e)
+    return DONE
+
+
+KEPT = {  # what is left of a command that was stopped
+    **dict.fromkeys(
+        ("generate", "run", "snapshot"),
+        "Nothing unfinished was written. The pages that came are kept for six hours: the same "
+        "command again goes on from there, with --fresh it begins anew.",
+    ),
+    "extract": "The days that were printed are written, no other is touched: the same command "
+    "again does the rest.",
+    "migrate": "The steps that were printed are done, and no step is half done: the same command "
+    "again does the rest.",
+}
+
+
+def _flushed(code: int) -> int:
+    "The exit code, once all that was printed is out; that of a destination if it cannot be."
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_output()
+    except OSError as e:
+        _close_output()
+        show_error(e)
+        return code or exit_code(e)
+    return code
+
+
+def _close_output():
+    "Let nothing more be written to where it cannot go, as Python would try at its end."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def show_error(error: Exception) -> None:
+    "Print an error for the one who typed the command: what kind it is, what it says; with `-v` its traceback."
+    if Told.traceback:
+        say("".join(traceback.format_exception(error)), err=True)
+    name, sentence = in_words(error)
+    typer.secho(printable(f"{name}:"), fg="red", bold=True, err=True, nl=False)
+    say(f" {sentence}", err=True)
+
+
+def in_words(error: BaseException) -> tuple[str, str]:
+    "The kind of an error and its sentence; one that is not the kit's in words of the kit."
+    if isinstance(error, DomostatsError):
+        return f"{type(error).__name__} {error.reason}".strip(), str(error)
+    if isinstance(error, OSError):
+        return _of_the_system(error)
+    if _is_of_a_database(error):
+        first = str(error).split("\n")[0]
+        return "DestinationError not_written", f"The database refuses: {first}"
+    file, line = place_in(error, None)
+    return (
+        type(error).__name__,
+        f"{' '.join(str(error).split())[:300]} ({Path(file).name}, line {line}). This is a fault of "
+        "domostats itself. Run it again with -v, and tell us what it prints.",
+    )
+
+
+SYSTEM = {
+    errno.ENOSPC: ("disk_full", "There is no space left on the disk. Free some."),
+    errno.EFBIG: ("disk_full", "The file would be larger than is allowed (ulimit -f)."),
+    errno.EACCES: ("not_allowed", "This user may not do that there."),
+    errno.EPERM: ("not_allowed", "This user may not do that there."),
+    errno.EROFS: ("not_allowed", "That disk can only be read."),
+    errno.ENOENT: ("not_there", "There is no such file or folder."),
+    errno.ENOTDIR: ("no_folder", "A file is in the place of a folder."),
+    errno.EISDIR: ("no_file", "A folder is in the place of a file."),
+}
+
+
+def _of_the_system(error: OSError) -> tuple[str, str]:
+    "An error of the operating system as one of the destination."
+    plain = f"The system refuses: {error.strerror or error or type(error).__name__}."
+    reason, sentence = SYSTEM.get(error.errno, ("refused", plain))
+    if error.filename is None and reason in ("not_there", "refused"):
+        sentence = plain if _has_folder() else "The working folder is not there any more."
+    place = f"{error.filename}: " if error.filename else ""
+    return f"DestinationError {reason}", f"{place}{sentence}"
+
+
+def _has_folder():
+    try:
+        os.getcwd()
+    except OSError:
+        return False
+    return True
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #4383614b
@@ -163,14 +394,37 @@ def say(text, err=False):
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #b748f4ef
+NARROWEST = 14  # signs: a column with fewer is a tower of syllables
+
+
 def show(title, columns, rows):
-    "Print a table."
+    "Print a table; where it has too many columns for the terminal, each row with its columns below one another."
+    rows, console = [[printable(value) for value in row] for row in rows], Console()
+    longest = [
+        max(map(cell_len, [str(Text.from_markup(name)), *(row[n] for row in rows)]))
+        for n, name in enumerate(columns)
+    ]
+    too_wide = sum(longest) + 2 * len(columns) > console.width
+    if rows and too_wide and console.width < NARROWEST * len(columns):
+        return _show_long(console, title, columns, rows)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(escape(printable(value)) for value in row))
-    Console().print(table)
+        table.add_row(*map(escape, row))
+    console.print(table)
+
+
+def _show_long(console, title, columns, rows):
+    for n, row in enumerate(rows, 1):
+        table = Table.grid(padding=(0, 2))
+        table.title, table.title_justify = escape(f"{title}, {n} of {len(rows)}"), "left"
+        table.add_column(overflow="fold", ratio=1)
+        table.add_column(overflow="fold", ratio=2)
+        for column, value in zip(columns, row):
+            table.add_row(column, escape(value))
+        console.print(table)
+        console.print()
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #1744b6a6
@@ -191,7 +445,7 @@ def demo():
         ),
     )
     typer.echo(
-        f"{len(rows)} datasets are in {store.path.name}. Next: make lab, or, where JupyterLab is installed, domostats lab"
+        f"{len(rows)} datasets are in the store {store.path}. Next: make lab, or, where JupyterLab is installed, domostats lab"
     )
 
 
@@ -335,6 +589,7 @@ PLACE = "The part before .domo.com, a region such as datorama-eu, or 'sandbox'."
 def check(instance: Annotated[str, typer.Argument(help=PLACE)]):
     "Say who I am, what I may see, and which reports will be partial for me."
     place = find_instance(instance)
+    _doubt_name(place.name)
     sentence, grants = INTRODUCTIONS[place.platform](place)
     say(sentence)
     show(
@@ -342,6 +597,13 @@ def check(instance: Annotated[str, typer.Argument(help=PLACE)]):
         ["report", "you get", "because"],
         [_sight(reports.find(name), grants) for name in reports.names(place.platform)],
     )
+
+
+def _doubt_name(name):
+    "Say so if a name looks like a slip of the one of a sandbox that runs, or of an instance in settings.ini."
+    known = known_instances()
+    if name not in known and (near := did_you_mean(name, known)):
+        note(f"{name} is not in settings.ini, and no sandbox.{near}")
 
 
 def _of_domo(place):
@@ -440,6 +702,14 @@ def is_file(to):
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
+def check_destination(to: str) -> None:
+    "SettingsError `bad_destination` for a path with an ending that cannot be written."
+    from domostats.loading.files import check_suffix
+
+    if is_file(to):
+        check_suffix(Path(to))
+
+
 def note(sentence: str) -> None:
     "Print what a user should know."
     say(f"note: {sentence}", err=True)
@@ -495,6 +765,18 @@ def strictly(reader, run):
         run.check_strict()
 
     return follow(pa.RecordBatchReader.from_batches(reader.schema, batches()), run)
+
+
+def until_set(reader: pa.RecordBatchReader, stopped: threading.Event) -> pa.RecordBatchReader:
+    "The same rows; once `stopped` is set the reading of them ends as if by Ctrl-C."
+
+    def batches():
+        for batch in reader:
+            if stopped.is_set():
+                raise KeyboardInterrupt
+            yield batch
+
+    return follow(pa.RecordBatchReader.from_batches(reader.schema, batches()), reader)
 
 
 def counted(reader, progress):
@@ -590,6 +872,7 @@ def generate(
     "Generate a report and write it: domostats generate accounts --instance acme --format v1 --to accounts.parquet"
     found = reports.find(report)
     formatter = found.formatter(format_name)
+    check_destination(to)
     if is_file(to) and method is not Method.REPLACE:
         raise typer.BadParameter("a file is always replaced", param_hint="--method")
     key = key_columns(found, formatter) if method is Method.UPSERT else None
@@ -602,13 +885,29 @@ def generate(
         until=until,
     )
     written = dict(strict=strict, allow_incomplete=allow_incomplete)
+    _tell_span(found, changed_since)
     if len(by_name(instance)) == 1:
         line = _generate_one(found, instance[0], formatter, to, method, key, how, **written)
         lines, failures = [line], {}
     else:
         lines, failures = _generate_all(found, instance, formatter, to, method, key, how, **written)
-    show("done", ["report", "instance", "rows", "columns", "set aside", "to"], lines)
+    title = titled(len(lines), len(failures))
+    show(title, ["report", "instance", "rows", "columns", "set aside", "to"], lines)
     _fail(failures)
+
+
+def titled(done: int, failed: int) -> str:
+    "The title of a table of what was done."
+    return f"done: {done}, failed: {failed}" if failed else "done"
+
+
+def _tell_span(report, since):
+    "Say how far a report of events goes back if nobody has said it."
+    if since is None and "until" in report.narrowed_by():
+        note(
+            f"{report.name}: without --changed-since all events are asked for that the service "
+            "keeps (Domo: about one year)."
+        )
 
 
 def _generate_one(
@@ -658,14 +957,17 @@ def _generate_all(
 def _tell(failures):
     "Say what failed, a line each."
     for name, error in failures.items():
-        say(f"failed: {name}: {type(error).__name__} {error.reason}: {error}", err=True)
+        kind, sentence = in_words(error)
+        say(f"failed: {name}: {kind}: {sentence}", err=True)
+        if Told.traceback:
+            show_error(error)
 
 
 def _fail(failures):
     "Say what failed, and leave with the exit code of the first of it."
     _tell(failures)
     for error in failures.values():
-        raise typer.Exit(EXIT_CODES.get(type(error), 1))
+        raise typer.Exit(exit_code(error))
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #691c5d9a
@@ -697,6 +999,10 @@ def show_estimate(
         for name in _chosen(only, instance)
     }
     once = {listing: calls for one in found.values() for listing, calls in one.calls.items()}
+    for report in map(reports.find, found):
+        _tell_span(report, changed_since)
+        for sentence in report.without_effect(changed_since, until):
+            note(sentence)
     show(
         "before the run",
         ["report", "calls", "minutes"],
@@ -737,24 +1043,28 @@ def run(
     named = lambda report, name: place(
         report.name if len(chosen) == 1 else f"{report.name}_{name_of(name)}"
     )
-    with ThreadPoolExecutor(5) as pool:
-        done = [
-            *pool.map(
-                lambda name: _run_instance(
-                    chosen[name], name, named, how, strict, allow_incomplete
-                ),
-                chosen,
-            )
-        ]
-    show(
-        "done", ["report", "instance", "rows", "to"], [line for lines, _ in done for line in lines]
-    )
-    _fail({what: error for _, failures in done for what, error in failures.items()})
+    for report in {report.name: report for some in chosen.values() for report in some}.values():
+        _tell_span(report, changed_since)
+    stopped = threading.Event()
+    written = dict(strict=strict, allow_incomplete=allow_incomplete, stopped=stopped)
+    one = lambda name: _run_instance(chosen[name], name, named, how, **written)
+    done = at_the_same_time(one, chosen, 5, stopped)
+    lines = [line for lines, _ in done for line in lines]
+    failures = {what: error for _, failures in done for what, error in failures.items()}
+    if lines:
+        title = titled(len(lines), len(failures))
+        show(title, ["report", "instance", "rows", "to"], lines)
+    _fail(failures)
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e27e7e07
 def _make_folder(folder: Path) -> None:
-    "Make a folder with those above it. DestinationError `no_folder`."
+    "Make a folder with those above it. DestinationError `no_folder`; SettingsError `bad_destination`."
+    if folder.suffix.lower() in (".parquet", ".csv") and not folder.exists():
+        raise SettingsError(
+            f"{folder} is a file by its name, and run writes a file for each report: name a folder.",
+            "bad_destination",
+        )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
@@ -769,7 +1079,7 @@ class Unfinished(Exception):
     "Some report of a run failed: its pages are kept for the next run."
 
 
-def _run_instance(chosen, name, named, how, strict, allow_incomplete):
+def _run_instance(chosen, name, named, how, **written):
     "The lines to show of these reports of an instance, and what failed (error by name)."
     lines, failures = [], {}
     try:
@@ -777,25 +1087,25 @@ def _run_instance(chosen, name, named, how, strict, allow_incomplete):
             for one in chosen:
                 try:
                     one.sign_in(name)
-                    lines.append(
-                        _write_one(
-                            one, name, reader.again(), named(one, name), strict, allow_incomplete
+                    with one.naming_grants():
+                        lines.append(
+                            _write_one(one, name, reader.again(), named(one, name), **written)
                         )
-                    )
-                except DomostatsError as e:
+                except Exception as e:
                     failures[f"{one.name} of {name}"] = e
             if failures:
                 raise Unfinished(*failures.values())
     except Unfinished:
         pass
-    except DomostatsError as e:
+    except Exception as e:
         failures[name] = e
     return lines, failures
 
 
-def _write_one(report, instance, reader, to, strict, allow_incomplete):
+def _write_one(report, instance, reader, to, strict, allow_incomplete, stopped):
     made = report.read(reader)
-    rows = strictly(made.reader(), made) if strict else made.reader()
+    rows = until_set(made.reader(), stopped)
+    rows = strictly(rows, made) if strict else follow(rows, made)
     place = write(rows, to, allow_incomplete=allow_incomplete)
     for finding in made.findings:
         note(f"{report.name}: {finding}")
@@ -864,6 +1174,8 @@ def snapshot(
     from domostats.tracking.history import History
 
     found, place = reports.find(report), find_instance(instance)
+    _check_ignored(found, format_name, ignore or [])
+    _tell_span(found, None)
     history = History.of(found, format_fn=format_name, instance=place, ignore=ignore or None)
     run = found.run(place, format_fn=history.format_fn)
     taken = history.snapshot(run, dry_run=dry_run, allow_incomplete=allow_incomplete)
@@ -875,6 +1187,21 @@ def snapshot(
         note(f"{taken.missing} rows did not come, and stay as they were.")
     title = "would be kept" if dry_run else "kept"
     show(f"{title} of {place.name}", TAKEN, [taken[: len(TAKEN)]])
+
+
+def _check_ignored(report, format_name, ignored):
+    "SettingsError `unknown_column` for a column that the report does not have in this format."
+    from domostats.tracking.history import holding_format
+
+    formatter = report.formatter(format_name or holding_format(report))
+    known = {name.lower(): name for name in formatter.schema.names}
+    for name in ignored:
+        if name.lower() not in known:
+            raise SettingsError(
+                f"{report.name} has no column {name!r} to ignore."
+                f"{did_you_mean(name, known.values())} It has {', '.join(known.values())}.",
+                "unknown_column",
+            )
 
 
 @app.command("history")
@@ -896,13 +1223,20 @@ def show_history(
         typer.echo(f"drawn: {timeline(history).save(picture)}")
     elif at is None and to is None:
         taken = history.snapshots().to_pylist()
+        if not taken:
+            of = f" of {instance}" if instance else ""
+            raise SettingsError(
+                f"There is no history of {report}{of} yet. Take a snapshot first: "
+                f"domostats snapshot {report} --instance {instance or 'NAME'}",
+                "no_history",
+            )
         whose = taken[0]["instance"] if taken else instance
         show(
             f"snapshots of {whose}" if whose else "snapshots",
             TAKEN,
             [[*row.values()][: len(TAKEN)] for row in taken],
         )
-        for moment in history.mixed() if taken else []:
+        for moment in history.mixed():
             note(
                 f"the snapshot of {moment} looks as if it were of another instance than the one "
                 "before. If it is wrong: domostats take-back --help"
@@ -934,7 +1268,10 @@ def _given(table, to):
     "Write a table, or show its first rows."
     if to:
         return show("done", ["rows", "to"], [(table.num_rows, write(table, to))])
-    show(f"{table.num_rows} rows", *_printable(table.slice(0, 20)))
+    title = f"{table.num_rows} rows"
+    if table.num_rows > 20:
+        title = f"the first 20 of {title} (--to FILE gives all)"
+    show(title, *_printable(table.slice(0, 20)))
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #9fcfa590
@@ -980,13 +1317,13 @@ def erase(
                 raise
     if not lines:
         raise SettingsError(f"There is no history of {report} yet.", "no_history")
-    show("would be erased" if dry_run else "erased", ["dataset", "format", "versions"], lines)
     if not any(versions for *_, versions in lines):
         raise DataError(
             f"No version of {report} has the key {', '.join(key)}. Check the spelling, and the "
             "instance.",
             "not_found",
         )
+    show("would be erased" if dry_run else "erased", ["dataset", "format", "versions"], lines)
     say(
         "Datasets and files that were written, and the pages of earlier runs, are not touched "
         "by this."
@@ -1037,4 +1374,6 @@ def show_budget():
     from domostats.transport.budget import all_budgets
 
     frame = all_budgets()
+    if frame.empty:
+        return typer.echo("no budget yet: nothing was asked of any instance from this machine")
     show("calls", [*frame.columns], frame.astype("string").fillna("").values.tolist())

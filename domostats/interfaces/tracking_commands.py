@@ -25,16 +25,20 @@ import re
 from datetime import datetime
 from typing import Annotated, Optional
 import typer
-from ..errors import DataError, SettingsError
+from ..errors import DataError, SettingsError, did_you_mean
 from ..settings import setting
 from domostats.interfaces.cli import (
-    EXIT_CODES,
+    App,
     DryRun,
     PictureTo,
+    Told,
     app,
+    exit_code,
+    in_words,
     note,
     say,
     show,
+    show_error,
     until_stopped,
 )
 
@@ -75,10 +79,11 @@ def _day(moment):
 @app.command("make-migrations")
 def make_migrations(dry_run: DryRun = False):
     "Write a migration with the tables that the extractors declare and no migration has yet."
-    from domostats.tracking.extractors import configured, personal_columns
+    from domostats.tracking.extractors import ask_for, configured, personal_columns
     from domostats.tracking.migrations import Migrations
 
-    migrations, tables = Migrations(), [extractor.get_table() for extractor in configured()]
+    migrations = Migrations()
+    tables = [ask_for(extractor, "get_table") for extractor in configured()]
     for table in tables:
         if named := personal_columns(table):
             note(
@@ -113,13 +118,13 @@ def migrate(dry_run: DryRun = False):
 def _parts():
     """From where the rows of a table are that has had one source so far: what its only extractor
     says."""
-    from domostats.tracking.extractors import Extraction
+    from domostats.tracking.extractors import Extraction, ask_for
 
     if not setting("extractors", "classes"):
         return {}
     extraction, parts = Extraction(), {}
     for extractor in extraction.extractors:
-        if extractor.get_table().partition and setting("extractors", "instance"):
+        if ask_for(extractor, "get_table").partition and setting("extractors", "instance"):
             parts.setdefault(extractor.get_table().name, []).append(extraction.part(extractor))
     return {table: found[0] for table, found in parts.items() if len(found) == 1}
 
@@ -182,11 +187,11 @@ def extract(
     for n, done in enumerate(
         extraction.extract(None, _day(first), _day(last), only, allow_incomplete), 1
     ):
-        say(
-            f"{done.dataset} {done.day} {f'{done.load.row_count} rows' if done.load else f'{type(done.error).__name__}: {done.error}'}",
-            err=bool(done.error),
-        )
-        failures += [done.error] if done.error else []
+        if done.error:
+            failures.append(done.error)
+            _failed(f"{done.dataset} {done.day}", done.error)
+        else:
+            say(f"{done.dataset} {done.day} {done.load.row_count} rows")
         for finding in done.findings:
             if (done.dataset, finding) not in told:
                 say(f"note: {done.dataset}: {finding}", err=True)
@@ -194,7 +199,15 @@ def extract(
     if not n:
         typer.echo("nothing new: every day is extracted")
     if failures:
-        raise typer.Exit(EXIT_CODES.get(type(failures[0]), 1))
+        raise typer.Exit(exit_code(failures[0]))
+
+
+def _failed(what, error):
+    "Say in one line what failed, and why; with `-v` the traceback before it."
+    name, sentence = in_words(error)
+    if Told.traceback:
+        show_error(error)
+    say(f"{what} {name.split()[0].rstrip(':')}: {sentence}", err=True)
 
 
 def _span(extraction, extractor, days):
@@ -212,17 +225,17 @@ def _rezone(extraction, only, dry_run, allow_incomplete):
             f"{len(one.days)} days ({min(one.days)} to {max(one.days)})" if one.days else "no day"
         )
         left = f"; {', '.join(map(str, one.left))} when it is over" if one.left else ""
+        if one.error:
+            _failed(f"{one.dataset}:", one.error)
+            continue
         say(
-            f"{one.dataset}: {type(one.error).__name__}: {one.error}"
-            if one.error
-            else f"{one.dataset}: {span} {'would be' if dry_run else 'were'} extracted again in "
-            f"{extraction.zone}{'' if dry_run else f', {one.rows} rows'}{left}",
-            err=bool(one.error),
+            f"{one.dataset}: {span} {'would be' if dry_run else 'were'} extracted again in "
+            f"{extraction.zone}{'' if dry_run else f', {one.rows} rows'}{left}"
         )
     if not found:
         typer.echo(f"nothing to do: every day is one of {extraction.zone}")
     if failed := [one.error for one in found if one.error]:
-        raise typer.Exit(EXIT_CODES.get(type(failed[0]), 1))
+        raise typer.Exit(exit_code(failed[0]))
 
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #1190000d
@@ -254,21 +267,19 @@ def releases(
     dry_run: DryRun = False,
 ):
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
+    from domostats.loading.store import Store
     from domostats.tracking.entities import STATES
     from domostats.tracking.loads import Loads
 
     if (record or forget or picture) and dataset is None:
         raise typer.BadParameter("Name the dataset that it is about.", param_hint="DATASET")
     if dataset is None and not registry:
-        return show(
-            "datasets",
-            ["dataset", "releases", "rows", "from", "to", "loaded at (UTC)"],
-            _overview(Loads().lines()),
-        )
+        overview = _overview(Loads().lines())
+        columns = ["dataset", "releases", "rows", "from", "to", "loaded at (UTC)"]
+        return _shown("datasets", columns, overview, f"nothing was loaded yet into {Store().path}")
     if dataset is None:
-        return show(
-            "datasets", ["id", "dataset", "service", "address", "releases", "newest"], _registered()
-        )
+        columns = ["id", "dataset", "service", "address", "releases", "newest"]
+        return _shown("datasets", columns, [*_registered()], "the registry has no dataset yet")
     books = _in_registry(dataset) if registry or record else None
     if record:
         return _record(books, dry_run)
@@ -277,14 +288,31 @@ def releases(
         if registry
         else Loads().lines(dataset)
     )
+    if not lines and not registry:
+        raise _unknown(dataset, Loads().lines())
     if picture:
         return _drawn(dataset, lines, picture)
     if forget:
         return _forget(books, dataset, lines, forget, dry_run)
-    show(
-        dataset,
-        ["release", "state", "rows", "run", "loaded at (UTC)"],
-        [_line(line) for line in lines],
+    columns = ["release", "state", "rows", "run", "loaded at (UTC)"]
+    _shown(dataset, columns, [*map(_line, lines)], f"{dataset} has no release yet")
+
+
+def _shown(title, columns, rows, nothing):
+    "Print a table, or in words that there is nothing in it."
+    if not rows:
+        return typer.echo(nothing)
+    show(title, columns, rows)
+
+
+def _unknown(dataset, lines):
+    "The SettingsError for a dataset of which nothing was loaded, with those that there are."
+    names = list(dict.fromkeys(line.dataset for line in lines))
+    there = ", ".join(names[:20]) or "none yet"
+    return SettingsError(
+        f"Nothing was loaded of a dataset {dataset!r:.60}.{did_you_mean(dataset, names)} The "
+        f"ledger has: {there}.",
+        "unknown_dataset",
     )
 
 
@@ -344,8 +372,9 @@ def _in_registry(name):
         found = api.get_datasets(id=int(name))
     if len(found) == 1:
         return CatchUp(found[0], api)
+    near = "" if found else did_you_mean(name, [one.name for one in api.get_datasets()])
     raise SettingsError(
-        f"The registry has {len(found)} datasets called {name!r:.60}. Give the id of one; list them with: domostats releases --registry",
+        f"The registry has {len(found)} datasets called {name!r:.60}.{near} Give the id of one; list them with: domostats releases --registry",
         "unknown_dataset",
     )
 
@@ -413,9 +442,7 @@ def _wanted(dataset):
 
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900011
-registry = typer.Typer(
-    help="The registry of workflows, datasets and releases.", no_args_is_help=True
-)
+registry = App(help="The registry of workflows, datasets and releases.", no_args_is_help=True)
 app.add_typer(registry, name="registry")
 
 

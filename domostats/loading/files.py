@@ -11,6 +11,7 @@ __all__ = [
     "to_reader",
     "replacing",
     "write_csv",
+    "check_suffix",
     "file_coverage",
     "with_instance",
     "locked",
@@ -293,7 +294,7 @@ def _pour(reader, writer, told=nullcontext, finish=None):
 WRITERS = {".parquet": _ParquetWriter, ".csv": _CsvWriter}
 
 
-def _kind(path):
+def check_suffix(path):
     "The suffix of a path this module can handle; else a SettingsError `bad_destination`."
     if path.suffix.lower() in WRITERS:
         return path.suffix.lower()
@@ -342,14 +343,15 @@ def _records(path: Path) -> Iterator[bytes]:
 
 
 def _fields(record: bytes) -> list[str]:
-    "The fields of a record as text."
-    return next(read_records([record.decode("utf-8-sig", "surrogateescape")]), [])
+    "The fields of a record as text; without zero bytes, which Python 3.10 cannot read."
+    text = record.decode("utf-8-sig", "surrogateescape").replace("\0", "")
+    return next(read_records([text]), [])
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #ea1fe77d
 def _names_in(path: Path) -> list[str] | None:
     "The instances named in the first column of a file; None if that column is not `instance`."
-    if _kind(path) == ".csv":
+    if check_suffix(path) == ".csv":
         records = _records(path)
         if _fields(next(records, b""))[:1] != [COLUMN]:
             return None
@@ -370,7 +372,7 @@ def file_coverage(path: str | Path) -> Coverage | None:
     if not path.is_file():
         return None
     try:
-        if _kind(path) == ".csv":
+        if check_suffix(path) == ".csv":
             mark = _csv_mark(path)
         else:
             metadata = parquet.read_metadata(path).metadata or {}
@@ -487,7 +489,7 @@ class _Write:
 
     def __init__(self, data: Any, path: Path, allow_incomplete: bool):
         self.data, self.path, self.allow_incomplete = run_of(data), path, allow_incomplete
-        self.kind, self.plan, self.rows = _kind(path), None, to_reader(data)
+        self.kind, self.plan, self.rows = check_suffix(path), None, to_reader(data)
         arriving = coverage_of(self.data)
         standing = file_coverage(path) if arriving else None
         self.adopted = ""
@@ -572,7 +574,7 @@ def write_file(
     SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`, and those of `to_reader`.
     What the source raises while it is read comes through as it is."""
     path = Path(path)
-    make = WRITERS[_kind(path)]
+    make = WRITERS[check_suffix(path)]
     work = _Write(data, path, allow_incomplete)
     told = lambda: _told(path)
     with ExitStack() as lock:
@@ -601,7 +603,7 @@ def write_file(
 def read_file(path):
     "The `pyarrow.Table` of a .parquet or .csv file, which says what it covers if the file does; SettingsError `bad_destination`, DestinationError `no_file`, `not_read`."
     path = Path(path)
-    kind = _kind(path)
+    kind = check_suffix(path)
     if not path.exists():
         raise DestinationError(
             f"There is no file {path}. Check the path, or write the file first.", "no_file"

@@ -4,6 +4,8 @@
 
 # %% auto #0
 __all__ = [
+    "TROUBLES",
+    "OTHER",
     "SCHEMAS",
     "ARGUMENTS",
     "NUMBER",
@@ -34,7 +36,7 @@ from contextlib import closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
-import duckdb, platformdirs
+import duckdb
 import pyarrow as pa
 from ..errors import DestinationError, SettingsError
 from domostats.loading.coverage import (
@@ -51,7 +53,8 @@ from domostats.loading.coverage import (
     warn,
 )
 from .files import to_reader, with_instance
-from ..settings import find_settings
+from ..notices import Patience, tell
+from ..settings import expanded, find_settings, user_folder
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #b6894a6b
@@ -59,11 +62,7 @@ def store_path():
     "The file of the store: `store` under [domostats] in settings.ini (seen from that file's folder), else in the user's data folder."
     settings = find_settings()
     named = settings.get("domostats", "store", fallback=None)
-    return (
-        settings.folder / Path(named).expanduser()
-        if named
-        else platformdirs.user_data_path("domostats") / "store.duckdb"
-    )
+    return settings.folder / expanded(named) if named else user_folder("data") / "store.duckdb"
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #7ec0871a
@@ -77,7 +76,7 @@ def _create(path):
             new.chmod(0o600)
             with suppress(FileExistsError):
                 os.link(new, path)
-    except OSError as e:
+    except (OSError, duckdb.Error) as e:
         raise DestinationError(
             f"The store {path} cannot be made: {e}. Check the folder and its permissions, "
             "or name another file as 'store' under [domostats] in settings.ini.",
@@ -102,22 +101,82 @@ def _busy(path, holder, wait):
     )
 
 
+TROUBLES = (  # what DuckDB says, what it means, and what to do; the first that fits
+    (
+        "different configuration|already attached|Unique file handle",
+        "busy",
+        "is open in this very program through another connection, read only or with other "
+        "options. Close that one first: con.close()",
+    ),
+    (
+        "storage version|newer version|version number",
+        "newer_store",
+        "was written by {writer}, and cannot be read by the one of this Python ({here}). It is "
+        "whole and holds your datasets with their history, so keep it. Install a DuckDB that "
+        "reads it: pip install --upgrade duckdb",
+    ),
+    (
+        "Permission denied|Read-only|not permitted",
+        "not_allowed",
+        "may not be opened for writing by this user. Check the permissions of the file and its "
+        "folder",
+    ),
+    ("No space left|disk is full", "disk_full", "finds no space on its disk. Free some"),
+    ("Is a directory", "not_a_store", "is a folder. {other}"),
+)
+OTHER = "Name another file as 'store' under [domostats] in settings.ini"
+
+
+def _begins(path):
+    "The first bytes of a file; none where it cannot be read."
+    try:
+        with open(path, "rb") as file:
+            return file.read(100)
+    except OSError:
+        return b""
+
+
+def _diagnosed(path, error):
+    "The DestinationError for what DuckDB says of a file; none of them sends anybody to throw history away."
+    first = _begins(path)
+    is_duckdb = first[8:12] == b"DUCK"
+    writer = first[52:64].split(b"\0")[0].decode("ascii", "replace")
+    reason, sentence = next(
+        (row[1:] for row in TROUBLES if re.search(row[0], str(error))),
+        (
+            "damaged_store",
+            "is damaged ({said}). It may hold history that is nowhere else, so keep it, and put a "
+            "copy from before in its place. {other}",
+        )
+        if is_duckdb
+        else ("not_a_store", "is not a file of DuckDB ({said}). {other}"),
+    )
+    words = {
+        "writer": f"DuckDB {writer}" if is_duckdb and writer else "another DuckDB",
+        "here": duckdb.__version__,
+        "said": str(error).splitlines()[0],
+        "other": OTHER,
+    }
+    for name, word in words.items():
+        sentence = sentence.replace(f"{{{name}}}", word)
+    return DestinationError(f"The store {path} {sentence}.", reason)
+
+
 def _connect(path, wait, until):
-    "A DuckDB connection, as soon as the file is free; DestinationError `busy` after the time `until`, `not_a_store` for other troubles."
-    pause = 0.01
+    "A DuckDB connection, as soon as the file is free; DestinationError `busy` after the time `until`; those of `TROUBLES`."
+    pause, patience = 0.01, Patience()
     while True:
         try:
             return duckdb.connect(str(path))
         except duckdb.Error as e:
             error, holder = e, _holder(e)
         if holder is None:
-            raise DestinationError(
-                f"The store {path} cannot be opened: {error}. Move the file away to start with an empty store, "
-                "or name another as 'store' under [domostats] in settings.ini.",
-                "not_a_store",
-            ) from error
+            raise _diagnosed(path, error) from error
         if time.monotonic() + pause > until:
             raise _busy(path, holder, wait) from None
+        patience.at(
+            f"Waiting for the store {path}, which {holder} has open; for {wait:g} s at most."
+        )
         time.sleep(pause)
         pause = min(2 * pause, 0.2)
 
@@ -136,8 +195,14 @@ _LOCKS = {}
 def _turn(path, wait):
     "The only thread of this process that uses the store; DestinationError `busy`."
     lock = _LOCKS.setdefault(path, threading.Lock())
-    if not lock.acquire(timeout=wait):
-        raise _busy(path, f"another thread of this process ({os.getpid()})", wait)
+    holder = f"another thread of this process ({os.getpid()})"
+    soon = min(wait, 2)
+    is_mine = lock.acquire(timeout=soon)
+    if not is_mine and wait > soon:
+        tell(f"Waiting for the store {path}, which {holder} uses; for {wait:g} s at most.")
+        is_mine = lock.acquire(timeout=wait - soon)
+    if not is_mine:
+        raise _busy(path, holder, wait)
     try:
         yield
     finally:
@@ -586,7 +651,7 @@ class Store:
     `wait`: seconds to wait while another process has the file, before a DestinationError `busy` names it. SettingsError `bad_store_name`."""
 
     def __init__(self, path=None, wait=30):
-        self.path, self.wait = Path(path or store_path()).expanduser().resolve(), wait
+        self.path, self.wait = expanded(path or store_path()).resolve(), wait
         if self.path.stem.lower() in SCHEMAS:
             raise SettingsError(
                 f"The file of a store cannot be called {self.path.name}: {self.path.stem} is a name that the store uses inside. Call it otherwise.",

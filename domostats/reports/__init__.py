@@ -23,12 +23,13 @@ def names(platform=None):
 
 def find(name):
     "The `Report` of this name. SettingsError `unknown_report`."
-    from domostats.errors import SettingsError
+    from domostats.errors import SettingsError, did_you_mean
 
     if name in names():
         return import_module(f"domostats.reports.{name}").report
     raise SettingsError(
-        f"There is no report {name!r}; there are {', '.join(names())}.", "unknown_report"
+        f"There is no report {name!r}.{did_you_mean(name, names())} There are {', '.join(names())}.",
+        "unknown_report",
     )
 
 

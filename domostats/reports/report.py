@@ -8,6 +8,7 @@ __all__ = [
     "PIECE",
     "EPOCH",
     "STARTS",
+    "HOW",
     "Source",
     "one_by_one",
     "Lookup",
@@ -59,14 +60,15 @@ __all__ = [
     "Fleet",
     "name_of",
     "by_name",
+    "at_the_same_time",
     "run_all",
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
 import functools, inspect, itertools, tempfile, threading, time, warnings
 from collections import Counter
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait as wait_for_all
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
@@ -74,7 +76,14 @@ from operator import attrgetter
 from typing import Any, Callable, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..clients import sign_in
-from ..errors import DataError, DomostatsError, SettingsError
+from domostats.errors import (
+    AccessError,
+    DataError,
+    DomostatsError,
+    SettingsError,
+    check_keywords,
+    did_you_mean,
+)
 from ..loading.coverage import MARK, Coverage, check_no_instance, follow, outside, part_of
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
@@ -697,7 +706,8 @@ class Declaration:
         if format_fn in self.formatters:
             return self.formatters[format_fn]
         raise SettingsError(
-            f"Report {self.name} has no formatter {format_fn!r}; it has {', '.join(self.formatters)}.",
+            f"Report {self.name} has no formatter {format_fn!r}."
+            f"{did_you_mean(format_fn, self.formatters)} It has {', '.join(self.formatters)}.",
             "unknown_formatter",
         )
 
@@ -1091,6 +1101,7 @@ def guess(report, reader):
 
 # %% ../../nbs/05_reports/00_report.ipynb #863481f0
 STARTS = "restore", "fresh", "reuse"
+HOW = (*STARTS, "since", "until", "debug_api")  # what `reading` takes besides what is read
 
 
 @contextmanager
@@ -1133,8 +1144,48 @@ def reading(
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #c2349205
+def _moves_by(listing: Listing) -> set:
+    "Which of `since` and `until` narrow a listing."
+    if isinstance(listing, Windows):
+        return {"since", "until"}
+    found = set()
+    for above in (getattr(listing, "parents", None), getattr(listing, "ids", None)):
+        if above is not None:
+            found |= {"since"} if above.changed else set()
+            found |= _moves_by(above)
+    return found
+
+
 class Stream(Declaration):
     "A declaration that can be run, page by page."
+
+    def narrowed_by(self, format_fn: Any = None) -> set:
+        "Which of `since` and `until` have an effect on this report in the shape of a formatter."
+        sources = [self.source, *self.needed(self.formatter(format_fn))]
+        return set().union(*(_moves_by(source.listing) for source in sources))
+
+    def without_effect(self, since: Any, until: Any, format_fn: Any = None) -> list[str]:
+        "A sentence for each of `since` and `until` that is given and has no effect on this report."
+        given = {"since": since, "until": until}
+        known = self.narrowed_by(format_fn)
+        return [
+            f"{name} has no effect on {self.name}: it is read whole, since the service cannot "
+            "narrow it by time."
+            for name, value in given.items()
+            if value is not None and name not in known
+        ]
+
+    @contextmanager
+    def naming_grants(self):
+        "A `with` block in which a refusal of the service names the grants that the report needs."
+        try:
+            yield
+        except AccessError as e:
+            if e.reason == "forbidden" and self.needs and "needs one of" not in str(e):
+                e.args = (
+                    f"{e} The report {self.name} needs one of the grants: {', '.join(self.needs)}.",
+                )
+            raise
 
     @hides("session_token")
     def sign_in(self, domo_instance, session_token=None):
@@ -1147,6 +1198,7 @@ class Stream(Declaration):
         """A `with` block around a run, whose `reader()` gives the rows while they come: for files and stores, in memory that does not grow with the rows.
 
         `contract`: what to do about the unexpected, `report`, `extend` or `freeze`; for `how` see `reading`. SettingsError `bad_contract`; DataError `contract`."""
+        check_keywords(f"{self.name}.stream", how, HOW)
         formatter = self.formatter(format_fn)
         keywords_of(formatter, self.own, self.objects)
         if contract not in POLICIES:
@@ -1154,7 +1206,8 @@ class Stream(Declaration):
                 f"There is no contract {contract!r}. Take one of {', '.join(POLICIES)}.",
                 "bad_contract",
             )
-        with reading(self.sign_in(domo_instance, session_token), self.name, **how) as reader:
+        connection = self.sign_in(domo_instance, session_token)
+        with self.naming_grants(), reading(connection, self.name, **how) as reader:
             yield self.read(reader, formatter, contract)
 
     def read(self, reader, format_fn=None, contract="report"):
@@ -1172,6 +1225,7 @@ class Stream(Declaration):
             reader.notes.append(supposed)
         run = self.over(formatter, pages, reader.doubts, contract)
         run.notes = reader.notes
+        run.notes += self.without_effect(reader.since, reader.until, formatter)
         run.instance = reader.connection.instance.name
         run.window = window_of(
             [one.listing for one in [self.source, *self.needed(formatter)]], reader
@@ -1203,6 +1257,8 @@ class Report(Stream):
         """The report of this instance (name or `Instance`), as a data frame; a list of dicts without `is_dataframe`.
 
         `format_fn` is the name of a formatter, a formatter or a function; `return_raw` gives the list of the first source as it is; for `how` see `stream`."""
+        known = ("session_token", "format_fn", "is_dataframe", "return_raw", "contract", *HOW)
+        check_keywords(f"{self.name}.generate", how, known)
         if return_raw:
             return all_of(
                 self.sign_in(domo_instance, session_token),
@@ -1215,12 +1271,16 @@ class Report(Stream):
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):
         "The same as a `Result` with its findings, all read; its `instance` is whose data it is (name)."
+        known = ("session_token", "format_fn", "contract", *HOW)
+        check_keywords(f"{self.name}.run", how, known)
         with self.stream(domo_instance, session_token, format_fn, **how) as run:
             run.made
         return run
 
     def format(self, api_response, format_fn=None, is_dataframe=True, **lookups):
         "The same from a list fetched before (plain lists and dicts); lookups that the formatter reads are given by their keywords."
+        known = ("format_fn", "is_dataframe", *(lookup.keyword for lookup in self.lookups))
+        check_keywords(f"{self.name}.format", lookups, known)
         formatter = self.formatter(format_fn)
         missing = [
             lookup.keyword for lookup in self.needed(formatter) if lookup.keyword not in lookups
@@ -1430,6 +1490,27 @@ def by_name(instances: list) -> dict:
     return found
 
 
+def at_the_same_time(
+    work: Callable, items: Iterable, most: int, stopped: threading.Event | None = None
+) -> list:
+    """What `work` makes of each item, some at once.
+
+    After Ctrl-C none is begun any more, and nobody waits longer than two seconds for those that
+    are under way; `stopped` is set, so that they can see it."""
+    pool = ThreadPoolExecutor(most)
+    futures = [pool.submit(work, item) for item in items]
+    try:
+        made = [future.result() for future in futures]
+    except KeyboardInterrupt:
+        if stopped is not None:
+            stopped.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+        wait_for_all(futures, timeout=2)
+        raise
+    pool.shutdown()
+    return made
+
+
 def run_all(
     report: Stream, instances: list, format_fn: Any = None, at_once: int = 5, **how: Any
 ) -> Fleet:
@@ -1437,7 +1518,8 @@ def run_all(
 
     The rows wait on disk, so that memory does not grow with the number of instances. Of an instance that fails no row is
     among them. DomostatsError of the first if all fail."""
-    spill, wanted = Spill(), by_name(instances)
+    check_keywords("run_all", how, ("format_fn", "at_once", "contract", *HOW))
+    spill, wanted, stopped = Spill(), by_name(instances), threading.Event()
 
     def one(name):
         try:
@@ -1445,14 +1527,15 @@ def run_all(
                 reader = run.reader()
                 spill.open(name, reader.schema)
                 for batch in reader:
+                    if stopped.is_set():
+                        raise KeyboardInterrupt
                     spill.add(name, batch)
             return name, _settle(run, spill, name)
         except DomostatsError as e:
             spill.drop(name)
             return name, e
 
-    with ThreadPoolExecutor(at_once) as pool:
-        done = dict(pool.map(one, wanted))
+    done = dict(at_the_same_time(one, wanted, at_once, stopped))
     failures = {name: run for name, run in done.items() if isinstance(run, DomostatsError)}
     runs = {name: run for name, run in done.items() if name not in failures}
     if not runs:

@@ -145,9 +145,9 @@ def make_app(face, key, desk=_desk, own_paths=OWN_PATHS):
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #54446e88
 class Server:
-    "A web server for this machine only, in a thread of its own; `url` says where."
+    "A web server for this machine only, in a thread of its own; `url` says where. `tells_time`: the app dates its answers."
 
-    def __init__(self, app):
+    def __init__(self, app, tells_time=False):
         import uvicorn
 
         self.socket = socket.socket(
@@ -167,6 +167,7 @@ class Server:
                 log_level="critical",
                 access_log=False,
                 server_header=False,
+                date_header=not tells_time,
                 timeout_graceful_shutdown=1,
             )
         )
@@ -373,7 +374,7 @@ def open_face(face, values, kind_of_box, kind="sandbox", desk=_desk, own_paths=O
             "missing_extra",
         ) from None
     key = Secret(secrets.token_hex(16))
-    server = Server(make_app(face, key, desk, own_paths))
+    server = Server(make_app(face, key, desk, own_paths), getattr(face, "tells_time", False))
     try:
         name = leave_note({"url": server.url, "key": key, "secrets": values}, kind)
         if not read_note(name):

@@ -439,8 +439,8 @@ def list_stats(state, wish, id):
     if not (isinstance(size, int) and isinstance(number, int) and size > 0 and number > 0):
         raise Refusal(400, "pageSize and pageNumber are whole numbers from 1 on")
     size = min(size, 10) if CAP in state.quirks else size
-    jobs = [job for job in state.jobs.values() if job["dataStreamId"] == stream["id"]]
-    return json_reply(sorted(jobs, key=lambda job: job["id"])[size * (number - 1) : size * number])
+    jobs = sorted(state.jobs_of(stream["id"]), key=lambda job: job["id"])
+    return json_reply(jobs[size * (number - 1) : size * number])
 
 
 def show_job(state, wish, id):

@@ -22,6 +22,7 @@ __all__ = [
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn000003
 import hmac, json, secrets, threading, time
 from collections import deque
+from email.utils import formatdate
 from typing import NamedTuple
 from urllib.parse import parse_qsl
 from ..errors import SettingsError
@@ -132,6 +133,8 @@ def weight(wish, each):
 class Datorama:
     "The service of an `Agency`: `state`, `limits`, `clock`, `quirks`, `faults`, and the `log` of the last hundred thousand calls."
 
+    tells_time = True  # its answers have a `Date` of its own clock
+
     def __init__(self, agency=Agency()):
         self.agency, self.clock, self.quirks, self.faults, self.latency = (
             agency,
@@ -167,7 +170,8 @@ class Datorama:
                 user,
             )
             self.log.append(Call(at, method, path, query, body, user, reply.status))
-        return reply._replace(headers={**reply.headers, **shown})
+        date = formatdate(self.clock.now(), usegmt=True)
+        return reply._replace(headers={**reply.headers, "date": date, **shown})
 
     def _answer(self, wish, user):
         "The reply, and the headers of the limits that go with it."

@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "NARROWED",
     "place_of",
     "check_place",
     "run_name",
@@ -19,7 +20,7 @@ __all__ = [
 import os, re, secrets, socket
 from dataclasses import dataclass, field
 from typing import Callable
-from ..errors import DataError
+from ..errors import DataError, check_keywords
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import Store, settled
 from .entities import Dataset, DatasetRelease, check
@@ -162,6 +163,9 @@ def keys_held(lines: list[Load], grain: str | None) -> dict[str, Load]:
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #1100000d
+NARROWED = "since", "until", "most"  # how `releases.missing` is narrowed
+
+
 @dataclass
 class Caught:
     "What a catch-up has done: the releases `loaded` (list), the `failures` (error by key), and the keys that are in `other_hands`."
@@ -195,6 +199,7 @@ class CatchUp:
 
         `since`, `until`, `most`: see `releases.missing`.
         """
+        check_keywords("CatchUp.missing", narrowed, NARROWED)
         return self.api.missing_releases(self.dataset, available, **narrowed)
 
     def withdrawn(self, available: list) -> list[DatasetRelease]:
@@ -242,6 +247,8 @@ class CatchUp:
         `claim_seconds`. So does an incomplete run (DataError `incomplete`), since others build on
         a release that is loaded; with `allow_incomplete` it is loaded, with a `warning`.
         """
+        known = ("run", "chained", "claim_seconds", "allow_incomplete", *NARROWED)
+        check_keywords("CatchUp.run", narrowed, known)
         self.record()
         done = Caught(run or run_name())
         for release in self.missing(available, **narrowed):

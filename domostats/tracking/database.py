@@ -47,10 +47,9 @@ import os, sqlite3, time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-import platformdirs
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
-from ..settings import check_owner, find_settings
+from ..settings import check_owner, find_settings, user_folder
 from domostats.tracking.entities import (
     ENTITIES,
     MADE,
@@ -230,7 +229,7 @@ def default_url():
     named = find_settings().get("domostats", "registry", fallback=None)
     if named:
         return named
-    folder = platformdirs.user_data_path("domostats")
+    folder = user_folder("data")
     return f"sqlite:///{folder / 'registry.sqlite'}"
 
 

@@ -12,6 +12,8 @@ __all__ = [
     "days_between",
     "BaseExtractor",
     "load",
+    "ask_for",
+    "rows_from",
     "load_all",
     "configured",
     "first_date_of",
@@ -29,14 +31,21 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500003
-import json, re, sys, typing
+import json, re, sys, typing, zoneinfo
 from contextlib import closing
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta, timezone, tzinfo
 from importlib import import_module
-from typing import Generic, Iterator, NamedTuple, TypeVar
+from typing import Any, Generic, Iterator, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 import pyarrow as pa
-from ..errors import DataError, RetryLaterError, SettingsError
+from domostats.errors import (
+    CodeError,
+    DataError,
+    RetryLaterError,
+    SettingsError,
+    did_you_mean,
+    your_code,
+)
 from ..loading.store import Store, quoted, settled
 from ..settings import find_settings, setting
 from .catch_up import run_name
@@ -46,16 +55,43 @@ from .schema import ExtractorType, Table, batches_of, table_of
 
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500007
-def zone_of(name=None):
-    "The zone of this name, or the one that `zone` under [extractors] in settings.ini names, or UTC. SettingsError `bad_zone`."
+def zone_of(name: str | tzinfo | None = None) -> tzinfo:
+    """The zone of this name, or the one that `zone` under [extractors] in settings.ini names, or UTC.
+
+    SettingsError `bad_zone` for a name that is none, `no_zones` where the machine knows of no zone
+    but UTC."""
     name = name or setting("extractors", "zone") or "UTC"
+    if isinstance(name, tzinfo):
+        return name
     try:
-        return name if isinstance(name, ZoneInfo) else ZoneInfo(name)
-    except (ValueError, OSError, LookupError):
+        return ZoneInfo(name)
+    except (ValueError, OSError, LookupError, TypeError):
+        pass
+    if name == "UTC":
+        return timezone.utc
+    if not _has_zones():
         raise SettingsError(
-            f"There is no time zone {name!r:.60}. Write it as Europe/Paris or UTC, in 'zone' under [extractors] in settings.ini.",
-            "bad_zone",
-        ) from None
+            f"This machine has no database of time zones, so {name!r:.60} cannot be looked up. "
+            "Install one: pip install tzdata, or the package tzdata of the system.",
+            "no_zones",
+        )
+    raise SettingsError(
+        f"There is no time zone {name!r:.60}.{did_you_mean(name, _zones())} Write it as "
+        "Europe/Paris or UTC, in 'zone' under [extractors] in settings.ini.",
+        "bad_zone",
+    )
+
+
+def _has_zones() -> bool:
+    try:
+        ZoneInfo.no_cache("UTC")
+    except LookupError:
+        return False
+    return True
+
+
+def _zones() -> list[str]:
+    return sorted(zoneinfo.available_timezones())
 
 
 def bounds(day, zone):
@@ -148,28 +184,83 @@ class BaseExtractor(Generic[Row]):
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #1150000e
 def load(one):
-    "The extractor that a dotted path, a class or an object means. SettingsError `unknown_extractor`."
+    """The extractor that a dotted path, a class or an object means.
+
+    SettingsError `unknown_extractor` if there is no such module or class; CodeError if there is, and
+    it fails."""
     if isinstance(one, type):
-        return one()
+        return _made(one)
     if not isinstance(one, str):
         return one
     module, _, name = one.strip().replace(":", ".").rpartition(".")
     folder = str(find_settings().folder)
     if folder not in sys.path:
         sys.path.append(folder)
-    try:
-        return getattr(import_module(module), name)()
-    except (ImportError, AttributeError, ValueError) as e:
-        raise SettingsError(
-            f"There is no extractor {one!r:.100} ({e}). Mend the line 'classes' under [extractors] in settings.ini: it holds paths such as my_module.MyExtractor.",
-            "unknown_extractor",
-        ) from None
+    found = _module(module, one)
+    if not hasattr(found, name):
+        classes = [word for word, value in vars(found).items() if isinstance(value, type)]
+        raise _unknown(one, f"{module} has no {name}.{did_you_mean(name, classes)}")
+    return _made(getattr(found, name))
+
+
+def _module(name: str, path: str):
+    "The module of this name, for the extractor with this path."
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise _unknown(path, "that is no path.")
+    with your_code(f"The module {name}"):
+        try:
+            return import_module(name)
+        except ModuleNotFoundError as e:
+            if e.name is None or not f"{name}.".startswith(f"{e.name}."):
+                raise  # it is there, and imports something that is not
+    raise _unknown(path, f"there is no module {name}.")
+
+
+def _unknown(path: str, why: str) -> SettingsError:
+    return SettingsError(
+        f"There is no extractor {path!r:.100}: {why} Mend the line 'classes' under "
+        "[extractors] in settings.ini: it holds paths such as my_module.MyExtractor.",
+        "unknown_extractor",
+    )
+
+
+def _made(cls: type):
+    with your_code(f"{getattr(cls, '__name__', cls)}()"):
+        return cls()
+
+
+def ask_for(extractor: BaseExtractor, name: str) -> Any:
+    "What a method of an extractor gives. CodeError if it fails."
+    with your_code(f"{type(extractor).__name__}.{name}"):
+        return getattr(extractor, name)()
+
+
+def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Iterator:
+    "The rows that an extractor gives for a day. CodeError if it fails, or gives nothing to go through."
+    what = f"{type(extractor).__name__}.extract"
+    with your_code(what):
+        rows = extractor.extract(start, end)
+        if not hasattr(rows, "__iter__"):
+            code = getattr(type(extractor).extract, "__code__", None)
+            file, line = (code.co_filename, code.co_firstlineno) if code else ("", 0)
+            raise CodeError(
+                f"{what} gives {type(rows).__name__} in place of rows, in {file}, line {line}. "
+                "Yield the rows one by one, or return a list of them.",
+                "no_rows",
+                file=file,
+                line=line,
+            )
+        yield from rows
 
 
 def load_all(ones) -> list:
     "The extractors of some paths, classes or objects, one for each source."
     loaded = [load(one) for one in ones]
-    return [each for one in loaded for each in (one.spread() if hasattr(one, "spread") else [one])]
+    return [
+        each
+        for one in loaded
+        for each in (ask_for(one, "spread") if hasattr(one, "spread") else [one])
+    ]
 
 
 def configured():
@@ -324,16 +415,16 @@ class Extraction:
 
     @property
     def tables(self) -> list[Table]:
-        return [extractor.get_table() for extractor in self.extractors]
+        return [ask_for(extractor, "get_table") for extractor in self.extractors]
 
     def part(self, extractor: BaseExtractor) -> str | None:
         """From where the rows of an extractor are.
 
         None if it has a table of its own. SettingsError `no_part`.
         """
-        if not extractor.get_table().partition:
+        if not ask_for(extractor, "get_table").partition:
             return None
-        part = extractor.get_partition()
+        part = ask_for(extractor, "get_partition")
         if isinstance(part, str) and part.strip() and part.isprintable():
             return part
         raise SettingsError(
@@ -350,7 +441,7 @@ class Extraction:
         """
         first, last = first_date_of(self.first_date), last_finished(self.zone, now)
         with self.store.open() as con:
-            lines = lines_of(con, extractor.get_table(), self.part(extractor))
+            lines = lines_of(con, ask_for(extractor, "get_table"), self.part(extractor))
         done = {day_of(line) for line in lines if not line.details.get("incomplete")}
         return [
             day
@@ -362,9 +453,9 @@ class Extraction:
         "The checked rows of a day. DataError: those of `schema.batches_of`."
         start, end = bounds(day, self.zone)
         return batches_of(
-            extractor.get_table(),
-            extractor.get_dataclass(),
-            extractor.extract(start, end),
+            ask_for(extractor, "get_table"),
+            ask_for(extractor, "get_dataclass"),
+            rows_from(extractor, start, end),
             day,
             start,
             end,
@@ -377,7 +468,7 @@ class Extraction:
         DataError: those of `batches`; DestinationError `not_migrated`, `drift`; SettingsError
         `changed_model`, `changed_zone`.
         """
-        table, part = extractor.get_table(), self.part(extractor)
+        table, part = ask_for(extractor, "get_table"), self.part(extractor)
         began = datetime.now(timezone.utc)
         with (
             closing(self.batches(extractor, day)) as batches,
@@ -398,9 +489,9 @@ class Extraction:
     def _line(self, extractor, day, rows, run) -> Load:
         "What the ledger is to say of a day."
         details = self._facts(self.part(extractor))
-        if doubts := extractor.doubts() if hasattr(extractor, "doubts") else []:
+        if doubts := ask_for(extractor, "doubts") if hasattr(extractor, "doubts") else []:
             details["incomplete"] = " ".join(doubts)[:500]
-        table = extractor.get_table()
+        table = ask_for(extractor, "get_table")
         name = part_of(table.name, self.part(extractor))
         return Load(name, _key(day), 0, run, checksum(_own(table, rows())), details=details)
 
@@ -434,7 +525,7 @@ class Extraction:
 
     def _check_zone(self, extractor):
         with self.store.open() as con:
-            check_zone(con, extractor.get_table(), self.part(extractor), self.zone)
+            check_zone(con, ask_for(extractor, "get_table"), self.part(extractor), self.zone)
 
     def _chosen(self, only):
         names = [table.name for table in self.tables]
@@ -475,7 +566,7 @@ class Extraction:
         run, asked, seen = run_name(), self._asked(first, last, now), set()
         first_date_of(self.first_date)
         for extractor in self._chosen(only):
-            name, part = extractor.get_table().name, None
+            name, part = ask_for(extractor, "get_table").name, None
             try:
                 part = self.part(extractor)
                 _check_other(seen, name, part)
@@ -497,10 +588,17 @@ class Extraction:
     def preview(self, first=None, last=None, only=None, now=None) -> Iterator[tuple]:
         "What `extract` would write for the days from `first` to `last` (both inclusive; yesterday by default), as (`Table`, day, RecordBatch), and nothing is written."
         last = last or last_finished(self.zone, now)
+        first = first or last
+        if first > last:
+            raise SettingsError(
+                f"There is no day from {first} to {last}: the first may not be after the last. "
+                "Turn the two round.",
+                "bad_days",
+            )
         for extractor in self._chosen(only):
-            for day in days_between(first or last, last):
+            for day in days_between(first, last):
                 for batch in self.batches(extractor, day):
-                    yield extractor.get_table(), day, batch
+                    yield ask_for(extractor, "get_table"), day, batch
 
     def rezone(
         self, only=None, now=None, dry_run=False, allow_incomplete=False
@@ -514,7 +612,7 @@ class Extraction:
         has, unless `allow_incomplete`: it may not keep them as long.
         """
         for extractor in self._chosen(only):
-            table = extractor.get_table()
+            table = ask_for(extractor, "get_table")
             try:
                 found = replace_days(self, extractor, now, dry_run, allow_incomplete)
             except Exception as e:
@@ -525,7 +623,7 @@ class Extraction:
 
 def findings_of(extractor) -> tuple:
     "What an extractor says of the rows of last; nothing if it cannot say anything."
-    return tuple(extractor.findings()) if hasattr(extractor, "findings") else ()
+    return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 
 
 def _key(day: date) -> str:
@@ -568,7 +666,7 @@ def replace_days(
 
     None if its days are those of the zone already.
     """
-    table, part = extractor.get_table(), extraction.part(extractor)
+    table, part = ask_for(extractor, "get_table"), extraction.part(extractor)
     name, zone = part_of(table.name, part), extraction.zone
     with extraction.store.open() as con:
         before = lines_of(con, table, part)
@@ -645,7 +743,7 @@ def _days_anew(con, table: Table, part, zone, lines) -> tuple[list[date], dict]:
 def _each_day(extraction, extractor, days, lines) -> Iterator[pa.RecordBatch]:
     "The rows of some days, one day after another; for each a line is added to `lines`."
     run, folder = run_name(), extraction.store.path.parent
-    schema = extractor.get_table().schema
+    schema = ask_for(extractor, "get_table").schema
     for day in days:
         began = datetime.now(timezone.utc)
         with (

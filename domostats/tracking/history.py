@@ -1037,20 +1037,30 @@ def take_back(con, place: Place) -> None:
         SELECT DISTINCT {place.keys} FROM {place.table} WHERE {SINCE} = {at}""")
     con.execute(f"DELETE FROM {place.table} WHERE {SINCE} = {at}")
     unlearn(con, place, at)
-    for name, own in _own_columns(con, place.table).items():
-        _restore_column(con, place, name, own, last.details.get("columns_before"))
+    _restore_columns(con, place, last.details.get("columns_before"))
     restore_state(con, place, "undone")
 
 
-def _restore_column(con, place, name, own, before):
-    if before is None or before.get(name) == own:
-        return
-    if name not in before:
-        for table in (place.table, place.now):
-            con.execute(f"ALTER TABLE {table} DROP COLUMN {quoted(name)}")
-    elif _is_lossless(con, place.table, quoted(name), own, before[name]):
-        for table, column in _columns_of(con, place, name):
-            change_type(con, table, column, own, before[name])
+def _restore_columns(con, place: Place, before: dict[str, str] | None) -> None:
+    """Drop the columns that are not in `before` (name: type), and give the others their types back.
+
+    The tables are made anew: DuckDB before version 2 alters no table from which the same
+    transaction has deleted."""
+    for name, own in _own_columns(con, place.table).items():
+        old = own if before is None else before.get(name)
+        if old == own:
+            continue
+        if old is None:
+            for table in (place.table, place.now):
+                _make_anew(con, table, f"EXCLUDE ({quoted(name)})")
+        elif _is_lossless(con, place.table, quoted(name), own, old):
+            for table, column in _columns_of(con, place, name):
+                value = as_type(quoted(column), own, old)
+                _make_anew(con, table, f"REPLACE ({value} AS {quoted(column)})")
+
+
+def _make_anew(con, table, but):
+    con.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * {but} FROM {table}")
 
 
 def restore_state(con, place: Place, keys: str) -> None:

@@ -42,7 +42,7 @@ from msgspec import Struct
 from ..errors import DestinationError, SettingsError
 from ..loading.files import replacing
 from ..loading.store import Store, literal, quoted
-from ..settings import find_settings, setting
+from ..settings import expanded, find_settings, setting
 from .loads import loads_of, move_lines
 from domostats.tracking.schema import (
     BY_NAME,
@@ -339,7 +339,7 @@ def _word(value):
 def migrations_folder():
     "`migrations` under [extractors] in settings.ini, seen from that file's folder; else `migrations` in the working folder."
     named = setting("extractors", "migrations")
-    return find_settings().folder / Path(named).expanduser() if named else Path.cwd() / "migrations"
+    return find_settings().folder / expanded(named) if named else Path.cwd() / "migrations"
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #1140001c

@@ -52,7 +52,13 @@ class Picture:
         return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(self.title)}</title><style>{style}</style><h1>{html.escape(self.title)}</h1>{self._repr_html_()}{table}</html>'
 
     def save(self, path):
-        "Write the page to a file, whole or not at all; gives the path. DestinationError `no_folder`, `not_written`."
+        "Write the page to a file, whole or not at all; gives the path. DestinationError `no_folder`, `not_written`; SettingsError `bad_picture`."
+        if Path(path).suffix.lower() not in (".html", ".htm"):
+            raise SettingsError(
+                f"A picture is written as a page of HTML, and {path} is called otherwise. Give it "
+                "a name that ends in .html",
+                "bad_picture",
+            )
         with replacing(Path(path)) as file:
             file.write(self.page().encode())
         return Path(path)

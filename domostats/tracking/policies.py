@@ -9,7 +9,7 @@ __all__ = ["decide", "rules_of", "expiring", "expire", "absent", "Drift", "Measu
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
-from ..errors import DataError
+from ..errors import DataError, check_keywords
 from ..loading.files import to_reader
 from .catch_up import CatchUp, place_of
 from .entities import Dataset, DatasetRelease, ExportDecision, Retention
@@ -123,6 +123,7 @@ def expire(catching: CatchUp, dry_run: bool = True, **how) -> list[DatasetReleas
     They stay in the registry, so nothing loads them again. With `dry_run` nothing is done. `how`:
     see `expiring`.
     """
+    check_keywords("expire", how, ("dry_run", "today", "in_use"))
     going = expiring(catching.api, catching.dataset, **how)
     if dry_run:
         return going

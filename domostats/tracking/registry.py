@@ -32,6 +32,7 @@ from domostats.errors import (
     DestinationError,
     RetryLaterError,
     SettingsError,
+    check_keywords,
 )
 from ..settings import Secret, is_loopback
 from domostats.tracking.entities import (
@@ -52,6 +53,7 @@ from domostats.tracking.entities import (
 )
 from .releases import is_numbered, missing, newest_first, release_key
 from .service import OPERATIONS, Claim, Keys, Settled
+from ..transport.connection import failure_of
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00007
 KINDS_OF_ERROR = {
@@ -175,7 +177,10 @@ class Served:
                 allow_redirects=False,
                 headers={"X-API-Key": self.key.reveal(), "Content-Type": "application/json"},
             )
-        except requests.RequestException as e:
+        except (requests.RequestException, OSError) as e:
+            cls, reason, words = failure_of(e)
+            if cls is not RetryLaterError:
+                raise cls(f"{self}: {words}.", reason) from None
             raise RetryLaterError(
                 f"{self} does not answer ({type(e).__name__}). Check that it runs and that this machine reaches it.",
                 "unreachable",
@@ -361,6 +366,7 @@ class Registry(Things):
 
     def missing_releases(self, dataset, available, **narrowed):
         "Those of the `available` releases (or dates, or keys) that are not recorded, the oldest first; `dataset` is a `Dataset` or its id. `since`, `until`, `most`: see `releases.missing`."
+        check_keywords("missing_releases", narrowed, ("since", "until", "most"))
         found = self.get_dataset(_id(dataset))
         grain = (found.dataset_type.extra or {}).get("granularity")
         keys = {release_key(release, grain): release for release in reversed([*available])}

@@ -29,6 +29,7 @@ __all__ = [
     "moment_of",
     "is_within",
     "newest_first",
+    "check_order",
     "missing",
     "withdrawn",
     "table_name",
@@ -453,6 +454,19 @@ def newest_first(releases: list, grain: str | None = None) -> list:
 
 
 # %% ../../nbs/10_tracking/00_releases.ipynb #10b00018
+def check_order(since: object, until: object) -> None:
+    "DataError `bad_question` for a `since` that is later than `until`: nothing lies between them."
+    if since is None or until is None or _is_number(since) != _is_number(until):
+        return
+    first, last = (since, until) if _is_number(since) else (utc(since), utc(until))
+    if first > last:
+        raise DataError(
+            f"since ({since}) is later than until ({until}), so nothing lies between them. Turn "
+            "the two round.",
+            "bad_question",
+        )
+
+
 def missing(
     available: list,
     recorded: list,
@@ -469,6 +483,7 @@ def missing(
     """
     if most is not None and not (_is_number(most) and most >= 0):
         raise DataError(f"most is a number from 0, not {most!r:.40}.", "bad_question")
+    check_order(since, until)
     known, found = {release_key(release, grain) for release in recorded}, {}
     for release in available:
         found.setdefault(release_key(release, grain), release)

@@ -13,11 +13,13 @@ __all__ = [
     "Told",
     "hear",
     "Kinds",
+    "served_at",
     "Announced",
 ]
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un003
 import logging
+from email.utils import parsedate_to_datetime
 from typing import Callable, NamedTuple
 from ..errors import RetryLaterError
 from .budget import DAY, FIRST, Budget, seconds_for
@@ -130,6 +132,7 @@ class Kinds:
     def clock(self, clock):
         for one in (self.day, *self.kinds.values()):
             one.clock = clock
+        self.ahead_by = None
 
     per_day, left = property(lambda self: self.day.per_day), property(lambda self: self.day.left)
 
@@ -159,14 +162,30 @@ class Kinds:
 
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un010
+def served_at(answer, told: dict) -> float | None:
+    "When the service gave an answer, by its own clock (epoch seconds), or None: from the header `Date`, else the begin of the minute that it announced."
+    try:
+        return parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError):
+        pass
+    minutes = [one.reset - 60 for name, one in told.items() if name != "day"]
+    return max(minutes, default=None)
+
+
 class Announced(Kinds):
     """The budget of one address and user of a service that announces its limits: `kinds` (dict: kind of call to calls a minute), `per_day` for all of them.
 
-    `kind_of(request)` gives the kind of a call, `read(answer)` a dict from kind, or "day", to `Told`. `gap`: seconds between two calls. DestinationError as in `Budget`."""
+    `kind_of(request)` gives the kind of a call, `read(answer)` a dict from kind, or "day", to `Told`. `gap`: seconds between two calls.
+    `ahead_by`: how many seconds the service's clock was ahead of ours in the last answer (None before it). DestinationError as in `Budget`."""
+
+    ahead_by = None
 
     def heard(self, request, answer):
         "Take in what an answer says; after a 429 the kind of call is used up at any rate, for this minute."
         told = self.read(answer)
+        served = served_at(answer, told)
+        if served is not None:
+            self.ahead_by = served - self.clock.now()
         hear(self.day, HEARD_DAY, told.pop("day", None), DAY)
         for kind, one in told.items():
             hear(self.kinds[kind], HEARD_MINUTE, one, 60)

@@ -28,8 +28,8 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
-import platformdirs
 from ..errors import DestinationError, RetryLaterError, SettingsError
+from ..settings import user_folder
 from .clock import Clock
 
 
@@ -54,7 +54,7 @@ LATER = (
 
 def budget_path(folder=None):
     "The file of all budgets: in this folder, else in the user's state folder."
-    return Path(folder or platformdirs.user_state_path("domostats")) / "budget.sqlite"
+    return Path(folder or user_folder("state")) / "budget.sqlite"
 
 
 def _create(path):

@@ -16,6 +16,11 @@ __all__ = [
     "unavailable",
     "retry_after",
     "BrokenOff",
+    "NoBundle",
+    "NoTls",
+    "NoSocks",
+    "BadProxy",
+    "kind_of",
     "failure_of",
     "poured",
     "body_bytes",
@@ -43,7 +48,7 @@ from hashlib import blake2b
 from itertools import count
 from typing import Any
 from http.cookiejar import DefaultCookiePolicy
-import msgspec, platformdirs, requests, urllib3
+import msgspec, requests, urllib3
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -52,7 +57,9 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ..settings import Secret, is_loopback, setting
+from ..notices import tell
+from ..settings import Secret, is_loopback, setting, user_folder
+from . import clock
 from .budget import Budget
 from .clock import Clock
 from .retry import Request, Retry
@@ -208,7 +215,57 @@ class BrokenOff(Exception):
     "A connection that was there and ended: the request may have been heard, unlike one that never left."
 
 
+class NoBundle(Exception):
+    "The file with the certificates to go by, which the environment names, is missing or is none."
+
+
+class NoTls(Exception):
+    "What answers does not speak TLS, the encryption of https."
+
+
+class NoSocks(Exception):
+    "The proxy is a SOCKS proxy, and the package for these is missing."
+
+
+class BadProxy(Exception):
+    "The address of the proxy, which the environment names, is none."
+
+
 FAILURES = (  # the first that fits
+    (
+        NoBundle,
+        SettingsError,
+        "no_certificates",
+        "the file of certificates that {bundle} names is missing or holds none. Mend the path or "
+        "unset the variable; nothing was sent",
+    ),
+    (
+        NoTls,
+        SettingsError,
+        "no_tls",
+        "what answers there does not speak https. Check the address and its port, and the proxy if "
+        "there is one",
+    ),
+    (
+        NoSocks,
+        SettingsError,
+        "no_socks",
+        "{proxy} names a SOCKS proxy, and the package for these is not installed. Install it: "
+        "pip install pysocks",
+    ),
+    (
+        BadProxy,
+        SettingsError,
+        "bad_proxy",
+        "{proxy} names a proxy by an address that is none. Write it as http://HOST:PORT",
+    ),
+    (
+        requests.exceptions.InvalidHeader,
+        CredentialsError,
+        "malformed_secret",
+        "the credential holds a character that no header can carry. Copy it again from where it "
+        "was made",
+    ),
     (
         requests.exceptions.SSLError,
         SettingsError,
@@ -219,7 +276,7 @@ FAILURES = (  # the first that fits
         requests.exceptions.ProxyError,
         SettingsError,
         "proxy",
-        "the proxy refused. Check HTTPS_PROXY and NO_PROXY",
+        "the proxy refused, or nothing answers at its address. Check {proxy} and NO_PROXY",
     ),
     (requests.exceptions.Timeout, RetryLaterError, "timeout", "no reply came in time. Try again"),
     (
@@ -256,15 +313,44 @@ FAILURES = (  # the first that fits
 )
 
 
-def failure_of(error):
-    "The row of `FAILURES` for what a library raised, without its first field."
-    kind = (
-        BrokenOff
-        if isinstance(error, requests.exceptions.ConnectionError)
-        and isinstance(error.args[0] if error.args else None, urllib3.exceptions.ProtocolError)
-        else type(error)
-    )
-    return next(row[1:] for row in FAILURES if issubclass(kind, row[0]))
+def _set(*names):
+    "Those of these variables that the environment sets, in words; all of them where it sets none."
+    there = [
+        name for name in names if os.environ.get(name) or os.environ.get(name.lower())
+    ] or names
+    return " or ".join(there)
+
+
+def kind_of(error: BaseException) -> type:
+    "The class by which `FAILURES` is searched: that of the error, or one of ours for what it really is."
+    known, said = requests.exceptions, str(error)
+    inner = error.args[0] if error.args else None
+    if isinstance(error, known.SSLError) and "CERTIFICATE_VERIFY_FAILED" not in said:
+        if "EOF" in said or "reset" in said:
+            return BrokenOff
+        if "NO_CERTIFICATE" in said or "PEM" in said or "No such file" in said:
+            return NoBundle
+        if "WRONG_VERSION" in said or "UNKNOWN_PROTOCOL" in said or "HTTP_REQUEST" in said:
+            return NoTls
+    if isinstance(error, known.InvalidSchema) and "SOCKS" in said:
+        return NoSocks
+    if isinstance(error, known.InvalidURL) and requests.utils.getproxies():
+        return BadProxy  # the address of an instance was checked before
+    if isinstance(error, OSError) and not isinstance(error, known.RequestException):
+        if "CA certificate bundle" in said or "TLS key file" in said:
+            return NoBundle
+    if isinstance(error, known.ConnectionError):
+        if isinstance(inner, urllib3.exceptions.ProtocolError):
+            return BrokenOff
+    return type(error)
+
+
+def failure_of(error: BaseException) -> tuple[type, str, str]:
+    "The class, the reason and the words of our error for what a library raised."
+    kind = kind_of(error)
+    cls, reason, words = next(row[1:] for row in FAILURES if issubclass(kind, row[0]))
+    words = words.replace("{bundle}", _set("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"))
+    return cls, reason, words.replace("{proxy}", _set("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"))
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #27b81af2
@@ -396,6 +482,7 @@ class Attempts:
 
     def ask(self, request, debug_api=False, into=None):
         "An `Answer` whose body is JSON (unless the request is `plain`), or an error, after as many attempts as `retry` allows. `into`: a file for the body."
+        waiting = 0.0
         for attempt in count(1):
             way = self.way(request)
             used = way.auth.ready()  # a sign-in has attempts of its own
@@ -406,6 +493,8 @@ class Attempts:
             pause = self.retry.pause(error, request, attempt)
             if pause is None:
                 break
+            waiting += pause
+            self._tell_wait(error, attempt, pause, waiting)
             if error.reason == "rate_limited":
                 way.budget.not_before(pause)
             else:
@@ -413,6 +502,14 @@ class Attempts:
         if attempt > 1:
             error.args = (f"{error} It was tried {attempt} times.",)
         raise error
+
+    def _tell_wait(self, error, attempt, pause, waiting):
+        "Say why nothing seems to happen, if the waits of a request last two seconds together."
+        is_first = waiting - pause < 2 <= waiting
+        if is_first and type(self.clock) is Clock and not clock._off:
+            tell(
+                f"{error} Waiting {pause:.0f} s before attempt {attempt + 1} of {self.retry.tries}."
+            )
 
     def get(self, path, params=None, debug_api=False):
         return self.ask(Request("GET", path, params), debug_api)
@@ -476,7 +573,7 @@ class Sending(Attempts):
 # %% ../../nbs/02_transport/04_connection.ipynb #7c2ab1d1
 def _note_of(url, fingerprint):
     return (
-        platformdirs.user_state_path("domostats")
+        user_folder("state")
         / "people"
         / blake2b(f"{url}|{fingerprint}".encode(), digest_size=16).hexdigest()
     )

@@ -198,21 +198,23 @@ def _whole(value):
 def ahead(items, work, most):
     "Each item with what `work` makes of it, in their order; the first alone, then two at once, four ... up to `most`."
     items, waiting, width = iter(items), deque(), 1
-    with ThreadPoolExecutor(most) as pool:
-        try:
-            while True:
-                waiting.extend(
-                    (item, pool.submit(work, item))
-                    for item in itertools.islice(items, max(0, width - len(waiting)))
-                )
-                if not waiting:
-                    return
-                item, future = waiting.popleft()
-                yield item, future.result()
-                width = min(2 * width, most)
-        finally:
-            for _, future in waiting:
-                future.cancel()
+    pool, is_stopped = ThreadPoolExecutor(most), False
+    try:
+        while True:
+            waiting.extend(
+                (item, pool.submit(work, item))
+                for item in itertools.islice(items, max(0, width - len(waiting)))
+            )
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            yield item, future.result()
+            width = min(2 * width, most)
+    except KeyboardInterrupt:
+        is_stopped = True  # nobody wants to wait for those that are under way
+        raise
+    finally:
+        pool.shutdown(wait=not is_stopped, cancel_futures=True)
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e40

@@ -85,6 +85,10 @@ REFUSED = (
     "no_slot",
     "not_sent",
     "bad_certificate",
+    "no_certificates",
+    "no_tls",
+    "no_socks",
+    "bad_proxy",
     "proxy",
 )
 

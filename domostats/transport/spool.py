@@ -31,8 +31,9 @@ import os, shutil, sqlite3, tempfile, threading, time, uuid
 from contextlib import closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
-import msgspec, platformdirs, pyarrow as pa
+import msgspec, pyarrow as pa
 from ..errors import DataError, SettingsError
+from ..settings import user_folder
 from .connection import Answer
 
 
@@ -269,7 +270,7 @@ def _digest(text):
 
 def folder_of(room, place, name):
     "The folder of this name for this place (address and user) in a room of the user's state folder."
-    return platformdirs.user_state_path("domostats") / room / _digest(place) / _digest(name)
+    return user_folder("state") / room / _digest(place) / _digest(name)
 
 
 def make_folder(folder):

@@ -5,22 +5,35 @@
 # %% auto #0
 __all__ = [
     "Agency",
-    "Reading",
-    "Tables",
-    "Working",
-    "Logging",
-    "Following",
-    "Managing",
-    "Planning",
+    "read_each",
+    "read_workspaces",
+    "restore_all",
+    "workspace_ids",
+    "job_frame",
+    "read_streams",
+    "read_all_jobs",
+    "days_of",
+    "file_name_of",
+    "is_one",
+    "process_all",
+    "bring_jobs",
+    "refresh_jobs",
+    "ended_streams",
+    "carry_out_changes",
     "datorama",
 ]
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0003
-import logging, time
+import logging
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import partial
 from pathlib import Path
 from . import jobs as requests
+from .arguments import fields_of, id_of, ids_of, is_hole, name_of, several
 from .auth import sign_in
-from .bulk import Renaming
+from .bulk import Renaming, planned, read_changes
+from .lists import Lists
 from .logs import JobLog, UpdateLog
 from domostats.clients.datorama.management import (
     AT_REST,
@@ -32,300 +45,403 @@ from domostats.clients.datorama.management import (
     make_change,
 )
 from .queries import query_batch
-from .streams import holds
-from .tree import Fields, Stream, Workspace, table
+from .ranges import cut
+from .streams import holds, running_streams
+from domostats.clients.datorama.tree import (
+    Fields,
+    Job,
+    Stream,
+    Workspace,
+    chosen_jobs,
+    table,
+    write_table,
+)
 from .workspaces import WORKSPACES, create
-from ...errors import DomostatsError, SettingsError
+from ...errors import AccessError, CredentialsError, DomostatsError, SettingsError
 from ...settings import hides
-from ...transport.paging import Reader
-from ...transport.pool import Pool
-from ...transport.spool import spooled
-from ...transport.writes import wait_until
+from ...transport.paging import Reader, age_of
+from ...transport.writes import STOP, WAIT, Patience, patiently, verdict, wait_until
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0007
 class Agency(Renaming):
-    "What an agency has: `workspaces` (dict by id), and below them `streams` and `jobs`."
+    """What stands behind a `datorama`, its `face`.
 
-    streams = property(
-        lambda self: {
-            id: stream
-            for workspace in self.workspaces.values()
-            for id, stream in workspace.streams.items()
-        }
-    )
-    jobs = property(
-        lambda self: {
-            id: job for stream in self.streams.values() for id, job in stream.jobs.items()
-        }
-    )
+    `connection`, `lists` (what was read before), `log` and `updates`, `workspaces` (dict by id), `newest` (the highest
+    job id that was seen), `failed` (dict: what failed in the last call to its error), `not_restored` (list of str)."""
 
-    def talk(self, text):
+    def __init__(self, face, connection, verbose: bool = False):
+        self.face, self.connection, self.verbose = face, connection, verbose
+        self.lists, self.workspaces = Lists(connection.place), {}
+        self.reader = Reader(connection)
+        self.log, self.updates = JobLog(connection.clock), UpdateLog(connection.clock)
+        self.failed, self.not_restored, self.read_at = {}, [], None
+        self.reader.longest |= requests.longest_pages(connection)
+        self.plan = self.timer = None
+
+    @property
+    def streams(self) -> dict:
+        "The streams of all workspaces, by id."
+        found = {}
+        for workspace in self.workspaces.values():
+            found |= workspace.streams
+        return found
+
+    @property
+    def jobs(self) -> dict:
+        "The jobs of all streams, by id."
+        found = {}
+        for stream in self.streams.values():
+            found |= stream.jobs
+        return found
+
+    def talk(self, text: str) -> None:
         "Say how it goes: to the screen if `verbose`, else to the log of the program."
-        print(text) if self.verbose else logging.getLogger("domostats.datorama").info("%s", text)
+        if self.verbose:
+            print(text)
+        else:
+            logging.getLogger("domostats.datorama").info("%s", text)
 
-    def kept(self, listing, name, restore=False, connection=None):
-        "The records of a listing (list of dicts), which are kept on disk when all of them have come; with `restore` those kept last, without a call. SettingsError `nothing_to_restore`."
-        connection = connection or self.connection
-        with spooled(self.connection.place, f"datorama {name}", restore, oldest=0) as spool:
-            reader = Reader(connection, spool)
-            reader.longest, reader.proven = self.reader.longest, self.reader.proven
-            return [row for page in listing.pages(reader) for row in page.records()]
+    def keep(self, kind: str, parent, rows: list[dict]) -> datetime:
+        "Keep a list that was read to its end; gives the moment (UTC)."
+        self.lists.keep(kind, parent, rows)
+        return datetime.now(timezone.utc)
 
-    def get_workspaces(self, restore=False):
-        "The workspaces, a dict by id; a call for each user of a pool. What only some of them see is asked for through those."
-        ways, rows = {}, {}
-        for n, one in enumerate(getattr(self.connection, "connections", [self.connection])):
-            for row in self.kept(WORKSPACES, f"workspaces {n}", restore, one):
-                rows[row["id"]] = row
-                ways.setdefault(row["id"], []).append(one)
-        known = getattr(self, "workspaces", {})
-        self.workspaces = {id: known.get(id) or Workspace(row, self) for id, row in rows.items()}
-        for id, row in rows.items():
-            self.workspaces[id].fields, self.workspaces[id].connection = (
-                row,
-                ways[id][0] if len(ways[id]) == 1 else Pool(ways[id]),
-            )
-        return self.workspaces
+    def restored(self, kind: str, parent) -> tuple[list[dict], datetime]:
+        "A list that was kept, and when it was read (UTC). SettingsError `nothing_to_restore`."
+        rows, at = self.lists.find(kind, parent)
+        return rows, datetime.fromtimestamp(at, timezone.utc)
 
+    def reader_for(self, connection) -> Reader:
+        "A reader that knows how long the pages of other streams were."
+        reader = Reader(connection)
+        reader.longest, reader.proven = self.reader.longest, self.reader.proven
+        return reader
 
-# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0009
-class Reading(Agency):
-    "Reading all there is."
-
-    def _restored(self, what, get):
-        try:
-            return get(restore=True)
-        except SettingsError as e:
-            if e.reason != "nothing_to_restore":
-                raise
-            self.not_restored.append(what)
-            self.talk(
-                f"{what} cannot be restored: it was never read to its end on this machine. Read it once."
-            )
-
-    def get_all_streams(self, create_df=False, workspaces=None):
-        "The streams of these workspaces (ids; all without), a call for each; a dict by id, or a data frame. SettingsError `unknown_workspace`."
-        for id in self.workspaces if workspaces is None else workspaces:
-            if id not in self.workspaces:
-                raise SettingsError(
-                    f"There is no workspace {id!r:.40} that this user sees; there are {', '.join(map(str, self.workspaces))}.",
-                    "unknown_workspace",
-                )
-            self.workspaces[id].get_streams()
-        return self.stream_table() if create_df else self.streams
-
-    def get_all_jobs(self, create_df=False, streams=None, pgSize=100):
-        "The jobs of these streams (ids; all without), at least a call for each; a dict by id, or a data frame. One stream that fails does not stop the others; it stands in `failed` with its error."
-        chosen, self.failed = [*self.streams] if streams is None else [*streams], {}
-        self.talk(
-            f"jobs of {len(chosen)} streams: at least {len(chosen)} calls, {self.connection.budget.estimate(len(chosen)) / 60:.0f} min"
-        )
-
-        def read(id):
-            try:
-                self.streams[id].get_stream_runs(pgSize)
-            except KeyError:
-                self.failed[id] = SettingsError(
-                    f"Stream {id} was never listed. Call get_all_streams first.", "unknown_stream"
-                )
-            except DomostatsError as e:
-                self.failed[id] = e
-
-        for _ in self.reader.ahead(chosen, read):
-            pass
-        return self.job_table() if create_df else self.jobs
-
-    get_all_jobs_meta = get_all_jobs
-
-
-# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00b0
-class Tables(Reading):
-    "All of it as data frames."
-
-    def workspace_table(self):
-        "A data frame with a row for each workspace."
-        return table(self.workspaces.values())
-
-    def stream_table(self):
-        "A data frame with a row for each stream."
-        return table(self.streams.values())
-
-    def job_table(self):
-        "A data frame with a row for each job, and its workspace, stream and source."
-        return table(
-            self.jobs.values(),
-            workspaceId=lambda job: job.stream.fields.get("workspaceId"),
-            streamId=lambda job: job.stream.id,
-            dataSourceName=lambda job: job.stream.fields.get("dataSourceName"),
-        )
-
-
-# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a000b
-class Working(Tables):
-    "What the bulk functions want to know."
-
-    def stream_of(self, id):
+    def stream_of(self, id: int) -> Stream:
         "The `Stream` of this id, also one that was never listed."
-        return self.streams.get(id) or Stream({"id": id}, Workspace({"id": None}, self))
+        for workspace in self.workspaces.values():
+            if id in workspace.streams:
+                return workspace.streams[id]
+        return Stream({"id": id}, Workspace({"id": None}, self))
 
-    def job_of(self, job, stream_id):
+    def job_of(self, job: dict, stream_id: int) -> Job:
         "The `Job` of this dict, put among the jobs of its stream."
-        return self.stream_of(stream_id).take(job)
+        return self.stream_of(stream_id)._take(job)
 
-    def workspace_of(self, stream_id):
+    def workspace_of(self, stream_id: int) -> int | None:
         "The id of the workspace of a stream, or None."
         return self.stream_of(stream_id).fields.get("workspaceId")
 
-    def connection_of(self, stream_id):
+    def connection_of(self, stream_id: int):
         "The connection, or pool, that sees a stream."
         return self.stream_of(stream_id).connection
 
-    def patch_stream(self, stream_id, fields):
+    def patch_stream(self, stream_id: int, fields: dict) -> dict:
         "Change these fields of a stream; gives all of them after it."
         return self.stream_of(stream_id).patch(fields).fields
 
-    def has(self, stream_id, fields):
+    def has(self, stream_id: int, fields: dict) -> bool:
         "Whether a stream has these values now. One call."
-        return holds(
-            self.connection_of(stream_id).get(f"/v1/data-streams/{stream_id}").response, fields
-        )
+        now = self.connection_of(stream_id).get(f"/v1/data-streams/{stream_id}").response
+        return holds(now, fields)
 
-
-# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00b1
-class Logging(Working):
-    "Room for work, and what is told of it."
-
-    def make_room(self, stream_id, blocks):
+    def make_room(self, stream_id: int, blocks: int) -> None:
         "Wait until the workspace of a stream has room for so many more jobs, if it is throttled."
         workspace = self.stream_of(stream_id).workspace
         if workspace.throttle:
             wait_until(workspace.connection, lambda: workspace.full(blocks))
 
-    def _told(self, rows, what, create_df, export, file_name):
-        "What a bulk function gives: its rows of the log as a data frame, and in a file if that is wanted."
-        log = JobLog(self.connection.clock)
-        log.extend(rows)
-        path = (
-            file_name
-            if str(file_name).endswith(".csv")
-            else f"{file_name} {what} {time.strftime('%Y-%m-%d %H_%M_%S')}.csv"
+
+# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a0009
+def read_each(agency: Agency, ids: list[int], read, what: str, at_once: bool = False) -> None:
+    """Read a list for each of these ids with `read(id)`; those that fail stand in `agency.failed`, and it is said so.
+
+    `at_once`: some of them at the same time. It waits for a network that is away. An error that would meet all the
+    others too, such as CredentialsError, ends it at once; so does one that has met all of them."""
+    agency.failed = {}
+    patience = Patience(agency.connection.clock, agency._say, agency.patience)
+
+    def attempt(id):
+        try:
+            patiently(lambda: read(id), patience)
+        except DomostatsError as e:
+            if verdict(e) in (STOP, WAIT):
+                raise
+            agency.failed[id] = e
+
+    done = 0
+    try:
+        for _ in agency.reader.ahead(ids, attempt) if at_once else map(attempt, ids):
+            done += 1
+    except DomostatsError as e:
+        e.args = (
+            f"{e} {done} of {len(ids)} {what} were read before; they are there and are kept.",
+            *e.args[1:],
         )
-        if export:
-            self.talk(f"written: {log.export(path)}")
-        return log.frame() if create_df else None
+        raise
+    finally:
+        requests.keep_longest(agency.connection, agency.reader.longest)
+    if ids and len(agency.failed) == len(ids) and not at_once:
+        raise agency.failed[ids[0]]
+    agency._say_failed(len(ids))
 
 
-# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00d0
-class Following(Logging):
-    "What becomes of the jobs, and their data."
+def read_workspaces(agency: Agency, restore: bool = False) -> dict:
+    """The workspaces, a dict by id; a call for each user of a pool. What only some of them see is asked for through those.
 
-    def refresh_log(self):
-        "Take the status of the jobs in the log over from the service, a call for each stream with jobs that are not done; gives how many are not."
-        for id in dict.fromkeys(
-            row["stream"]
-            for row in self.log
-            if row["status"] not in ("success", "failure", "error")
-        ):
-            found = {job["id"]: job for job in requests.jobs_in(self.connection_of(id), id)}
-            for job in found.values():
-                self.job_of(job, id)
-            self.log.follow(found)
-        return self.log.follow({})
+    A user whose token is refused is left out with a warning. CredentialsError if none is left."""
+    pool = agency.connection if hasattr(agency.connection, "connections") else None
+    ways, rows, asked = {}, {}, []
+    for one in pool.living if pool else [agency.connection]:
+        if one.auth.user and one.auth.user in asked:
+            continue
+        try:
+            seen = _seen_by(agency, one, restore)
+        except CredentialsError as e:
+            if pool is None or e.reason != "bad_token":
+                raise
+            pool.drop(one, e)
+            continue
+        asked.append(one.auth.user)
+        same = [one]
+        if pool and one.auth.user:
+            same = [other for other in pool.living if other.auth.user == one.auth.user]
+        for row in seen:
+            rows[row["id"]] = row
+            ways.setdefault(row["id"], []).extend(same)
+    known = agency.workspaces
+    agency.workspaces = {id: known.get(id) or Workspace(row, agency) for id, row in rows.items()}
+    for id, row in rows.items():
+        workspace = agency.workspaces[id]
+        workspace.fields = dict(row)
+        workspace.connection = pool.part(ways[id]) if pool else agency.connection
+    return agency.workspaces
 
-    def follow(self, deadline=6 * 3600, every=60):
-        "Look every so many seconds until all jobs of the log have ended; gives the data frame of the log. RetryLaterError `not_in_time` after `deadline` seconds."
-        wait_until(self.connection, lambda: every if self.refresh_log() else None, deadline)
-        return self.log.frame()
 
-    def download_stats(self, jobs=None, folder="."):
-        "Bring the raw data of these jobs (ids; all known ones without) into a folder; gives a dict from id to `Path`, or to the error where that failed."
+def _seen_by(agency, connection, restore):
+    "The workspaces (list of dicts) that the user of a connection sees."
+    if restore:
+        rows, agency.read_at = agency.restored("workspaces", connection.place)
+        return rows
+    rows = [row for page in WORKSPACES.pages(Reader(connection)) for row in page.records()]
+    agency.read_at = agency.keep("workspaces", connection.place, rows)
+    return rows
 
-        def bring(id):
-            try:
-                return self.jobs[id].download(folder)
-            except KeyError:
-                return SettingsError(
+
+def restore_all(agency: Agency, streams: bool, jobs: bool) -> None:
+    "Restore the streams of all workspaces, and the jobs of all streams; what was never read to its end stands in `not_restored`."
+    wanted = [
+        (workspace.get_streams, f"streams of {workspace!r}")
+        for workspace in agency.workspaces.values()
+        if streams
+    ]
+    _restore(agency, wanted)
+    _restore(
+        agency,
+        [(one.get_stream_runs, f"jobs of {one!r}") for one in agency.streams.values() if jobs],
+    )
+
+
+def _restore(agency, wanted):
+    for get, what in wanted:
+        try:
+            get(restore=True)
+        except SettingsError as e:
+            if e.reason != "nothing_to_restore":
+                raise
+            agency.not_restored.append(what)
+            agency.talk(
+                f"{what} cannot be restored: it was never read to its end on this machine. Read it once."
+            )
+
+
+# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00b0
+def workspace_ids(agency: Agency, given) -> list[int]:
+    "The ids of these workspaces, each once; of all if none are named. SettingsError `unknown_workspace`, `bad_id`, `bad_list`."
+    if given is None:
+        return [*agency.workspaces]
+    ids = [*dict.fromkeys(ids_of(given, "workspaces"))]
+    for id in ids:
+        if id not in agency.workspaces:
+            raise SettingsError(
+                f"There is no workspace {id} that this user sees; there are {', '.join(map(str, agency.workspaces))}.",
+                "unknown_workspace",
+            )
+    return ids
+
+
+def job_frame(jobs):
+    "A data frame with a row for each of these jobs, and its workspace, stream and source."
+    return table(
+        jobs,
+        workspaceId=lambda job: job.stream.fields.get("workspaceId"),
+        streamId=lambda job: job.stream.id,
+        dataSourceName=lambda job: job.stream.fields.get("dataSourceName"),
+    )
+
+
+def read_streams(agency: Agency, workspaces) -> list[Stream]:
+    "The streams of these workspaces (ids, or one; None: of all), a call for each."
+    ids = workspace_ids(agency, workspaces)
+    read_each(agency, ids, lambda id: agency.workspaces[id].get_streams(), "workspaces")
+    return [stream for id in ids for stream in agency.workspaces[id].streams.values()]
+
+
+def read_all_jobs(agency: Agency, streams, size: int, since, newest) -> list[Job]:
+    "The jobs of these streams (ids, or one; None: of all that are known), at least a call for each."
+    ids = [*agency.streams] if streams is None else [*dict.fromkeys(ids_of(streams))]
+    chosen_jobs({}, since, newest)
+    known, found = agency.streams, {}
+    agency.plan = planned(agency.connection, {}, len(ids))
+    is_known = any(length == size for _, length in requests.longest_pages(agency.connection))
+    more = "" if is_known else f", up to {2 * len(ids)}: how long a page can be is not known"
+    agency.talk(
+        f"jobs of {len(ids)} streams: at least {len(ids)} calls{more}, {agency.plan.seconds / 60:.0f} min"
+    )
+    agency.reader.longest |= requests.longest_pages(agency.connection)
+
+    def read(id):
+        if id not in known:
+            raise SettingsError(
+                f"Stream {id} was never listed. Call get_all_streams first.", "unknown_stream"
+            )
+        found[id] = known[id].get_stream_runs(size, since=since, newest=newest)
+
+    read_each(agency, ids, read, "streams", at_once=True)
+    return [job for id in ids for job in found.get(id, {}).values()]
+
+
+# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a000b
+def days_of(given, what: str) -> list:
+    "These days as a list, one day as a list of one; none of them is a hole. SettingsError `bad_list`, `bad_date`."
+    days = several(given, what)
+    if any(is_hole(day) for day in days):
+        raise SettingsError(f"There is a hole in {what}. Give a day for each stream.", "bad_date")
+    return days
+
+
+def file_name_of(name):
+    "The name of a file, a text or a `Path`. SettingsError `bad_name`."
+    if isinstance(name, Path) or isinstance(name, str) and name.strip():
+        return name
+    raise SettingsError(f"{name!r:.40} is no name of a file.", "bad_name")
+
+
+def is_one(value) -> bool:
+    "Whether this is one day, and not a list of them."
+    return not is_hole(value) and (isinstance(value, str) or not hasattr(value, "__iter__"))
+
+
+def process_all(agency: Agency, streams, start, end, d_range, **how):
+    "Process all streams from one start to one end, a call for each part of `d_range` days; one call without it."
+    ids = ids_of(streams)
+    if is_hole(end) or not is_one(end):
+        raise SettingsError(
+            "One start wants one end. Give both as days, or both as lists.", "unequal_lengths"
+        )
+    if d_range is None:
+        return agency.process_stream_batch(ids, start, end, **how)
+    parts = cut(start, end, d_range)
+    starts = [part.start for part in parts for _ in ids]
+    ends = [part.end for part in parts for _ in ids]
+    return agency.bulk_process_groups(ids * len(parts), starts, ends, **how)
+
+
+# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00b1
+def bring_jobs(agency: Agency, jobs, folder, skip_existing: bool, check: bool) -> dict:
+    "The raw data of these jobs (ids; None: of all known ones) in a folder: a dict from id to `Path`, or to the error where that failed."
+    known = agency.jobs
+    ids = [*known] if jobs is None else ids_of(jobs, "jobs")
+    agency.failed = {}
+
+    def bring(id):
+        try:
+            if id not in known:
+                raise SettingsError(
                     f"Job {id} is not known. Read the jobs of its stream first.", "unknown_job"
                 )
-            except DomostatsError as e:
-                return e
+            return known[id].download(folder, skip_existing, check)
+        except CredentialsError:
+            raise
+        except DomostatsError as e:
+            agency.failed[id] = e
+            return e
 
-        Path(folder).mkdir(parents=True, exist_ok=True)
-        return dict(self.reader.ahead([*self.jobs] if jobs is None else [*jobs], bring))
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    came = dict(agency.reader.ahead(ids, bring))
+    agency._say_failed(len(ids))
+    return came
+
+
+def refresh_jobs(agency: Agency) -> int:
+    """Take the status of the jobs in the log over from the service; gives how many are not done.
+
+    A call for a hundred streams of a workspace tells which have ended, and a call for each of those what came of
+    their jobs. The jobs of a stream that runs are looked at when it has ended."""
+    ends = "success", "failure", "error"
+    for id in ended_streams(
+        agency, {row["stream"] for row in agency.log if row["status"] not in ends}
+    ):
+        found = {job["id"]: job for job in requests.jobs_in(agency.connection_of(id), id)}
+        for job in found.values():
+            agency.job_of(job, id)
+        agency.log.follow(found)
+    return agency.log.follow({})
+
+
+def ended_streams(agency: Agency, ids: set[int]):
+    "Those of these streams (ids) that do not run now, or of which that cannot be told for many at once."
+    there = {}
+    for id in sorted(ids):
+        there.setdefault(agency.workspace_of(id), []).append(id)
+    for workspace, some in there.items():
+        running = set()
+        if workspace is not None and len(some) > 1:
+            with suppress(AccessError):  # one client alone was seen to ask this
+                running = running_streams(agency.connection_of(some[0]), workspace, some)
+        yield from (id for id in some if id not in running)
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00e1
-class Managing(Following):
-    "Users, workspaces, and questions to several workspaces at once."
+def carry_out_changes(agency: Agency, changes: Changes, fresh: bool):
+    "Make these `Changes`; gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why."
+    import pandas as pd
 
-    def query_batch(self, questions, system_names=False):
-        "The data frames (list) of several questions (see `question`) in one call. DataError `query_failed`, `bad_query`."
-        return query_batch(self.connection, questions, system_names)
+    tasks = {f"{one.kind} {one.action} {one.id} {one.after}": one for one in changes}
+    rows = []
 
-    def get_users(self):
-        "The users, a dict by id; the address is guessed (see `management`). One call."
-        return {row["id"]: Fields(row) for row in get_all(self.connection, "users")}
+    def do(change):
+        return {"id": make_change(agency.connection, change)["id"]}
 
-    def get_permission_sets(self):
-        "The permission sets, a dict by id; the address is guessed. One call."
-        return {row["id"]: Fields(row) for row in get_all(self.connection, "permission_sets")}
+    def look(change, facts):
+        found = find_change(agency.connection, change)
+        return found and {"id": found["id"]}
 
-
-# %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a00e2
-class Planning(Managing):
-    "What shall be."
-
-    def plan_changes(self, kind, wanted):
-        "The `Changes` that make the `users` or `workspaces` as these rows (dicts) want them; one call, which changes nothing. SettingsError `no_key`, `twice`, `unknown_kind`."
-        return difference(kind, get_all(self.connection, kind), wanted)
-
-    def make_changes(self, changes, fresh=False):
-        "Make these `Changes`; one that fails does not stop the others. Gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why."
-        import pandas as pd
-
-        tasks, rows = {f"{one.kind} {one.action} {one.id} {one.after}": one for one in changes}, []
-
-        def do(change):
-            return {"id": make_change(self.connection, change)["id"]}
-
-        def look(change, facts):
-            return (found := find_change(self.connection, change)) and {"id": found["id"]}
-
-        with self._work("changes", tasks, fresh) as record:
-            for entry in self._did(record, tasks, do, look):
-                rows.append(
-                    (
-                        tasks[entry.key].kind,
-                        tasks[entry.key].action,
-                        entry.facts.get("id", tasks[entry.key].id),
-                        entry.state,
-                        entry.facts.get("error", ""),
-                    )
-                )
-        return pd.DataFrame(rows, columns=["kind", "action", "id", "state", "error"]).astype(
-            {"id": "Int64"}
-        )
-
-    def deactivate_user(self, id):
-        "Put a user to rest. The field is guessed (`AT_REST`). RetryLaterError `unknown_outcome`."
-        return Fields(make_change(self.connection, Change("users", "change", id, {}, AT_REST)))
-
-    def create_workspace(self, fields):
-        "Make a workspace; gives the `Workspace`. RetryLaterError `unknown_outcome`."
-        made = create(
-            self.connection, WORKSPACES.path, fields, lambda: get_all(self.connection, "workspaces")
-        )
-        self.workspaces[made["id"]] = Workspace(made, self)
-        return self.workspaces[made["id"]]
+    with agency._work("changes", tasks, fresh) as record:
+        for entry in agency._did(record, tasks, do, look):
+            one, facts = tasks[entry.key], entry.facts
+            rows.append(
+                (one.kind, one.action, facts.get("id", one.id), entry.state, facts.get("error", ""))
+            )
+    columns = ["kind", "action", "id", "state", "error"]
+    return pd.DataFrame(rows, columns=columns).astype({"id": "Int64"})
 
 
 # %% ../../../nbs/03_clients/datorama/11_datorama.ipynb #da8a000d
-class datorama(Planning):
+def _of_agency(name: str, words: str) -> property:
+    "What the agency behind has under this name."
+    return property(lambda self: getattr(self._agency, name), doc=words)
+
+
+class datorama:
     """An agency: `datorama(api_token)` lists its workspaces, one call. A dict from user to tokens uses the calls of all of them.
 
-    `restore_spaces`, `restore_streams`, `restore_jobs` take what was read last instead, without a call; `pause`: seconds between two calls at least; `verbose` says how it goes.
-    `instance`: region, name from settings.ini or `Instance`. SettingsError, CredentialsError as in `sign_in`; SettingsError `nothing_to_restore`."""
+    `restore_spaces`, `restore_streams`, `restore_jobs` take what was read last instead, without a call; `pause`:
+    seconds between two calls at least; `verbose` says how it goes. `instance`: region, name from settings.ini,
+    `Instance` or a sandbox, whose clock is taken over. `overnight`: wait for midnight (UTC) when all calls of a day
+    are used, or raise RetryLaterError `day_used_up`. SettingsError, CredentialsError as in `sign_in`; SettingsError
+    `nothing_to_restore`."""
 
     @hides("api_token")
     def __init__(
@@ -337,30 +453,322 @@ class datorama(Planning):
         restore_streams=False,
         restore_jobs=False,
         instance="datorama-us",
-        clock=None,
+        overnight=True,
     ):
-        self.connection, self.verbose, self.newest, self.not_restored, self.failed = (
-            sign_in(instance, api_token, pause),
-            verbose,
-            None,
-            [],
-            {},
-        )
-        if clock:
-            self.connection.go_by(clock)
-        self.connection.meet()
-        self.reader, self.log, self.updates = (
-            Reader(self.connection),
-            JobLog(self.connection.clock),
-            UpdateLog(self.connection.clock),
-        )
+        connection = sign_in(instance, api_token, pause, overnight)
+        clock = getattr(connection.instance, "clock", None)  # of a sandbox
+        if clock is not None:
+            connection.go_by(clock)
+        connection.meet()
+        self._agency = Agency(self, connection, verbose)
         self.get_workspaces(restore_spaces)
-        if restore_streams:
-            for workspace in self.workspaces.values():
-                self._restored(f"streams of {workspace!r}", workspace.get_streams)
-        if restore_jobs:
-            for stream in self.streams.values():
-                self._restored(f"jobs of {stream!r}", stream.get_stream_runs)
+        restore_all(self._agency, restore_streams, restore_jobs)
+
+    connection = _of_agency("connection", "The connection, or the pool of those of several users.")
+    workspaces = _of_agency("workspaces", "The workspaces, a dict by id.")
+    streams = _of_agency("streams", "The streams that were read, a dict by id.")
+    jobs = _of_agency("jobs", "The jobs that were read or made, a dict by id.")
+    log = _of_agency("log", "The log of the jobs that were asked for.")
+    updates = _of_agency("updates", "The log of the changes that were made.")
+    plan = _of_agency("plan", "The plan of the last bulk work, None before the first.")
+    timer = _of_agency("timer", "The timer of the last bulk work, None before the first.")
+    failed = _of_agency(
+        "failed",
+        "What failed in the last call that reads or brings many: a dict from id to the error.",
+    )
+    exit_code = _of_agency(
+        "exit_code",
+        "0 when nothing of the last call failed, else the exit code of the first error, as the command line has it.",
+    )
+    not_restored = _of_agency("not_restored", "What could not be restored, in words.")
+    read_at = _of_agency("read_at", "When the workspaces were read from the service (UTC).")
+
+    @property
+    def verbose(self) -> bool:
+        "Whether it says on the screen how it goes."
+        return self._agency.verbose
+
+    @verbose.setter
+    def verbose(self, value: bool) -> None:
+        self._agency.verbose = bool(value)
+
+    def get_workspaces(self, restore=False) -> dict:
+        "The workspaces, a dict by id; a call for each user of a pool, or none with `restore`. SettingsError `nothing_to_restore`; CredentialsError `bad_token` if no user is left."
+        found = read_workspaces(self._agency, restore)
+        if restore:
+            age = (datetime.now(timezone.utc) - self.read_at).total_seconds()
+            self._agency.talk(f"{len(found)} workspaces, as they were {age_of(max(0, age))} ago")
+        return found
+
+    def get_all_streams(self, create_df=False, workspaces=None):
+        "The streams of these workspaces (ids, or one; all without), a call for each; a dict by id, or a data frame. A workspace that fails stands in `failed`, with a warning. SettingsError `unknown_workspace`, `bad_id`."
+        streams = read_streams(self._agency, workspaces)
+        return table(streams) if create_df else {stream.id: stream for stream in streams}
+
+    def get_all_jobs(self, create_df=False, streams=None, pgSize=100, since=None, newest=None):
+        """The jobs of these streams (ids, or one; all without), at least a call for each; a dict by id, or a data frame.
+
+        `since` (a day, UTC) and `newest` (a number for each stream) leave others out of what is given; `jobs` has all.
+        A stream that fails stands in `failed`, with a warning. SettingsError `bad_id`, `bad_date`, `bad_size`."""
+        jobs = read_all_jobs(self._agency, streams, pgSize, since, newest)
+        return job_frame(jobs) if create_df else {job.id: job for job in jobs}
+
+    get_all_jobs_meta = get_all_jobs
+
+    def get_all_dimensions(self, workspaces=None) -> dict:
+        "The dimensions of these workspaces (ids, or one; all without), a call for each: a dict by id of dicts by system name. A workspace that fails stands in `failed`, with a warning."
+        ids = workspace_ids(self._agency, workspaces)
+        read_each(self._agency, ids, lambda id: self.workspaces[id].get_dimensions(), "workspaces")
+        return {id: self.workspaces[id].dimensions for id in ids if id not in self.failed}
+
+    def workspace_table(self):
+        "A data frame with a row for each workspace."
+        return table(self.workspaces.values())
+
+    def stream_table(self):
+        "A data frame with a row for each stream."
+        return table(self.streams.values())
+
+    def job_table(self):
+        "A data frame with a row for each job, and its workspace, stream and source."
+        return job_frame(self.jobs.values())
+
+    def create_workspace_df(self, export=False, export_name="Datorama Workspace Meta Data.csv"):
+        "A data frame with a row for each workspace; `export` writes it into a CSV file. DestinationError `cannot_write`."
+        return self._exported(self.workspace_table(), export, export_name)
+
+    def create_stream_df(
+        self, export=False, export_name="Datorama Stream Meta Data.csv", fields=None
+    ):
+        "A data frame with a row for each stream, of all fields or of these; `export` writes it into a CSV file. DestinationError `cannot_write`; SettingsError `unknown_field`."
+        frame = self.stream_table()
+        if fields is not None:
+            names = several(fields, "fields")
+            unknown = [name for name in names if name not in frame.columns]
+            if unknown:
+                raise SettingsError(f"No stream has a field {unknown[0]!r:.40}.", "unknown_field")
+            frame = frame[names]
+        return self._exported(frame, export, export_name)
+
+    def create_jobs_df(self, export=False, export_name="Datorama Job Run Data.csv"):
+        "A data frame with a row for each job; `export` writes it into a CSV file, without `processLog`. DestinationError `cannot_write`."
+        frame = self.job_table()
+        self._exported(frame.drop(columns="processLog", errors="ignore"), export, export_name)
+        return frame
+
+    def create_job_log_df(self, log_file="job_log.csv", export=False):
+        "A data frame with a row for each job that was asked for; `export` adds it to a CSV file. DestinationError `other_columns`, `cannot_write`."
+        if export:
+            self._agency.talk(f"written: {self.log.export(file_name_of(log_file))}")
+        return self.log.frame()
+
+    def _exported(self, frame, export, name):
+        if export:
+            self._agency.talk(f"written: {write_table(frame, file_name_of(name))}")
+        return frame
+
+    def stream_of(self, id) -> Stream:
+        "The `Stream` of this id, also one that was never listed. SettingsError `bad_id`."
+        return self._agency.stream_of(id_of(id, "streams"))
+
+    def bulk_process_streams(
+        self,
+        streams,
+        starts=None,
+        ends=None,
+        d_range=None,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        log_file=None,
+        fresh=False,
+        start=None,
+        end=None,
+    ):
+        """Process each stream from its start to its end, in parts of `d_range` days (10 without), a call each; the same call after an error goes on where it stopped (`fresh` begins anew).
+
+        With one `start` and one `end` for all streams it is `process_stream_batch`; `d_range` cuts that range only if it
+        is given. Gives a data frame of the jobs (None without `create_df`); `export` writes them to a CSV: `log_file`
+        is added to whatever its name, `file_name` gets the time. SettingsError `unequal_lengths`, `bad_list`,
+        `bad_id`, `bad_date`, `reversed_range`, `bad_size`, `no_days`, `two_ways`, `already_running`,
+        `already_done` (finished less than a day ago); DestinationError `cannot_write`, `other_columns`."""
+        if starts is not None and start is not None or ends is not None and end is not None:
+            raise SettingsError(
+                "Give starts and ends, a day for each stream, or start and end, one for all of them.",
+                "two_ways",
+            )
+        starts, ends = start if starts is None else starts, end if ends is None else ends
+        if starts is None or ends is None:
+            raise SettingsError(
+                "It is not said which days. Give starts and ends, one for each stream, or start and end for all.",
+                "no_days",
+            )
+        how = {
+            "create_df": create_df,
+            "export": export,
+            "file_name": file_name_of(file_name),
+            "fresh": fresh,
+            "log_file": None if log_file is None else file_name_of(log_file),
+        }
+        if is_one(starts):
+            return process_all(self._agency, streams, starts, ends, d_range, **how)
+        ids = ids_of(streams)
+        days = days_of(starts, "starts"), days_of(ends, "ends")
+        size = 10 if d_range is None else d_range
+        return self._agency.bulk_process_streams(ids, *days, size, **how)
+
+    def bulk_process_groups(
+        self,
+        streams,
+        starts,
+        ends,
+        create=False,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        fresh=False,
+        log_file=None,
+    ):
+        "Process each stream from its start to its end, with one call for all that share them; `create` marks a first run. Gives as `bulk_process_streams`, and goes on like it."
+        ids = ids_of(streams)
+        days = days_of(starts, "starts"), days_of(ends, "ends")
+        added = None if log_file is None else file_name_of(log_file)
+        return self._agency.bulk_process_groups(
+            ids, *days, create, create_df, export, file_name_of(file_name), fresh, added
+        )
+
+    def process_stream_batch(
+        self,
+        streams,
+        start,
+        end,
+        create=False,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        fresh=False,
+        log_file=None,
+    ):
+        "Process many streams from the same start to the same end, in one call. Gives as `bulk_process_streams`."
+        return process_all(
+            self._agency,
+            streams,
+            start,
+            end,
+            None,
+            create=create,
+            create_df=create_df,
+            export=export,
+            file_name=file_name_of(file_name),
+            fresh=fresh,
+            log_file=None if log_file is None else file_name_of(log_file),
+        )
+
+    def rerun_batch(
+        self,
+        streams,
+        jobs,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        fresh=False,
+        log_file=None,
+    ):
+        "Run these jobs of these streams (two lists) again, a call for each stream. Gives as `bulk_process_streams`. SettingsError `unequal_lengths`, `bad_id`, `bad_list`."
+        ids, jobs = ids_of(streams), ids_of(jobs, "jobs")
+        added = None if log_file is None else file_name_of(log_file)
+        return self._agency.rerun_batch(
+            ids, jobs, create_df, export, file_name_of(file_name), fresh, added
+        )
+
+    bulk_rerun_jobs = rerun_batch
+
+    def rerun_all(
+        self, streams, create_df=True, export=False, file_name="job_log", fresh=False, log_file=None
+    ):
+        "Run all jobs of these streams again, a call for each. Gives as `bulk_process_streams`. SettingsError `bad_id`, `bad_list`."
+        added = None if log_file is None else file_name_of(log_file)
+        return self._agency.rerun_all(
+            ids_of(streams), create_df, export, file_name_of(file_name), fresh, added
+        )
+
+    def bulk_rename_streams(
+        self, streams, names, export=True, update_file="update_log.csv", fresh=False
+    ):
+        "Give these streams these names, a call for each; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_name`, `bad_list`: before the first call."
+        given = [name_of(name) for name in several(names, "names")]
+        return self._agency.bulk_rename_streams(
+            ids_of(streams), given, export, file_name_of(update_file), fresh
+        )
+
+    def bulk_patch_streams(
+        self, streams, params, export=True, update_file="update_log.csv", fresh=False
+    ):
+        "Change these fields (a dict for each stream), a call for each stream; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_fields`, `bad_name`, `bad_value`: before the first call."
+        given = [params] if isinstance(params, dict) else several(params, "params")
+        return self._agency.bulk_patch_streams(
+            ids_of(streams),
+            [fields_of(one) for one in given],
+            export,
+            file_name_of(update_file),
+            fresh,
+        )
+
+    def bulk_patch_from_csv(self, path, export=True, update_file="update_log.csv", fresh=False):
+        "The changes that stand in a CSV file with the columns `id`, `field` and `value`, a call for each stream. Gives a data frame of the changes. SettingsError `bad_table`, `bad_id`, `bad_name`, `bad_value`."
+        changes = read_changes(path)
+        return self.bulk_patch_streams([*changes], [*changes.values()], export, update_file, fresh)
+
+    def refresh_log(self) -> int:
+        "Take the status of the jobs in the log over from the service; gives how many are not done."
+        return refresh_jobs(self._agency)
+
+    def follow(self, deadline=6 * 3600, every=60):
+        "Look every so many seconds until all jobs of the log have ended; gives the data frame of the log. RetryLaterError `not_in_time` after `deadline` seconds."
+        wait_until(self.connection, lambda: every if self.refresh_log() else None, deadline)
+        return self.log.frame()
+
+    def download_stats(self, jobs=None, folder=".", skip_existing=False, check=True) -> dict:
+        """Bring the raw data of these jobs (ids, or one; all known ones without) into a folder.
+
+        Gives a dict from id to `Path`, or to the error where that failed; those stand in `failed` too, with a
+        warning. With `skip_existing` a file that is there already is not asked for again; `check` as in
+        `Job.download`. SettingsError `bad_id`."""
+        return bring_jobs(self._agency, jobs, folder, skip_existing, check)
+
+    def query_batch(self, questions, system_names=False) -> list:
+        "The data frames (list) of several questions (see `question`) in one call. DataError `query_failed`, `bad_query`."
+        return query_batch(self.connection, questions, system_names)
+
+    def get_users(self) -> dict:
+        "The users, a dict by id; the address is guessed (see `management`). One call."
+        return {row["id"]: Fields(row) for row in get_all(self.connection, "users")}
+
+    def get_permission_sets(self) -> dict:
+        "The permission sets, a dict by id; the address is guessed. One call."
+        return {row["id"]: Fields(row) for row in get_all(self.connection, "permission_sets")}
+
+    def plan_changes(self, kind, wanted) -> Changes:
+        "The `Changes` that make the `users` or `workspaces` as these rows (dicts) want them; one call, which changes nothing. SettingsError `no_key`, `twice`, `unknown_kind`."
+        return difference(kind, get_all(self.connection, kind), wanted)
+
+    def make_changes(self, changes, fresh=False):
+        "Make these `Changes`; one that fails does not stop the others. Gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why."
+        return carry_out_changes(self._agency, changes, fresh)
+
+    def deactivate_user(self, id) -> Fields:
+        "Put a user to rest. The field is guessed (`AT_REST`). SettingsError `bad_id`; RetryLaterError `unknown_outcome`."
+        change = Change("users", "change", id_of(id, "users"), {}, AT_REST)
+        return Fields(make_change(self.connection, change))
+
+    def create_workspace(self, fields) -> Workspace:
+        "Make a workspace, which needs a name; gives the `Workspace`. SettingsError `bad_name`; RetryLaterError `unknown_outcome`."
+        fields = fields_of(fields)
+        name_of(fields.get("name"))
+        present = partial(get_all, self.connection, "workspaces")
+        made = create(self.connection, WORKSPACES.path, fields, present)
+        self.workspaces[made["id"]] = Workspace(made, self._agency)
+        return self.workspaces[made["id"]]
 
     def __repr__(self):
         return f"<datorama at {self.connection.instance}: {len(self.workspaces)} workspaces, {len(self.streams)} streams, {len(self.jobs)} jobs>"

@@ -20,7 +20,7 @@ __all__ = [
 import re
 from urllib.parse import urlsplit
 from ...credentials import find_secrets
-from ...errors import DataError, SettingsError
+from ...errors import CredentialsError, DataError, SettingsError
 from ...settings import REGIONS, Secret, find_instance, hides
 from ...transport.announced import Announced, Told
 from ...transport.auth import Auth
@@ -130,33 +130,56 @@ class ApiToken(Auth):
 
 # %% ../../../nbs/03_clients/datorama/00_auth.ipynb #da0a0012
 @hides("api_token")
-def sign_in(instance, api_token=None, pause=0.0):
-    """The connection of this region (name or `Instance`) with this token: text, `ApiToken`, or None for the settings; a dict from user to a token, or several, gives a `Pool`.
+def sign_in(instance, api_token=None, pause=0.0, overnight=True):
+    """The connection of this region (name or `Instance`) with this token: text, `ApiToken`, or None for the settings.
 
-    SettingsError `not_datorama`, `missing_secret`; CredentialsError `malformed_secret`."""
+    A dict from user to a token, or several, gives a `Pool`: each user has calls of their own. So does a list of
+    tokens; it does not say whose they are, so all of them together have the calls of one user.
+    SettingsError `not_datorama`, `no_tokens`; CredentialsError `missing_secret`, `malformed_secret`."""
     instance = find_region(instance)
-    if isinstance(api_token, dict):
-        return Pool(
-            _open(instance, ApiToken(_first(tokens), user, instance, pause))
-            for user, tokens in api_token.items()
-        )
     if api_token is None:
         api_token = find_secrets(instance, ("DATORAMA_API_TOKEN",))["DATORAMA_API_TOKEN"]
-    return _open(
-        instance,
-        api_token
-        if isinstance(api_token, Auth)
-        else ApiToken(api_token, instance=instance, pause=pause),
-    )
+    if isinstance(api_token, Auth):
+        return _open(instance, api_token)
+    how = {"instance": instance, "pause": pause, "overnight": overnight}
+    if isinstance(api_token, dict):
+        auths = [
+            ApiToken(token, user, **how)
+            for user, tokens in api_token.items()
+            for token in _tokens(tokens)
+        ]
+        return Pool(_open(instance, auth) for auth in auths or _tokens([]))
+    if isinstance(api_token, (list, tuple, set)):
+        auths = [ApiToken(token, **how) for token in _tokens(api_token)]
+        together = f"the users of {auths[0].fingerprint}"
+        return Pool(_open(instance, auth, together) for auth in auths)
+    return _open(instance, ApiToken(_tokens(api_token)[0], **how))
 
 
-def _first(tokens):
-    return (
-        tokens[0] if isinstance(tokens, (list, tuple)) else tokens
-    )  # a second token of a user brings no further calls
+def _tokens(given):
+    "One token or several as a list, each once. SettingsError `no_tokens`; CredentialsError `malformed_secret`."
+    tokens = [*given] if isinstance(given, (list, tuple, set)) else [given]
+    if not tokens:
+        raise SettingsError(
+            "There is no token in what was given. Give a token, or a dict from user to token.",
+            "no_tokens",
+        )
+    for token in tokens:
+        if not isinstance(token, (str, bytes, Secret)):
+            raise CredentialsError(
+                f"A token is a text, and not {type(token).__name__}. Copy it from the profile page of its user.",
+                "malformed_secret",
+            )
+    return [*dict.fromkeys(Secret(token) for token in tokens)]
 
 
-def _open(instance, auth):
+def _open(instance, auth, together=""):
+    "The connection of this credential, which counts its calls with those of its user."
     connection = connect(instance, auth)
-    connection.budget.pause, connection.budget.overnight = auth.pause, auth.overnight
+    user = auth.user or together
+    if user and connection.user != user and (auth.user or connection.user is None):
+        connection.settle(user)
+    connection.budget.overnight = auth.overnight
+    for minutes in connection.budget.kinds.values():
+        minutes.gap = auth.pause
     return connection

@@ -4,31 +4,43 @@
 
 # %% auto #0
 __all__ = [
+    "EXIT_CODES",
     "same_length",
     "whole",
     "Plan",
     "planned",
+    "item_key",
     "ranges",
     "Bulk",
     "Noting",
+    "mark_in",
+    "destination",
     "Processing",
     "Batches",
     "Repeating",
+    "dealt",
     "read_changes",
     "Renaming",
 ]
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a0003
-import csv, json, warnings
-from contextlib import contextmanager
-from hashlib import blake2b
-from itertools import groupby
-from typing import NamedTuple
+import csv, json, logging, time, warnings
+from contextlib import contextmanager, suppress
+from typing import Callable, Iterator, NamedTuple
 from . import jobs as requests
-from .logs import Timer
-from .ranges import cut, one_range
-from ...errors import SettingsError
-from ...transport.record import carried_out, recorded
+from .logs import JobLog, Timer
+from .ranges import Days, cut, one_range
+from domostats.errors import (
+    AccessError,
+    CredentialsError,
+    DataError,
+    DestinationError,
+    DomostatsError,
+    RetryLaterError,
+    SettingsError,
+)
+from ...transport.record import Entry, Record, carried_out, recorded
+from ...transport.writes import Patience
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a0007
@@ -57,80 +69,197 @@ def whole(ids):
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000b
 class Plan(NamedTuple):
-    "`tasks` (dict by key), one call each; `seconds` until the last of them can start; `share` of a day's calls."
+    "`tasks` (dict by key); `calls` that send something and `looks` at what was sent before; `seconds` until the last of them can start; `share` of a day's calls."
 
     tasks: dict
     seconds: float
     share: float
+    calls: int = 0
+    looks: int = 0
 
     def __repr__(self):
-        return f"<plan: {len(self.tasks)} calls in {self.seconds / 60:.0f} min, {self.share:.1%} of a day's calls>"
+        looks = f" and {self.looks} looks at what is there" if self.looks else ""
+        return f"<plan: {self.calls} calls{looks} in {self.seconds / 60:.0f} min, {self.share:.1%} of a day's calls>"
 
 
-def planned(connection, tasks):
-    "The `Plan` for these tasks."
+def planned(connection, tasks: dict, calls: int | None = None, looks: int = 0) -> Plan:
+    "The `Plan` for these tasks: a call each, or so many `calls`."
+    calls = len(tasks) if calls is None else calls
     return Plan(
         tasks,
-        connection.budget.estimate(len(tasks)),
-        len(tasks) / (connection.budget.per_day or 20_000),
+        connection.budget.estimate(calls + looks),
+        (calls + looks) / (connection.budget.per_day or 20_000),
+        calls,
+        looks,
     )
 
 
-def ranges(streams, starts, ends, days):
-    "The tasks of processing these streams: (stream, `Days`) by key, each once."
+def item_key(stream: int, days: Days) -> str:
+    "What a range of a stream is called in the record."
+    return f"{stream} {days.start} {days.end}"
+
+
+def ranges(streams, starts, ends, days) -> dict[str, tuple[int, Days]]:
+    "The items of processing these streams: (stream, `Days`) by key, each once."
     same_length(streams=streams, starts=starts, ends=ends)
     return {
-        f"{stream} {part.start} {part.end}": (stream, part)
+        item_key(stream, part): (stream, part)
         for stream, start, end in zip(whole(streams), starts, ends)
         for part in cut(start, end, days)
     }
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000e
+EXIT_CODES = {
+    SettingsError: 3,
+    CredentialsError: 4,
+    AccessError: 5,
+    DataError: 6,
+    DestinationError: 7,
+    RetryLaterError: 75,
+}  # as the command line has them
+
+
 class Bulk:
-    "What an agency does to many streams. It has `connection`, `log`, `updates`, `streams` (dict by id), `newest` (the highest job id that was seen) and `talk(text)`."
+    """What an agency does to many streams.
+
+    It has `connection`, `log`, `updates`, `streams` (dict by id) and `talk(text)`. `newest` is the highest job id that
+    was heard of, `heard` when that was (epoch seconds by the service's clock). `failed` has the error of each item of
+    the last call that was not done, by the item's key; `patience` is how many seconds it waits for a service that does
+    not answer."""
+
+    newest, heard, patience = None, None, 6 * 3600
+
+    def now(self) -> float:
+        "The time by the clock of the service, as far as it was heard (epoch seconds)."
+        return self.connection.clock.now() + (requests.clock_ahead(self.connection) or 0)
+
+    def saw(self, jobs, at: float | None = None) -> None:
+        "Jobs (dicts) were heard of, now or at another time; the highest id tells new ones from old ones."
+        top = max((job["id"] for job in jobs), default=None)
+        if top is not None and top >= (self.newest or 0):
+            self.newest, self.heard = top, self.now() if at is None else at
+
+    @property
+    def exit_code(self) -> int:
+        "0 when nothing of the last call failed, else the exit code of the first error as the command line has it."
+        return next((EXIT_CODES.get(type(error), 1) for error in self.failed.values()), 0)
+
+    def _say(self, text):
+        "Say what somebody should know: on the screen if `verbose`, and as a warning in the log of the program."
+        if self.verbose:
+            self.talk(text)
+        else:
+            logging.getLogger("domostats.datorama").warning("%s", text)
+
+    def _say_failed(self, total):
+        "Nothing ends as if all were well when something failed."
+        if self.failed:
+            first = next(iter(self.failed.values()))
+            self._say(
+                f"{len(self.failed)} of {total} were not done; `failed` says why. The first: {first} "
+                "The same call again tries these."
+            )
 
     @contextmanager
-    def _work(self, name, tasks, fresh):
-        "The `Record` of this work, with the plan told before and the timer beside it."
-        self.plan, self.timer = (
-            planned(self.connection, tasks),
-            Timer(len(tasks), self.connection.clock),
-        )
-        self.talk(f"{name}: {self.plan!r}")
+    def _work(self, name, tasks, fresh, kind=None, asks=False, slots=None, calls=len):
+        "The `Record` of this call, with the plan told before and the timer beside it. `calls(keys)` counts the calls that send these items."
+        connection = self.connection
+        each = getattr(connection, "connections", [connection])
+        self.failed = {}
         with recorded(
-            self.connection.place,
-            f"{name} {blake2b(repr([*tasks]).encode(), digest_size=12).hexdigest()}",
+            connection.instance.url,
+            kind or name,
+            tasks,
+            [one.user or "" for one in each],
             fresh,
+            asks,
+            self.now,
+            slots,
+            {connection.place, *(one.place for one in each)},
         ) as record:
-            if len(record):
+            states = [entry.state for entry in record]
+            todo = [entry.key for entry in record if entry.state in ("intended", "failed")]
+            looks = sum(state in ("sent", "unknown") for state in states)
+            if record.lost is not None:
+                looks += len(todo)
+            self.plan = planned(connection, tasks, calls(todo), looks)
+            self.timer = Timer(len(tasks), connection.clock)
+            self.talk(f"{name}: {self.plan!r}")
+            if record.went_on:
                 self._go_on(name, record)
             for entry in record:
-                self._saw(entry.facts.get("jobs") or ())
+                self.saw(entry.facts.get("jobs") or (), entry.at)
             yield record
 
     def _go_on(self, name, record):
         "Say that this is no beginning; aloud, if it may have been forgotten."
-        told = f"{name}: this goes on where it stopped, {sum(entry.state == 'ok' for entry in record)} of {len(record)} are done already. To do all of it again, say fresh=True."
+        done = sum(entry.state == "ok" for entry in record)
+        told = f"{name}: this goes on where it stopped, {done} of {len(record)} are done already. To do all of it again, say fresh=True."
         if record.age > 86_400:
-            warnings.warn(told, stacklevel=4)
+            warnings.warn(told, stacklevel=5)
         else:
             self.talk(told)
 
     def _facts(self):
-        return {"after": self.newest, "since": self.connection.clock.now()}
+        return requests.mark(self.connection, self.newest, self.heard)._asdict()
 
-    def _saw(self, jobs):
-        self.newest = max([self.newest or 0, *(job["id"] for job in jobs)]) or None
+    def _did(
+        self,
+        record: Record,
+        tasks: dict,
+        do: Callable,
+        look: Callable,
+        send: Callable | None = None,
+        batches: Callable | None = None,
+    ) -> Iterator[Entry]:
+        """Carry the items of a record out; gives the entries, one after another, and says how far it is.
 
-    def _did(self, record, tasks, do, look):
-        "Carry the tasks out; gives the entries, one after another, and says how far it is."
-        for entry in carried_out(record, tasks, do, look, self._facts):
-            self._saw(entry.facts.get("jobs") or ())
+        `do(task)` makes one and `look(task, facts)` looks for it; both give a dict of facts. `send(keys)` makes several
+        that `batches(keys)` put together. What was not done stands in `failed`."""
+        told = set()
+
+        def send_each(keys):
+            self.listed = {}
+            return send(keys) if send else {key: do(tasks[key]) for key in keys}
+
+        def look_for(key, facts):
+            return look(tasks[key], facts)
+
+        def step(entry, error=None):
+            told.add(entry.key)
+            self.saw(entry.facts.get("jobs") or (), entry.at)
+            if entry.state != "ok":
+                self.failed[entry.key] = error or _error_of(entry)
             self.timer.step()
             if self.timer.done % 50 == 0:
                 self.talk(repr(self.timer))
-            yield entry
+            return entry
+
+        self.listed = {}
+        patience = Patience(self.connection.clock, self._say, self.patience)
+        try:
+            for entry, error in carried_out(
+                record, send_each, look_for, self._facts, patience, batches
+            ):
+                yield step(entry, error)
+        except DomostatsError as e:
+            for entry in record:
+                if entry.key not in told and entry.state in ("failed", "unknown"):
+                    yield step(entry)
+            done = sum(entry.state == "ok" for entry in record)
+            e.args = (
+                f"{e} It stopped here: {done} of {len(record)} are done. The same call again goes on with the others.",
+                *e.args[1:],
+            )
+            raise
+        self._say_failed(len(record))
+
+
+def _error_of(entry):
+    "The error of an entry as it was written down."
+    kind = RetryLaterError if entry.state == "unknown" else DataError
+    return kind(entry.facts.get("error", entry.state), entry.facts.get("reason", ""))
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a00e7
@@ -138,50 +267,84 @@ class Noting(Bulk):
     "The same, with a log of jobs."
 
     def _jobs_of(self, id, days, facts):
-        return (
-            requests.found_jobs(
-                self.connection_of(id), id, cut(*days), facts.get("after"), facts.get("since", 0)
-            )
-            or []
+        "The jobs that were made of these days, or None. What was listed for another item is used again until something is sent."
+        mark = mark_in(facts)
+        if id not in self.listed:
+            self.listed[id] = requests.jobs_in(self.connection_of(id), id)
+        return requests.new_jobs(
+            self.listed[id], cut(*days), mark, requests.clock_ahead(self.connection_of(id))
         )
 
-    def _logged(self, entries, tasks, kind):
-        "Put what came of these tasks into the log; gives the rows of it."
-        rows = []
-        for entry in entries:
-            asked, days = tasks[entry.key]
-            ids, (start, end) = asked if isinstance(asked, list) else [asked], days or ("", "")
-            made = [
-                self.job_of(job, job.get("dataStreamId") or ids[0])
-                for job in entry.facts.get("jobs") or ()
-            ]
-            rows += [self.log.add(job, kind) for job in made]
-            missed = (
-                {*ids} - {job.stream.id for job in made}
-                if entry.state != "ok" or len(ids) > 1
-                else set()
-            )
+    def _row_of(self, entry, ids, days, kind):
+        "Put what came of an item into the log; gives the rows of it. `ids`: the streams it is about."
+        start, end = days or ("", "")
+        made = [
+            self.job_of(job, job.get("dataStreamId") or ids[0])
+            for job in entry.facts.get("jobs") or ()
+        ]
+        rows = [self.log.add(job, kind) for job in made]
+        if entry.state == "ok" and (made or days is None):
             for stream in ids:
-                if stream in missed:
-                    rows.append(
-                        self.log.add_error(stream, kind, start, end, self.workspace_of(stream))
-                    )
-                else:
-                    self.log.forget_error(stream, kind, start, end)
-        return rows
+                self.log.forget_error(stream, kind, start, end)
+            return rows
+        why = {name: entry.facts.get(name) for name in ("reason", "http", "error")}
+        if entry.state == "ok":
+            why = {
+                "reason": "no_jobs",
+                "http": 200,
+                "error": "The service took the call and named no job.",
+            }
+        stream = ids[0]
+        return [self.log.add_error(stream, kind, start, end, self.workspace_of(stream), **why)]
+
+    def _logged(self, entries, items, kind, order, create_df, path):
+        """Put what comes of these items (stream and `Days`, or None, by key) into the log, and all of it into a file
+        where there is a path; gives a data frame with the rows in this order of keys, or None without `create_df`."""
+        rows = {}
+
+        def table():
+            log = JobLog(self.connection.clock)
+            log.extend(row for key in order for row in rows.get(key, ()))
+            return log
+
+        try:
+            for entry in entries:
+                stream, days = items[entry.key][:2]
+                rows[entry.key] = self._row_of(entry, [stream], days, kind)
+        except BaseException:
+            if path:
+                with suppress(DestinationError):  # the error of the work says more
+                    table().export(path)
+            raise
+        if path:
+            self.talk(f"written: {table().export(path)}")
+        return table().frame() if create_df else None
+
+
+def mark_in(facts: dict) -> requests.Mark:
+    "The `Mark` that was written down before a call; of version 0.1.0 too. Where nothing was, whatever began within a day could be it."
+    if facts.get("lost") and not ("after" in facts or "since" in facts):
+        return requests.Mark(is_lost=True)
+    sent = facts.get("sent", facts.get("since"))
+    return requests.Mark(facts.get("after"), facts.get("heard"), sent, facts.get("ahead"))
+
+
+def destination(log, export, file_name, what, log_file=None):
+    """Where a table goes, a `Path`, or None without `export`: `log_file` as it is, `file_name` with the time unless it ends in .csv.
+
+    Asked before the first call. DestinationError `cannot_write`, `other_columns`."""
+    if not export:
+        return None
+    name = str(log_file or file_name)
+    if not log_file and not name.endswith(".csv"):
+        name = f"{name} {what} {time.strftime('%Y-%m-%d %H_%M_%S')}.csv"
+    return log.check(name)
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000f
 def _kept(jobs):
-    return {
-        "jobs": [
-            {
-                name: job.get(name)
-                for name in ("id", "dataStreamId", "dataStartDate", "dataEndDate", "status")
-            }
-            for job in jobs
-        ]
-    }
+    names = "id", "dataStreamId", "dataStartDate", "dataEndDate", "status"
+    return {"jobs": [{name: job.get(name) for name in names} for job in jobs]}
 
 
 class Processing(Noting):
@@ -190,41 +353,62 @@ class Processing(Noting):
     def bulk_process_streams(
         self,
         streams,
-        starts,
+        starts=None,
         ends=None,
-        d_range=10,
+        d_range=None,
         create_df=True,
         export=False,
         file_name="job_log",
         log_file=None,
         fresh=False,
+        *,
+        start=None,
+        end=None,
     ):
-        """Process each stream from its start to its end, in parts of `d_range` days, a call each; the same call after an error goes on where it stopped (`fresh` begins anew).
+        """Process each stream from its start to its end, in parts of `d_range` (10) days, a call each.
 
-        With one start and one end for all of them it is `process_stream_batch`. Gives a data frame of the jobs (None without `create_df`); `export` writes them to a CSV:
-        `log_file` is added to, `file_name` gets the time. SettingsError `unequal_lengths`, `bad_id`, `bad_date`, `reversed_range`, `already_running`."""
-        if isinstance(starts, str) or not hasattr(starts, "__len__"):
-            return self.process_stream_batch(
-                streams,
-                starts,
-                ends,
-                create_df=create_df,
-                export=export,
-                file_name=log_file or file_name,
+        After an error the same call goes on where it stopped, and so does one with another list that holds some of the
+        same parts; `fresh` begins anew. Parts that were finished less than a day ago are refused without it. With one
+        start and one end for all streams (`start`, `end`) it is `process_stream_batch`, which cuts nothing unless
+        `d_range` is given. Gives a data frame of the jobs in the order of the list (None without `create_df`), with the
+        reason of each that failed; `export` writes them to a CSV: `log_file` is added to, `file_name` gets the time.
+        SettingsError `unequal_lengths`, `bad_id`, `bad_date`, `reversed_range`, `already_running`, `already_done`;
+        DestinationError `cannot_write`, `other_columns`. Errors that would meet every part are raised."""
+        starts, ends = start if starts is None else starts, end if ends is None else ends
+        if starts is None or ends is None:
+            raise SettingsError(
+                "It is not said which days. Give starts and ends, one for each stream, or start and end for all.",
+                "no_days",
             )
-        tasks = ranges(streams, starts, ends, d_range)
+        if isinstance(starts, str) or not hasattr(starts, "__len__"):
+            if d_range is None:
+                return self.process_stream_batch(
+                    streams,
+                    starts,
+                    ends,
+                    create_df=create_df,
+                    export=export,
+                    file_name=file_name,
+                    fresh=fresh,
+                    log_file=log_file,
+                )
+            starts, ends = [starts] * len(streams), [ends] * len(streams)
+        items = ranges(streams, starts, ends, 10 if d_range is None else d_range)
+        path = destination(self.log, export, file_name, "process", log_file)
 
-        def do(task):
-            self.make_room(task[0], len(cut(*task[1])))
-            return _kept(requests.process(self.connection_of(task[0]), *task, after=self.newest))
+        def do(item):
+            self.make_room(item[0], len(cut(*item[1])))
+            way = self.connection_of(item[0])
+            return _kept(requests.process(way, *item, after=self.newest, heard=self.heard))
 
-        def look(task, facts):
-            jobs = self._jobs_of(*task, facts)
-            return jobs and _kept(jobs)
+        with self._work("process", items, fresh, asks=True) as record:
+            entries = self._did(record, items, do, self._look)
+            return self._logged(entries, items, "process", items, create_df, path)
 
-        with self._work("process", tasks, fresh) as record:
-            rows = self._logged(self._did(record, tasks, do, look), tasks, "process")
-        return self._told(rows, "process", create_df, export, log_file or file_name)
+    def _look(self, item, facts):
+        "The facts about the jobs of a range that was sent before, or None."
+        jobs = self._jobs_of(*item, facts)
+        return None if jobs is None else _kept(jobs)
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a00b1
@@ -241,41 +425,42 @@ class Batches(Processing):
         export=False,
         file_name="job_log",
         fresh=False,
+        log_file=None,
     ):
-        """Process each stream from its start to its end, with one call for all that share them; `create` marks a first run. The jobs are taken from the answer, or read where it does not name them.
+        """Process each stream from its start to its end, with one call for all that share them; `create` marks a first run.
 
-        Gives as `bulk_process_streams`, and goes on like it. SettingsError `unequal_lengths`, `bad_id`, `bad_date`, `reversed_range`, `already_running`."""
-        tasks = self._groups(streams, starts, ends)
-
-        def do(task):
-            self._make_rooms(*task)
-            facts = self._facts()
-            made = requests.process_batch(
-                self.connection_of(task[0][0]), *task, self.newest, create
-            )
-            return _kept(
-                [
-                    job
-                    for id, jobs in made.items()
-                    for job in (self._jobs_of(id, task[1], facts) if jobs is None else jobs)
-                ]
-            )
-
-        def look(task, facts):
-            found = [job for id in task[0] for job in self._jobs_of(id, task[1], facts)]
-            return found and _kept(found)
-
-        with self._work("process_groups", tasks, fresh) as record:
-            rows = self._logged(self._did(record, tasks, do, look), tasks, "batch_processing")
-        return self._told(rows, "process", create_df, export, file_name)
-
-    def _groups(self, streams, starts, ends):
-        "The tasks: (ids, `Days`) by key, the streams that share their days and the way to them together."
+        The jobs are taken from the answer, or read where it does not name them. What is known of a stream counts for
+        that stream, whatever group it was in. Gives as `bulk_process_streams`, goes on like it, and has its errors."""
         same_length(streams=streams, starts=starts, ends=ends)
-        groups = {}
-        for id, start, end in zip(whole(streams), starts, ends):
-            groups.setdefault((one_range(start, end), self.connection_of(id).place), []).append(id)
-        return {f"{days.start} {days.end} {ids}": (ids, days) for (days, _), ids in groups.items()}
+        asked = zip(whole(streams), starts, ends)
+        pairs = [(id, one_range(start, end)) for id, start, end in asked]
+        items = {item_key(id, days): (id, days) for id, days in pairs}
+        path = destination(self.log, export, file_name, "process", log_file)
+
+        def groups(keys):
+            found = {}
+            for key in keys:
+                id, days = items[key]
+                found.setdefault((days, self.connection_of(id).place), []).append(key)
+            return [*found.values()]
+
+        def send(keys):
+            ids, days = [items[key][0] for key in keys], items[keys[0]][1]
+            self._make_rooms(ids, days)
+            facts = self._facts()
+            way = self.connection_of(ids[0])
+            made = requests.process_batch(way, ids, days, self.newest, create, self.heard)
+            jobs = {
+                id: (self._jobs_of(id, days, facts) or []) if found is None else found
+                for id, found in made.items()
+            }
+            return {key: _kept(jobs[items[key][0]]) for key in keys}
+
+        with self._work(
+            "process_groups", items, fresh, "process", True, calls=lambda keys: len(groups(keys))
+        ) as record:
+            entries = self._did(record, items, None, self._look, send, groups)
+            return self._logged(entries, items, "batch_processing", items, create_df, path)
 
     def _make_rooms(self, ids, days):
         there = {}
@@ -294,17 +479,13 @@ class Batches(Processing):
         export=False,
         file_name="job_log",
         fresh=False,
+        log_file=None,
     ):
         "Process many streams from the same start to the same end, in one call. Gives as `bulk_process_groups`."
+        same_length(streams=streams)
+        starts, ends = [start] * len(streams), [end] * len(streams)
         return self.bulk_process_groups(
-            streams,
-            [start] * len(streams),
-            [end] * len(streams),
-            create,
-            create_df,
-            export,
-            file_name,
-            fresh,
+            streams, starts, ends, create, create_df, export, file_name, fresh, log_file
         )
 
 
@@ -313,50 +494,84 @@ class Repeating(Batches):
     "Running again."
 
     def rerun_batch(
-        self, streams, jobs, create_df=True, export=False, file_name="job_log", fresh=False
+        self,
+        streams,
+        jobs,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        fresh=False,
+        log_file=None,
     ):
-        "Run these jobs of these streams (two lists) again, a call for each stream. Gives as `bulk_process_streams`. SettingsError `unequal_lengths`, `bad_id`."
+        """Run these jobs of these streams (two lists) again, a call for each stream.
+
+        A call that was not finished goes on, each job by itself; one that was finished is new work the next time. Gives
+        as `bulk_process_streams`. SettingsError `unequal_lengths`, `bad_id`, `already_running`; DestinationError."""
         same_length(streams=streams, jobs=jobs)
         pairs = sorted(zip(whole(streams), whole(jobs)))
-        groups = {
-            stream: [*dict.fromkeys(job for _, job in some)]
-            for stream, some in groupby(pairs, key=lambda pair: pair[0])
-        }
-        tasks = {f"{stream} {ids}": (stream, None) for stream, ids in groups.items()}
+        items = {f"{stream} {job}": (stream, None, job) for stream, job in pairs}
+        path = destination(self.log, export, file_name, "rerun_batch", log_file)
 
-        def do(task):
-            self.make_room(task[0], len(groups[task[0]]))
-            return _kept(
-                requests.rerun(self.connection_of(task[0]), task[0], groups[task[0]], self.newest)
-            )
+        def groups(keys):
+            found = {}
+            for key in keys:
+                found.setdefault(items[key][0], []).append(key)
+            return [*found.values()]
 
-        def look(task, facts):
-            again = requests.jobs_again(
-                self.connection_of(task[0]), task[0], facts.get("since", 0), groups[task[0]]
-            )
+        def send(keys):
+            stream, ids = items[keys[0]][0], [items[key][2] for key in keys]
+            self.make_room(stream, len(ids))
+            way = self.connection_of(stream)
+            made = requests.rerun(way, stream, ids, self.newest, self.heard)
+            return dict(zip(keys, map(_kept, dealt(made, ids))))
+
+        def look(item, facts):
+            stream, _, job = item
+            way = self.connection_of(stream)
+            again = requests.jobs_again(way, stream, mark_in(facts), [job])
             return again and _kept(again)
 
-        with self._work("rerun_batch", tasks, fresh) as record:
-            rows = self._logged(self._did(record, tasks, do, look), tasks, "rerun")
-        return self._told(rows, "rerun_batch", create_df, export, file_name)
+        with self._work(
+            "rerun_batch", items, fresh, calls=lambda keys: len(groups(keys))
+        ) as record:
+            entries = self._did(record, items, None, look, send, groups)
+            return self._logged(entries, items, "rerun", items, create_df, path)
 
     bulk_rerun_jobs = rerun_batch
 
-    def rerun_all(self, streams, create_df=True, export=False, file_name="job_log", fresh=False):
-        "Run all jobs of these streams again, a call for each. Gives as `bulk_process_streams`."
-        tasks = {str(stream): (stream, None) for stream in whole(streams)}
+    def rerun_all(
+        self,
+        streams,
+        create_df=True,
+        export=False,
+        file_name="job_log",
+        fresh=False,
+        log_file=None,
+    ):
+        "Run all jobs of these streams again, a call for each. Gives as `rerun_batch`."
+        items = {str(stream): (stream, None) for stream in whole(streams)}
+        path = destination(self.log, export, file_name, "rerun_all", log_file)
 
-        def do(task):
-            self.make_room(task[0], len(self.stream_of(task[0]).jobs))
-            return _kept(requests.rerun_all(self.connection_of(task[0]), task[0]))
+        def do(item):
+            self.make_room(item[0], len(self.stream_of(item[0]).jobs))
+            return _kept(requests.rerun_all(self.connection_of(item[0]), item[0]))
 
-        def look(task, facts):
-            again = requests.jobs_again(self.connection_of(task[0]), task[0], facts.get("since", 0))
+        def look(item, facts):
+            again = requests.jobs_again(self.connection_of(item[0]), item[0], mark_in(facts))
             return again and _kept(again)
 
-        with self._work("rerun_all", tasks, fresh) as record:
-            rows = self._logged(self._did(record, tasks, do, look), tasks, "rerun")
-        return self._told(rows, "rerun_all", create_df, export, file_name)
+        with self._work("rerun_all", items, fresh) as record:
+            entries = self._did(record, items, do, look)
+            return self._logged(entries, items, "rerun", items, create_df, path)
+
+
+def dealt(jobs: list[dict], ids: list[int]) -> list[list[dict]]:
+    "The jobs of an answer for each id that was asked for: the one of that id, else, of those that have new ids, the next."
+    own = {job["id"]: job for job in jobs}
+    rest = [job for job in jobs if job["id"] not in ids]
+    shares = [[own[id]] if id in own else [rest.pop(0)] if rest else [] for id in ids]
+    shares[-1] += rest
+    return shares
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a00c1
@@ -405,6 +620,8 @@ class Renaming(Repeating):
         tasks = {
             f"{stream} {fields}": (stream, fields) for stream, fields in zip(whole(streams), params)
         }
+        if export:
+            self.updates.check(update_file)
         before = len(self.updates)
 
         def do(task):
@@ -414,17 +631,17 @@ class Renaming(Repeating):
         def look(task, facts):
             return {"fields": task[1]} if self.has(*task) else None
 
-        with self._work("patch", tasks, fresh) as record:
-            for entry in self._did(record, tasks, do, look):
-                if entry.state != "ok":
-                    self.updates.add(
-                        tasks[entry.key][0],
-                        tasks[entry.key][1],
-                        "",
-                        "failed" if entry.state == "failed" else "unknown",
-                    )
-        if export:
-            self.updates.export(update_file)
+        slots = {key: str(task[0]) for key, task in tasks.items()}
+        with self._work("patch", tasks, fresh, slots=slots) as record:
+            try:
+                for entry in self._did(record, tasks, do, look):
+                    if entry.state != "ok":
+                        why = {name: entry.facts.get(name) for name in ("reason", "http", "error")}
+                        status = "failed" if entry.state == "failed" else "unknown"
+                        self.updates.add(*tasks[entry.key], "", status, **why)
+            finally:
+                if export:
+                    self.updates.export(update_file)
         return self.updates.frame().iloc[before:].reset_index(drop=True)
 
     def bulk_rename_streams(

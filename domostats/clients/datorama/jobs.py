@@ -5,29 +5,43 @@
 # %% auto #0
 __all__ = [
     "JOBS",
+    "DOUBT",
+    "SOON",
+    "FRESH",
     "jobs_of",
     "get_jobs",
+    "longest_pages",
+    "keep_longest",
     "jobs_in",
+    "Mark",
+    "clock_ahead",
+    "mark",
     "is_new",
+    "new_jobs",
     "found_jobs",
     "process",
     "process_batch",
     "jobs_again",
     "rerun",
     "rerun_all",
+    "check_csv",
     "check_zip",
     "download_job",
 ]
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0003
-import zipfile
+import json, zipfile
+from collections import Counter
+from contextlib import suppress
+from typing import NamedTuple
 from .auth import sign_in
-from .ranges import cut
+from .ranges import Days, cut
 from .streams import DATA_STREAMS
-from ...errors import DataError
+from ...errors import DataError, RetryLaterError, SettingsError
 from ...settings import hides
 from ...transport.paging import Numbered, Reader, Under, all_of
 from ...transport.retry import Request
+from ...transport.spool import folder_of, make_folder, replace_file
 from ...transport.writes import download, write
 
 
@@ -56,106 +70,241 @@ def get_jobs(instance, api_token=None, stream_id=None, debug_api=False):
     return all_of(sign_in(instance, api_token), jobs_of(stream_id), debug_api)
 
 
+# %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a00p2
+def _pages_file(connection):
+    return folder_of("work", connection.instance.url, "pages") / "longest.json"
+
+
+def longest_pages(connection) -> Counter:
+    "The most jobs that a page brought at this address so far, for each size that was asked for, as `Reader.longest` has it."
+    names = jobs_of(0).names
+    try:
+        kept = json.loads(_pages_file(connection).read_bytes())
+        return Counter({(names, int(size)): int(most) for size, most in kept.items()})
+    except (OSError, ValueError, AttributeError, TypeError):
+        return Counter()
+
+
+def keep_longest(connection, longest: Counter) -> None:
+    "Keep the length of the longest pages for the next run; where nothing can be written it is learned again."
+    known = longest_pages(connection)
+    grown = known | longest
+    if grown == known:
+        return
+    file = _pages_file(connection)
+    with suppress(SettingsError):
+        make_folder(file.parent)
+        replace_file(file, json.dumps({size: most for (_, size), most in grown.items()}).encode())
+
+
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a000b
-def jobs_in(connection, stream_id):
-    "The jobs of a stream, a list of dicts."
-    return [job for page in jobs_of(stream_id).pages(Reader(connection)) for job in page.records()]
+def jobs_in(connection, stream_id) -> list[dict]:
+    "The jobs of a stream."
+    reader = Reader(connection)
+    reader.longest |= longest_pages(connection)
+    jobs = [job for page in jobs_of(stream_id).pages(reader) for job in page.records()]
+    keep_longest(connection, reader.longest)
+    return jobs
 
 
-def is_new(job, after=None, since=0):
-    "Whether a job was made after the job `after` (id), or, without one, has not begun before `since` (epoch seconds; a minute of doubt for clocks that differ)."
+DOUBT = 2  # seconds: times of the service's clock are told in whole ones
+SOON = 60  # seconds within which a job of ours begins, if nothing waits before it
+FRESH = 600  # seconds for which nobody else is thought to have made a job of the same days
+
+
+class Mark(NamedTuple):
+    """What is known just before a call, and tells its jobs from others.
+
+    `after`: the highest job id that was heard of, `heard`: when, by the service's clock (None: just now). `sent`: when
+    the call was sent, by our clock (epoch seconds). `ahead`: how many seconds the service's clock is ahead of ours
+    (None: it was not heard yet). `is_lost`: nothing is known, since the record was not whole."""
+
+    after: int | None = None
+    heard: float | None = None
+    sent: float | None = None
+    ahead: float | None = None
+    is_lost: bool = False
+
+
+def clock_ahead(connection) -> float | None:
+    "How many seconds the clock of the service is ahead of ours, by its last answer; None where there was none."
+    told = [
+        getattr(one.budget, "ahead_by", None)
+        for one in getattr(connection, "connections", [connection])
+    ]
+    return next((one for one in told if one is not None), None)
+
+
+def mark(connection, after: int | None = None, heard: float | None = None) -> Mark:
+    "The `Mark` for a call that is sent now."
+    return Mark(after, heard, connection.clock.now(), clock_ahead(connection))
+
+
+def is_new(job: dict, after: int | None = None, since: float = 0) -> bool:
+    "Whether a job was made after the job `after` (id), or, without one, has not begun before `since` (epoch seconds by the service's clock)."
     if after is not None:
         return job["id"] > after
-    return job.get("startExecutionTime") is None or job["startExecutionTime"] >= (since - 60) * 1000
+    return job.get("startExecutionTime") is None or not _began_before(job, since)
 
 
-def found_jobs(connection, stream_id, parts, after=None, since=0):
-    "The new jobs of these ranges (list of `Days`) of a stream, or None where there is none."
+def _began_before(job, since):
+    began = job.get("startExecutionTime")
+    return began is not None and since is not None and began / 1000 < since - DOUBT
+
+
+def new_jobs(
+    jobs: list[dict], parts: list[Days], mark: Mark, ahead: float | None
+) -> list[dict] | None:
+    """The jobs of these ranges that a call with this mark made, out of all jobs of its stream; None where there is none.
+
+    `ahead`: of the service's clock now. A job with a lower id than was heard of, or one that began before the call was
+    sent, is an older one. RetryLaterError `unknown_outcome`: one could be older or new."""
+    ahead = mark.ahead if mark.ahead is not None else ahead
+    since = None if mark.sent is None or ahead is None else mark.sent + ahead
+    if mark.after is None:
+        is_sure = False
+    else:
+        is_sure = mark.heard is None or since is None or abs(since - mark.heard) <= FRESH
     wanted = [(str(part.start), str(part.end)) for part in parts]
-    found = {
-        (job["dataStartDate"], job["dataEndDate"]): job
-        for job in jobs_in(connection, stream_id)
-        if is_new(job, after, since)
-    }
+    found, doubtful = {}, {}
+    for job in jobs:
+        days = job["dataStartDate"], job["dataEndDate"]
+        is_old = mark.after is not None and job["id"] <= mark.after or _began_before(job, since)
+        if days not in wanted or is_old:
+            continue
+        began = job.get("startExecutionTime")
+        is_soon = began is not None and since is not None and began / 1000 <= since + SOON
+        if is_sure or is_soon and not mark.is_lost:
+            found[days] = job
+        elif not any(other["id"] > job["id"] and _began_before(other, since) for other in jobs):
+            doubtful[days] = job
+    if doubtful and not found:
+        days, job = next(iter(doubtful.items()))
+        raise RetryLaterError(
+            f"Job {job['id']} of stream {job.get('dataStreamId')} has the same days, {days[0]} to {days[1]}, and nobody can tell whether it was made by "
+            "this work or before it. Nothing was sent. Look at the job; if it is an older one, do this item again with fresh=True.",
+            "unknown_outcome",
+        )
     return [found[days] for days in wanted if days in found] or None
 
 
+def found_jobs(connection, stream_id, parts: list[Days], mark: Mark) -> list[dict] | None:
+    "The jobs of these ranges of a stream that a call with this `Mark` made, or None where there is none. RetryLaterError `unknown_outcome`."
+    jobs = jobs_in(connection, stream_id)
+    if mark.is_lost:  # whatever began within a day could be it
+        mark = mark._replace(
+            sent=connection.clock.now() - 86_400, ahead=clock_ahead(connection) or 0
+        )
+    return new_jobs(jobs, parts, mark, clock_ahead(connection))
+
+
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a000e
-def process(connection, stream_id, days, after=None):
-    "Process these `Days` of a stream; gives the jobs (list of dicts). `POST /v1/data-streams/{id}/process`, seen in one client. RetryLaterError `unknown_outcome`."
-    request, since = (
-        Request("POST", f"/v1/data-streams/{stream_id}/process", body=days.body(), reads=False),
-        connection.clock.now(),
+def process(
+    connection, stream_id: int, days: Days, after: int | None = None, heard: float | None = None
+) -> list[dict]:
+    """Process these `Days` of a stream; gives the jobs. `POST /v1/data-streams/{id}/process`, seen in one client.
+
+    `after` is the highest job id that was heard of, `heard` when that was (by the service's clock; None: just now).
+    RetryLaterError `unknown_outcome`."""
+    before = mark(connection, after, heard)
+    request = Request(
+        "POST", f"/v1/data-streams/{stream_id}/process", body=days.body(), reads=False
     )
-    return write(
-        connection, request, lambda: found_jobs(connection, stream_id, cut(*days), after, since)
-    )
+    return write(connection, request, lambda: found_jobs(connection, stream_id, cut(*days), before))
 
 
-def process_batch(connection, stream_ids, days, after=None, create=False):
-    "Process the same `Days` of many streams in one call; gives a dict from stream to its jobs, or None where the answer does not name them. `POST /v1/data-streams/process`, seen in four clients."
+def process_batch(
+    connection,
+    stream_ids: list[int],
+    days: Days,
+    after: int | None = None,
+    create: bool = False,
+    heard: float | None = None,
+) -> dict[int, list[dict] | None]:
+    """Process the same `Days` of many streams in one call; gives a dict from stream to its jobs, or None where the answer does not name them.
+
+    `POST /v1/data-streams/process`, seen in four clients. `after` and `heard` as in `process`."""
     body = {"dataStreamIds": [*stream_ids], **days.body(), "create": create}
-    request, since = (
-        Request("POST", "/v1/data-streams/process", body=body, reads=False),
-        connection.clock.now(),
-    )
-    look = lambda: found_jobs(connection, stream_ids[0], cut(*days), after, since) and []
+    before = mark(connection, after, heard)
+    request = Request("POST", "/v1/data-streams/process", body=body, reads=False)
+
+    def look():
+        found = found_jobs(connection, stream_ids[0], cut(*days), before)
+        return None if found is None else []
+
     jobs = write(connection, request, look)
-    named = isinstance(jobs, list) and {
-        job.get("dataStreamId") for job in jobs if isinstance(job, dict)
-    }
+    rows = [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
+    named = {job.get("dataStreamId") for job in rows}
     return {
-        id: [job for job in jobs if job["dataStreamId"] == id] if named and id in named else None
+        id: [job for job in rows if job.get("dataStreamId") == id] if id in named else None
         for id in stream_ids
     }
 
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0015
-def jobs_again(connection, stream_id, since, ids=None):
-    "The jobs of a stream (of these `ids`; all without) that run again since this moment (epoch seconds), or None where there is none."
-    return [
-        job
-        for job in jobs_in(connection, stream_id)
-        if (ids is None or job["id"] in ids) and is_new(job, None, since)
-    ] or None
+def jobs_again(
+    connection, stream_id, mark: Mark, ids: list[int] | None = None
+) -> list[dict] | None:
+    """The jobs of a stream (of these `ids`; all without) that run again since a call with this `Mark`, or None where there is none.
 
-
-def rerun(connection, stream_id, job_ids, after=None):
-    "Run these jobs of a stream again; gives them (list of dicts). `POST /v1/data-streams/api/{id}/rerun`, seen in one client; the body is an array of ids. RetryLaterError `unknown_outcome`."
-    ids, since = (
-        [int(id) for id in ([job_ids] if isinstance(job_ids, (int, str)) else job_ids)],
-        connection.clock.now(),
-    )
-    look = lambda: (
-        [
+    Whether a job keeps its id nobody has recorded: a newer one of the same days counts too."""
+    jobs = jobs_in(connection, stream_id)
+    ahead = mark.ahead if mark.ahead is not None else clock_ahead(connection)
+    since = None if mark.sent is None else mark.sent + (ahead or 0)
+    asked = [job for job in jobs if ids is None or job["id"] in ids]
+    days = {(job["dataStartDate"], job["dataEndDate"]) for job in asked}
+    again = [job for job in asked if is_new(job, None, since)]
+    if ids is not None and mark.after is not None:
+        again += [
             job
-            for job in jobs_in(connection, stream_id)
-            if job["id"] in ids
+            for job in jobs
+            if job["id"] > mark.after
+            and job["id"] not in ids
+            and (job["dataStartDate"], job["dataEndDate"]) in days
             and is_new(job, None, since)
-            or after is not None
-            and job["id"] > after
         ]
-        or None
-    )
-    return write(
-        connection,
-        Request("POST", f"/v1/data-streams/api/{stream_id}/rerun", body=ids, reads=False),
-        look,
-    )
+    return again or None
 
 
-def rerun_all(connection, stream_id):
+def rerun(
+    connection,
+    stream_id: int,
+    job_ids: int | list[int],
+    after: int | None = None,
+    heard: float | None = None,
+) -> list[dict]:
+    """Run these jobs of a stream again; gives them. `POST /v1/data-streams/api/{id}/rerun`, seen in one client; the body is an array of ids.
+
+    `after` and `heard` as in `process`. RetryLaterError `unknown_outcome`."""
+    ids = [int(id) for id in ([job_ids] if isinstance(job_ids, (int, str)) else job_ids)]
+    before = mark(connection, after, heard)
+    request = Request("POST", f"/v1/data-streams/api/{stream_id}/rerun", body=ids, reads=False)
+    return write(connection, request, lambda: jobs_again(connection, stream_id, before, ids))
+
+
+def rerun_all(connection, stream_id: int) -> list[dict]:
     "Run all jobs of a stream again; gives them. `POST /v1/data-streams/api/{id}/rerun-all`, seen in one client; no body."
-    since = connection.clock.now()
-    look = lambda: jobs_again(connection, stream_id, since)
-    return write(
-        connection,
-        Request("POST", f"/v1/data-streams/api/{stream_id}/rerun-all", reads=False),
-        look,
-    )
+    before = mark(connection)
+    request = Request("POST", f"/v1/data-streams/api/{stream_id}/rerun-all", reads=False)
+    return write(connection, request, lambda: jobs_again(connection, stream_id, before))
 
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a0019
+def check_csv(path):
+    "DataError `bad_csv` for a file that is empty, or does not end with a line break outside of quotes: a CSV has nothing else that shows its end."
+    quotes, last = 0, b""
+    with open(path, "rb") as file:
+        for part in iter(lambda: file.read(1_000_000), b""):
+            quotes, last = quotes + part.count(b'"'), part
+    if last.endswith((b"\n", b"\r", b"\n\x00")) and quotes % 2 == 0:
+        return
+    raise DataError(
+        f"What came for {path.name} stops in the middle of a line, so it may not be all. Ask for it again; "
+        "if it really ends like that, take it with check=False.",
+        "bad_csv",
+    )
+
+
 def check_zip(path):
     "DataError `bad_zip` for a file that is no whole zip."
     try:
@@ -170,13 +319,13 @@ def check_zip(path):
         )
 
 
-def download_job(connection, job_id, path, uploaded=False):
+def download_job(connection, job_id, path, uploaded=False, check=True):
     """Bring the raw data of a job into a file, whole or not at all; gives its `Path`. `uploaded`: of a stream of uploaded files, whose data is a CSV.
 
-    `GET /v1/data-stream-stats/{id}/download` and `.../dynamic/{id}/download`, seen in clients. AccessError `not_found`: the job has no data; DataError `bad_zip`."""
+    `GET /v1/data-stream-stats/{id}/download` and `.../dynamic/{id}/download`, seen in clients. AccessError `not_found`: the job has no data; DataError `bad_zip`, `bad_csv`: not all of it came (`check=False` takes it as it is)."""
     return download(
         connection,
         Request("GET", f"/v1/data-stream-stats/{'dynamic/' if uploaded else ''}{job_id}/download"),
         path,
-        None if uploaded else check_zip,
+        (check_csv if uploaded else check_zip) if check else None,
     )

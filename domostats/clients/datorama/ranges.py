@@ -15,9 +15,11 @@ from ...errors import SettingsError
 # %% ../../../nbs/03_clients/datorama/03_ranges.ipynb #da3a0006
 def read_day(value):
     "A `date` from a date, a datetime or an ISO text (a time behind it is left out). SettingsError `bad_date`."
-    if isinstance(value, datetime):
+    if type(value).__name__ == "datetime64":  # numpy's; a hole of it is NaT
+        value = str(value)
+    if isinstance(value, datetime) and value == value:
         return value.date()
-    if isinstance(value, date):
+    if isinstance(value, date) and value == value:
         return value
     if isinstance(value, str) and re.fullmatch(r"\d{4}-\d{2}-\d{2}([T ].*)?", value.strip()):
         try:

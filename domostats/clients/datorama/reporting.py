@@ -17,7 +17,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/06_reporting.ipynb #dacb0003
 import io, zipfile
 from pathlib import Path
-from .jobs import check_zip
+from .jobs import check_csv, check_zip
 from .ranges import read_day
 from .workspaces import create
 from ...errors import DataError
@@ -108,12 +108,12 @@ def run_report(connection, report_id, deadline=2 * LONGEST):
 
 # %% ../../../nbs/03_clients/datorama/06_reporting.ipynb #dacb000c
 def download_report(connection, job, path):
-    "Bring the file of a job (dict) of a report; gives its `Path`. `GET /v1/report-jobs/{id}/download`, seen in a client. AccessError `not_found`; DataError `bad_zip`; DestinationError `cannot_write`."
+    "Bring the file of a job (dict) of a report; gives its `Path`. `GET /v1/report-jobs/{id}/download`, seen in a client. AccessError `not_found`; DataError `bad_zip`, `bad_csv`; DestinationError `cannot_write`."
     return download(
         connection,
         Request("GET", f"/v1/report-jobs/{job['id']}/download"),
         path,
-        check_zip if job.get("compressed") else None,
+        check_zip if job.get("compressed") else check_csv,
     )
 
 

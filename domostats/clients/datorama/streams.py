@@ -63,6 +63,12 @@ def running_streams(connection, workspace_id, stream_ids):
 
 
 # %% ../../../nbs/03_clients/datorama/02_streams.ipynb #da2a000b
+def _whole(answer):
+    "The stream in an answer, or None: whether a PATCH gives all of it nobody has recorded."
+    row = answer.response if answer.content.strip() else None
+    return row if isinstance(row, dict) and {"id", "name", "workspaceId"} <= row.keys() else None
+
+
 RUNS = HISTORY | {
     "lastRunStatus",
     "lastDataDate",
@@ -84,7 +90,7 @@ def send_stream(connection, method, stream_id, fields):
         connection,
         Request(method, path, body=fields, reads=False, plain=True),
         look,
-        lambda answer: answer.response if answer.content.strip() else connection.get(path).response,
+        lambda answer: _whole(answer) or connection.get(path).response,
     )
 
 

@@ -4,32 +4,34 @@
 
 # %% auto #0
 __all__ = [
+    "PARTS",
     "TIMES",
     "Fields",
     "gone",
     "Job",
-    "StreamJobs",
-    "StreamWork",
-    "StreamChanges",
+    "began_at",
+    "chosen_jobs",
+    "read_jobs",
     "Stream",
-    "Parts",
-    "Names",
     "Report",
-    "Asking",
-    "Making",
+    "busy_streams",
+    "export_table",
     "Workspace",
     "table",
+    "write_table",
 ]
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0003
 import tempfile
+from datetime import datetime, timezone
 from pathlib import Path
 from . import jobs as requests, queries, reporting
+from .arguments import fields_of, ids_of, name_of
 from .management import Change, make_change
-from .ranges import cut, one_range
+from .ranges import cut, one_range, read_day
 from .streams import put_fields, running_streams, send_stream, streams_in
 from .workspaces import create, part_of
-from ...errors import SettingsError
+from ...errors import DestinationError, DomostatsError, SettingsError
 from ...transport.paging import Reader
 from ...transport.retry import Request
 
@@ -72,354 +74,398 @@ def gone(one, path, sure):
 class Job(Fields):
     "A job of a stream (the service says *stat*). `stream` is where it belongs."
 
-    def __init__(self, fields, stream):
+    def __init__(self, fields: dict, stream: "Stream"):
         super().__init__(fields)
         self.stream = stream
 
     @property
-    def workspace(self):
+    def workspace(self) -> "Workspace":
+        "The workspace of its stream."
         return self.stream.workspace
 
     @property
-    def is_done(self):
+    def is_done(self) -> bool:
+        "Whether it has ended, well or not."
         return self.fields.get("status") in ("SUCCESS", "FAILURE")
 
-    def rerun(self):
-        "Run this job again; gives the `Job` that runs. RetryLaterError `unknown_outcome`."
+    def rerun(self) -> "Job":
+        "Run this job again, in one call; gives the `Job` that runs. RetryLaterError `unknown_outcome`."
         return self.stream.rerun_job_batch([self.id])[0]
 
-    def download(self, folder="."):
-        "Bring its raw data into a folder; gives the `Path`, `WORKSPACE_STREAM_JOB_data.zip` or `.csv`. AccessError `not_found`; DataError `bad_zip`."
-        uploaded = self.stream.is_uploaded
-        name = f"{self.stream.fields.get('workspaceId')}_{self.stream.id}_{self.id}_data.{'csv' if uploaded else 'zip'}"
-        return requests.download_job(self.stream.connection, self.id, Path(folder) / name, uploaded)
+    def download(
+        self, folder: str | Path = ".", skip_existing: bool = False, check: bool = True
+    ) -> Path:
+        """Bring its raw data into a folder; gives the `Path`, `WORKSPACE_STREAM_JOB_data.zip` or `.csv`.
+
+        With `skip_existing` a file that is there already is not asked for again. AccessError `not_found`: the job has
+        no data; DataError `bad_zip`, `bad_csv`: not all of it came (`check=False` takes it as it is)."""
+        ending = "csv" if self.stream.is_uploaded else "zip"
+        workspace = self.stream.fields.get("workspaceId")
+        path = Path(folder) / f"{workspace}_{self.stream.id}_{self.id}_data.{ending}"
+        if skip_existing and path.is_file():
+            return path
+        return requests.download_job(
+            self.stream.connection, self.id, path, self.stream.is_uploaded, check
+        )
 
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a000d
-class StreamJobs(Fields):
-    "A data stream and its `jobs` (dict by id). `workspace` is where it belongs."
+def began_at(job: dict) -> float:
+    "When a job began, in epoch milliseconds; one that has not begun yet comes after all others."
+    begun = job.get("startExecutionTime")
+    return float("inf") if begun is None else begun
 
-    def __init__(self, fields, workspace):
-        super().__init__(fields)
-        self.workspace, self.jobs, self.mapping = workspace, {}, None
 
-    @property
-    def connection(self):
-        return self.workspace.connection
+def chosen_jobs(jobs: dict, since=None, newest: int | None = None) -> dict:
+    """Of these jobs (dict by id) those that began on this day (UTC) or later, or the newest so many, or both.
 
-    @property
-    def is_uploaded(self):
-        return self.fields.get("dataSourceName") == "TotalConnect"
+    SettingsError `bad_date`, `bad_size`."""
+    if since is not None:
+        day = read_day(since)
+        first = datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp() * 1000
+        jobs = {id: job for id, job in jobs.items() if began_at(job.fields) >= first}
+    if newest is None:
+        return jobs
+    if isinstance(newest, bool) or not isinstance(newest, int) or newest < 0:
+        raise SettingsError(f"newest is a number of jobs, and not {newest!r:.40}.", "bad_size")
+    return {id: jobs[id] for id in sorted(sorted(jobs)[max(0, len(jobs) - newest) :])}
 
-    def get_stream_runs(self, pgSize=100, pgNum=1, restore=False):
-        "The jobs of this stream from page `pgNum` on, in pages of `pgSize`; a dict by id. The jobs known before stay if it fails; `restore` takes those read last, without a call. SettingsError `nothing_to_restore`."
-        listing, agency = requests.jobs_of(self.id, pgSize), self.workspace.agency
-        if pgNum == 1:
-            rows, known = agency.kept(listing, f"jobs of {self.id}", restore, self.connection), {}
-        else:
-            rows, known = (
-                [
-                    job
-                    for page in listing.pages(Reader(self.connection), pgNum)
-                    for job in page.records()
-                ],
-                self.jobs,
+
+def read_jobs(
+    connection, stream_id: int, size: int, first: int = 1, reader: Reader | None = None
+) -> list[dict]:
+    "The jobs of a stream from a page on, a list of dicts. An error says that only a part of them came."
+    if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        raise SettingsError(
+            f"pgSize is a number of jobs from 1 on, and not {size!r:.40}.", "bad_size"
+        )
+    if isinstance(first, bool) or not isinstance(first, int) or first < 1:
+        raise SettingsError(
+            f"pgNum is the number of a page from 1 on, and not {first!r:.40}.", "bad_size"
+        )
+    rows = []
+    try:
+        for page in requests.jobs_of(stream_id, size).pages(reader or Reader(connection), first):
+            rows += page.records()
+    except DomostatsError as e:
+        if rows:
+            e.args = (
+                f"{e} This list is partial: {len(rows)} jobs of stream {stream_id} came. What was known before is kept.",
             )
-        self.jobs = known | {job["id"]: Job(job, self) for job in rows}
-        return self.jobs
-
-    def take(self, job):
-        "Put what is said of a job (dict) to what is known of it; gives the `Job`."
-        known = self.jobs.get(job["id"])
-        self.jobs[job["id"]] = made = Job({**(known.fields if known else {}), **job}, self)
-        return made
-
-    def _made(self, jobs, kind):
-        "Take these jobs (list of dicts) in, and into the log; gives `Job`s."
-        made = [self.take(job) for job in jobs]
-        for job in made:
-            self.workspace.agency.log.add(job, kind)
-        return made
-
-
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00d1
-class StreamWork(StreamJobs):
-    "A data stream that can be processed, again too."
-
-    def process(self, start, end):
-        "Process the days from `start` to `end`, in one call; gives the `Job`s. SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."
-        days = one_range(start, end)
-        self.workspace.agency.make_room(self.id, len(cut(*days)))
-        return self._made(
-            requests.process(self.connection, self.id, days, self.workspace.agency.newest),
-            "process",
-        )
-
-    def rerun_job_batch(self, job_ids):
-        "Run these jobs (ids, or one) of this stream again, in one call; gives the `Job`s."
-        self.workspace.agency.make_room(
-            self.id, 1 if isinstance(job_ids, (int, str)) else len(job_ids)
-        )
-        return self._made(
-            requests.rerun(self.connection, self.id, job_ids, self.workspace.agency.newest), "rerun"
-        )
-
-    def rerun_all_jobs(self):
-        "Run all jobs of this stream again, in one call; gives the `Job`s."
-        self.workspace.agency.make_room(self.id, len(self.jobs))
-        return self._made(requests.rerun_all(self.connection, self.id), "rerun")
+        raise
+    return rows
 
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a000e
-class StreamChanges(StreamWork):
-    "A data stream that can be changed."
+class Stream(Fields):
+    """A data stream and its `jobs` (dict by id). `workspace` is where it belongs, `mapping` what was asked for last.
 
-    def _changed(self, fields, params):
+    `read_at` is when its jobs were read from the service (UTC), None if they never were."""
+
+    def __init__(self, fields: dict, workspace: "Workspace"):
+        super().__init__(fields)
+        self.workspace, self.jobs, self.mapping, self.read_at = workspace, {}, None, None
+
+    @property
+    def connection(self):
+        "The connection, or pool, that sees it."
+        return self.workspace.connection
+
+    @property
+    def is_uploaded(self) -> bool:
+        "Whether its data are uploaded files: those cannot be processed."
+        return self.fields.get("dataSourceName") == "TotalConnect"
+
+    @property
+    def _agency(self):
+        return self.workspace._agency
+
+    def get_stream_runs(self, pgSize=100, pgNum=1, restore=False, since=None, newest=None) -> dict:
+        """The jobs of this stream from page `pgNum` on, in pages of `pgSize`; a dict by id.
+
+        `since` (a day) and `newest` (a number) leave others out of what is given; `jobs` has all. `restore` takes
+        what was read last, without a call. The jobs known before stay if it fails. SettingsError
+        `nothing_to_restore`, `bad_size`, `bad_date`."""
+        chosen_jobs({}, since, newest)
+        agency = self._agency
+        if restore:
+            rows, self.read_at = agency.restored("jobs", self.id)
+        else:
+            reader = agency.reader_for(self.connection)
+            rows = read_jobs(self.connection, self.id, pgSize, pgNum, reader)
+        agency.saw(rows, 0 if restore else None)
+        known = {}
+        if pgNum > 1 and not restore:
+            known = self.jobs
+        elif not restore:
+            self.read_at = agency.keep("jobs", self.id, rows)
+        self.jobs = known | {job["id"]: Job(job, self) for job in rows}
+        return chosen_jobs(self.jobs, since, newest)
+
+    def _take(self, job: dict) -> Job:
+        "Put what is said of a job (dict) to what is known of it; gives the `Job`."
+        known = self.jobs.get(job["id"])
+        made = Job({**(known.fields if known else {}), **job}, self)
+        self.jobs[job["id"]] = made
+        return made
+
+    def _made(self, jobs: list[dict], kind: str) -> list[Job]:
+        "Take these jobs in, and into the log."
+        made = [self._take(job) for job in jobs]
+        self._agency.saw(jobs)
+        for job in made:
+            self._agency.log.add(job, kind)
+        return made
+
+    def process(self, start, end) -> list[Job]:
+        "Process the days from `start` to `end`, in one call; gives the `Job`s. SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."
+        days = one_range(start, end)
+        agency = self._agency
+        agency.make_room(self.id, len(cut(*days)))
+        made = requests.process(self.connection, self.id, days, agency.newest, agency.heard)
+        return self._made(made, "process")
+
+    def rerun_job_batch(self, job_ids) -> list[Job]:
+        "Run these jobs (ids, or one) of this stream again, in one call; gives the `Job`s. SettingsError `bad_id`, `bad_list`."
+        ids = ids_of(job_ids, "job_ids")
+        if not ids:
+            raise SettingsError("There is no job among job_ids. Give the ids of some.", "bad_list")
+        agency = self._agency
+        agency.make_room(self.id, len(ids))
+        made = requests.rerun(self.connection, self.id, ids, agency.newest, agency.heard)
+        return self._made(made, "rerun")
+
+    def rerun_all_jobs(self) -> list[Job]:
+        "Run all jobs of this stream again, in one call; gives the `Job`s."
+        self._agency.make_room(self.id, len(self.jobs))
+        return self._made(requests.rerun_all(self.connection, self.id), "rerun")
+
+    def _changed(self, fields: dict, params: dict) -> "Stream":
         "Take in what the service says of it now, and note what was changed."
         old = {name: self.fields.get(name) for name in params}
+        if not self.fields.keys() <= fields.keys():
+            fields = self.connection.get(f"/v1/data-streams/{self.id}").response
         self.fields = dict(fields)
-        self.workspace.agency.updates.add(self.id, params, old)
+        self._agency.lists.change("streams", self.id, self.fields)
+        self._agency.updates.add(self.id, params, old)
         return self
 
-    def patch(self, params):
-        "Change these fields (dict, by the service's names), and no others. RetryLaterError `unknown_outcome`."
+    def patch(self, params: dict) -> "Stream":
+        "Change these fields (dict, by the service's names), and no others, in one call. SettingsError `bad_fields`, `bad_name`, `bad_value`; RetryLaterError `unknown_outcome`."
+        params = fields_of(params)
         return self._changed(send_stream(self.connection, "PATCH", self.id, params), params)
 
-    def update_stream(self, params):
-        "Replace the whole stream, with these fields changed; two calls. DataError `changed_meanwhile`: somebody else changed it since it was read."
+    def update_stream(self, params: dict) -> "Stream":
+        "Replace the whole stream, with these fields changed; two calls. DataError `changed_meanwhile`: somebody else changed it since it was read. SettingsError as in `patch`."
+        params = fields_of(params)
         return self._changed(put_fields(self.connection, self.id, params, self.fields), params)
 
-    def enable(self):
+    def enable(self) -> "Stream":
         "Switch it on."
         return self.patch({"enabled": True})
 
-    def disable(self):
+    def disable(self) -> "Stream":
         "Switch it off."
         return self.patch({"enabled": False})
 
-
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00e1
-class Stream(StreamChanges):
-    "A data stream."
-
-    def delete(self, sure=False):
+    def delete(self, sure: bool = False) -> None:
         "Delete this stream. SettingsError `not_sure` without `sure=True`."
         gone(self, f"/v1/data-streams/{self.id}", sure)
         self.workspace.streams.pop(self.id, None)
-        self.workspace.agency.updates.add(self.id, "deleted", self.fields)
+        self._agency.lists.remove("streams", self.id)
+        self._agency.updates.add(self.id, "deleted", self.fields)
 
-    def get_mapping(self):
-        "Its mapping, which is kept in `mapping`. `GET /v1/data-streams/api/{id}/mapping`, inferred; what `config` holds of it where that is not found."
+    def get_mapping(self) -> dict:
+        "Its mapping, which is kept in `mapping`; one call. The address is inferred: `GET /v1/data-streams/api/{id}/mapping`."
         self.mapping = self.connection.get(f"/v1/data-streams/api/{self.id}/mapping").response
         return self.mapping
 
-    def update_mapping(self, mapping):
-        "Put a whole mapping in place of what is there; gives it as it is then."
+    def update_mapping(self, mapping: dict) -> dict:
+        "Put a whole mapping in place of what is there; gives it as it is then. Its configuration, which repeats it, is read again: four calls."
+        if not isinstance(mapping, dict):
+            raise SettingsError(f"A mapping is a dict, and not {mapping!r:.40}.", "bad_fields")
         old = self.get_mapping()
-        self.connection.ask(
-            Request(
-                "PUT",
-                f"/v1/data-streams/api/{self.id}/mapping",
-                body=mapping,
-                reads=False,
-                plain=True,
-            )
-        )
-        self.workspace.agency.updates.add(self.id, {"mapping": mapping}, {"mapping": old})
+        path = f"/v1/data-streams/api/{self.id}/mapping"
+        self.connection.ask(Request("PUT", path, body=mapping, reads=False, plain=True))
+        self._agency.updates.add(self.id, {"mapping": mapping}, {"mapping": old})
+        self.fields = dict(self.connection.get(f"/v1/data-streams/{self.id}").response)
+        self._agency.lists.change("streams", self.id, self.fields)
         return self.get_mapping()
-
-
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0010
-class Parts(Fields):
-    "A workspace and its `streams` (dict by id); `agency` is where it belongs. `dimensions`, `patterns` and `harmonized_dimensions` are what was asked for last."
-
-    def __init__(self, fields, agency):
-        super().__init__(fields)
-        self.connection, self.throttle, self.queue_max = agency.connection, False, 15
-        (
-            self.agency,
-            self.streams,
-            self.dimensions,
-            self.measurements,
-            self.patterns,
-            self.harmonized_dimensions,
-            self.calculated_measurements,
-        ) = agency, {}, {}, {}, [], [], []
-
-    def get_streams(self, restore=False):
-        "The streams of this workspace, a dict by id; one call, or none with `restore`. Those that are gone go, the others keep their jobs. SettingsError `nothing_to_restore`."
-        rows = self.agency.kept(
-            streams_in(self.id), f"streams of {self.id}", restore, self.connection
-        )
-        known = self.streams
-        self.streams = {row["id"]: known.get(row["id"]) or Stream(row, self) for row in rows}
-        for row in rows:
-            self.streams[row["id"]].fields = dict(row)
-        return self.streams
-
-    def _part(self, name):
-        setattr(self, name, self.connection.ask(part_of(self.id, name)).response)
-        return getattr(self, name)
-
-
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00a1
-class Names(Parts):
-    "A workspace with the names that its reports are made of."
-
-    def get_dimensions(self):
-        "The dimensions, a dict by system name, kept in `dimensions`. One call."
-        return self._part("dimensions")
-
-    def get_measurements(self):
-        "The measurements, a dict by system name, kept in `measurements`. One call."
-        return self._part("measurements")
-
-    def get_patterns(self):
-        "The patterns, a list of dicts, kept in `patterns`. One call."
-        return self._part("patterns")
-
-    def get_harmonized_dimensions(self):
-        "The harmonized dimensions, a list of dicts, kept in `harmonized_dimensions`. One call."
-        return self._part("harmonized_dimensions")
-
-    def get_calculated_measurements(self):
-        "The calculated measurements, a list of dicts, kept in `calculated_measurements`. One call."
-        return self._part("calculated_measurements")
 
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00b1
 class Report(Fields):
     "A report that is stored in a workspace. `connection` is the way to it."
 
-    def __init__(self, fields, connection):
+    def __init__(self, fields: dict, connection):
         super().__init__(fields)
         self.connection = connection
 
-    def export(self, folder=".", deadline=2 * reporting.LONGEST):
-        "Run it, wait until it is done and bring its file into a folder; gives the `Path`, `WORKSPACE_REPORT_JOB.zip` or `.csv`. DataError `report_failed`, `bad_zip`; RetryLaterError `not_in_time`."
+    def export(self, folder: str | Path = ".", deadline: float = 2 * reporting.LONGEST) -> Path:
+        "Run it, wait until it is done and bring its file into a folder; gives the `Path`, `WORKSPACE_REPORT_JOB.zip` or `.csv`. DataError `report_failed`, `bad_zip`, `bad_csv`; RetryLaterError `not_in_time`."
         job = reporting.run_report(self.connection, self.id, deadline)
-        name = f"{self.fields.get('workspaceId')}_{self.id}_{job['id']}.{'zip' if job.get('compressed') else 'csv'}"
+        ending = "zip" if job.get("compressed") else "csv"
+        name = f"{self.fields.get('workspaceId')}_{self.id}_{job['id']}.{ending}"
         return reporting.download_report(self.connection, job, Path(folder) / name)
 
-    def delete(self, sure=False):
+    def delete(self, sure: bool = False) -> None:
         "Delete it. SettingsError `not_sure` without `sure=True`."
         gone(self, f"/v1/reports/{self.id}", sure)
 
 
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00b2
-class Asking(Names):
-    "A workspace that can be asked for numbers."
+# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00a2
+PARTS = "dimensions", "measurements", "patterns", "harmonized_dimensions", "calculated_measurements"
+
+
+def busy_streams(workspace: "Workspace") -> set[int]:
+    "The streams (ids) of a workspace that have jobs which are not done, also those that somebody else has started."
+    streams = workspace.streams or workspace.get_streams()
+    running = running_streams(workspace.connection, workspace.id, [*streams])
+    ours = {
+        id for id, stream in streams.items() if any(not job.is_done for job in stream.jobs.values())
+    }
+    return ours | {*streams} & running
+
+
+def export_table(workspace: "Workspace", make_report):
+    "The data frame of a report that is made for it, by `make_report(name)`, and deleted after it."
+    report = make_report(f"export {workspace.connection.clock.now():.3f}")
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return reporting.read_report(report.export(folder))
+    finally:
+        report.delete(sure=True)
+
+
+class Workspace(Fields):
+    """A workspace and its `streams` (dict by id); `agency` is where it belongs, `connection` what sees it.
+
+    With `throttle` its jobs that are not done are kept to `queue_max`. `dimensions`, `measurements`, `patterns`,
+    `harmonized_dimensions` and `calculated_measurements` are what was asked for last. `read_at` is when its streams
+    were read from the service (UTC), None if they never were."""
+
+    def __init__(self, fields: dict, agency):
+        super().__init__(fields)
+        self._agency, self.connection = agency, agency.connection
+        self.throttle, self.queue_max = False, 15
+        self.streams, self.read_at = {}, None
+        self.dimensions, self.measurements = {}, {}
+        self.patterns, self.harmonized_dimensions, self.calculated_measurements = [], [], []
+
+    @property
+    def agency(self):
+        "The `datorama` that it belongs to."
+        return self._agency.face
+
+    def get_streams(self, restore: bool = False) -> dict:
+        "The streams of this workspace, a dict by id; one call, or none with `restore`. Those that are gone go, the others keep their jobs. SettingsError `nothing_to_restore`."
+        if restore:
+            rows, self.read_at = self._agency.restored("streams", self.id)
+        else:
+            reader = Reader(self.connection)
+            rows = [row for page in streams_in(self.id).pages(reader) for row in page.records()]
+            self.read_at = self._agency.keep("streams", self.id, rows)
+        known = self.streams
+        self.streams = {row["id"]: known.get(row["id"]) or Stream(row, self) for row in rows}
+        for row in rows:
+            self.streams[row["id"]].fields = dict(row)
+        return self.streams
+
+    def _part(self, name: str):
+        setattr(self, name, self.connection.ask(part_of(self.id, name)).response)
+        return getattr(self, name)
+
+    def get_dimensions(self) -> dict:
+        "The dimensions, a dict by system name, kept in `dimensions`. One call."
+        return self._part("dimensions")
+
+    def get_measurements(self) -> dict:
+        "The measurements, a dict by system name, kept in `measurements`. One call."
+        return self._part("measurements")
+
+    def get_patterns(self) -> list:
+        "The patterns, a list of dicts, kept in `patterns`. One call."
+        return self._part("patterns")
+
+    def get_harmonized_dimensions(self) -> list:
+        "The harmonized dimensions, a list of dicts, kept in `harmonized_dimensions`. One call."
+        return self._part("harmonized_dimensions")
+
+    def get_calculated_measurements(self) -> list:
+        "The calculated measurements, a list of dicts, kept in `calculated_measurements`. One call."
+        return self._part("calculated_measurements")
 
     def query(self, measurements, dimensions=(), start=None, end=None, system_names=False, **more):
-        "A data frame of these measurements by these dimensions (names). For the rest see `question`. DataError `query_failed`, `bad_query`; SettingsError `no_days`."
-        return queries.query(
-            self.connection,
-            queries.question(self.id, measurements, dimensions, start, end, **more),
-            system_names,
-        )
+        "A data frame of these measurements by these dimensions (names). For the rest see `question`. DataError `query_failed`, `bad_query`; SettingsError `no_days`, `no_measurement`."
+        body = queries.question(self.id, measurements, dimensions, start, end, **more)
+        return queries.query(self.connection, body, system_names)
 
-    def get_reports(self):
+    def get_reports(self) -> dict:
         "The stored reports, a dict of `Report` by id. One call."
-        return {
-            row["id"]: Report(row, self.connection)
-            for row in reporting.get_reports(self.connection, self.id)
-        }
+        rows = reporting.get_reports(self.connection, self.id)
+        return {row["id"]: Report(row, self.connection) for row in rows}
 
-    def create_report(self, name, metrics, rows, start, end, compressed=True, **more):
+    def create_report(self, name, metrics, rows, start, end, compressed=True, **more) -> Report:
         "Make a report, see `report_fields`; gives the `Report`. RetryLaterError `unknown_outcome`."
-        return Report(
-            reporting.create_report(
-                self.connection,
-                reporting.report_fields(
-                    self.id, name, metrics, rows, start, end, compressed, **more
-                ),
-            ),
-            self.connection,
+        fields = reporting.report_fields(
+            self.id, name_of(name), metrics, rows, start, end, compressed, **more
         )
+        return Report(reporting.create_report(self.connection, fields), self.connection)
 
     def export(self, metrics, rows, start, end, compressed=True, **more):
         "The data frame of a report that is made for it and deleted after it. The errors of `Report.export`."
-        report = self.create_report(
-            f"export {self.connection.clock.now():.3f}",
-            metrics,
-            rows,
-            start,
-            end,
-            compressed,
-            **more,
+        return export_table(
+            self,
+            lambda name: self.create_report(name, metrics, rows, start, end, compressed, **more),
         )
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                return reporting.read_report(report.export(folder))
-        finally:
-            report.delete(sure=True)
 
+    def _make(self, path: str, fields: dict, rows) -> dict:
+        return create(self.connection, path, {**fields_of(fields), "workspaceId": self.id}, rows)
 
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00a0
-class Making(Asking):
-    "A workspace in which things can be made, each once."
-
-    def _make(self, path, fields, rows):
-        return create(self.connection, path, {**fields, "workspaceId": self.id}, rows)
-
-    def create_pattern(self, pattern):
-        "Make a pattern (dict) in this workspace; gives it."
+    def create_pattern(self, pattern: dict) -> dict:
+        "Make a pattern in this workspace; gives it. RetryLaterError `unknown_outcome`."
         return self._make("/v1/harmonization/patterns", pattern, self.get_patterns)
 
-    def create_calculated_measurement(self, measurement):
-        "Make a calculated measurement (dict) in this workspace; gives it."
-        return self._make(
-            f"/v1/workspaces/{self.id}/calculated-measurements",
-            measurement,
-            self.get_calculated_measurements,
-        )
+    def create_calculated_measurement(self, measurement: dict) -> dict:
+        "Make a calculated measurement in this workspace; gives it. RetryLaterError `unknown_outcome`."
+        path = f"/v1/workspaces/{self.id}/calculated-measurements"
+        return self._make(path, measurement, self.get_calculated_measurements)
 
-    def create_stream(self, fields):
-        "Make a stream; gives the `Stream`."
+    def create_stream(self, fields: dict) -> Stream:
+        "Make a stream, which needs a name; gives the `Stream`. SettingsError `bad_name`; RetryLaterError `unknown_outcome`."
+        name_of(fields_of(fields).get("name"))
         made = self._make(
             "/v1/data-streams",
             fields,
             lambda: [stream.fields for stream in self.get_streams().values()],
         )
         self.streams[made["id"]] = self.streams.get(made["id"]) or Stream(made, self)
+        self._agency.lists.add("streams", self.id, made)
         return self.streams[made["id"]]
 
-
-# %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a00a2
-class Workspace(Making):
-    "A workspace. With `throttle` its jobs that are not done are kept to `queue_max`."
-
-    def full(self, blocks=1):
+    def full(self, blocks: int = 1) -> float | None:
         "None if there is room for so many more jobs; else the seconds after which to look again. The more jobs there are the longer that is."
-        for id in self._busy():
+        for id in busy_streams(self):
             self.streams[id].get_stream_runs()
         active = sum(
             not job.is_done for stream in self.streams.values() for job in stream.jobs.values()
         )
-        return (
-            None if active + blocks <= self.queue_max or not active else max(10, active // 10 * 10)
-        )
+        if active + blocks <= self.queue_max or not active:
+            return None
+        return max(10, active // 10 * 10)
 
-    def _busy(self):
-        "The streams (ids) that have jobs which are not done, also those that somebody else has started."
-        streams = self.streams or self.get_streams()
-        ours = {
-            id
-            for id, stream in streams.items()
-            if any(not job.is_done for job in stream.jobs.values())
-        }
-        return ours | {*streams} & running_streams(self.connection, self.id, [*streams])
-
-    def patch(self, params):
-        "Change these fields (dict, by the service's names) of the workspace. RetryLaterError `unknown_outcome`."
-        make_change(self.connection, Change("workspaces", "change", self.id, {}, params))
-        self.fields = self.connection.get(f"/v1/workspaces/{self.id}").response
+    def patch(self, params: dict) -> "Workspace":
+        "Change these fields (dict, by the service's names) of the workspace. SettingsError `bad_fields`, `bad_name`, `bad_value`; RetryLaterError `unknown_outcome`."
+        make_change(self.connection, Change("workspaces", "change", self.id, {}, fields_of(params)))
+        self.fields = dict(self.connection.get(f"/v1/workspaces/{self.id}").response)
+        self._agency.lists.change("workspaces", self.id, self.fields)
         return self
 
-    def delete(self, sure=False):
+    def delete(self, sure: bool = False) -> None:
         "Delete this workspace with all that is in it. SettingsError `not_sure` without `sure=True`."
         gone(self, f"/v1/workspaces/{self.id}", sure)
-        self.agency.workspaces.pop(self.id, None)
+        self._agency.workspaces.pop(self.id, None)
+        self._agency.lists.remove("workspaces", self.id)
 
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0012
@@ -444,3 +490,19 @@ def table(objects, **more):
             "datetime64[us, UTC]"
         )
     return frame.convert_dtypes()
+
+
+def write_table(frame, path: str | Path) -> Path:
+    "Write a data frame into a CSV file, whole or not at all; gives its `Path`. DestinationError `cannot_write`."
+    path = Path(path)
+    draft = path.with_name(f".{path.name}.draft")
+    try:
+        frame.to_csv(draft, index=False)
+        draft.replace(path)
+    except OSError as e:
+        draft.unlink(missing_ok=True)
+        raise DestinationError(
+            f"{path} cannot be written ({type(e).__name__}). Check the folder and its permissions.",
+            "cannot_write",
+        ) from None
+    return path

@@ -215,7 +215,7 @@ DOMO_SECRETS = ("DOMO_ACCESS_TOKEN",), ("DOMO_USERNAME", "DOMO_PASSWORD")
 
 
 def from_settings(instance):
-    "The credential that the settings hold for this instance: an access token first, then username and password. SettingsError `missing_secret`."
+    "The credential that the settings hold for this instance: an access token first, then username and password. CredentialsError `missing_secret`."
     found = find_secrets(instance, *DOMO_SECRETS)
     if "DOMO_ACCESS_TOKEN" in found:
         return AccessToken(found["DOMO_ACCESS_TOKEN"], instance=instance)

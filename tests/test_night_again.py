@@ -1,0 +1,594 @@
+"""The same call again: known by item whatever the list, judged by the service's clock, exported from the record, and as planned."""
+
+import csv
+import json
+import os
+import re
+import shutil
+from collections import Counter
+from datetime import date, timedelta
+from pathlib import Path
+
+import pytest
+
+from domostats import sandbox
+from domostats.clients.datorama import datorama
+from domostats.errors import DestinationError, SettingsError
+from domostats.interfaces import cli
+
+
+@pytest.fixture(scope="module")
+def running():
+    with sandbox.start_datorama(streams=24, seed=7, users=4) as box:
+        yield box, box.service.state.snapshot()
+
+
+@pytest.fixture
+def box(running):
+    "A sandbox as it was in the beginning."
+    box, snapshot = running
+    box.heal()
+    box.quirks.clear()
+    box.service.state.reset(snapshot)
+    box.service.limits.counts.clear()
+    box.log.clear()
+    return box
+
+
+class Wrong:
+    "The sandbox's clock, wrong by so many seconds."
+
+    def __init__(self, box, by):
+        self.box, self.by = box, by
+
+    def now(self):
+        return self.box.clock.now() + self.by
+
+    def wait(self, seconds):
+        self.box.clock.wait(seconds)
+
+
+def agency(box, by=0, **how):
+    "A new session, as after a restart."
+    box.service.limits.limits.update(platform=100_000, day=10_000_000)
+    made = datorama(box.api_token, instance=box, clock=Wrong(box, by), pause=0, **how)
+    box.log.clear()
+    return made
+
+
+def api_streams(box, count):
+    api = [id for id, one in box.streams.items() if one["dataSourceName"] != "TotalConnect"]
+    return api[:count]
+
+
+def made(box):
+    "How often each range was made, by stream and days."
+    return Counter(
+        (job["dataStreamId"], job["dataStartDate"], job["dataEndDate"])
+        for job in box.jobs.values()
+        if job["id"] >= 700_001
+    )
+
+
+def posts(box, ending="/process"):
+    return [call for call in box.log if call.path.endswith(ending)]
+
+
+def month(streams):
+    "The arguments for a month of each: four blocks a stream."
+    return [*streams], ["2024-01-01"] * len(streams), ["2024-01-31"] * len(streams)
+
+
+def state_files(*names):
+    work = Path(os.environ["XDG_STATE_HOME"]) / "domostats" / "work"
+    return [path for path in work.rglob("*") if path.is_file() and path.name in names]
+
+
+# 1: by item, whatever the list
+
+
+def failed_night(box, ids, bad):
+    "A night in which one stream was refused."
+    box.fail("forbidden", f"/v1/data-streams/{bad}/process", times=None)
+    agency(box).bulk_process_streams(*month(ids))
+    box.heal()
+
+
+@pytest.mark.parametrize("kind", ["left_out", "order", "more", "order_and_more"])
+def test_1_a_changed_list_makes_nothing_twice_after_an_error(box, kind):
+    ids = api_streams(box, 6)
+    failed_night(box, ids[:5], ids[2])
+    assert len(made(box)) == 16
+    again = {
+        "left_out": [id for id in ids[:5] if id != ids[2]],
+        "order": [*reversed(ids[:5])],
+        "more": ids,
+        "order_and_more": [*reversed(ids)],
+    }[kind]
+    frame = agency(box).bulk_process_streams(*month(again))
+    assert set(made(box).values()) == {1}
+    assert {stream for stream, _, _ in made(box)} >= {*again}
+    assert len(frame) == 4 * len(again) and set(frame["status"]) == {"queued"}
+    assert [*dict.fromkeys(frame["stream"])] == again
+
+
+def test_1_a_list_that_grew_after_a_kill_makes_nothing_twice(box):
+    ids = api_streams(box, 4)
+    dr = agency(box)
+    ask = dr.connection.ask
+
+    def killed(request, *rest, **more):
+        if request.path.endswith("/process") and len(posts(box)) == 7:
+            raise KeyboardInterrupt
+        return ask(request, *rest, **more)
+
+    dr.connection.ask = killed
+    with pytest.raises(KeyboardInterrupt):
+        dr.bulk_process_streams(*month(ids[:3]))
+    del dr.connection.ask
+    agency(box).bulk_process_streams(*month([ids[3], ids[1], ids[0], ids[2]]))
+    assert len(made(box)) == 16 and set(made(box).values()) == {1}
+
+
+def test_1_groups_know_their_streams_by_item(box):
+    ids = api_streams(box, 5)
+    days = ["2024-01-01"] * 5, ["2024-01-05"] * 3 + ["2024-01-06"] * 2
+    box.fail("forbidden", "/v1/data-streams/process", after=1, times=None)
+    agency(box).bulk_process_groups(ids, *days)
+    assert len(made(box)) == 3
+    box.heal()
+    again = ids[1:]  # another group, for one stream is left out of it
+    frame = agency(box).bulk_process_groups(again, days[0][1:], days[1][1:])
+    assert len(made(box)) == 5 and set(made(box).values()) == {1}
+    assert frame["stream"].tolist() == again
+    assert json.loads(posts(box)[-1].body)["dataStreamIds"] == ids[3:]
+
+
+def test_1_what_a_batch_has_made_is_known_to_the_calls_for_single_streams(box):
+    ids = api_streams(box, 3)
+    box.fail("forbidden", f"/v1/data-streams/{ids[2]}/process")
+    agency(box).bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-05"] * 3)
+    agency(box).process_stream_batch(ids, "2024-01-01", "2024-01-05")
+    assert len(made(box)) == 3 and set(made(box).values()) == {1}
+
+
+def test_1_jobs_that_ran_again_are_known_by_item(box):
+    ids = api_streams(box, 3)
+    frame = agency(box).bulk_process_streams(*month(ids))
+    box.fail("forbidden", f"/v1/data-streams/api/{ids[1]}/rerun")
+    pairs = frame["stream"].tolist(), frame["job"].tolist()
+    dr = agency(box)
+    dr.rerun_batch(*pairs)
+    assert len(posts(box, "/rerun")) == 3
+    kept = [(stream, job) for stream, job in zip(*pairs) if stream != ids[1]][::-1]
+    dr = agency(box)
+    dr.rerun_batch([stream for stream, _ in kept], [job for _, job in kept])
+    assert not posts(box, "/rerun")
+    dr.rerun_batch(*pairs)
+    assert [call.path.split("/")[4] for call in posts(box, "/rerun")] == [str(ids[1])]
+
+
+def test_1_a_later_name_supersedes_an_earlier_one(box):
+    dr, ids = agency(box), api_streams(box, 2)
+    dr.bulk_rename_streams(
+        [ids[0], 7], ["One", "x"], export=False
+    )  # 7 is not there: this is left open
+    dr.bulk_rename_streams([ids[0]], ["Two"], export=False)
+    dr.bulk_rename_streams([ids[0], ids[1]], ["One", "y"], export=False)
+    assert box.streams[ids[0]]["name"] == "One"
+
+
+def test_1_a_finished_call_asks_before_it_does_all_again(box):
+    ids = api_streams(box, 3)
+    agency(box).bulk_process_streams(*month(ids))
+    reason = None
+    dr = agency(box)
+    try:
+        dr.bulk_process_streams(*month(ids[::-1]))
+    except SettingsError as e:
+        reason = e
+    assert len(made(box)) == 12 and set(made(box).values()) == {1} and not box.log
+    assert reason.reason == "already_done" and "fresh=True" in str(reason)
+    dr.bulk_process_streams(*month(ids), fresh=True)
+    assert set(made(box).values()) == {2}
+
+
+def test_1_a_day_later_it_is_new_work_and_a_rerun_always_is(box):
+    ids = api_streams(box, 2)
+    frame = agency(box).bulk_process_streams(*month(ids))
+    box.clock.step(23 * 3600)
+    sent = 0
+    with pytest.raises(SettingsError):
+        agency(box).bulk_process_streams(*month(ids))
+        sent = 1
+    assert not sent
+    box.clock.step(2 * 3600)
+    agency(box).bulk_process_streams(*month(ids))
+    assert set(made(box).values()) == {2}
+    for _ in range(2):
+        agency(box).rerun_batch(frame["stream"].tolist(), frame["job"].tolist())
+        assert len(posts(box, "/rerun")) == 2
+
+
+def test_1_another_user_has_wishes_of_his_own(box):
+    ids = api_streams(box, 24)[::3][:2]
+    for user in ("bob", "eve"):
+        dr = datorama({user: box.tokens[user]}, instance=box, clock=Wrong(box, 0), pause=0)
+        dr.bulk_process_streams(*month(ids))
+    assert set(made(box).values()) == {2}
+
+
+def test_1_a_new_token_of_the_same_user_goes_on(box):
+    ids = api_streams(box, 3)
+    failed_night(box, ids, ids[0])
+    box.service.limits.limits.update(platform=100_000, day=10_000_000)
+    dr = datorama(box.tokens["ada"][1], instance=box, clock=Wrong(box, 0), pause=0)
+    dr.bulk_process_streams(*month(ids))
+    assert len(made(box)) == 12 and set(made(box).values()) == {1}
+
+
+@pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
+def test_1_half_a_record_is_compared_with_the_service(box, share):
+    ids = api_streams(box, 4)
+    failed_night(box, ids, ids[3])
+    for path in state_files("record.sqlite", "open.jsonl"):
+        path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    dr = agency(box)
+    frame = dr.bulk_process_streams(*month(ids))
+    assert set(made(box).values()) == {1} and len(made(box)) == 16
+    sent = [call.path.rsplit("/", 1)[1] for call in box.log if call.method == "POST"]
+    assert sent[:4] == ["stats"] * 4  # before anything was sent
+    unknown = frame[frame["status"] == "error"]
+    assert set(unknown["reason"]) <= {"unknown_outcome"}
+    assert {*unknown["stream"]} <= {*ids[:3]}
+
+
+def first_workspace(box, count):
+    "Streams that every user sees."
+    return [id for id in api_streams(box, 24) if box.streams[id]["workspaceId"] == 1001][:count]
+
+
+def old_record(box, lines, user="joe"):
+    "A record as version 0.1.0 wrote it; gives its path."
+    from domostats.transport.spool import folder_of, make_folder
+
+    folder = make_folder(folder_of("work", f"{box.url}|{user}", "process 0123456789ab"))
+    path = folder / "open.jsonl"
+    path.write_text("".join(f"\n{line}\n" for line in lines))
+    return path
+
+
+def test_1_a_record_of_the_first_version_is_taken_over(box):
+    ids = first_workspace(box, 3)
+    days = date(2024, 1, 1), date(2024, 1, 5)
+    since = box.clock.now()
+    [done] = box.service.state.process(ids[0], *days)
+    box.service.state.process(ids[1], *days)  # sent, and then it died
+    jobs = [{name: done[name] for name in ("id", "dataStreamId", "dataStartDate", "dataEndDate")}]
+    lines = [
+        json.dumps([f"{ids[0]} {days[0]} {days[1]}", "ok", {"jobs": jobs}]),
+        json.dumps([f"{ids[1]} {days[0]} {days[1]}", "begun", {"after": 700_001, "since": since}]),
+    ]
+    path = old_record(box, lines)
+    dr = datorama({"joe": box.tokens["joe"]}, instance=box, clock=Wrong(box, 0), pause=0)
+    frame = dr.bulk_process_streams(ids, [days[0]] * 3, [days[1]] * 3)
+    assert len(made(box)) == 3 and set(made(box).values()) == {1}
+    assert not path.exists() and set(frame["status"]) == {"queued"}
+
+
+def test_1_a_record_of_the_first_version_without_its_end_is_compared(box):
+    ids = first_workspace(box, 3)
+    days = date(2024, 1, 1), date(2024, 1, 5)
+    since = box.clock.now()
+    for id in ids[:2]:
+        box.service.state.process(id, *days)
+    first = json.dumps(
+        [f"{ids[0]} {days[0]} {days[1]}", "begun", {"after": 700_000, "since": since}]
+    )
+    old_record(box, [first, f'["{ids[1]} {days[0]}'])
+    dr = datorama({"joe": box.tokens["joe"]}, instance=box, clock=Wrong(box, 0), pause=0)
+    dr.bulk_process_streams(ids, [days[0]] * 3, [days[1]] * 3)
+    assert len(made(box)) == 3 and set(made(box).values()) == {1}
+
+
+def test_1_two_programs_do_not_do_the_same_item_and_may_do_others(box):
+    ids, seen = api_streams(box, 4), []
+    dr = agency(box)
+    other = datorama(box.api_token, instance=box, clock=Wrong(box, 0), pause=0)
+    way, sent = dr.connection.ask, []
+
+    def ask(request, *rest, **more):
+        if request.path.endswith("/process") and not sent:
+            sent.append(1)
+            meanwhile_reason(other, ids, seen)
+        return way(request, *rest, **more)
+
+    dr.connection.ask = ask
+    dr.bulk_process_streams(*month(ids[:2]))
+    del dr.connection.ask
+    assert seen == ["already_running", 4] and set(made(box).values()) == {1}
+
+
+def meanwhile_reason(other, ids, seen):
+    try:
+        other.bulk_process_streams(*month([ids[1], ids[2]]))
+    except SettingsError as e:
+        seen.append(e.reason)
+    seen.append(len(other.bulk_process_streams(*month([ids[3]]))))
+
+
+# 2: the export is not the work
+
+
+@pytest.mark.parametrize(
+    "file", ["nowhere/x", "nowhere/x.csv", "other.csv", "folder.csv", "binary.csv"]
+)
+@pytest.mark.parametrize("how", ["bulk", "groups", "rename"])
+def test_2_a_destination_is_checked_before_the_first_call(box, file, how):
+    Path("other.csv").write_text("a,b\n1,2\n")
+    Path("binary.csv").write_bytes(b"\xff\xfe\x00\x01")
+    Path("folder.csv").mkdir()
+    ids = api_streams(box, 3)
+
+    def call(name):
+        dr = agency(box)
+        if how == "bulk":
+            return dr.bulk_process_streams(*month(ids), export=True, file_name=name)
+        if how == "groups":
+            return dr.bulk_process_groups(*month(ids), export=True, file_name=name)
+        return dr.bulk_rename_streams(ids, ["One", "Two", "Three"], update_file=name)
+
+    caught = None
+    try:
+        call(file)
+    except DestinationError as e:
+        caught = e
+    sent = [call for call in box.log if call.method in ("POST", "PATCH")]
+    assert not sent and caught.reason in ("cannot_write", "other_columns")
+    call("good.csv")
+    assert how == "rename" or len(made(box)) == 12 and set(made(box).values()) == {1}
+    assert len([*csv.DictReader(open("good.csv"))]) == (3 if how == "rename" else 12)
+
+
+def test_2_an_export_that_fails_later_is_made_again_from_the_record(box):
+    ids, folder, process = api_streams(box, 3), Path("logs"), box.service.state.process
+    folder.mkdir()
+
+    def vanishing(*args):
+        shutil.rmtree(folder, ignore_errors=True)
+        return process(*args)
+
+    box.service.state.process = vanishing
+    try:
+        with pytest.raises(DestinationError):
+            agency(box).bulk_process_streams(*month(ids), export=True, log_file="logs/x.csv")
+    finally:
+        del box.service.state.process
+    folder.mkdir()
+    frame = agency(box).bulk_process_streams(*month(ids), export=True, log_file="logs/x.csv")
+    assert len(made(box)) == 12 and set(made(box).values()) == {1}
+    rows = [*csv.DictReader(open("logs/x.csv"))]
+    assert [int(row["job"]) for row in rows] == frame["job"].tolist() and len(rows) == 12
+    with pytest.raises(SettingsError):  # now it is finished
+        agency(box).bulk_process_streams(*month(ids))
+
+
+def test_2_a_table_of_the_first_version_is_added_to(box):
+    names = "workspace,stream,job,job_type,start,end,status,exec_start,exec_end"
+    Path("week.csv").write_text(f"{names}\n1001,7,5,process,2023-01-01,2023-01-02,success,x,y\n")
+    agency(box).bulk_process_streams(*month(api_streams(box, 1)), export=True, log_file="week.csv")
+    rows = [*csv.DictReader(open("week.csv"))]
+    assert len(rows) == 5 and rows[0]["status"] == "success" and rows[0]["reason"] == ""
+
+
+# 3: a lost reply is judged by the server's clock
+
+
+@pytest.mark.parametrize("by", [120, -120, 3600, -86_400])
+@pytest.mark.parametrize("heard", [True, False])
+@pytest.mark.parametrize("fault", ["drop_after", "drop"])
+def test_3_a_lost_reply_is_judged_by_the_clock_of_the_service(box, by, heard, fault):
+    [id] = api_streams(box, 1)
+    dr = agency(box, by)
+    stream = dr.get_all_streams()[id]
+    if heard:
+        stream.get_stream_runs()
+    box.fail(fault, f"/v1/data-streams/{id}/process")
+    jobs = stream.process("2024-01-01", "2024-01-10")
+    assert len(made(box)) == 1 and set(made(box).values()) == {1}
+    assert jobs[0].id in box.jobs and jobs[0].id >= 700_001
+
+
+@pytest.mark.parametrize("ago", [3, 30, 59])
+@pytest.mark.parametrize("by", [0, 120, -120])
+@pytest.mark.parametrize("way", ["stream", "bulk"])
+def test_3_one_that_began_under_a_minute_ago_is_another(box, ago, by, way):
+    [id] = api_streams(box, 1)
+    dr = agency(box, by)
+    stream = dr.get_all_streams()[id]
+    box.service.state.process(id, date(2024, 1, 1), date(2024, 1, 10))  # somebody else
+    box.clock.step(ago)
+    box.fail("drop", f"/v1/data-streams/{id}/process")
+    if way == "stream":
+        [job] = stream.process("2024-01-01", "2024-01-10")
+        assert job.id == 700_002
+    else:
+        dr.bulk_process_streams([id], ["2024-01-01"], ["2024-01-10"])
+    assert sum(made(box).values()) == 2
+
+
+def full_queue(box, id):
+    "Let the workspace of a stream be busy, so that the next job waits."
+    other = next(
+        one["id"]
+        for one in box.streams.values()
+        if one["workspaceId"] == box.streams[id]["workspaceId"]
+        and one["id"] != id
+        and one["dataSourceName"] != "TotalConnect"
+    )
+    box.quirks.add("stuck_jobs")
+    for n in range(4):
+        box.service.state.process(other, date(2023, 1, 1 + n), date(2023, 1, 1 + n))
+
+
+@pytest.mark.parametrize("by", [0, 120, -120])
+def test_3_an_older_one_that_waits_is_another(box, by):
+    [id] = api_streams(box, 1)
+    full_queue(box, id)
+    box.service.state.process(id, date(2024, 1, 1), date(2024, 1, 10))
+    box.clock.step(7 * 86_400)
+    dr = agency(box, by)
+    stream = dr.get_all_streams()[id]
+    stream.get_stream_runs()  # it has been seen
+    box.fail("drop", f"/v1/data-streams/{id}/process")
+    [job] = stream.process("2024-01-01", "2024-01-10")
+    assert job.id == max(box.jobs) and sum(made(box).values()) == 4 + 2
+
+
+def test_3_one_that_waits_and_was_never_seen_leaves_the_outcome_open(box):
+    [id] = api_streams(box, 1)
+    full_queue(box, id)
+    box.service.state.process(id, date(2024, 1, 1), date(2024, 1, 10))
+    box.clock.step(3600)
+    dr = agency(box)
+    box.fail("drop", f"/v1/data-streams/{id}/process")
+    frame = dr.bulk_process_streams([id], ["2024-01-01"], ["2024-01-10"])
+    assert frame["status"].tolist() == ["error"]
+    assert frame["reason"].tolist() == ["unknown_outcome"] and "fresh=True" in frame["error"][0]
+    assert len(posts(box)) == 1
+
+
+# 5: each failed item has its reason
+
+
+def test_5_each_failed_item_says_why(box, caplog):
+    ids = api_streams(box, 4)
+    box.fail("forbidden", f"/v1/data-streams/{ids[1]}/process", times=None)
+    box.fail("server_error", f"/v1/data-streams/{ids[2]}/process", times=None)
+    dr = agency(box)
+    frame = dr.bulk_process_streams(
+        [*ids, 7], ["2024-01-01"] * 5, ["2024-01-02"] * 5, export=True, log_file="log.csv"
+    )
+    assert {"reason", "http", "error"} <= {*frame.columns}
+    why = [*zip(frame["reason"], frame["http"].fillna(0))]
+    assert why == [("", 0), ("forbidden", 403), ("server_error", 500), ("", 0), ("not_found", 404)]
+    assert "Forbidden" in frame["error"][1] and "administrator" in frame["error"][1]
+    rows = [*csv.DictReader(open("log.csv"))]
+    assert [row["reason"] for row in rows] == [reason for reason, _ in why]
+    assert [row["http"] for row in rows] == ["", "403", "500", "", "404"]
+    assert [error.reason for error in dr.failed.values()] == [
+        "forbidden",
+        "server_error",
+        "not_found",
+    ]
+    assert f"{ids[1]} 2024-01-01 2024-01-02" in dr.failed
+    assert dr.exit_code == 5 and "3 of 5" in caplog.text
+    box.heal()
+    assert dr.bulk_process_streams(ids, ["2024-01-01"] * 4, ["2024-01-02"] * 4) is not None
+    assert dr.exit_code == 0 and not dr.failed
+
+
+def test_5_the_exit_codes_are_those_of_the_command_line():
+    from domostats.clients.datorama import bulk
+
+    assert bulk.EXIT_CODES == cli.EXIT_CODES
+
+
+def test_5_a_rename_that_fails_says_why(box, caplog):
+    ids = api_streams(box, 2)
+    dr = agency(box)
+    frame = dr.bulk_rename_streams([ids[0], 7], ["One", "Two"], update_file="up.csv")
+    assert frame["reason"].tolist() == ["", "not_found"]
+    assert [row["http"] for row in csv.DictReader(open("up.csv"))] == ["", "404"]
+    assert dr.exit_code == 5 and "1 of 2" in caplog.text
+
+
+def test_5_what_the_service_says_is_on_one_line_and_no_web_page(box):
+    from domostats.transport.record import said_in
+    from types import SimpleNamespace
+
+    assert (
+        said_in(SimpleNamespace(content=b'{"errors":\n "No\x1b[31m way"}'))
+        == '{"errors": "No [31m way"}'
+    )
+    assert said_in(SimpleNamespace(content=b"<html>no</html>")) == ""
+    assert len(said_in(SimpleNamespace(content=b"x" * 10_000))) == 200
+
+
+# 7: planned = made
+
+
+def five_each(box):
+    "Let every stream have five jobs."
+    box.jobs.clear()
+    for id in box.streams:
+        for n in range(5):
+            box.service.state.process(
+                id, date(2023, 1, 1) + timedelta(n), date(2023, 1, 1) + timedelta(n)
+            )
+
+
+def test_7_the_longest_page_is_kept_between_runs(box, capsys):
+    five_each(box)
+    dr = agency(box, verbose=True)
+    dr.get_all_streams()
+    dr.get_all_jobs()
+    assert (
+        "24 calls, up to 48" in capsys.readouterr().out
+    )  # a page as long as the longest may go on
+    for n in range(30):
+        box.service.state.process(
+            20001, date(2022, 1, 1) + timedelta(n), date(2022, 1, 1) + timedelta(n)
+        )
+    dr.get_all_jobs(streams=[20001])
+    capsys.readouterr()
+    again = agency(box, verbose=True)
+    again.get_all_streams()
+    box.log.clear()
+    again.get_all_jobs(streams=[id for id in box.streams if id != 20001])
+    assert len(posts(box, "/stats")) == 23 == again.plan.calls
+    assert "up to" not in capsys.readouterr().out
+    assert all(len(again.streams[id].jobs) == 5 for id in box.streams if id != 20001)
+
+
+def test_7_a_look_at_many_streams_is_a_call_for_a_hundred(box):
+    ids = api_streams(box, 16)
+    box.quirks.add("stuck_jobs")
+    dr = agency(box)
+    dr.get_all_streams()
+    dr.bulk_process_streams(ids, ["2024-01-01"] * 16, ["2024-01-02"] * 16)
+    box.log.clear()
+    assert dr.refresh_log() == 16
+    assert len(box.log) <= 3 and {call.status for call in box.log} == {200}  # three workspaces
+
+
+def test_7_following_ends_with_the_status_of_every_job(box):
+    ids = api_streams(box, 8)
+    dr = agency(box)
+    dr.get_all_streams()
+    dr.bulk_process_streams(ids, ["2024-01-01"] * 8, ["2024-01-31"] * 8)
+    box.log.clear()
+    frame = dr.follow()
+    states = {id: job["status"].lower() for id, job in box.jobs.items()}
+    assert frame["status"].tolist() == [states[id] for id in frame["job"]]
+    assert len(posts(box, "/stats")) <= 2 * 8
+
+
+def test_7_a_plan_counts_what_is_left(box):
+    ids = api_streams(box, 5)
+    failed_night(box, ids, ids[2])
+    dr = agency(box)
+    dr.bulk_process_streams(*month(ids))
+    assert dr.plan.calls + dr.plan.looks == len(box.log) == 4
+    assert re.match(r"<plan: 4 calls in", repr(dr.plan))
+
+
+def test_7_a_plan_counts_the_looks_at_what_is_open(box):
+    ids = api_streams(box, 3)
+    box.fail("drop_after", f"/v1/data-streams/{ids[0]}/process")
+    box.fail("forbidden", f"/v1/data-streams/api/{ids[0]}/stats", times=None)
+    agency(box).bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-02"] * 3)
+    box.heal()
+    dr = agency(box)
+    dr.bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-02"] * 3)
+    assert (dr.plan.calls, dr.plan.looks) == (0, 1) and set(made(box).values()) == {1}
