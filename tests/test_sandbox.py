@@ -177,8 +177,14 @@ def test_providers_as_recorded(http, any_box):
         )
     accounts = [account for provider in reply for account in provider["accounts"]]
     assert not same_types(reply, recorded)
+    told = {
+        "dateOfExpiration",
+        "daysToExpiry",
+        "expired",
+    }  # null in every recording, and no doubt not always
+    bare = [{key: account[key] for key in account.keys() - told} for account in accounts]
     assert not same_types(
-        accounts, [account for provider in recorded for account in provider["accounts"]]
+        bare, [account for provider in recorded for account in provider["accounts"]]
     )
     without = [provider for provider in reply if "authenticationScheme" not in provider]
     assert {

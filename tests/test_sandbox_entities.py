@@ -170,7 +170,7 @@ def test_identity_users_as_recorded(ask, box):
     for user in recorded:
         for entry in user["attributes"]:
             kinds.setdefault(entry["key"], type(entry["values"][0]))
-    kinds |= {"employeeLocation": str, "locale": str}
+    kinds |= {"employeeLocation": str, "locale": str, "lastLogin": int}
     older = {user["id"]: user for user in ask("/api/content/v2/users")}
     for user in reply["users"]:
         assert user.keys() == recorded[0].keys() and all(

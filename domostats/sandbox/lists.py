@@ -837,6 +837,7 @@ TYPE = "([A-Za-z_]{1,64})"
 
 
 def type_rows(names: Any) -> list[dict]:
+    "Names as rows of `type` and `translation`."
     return [{"type": name, "translation": name.replace("_", " ").capitalize()} for name in names]
 
 

@@ -221,10 +221,12 @@ def facts_of(document: dict, **more: Any) -> dict:
 
 
 def provider_title(key: str) -> str:
+    "The name of a connector, or its key where that is all there is."
     return PROVIDERS.get(key, (key, None))[0]
 
 
 def dataset_facts(data: Any, n: int) -> dict:
+    "The facts of dataset `n`."
     document, dataset = full_dataset_document(data, n), make_dataset(data.world, n)
     return facts_of(
         document,
@@ -237,6 +239,7 @@ def dataset_facts(data: Any, n: int) -> dict:
 
 
 def account_facts(data: Any, n: int) -> dict:
+    "The facts of account `n`."
     document = account_document(data, n)
     return facts_of(
         document,
@@ -370,6 +373,7 @@ def test_of(data: Any, one: dict, fields: Sequence[str]) -> Callable[[dict], boo
 
 
 def term_test(name: str, value: str | None) -> Callable[[dict], bool]:
+    "Whether a fact is this value, or has it among its values."
     if value is None:
         raise Refused("a filter of the type term has a value")
     if name in DATES:
@@ -385,6 +389,7 @@ def term_test(name: str, value: str | None) -> Callable[[dict], bool]:
 
 
 def wildcard_test(name: str, query: str | None) -> Callable[[dict], bool]:
+    "Whether a fact fits this pattern as a whole."
     if query is None or name in DATES:
         raise Refused("a filter of the type wildcard has a query and a field of text")
     matches = pattern_of(query)
@@ -397,6 +402,7 @@ def wildcard_test(name: str, query: str | None) -> Callable[[dict], bool]:
 
 
 def date_test(data: Any, kind: str, name: str, one: dict) -> Callable[[dict], bool]:
+    "Whether a time is in the window (milliseconds) or in the bucket of a filter."
     if name not in DATES or (kind == "dateRange" and name != "create_date"):
         raise Refused(f"the field {name!r} takes no filter of the type {kind}")
     if kind == "dateRange":
@@ -569,6 +575,7 @@ def facet_values(data: Any, name: str, found: list[dict], titles: dict) -> list[
 
 
 def as_list(value: Any) -> list:
+    "A list as it is, None as no value, anything else as the only one."
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
@@ -639,6 +646,7 @@ def search_page(data: Any, user: dict, asked: Asked, entities: Sequence[str]) ->
 
 
 def beyond(asked: Asked) -> Reply:
+    "The refusal of a page beyond the wall."
     return trouble(400, asked.path, f"count + offset may not pass {WALL}")
 
 
