@@ -4,6 +4,8 @@
 
 # %% auto #0
 __all__ = [
+    "OURS",
+    "QUOTES",
     "own_name",
     "from_environment",
     "from_dotenv",
@@ -13,11 +15,23 @@ __all__ = [
 ]
 
 # %% ../nbs/01_top/03_credentials.ipynb #f63103e8
-import json, os
+import io, json, os, re, stat
 from pathlib import Path
-import dotenv
+from dotenv.parser import Binding, parse_stream
 from .errors import CredentialsError, SettingsError, did_you_mean
-from .settings import Secret, check_owner, known_instances, running_sandboxes, setting
+from domostats.settings import (
+    Fault,
+    Found,
+    Secret,
+    known_instances,
+    look_at,
+    masked,
+    pass_by,
+    read_text,
+    running_sandboxes,
+    setting,
+    warn_if_open,
+)
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #ad11689c
@@ -27,27 +41,146 @@ def own_name(name, instance):
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #e44a8f4b
-def from_environment(name):
+def from_environment(name: str) -> Secret | None:
     "the environment"
-    return Secret(os.environ[name]) if os.environ.get(name) else None
-
-
-def from_dotenv(name):
-    ".env, in the working folder or above it"
-    path, broken = dotenv.find_dotenv(usecwd=True), False
-    if not path:
-        return None
-    check_owner(Path(path))
-    try:
-        return _filled(dotenv.dotenv_values(path, interpolate=False).get(name))
-    except UnicodeDecodeError:
-        broken = True
-    if broken:
-        raise SettingsError(f"{path} is not a text in UTF-8. Save it again as UTF-8.", "bad_dotenv")
-
-
-def _filled(value):
+    value = masked(os.getenv(name))
     return Secret(value) if value else None
+
+
+# %% ../nbs/01_top/03_credentials.ipynb #d0tenv02
+OURS = r"(?:DOMO|DATORAMA|DOMOSTATS)_\w+"  # how the names begin that are looked for
+QUOTES = "\"'`“”„‘’‚«»"
+
+
+def _raw(statement: str) -> str:
+    "What stands behind the = of a statement."
+    return statement.partition("=")[2].strip(" \t\n")
+
+
+def _flaw(raw: str, value: str) -> str:
+    "What is wrong with the form of a value; empty if nothing is."
+    quote = raw[:1]
+    if re.search(r"[\0-\x1f\x7f]", value):
+        return "has a line break, a tab or another control character in it. Write it on one line, in single quotes if there is a backslash in it."
+    if quote == "'":
+        return ""
+    if "${" in raw:
+        return "has ${ in it, and nothing is filled in here. Put it in single quotes if it stands for itself."
+    if quote == '"':
+        return ""
+    if quote and quote in QUOTES:
+        return "begins with a quote of another kind. Put it in single quotes."
+    if re.search(r"(^|\s)#", raw):
+        return "has a # at its beginning or behind a blank. Put the value in single quotes, and a comment on a line of its own."
+    return ""
+
+
+def _bound(binding: Binding) -> dict[str, Secret | Fault | None]:
+    "The names that a statement sets, with the value of each, or what is wrong with it."
+    statement = binding.original.string
+    start = len(statement) - len(statement.lstrip())
+    line = binding.original.line + statement[:start].count("\n")
+    statement = statement.strip()
+    if statement.startswith("#"):
+        return {}
+    named = re.findall(rf"(?<![\w$]){OURS}", statement.partition("=")[0])
+    within = re.findall(rf"(?m)^\s*(?:export\s+)?({OURS})\s*=", statement)
+    if binding.error:
+        why = "cannot be read: a quote is not closed, or something stands behind it, or there is no =. Write NAME='VALUE', with \\' for a quote in it."
+        return dict.fromkeys([*named, *within], Fault(line, why))
+    if binding.key is None:
+        return {}
+    if "\n" in statement and (within or named):
+        why = "begins with a quote that ends in another line. Close it, or put the value in quotes of the other kind."
+        return dict.fromkeys([*named, *within], Fault(line, why))
+    if named and binding.key not in named and binding.key.endswith(named[0]):
+        return {named[0]: Fault(line, "is not set in the form NAME=VALUE.")}
+    raw = _raw(statement)
+    if not binding.value and (not raw or re.match(r"#(\s|$)|''$|\"\"", raw)):
+        return {binding.key: None}
+    if flaw := _flaw(raw, binding.value):
+        return {binding.key: Fault(line, flaw)}
+    return {binding.key: Secret(binding.value)}
+
+
+def _values(content: bytes) -> dict[str, Secret | Fault | None] | Fault:
+    "Every name in a `.env` with its value or what is wrong with it; a `Fault` if the file is no text."
+    text = read_text(content)
+    if isinstance(text, Fault):
+        return text
+    values = {}
+    for binding in parse_stream(io.StringIO(text)):
+        values.update(_bound(binding))
+    return values
+
+
+# %% ../nbs/01_top/03_credentials.ipynb #d0tenv06
+def _look_at_dotenv(path: Path) -> Found | None:
+    "The `.env` at a path, which may be a pipe that a keeper of passwords fills; None where there is none. OSError."
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    if stat.S_ISFIFO(about.st_mode):
+        pipe = Found(b"", {about.st_uid, path.lstat().st_uid}, 0)
+        if pipe.counts:
+            pipe.content = path.read_bytes()
+        return pipe
+    return look_at(path) if stat.S_ISREG(about.st_mode) else None
+
+
+def _found_dotenv() -> tuple[Path | None, Found | None, list[Path]]:
+    "The `.env` that counts, and those of strangers that were passed by. OSError."
+    passed, here = [], Path.cwd()
+    for path in [folder / ".env" for folder in (here, *here.parents)]:
+        try:
+            found = _look_at_dotenv(path)
+        except OSError:
+            if not Found(b"", {path.lstat().st_uid, path.stat().st_uid}, 0).counts:
+                continue  # a stranger's, which nobody else may read
+            raise
+        if found and found.counts:
+            warn_if_open(path, found)
+            return path, found, passed
+        if found and re.search(rf"(?m)^\s*(?:export\s+)?{OURS}\s*=".encode(), found.content):
+            passed.append(path)
+    return None, None, passed
+
+
+def _named_dotenv() -> tuple[Path, Found]:
+    "The file that DOMOSTATS_ENV names. SettingsError `no_dotenv`; OSError."
+    path = Path(os.environ["DOMOSTATS_ENV"]).expanduser()
+    found = _look_at_dotenv(path)
+    if found is None:
+        raise SettingsError(f"DOMOSTATS_ENV names {path}, and there is no such file.", "no_dotenv")
+    if stat.S_ISFIFO(path.stat().st_mode) and not found.counts:
+        found.content = path.read_bytes()
+    return path, found
+
+
+def from_dotenv(name: str) -> Secret | None:
+    ".env, in the working folder or above it"
+    path, found, unreadable = None, None, False
+    try:
+        if os.environ.get("DOMOSTATS_ENV"):
+            path, found = _named_dotenv()
+        else:
+            path, found, passed = _found_dotenv()
+            for stranger in passed:
+                pass_by(stranger, "DOMOSTATS_ENV")
+    except OSError as e:
+        path, unreadable = e.filename or ".env", True
+    if unreadable:
+        raise SettingsError(f"{path} cannot be read. Check its permissions.", "bad_dotenv")
+    if found is None:
+        return None
+    values = _values(found.content)
+    found = None
+    value = values if isinstance(values, Fault) else values.get(name)
+    if not isinstance(value, Fault):
+        return value
+    subject = "it" if value is values else f"the value of {name}"
+    raise SettingsError(f"{path}, line {value.line}: {subject} {value.why}", "bad_dotenv")
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #8203639d
@@ -106,7 +239,7 @@ def find_secrets(instance, *alternatives):
     ]
     labels = [
         from_environment.__doc__,
-        from_dotenv.__doc__,
+        os.environ.get("DOMOSTATS_ENV") or from_dotenv.__doc__,
         *([f"{from_account.__doc__} ({alias})"] if alias else []),
     ]
     for names in alternatives:

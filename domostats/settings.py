@@ -4,15 +4,39 @@
 
 # %% auto #0
 __all__ = [
+    "MASK",
+    "WORD",
+    "PLAIN",
+    "KEPT_IN",
+    "LARGEST",
+    "MARKS",
+    "LIMITS",
+    "KEYS",
+    "LISTS",
     "PLATFORMS",
     "SANDBOX",
     "REGIONS",
+    "Masked",
+    "MaskedBytes",
+    "masked",
     "Secret",
+    "is_token",
+    "is_plain",
+    "shown",
+    "sealed",
     "hides",
     "expanded",
     "user_folder",
     "settings_places",
+    "Found",
+    "look_at",
+    "say_once",
+    "pass_by",
+    "warn_if_open",
     "check_owner",
+    "Fault",
+    "read_text",
+    "is_ours",
     "read_settings",
     "find_settings",
     "setting",
@@ -29,57 +53,238 @@ __all__ = [
 ]
 
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
-import configparser, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat
+import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 import platformdirs, requests
 from .errors import SettingsError
 
+# %% ../nbs/01_top/02_settings.ipynb #5ec0a002
+MASK = "<secret>"
+
+
+class Masked(str):
+    "A text whose repr is `<secret>`, and that of whatever is cut from it; in every other way it is the text. A pickle of it holds `<secret>`."
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
+
+    def __getitem__(self, place) -> "Masked":
+        return Masked(super().__getitem__(place))
+
+    def __copy__(self) -> "Masked":
+        return self
+
+    def __deepcopy__(self, memo) -> "Masked":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return Masked, (MASK,)
+
+
+class MaskedBytes(bytes):
+    "The same for bytes."
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return MASK
+
+    __str__ = __repr__
+
+    def __getitem__(self, place) -> "MaskedBytes | int":
+        cut = super().__getitem__(place)
+        return MaskedBytes(cut) if isinstance(place, slice) else cut
+
+    def strip(self, *characters) -> "MaskedBytes":
+        return MaskedBytes(super().strip(*characters))
+
+    def decode(self, *how) -> Masked:
+        return Masked(super().decode(*how))
+
+    def __copy__(self) -> "MaskedBytes":
+        return self
+
+    def __deepcopy__(self, memo) -> "MaskedBytes":
+        return self
+
+    def __reduce__(self) -> tuple:
+        return MaskedBytes, (MASK.encode(),)
+
+
+def masked(value: object) -> object:
+    "The same value with every text and all bytes in it masked, however deep they stand in dicts, lists, tuples and sets; nothing is refused."
+    if isinstance(value, str):
+        return Masked(value)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return MaskedBytes(value)
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(masked(one) for one in value)
+    if isinstance(value, dict):
+        return {name: masked(one) for name, one in value.items()}
+    return value
+
 
 # %% ../nbs/01_top/02_settings.ipynb #a7b056a2
 class Secret:
-    "A value that shows itself as `<secret>`; `reveal()` gives it out, and is called where a header or a body is written. SettingsError `malformed_secret`."
+    """A value that shows itself as `<secret>`; `reveal()` gives it out as `Masked` text, and is called where a header or a body is written.
+
+    `value`: text, UTF-8 bytes, a number, a `Secret`, or an object with `get_secret_value()`. It is not pickled. SettingsError `malformed_secret`.
+    """
 
     __slots__ = ("_value",)
 
-    def __init__(self, value):
-        self._value = (
-            value.reveal()
-            if isinstance(value, Secret)
-            else value.decode("utf-8", "surrogateescape")
-            if isinstance(value, bytes)
-            else str(value)
-        )
-        value = None  # a traceback with local values shows this one
+    def __init__(self, value: object):
+        value = masked(value)
+        for give in ("reveal", "get_secret_value"):
+            if hasattr(value, give):
+                value = masked(getattr(value, give)())
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "surrogateescape")
+        self._value = Masked(value)
         if re.search("[\ud800-\udfff]", self._value):
             raise SettingsError(
                 "A secret holds bytes that are not UTF-8. Copy it again from where it was made.",
                 "malformed_secret",
             )
 
-    def reveal(self):
+    def reveal(self) -> Masked:
         return self._value
 
-    def __repr__(self):
-        return "<secret>"
+    def __repr__(self) -> str:
+        return MASK
 
-    def __eq__(self, other):
-        return isinstance(other, Secret) and self._value == other._value
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
 
-    def __hash__(self):
-        return hash(self._value)
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and hmac.compare_digest(
+            self._value.encode(), other._value.encode()
+        )
 
-    def __bool__(self):
+    def __hash__(self) -> int:
+        return hash((Secret, self._value))
+
+    def __bool__(self) -> bool:
         return bool(self._value)
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, memo) -> "Secret":
+        return self
 
     def __reduce__(self):
         raise TypeError("A secret is not written to disk or sent to another process.")
 
 
+# %% ../nbs/01_top/02_settings.ipynb #5ec0a007
+WORD = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+PLAIN = (
+    WORD,
+    r"[-+]?\d{1,19}",
+    r"\d{4}-\d\d-\d\d[\dT :.,+Z-]{0,30}",
+    r"[\w.+-]{1,64}@[\w-]+(\.[\w-]+)+",
+    r"(https?://)?[\w.-]{1,80}\.(domo|datorama)\.com/?",
+    r"(/|\./|~/|[A-Za-z]:\\).*\.[a-z]{1,8}",
+    "",
+)
+KEPT_IN = r"(DOMO|DOMOSTATS|DATORAMA)_.*(TOKEN|PASSWORD|SECRET|KEY)"
+
+
+def is_token(text: str) -> bool:
+    "Whether a text looks like a token: long and of letters and digits without an order, a UUID, or what a variable such as DOMO_ACCESS_TOKEN holds."
+    if any(re.fullmatch(pattern, text) for pattern in PLAIN[1:]):
+        return False
+    if len(text) >= 8 and text in [
+        value for name, value in os.environ.items() if re.match(KEPT_IN, name)
+    ]:
+        return True
+    if not re.fullmatch(r"[A-Za-z0-9+/=_.~&%-]+", text):
+        return False
+    longest = max(re.split(r"[-_]", text), key=len)
+    digits, letters = len(re.findall(r"\d", longest)), len(re.findall("[A-Za-z]", longest))
+    return (
+        len(text) >= 40
+        or len(longest) >= 32
+        or len(longest) >= 16
+        and min(digits, letters) >= 3
+        or bool(re.fullmatch(r"([0-9a-fA-F]{4,12}-){4}[0-9a-fA-F]{12}", text))
+    )
+
+
+def is_plain(text: str) -> bool:
+    "Whether a text may stand in a message or a traceback: a word, a number, a time, an address for mail, a host of a service, a path; and no token."
+    return any(re.fullmatch(pattern, text) for pattern in PLAIN) and not is_token(text)
+
+
+def shown(value: object) -> str:
+    "A value that somebody gave, as a message may quote it: itself if it is plain, `<secret>` or its type if not."
+    if isinstance(value, str):
+        return repr(str(value)) if is_plain(value) else MASK
+    return repr(value) if value is None else f"something of type {type(value).__name__}"
+
+
 # %% ../nbs/01_top/02_settings.ipynb #7340d9d7
-def hides(name):
-    "A decorator: the argument `name` arrives as a `Secret` if it came as text, so that no traceback with local values shows it."
+def sealed(value: object) -> object:
+    "The same value with a `Secret` for every text, number and bytes in it; dicts, lists, tuples and sets keep their form. SettingsError `malformed_secret`."
+    if type(value) in (list, tuple, set, frozenset):
+        return type(value)(sealed(one) for one in value)
+    if isinstance(value, dict):
+        return {name: sealed(one) for name, one in value.items()}
+    is_one = isinstance(value, (str, bytes, int, float)) and not isinstance(value, bool)
+    return Secret(value) if is_one or hasattr(value, "get_secret_value") else value
+
+
+def _unshown(value):
+    "What came for an argument that holds no secret, masked if it may be one after all."
+    if isinstance(value, str):
+        return value if is_plain(value) else Masked(value)
+    if type(value) in (list, tuple):
+        return type(value)(_unshown(one) for one in value)
+    return masked(value) if isinstance(value, (bytes, bytearray)) else value
+
+
+def _together(given):
+    "The arguments of a call by name; those that came as further keywords beside the others, but not fields that are sent."
+    for name, value in given.arguments.items():
+        if given.signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
+            yield name, value, given.arguments
+        elif name != "fields":
+            yield from ((key, one, value) for key, one in value.items())
+
+
+def _misplaced(given, names):
+    "The argument in which a secret seems to stand that belongs elsewhere, and the reason of its error; None where all is well."
+    for name, value, _ in _together(given):
+        if name in names:
+            users = [*value] if isinstance(value, dict) else []
+            is_place = hasattr(value, "url") and hasattr(value, "secrets")
+            if is_place or any(map(is_token, map(str, users))):
+                return name, "misplaced_secret"
+        elif isinstance(value, str):
+            known = name.endswith("instance") and _is_set(value)
+            if name.endswith("_id") and not is_plain(value):
+                return name, "bad_id"
+            if is_token(value) and not known:
+                return name, "misplaced_secret"
+        elif isinstance(value, (bytes, Secret)):
+            return name, "misplaced_secret"
+    return None
+
+
+def _is_set(name):
+    return setting(f"instance.{name.lower()}", "url") is not None
+
+
+def hides(*names: str):
+    """A decorator: what comes for the arguments of these names arrives as `Secret`, in dicts, lists and tuples too, so that no traceback with local values shows it.
+
+    What comes for the others and may be a secret arrives masked; what looks like a token there is refused. SettingsError `misplaced_secret`, `bad_id`, `malformed_secret`."""
 
     def decorate(function):
         signature = inspect.signature(function)
@@ -94,10 +299,20 @@ def hides(name):
             args = kwargs = None
             if wrong:
                 raise TypeError(wrong)
-            if isinstance(given.arguments.get(name), (str, bytes)):
-                given.arguments[name] = Secret(given.arguments.pop(name))
+            for name, value, place in [*_together(given)]:
+                place[name] = masked(value) if name in names else _unshown(value)
+            value = place = None
+            if wrong := names and _misplaced(given, names):
+                raise SettingsError(
+                    f"{function.__qualname__.removesuffix('.__init__')}(): what was given as {wrong[0]} seems to belong elsewhere. A secret is taken as {' or '.join(names)} "
+                    "alone; were two arguments exchanged? An instance that has a name like a token is known by its 'url' under [instance.NAME] in settings.ini.",
+                    wrong[1],
+                )
+            for name in given.arguments.keys() & {*names}:
+                given.arguments[name] = sealed(given.arguments[name])
             return function(*given.args, **given.kwargs)
 
+        call.hidden = names
         return call
 
     return decorate
@@ -151,14 +366,68 @@ def settings_places():
     return places
 
 
-# %% ../nbs/01_top/02_settings.ipynb #ddd90ebf
-def check_owner(path):
-    "SettingsError `foreign_file` for a file that belongs to a stranger."
-    if not hasattr(os, "getuid") or path.stat().st_uid in (
-        os.getuid(),
-        0,
-        Path.cwd().stat().st_uid,
-    ):
+# %% ../nbs/01_top/02_settings.ipynb #wh0se001
+LARGEST = 1_000_000  # bytes; no file of settings comes near
+
+
+class Found:
+    "A file that was found: `content` (bytes), `owners` (the users to whom it belongs, and the link by which it was found), `mode`."
+
+    def __init__(self, content: bytes, owners: set[int], mode: int):
+        self.content, self.owners, self.mode = content, owners, mode
+
+    @property
+    def counts(self) -> bool:
+        "Whether it is this user's own, or root's."
+        return not hasattr(os, "getuid") or self.owners <= {os.getuid(), 0}
+
+    def __repr__(self) -> str:
+        return f"<a file of {len(self.content)} bytes>"
+
+
+def look_at(path: Path) -> Found:
+    "A regular file; OSError where there is none, or none that can be read."
+    owner = path.lstat().st_uid
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
+        about = os.fstat(file.fileno())
+        if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST:
+            raise OSError("no file of settings")
+        return Found(file.read(), {owner, about.st_uid}, about.st_mode)
+
+
+_SAID = set()
+
+
+def say_once(sentence: str) -> None:
+    "Warn of something that is no error, once in this process."
+    if sentence not in _SAID:
+        _SAID.add(sentence)
+        warnings.warn(sentence, stacklevel=2)
+
+
+def pass_by(path: Path, variable: str) -> None:
+    "Say that the file of a stranger does not count."
+    say_once(
+        f"{path} belongs to another user and was passed by: it would decide where your secrets go. "
+        f"Name it in {variable} if you trust it."
+    )
+
+
+def warn_if_open(path: Path, found: Found) -> None:
+    "Say that everybody may change a file that counts."
+    if hasattr(os, "getuid") and found.mode & 0o002:
+        say_once(
+            f"Everybody may write to {path}, which decides where your secrets go. "
+            f"Take that away: chmod o-w {path}"
+        )
+
+
+def check_owner(path: Path) -> None:
+    "SettingsError `foreign_file` for a file that belongs neither to this user nor to root."
+    if not hasattr(os, "getuid"):
+        return
+    if {path.lstat().st_uid, path.stat().st_uid} <= {os.getuid(), 0}:
         return
     raise SettingsError(
         f"{path} belongs to another user, and would decide where your secrets go. Move to a folder of your own, "
@@ -167,45 +436,264 @@ def check_owner(path):
     )
 
 
-def read_settings(path):
-    "One file as a `ConfigParser`; `.folder` is where it stands. SettingsError `bad_settings`, `no_settings`, `foreign_file`."
-    named, trouble = str(path) == os.environ.get("DOMOSTATS_SETTINGS"), None
-    settings = configparser.ConfigParser(
-        interpolation=None, default_section=""
-    )  # no section has no name: none hands its lines to others
-    if named and not path.is_file():
-        raise SettingsError(
-            f"DOMOSTATS_SETTINGS names {path}, and there is no such file.", "no_settings"
-        )
-    if path.is_file() and not named:
-        check_owner(path)
+# %% ../nbs/01_top/02_settings.ipynb #wh0se003
+class Fault(NamedTuple):
+    "What is wrong in a file: the number of the line, and why, in words that hold nothing of what stands there."
+
+    line: int
+    why: str
+    reason: str = ""
+
+
+MARKS = {
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}  # the longer ones first: one begins like the other
+
+
+def read_text(content: bytes) -> str | Fault:
+    "The text of a file in UTF-8, or in what its byte order mark says, with line breaks as `\\n`."
+    codec = next((MARKS[mark] for mark in MARKS if content.startswith(mark)), "utf-8-sig")
     try:
-        settings.read(path, encoding="utf-8-sig")
-    except (configparser.Error, UnicodeDecodeError) as e:
-        trouble = type(e).__name__
-    if trouble:
+        text = content.decode(codec)
+    except UnicodeDecodeError as e:
+        line = 1 + content[: e.start].count(b"\n")
+        return Fault(line, "is not text in UTF-8. Save the file again as UTF-8.")
+    if "\0" in text:
+        line = 1 + text[: text.index("\0")].count("\n")
+        return Fault(line, "holds a zero byte. Save the file again as UTF-8.")
+    return re.sub("(?m)^\ufeff+", "", re.sub("\r\n?", "\n", text))
+
+
+# %% ../nbs/01_top/02_settings.ipynb #wh0se007
+def _parse(text: str) -> configparser.ConfigParser | Fault:
+    # no section has no name: none hands its lines to others
+    settings = configparser.ConfigParser(interpolation=None, default_section="")
+    try:
+        settings.read_string(text)
+    except configparser.DuplicateSectionError as e:
+        return Fault(e.lineno, f"begins [{e.section}] a second time. Put its lines together.")
+    except configparser.DuplicateOptionError as e:
+        return Fault(e.lineno, f"sets {e.option} a second time. Remove one of the two.")
+    except configparser.MissingSectionHeaderError as e:
+        return Fault(e.lineno, "stands above the first section. Write [domostats] above it.")
+    except configparser.ParsingError as e:
+        line = e.errors[0][0] if e.errors else 1
+        return Fault(line, "is neither [SECTION], nor NAME = VALUE, nor a comment.")
+    return settings
+
+
+# %% ../nbs/01_top/02_settings.ipynb #wh0se009
+LIMITS = ("calls_per_minute", "calls_per_day", "largest_reply", "longest_call")
+KEYS = {
+    "domostats": ("store", "registry", "account", *LIMITS),
+    "instance": (
+        "url",
+        "platform",
+        "account",
+        "users_path",
+        "workspaces_path",
+        "permission_sets_path",
+        *LIMITS,
+    ),
+    "extractors": ("classes", "first_date", "zone", "migrations", "instance"),
+}  # what may stand in a section; [instance.NAME] is one for each instance
+LISTS = "classes", "instance"  # may go on in the lines below
+
+
+def _kind(section: str) -> str:
+    "Which of `KEYS` a section is, or its name in small letters."
+    section = section.lower()
+    is_instance = section.startswith("instance.") and section != "instance."
+    return "instance" if is_instance else section if section != "instance" else "[instance]"
+
+
+def is_ours(settings: configparser.ConfigParser) -> bool:
+    "Whether a section [domostats] or [instance.NAME] stands in a file."
+    return any(_kind(section) in ("domostats", "instance") for section in settings.sections())
+
+
+def _line_of(text: str, section: str, name: str = "") -> int:
+    "The number of the line in which a section begins, or sets a name."
+    within, key = False, re.compile(rf"\s*{re.escape(name)}\s*[=:]", re.IGNORECASE)
+    for number, line in enumerate(text.split("\n"), 1):
+        header = re.match(r"\[(.+)\]", line)
+        if header:
+            within = header[1] == section
+        if within and (key.match(line) if name else header):
+            return number
+    return 1
+
+
+def _nearest(word: str, words: tuple, likeness: float = 0.6) -> str:
+    found = difflib.get_close_matches(word, words, 1, likeness)
+    return found[0] if found else ""
+
+
+def _unknown_section(section: str, known: tuple) -> str:
+    "What is wrong with a section that the kit does not know, if its name comes near a known one."
+    word, _, rest = section.lower().partition(".")
+    first = re.split("[^a-z]", word)[0]
+    near = _nearest(first, known, 0.75)
+    if not near:
+        return ""
+    meant = f"instance.{rest or 'NAME'}" if near == "instance" else near
+    return f"begins [{section}], which means nothing here. Did you mean [{meant}]?"
+
+
+def _unknown_key(section: str, name: str) -> str:
+    known = KEYS[_kind(section)]
+    near = _nearest(name, known)
+    hint = f"Did you mean {near}?" if near else f"It knows {', '.join(known)}."
+    return f"sets {name}, which [{section}] does not know. {hint}"
+
+
+def _flaw(name: str, value: str) -> str:
+    "What is wrong with the form of a value; empty if nothing is."
+    lines = value.split("\n")
+    if len(lines) > 1 and name not in LISTS:
+        return f"sets {name}, and the next line is indented, so it goes on there. Begin each line at the left."
+    if any(re.search(r"(^|\s)[#;]", line) for line in lines):
+        return f"sets {name}, with a # or ; behind a blank. Give a comment a line of its own."
+    quote = value[:1]
+    if quote in ("'", '"') and (value.count(quote) != 2 or value[-1] != quote):
+        return f"sets {name} to a value that begins with a quote and does not end with it. Leave the quotes out."
+    return ""
+
+
+def _check(settings: configparser.ConfigParser, text: str) -> Fault | None:
+    "The first fault in the sections of the kit, or None. Quotes around a value are taken off, and [Domostats] becomes [domostats]."
+    seen = {}
+    near = tuple(KEYS) if is_ours(settings) else ("domostats",)  # of a file of others
+    for section in settings.sections():
+        kind, line = _kind(section), _line_of(text, section)
+        if kind not in KEYS:
+            if why := _unknown_section(section, near):
+                return Fault(line, why, "unknown_setting")
+            continue
+        if section.lower() in seen:
+            return Fault(line, f"begins [{section}] a second time. Put its lines together.")
+        seen[section.lower()] = section
+        for name, value in settings.items(section):
+            line = _line_of(text, section, name)
+            if name not in KEYS[kind]:
+                return Fault(line, _unknown_key(section, name), "unknown_setting")
+            if why := _flaw(name, value):
+                return Fault(line, why)
+            if value[:1] in ("'", '"'):
+                settings[section][name] = value[1:-1]
+        if kind != "instance" and section != kind:
+            settings[kind] = dict(settings.items(section))
+            settings.remove_section(section)
+    return None
+
+
+# %% ../nbs/01_top/02_settings.ipynb #wh0se00d
+def _speaks(content: bytes) -> bool:
+    "Whether a file has a section that is meant for the kit, whatever else is in it."
+    text = read_text(content)
+    if isinstance(text, Fault):
+        text = content.decode("latin-1")
+    return bool(re.search(r"(?mi)^\[(domosta\w*|instance\..+)\]", text))
+
+
+def _settings_of(path: Path, found: Found) -> configparser.ConfigParser:
+    "The settings in a file. SettingsError `bad_settings`, `unknown_setting`."
+    text = read_text(found.content)
+    settings = text if isinstance(text, Fault) else _parse(text)
+    fault = settings if isinstance(settings, Fault) else _check(settings, text)
+    text = found = None  # there may be a password in it
+    if fault:
+        settings = None
         raise SettingsError(
-            f"{path} cannot be read as settings: {trouble}. Mend the file or move it away.",
-            "bad_settings",
+            f"{path}, line {fault.line}: it {fault.why}", fault.reason or "bad_settings"
         )
     settings.folder = path.resolve().parent
     return settings
 
 
+def _unreadable(path: Path, is_chosen: bool) -> None:
+    "Say that a file of this user, or of root, cannot be read. SettingsError `bad_settings` in a place of this user's choice."
+    try:
+        owners, is_file = {path.lstat().st_uid, path.stat().st_uid}, path.is_file()
+    except OSError:
+        return
+    if not is_file or not Found(b"", owners, 0).counts:
+        return
+    is_large = path.stat().st_size > LARGEST
+    trouble = "is too large for settings" if is_large else "cannot be read"
+    sentence = f"{path} {trouble}. Check the file and its permissions, or move it away."
+    if is_chosen:
+        raise SettingsError(sentence, "bad_settings")
+    if not is_large:
+        say_once(sentence)
+
+
+def _settings_at(path: Path, is_chosen: bool) -> configparser.ConfigParser | None:
+    "The settings for the kit in a file that was found by looking around, or None. SettingsError `bad_settings`, `unknown_setting`."
+    try:
+        found = look_at(path)
+    except OSError:
+        return _unreadable(path, is_chosen)
+    speaks = _speaks(found.content)
+    if not found.counts:
+        if speaks:
+            pass_by(path, "DOMOSTATS_SETTINGS")
+        return None
+    if not speaks and not is_chosen:
+        return None
+    warn_if_open(path, found)
+    settings = _settings_of(path, found)
+    return settings if is_ours(settings) else None
+
+
+def read_settings(path: str | Path) -> configparser.ConfigParser:
+    """One file as a `ConfigParser`; `.folder` is where it stands. A file that is not there is empty.
+
+    Whose it is does not matter if DOMOSTATS_SETTINGS names it. SettingsError `bad_settings` and `unknown_setting`
+    (with the line), `no_settings`, `foreign_file`."""
+    is_named = str(path) == os.environ.get("DOMOSTATS_SETTINGS")
+    path = Path(path).expanduser()
+    if is_named and not path.is_file():
+        raise SettingsError(
+            f"DOMOSTATS_SETTINGS names {path}, and there is no such file.", "no_settings"
+        )
+    try:
+        found = look_at(path)
+    except OSError:
+        if is_named:
+            raise SettingsError(
+                f"{path}, which DOMOSTATS_SETTINGS names, cannot be read. Check its permissions.",
+                "bad_settings",
+            ) from None
+        _unreadable(path, True)
+        return _settings_of(path, Found(b"", set(), 0))
+    if not is_named:
+        check_owner(path)
+    return _settings_of(path, found)
+
+
 # %% ../nbs/01_top/02_settings.ipynb #a84a655f
-def find_settings():
-    "The settings of this working folder, as a `ConfigParser`, which may be empty."
-    for path in settings_places():
-        settings = read_settings(path)
-        if any(
-            section == "domostats" or section.startswith("instance.")
-            for section in settings.sections()
-        ):
+def find_settings() -> configparser.ConfigParser:
+    """The settings of this working folder, which may be empty; `.folder` is where they stand.
+
+    SettingsError `bad_settings`, `unknown_setting`, `no_settings`."""
+    if named := os.environ.get("DOMOSTATS_SETTINGS"):
+        return read_settings(named)
+    places = settings_places()
+    for path in places:
+        is_chosen = path in (places[0], places[-1])
+        settings = _settings_at(path, is_chosen)
+        if settings is not None:
             return settings
-    return settings
+    nothing = configparser.ConfigParser(interpolation=None, default_section="")
+    nothing.folder = places[-1].parent
+    return nothing
 
 
-def setting(section, name):
+def setting(section: str, name: str) -> str | None:
     "One value from a section (in any spelling of capitals), or None."
     settings = find_settings()
     return next(
@@ -215,12 +703,17 @@ def setting(section, name):
 
 
 # %% ../nbs/01_top/02_settings.ipynb #c02ed7bd
+@hides()
 def check_name(name):
-    "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`."
-    if isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", name):
-        return name.lower()
+    "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`. One that looks like a token has to stand in settings.ini."
+    if (
+        isinstance(name, str)
+        and re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", name)
+        and (not is_token(name) or _is_set(name))
+    ):
+        return str(name).lower()
     raise SettingsError(
-        f"{name!r} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
+        f"{shown(name)} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
         "(letters, digits, hyphens). Another address can be set in settings.ini under [instance.NAME].",
         "bad_name",
     )
@@ -369,6 +862,7 @@ REGIONS = {
 }  # documented
 
 
+@hides()
 def find_instance(name):
     "The instance of this name (str); an `Instance` is given back as it is. SettingsError `bad_name`, `bad_url`, `no_sandbox`."
     if isinstance(name, Instance):

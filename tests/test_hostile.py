@@ -279,20 +279,17 @@ def test_settings_that_are_named_must_be_there(monkeypatch):
     not hasattr(os, "geteuid") or os.geteuid() != 0,
     reason="only root can give a file to somebody else",
 )
-@pytest.mark.parametrize(
-    "name, call",
-    [("settings.ini", lambda: find_instance("acme")), (".env", lambda: sign_in("acme"))],
-)
-def test_a_file_of_a_stranger_above_me_is_not_obeyed(name, call):
-    Path(name).write_text(
-        "[domostats]\n[instance.acme]\nurl = https://evil.example\n"
-        if name == "settings.ini"
-        else "DOMO_ACCESS_TOKEN=x\n"
-    )
-    os.chown(name, 65534, 65534)
+def test_a_file_of_a_stranger_above_me_is_not_obeyed():
+    Path("settings.ini").write_text("[domostats]\n[instance.acme]\nurl = https://evil.example\n")
+    Path(".env").write_text("DOMO_ACCESS_TOKEN=x\n")
+    for name in ("settings.ini", ".env"):
+        os.chown(name, 65534, 65534)
     Path("mine").mkdir()
     os.chdir("mine")
-    assert outcome(call).reason == "foreign_file"
+    with pytest.warns(UserWarning, match="belongs to another user"):
+        assert find_instance("acme").url == "https://acme.domo.com"
+    with pytest.warns(UserWarning, match="belongs to another user"):
+        assert outcome(lambda: sign_in("acme")).reason == "missing_secret"
 
 
 def note(**changes):

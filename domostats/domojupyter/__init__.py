@@ -5,17 +5,24 @@
 # %% auto #0
 __all__ = [
     "IN_WORKSPACE",
+    "PIECES",
+    "SINCE",
+    "MODULES",
     "Panel",
     "attach",
     "get_account_property_keys",
     "get_account_property_value",
     "write_dataframe",
     "read_dataframe",
+    "take_over",
+    "found_in",
 ]
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
-import io, json
+import importlib, io, json
 from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, NoReturn
 from ..errors import DestinationError, SettingsError
 from ..settings import Secret
 
@@ -155,7 +162,7 @@ def read_dataframe(alias, query=None, **read_csv_kwargs):
 
     Types come from the dataset: Int64, float64, boolean, string, datetime64[us] (UTC, no zone). Any argument of `pandas.read_csv` may be given and
     wins; the rows then take the way of the real module, through CSV, where an empty text is missing.
-    SettingsError `not_attached`, `bad_query`; DestinationError `no_dataset`. Source: Jupyter Workspaces user guide."""
+    SettingsError `not_attached`, `bad_query`, `bad_argument`; DestinationError `no_dataset`. Source: Jupyter Workspaces user guide."""
     from domostats.loading.store import Store
 
     table = Store().read(_attached("inputs", alias), query)
@@ -165,6 +172,9 @@ def read_dataframe(alias, query=None, **read_csv_kwargs):
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #f2ff6109
+PIECES = "chunksize", "iterator"  # arguments of `pandas.read_csv` that make no data frame of it
+
+
 def _by_csv(table, options):
     "The rows of a table through CSV and `pandas.read_csv` with these options."
     import pandas as pd, pyarrow as pa
@@ -180,10 +190,25 @@ def _by_csv(table, options):
     )
     write_csv(text, csv := io.BytesIO())
     csv.seek(0)
-    frame = pd.read_csv(csv, **_defaults(table, options))
+    whole = [name for name in PIECES if options.get(name)]
+    if whole:
+        raise SettingsError(
+            f"read_dataframe gives one data frame, so {whole[0]} cannot be given. Leave it out; "
+            "for a part of the rows ask for it: read_dataframe(alias, 'SELECT ... FROM table LIMIT 1000').",
+            "bad_argument",
+        )
+    try:
+        frame = pd.read_csv(csv, **_defaults(table, options))
+    except Exception as e:
+        raise SettingsError(
+            f"pandas.read_csv refuses these arguments ({', '.join(options)}) for {', '.join(table.column_names)}: "
+            f"{type(e).__name__}: {e}. Check them; without any the dataset is read with its own types.",
+            "bad_argument",
+        ) from None
     chosen = options.get("dtype", {})
-    for name in times if "parse_dates" not in options and isinstance(chosen, dict) else []:
-        if name in frame.columns and name not in chosen:
+    are_times = "parse_dates" not in options and not options.get("names")
+    for name in times if are_times and isinstance(chosen, dict) else []:
+        if name in getattr(frame, "columns", ()) and name not in chosen:
             frame[name] = pd.to_datetime(frame[name], format="ISO8601").astype("datetime64[us]")
     return frame
 
@@ -196,6 +221,8 @@ def _defaults(table, options):
         if options.get("na_filter", True) or not table[name].null_count
     ]
     types = {name: dtype for name in kept if (dtype := _dtype(table.schema.field(name).type))}
+    if options.get("names") is not None:
+        types = {}  # the columns are called otherwise, and the header is a row unless `header=0`
     missing = (
         {}
         if {"na_values", "keep_default_na", "na_filter"} & options.keys()
@@ -206,18 +233,86 @@ def _defaults(table, options):
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #62224476
-__version__ = "1.1.32+domostats"
+def take_over(module: str, own: dict, names: tuple[str, ...]) -> ModuleType | None:
+    """Replace these names of one of our modules (`own`, its globals) by those of the real `module`; gives that, None outside of a workspace.
 
-try:
-    from domojupyter import (
-        __version__,
-        get_account_property_keys,
-        get_account_property_value,
-        read_dataframe,
-        write_dataframe,
+    A name that it lacks says so when it is called: SettingsError `old_module`. ModuleNotFoundError if the workspace has no such module."""
+    try:
+        real = importlib.import_module(module)
+    except ModuleNotFoundError as e:
+        if e.name not in ("domojupyter", module):
+            raise
+        is_workspace = e.name != "domojupyter"
+    else:
+        for name in names:
+            own[name] = getattr(real, name) if hasattr(real, name) else _lacking(module, name)
+        return real
+    if is_workspace:
+        raise ModuleNotFoundError(
+            f"No module named {module!r}: {_too_old(module.partition('.')[2])}", name=module
+        )
+    return None
+
+
+SINCE = {"execution": "1.1.32"}  # documented
+
+
+def _too_old(name: str) -> str:
+    "That the real module has nothing of this name, and what to do."
+    since = f" It came with version {SINCE[name]}." if name in SINCE else ""
+    version = getattr(importlib.import_module("domojupyter"), "__version__", "unknown")
+    return (
+        f"the domojupyter of this workspace (version {version}) has no {name}.{since} "
+        "Update it in the workspace, and restart the kernel."
     )
 
+
+def _lacking(module: str, name: str) -> Any:
+    "A function in the place of one that the real module lacks."
+    within = module.partition(".")[2]
+
+    def absent(*args: Any, **kwargs: Any) -> NoReturn:
+        raise SettingsError(_too_old(f"{within}.{name}" if within else name), "old_module")
+
+    absent.__name__ = absent.__qualname__ = name
+    return absent
+
+
+def found_in(real: ModuleType | None, own: str, name: str) -> Any:
+    "What the real module has under a name that our module (`own`) has not. AttributeError."
+    if real is not None and not name.startswith("_") and hasattr(real, name):
+        return getattr(real, name)
+    raise AttributeError(f"module {own!r} has no attribute {name!r}")
+
+
+# %% ../../nbs/07_domojupyter/00_workspace.ipynb #dj0names2
+__version__ = "1.1.32+domostats"
+MODULES = "ai", "app_db", "execution"
+
+_real = take_over(
+    "domojupyter",
+    globals(),
+    (
+        "get_account_property_keys",
+        "get_account_property_value",
+        "read_dataframe",
+        "write_dataframe",
+    ),
+)
+if _real is not None:
     IN_WORKSPACE = True
-except ModuleNotFoundError as e:
-    if e.name != "domojupyter":
-        raise
+    __version__ = getattr(_real, "__version__", "unknown")
+    __all__ += [name for name in dir(_real) if name[0] != "_" and name not in (*__all__, *MODULES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in MODULES:
+        return found_in(_real, __name__, name)
+    try:
+        return importlib.import_module(f"{__name__}.{name}")
+    except ModuleNotFoundError as e:
+        raise AttributeError(str(e)) from None
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *MODULES, *__all__})

@@ -17,8 +17,9 @@ __all__ = [
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #b12cf1a5
 import json, uuid
 from contextlib import contextmanager
+from typing import Any
 from ..errors import DestinationError, SettingsError
-from . import _attached, _json
+from . import _attached, _json, found_in, take_over
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #be08105d
@@ -140,17 +141,21 @@ def delete_document(collection, document_id):
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #f91a4f14
-try:
-    from domojupyter.app_db import (
-        create_document,
-        create_documents,
-        delete_document,
-        delete_documents,
-        get_document,
-        get_documents,
-        update_document,
-        update_documents,
-    )
-except ModuleNotFoundError as e:
-    if e.name != "domojupyter":
-        raise
+_real = take_over(
+    "domojupyter.app_db",
+    globals(),
+    (
+        "create_document",
+        "create_documents",
+        "delete_document",
+        "delete_documents",
+        "get_document",
+        "get_documents",
+        "update_document",
+        "update_documents",
+    ),
+)
+
+
+def __getattr__(name: str) -> Any:
+    return found_in(_real, __name__, name)

@@ -7,7 +7,8 @@ __all__ = ["get_payload", "write_response", "last_response"]
 
 # %% ../../nbs/07_domojupyter/02_execution.ipynb #cb5cbf59
 import json
-from . import _json, _panel
+from typing import Any
+from . import _json, _panel, found_in, take_over
 
 
 # %% ../../nbs/07_domojupyter/02_execution.ipynb #d0590360
@@ -27,8 +28,8 @@ def last_response():
 
 
 # %% ../../nbs/07_domojupyter/02_execution.ipynb #09c512c7
-try:
-    from domojupyter.execution import get_payload, write_response
-except ModuleNotFoundError as e:
-    if e.name != "domojupyter":
-        raise
+_real = take_over("domojupyter.execution", globals(), ("get_payload", "write_response"))
+
+
+def __getattr__(name: str) -> Any:
+    return found_in(_real, __name__, name)

@@ -28,6 +28,7 @@ __all__ = [
     "Until",
     "Strict",
     "AllowIncomplete",
+    "Excel",
     "Restore",
     "Fresh",
     "Reuse",
@@ -61,6 +62,7 @@ __all__ = [
     "Method",
     "is_file",
     "check_destination",
+    "check_excel",
     "note",
     "write",
     "Contract",
@@ -710,6 +712,12 @@ def check_destination(to: str) -> None:
         check_suffix(Path(to))
 
 
+def check_excel(to: str | None, excel: bool) -> None:
+    "Refuse --excel for what is no CSV file, before anything is asked for."
+    if excel and not (to or "").lower().endswith(".csv"):
+        raise typer.BadParameter("it is for a .csv file: --to NAME.csv", param_hint="--excel")
+
+
 def note(sentence: str) -> None:
     "Print what a user should know."
     say(f"note: {sentence}", err=True)
@@ -721,6 +729,7 @@ def write(
     update_method: str = "REPLACE",
     update_key: list[str] | None = None,
     allow_incomplete: bool = False,
+    excel: bool = False,
 ) -> str:
     """Write data to a file (.parquet, .csv) or to a dataset of the local store; gives the place in
     words."""
@@ -728,7 +737,7 @@ def write(
     from domostats.loading.store import Store
 
     if is_file(to):
-        write_file(data, to, allow_incomplete, note)
+        write_file(data, to, allow_incomplete, note, excel)
         return to
     store = Store()
     store.write(
@@ -823,6 +832,13 @@ AllowIncomplete = Annotated[
         help="Let an incomplete run replace a complete one; without it that is refused, exit code 6.",
     ),
 ]
+Excel = Annotated[
+    bool,
+    typer.Option(
+        "--excel",
+        help="Of a .csv file: let a spreadsheet know it as UTF-8, and take no text for a formula.",
+    ),
+]
 Restore = Annotated[bool, typer.Option(help="Play the last finished run again, without a call.")]
 Fresh = Annotated[bool, typer.Option(help="Begin anew where an earlier run died.")]
 Reuse = Annotated[
@@ -868,6 +884,7 @@ def generate(
     reuse: Reuse = False,
     changed_since: Since = None,
     until: Until = None,
+    excel: Excel = False,
 ):
     "Generate a report and write it: domostats generate accounts --instance acme --format v1 --to accounts.parquet"
     found = reports.find(report)
@@ -875,6 +892,7 @@ def generate(
     check_destination(to)
     if is_file(to) and method is not Method.REPLACE:
         raise typer.BadParameter("a file is always replaced", param_hint="--method")
+    check_excel(to, excel)
     key = key_columns(found, formatter) if method is Method.UPSERT else None
     how = dict(
         contract=contract.value,
@@ -884,7 +902,7 @@ def generate(
         since=changed_since,
         until=until,
     )
-    written = dict(strict=strict, allow_incomplete=allow_incomplete)
+    written = dict(strict=strict, allow_incomplete=allow_incomplete, excel=excel)
     _tell_span(found, changed_since)
     if len(by_name(instance)) == 1:
         line = _generate_one(found, instance[0], formatter, to, method, key, how, **written)
@@ -911,7 +929,16 @@ def _tell_span(report, since):
 
 
 def _generate_one(
-    found, instance, formatter, to, method, key, how, strict=False, allow_incomplete=False
+    found,
+    instance,
+    formatter,
+    to,
+    method,
+    key,
+    how,
+    strict=False,
+    allow_incomplete=False,
+    excel=False,
 ):
     with (
         found.stream(instance, format_fn=formatter, **how) as run,
@@ -919,7 +946,7 @@ def _generate_one(
     ):
         rows = counted(run.reader(), progress)
         rows = strictly(rows, run) if strict else rows
-        place = write(rows, to, method.value, key, allow_incomplete)
+        place = write(rows, to, method.value, key, allow_incomplete, excel)
     for finding in run.findings:
         note(finding)
     return found.name, instance, run.came, len(rows.schema), len(run.violations), place
@@ -927,7 +954,16 @@ def _generate_one(
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #a2fc3691
 def _generate_all(
-    found, instances, formatter, to, method, key, how, strict=False, allow_incomplete=False
+    found,
+    instances,
+    formatter,
+    to,
+    method,
+    key,
+    how,
+    strict=False,
+    allow_incomplete=False,
+    excel=False,
 ):
     fleet = run_all(found, instances, formatter, **how)
     if strict:
@@ -943,7 +979,7 @@ def _generate_all(
         fleet = fleet.without(refused)
         if not fleet.runs:
             raise next(iter(refused.values()))
-    place = write(fleet, to, method.value, key and ["instance", *key], allow_incomplete)
+    place = write(fleet, to, method.value, key and ["instance", *key], allow_incomplete, excel)
     for name, run in fleet.runs.items():
         for finding in run.findings:
             note(f"{name}: {finding}")
@@ -1214,8 +1250,10 @@ def show_history(
     ] = None,
     to: To = None,
     picture: PictureTo = None,
+    excel: Excel = False,
 ):
     "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
+    check_excel(to, excel)
     history = _history(report, format_name, instance)
     if picture:
         from domostats.tracking.pictures import timeline
@@ -1242,7 +1280,7 @@ def show_history(
                 "before. If it is wrong: domostats take-back --help"
             )
     else:
-        _given(history.at(at), to)
+        _given(history.at(at), to, excel)
 
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e58ef322
@@ -1259,15 +1297,17 @@ def changes(
     instance: WhoseHistory = None,
     format_name: Format = None,
     to: To = None,
+    excel: Excel = False,
 ):
     "What became different in a report: domostats changes users --since 2024-04-01"
-    _given(_history(report, format_name, instance).changes(since, until), to)
+    check_excel(to, excel)
+    _given(_history(report, format_name, instance).changes(since, until), to, excel)
 
 
-def _given(table, to):
+def _given(table, to, excel=False):
     "Write a table, or show its first rows."
     if to:
-        return show("done", ["rows", "to"], [(table.num_rows, write(table, to))])
+        return show("done", ["rows", "to"], [(table.num_rows, write(table, to, excel=excel))])
     title = f"{table.num_rows} rows"
     if table.num_rows > 20:
         title = f"the first 20 of {title} (--to FILE gives all)"

@@ -6,11 +6,11 @@
 __all__ = ["WORKSHOP", "workshop_providers", "workshop_sandbox", "run_demo"]
 
 # %% ../../nbs/09_interfaces/00_demo.ipynb #a45fa41d
-import json, tempfile
-from pathlib import Path
+import json
 from .. import sandbox
 from ..clients.domo.auth import get_session_token
 from ..loading.store import Store
+from ..private import scratch
 from ..reports import accounts
 
 # %% ../../nbs/09_interfaces/00_demo.ipynb #fc9a9e6d
@@ -59,8 +59,8 @@ def workshop_providers():
 # %% ../../nbs/09_interfaces/00_demo.ipynb #8ad03826
 def workshop_sandbox():
     "A running sandbox whose accounts are those of the workshop."
-    with tempfile.TemporaryDirectory() as folder:
-        payload = Path(folder) / "accounts.json"
+    with scratch() as folder:
+        payload = folder / "accounts.json"
         payload.write_text(json.dumps(workshop_providers()))
         return sandbox.start(payloads={"accounts": payload})
 

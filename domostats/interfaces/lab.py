@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 import domostats
 from ..errors import DestinationError, SettingsError
+from ..private import make_private
 from ..settings import expanded
 
 
@@ -35,7 +36,7 @@ def copy_lessons(folder):
     "Copy every exercise that is not there yet into `folder`; gives the names of the copied ones. DestinationError `no_folder`."
     lessons, new = sorted(exercises_folder().glob("*.ipynb")), []
     try:
-        Path(folder).mkdir(parents=True, exist_ok=True)
+        make_private(folder)
         new = [lesson for lesson in lessons if not (Path(folder) / lesson.name).exists()]
         for lesson in new:
             shutil.copy(lesson, folder)

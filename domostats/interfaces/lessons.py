@@ -23,9 +23,9 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #8422a697
-import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib, tempfile
-from pathlib import Path
+import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib
 from typing import Any, NamedTuple
+from ..private import scratch
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #3e89c518
@@ -324,8 +324,8 @@ def same_frame(frame, want, text):
 def temporary_store():
     "In this block, settings and store are empty ones of their own."
     before = os.environ.get("DOMOSTATS_SETTINGS")
-    with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "settings.ini"
+    with scratch() as folder:
+        settings = folder / "settings.ini"
         settings.write_text("[domostats]\nstore = lesson.duckdb\n")
         os.environ["DOMOSTATS_SETTINGS"] = str(settings)
         try:

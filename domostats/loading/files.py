@@ -4,8 +4,14 @@
 
 # %% auto #0
 __all__ = [
+    "BOM",
+    "FORMULA",
     "GROUP",
     "WRITERS",
+    "NUMBER",
+    "MOMENT",
+    "LOOKS",
+    "FIELD",
     "check_columns",
     "is_frame",
     "to_reader",
@@ -20,17 +26,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/06_loading/00_files.ipynb #62825d8c
-import hashlib, json, os, shutil, sys, time, uuid
+import base64, hashlib, json, os, re, shutil, sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from csv import reader as read_records
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 from ..errors import DestinationError, SettingsError
+from ..private import open_draft, put_in_place
+from ..rows.table import Unfit, to_array
 from domostats.loading.coverage import (
     COLUMN,
     MARK,
@@ -53,12 +60,19 @@ except ImportError:  # Windows has none
 
 # %% ../../nbs/06_loading/00_files.ipynb #82749edf
 def check_columns(names):
-    "A DestinationError `no_columns`, or `duplicate_column` (names that differ by case only are the same); else nothing."
+    "A DestinationError `no_columns`, `bad_column` (half a character), or `duplicate_column` (names that differ by case only are the same); else nothing."
     if not names:
         raise DestinationError(
             "The data has no columns, so there is nothing to write. Check the step that made it.",
             "no_columns",
         )
+    for name in names:
+        if any("\ud800" <= sign <= "\udfff" for sign in name):
+            raise DestinationError(
+                f"Column {name!r} has half a character in its name, which is no text. Rename it.",
+                "bad_column",
+                column=name,
+            )
     alike = [[other for other in names if other.lower() == name.lower()] for name in names]
     twice = next((group for group in alike if len(group) > 1), None)
     if twice:
@@ -71,25 +85,49 @@ def check_columns(names):
 
 # %% ../../nbs/06_loading/00_files.ipynb #8549cf8b
 def _column(name, values):
-    "One column of a data frame as an Arrow array; DestinationError `mixed_column` where it holds more than one kind of value."
+    "One column of a data frame as an Arrow array; DestinationError `mixed_column` where it holds more than one kind of value, with `column` and `row` (from 1)."
     try:
-        array = pa.array(values, from_pandas=True)
-    except (pa.ArrowException, OverflowError) as e:
-        why = str(e)
+        array = to_array(_dense(values))
+    except Unfit as e:
+        raise DestinationError(
+            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not fit ({e}). "
+            "Make it one type first, for example with .astype('string').",
+            "mixed_column",
+            column=name,
+            row=e.row,
+        ) from None
+    value_type = array.type.value_type if pa.types.is_dictionary(array.type) else array.type
+    if isinstance(value_type, pa.BaseExtensionType):
+        return _as_words(values, array)
+    if array.type == pa.large_string():
+        with suppress(pa.ArrowException):  # more than two gigabytes
+            return array.cast(pa.string())
+    return array
+
+
+def _dense(values):
+    "A column of pandas that keeps only what differs, as one that keeps everything."
+    is_sparse = type(values.dtype).__name__ == "SparseDtype"
+    return values.sparse.to_dense() if is_sparse else values
+
+
+def _as_words(values, array):
+    "Values of a type that only one library knows (a period, an interval, a UUID) as text."
+    if type(values.dtype).__module__.startswith("pandas."):
+        texts = [None if text != text else str(text) for text in values.astype(object)]
     else:
-        if not pa.types.is_date(array.type) or not any(isinstance(v, datetime) for v in values):
-            return array
-        why = "some values are dates and some are times"
-    raise DestinationError(
-        f"Column {name!r} mixes values that no single type can hold ({why}). "
-        "Make it one type first, for example with .astype('string').",
-        "mixed_column",
-        column=name,
-    )
+        texts = [None if value is None else str(value) for value in array.to_pylist()]
+    return pa.array(texts, pa.string())
 
 
 def _from_pandas(frame):
     "The Arrow table of a data frame, without its index."
+    if frame.columns.nlevels > 1:
+        raise DestinationError(
+            f"The columns have {frame.columns.nlevels} levels, and a destination has one. "
+            "Join them first: frame.columns = ['_'.join(map(str, name)) for name in frame.columns].",
+            "bad_column",
+        )
     names = [str(name) for name in frame.columns]
     check_columns(names)
     arrays = [_column(name, frame.iloc[:, i]) for i, name in enumerate(names)]
@@ -106,7 +144,7 @@ def is_frame(data):
 def to_reader(data):
     """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a run of a report, a reader, or anything with an Arrow stream.
 
-    DestinationError `no_columns`, `duplicate_column`, `mixed_column`; SettingsError `not_a_table` for anything else."""
+    DestinationError `no_columns`, `bad_column`, `duplicate_column`, `mixed_column`; SettingsError `not_a_table` for anything else."""
     if is_frame(data):
         data = _from_pandas(data)
     elif is_run(data):
@@ -120,7 +158,13 @@ def to_reader(data):
                 "with their schema: pyarrow.RecordBatchReader.from_batches(schema, batches).",
                 "not_a_table",
             )
-        data = pa.RecordBatchReader.from_stream(data)
+        try:
+            data = pa.RecordBatchReader.from_stream(data)
+        except (pa.ArrowException, TypeError, ValueError) as e:
+            raise SettingsError(
+                f"A {type(data).__name__} is no table that Arrow can read: {e}. Give a pandas DataFrame or a pyarrow Table.",
+                "not_a_table",
+            ) from None
     check_columns(data.schema.names)
     return data
 
@@ -130,38 +174,23 @@ def to_reader(data):
 def replacing(path):
     """A binary file that becomes the file at `path` when the block ends well, and vanishes when it does not.
 
-    DestinationError `no_folder` or `not_written` (no permission, disk full ...)."""
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
+    What killed writers of this file have left is removed. DestinationError `no_folder` or `not_written` (no permission, disk full ...)."""
     with _told(path):
-        file = open(part, "xb")
+        # the umask says who may read what a user asked for
+        file = open_draft(path, ".part", 0o666)
     try:
         with file:
             yield file
             with _told(path):
                 file.flush()
                 os.fsync(file.fileno())
-        with _told(path):
-            if path.exists():
-                shutil.copymode(path, part)
-            os.replace(part, path)
+                if path.exists():
+                    shutil.copymode(path, file.name)
+                put_in_place(file, path)
     except BaseException:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(file.name)
         raise
-    _tidy(path)
-
-
-def _tidy(path):
-    "Remove what killed writers of this file have left: parts that nobody has touched for a day."
-    with suppress(
-        OSError
-    ):  # the file is written: what stands in its way now is no reason to say otherwise
-        for part in path.parent.iterdir():
-            if (
-                part.name.startswith(f".{path.name}.")
-                and part.suffix == ".part"
-                and time.time() - part.lstat().st_mtime > 86_400
-            ):
-                part.unlink(missing_ok=True)
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #a0eb1559
@@ -186,7 +215,8 @@ def _told(path):
 # %% ../../nbs/06_loading/00_files.ipynb #3b930318
 def _iso(array):
     "Times as text, `2024-05-01T09:30:00.000000Z`."
-    utc = array.cast(pa.timestamp("us"), safe=False).cast(pa.string())
+    unit = "ns" if array.type.unit == "ns" else "us"
+    utc = array.cast(pa.timestamp(unit), safe=False).cast(pa.string())
     return pc.binary_join_element_wise(pc.replace_substring(utc, " ", "T"), "Z", "")
 
 
@@ -201,53 +231,181 @@ def _json(array):
     )
 
 
-def _printable(array):
-    "The column as the CSV writer can take it."
-    if pa.types.is_dictionary(array.type):
-        return _printable(array.cast(array.type.value_type))
-    if pa.types.is_timestamp(array.type):
-        return _iso(array)
-    if pa.types.is_nested(array.type):
-        return _json(array)
-    return array.cast(pa.string()) if pa.types.is_null(array.type) else array
+def _base64(array):
+    "Bytes as text."
+    return pa.array(
+        [
+            None if value is None else base64.b64encode(value).decode()
+            for value in array.to_pylist()
+        ],
+        pa.string(),
+    )
+
+
+def _is_text(type: pa.DataType) -> bool:
+    return type in (pa.string(), pa.large_string()) or str(type) == "string_view"
+
+
+def _is_binary(type: pa.DataType) -> bool:
+    if pa.types.is_binary(type) or pa.types.is_large_binary(type):
+        return True
+    return pa.types.is_fixed_size_binary(type) or str(type) == "binary_view"
+
+
+def _printable(array: pa.Array) -> tuple[pa.Array, bool]:
+    "The column as text, and whether that text stands in quotes. ArrowException for what has no text."
+    type = array.type
+    if isinstance(type, pa.BaseExtensionType):
+        return _printable(array.storage)
+    if pa.types.is_dictionary(type):
+        return _printable(array.cast(type.value_type))
+    if _is_text(type):
+        return array.cast(pa.large_string()), True
+    if _is_binary(type):
+        return _base64(array).cast(pa.large_string()), True
+    if pa.types.is_nested(type):
+        return _json(array).cast(pa.large_string()), True
+    if pa.types.is_timestamp(type):
+        return _iso(array).cast(pa.large_string()), False
+    if pa.types.is_date64(type):
+        array = array.cast(pa.date32())
+    if pa.types.is_duration(type):
+        array = array.cast(pa.int64())
+    if pa.types.is_float16(type):
+        array = array.cast(pa.float32())
+    return array.cast(pa.string()).cast(pa.large_string()), False
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #9b4fb4f4
-class _CsvWriter:
-    "Batches to CSV: a header, UTF-8, quotes doubled, null as nothing and the empty text as two quotes."
+BOM = b"\xef\xbb\xbf"
+FORMULA = r"^'*[=+\-@\t\r\n\x{FF1D}\x{FF0B}\x{FF0D}\x{FF20}]"  # what a spreadsheet takes for one
 
-    def __init__(self, file, schema):
-        empty = pa.RecordBatch.from_arrays(
-            [_printable(pa.nulls(0, field.type)) for field in schema], names=schema.names
-        )
-        self.writer = csv.CSVWriter(file, empty.schema)
+
+def _joined(*parts: pa.Array | str, **how: str) -> pa.Array:
+    "Texts put together row by row; the last part stands between the others."
+    wide = pa.large_string()
+    parts = [pa.scalar(part, wide) if isinstance(part, str) else part for part in parts]
+    return pc.binary_join_element_wise(*parts, **how)
+
+
+def _guarded(texts: pa.Array) -> pa.Array:
+    "The texts, those that a spreadsheet would take for a formula behind an apostrophe."
+    is_formula = pc.match_substring_regex(texts, FORMULA)
+    return pc.if_else(is_formula, _joined("'", texts, ""), texts)
+
+
+def _unguarded(texts: pa.Array) -> pa.Array:
+    "The texts as they were before `_guarded`."
+    is_guarded = pc.match_substring_regex(texts, FORMULA.replace("'*", "'+"))
+    return pc.if_else(is_guarded, pc.utf8_slice_codeunits(texts, 1), texts)
+
+
+def _quoted(texts: pa.Array) -> pa.Array:
+    inside = pc.replace_substring(texts, '"', '""')
+    return _joined('"', inside, '"', "")
+
+
+class _CsvWriter:
+    """Batches to CSV: a header, UTF-8, each text in quotes that are doubled inside, null as nothing
+    and the empty text as two quotes. With `excel` a spreadsheet knows it as UTF-8 and finds no formula in it."""
+
+    def __init__(self, file, schema, excel=False):
+        self.file, self.excel, self.schema = file, excel, schema
+        self.unseen = {*schema.names}  # columns whose type cannot be told from what was written
+        for field in schema:
+            self._texts(field.name, pa.nulls(0, field.type))
+        names = pa.array(schema.names, pa.large_string())
+        header = _quoted(_guarded(names) if excel else names).to_pylist()
+        file.write((BOM if excel else b"") + ",".join(header).encode() + b"\n")
+
+    def _texts(self, name, column):
+        "A column as it stands in the file. DestinationError `column_type`."
+        try:
+            texts, is_quoted = _printable(column)
+        except pa.ArrowException as e:
+            raise DestinationError(
+                f"Column {name!r} is of the type {column.type}, which CSV has no form for ({e}). "
+                "Cast it before writing, or write to a .parquet file.",
+                "column_type",
+                column=name,
+            ) from None
+        if not is_quoted:
+            return texts
+        return _quoted(_guarded(texts) if self.excel and _is_text(column.type) else texts)
 
     def write(self, table):
-        self.writer.write(
-            pa.table(
-                [_printable(column.combine_chunks()) for column in table.columns],
-                names=table.column_names,
-            )
-        )
+        for batch in table.to_batches(max_chunksize=GROUP):
+            columns = [*zip(batch.schema.names, batch.columns)]
+            texts = [self._texts(name, column) for name, column in columns]
+            for name, column in columns:
+                if name in self.unseen and _says_type(column):
+                    self.unseen.discard(name)
+            lines = _joined(*texts, ",", null_handling="replace", null_replacement="")
+            lines = _joined(lines, "\n", "")
+            self.file.write(_bytes_of(lines))
+
+    @property
+    def is_plain(self) -> bool:
+        "Whether the file itself says of what type each column is."
+        return not self.unseen
 
     def close(self):
-        self.writer.close()
+        pass
 
 
-def write_csv(data, file):
-    "Write data (as for `to_reader`) as CSV into an open binary file; the number of rows."
+def _bytes_of(lines):
+    "All texts of an array, one behind the other."
+    if not len(lines):
+        return b""
+    offsets = memoryview(lines.buffers()[1]).cast("q")
+    first, last = offsets[lines.offset], offsets[lines.offset + len(lines)]
+    return memoryview(lines.buffers()[2])[first:last]
+
+
+def _says_type(column: pa.Array) -> bool:
+    "Whether a reader can tell from these values, as they stand in a CSV file, of what type they are."
+    if column.null_count == len(column):
+        return False
+    if column.type == pa.float64():
+        is_odd = pc.invert(pc.equal(pc.floor(column), column))
+        return bool(pc.any(is_odd).as_py())
+    plain = (pa.string(), pa.int64(), pa.bool_(), pa.date32(), pa.timestamp("us", "UTC"))
+    return column.type in plain
+
+
+def write_csv(data, file, excel=False):
+    """Write data (as for `to_reader`) as CSV into an open binary file; the number of rows.
+
+    `excel`: for a spreadsheet, see `write_file`. DestinationError `column_type`, and those of `to_reader`."""
     reader = to_reader(data)
-    return _pour(reader, _CsvWriter(file, reader.schema))
+    return _pour(reader, _CsvWriter(file, reader.schema, excel))
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #34059c79
 GROUP = 100_000  # rows
 
 
+def _check_parquet(schema):
+    "DestinationError `column_type` for a column of a type that Parquet has no form for, such as empty objects."
+    for field in schema:
+        try:
+            one = pa.schema([field.remove_metadata()])
+            with parquet.ParquetWriter(pa.BufferOutputStream(), one) as writer:
+                writer.write_table(one.empty_table())
+        except pa.ArrowException as e:
+            raise DestinationError(
+                f"Column {field.name!r} is of the type {field.type}, which Parquet has no form for ({e}). "
+                "Drop it, or cast it before writing.",
+                "column_type",
+                column=field.name,
+            ) from None
+
+
 class _ParquetWriter:
     "Batches to Parquet, compressed with zstd."
 
     def __init__(self, file, schema):
+        _check_parquet(schema)
         self.writer = parquet.ParquetWriter(file, schema, compression="zstd")
 
     def write(self, table):
@@ -319,13 +477,19 @@ def _checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _csv_mark(path: Path) -> dict | None:
-    "What the note beside a CSV file says of it; None if there is none, or if it is about another file."
+def _csv_note(path: Path) -> dict:
+    "What the note beside a CSV file says of it; nothing if there is none, or if it is about another file."
     try:
         note = json.loads(_note_path(path).read_text(encoding="utf-8"))
-        return note["coverage"] if note["sha256"] == _checksum(path) else None
+        return note if note["sha256"] == _checksum(path) else {}
     except (OSError, ValueError, KeyError, TypeError):
-        return None
+        return {}
+
+
+def _is_for_excel(path: Path) -> bool:
+    "Whether a CSV file begins with the mark by which Excel knows UTF-8."
+    with open(path, "rb") as file:
+        return file.read(len(BOM)) == BOM
 
 
 def _records(path: Path) -> Iterator[bytes]:
@@ -373,7 +537,7 @@ def file_coverage(path: str | Path) -> Coverage | None:
         return None
     try:
         if check_suffix(path) == ".csv":
-            mark = _csv_mark(path)
+            mark = _csv_note(path).get("coverage")
         else:
             metadata = parquet.read_metadata(path).metadata or {}
             mark = json.loads(metadata.get(MARK.encode(), b"null"))
@@ -461,7 +625,10 @@ def _kept_batches(
 def _kept_records(path: Path, names: tuple, own: list) -> Iterator[bytes]:
     "The records of these instances in a CSV file. DestinationError `other_columns`."
     records = _records(path)
-    if _fields(next(records, b"")) != own:
+    header = _fields(next(records, b""))
+    if _is_for_excel(path):
+        header = _unguarded(pa.array(header, pa.string())).to_pylist()
+    if header != own:
         raise _unlike(path, names, "the columns of the new rows are others")
     for record in records:
         if (_fields(record) or [None])[0] in names:
@@ -487,8 +654,9 @@ def locked(folder: Path) -> Iterator[None]:
 class _Write:
     "One write to a file: `data` on their way to `path`."
 
-    def __init__(self, data: Any, path: Path, allow_incomplete: bool):
+    def __init__(self, data: Any, path: Path, allow_incomplete: bool, excel: bool = False):
         self.data, self.path, self.allow_incomplete = run_of(data), path, allow_incomplete
+        self.excel, self.is_plain = excel, True
         self.kind, self.plan, self.rows = check_suffix(path), None, to_reader(data)
         arriving = coverage_of(self.data)
         standing = file_coverage(path) if arriving else None
@@ -531,6 +699,7 @@ class _Write:
     def finish(self, writer: Any) -> None:
         "Put the rows that stay behind the new ones, and note down what the file covers (Parquet)."
         if self.kind == ".csv":
+            self.is_plain = writer.is_plain
             return
         if self.plan.kept:
             kept = _kept_batches(self.path, self.plan.kept, self.own, self.rows.schema)
@@ -542,6 +711,8 @@ class _Write:
     def finish_csv(self, file: Any) -> None:
         "The same for the records of a CSV file, whose writer is closed."
         if self.kind == ".csv" and self.plan.kept:
+            if _is_for_excel(self.path) != self.excel:
+                raise _unlike(self.path, self.plan.kept, "one of the two is for Excel")
             for record in _kept_records(self.path, self.plan.kept, self.own):
                 file.write(record)
 
@@ -550,10 +721,17 @@ class _Write:
         if self.kind != ".csv":
             return
         note, coverage = _note_path(self.path), self.plan.coverage
-        if coverage is None or coverage.is_whole:
+        text = {}
+        if coverage and not coverage.is_whole:
+            text["coverage"] = coverage.to_dict()
+        if not self.is_plain:
+            schema = self.rows.schema.remove_metadata()
+            text["types"] = {field.name: str(field.type) for field in schema}
+            text["schema"] = base64.b64encode(schema.serialize()).decode()
+        if not text:
             note.unlink(missing_ok=True)
             return
-        text = {"sha256": _checksum(self.path), "coverage": coverage.to_dict()}
+        text["sha256"] = _checksum(self.path)
         with replacing(note) as file:
             file.write(json.dumps(text, ensure_ascii=False, indent=1).encode())
 
@@ -564,23 +742,34 @@ def write_file(
     path: str | Path,
     allow_incomplete: bool = False,
     note: Callable[[str], None] = warn,
+    excel: bool = False,
 ) -> int:
     """Write data (as for `to_reader`) to a .parquet or .csv file, whole or not at all; the number of rows.
+
+    In CSV each text stands in quotes, nothing else does, and null is nothing at all: `read_file` gives back what was written. What the file cannot
+    say by itself, such as the type of a column without a value, is in a note NAME.csv.domostats.json beside it. `excel` (.csv only) is for who opens
+    the file in a spreadsheet: it is known as UTF-8 there, and no text of it is taken for a formula; `read_file` knows such a file.
 
     A run of a report, its reader, or a data frame or table that came from one says what it covers. Then rows of instances that it did not look at
     stay, and it never replaces what it may not: DataError `incomplete` (an incomplete run over a complete one; not if `allow_incomplete`), `narrowed`;
     DestinationError `other_instance`, `other_report`, `other_columns`. `note` is called with each sentence that a user should know; a warning without it.
 
-    SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`, and those of `to_reader`.
+    SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`, `column_type`, and those of `to_reader`.
     What the source raises while it is read comes through as it is."""
     path = Path(path)
     make = WRITERS[check_suffix(path)]
-    work = _Write(data, path, allow_incomplete)
+    if excel and make is not _CsvWriter:
+        raise SettingsError(
+            f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave it out.",
+            "bad_destination",
+        )
+    more = (excel,) if excel else ()
+    work = _Write(data, path, allow_incomplete, excel)
     told = lambda: _told(path)
     with ExitStack() as lock:
         with replacing(path) as file:
             with told():
-                writer = make(file, work.rows.schema)
+                writer = make(file, work.rows.schema, *more)
 
             def finish(writer):
                 with told():
@@ -599,9 +788,154 @@ def write_file(
     return n
 
 
+# %% ../../nbs/06_loading/00_files.ipynb #c5f00001
+NUMBER = r"-?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?|-?inf|nan"
+MOMENT = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}"
+LOOKS = (  # like what type; the first that all values of a column fit
+    ("true|false", pa.bool_()),
+    ("0|-?[1-9][0-9]*", pa.int64()),
+    (NUMBER, pa.float64()),
+    ("[0-9]{4}-[0-9]{2}-[0-9]{2}", pa.date32()),
+    (MOMENT + r"(\.[0-9]{1,6})?Z", pa.timestamp("us", "UTC")),
+    (MOMENT + r"\.[0-9]{7,9}Z", pa.timestamp("ns", "UTC")),
+    (MOMENT + r"(\.[0-9]{1,6})?", pa.timestamp("us")),
+)
+
+
+def _guessed(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
+    "A column of text as the type that all of its values look like; None if they look like text."
+    there = texts.drop_null()
+    if not len(there):
+        return None
+    first = there[0].as_py()
+    for look, type in LOOKS:
+        if not re.fullmatch(look, first):
+            continue
+        if not pc.all(pc.match_substring_regex(there, rf"\A(?:{look})\z")).as_py():
+            continue
+        try:
+            return texts.cast(type)
+        except pa.ArrowException:  # the 31st of February, or a number that is too large
+            return None
+    return None
+
+
+# %% ../../nbs/06_loading/00_files.ipynb #c5f00005
+def _as_type(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
+    "A column of text as the type it had before `_printable`. ArrowException, ValueError, TypeError."
+    if isinstance(type, pa.BaseExtensionType):
+        stored = _as_type(texts, type.storage_type).combine_chunks()
+        return pa.chunked_array([pa.ExtensionArray.from_storage(type, stored)])
+    if pa.types.is_dictionary(type):
+        return _as_type(texts, type.value_type).dictionary_encode().cast(type)
+    if _is_binary(type):
+        values = [value and base64.b64decode(value) for value in texts.to_pylist()]
+        values = [b"" if value == "" else value for value in values]
+        return pa.chunked_array([pa.array(values, type)])
+    if pa.types.is_nested(type):
+        values = [None if value is None else json.loads(value) for value in texts.to_pylist()]
+        return pa.chunked_array([pa.array(values, type)])
+    if pa.types.is_null(type):
+        return pa.chunked_array([pa.nulls(len(texts))])
+    if pa.types.is_timestamp(type):
+        unit = "ns" if type.unit == "ns" else "us"
+        moments = texts.cast(pa.timestamp(unit, "UTC"))
+        if type.tz is None:
+            moments = moments.cast(pa.timestamp(unit))
+        return moments.cast(type)
+    if pa.types.is_duration(type):
+        return texts.cast(pa.int64()).cast(type)
+    if pa.types.is_time(type):
+        moments = pc.binary_join_element_wise("1970-01-01T", texts, "")
+        return moments.cast(pa.timestamp("ns")).cast(pa.time64("ns")).cast(type)
+    if pa.types.is_date64(type):
+        return texts.cast(pa.date32()).cast(type)
+    if pa.types.is_float16(type):
+        return texts.cast(pa.float32()).cast(type)
+    return texts.cast(type)
+
+
+def _noted_types(note: dict, names: list[str]) -> dict[str, pa.DataType]:
+    "The types of columns that a note names, by name; none if it is about other columns."
+    try:
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(note["schema"])))
+    except (KeyError, TypeError, ValueError, OSError, pa.ArrowException):
+        return {}
+    return dict(zip(schema.names, schema.types)) if schema.names == names else {}
+
+
+def _csv_texts(path: Path) -> pa.Table:
+    "All columns of a CSV file as text, null where nothing stands, not even quotes. ArrowException."
+    size = max(1 << 20, min(path.stat().st_size + 1, 2**31 - 1))
+    for block in (1 << 20, size):
+        reading = csv.ReadOptions(block_size=block)
+        parsing = csv.ParseOptions(newlines_in_values=True)
+        try:
+            with csv.open_csv(path, reading, parsing) as begun:
+                names = begun.schema.names
+            parsing.ignore_empty_lines = len(names) > 1
+            converting = csv.ConvertOptions(
+                strings_can_be_null=True,
+                quoted_strings_can_be_null=False,
+                null_values=[""],
+                column_types=dict.fromkeys(names, pa.string()),
+            )
+            return csv.read_csv(path, reading, parsing, converting)
+        except pa.ArrowException as e:  # a text that is larger than a block
+            if block == size or "block" not in str(e):
+                raise
+
+
+FIELD = re.compile(rb'("[^"]*(?:""[^"]*)*")?[^,]*(?:,|\Z)')
+
+
+def _is_quoted(path: Path, places: dict[str, tuple[int, int]], width: int) -> set[str]:
+    "Those of these columns whose value at a place (row, column; both from 0) stands in quotes, where there are `width` columns."
+    wanted, quoted = {}, set()
+    for name, (row, column) in places.items():
+        wanted.setdefault(row, []).append((name, column))
+    records = (record for record in _records(path) if width == 1 or record.strip(b"\r\n"))
+    next(records, None)
+    for row, record in enumerate(records):
+        for name, column in wanted.pop(row, ()):
+            fields = [found[1] for found in FIELD.finditer(record)]
+            if column < len(fields) and fields[column] is not None:
+                quoted.add(name)
+        if not wanted:
+            break
+    return quoted
+
+
+def _read_csv(path: Path, note: dict) -> pa.Table:
+    "A CSV file as a table. ArrowException."
+    table = _csv_texts(path)
+    if _is_for_excel(path):
+        columns = [_unguarded(column) for column in table.columns]
+        names = _unguarded(pa.array(table.column_names, pa.string())).to_pylist()
+        table = pa.table(columns, names=names)
+    types, found, places = _noted_types(note, table.column_names), {}, {}
+    for position, (name, texts) in enumerate(zip(table.column_names, table.columns)):
+        if name in types:
+            with suppress(pa.ArrowException, ValueError, TypeError):
+                found[name] = _as_type(texts, types[name])
+                continue
+        guess = _guessed(texts)
+        if guess is not None:
+            found[name] = guess
+            places[name] = (pc.index(pc.is_valid(texts), True).as_py(), position)
+    for name in _is_quoted(path, places, table.num_columns) if places else ():
+        del found[name]
+    columns = [found.get(name, texts) for name, texts in zip(table.column_names, table.columns)]
+    return pa.table(columns, names=table.column_names)
+
+
 # %% ../../nbs/06_loading/00_files.ipynb #544b5791
 def read_file(path):
-    "The `pyarrow.Table` of a .parquet or .csv file, which says what it covers if the file does; SettingsError `bad_destination`, DestinationError `no_file`, `not_read`."
+    """The `pyarrow.Table` of a .parquet or .csv file, which says what it covers if the file does.
+
+    In CSV what stands in quotes is text, anything else what it looks like, and nothing is null; a
+    file that was written for a spreadsheet (`excel`) is known by its first bytes.
+    SettingsError `bad_destination`, DestinationError `no_file`, `not_read`."""
     path = Path(path)
     kind = check_suffix(path)
     if not path.exists():
@@ -610,21 +944,17 @@ def read_file(path):
         )
     try:
         if kind == ".parquet":
-            table = parquet.read_table(path)
-            mark = (parquet.read_metadata(path).metadata or {}).get(MARK.encode())
+            with parquet.ParquetFile(path) as file:  # a folder `a=1` above it makes no column
+                table = file.read()
+                mark = (file.metadata.metadata or {}).get(MARK.encode())
         else:
-            table = csv.read_csv(
-                path,
-                parse_options=csv.ParseOptions(newlines_in_values=True),
-                convert_options=csv.ConvertOptions(
-                    strings_can_be_null=True, quoted_strings_can_be_null=False
-                ),
-            )
-            mark = (note := _csv_mark(path)) and json.dumps(note, ensure_ascii=False)
+            note = _csv_note(path)
+            table = _read_csv(path, note)
+            mark = note.get("coverage") and json.dumps(note["coverage"], ensure_ascii=False)
         if mark:
             table = table.replace_schema_metadata((table.schema.metadata or {}) | {MARK: mark})
         return table
-    except pa.ArrowException as e:
+    except (OSError, ValueError, pa.ArrowException) as e:
         raise DestinationError(
             f"{path} cannot be read as {kind}: {e}. Write it again.", "not_read"
         ) from e

@@ -7,6 +7,7 @@ __all__ = [
     "TROUBLES",
     "OTHER",
     "SCHEMAS",
+    "KNOWN",
     "ARGUMENTS",
     "NUMBER",
     "PARTITION",
@@ -30,9 +31,9 @@ __all__ = [
 ]
 
 # %% ../../nbs/06_loading/01_store.ipynb #63eba008
-import json, os, re, string, tempfile, threading, time, unicodedata
-from collections.abc import Callable
-from contextlib import closing, contextmanager, suppress
+import json, os, re, shutil, stat, string, tempfile, threading, time, unicodedata
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -54,6 +55,7 @@ from domostats.loading.coverage import (
 )
 from .files import to_reader, with_instance
 from ..notices import Patience, tell
+from ..private import make_private, scratch
 from ..settings import expanded, find_settings, user_folder
 
 
@@ -69,9 +71,9 @@ def store_path():
 def _create(path):
     "Make an empty store with the permissions 0600, unless somebody else has just done so."
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-            new = Path(folder) / "new.duckdb"
+        make_private(path.parent)
+        with scratch(path.parent, f".{path.name}.") as folder:
+            new = folder / "new.duckdb"
             duckdb.connect(str(new)).close()
             new.chmod(0o600)
             with suppress(FileExistsError):
@@ -181,6 +183,60 @@ def _connect(path, wait, until):
         pause = min(2 * pause, 0.2)
 
 
+# %% ../../nbs/06_loading/01_store.ipynb #pr1vst02
+def _log_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.wal")
+
+
+def _check_log(path: Path) -> None:
+    "Close a log that is more open than its store. DestinationError `foreign_file` for one that somebody else has put there."
+    log = _log_of(path)
+    try:
+        about, store = log.lstat(), path.stat()
+    except OSError:
+        return
+    if not hasattr(os, "getuid"):
+        return
+    if about.st_uid not in (os.getuid(), 0, store.st_uid):
+        raise DestinationError(
+            f"{log} belongs to another user, and is no part of your store. Have it removed, or keep the store in a "
+            "folder of your own.",
+            "foreign_file",
+        )
+    if stat.S_ISREG(about.st_mode) and about.st_mode & ~store.st_mode & 0o777:
+        with suppress(OSError):
+            log.chmod(store.st_mode & 0o666)
+
+
+@contextmanager
+def _private_log(path: Path) -> Iterator[None]:
+    "In this block, with the store open, its log has the permissions of the store. What a killed program has spilled is removed."
+    log = _log_of(path)
+    shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
+    with suppress(OSError):
+        mode = path.stat().st_mode & 0o666
+        os.close(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
+        log.chmod(mode)
+    _check_log(path)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            if log.stat().st_size == 0:  # DuckDB had nothing to write there
+                log.unlink()
+
+
+@contextmanager
+def _spilling(path: Path) -> Iterator[Path | None]:
+    "A private folder for what does not fit into memory: beside the store, or where the system keeps such; None where there is no place."
+    with ExitStack() as stack:
+        folder = None
+        for parent in (path.parent, None):
+            with suppress(OSError):
+                folder = folder or stack.enter_context(scratch(parent, f".{path.name}."))
+        yield folder
+
+
 # %% ../../nbs/06_loading/01_store.ipynb #006b2ee5
 SCHEMAS = (
     "datasets",
@@ -216,9 +272,17 @@ def opened(path, wait=30, memory="256MB"):
     with _turn(path, wait):
         if not path.exists():
             _create(path)
-        with closing(_connect(path, wait, until)) as con:
+        _check_log(path)
+        with (
+            _spilling(path) as spill,
+            closing(_connect(path, wait, until)) as con,
+            _private_log(path),
+        ):
             try:
                 con.execute(f"SET memory_limit = '{memory}'")
+                if spill:
+                    place = str(spill).replace("'", "''")
+                    con.execute(f"SET temp_directory = '{place}'")
                 con.execute("SET TimeZone = 'UTC'")
                 con.begin()
                 for schema in SCHEMAS:
@@ -259,8 +323,25 @@ def _table(name):
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #cc49625b
+KNOWN = frozenset(
+    """bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float double string large_string
+    binary large_binary fixed_size_binary date32 date64 time32 time64 timestamp duration
+    month_day_nano_interval decimal128""".split()
+)  # types of Arrow that DuckDB has one for
+
+
 def _plain_type(type):
     "The type that the store keeps for an Arrow type."
+    if isinstance(type, pa.BaseExtensionType):
+        return _plain_type(type.storage_type)
+    if str(type) == "string_view":
+        return pa.string()
+    if str(type) == "binary_view":
+        return pa.binary()
+    if str(type).startswith(("decimal32", "decimal64")):
+        return pa.decimal128(type.precision, type.scale)
+    if pa.types.is_fixed_size_list(type):
+        return pa.list_(_plain_type(type.value_type))
     if pa.types.is_dictionary(type):
         return _plain_type(type.value_type)
     if pa.types.is_null(type):
@@ -278,15 +359,62 @@ def _plain_type(type):
     return type
 
 
+def _kept_type(field):
+    "The type that the store keeps for a column. DestinationError `column_type` where DuckDB has none for it, `bad_column` for one without a name."
+    if not field.name:
+        raise DestinationError(
+            "A column has no name, and a dataset needs one for each. Rename it.", "bad_column"
+        )
+    kept = _plain_type(field.type)
+    if not _is_known(kept):
+        raise DestinationError(
+            f"Column {field.name!r} is of the type {field.type}, which a dataset cannot hold. "
+            "Drop it, or cast it before writing.",
+            "column_type",
+            column=field.name,
+            type=str(field.type),
+        )
+    return kept
+
+
+def _is_known(type):
+    "Whether DuckDB has a type for an Arrow type, and for all that is inside of it."
+    if isinstance(type, pa.BaseExtensionType) or pa.types.is_decimal256(type):
+        return False
+    if pa.types.is_struct(type):
+        inside = [type.field(i).type for i in range(type.num_fields)]
+        return bool(inside) and all(map(_is_known, inside))
+    if pa.types.is_map(type):
+        return _is_known(type.key_type) and _is_known(type.item_type)
+    if pa.types.is_nested(type):
+        return pa.types.is_list(type) and _is_known(type.value_type)
+    return re.match(r"\w*", str(type))[0] in KNOWN
+
+
+def _kept(name, column, kept):
+    "A column in the type that the store keeps. DestinationError `column_type` where a value does not fit."
+    if column.type == kept:
+        return column
+    try:
+        return column.cast(kept, safe=False)
+    except pa.ArrowException as e:
+        raise DestinationError(
+            f"Column {name!r} ({column.type}) does not fit into {kept}: {e}. Cast it before writing.",
+            "column_type",
+            column=name,
+            type=str(column.type),
+        ) from None
+
+
 def _plain(reader):
     "The same rows, in the types that the store keeps, batch by batch."
-    schema = pa.schema([(field.name, _plain_type(field.type)) for field in reader.schema])
+    schema = pa.schema([(field.name, _kept_type(field)) for field in reader.schema])
 
     def batches():
         for batch in reader:
             columns = [
-                column if column.type == kept else column.cast(kept, safe=False)
-                for column, kept in zip(batch.columns, schema.types)
+                _kept(field.name, column, field.type)
+                for field, column in zip(schema, batch.columns)
             ]
             yield pa.RecordBatch.from_arrays(columns, schema=schema)
 
@@ -302,7 +430,7 @@ def settled(data, folder):
         table = rows.read_all()
         yield lambda: table
         return
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(folder)
     with tempfile.TemporaryFile(dir=folder) as file:
         with pa.ipc.new_stream(
             file, rows.schema, options=pa.ipc.IpcWriteOptions(compression="lz4")

@@ -24,7 +24,9 @@ from datetime import date
 from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
+from urllib.parse import urlsplit
 from ..errors import SettingsError
+from ..private import make_private, replacing_private, sweep
 from .datorama_face import DESK, Datorama, desk
 from .datorama_world import Agency
 from .domo import Domo, Limit
@@ -188,8 +190,8 @@ def _one_at_a_time():
     "Only one process of this user is in here; gives the folder of the notes. SettingsError `no_state_folder`."
     folder = sandbox_note("sandbox").parent
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder.chmod(0o700)
+        make_private(folder)
+        (folder / "lock").touch(mode=0o600)
         lock = sqlite3.connect(folder / "lock", timeout=30, isolation_level=None)
         lock.execute("BEGIN EXCLUSIVE")
     except (OSError, sqlite3.Error) as e:
@@ -207,13 +209,24 @@ def _one_at_a_time():
 def leave_note(note, kind="sandbox"):
     "Write this note under the first name of a kind that is free, and give the name."
     with _one_at_a_time() as folder:
+        _remove_left(folder)
         names = chain([kind], (f"{kind}-{n}" for n in count(2)))
         name = next(name for name in names if not read_note(name))
-        draft = folder / f"{secrets.token_hex(8)}.draft"
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            json.dump(note, file, default=Secret.reveal)
-        os.replace(draft, sandbox_note(name))
+        with replacing_private(sandbox_note(name)) as file:
+            file.write(json.dumps(note, default=Secret.reveal).encode())
     return name
+
+
+def _remove_left(folder: Path) -> None:
+    "Remove what killed sandboxes have left: drafts, and notes with a port on which nobody listens."
+    sweep(folder, "", ".draft")
+    for note in folder.glob("*.json"):
+        with contextlib.suppress(OSError, ValueError, LookupError, TypeError):
+            port = urlsplit(json.loads(note.read_bytes())["url"]).port
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+            except ConnectionRefusedError:
+                note.unlink()
 
 
 def take_back_note(name, url):

@@ -12,11 +12,13 @@ __all__ = [
     "TABLES",
     "SCHEMA",
     "WAIT",
+    "SECRETS",
     "FOUND",
     "LOADED",
     "TOLD_BY",
     "UtcTime",
     "column_of",
+    "safe_url",
     "make_engine",
     "default_url",
     "make_file",
@@ -39,17 +41,28 @@ __all__ = [
     "register_one",
     "claim_one",
     "check_held",
+    "forget_frames",
     "Database",
 ]
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00003
-import os, sqlite3, time
+import os, re, sqlite3, time
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
-from ..settings import check_owner, find_settings, user_folder
+from ..private import make_private
+from domostats.settings import (
+    MASK,
+    Masked,
+    Secret,
+    check_owner,
+    find_settings,
+    hides,
+    masked,
+    user_folder,
+)
 from domostats.tracking.entities import (
     ENTITIES,
     MADE,
@@ -162,23 +175,38 @@ SCHEMA = sa.Table(
 WAIT = 60  # seconds for other writers
 
 
-def make_engine(url):
-    "The SQLAlchemy engine of a database: `sqlite:///FILE` or `postgresql://...`. SettingsError `bad_registry_url`."
+SECRETS = r"(?i).*(pass|token|secret|key).*"  # names in the query of an address
+
+
+def safe_url(address: str) -> tuple[sa.URL | None, dict[str, Masked]]:
+    "The address (text) of a database without a secret that any display shows: its password is masked, and what the query has of that kind stands by itself. None for what is no address."
     try:
-        url = sa.make_url(str(url))
-    except sa.exc.ArgumentError:
-        url = None
+        url = sa.make_url(address)
+    except (sa.exc.ArgumentError, ValueError):
+        return None, {}
+    secrets = {name: masked(one) for name, one in url.query.items() if re.match(SECRETS, name)}
+    if url.password is not None:
+        url = url.set(password=Masked(url.password))
+    return url.difference_update_query([*secrets]), secrets
+
+
+@hides("url")
+def make_engine(url: str | Secret) -> sa.Engine:
+    "The SQLAlchemy engine of a database: `sqlite:///FILE` or `postgresql://...`. SettingsError `bad_registry_url`."
+    url, secrets = safe_url(url.reveal())
     if (
         url is None
+        or "@" in (url.host or "")
         or url.get_backend_name() not in ("sqlite", "postgresql")
         or url.database in (None, "", ":memory:")
     ):
+        url = secrets = None  # half of a password may stand in it as the host
         raise SettingsError(
-            "A registry is kept at sqlite:///FILE or postgresql://HOST/NAME. Mend the address of the registry.",
+            "A registry is kept at sqlite:///FILE or postgresql://USER:PASSWORD@HOST/NAME; in a password, @ is written %40, / %2F, : %3A and % %25. Mend the address of the registry.",
             "bad_registry_url",
         )
     if url.get_backend_name() == "postgresql":
-        return _postgres(url.set(drivername="postgresql+psycopg"))
+        return _postgres(url.set(drivername="postgresql+psycopg"), secrets)
     engine = sa.create_engine(
         url, poolclass=sa.NullPool, connect_args={"timeout": WAIT, "check_same_thread": False}
     )
@@ -187,16 +215,18 @@ def make_engine(url):
     return engine
 
 
-def _postgres(url):
+def _postgres(url, secrets):
     "The engine of a PostgreSQL; a process that is forked does not use the connections of the one it comes from."
     try:
-        engine = sa.create_engine(url, pool_pre_ping=True)
+        engine = sa.create_engine(url, pool_pre_ping=True, connect_args=secrets)
         sa.event.listen(engine, "connect", _in_utc)
     except ImportError:
+        engine = None
+    if engine is None:
         raise SettingsError(
             "A registry in PostgreSQL needs psycopg, which is not installed. Install it: pip install 'domostats[registry]'",
             "not_installed",
-        ) from None
+        )
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=lambda: engine.dispose(close=False))
     return engine
@@ -224,20 +254,20 @@ def _begin(con):
 
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d0000d
-def default_url():
+def default_url() -> Secret:
     "Where the registry is: `registry` under [domostats] in settings.ini, else a file in the user's data folder."
-    named = find_settings().get("domostats", "registry", fallback=None)
+    named = masked(find_settings().get("domostats", "registry", fallback=None))
     if named:
-        return named
+        return Secret(named)
     folder = user_folder("data")
-    return f"sqlite:///{folder / 'registry.sqlite'}"
+    return Secret(f"sqlite:///{folder / 'registry.sqlite'}")
 
 
 def make_file(url):
     "Make the file of a SQLite database, readable for its owner alone, and let readers and a writer use it together. DestinationError `no_registry`."
     path = Path(url.database)
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         check_owner(path)
         with sqlite3.connect(path, timeout=WAIT) as con:
@@ -609,6 +639,13 @@ def check_held(con: sa.Connection, id: int, run: str) -> None:
 
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00042
+def forget_frames(error: BaseException | None) -> None:
+    "Take from an error, and from those behind it, the tracebacks: the frames of a driver hold the password."
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
+
+
 class Database:
     """The registry in a database; its tables are made when it is first used.
 
@@ -616,14 +653,22 @@ class Database:
     SettingsError `bad_registry_url`, `newer_registry`; DestinationError `no_registry`.
     """
 
-    def __init__(self, url: str | Path | None = None):
-        url = str(url or default_url())
-        self.engine = make_engine(url if "://" in url else f"sqlite:///{url}")
+    @hides("url")
+    def __init__(self, url: str | Path | Secret | None = None):
+        url = Secret(url or default_url())
+        self.engine = make_engine(
+            url if "://" in url.reveal() else Secret(f"sqlite:///{url.reveal()}")
+        )
         self._granularities = {}  # of datasets whose recorded releases were looked at
         if self.engine.dialect.name == "sqlite":
             make_file(self.engine.url)
         with self.writing() as con:
             make_tables(con, repr(self))
+
+    def without_password(self, said: object) -> str:
+        "What a database said, as it may be shown."
+        password = self.engine.url.password
+        return str(said).strip().replace(password or MASK, MASK)
 
     def __repr__(self) -> str:
         return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
@@ -639,7 +684,9 @@ class Database:
             with self.engine.connect().execution_options(**options) as con, con.begin():
                 yield con
         except (sa.exc.StatementError, UnicodeEncodeError, OverflowError) as e:
-            raise _meant(self, e) from None
+            trouble = _meant(self, e)
+            forget_frames(e)
+            raise trouble from None
 
     def reading(self):
         "A transaction that only reads."
@@ -803,7 +850,7 @@ def _meant(database, error):
     refused = isinstance(error, sa.exc.ProgrammingError) and getattr(error.orig, "sqlstate", None)
     if broken or refused:
         return DestinationError(
-            f"{database} refuses: {str(error.orig).strip()}. Nothing was changed. Check that it "
+            f"{database} refuses: {database.without_password(error.orig)}. Nothing was changed. Check that it "
             "runs and that there is space.",
             "no_registry",
         )

@@ -22,7 +22,6 @@ import functools, json, os, typing
 from datetime import datetime
 from urllib.parse import urlsplit
 import msgspec, requests
-from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from ..credentials import from_dotenv, from_environment
 from domostats.errors import (
@@ -34,7 +33,8 @@ from domostats.errors import (
     SettingsError,
     check_keywords,
 )
-from ..settings import Secret, is_loopback
+from ..settings import MASK, Secret, hides, is_loopback
+from ..transport.auth import QuietAdapter, sendable
 from domostats.tracking.entities import (
     ENTITIES,
     Dataset,
@@ -104,18 +104,32 @@ def read_answer(content: bytes, type: object) -> object:
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00008
-def _meant(remote, reply):
+def _meant(remote, status, content):
     "The error that a reply tells of."
     try:
-        said = msgspec.json.decode(reply.content, type=dict[str, str])
+        said = msgspec.json.decode(content, type=dict[str, str])
     except msgspec.DecodeError:
         said = {}
     if "reason" not in said:
         return DataError(
-            f"{remote} answered with status {reply.status_code}, and not as a registry does. Check its address.",
+            f"{remote} answered with status {status}, and not as a registry does. Check its address.",
             "not_a_registry",
         )
     return KINDS_OF_ERROR.get(said["reason"], DataError)(said.get("message", ""), said["reason"])
+
+
+def _is_address(url):
+    "Whether a secret may be sent to this address (`Secret`), and none stands in it."
+    try:
+        parts = urlsplit(url.reveal())
+        return (
+            (parts.scheme == "https" or is_loopback(url.reveal()))
+            and bool(parts.hostname)
+            and (parts.port or 1) > 0
+            and not set("@?#") & {*url.reveal()}
+        )
+    except (ValueError, AttributeError):
+        return False
 
 
 class Served:
@@ -125,12 +139,18 @@ class Served:
     `bad_registry_url`; the errors of the operations are those of a `Database`.
     """
 
-    def __init__(self, url: str, key: str | Secret | None = None):
-        self.url, self.key = url.rstrip("/"), Secret(key or find_key() or "")
-        if urlsplit(url).scheme != "https" and not is_loopback(url) or "@" in url:
+    @hides("url", "key")
+    def __init__(self, url: str | Secret, key: str | Secret | None = None):
+        if not _is_address(url):
             raise SettingsError(
-                "The address of a registry is https://HOST, without a user in it (plain http only on this machine). Mend it.",
+                "The address of a registry is https://HOST, without a user, a query or a key in it (plain http only on this machine). Mend it.",
                 "bad_registry_url",
+            )
+        self.url, self.key = str(url.reveal()).rstrip("/"), key or find_key() or Secret("")
+        if self.key and not sendable(self.key):
+            raise CredentialsError(
+                "The key of the registry is no text, or holds a space, a line break or a character that is not ASCII. Copy it again, without anything around it.",
+                "malformed_secret",
             )
         self._made_in = None
 
@@ -147,7 +167,7 @@ class Served:
         for path, methods in (("/", ["GET", "PUT"]), ("/v1/dataset_releases/", ["GET", "POST"])):
             session.mount(
                 self.url + path,
-                HTTPAdapter(
+                QuietAdapter(
                     max_retries=Retry(
                         4,
                         backoff_factor=0.2,
@@ -163,12 +183,19 @@ class Served:
     def __repr__(self) -> str:
         return f"<registry at {self.url}>"
 
+    def _heard(self, reply):
+        "Status, body and headers of a reply; without the key in the body, if it was sent back."
+        sent = self.key.reveal().encode()
+        content = reply.content.replace(sent, MASK.encode()) if len(sent) > 3 else reply.content
+        return reply.status_code, content, reply.headers
+
     def _ask(self, method, path, query=None, body=None):
-        "The answer to an operation, in its type, and the reply."
+        "The answer to an operation, in its type, and the headers of the reply."
         operation = OPERATIONS[method, path]
         query = {name: value for name, value in (query or {}).items() if value is not None}
+        failure = None
         try:
-            reply = self.http.request(
+            sent = self.http.request(
                 method,
                 self.url + path,
                 params=query,
@@ -178,22 +205,27 @@ class Served:
                 headers={"X-API-Key": self.key.reveal(), "Content-Type": "application/json"},
             )
         except (requests.RequestException, OSError) as e:
-            cls, reason, words = failure_of(e)
-            if cls is not RetryLaterError:
-                raise cls(f"{self}: {words}.", reason) from None
+            failure, trouble = failure_of(e), type(e).__name__
+        if failure:  # raised here: the traceback of the other holds the header with the key
+            kind, reason, words = failure
+            if kind is not RetryLaterError:
+                raise kind(f"{self}: {words}.", reason)
             raise RetryLaterError(
-                f"{self} does not answer ({type(e).__name__}). Check that it runs and that this machine reaches it.",
+                f"{self} does not answer ({trouble}). Check that it runs and that this machine reaches it.",
                 "unreachable",
-            ) from None
-        if reply.status_code >= 300:
-            raise _meant(self, reply)
+            )
+        status, content, headers = self._heard(sent)
+        sent = None
+        if status >= 300:
+            raise _meant(self, status, content)
         try:
-            return read_answer(reply.content, operation.answer), reply
+            return read_answer(content, operation.answer), headers
         except (ValueError, TypeError, DataError) as e:
-            raise DataError(
-                f"{self} gave an answer that is not one of a registry: {e}. Check its address.",
-                "not_a_registry",
-            ) from None
+            trouble = str(e)
+        raise DataError(
+            f"{self} gave an answer that is not one of a registry: {trouble}. Check its address.",
+            "not_a_registry",
+        )
 
     def get(self, kind: str, **which) -> Entity:
         name, value = check_which(kind, which)
@@ -220,8 +252,8 @@ class Served:
             return [], None  # none of no values: a query cannot say it
         for name, values in filters.items():
             query[name] = [_written(value) for value in values]
-        things, reply = self._ask("GET", f"/v1/{kind}s", query)
-        return things, reply.headers.get("X-Next")
+        things, headers = self._ask("GET", f"/v1/{kind}s", query)
+        return things, headers.get("X-Next")
 
     def register(self, releases: list[Entity]) -> list[tuple[Entity, bool]]:
         body = [checked("dataset_release", release) for release in releases]
@@ -391,6 +423,7 @@ class Registry(Things):
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f0000e
+@hides("url", "key")
 def make_observatory_api(url=None, key=None):
     """The `Registry` at a url: `sqlite:///FILE`, a path, `postgresql://...` or `https://...` of one that is served, whose API key is `key` or DOMOSTATS_REGISTRY_KEY.
 
@@ -399,8 +432,8 @@ def make_observatory_api(url=None, key=None):
         from domostats.tracking.database import default_url
 
         url = default_url()
-    if str(url).startswith(("http://", "https://")):
-        return Registry(Served(str(url), key))
+    if isinstance(url, Secret) and url.reveal().startswith(("http://", "https://")):
+        return Registry(Served(url, key))
     from domostats.tracking.database import Database
 
     return Registry(Database(url))

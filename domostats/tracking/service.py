@@ -25,14 +25,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00003
-import hmac, json, math, re, socket, threading, typing
+import json, math, re, socket, threading, typing
 from contextlib import contextmanager
 from http import HTTPStatus
 import msgspec
 from msgspec import UNSET, Struct
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
-from ..settings import Secret
+from ..settings import Secret, hides, masked
 from .entities import ENTITIES, DatasetRelease, Number, check_id, columns_of
 
 
@@ -301,12 +301,10 @@ def _check_known(plain, type):
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e0000f
+@hides("given", "write_key", "read_key")
 def check_key(given, operation, write_key, read_key):
     "DataError `no_key` for a key that is none, `read_only_key` for a reader's where something is written."
-    held = [
-        key and given and hmac.compare_digest(given.encode(), key.reveal().encode())
-        for key in (write_key, read_key)
-    ]
+    held = [bool(key and given) and given == key for key in (write_key, read_key)]
     if not any(held):
         raise DataError(
             "The registry wants an API key in the header X-API-Key, and this is not one. Ask whoever runs it, and set DOMOSTATS_REGISTRY_KEY.",
@@ -320,6 +318,7 @@ def check_key(given, operation, write_key, read_key):
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00010
+@hides("write_key", "read_key")
 def make_service(database, write_key, read_key=None):
     "The web application (Starlette) in front of a `Database`; a key is text or a `Secret`. SettingsError `no_key`."
     try:
@@ -331,7 +330,6 @@ def make_service(database, write_key, read_key=None):
             "To serve a registry, Starlette and uvicorn are needed, which are not installed. Install them: pip install 'domostats[registry]'",
             "not_installed",
         ) from None
-    write_key, read_key = [key and Secret(key) for key in (write_key, read_key)]
     if not write_key:
         raise SettingsError(
             "A registry is not served without a key. Set DOMOSTATS_REGISTRY_KEY to a long text that nobody guesses.",
@@ -361,16 +359,12 @@ class _Request:
         from starlette.requests import Request
 
         self.request = Request(scope, receive)
-        self.method, self.path, self.headers = (
-            self.request.method,
-            self.request.url.path,
-            self.request.headers,
-        )
+        self.method, self.path = self.request.method, self.request.url.path
         self.query = {}
         for name, text in self.request.query_params.multi_items():
             self.query.setdefault(name, []).append(text)
-        in_query = self.query.pop("key", [None])
-        self.key = self.headers.get("x-api-key") or in_query[0]
+        in_query = masked(self.query.pop("key", [""]))
+        self.key = Secret(masked(self.request.headers.get("x-api-key")) or in_query[0])
 
     async def content(self):
         "The body, None if it is too large."

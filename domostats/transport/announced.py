@@ -22,8 +22,8 @@ import logging
 from email.utils import parsedate_to_datetime
 from typing import Callable, NamedTuple
 from ..errors import RetryLaterError
-from .budget import DAY, FIRST, Budget, seconds_for
-from .clock import Clock
+from .budget import DAY, FIRST, Budget, seconds_for, settle
+from .clock import Clock, steady_of, wait_for
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un007
 EARLY, LATE = 0.25, 2.0  # seconds at the begin and at the end of a minute in which no call starts
@@ -50,14 +50,16 @@ class Minutes(Budget):
 
     def reserve(self, request=None):
         "Wait until one call may start; the seconds waited."
-        start = self.clock.now()
+        start = steady_of(self.clock)
         while True:
-            slot = self._row.run(TAKE, now=self.clock.now(), early=EARLY, late=LATE, gap=self.gap)[
-                0
-            ][0]
-            self.clock.wait(slot - self.clock.now())
-            if self.clock.now() + LATE / 2 < slot - slot % 60 + 60:
-                return self.clock.now() - start  # else the machine slept, and that minute is over
+            settle(self._row, self.clock)
+            now = self.clock.now()
+            slot = self._row.run(TAKE, now=now, early=EARLY, late=LATE, gap=self.gap)[0][0]
+            until = steady_of(self.clock) + slot - now
+            why = f"{self._row.values['label']} asked for a pause, or its next minutes are taken"
+            wait_for(self.clock, slot - now, why)
+            if steady_of(self.clock) + LATE / 2 < until - slot % 60 + 60:
+                return steady_of(self.clock) - start  # else the machine slept: that minute is over
 
     def ahead(self):
         "The seconds until the next call could start."
@@ -138,7 +140,7 @@ class Kinds:
 
     def reserve(self, request):
         "Wait until this call may start; the seconds waited. RetryLaterError `day_used_up` unless `overnight`."
-        start = self.clock.now()
+        start = steady_of(self.clock)
         while True:
             try:
                 self.day.reserve()
@@ -153,7 +155,7 @@ class Kinds:
                 )
                 self.clock.wait(e.retry_after + EARLY)
         self.kinds[self.kind_of(request)].reserve()
-        return self.clock.now() - start
+        return steady_of(self.clock) - start
 
     def not_before(self, seconds):
         "Nobody starts a call within so many seconds."

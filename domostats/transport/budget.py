@@ -11,10 +11,16 @@ __all__ = [
     "LIMITS",
     "FIRST",
     "RESERVE",
+    "SLACK",
+    "QUEUE",
+    "SETTLE",
+    "NEAR",
     "step_of",
     "budget_path",
     "Row",
     "take",
+    "settle",
+    "moved_by",
     "await_slot",
     "seconds_for",
     "Outlook",
@@ -23,14 +29,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/02_budget.ipynb #b88a5704
-import hashlib, os, sqlite3, tempfile, threading
+import hashlib, os, sqlite3, threading
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from ..errors import DestinationError, RetryLaterError, SettingsError
+from ..private import make_private, scratch
 from ..settings import user_folder
-from .clock import Clock
+from .clock import Clock, LONG, boot_of, steady_of, wait_for
 
 
 # %% ../../nbs/02_transport/02_budget.ipynb #2e125614
@@ -45,10 +52,13 @@ DAY = 86_400
 # %% ../../nbs/02_transport/02_budget.ipynb #db3ac4a7
 TABLE = """CREATE TABLE budgets (place TEXT PRIMARY KEY, label TEXT, per_minute INT, per_day INT,
            slot REAL NOT NULL DEFAULT 0, next REAL NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0, day INT NOT NULL DEFAULT 0, used INT NOT NULL DEFAULT 0,
-           minute INT NOT NULL DEFAULT 0, taken INT NOT NULL DEFAULT 0)"""
+           minute INT NOT NULL DEFAULT 0, taken INT NOT NULL DEFAULT 0, asked REAL NOT NULL DEFAULT 900, boot TEXT NOT NULL DEFAULT '', ahead REAL)"""
 LATER = (
     "minute INT NOT NULL DEFAULT 0",
     "taken INT NOT NULL DEFAULT 0",
+    "asked REAL NOT NULL DEFAULT 900",
+    "boot TEXT NOT NULL DEFAULT ''",
+    "ahead REAL",
 )  # columns that a file made before they were thought of lacks
 
 
@@ -59,9 +69,9 @@ def budget_path(folder=None):
 
 def _create(path):
     "Make the file, 0600 and with its table, unless somebody else has just done so."
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".budget.") as folder:
-        new = Path(folder) / path.name
+    make_private(path.parent)
+    with scratch(path.parent, ".budget.") as folder:
+        new = folder / path.name
         os.close(os.open(new, os.O_CREAT | os.O_EXCL, 0o600))
         con = sqlite3.connect(new)
         con.execute("PRAGMA journal_mode = WAL")
@@ -182,17 +192,69 @@ def take(row, now, step, counted=None):
     return tuple(found[0]) if found else None
 
 
+# %% ../../nbs/02_transport/02_budget.ipynb #b0d90002
+SLACK = 0.5  # seconds: a clock that is kept right by the network is moved by less
+QUEUE = 3600, 60  # seconds that a queue may be long: of the same start of the machine, of another
+SETTLE = """UPDATE budgets SET
+    next = CASE WHEN next + :moved > :now + :queue THEN :now ELSE next + :moved END,
+    slot = slot + :moved,
+    not_before = CASE WHEN not_before + :moved > :now + 86400 THEN 0
+                      ELSE min(not_before + :moved, :now + asked) END,
+    minute = CASE WHEN minute + :moved / 60 > (:now + :queue) / 60 THEN CAST(:now / 60 AS INT)
+                  ELSE minute + CAST(round(:moved / 60) AS INT) END,
+    boot = :boot, ahead = :ahead
+WHERE place = :place AND boot IS :was_boot AND ahead IS :was_ahead"""
+
+
+def settle(row, clock):
+    "Let the marks of a row go by this clock, which may have been set since they were written."
+    state = row.run("SELECT boot, ahead FROM budgets WHERE place = :place")[0]
+    now, boot = clock.now(), boot_of(clock)
+    ahead = now - steady_of(clock)
+    moved = moved_by(dict(state), boot, ahead)
+    if moved is None:
+        return
+    row.run(
+        SETTLE,
+        now=now,
+        moved=moved,
+        queue=QUEUE[not _is_same(state, boot)],
+        boot=boot,
+        ahead=ahead,
+        was_boot=state["boot"],
+        was_ahead=state["ahead"],
+    )
+
+
+def moved_by(state, boot, ahead):
+    "The seconds by which a clock was set since the marks of a row were written; None if it was not."
+    if state["ahead"] is None or state["boot"] != boot:
+        return 0.0
+    moved = ahead - state["ahead"]
+    return moved if abs(moved) > SLACK else None
+
+
+def _is_same(state, boot):
+    "Whether it is known that the row was written since the same start of the machine."
+    return bool(boot) and state["boot"] == boot
+
+
 # %% ../../nbs/02_transport/02_budget.ipynb #6def59c7
 def await_slot(row, clock, step, rounds=100):
     "Wait for a slot that is good when it comes. False if the day is used up; RetryLaterError `no_slot` when it was put off again and again."
     day = None
     for _ in range(rounds):
+        settle(row, clock)
         taken = take(row, clock.now(), step, day)
         if not taken:
             return False
         slot, day = taken
-        clock.wait(slot - clock.now())
-        if not (clock.now() > slot + LATE or slot < _not_before(row, clock.now())):
+        pause = slot - clock.now()
+        until = steady_of(clock) + pause
+        wait_for(clock, pause, _why(row, clock, step) if pause > LONG else "")
+        if steady_of(clock) > until + LATE:
+            continue
+        if until > steady_of(clock) + _not_before(row, clock) - clock.now() - NEAR:
             return True
     raise RetryLaterError(
         f"The service put off this call {rounds} times. Run it again later, with fewer calls at the same time.",
@@ -200,10 +262,22 @@ def await_slot(row, clock, step, rounds=100):
     )
 
 
-def _not_before(row, now):
+NEAR = 0.01  # seconds: two clocks are never asked at the same moment
+
+
+def _not_before(row, clock):
     "The moment before which no call may start; 0 if none was set, or one that cannot be true."
+    settle(row, clock)
     moment = row.run("SELECT not_before FROM budgets WHERE place = :place")[0][0]
-    return moment if moment <= now + DAY else 0
+    return moment if moment <= clock.now() + DAY else 0
+
+
+def _why(row, clock, step):
+    "Why a call has to wait, in words."
+    label = row.values["label"]
+    if _not_before(row, clock) > clock.now() + LONG:
+        return f"{label} asked for a pause"
+    return f"{label} may be asked every {step:.3g} s, and other calls wait before this one"
 
 
 # %% ../../nbs/02_transport/02_budget.ipynb #6c299e91
@@ -250,6 +324,7 @@ class Outlook:
         return None if self.per_day is None else _left(self._state(), self.clock.now())
 
     def _state(self):
+        settle(self._row, self.clock)
         return self._row.run("SELECT * FROM budgets WHERE place = :place")[0]
 
     def ahead(self, request=None):
@@ -298,23 +373,26 @@ class Budget(Outlook):
 
     def reserve(self, request=None):
         "Wait until one call may start; the seconds waited. RetryLaterError `day_used_up` with `retry_after`, `no_slot`."
-        start = self.clock.now()
-        if not self.is_limited and start > _not_before(self._row, start) + 2:
+        if not self.is_limited and self.clock.now() > _not_before(self._row, self.clock) + 2:
             return 0.0
+        start = steady_of(self.clock)
         if not await_slot(self._row, self.clock, self.step):
             raise _used_up(self.per_day, self.clock.now())
-        return self.clock.now() - start
+        return steady_of(self.clock) - start
 
     def heard(self, request, answer):
         "Take in what an answer says of the limits: here nothing."
 
     def not_before(self, seconds):
         "Nobody starts a call within so many seconds (a day at most); one set for later stays."
-        until = self.clock.now() + min(max(seconds, 0), DAY)
+        settle(self._row, self.clock)
+        now, asked = self.clock.now(), min(max(seconds, 0), DAY)
         self._row.run(
-            "UPDATE budgets SET not_before = max(:until, CASE WHEN not_before <= :now + 86400 THEN not_before ELSE 0 END) WHERE place = :place",
-            until=until,
-            now=self.clock.now(),
+            """UPDATE budgets SET not_before = :until, asked = :asked
+               WHERE place = :place AND NOT not_before BETWEEN :until AND :now + 86400""",
+            until=now + asked,
+            asked=asked,
+            now=now,
         )
 
 
@@ -332,6 +410,13 @@ def _next(state, now):
     "The moment of the slot that would be given now."
     first = max(now, state["not_before"] if state["not_before"] <= now + DAY else 0)
     return state["next"] if first <= state["next"] <= first + 3600 else first
+
+
+def _as_settled(state, clock):
+    "The row of a budget as a dict, its marks as `settle` would have them; nothing is written."
+    state = {"boot": "", "ahead": None, **dict(state)}
+    moved = moved_by(state, boot_of(clock), clock.now() - steady_of(clock)) or 0.0
+    return state | {name: state[name] + moved for name in ("next", "slot", "not_before")}
 
 
 def _words(budget):
@@ -357,11 +442,12 @@ def all_budgets(folder=None, clock=Clock()):
         if con:
             con.row_factory = sqlite3.Row
         try:
-            states = (
+            found = (
                 con.execute("SELECT * FROM budgets ORDER BY label, place").fetchall() if con else []
             )
         finally:
             con and con.close()
+    states = [_as_settled(state, clock) for state in found]
     moment = lambda seconds: datetime.fromtimestamp(seconds, timezone.utc)
     rows = [
         (

@@ -5,8 +5,14 @@
 # %% auto #0
 __all__ = [
     "FAILURES",
-    "TIMEOUT",
+    "LARGEST_REPLY",
+    "LONGEST_CALL",
+    "FILE",
+    "LONGEST_HEAD",
     "AT_ONCE",
+    "NESTED",
+    "ZLIB",
+    "TIMEOUT",
     "POLITE",
     "Answer",
     "flaw_of",
@@ -20,8 +26,19 @@ __all__ = [
     "NoTls",
     "NoSocks",
     "BadProxy",
+    "TooLarge",
+    "TooSlow",
     "kind_of",
     "failure_of",
+    "Limits",
+    "limits_of",
+    "Watch",
+    "WatchedFile",
+    "watched",
+    "WatchedResponse",
+    "WatchedAdapter",
+    "unpacked",
+    "parts_of",
     "poured",
     "body_bytes",
     "send",
@@ -37,16 +54,17 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/04_connection.ipynb #f3881e8c
-import os, re, secrets, threading, time, warnings
+import functools, http.client, io, os, re, secrets, threading, time, warnings, zlib
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from hashlib import blake2b
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 from http.cookiejar import DefaultCookiePolicy
 import msgspec, requests, urllib3
 from domostats.errors import (
@@ -58,10 +76,21 @@ from domostats.errors import (
     SettingsError,
 )
 from ..notices import tell
-from ..settings import Secret, is_loopback, setting, user_folder
+from ..private import make_private, replacing_private, sweep
+from domostats.settings import (
+    Masked,
+    MaskedBytes,
+    Secret,
+    hides,
+    is_loopback,
+    masked,
+    setting,
+    user_folder,
+)
 from . import clock
+from .auth import QuietAdapter, safe_headers
 from .budget import Budget
-from .clock import Clock
+from .clock import Clock, steady_of, wait_for
 from .retry import Request, Retry
 from .wire import BROKEN, mend, plain
 
@@ -81,20 +110,31 @@ class Answer:
     size: int = field(default=0, repr=False, compare=False)
     is_success = True
 
+    def __post_init__(self):
+        hides_all = isinstance(self.content, MaskedBytes)
+        object.__setattr__(self, "headers", safe_headers(self.headers, only_known=hides_all))
+
     @cached_property
     def response(self):
         """The JSON as plain lists and dicts. DataError `not_json`.
 
-        A value that is not to be read as it is becomes a warning that names its place."""
+        A value that is not to be read as it is becomes a warning that names its place. Of the reply to a sign-in, every text is masked."""
         try:
-            value, flaws = plain(self.content)
+            value, flaws = self._plain()
         except BROKEN:
             flaws = None
         if flaws is None:
             return self.read()
-        if flaws:
+        if flaws and not isinstance(self.content, MaskedBytes):
             warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
         return value
+
+    def _plain(self):
+        return (
+            masked(plain(self.content))
+            if isinstance(self.content, MaskedBytes)
+            else plain(self.content)
+        )
 
     def read(self, shape=Any):
         "The JSON as this type (as msgspec understands types). DataError `not_json`, `unexpected`."
@@ -149,7 +189,7 @@ def mended(answer):
 
 
 def _mended(answer):  # by itself: a body may hold a secret, and an error shows the names around it
-    content = mend(answer.content)
+    content = type(answer.content)(mend(answer.content))
     return replace(answer, content=content) if flaw_of(content) is None else None
 
 
@@ -187,7 +227,7 @@ def unavailable(answer):
     "Raise RetryLaterError `rate_limited` for 429, `unavailable` for 502, 503 and 504, `server_error` for every other status of the 500s."
     if answer.status != 429 and answer.status < 500:
         return
-    wait = retry_after(answer.headers.get("retry-after", ""))
+    wait = retry_after(answer.headers.get("retry-after", ""), answer.headers.get("date", ""))
     reason = {429: "rate_limited", 502: "unavailable", 503: "unavailable", 504: "unavailable"}.get(
         answer.status, "server_error"
     )
@@ -200,14 +240,26 @@ def unavailable(answer):
     )
 
 
-def retry_after(text):
-    "The seconds a `Retry-After` header names, as a number or as a date; None without one."
+def retry_after(text: str, date: str = "") -> float | None:
+    """The seconds a `Retry-After` header names, as a number or as a date; None without one.
+
+    `date` is the header of this name in the same reply: what the clock of the service says, by
+    which its other dates are read. Without it the clock of this machine has to do."""
     if re.fullmatch(r"\d{1,6}", text):
         return float(text)
+    until = _moment_in(text)
+    if until is None:
+        return None
+    return max(0.0, (until - (_moment_in(date) or datetime.now(timezone.utc))).total_seconds())
+
+
+def _moment_in(text):
+    "The date in a header as an aware datetime, or None."
     try:
-        return max(0.0, (parsedate_to_datetime(text) - datetime.now(timezone.utc)).total_seconds())
+        moment = parsedate_to_datetime(text)
     except (TypeError, ValueError, OverflowError):
         return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #7fbf3744
@@ -229,6 +281,14 @@ class NoSocks(Exception):
 
 class BadProxy(Exception):
     "The address of the proxy, which the environment names, is none."
+
+
+class TooLarge(Exception):
+    "A reply that is larger than a reply may be."
+
+
+class TooSlow(Exception):
+    "A reply that was not whole when its time was over."
 
 
 FAILURES = (  # the first that fits
@@ -265,6 +325,18 @@ FAILURES = (  # the first that fits
         "malformed_secret",
         "the credential holds a character that no header can carry. Copy it again from where it "
         "was made",
+    ),
+    (
+        TooLarge,
+        DataError,
+        "too_large",
+        "the reply is larger than a reply may be, and was given up. If it is as it should be, raise largest_reply in settings.ini",
+    ),
+    (
+        TooSlow,
+        RetryLaterError,
+        "too_slow",
+        "the reply was not whole when its time was over, and was given up. Try again later, or raise longest_call in settings.ini",
     ),
     (
         requests.exceptions.SSLError,
@@ -353,9 +425,234 @@ def failure_of(error: BaseException) -> tuple[type, str, str]:
     return cls, reason, words.replace("{proxy}", _set("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"))
 
 
+# %% ../../nbs/02_transport/04_connection.ipynb #11a10002
+LARGEST_REPLY = 200  # megabytes
+LONGEST_CALL = 900  # seconds
+FILE = 25  # times as much for a file
+
+
+class Limits(NamedTuple):
+    "The most bytes of one reply, and the most seconds from the request to its last byte."
+
+    size: int = LARGEST_REPLY * 1_000_000
+    seconds: float = LONGEST_CALL
+
+    def for_file(self) -> "Limits":
+        "The limits of a reply that goes into a file."
+        return Limits(self.size * FILE, self.seconds * FILE)
+
+
+def limits_of(instance) -> Limits:
+    "The limits that the environment or the settings say for an instance. SettingsError `bad_limit`."
+    size = _limit("largest_reply", instance) or LARGEST_REPLY
+    return Limits(size * 1_000_000, _limit("longest_call", instance) or LONGEST_CALL)
+
+
+def _limit(name, instance):
+    "A whole number from the environment or the settings; None where nothing is said."
+    variable = f"DOMOSTATS_{name.upper()}"
+    if os.environ.get(variable):
+        return _whole_number(os.environ[variable], f"{variable}={os.environ[variable]}")
+    return limit_of(instance, name)
+
+
+def _whole_number(text, said):
+    "A limit as it was written. SettingsError `bad_limit`."
+    if re.fullmatch(r"[1-9]\d{0,8}", text.strip()):
+        return int(text)
+    raise SettingsError(f"{said} is not a whole number from 1 on. Mend it.", "bad_limit")
+
+
+# %% ../../nbs/02_transport/04_connection.ipynb #11a10005
+LONGEST_HEAD = 1_000_000  # bytes before the body: status lines and headers
+
+
+class Watch:
+    "The limits of one call, as they are used up; `clock` is one whose `steady` time is meant."
+
+    def __init__(self, limits: Limits, clock: Any):
+        self.limits, self.clock = limits, clock
+        self.until = steady_of(clock) + limits.seconds
+        self.received = 0
+        self.in_head = True
+
+    def left(self) -> float:
+        "The seconds that are left. TooSlow."
+        left = self.until - steady_of(self.clock)
+        if left <= 0:
+            raise TooSlow
+        return left
+
+    def count(self, size: int) -> None:
+        "Note so many bytes as received. TooLarge."
+        self.received += size
+        most = LONGEST_HEAD if self.in_head else LONGEST_HEAD + self.limits.size
+        if self.received > most:
+            raise TooLarge
+
+
+class WatchedFile(io.RawIOBase):
+    "What comes over a socket, as long as a `Watch` allows it."
+
+    def __init__(self, sock, watch: Watch):
+        self.sock, self.watch = sock, watch
+        self.pause = sock.gettimeout()
+        self.file = sock.makefile("rb", buffering=0)
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        left = self.watch.left()
+        self.sock.settimeout(left if self.pause is None else min(self.pause, left))
+        try:
+            size = self.file.readinto(buffer)
+        except TimeoutError:
+            self.watch.left()
+            raise
+        self.watch.count(size or 0)
+        return size
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self.sock.settimeout(self.pause)  # the next call on this connection has its own time
+        self.file.close()
+        super().close()
+
+
+# %% ../../nbs/02_transport/04_connection.ipynb #11a10007
+_watches = threading.local()
+
+
+@contextmanager
+def watched(watch: Watch) -> Iterator[Watch]:
+    "A block in which this watch stands at every reply that this thread receives."
+    _watches.current = watch
+    try:
+        yield watch
+    finally:
+        _watches.current = None
+
+
+class WatchedResponse(http.client.HTTPResponse):
+    "A reply of `http.client` that is read under the watch of its thread, if there is one."
+
+    def __init__(self, sock, *args, **kwargs):
+        super().__init__(sock, *args, **kwargs)
+        watch = getattr(_watches, "current", None)
+        if watch is not None:
+            self.fp.close()
+            self.fp = io.BufferedReader(WatchedFile(sock, watch))
+
+    def begin(self):
+        try:
+            super().begin()
+        except http.client.HTTPException as e:
+            if isinstance(e, http.client.LineTooLong) or "headers" in str(e):
+                raise TooLarge from None
+            raise
+
+
+@functools.cache
+def _watched_pool(pool):
+    "A class of connection pools like this one, whose replies are read under a watch."
+    connection = type(
+        f"Watched{pool.ConnectionCls.__name__}",
+        (pool.ConnectionCls,),
+        {"response_class": WatchedResponse},
+    )
+    return type(f"Watched{pool.__name__}", (pool,), {"ConnectionCls": connection})
+
+
+class WatchedAdapter(QuietAdapter):
+    "The way of `requests` to an address, over quiet connections, with replies under a watch."
+
+    def pool_like(self, pool: type) -> type:
+        return _watched_pool(super().pool_like(pool))
+
+
+# %% ../../nbs/02_transport/04_connection.ipynb #11a10009
+AT_ONCE = 1_000_000  # bytes of a body: ten threads that each ask Python for 10 kB at a time, as requests would, stand in each other's way
+NESTED = 5  # packings inside each other
+ZLIB = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
+
+
+def unpacked(parts: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    """The parts of a body as they were before they were packed as a `Content-Encoding` header says.
+
+    ContentDecodingError of `requests` for what is packed otherwise, or broken."""
+    kinds = [kind.strip().lower() for kind in encoding.split(",")]
+    kinds = [kind for kind in kinds if kind not in ("", "identity")]
+    if len(kinds) > NESTED or not {*kinds} <= {*ZLIB}:
+        raise requests.exceptions.ContentDecodingError(encoding)
+    for kind in reversed(kinds):
+        parts = _unpacked(parts, kind)
+    return parts
+
+
+def _unpacked(parts, kind):
+    unpack = zlib.decompressobj(ZLIB[kind])
+    is_first = True
+    try:
+        for part in parts:
+            if is_first and part:
+                unpack = _opened(kind, part)
+                is_first = False
+            while part:
+                if unpack.eof:  # another one behind it, or what fills up a block
+                    if kind == "deflate" or not part.startswith(b"\x1f\x8b"):
+                        return
+                    unpack = zlib.decompressobj(ZLIB[kind])
+                yield unpack.decompress(part, AT_ONCE)
+                part = unpack.unconsumed_tail or unpack.unused_data
+        while not is_first and not unpack.eof and (rest := unpack.decompress(b"", AT_ONCE)):
+            yield rest
+    except zlib.error:
+        raise requests.exceptions.ContentDecodingError(kind) from None
+
+
+def _opened(kind, part):
+    "What unpacks a body that begins with these bytes: some services leave the frame of `deflate` away."
+    unpack = zlib.decompressobj(ZLIB[kind])
+    if kind == "deflate":
+        try:
+            unpack.copy().decompress(part[:100], 1000)
+        except zlib.error:
+            return zlib.decompressobj(-zlib.MAX_WBITS)
+    return unpack
+
+
 # %% ../../nbs/02_transport/04_connection.ipynb #27b81af2
 TIMEOUT = 30, 300  # seconds to connect, seconds between two packets
-AT_ONCE = 1_000_000  # bytes of a body: ten threads that each ask Python for 10 kB at a time, as requests would, stand in each other's way
+
+
+def parts_of(reply, watch: Watch) -> Iterator[bytes]:
+    "The body of a reply in parts, unpacked. TooLarge, TooSlow, and what `requests` raises."
+    watch.in_head, size = False, 0
+    length = reply.headers.get("Content-Length", "")
+    if length.isdecimal() and int(length[:20]) > watch.limits.size:
+        raise TooLarge
+    for part in unpacked(_raw_parts(reply.raw), reply.headers.get("Content-Encoding", "")):
+        size += len(part)
+        if size > watch.limits.size:
+            raise TooLarge
+        watch.left()
+        yield part
+
+
+def _raw_parts(raw):
+    "The body as it came, with errors of the same names as `requests` gives them."
+    failure = None
+    try:
+        yield from raw.stream(AT_ONCE, decode_content=False)
+        return
+    except urllib3.exceptions.ProtocolError as e:
+        failure = requests.exceptions.ChunkedEncodingError(e)
+    except urllib3.exceptions.ReadTimeoutError as e:
+        failure = requests.exceptions.ReadTimeout(e)
+    except urllib3.exceptions.SSLError as e:
+        failure = requests.exceptions.SSLError(e)
+    raise failure
 
 
 def poured(parts, file):
@@ -370,27 +667,38 @@ def poured(parts, file):
 
 def body_bytes(body):
     "The JSON that is sent; here a `Secret` becomes its value."
-    return None if body is None else msgspec.json.encode(body, enc_hook=Secret.reveal)
+    return None if body is None else msgspec.json.encode(body, enc_hook=_plain_text)
 
 
-def send(http, method, url, body, params, auth, into=None):
-    "One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if there is one. No error that leaves here holds a secret."
-    failure, start = None, time.perf_counter()
+def _plain_text(value):
+    return str(Secret(value).reveal()) if isinstance(value, (Secret, Masked)) else value
+
+
+def send(http, method, url, body, params, auth, into=None, limits=Limits(), clock=Clock()):
+    """One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if there is one.
+
+    DataError `too_large`, RetryLaterError `too_slow` for a reply beyond the `limits`, and what
+    `FAILURES` names. No error that leaves here holds a secret."""
+    failure, interrupt, start = None, None, time.perf_counter()
+    watch = Watch(limits.for_file() if into else limits, clock)
     try:
-        with http.request(
-            method,
-            url,
-            data=body_bytes(body),
-            params=params,
-            auth=auth,
-            timeout=TIMEOUT,
-            allow_redirects=False,
-            stream=True,
-            headers={"Accept": "application/json"}
-            | ({"Content-Type": "application/json"} if body is not None else {}),
-        ) as reply:
+        with (
+            watched(watch),
+            http.request(
+                method,
+                url,
+                data=body_bytes(body),
+                params=params,
+                auth=auth,
+                timeout=TIMEOUT,
+                allow_redirects=False,
+                stream=True,
+                headers={"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
+                | ({"Content-Type": "application/json"} if body is not None else {}),
+            ) as reply,
+        ):
             headers = {name.lower(): value for name, value in reply.headers.items()}
-            parts = reply.iter_content(AT_ONCE)
+            parts = parts_of(reply, watch)
             size, content = (
                 poured(parts, into)
                 if into and reply.status_code == 200
@@ -400,17 +708,18 @@ def send(http, method, url, body, params, auth, into=None):
                 method,
                 url,
                 reply.status_code,
-                content,
+                auth.received(content),
                 headers,
                 time.perf_counter() - start,
                 size=len(content) if size is None else size,
             )
     except Exception as e:
         failure = failure_of(e)
-    except KeyboardInterrupt:
-        pass
-    if failure is None:
-        raise KeyboardInterrupt
+    except BaseException as e:  # an interrupt, of which the traceback shows what the library held
+        interrupt = e.with_traceback(None)
+        interrupt.__context__ = interrupt.__cause__ = None
+    if interrupt:
+        raise interrupt
     raise failure[0](f"{method} {url}: {failure[2]}.", failure[1])
 
 
@@ -498,7 +807,7 @@ class Attempts:
             if error.reason == "rate_limited":
                 way.budget.not_before(pause)
             else:
-                self.clock.wait(pause)
+                wait_for(self.clock, pause, f"{way.instance} did not answer well ({error.reason})")
         if attempt > 1:
             error.args = (f"{error} It was tried {attempt} times.",)
         raise error
@@ -559,6 +868,8 @@ class Sending(Attempts):
                 request.params,
                 self.auth,
                 into,
+                self.limits,
+                self.clock,
             )
             call.status, call.seconds, call.bytes = answer.status, answer.seconds, answer.size
             self.budget.heard(request, answer)
@@ -588,20 +899,29 @@ def remembered(url, fingerprint):
 def remember(url, fingerprint, user):
     "Keep who is behind a credential; where nothing can be written it will be asked again."
     note = _note_of(url, fingerprint)
-    draft = note.with_name(f"{secrets.token_hex(8)}.draft")
     with suppress(OSError):
-        for folder in (note.parent.parent, note.parent):
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(user)
-        os.replace(draft, note)
+        make_private(note.parent)
+        sweep(note.parent, "", ".draft")
+        with replacing_private(note) as file:
+            file.write(user.encode())
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #535892b2
+def _checked(auth):
+    auth = masked(auth)
+    if hasattr(auth, "fingerprint"):
+        return auth
+    raise CredentialsError(
+        "A connection takes a credential as an object, such as AccessToken(...) or get_session_token(...), which knows its header. Make one of the text.",
+        "malformed_secret",
+    )
+
+
 class Connection(Sending):
     "The way to one instance with one credential; `calls` are its last attempts (`CallLog`), `budget` is shared by every process of this machine that asks as the same `user` (id as text, None: not known)."
 
     def __init__(self, instance, auth, user=None):
+        auth = _checked(auth)
         self.instance, self.auth, self.calls, self.retry, self.clock, self._met = (
             instance,
             auth,
@@ -610,10 +930,11 @@ class Connection(Sending):
             Clock(),
             threading.RLock(),
         )
+        self.limits = limits_of(instance)
         self.settle(user or remembered(instance.url, auth.fingerprint))
         self.http = requests.Session()
         for scheme in ("https://", "http://"):
-            self.http.mount(scheme, requests.adapters.HTTPAdapter(pool_maxsize=32))
+            self.http.mount(scheme, WatchedAdapter(pool_maxsize=32))
         self.http.trust_env = not is_loopback(instance.url)
         self.http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
@@ -648,6 +969,8 @@ class Connection(Sending):
                 self.settle(user)
 
     def __repr__(self):
+        if "calls" not in vars(self):
+            return "<connection that was not made>"
         return f"<connection to {self.instance} with {self.auth}: {self.calls!r}>"
 
 
@@ -655,8 +978,10 @@ class Connection(Sending):
 _connections, _lock = {}, threading.Lock()
 
 
+@hides("auth")
 def connect(instance, auth):
-    "The one `Connection` of this address and credential. SettingsError `wrong_instance`."
+    "The one `Connection` of this address (`Instance`) and credential (an auth object). SettingsError `wrong_instance`; CredentialsError `malformed_secret`."
+    auth = _checked(auth)
     if auth.url and auth.url != instance.url:
         raise SettingsError(
             f"{auth} was made for another instance than {instance}. Sign in at {instance} first.",

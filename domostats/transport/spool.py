@@ -28,11 +28,12 @@ __all__ = [
 
 # %% ../../nbs/02_transport/05_spool.ipynb #43d0c2a1
 import os, shutil, sqlite3, tempfile, threading, time, uuid
-from contextlib import closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 import msgspec, pyarrow as pa
 from ..errors import DataError, SettingsError
+from ..private import make_private, scratch
 from ..settings import user_folder
 from .connection import Answer
 
@@ -276,10 +277,7 @@ def folder_of(room, place, name):
 def make_folder(folder):
     "Make such a folder with its lock, closed to others. SettingsError `no_state_folder`."
     try:
-        for level in (*reversed(folder.parents[:3]), folder):
-            level.mkdir(
-                mode=0o700, parents=True, exist_ok=True
-            )  # parents that mkdir makes by itself are open to all
+        make_private(folder)
         (folder / "lock").touch(mode=0o600)
     except OSError as e:
         raise unwritable(folder, e) from None
@@ -298,11 +296,20 @@ def _open_record(folder: Path, oldest: float, question: str) -> RunRecord | None
     return record if -60 < time.time() - note.stat().st_mtime < oldest else None
 
 
+def _remove_drafts(*folders: Path) -> None:
+    "Remove what a killed run was about to write. Nobody else runs in these folders."
+    for folder in folders:
+        for draft in folder.glob("*.draft"):
+            with suppress(OSError):
+                draft.unlink()
+
+
 def _begin(folder: Path, oldest: float, reuse: bool, question: str) -> Spool:
     """The spool of the open run, if it goes on; else an empty one.
 
     A run that failed on its data is begun anew, unless its answers are to be `reuse`d."""
     run, note = folder / "open", folder / "began"
+    _remove_drafts(folder, run)
     record = _open_record(folder, oldest, question)
     if record and (reuse or not record.fault):
         record.session, record.fault = record.session + 1, ""
@@ -358,7 +365,7 @@ BY_FORMATTER = (
     "bad_record",
     "bad_column",
 )
-NOT_KEPT = "empty", "html", "truncated", "not_json", "bad_reply", "bad_request"
+NOT_KEPT = "empty", "html", "truncated", "not_json", "bad_reply", "bad_request", "too_large"
 
 
 def data_fault(error: BaseException) -> str:
@@ -396,6 +403,17 @@ def alone(folder):
 
 
 @contextmanager
+def _own_folder():
+    "A folder for a run beside the one that has the spool. SettingsError `no_state_folder`."
+    with ExitStack() as stack:
+        try:
+            folder = stack.enter_context(scratch())
+        except OSError as e:
+            raise unwritable(Path(tempfile.gettempdir()), e) from None
+        yield folder
+
+
+@contextmanager
 def spooled(place, name, restore=False, oldest=OLDEST, reuse=False, question=""):
     """A `with` block around a run, with its `Spool`.
 
@@ -406,8 +424,12 @@ def spooled(place, name, restore=False, oldest=OLDEST, reuse=False, question="")
     if restore:
         yield _last(folder, name)
         return
-    with alone(make_folder(folder)) as mine, tempfile.TemporaryDirectory() as own:
-        spool = _begin(folder, oldest, reuse, question) if mine else Spool(Path(own))
+    with ExitStack() as stack:
+        mine = stack.enter_context(alone(make_folder(folder)))
+        if mine:
+            spool = _begin(folder, oldest, reuse, question)
+        else:
+            spool = Spool(stack.enter_context(_own_folder()))
         try:
             yield spool
         except BaseException as e:

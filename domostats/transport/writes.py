@@ -18,7 +18,8 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te003
-import logging, os, tempfile, threading
+import logging, os, threading
+from contextlib import suppress
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
@@ -30,7 +31,8 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from .clock import Clock
+from ..private import open_draft, put_in_place
+from .clock import Clock, steady_of, wait_for
 from .retry import is_open
 
 
@@ -71,35 +73,37 @@ def download(connection, request, path, check=None):
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".draft")
+        file = open_draft(path)
     except OSError as e:
         raise DestinationError(
             f"No file can be made in {path.parent} ({type(e).__name__}). Check the folder and its permissions.",
             "cannot_write",
         ) from None
     try:
-        with open(handle, "wb") as file:
+        with file:
             connection.ask(request._replace(plain=True), into=file)
-        if check:
-            check(Path(draft))
-        os.replace(draft, path)
+            file.flush()
+            if check:
+                check(Path(file.name))
+            put_in_place(file, path)
     finally:
-        Path(draft).unlink(missing_ok=True)
+        with suppress(OSError):
+            os.unlink(file.name)
     return path
 
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te013
 def wait_until(connection, condition, deadline=6 * 3600):
     "Wait until `condition()` gives None; else it gives the seconds after which to ask again. RetryLaterError `not_in_time` after `deadline` seconds."
-    until = connection.clock.now() + deadline
+    until = steady_of(connection.clock) + deadline
     while (pause := condition()) is not None:
-        if connection.clock.now() + pause > until:
+        if steady_of(connection.clock) + pause > until:
             raise RetryLaterError(
                 f"It did not come about within {deadline / 60:.0f} minutes. Look at what is stuck, then run this again.",
                 "not_in_time",
                 retry_after=pause,
             )
-        connection.clock.wait(pause)
+        wait_for(connection.clock, pause, f"{connection.instance} has not finished yet")
 
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te017

@@ -16,8 +16,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Iterable
 import msgspec
-import platformdirs
 from ...errors import SettingsError
+from ...private import make_private
+from ...settings import user_folder
 
 # %% ../../../nbs/03_clients/datorama/07b_lists.ipynb #da7c0006
 FORM = 1  # of the file; another one is begun anew
@@ -43,13 +44,12 @@ CREATE INDEX by_id ON records (kind, id);
 def file_of(place: str) -> Path:
     "The file of the lists of a place (address and user)."
     name = blake2b(place.encode(), digest_size=16).hexdigest()
-    return platformdirs.user_state_path("domostats") / "datorama" / f"{name}.sqlite"
+    return user_folder("state") / "datorama" / f"{name}.sqlite"
 
 
 def open_file(path: Path) -> sqlite3.Connection:
     "The database in a file for this user only, made where it is not there. OSError, sqlite3.Error."
-    for folder in (path.parent.parent, path.parent):
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
     con = sqlite3.connect(path, timeout=30, isolation_level=None, check_same_thread=False)
     try:

@@ -22,7 +22,6 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/08_tree.ipynb #da5a0003
-import tempfile
 from datetime import datetime, timezone
 from pathlib import Path
 from . import jobs as requests, queries, reporting
@@ -32,6 +31,7 @@ from .ranges import cut, one_range, read_day
 from .streams import put_fields, running_streams, send_stream, streams_in
 from .workspaces import create, part_of
 from ...errors import DestinationError, DomostatsError, SettingsError
+from ...private import scratch
 from ...transport.paging import Reader
 from ...transport.retry import Request
 
@@ -331,7 +331,7 @@ def export_table(workspace: "Workspace", make_report):
     "The data frame of a report that is made for it, by `make_report(name)`, and deleted after it."
     report = make_report(f"export {workspace.connection.clock.now():.3f}")
     try:
-        with tempfile.TemporaryDirectory() as folder:
+        with scratch() as folder:
             return reporting.read_report(report.export(folder))
     finally:
         report.delete(sure=True)

@@ -26,7 +26,7 @@ from typing import Annotated, Union
 import msgspec
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
-from ...settings import Secret, find_instance, hides
+from ...settings import Secret, find_instance, hides, masked
 from ...transport.auth import Auth, NoAuth, sendable
 from ...transport.connection import Connection, connect
 from ...transport.retry import Request
@@ -50,9 +50,9 @@ class DomoAuth:
 
     def judge(self, answer):
         "AccessError `blocked`: the network this runs in is not on the allow-list of the instance."
-        moved = (
-            300 <= answer.status < 400
-            and "whitelist/blocked" in f"{answer.content[:5000]} {answer.headers.get('location')}"
+        moved = 300 <= answer.status < 400 and (
+            b"whitelist/blocked" in answer.content[:5000]
+            or "whitelist/blocked" in answer.headers.get("location", "")
         )
         if moved or b"Domo - Blocked" in answer.content[:5000]:
             raise AccessError(
@@ -136,17 +136,18 @@ OUTCOMES = {
 }
 
 
-def outcome(reply):
+def outcome(reply: object) -> tuple[Secret | None, str | None]:
     "What the reply to a sign-in comes to: (token as a `Secret`, None), or (None, a key of `OUTCOMES`)."
-    reply = reply if isinstance(reply, dict) else {}
-    token, factor = reply.get("sessionToken"), reply.get("twoFactorInfo")
-    if isinstance(token, str) and sendable(Secret(token)) and reply.get("success") is not False:
-        return Secret(token), None
-    if str(reply.get("reason")) in OUTCOMES:
-        return None, reply["reason"]
-    return None, "SECOND_FACTOR" if isinstance(factor, dict) and factor.get(
-        "status", "VALID"
-    ) != "VALID" else "NO_TOKEN"
+    reply = masked(reply) if isinstance(reply, dict) else {}
+    token, factor, why = (reply.get(name) for name in ("sessionToken", "twoFactorInfo", "reason"))
+    token = Secret(token) if isinstance(token, str) and token.isascii() else None
+    if token and sendable(token) and reply.get("success") is not False:
+        return token, None
+    if isinstance(why, str) and why in OUTCOMES:
+        return None, str(why)
+    if isinstance(factor, dict) and factor.get("status", "VALID") != "VALID":
+        return None, "SECOND_FACTOR"
+    return None, "NO_TOKEN"
 
 
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #a364d934
@@ -156,6 +157,10 @@ class Session(SessionToken):
     @hides("password")
     def __init__(self, instance, user, password):
         self._password, self.user, self.name, self.url = password, user, instance.name, instance.url
+        if not isinstance(password, Secret):
+            raise CredentialsError(
+                "A password is text. Give it as text, or set DOMO_PASSWORD.", "malformed_secret"
+            )
         self._door, self._lock = (
             Connection(instance, NotSignedIn(instance), self.fingerprint),
             threading.Lock(),
@@ -219,7 +224,7 @@ def from_settings(instance):
     found = find_secrets(instance, *DOMO_SECRETS)
     if "DOMO_ACCESS_TOKEN" in found:
         return AccessToken(found["DOMO_ACCESS_TOKEN"], instance=instance)
-    return Session(instance, found["DOMO_USERNAME"].reveal(), found["DOMO_PASSWORD"])
+    return Session(instance, str(found["DOMO_USERNAME"].reveal()), found["DOMO_PASSWORD"])
 
 
 @hides("session_token")
