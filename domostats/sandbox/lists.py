@@ -550,8 +550,8 @@ def narrowed_pages(world: Any, numbers: list[int], body: dict) -> list[int]:
         wanted = {("USER", id) for id in body.get("ownerIds", [])}
         wanted |= {("GROUP", id) for id in body.get("groupOwnerIds", [])}
         nobody = body.get("addPageWithNoOwner", False)
-        owners = lambda n: {(owner.type, owner.id) for owner in page_owners(world, n)}
-        numbers = [n for n in numbers if wanted & owners(n) or (nobody and not owners(n))]
+        owners = {n: {(one.type, one.id) for one in page_owners(world, n)} for n in numbers}
+        numbers = [n for n in numbers if wanted & owners[n] or (nobody and not owners[n])]
     if body.get("includeLastModifiedDateClause"):
         start = ms_of_day(body.get("lastModifiedStartDate", ""))
         end = ms_of_day(body.get("lastModifiedEndDate", ""), days=1)
