@@ -703,6 +703,17 @@ REFUSED = [  # what a client sends, endpoint, query, body, what the refusal name
         ("search: what the world has not", SEARCH, {}, {"entityList": [[name]]}, name)
         for name in "card dataflow alert data_app package connector workflow_model".split()
     ),
+    *(
+        (
+            "search: a query with an operator",
+            SEARCH,
+            {},
+            {"entities": ["PAGE"], "query": q},
+            "query",
+        )
+        for q in ('"budget 4"', "name:budget", "budget OR sales", "budget -sales", "(budget)")
+    ),
+    ("activity log: a user by name", EVENTS, {"user": "ada"}, None, "user"),
     ("search: of nothing", SEARCH, {}, {"query": "*"}, "entityList"),
     ("search: beyond the wall", SEARCH, {}, {"entities": ["PAGE"], "offset": 9_991}, "10000"),
     *(

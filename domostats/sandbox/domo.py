@@ -284,10 +284,10 @@ def seen_by(data, user):
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #3d587b07
-ME = (
-    "id invitorUserId displayName department userName emailAddress avatarKey accepted userType modified created "
-    "active pending anonymous systemUser"
-).split()
+ME = """
+    id invitorUserId displayName department userName emailAddress avatarKey accepted userType
+    modified created active pending anonymous systemUser
+""".split()
 DETAILS_OF_USER = {
     "includeDetails": OneOf("true", "True"),
     "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),
@@ -308,14 +308,16 @@ def show_users(data: Any, user: dict, asked: Asked) -> Reply:
 
 @serves("GET", f"/api/content/v2/users/{NUMBER}", query=DETAILS_OF_USER)
 def show_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
-    "`GET /api/content/v2/users/{id}?includeDetails=true` (recorded): an unknown id is 200 and empty. All that is set comes, whatever `attributes` a client names."
+    """`GET /api/content/v2/users/{id}?includeDetails=true` (recorded): an unknown id is 200 and
+    empty. All that is set comes, whatever `attributes` a client names."""
     found = data.user(int(id))
     return json_reply(found) if found else Reply(200, b"", JSON)
 
 
 @serves("GET", f"/api/content/v3/users/{NUMBER}", query=DETAILS_OF_USER)
 def show_newer_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
-    "`GET /api/content/v3/users/{id}?includeDetails=true` (shape from a collection of requests): 404 for an unknown id."
+    """`GET /api/content/v3/users/{id}?includeDetails=true` (shape from a collection of requests):
+    404 for an unknown id."""
     found = data.user(int(id))
     if not found:
         return trouble(404, asked.path)
@@ -363,7 +365,8 @@ def show_providers(data: Any, user: dict, asked: Asked) -> Reply:
 
 @serves("GET", f"/api/data/v1/accounts/{NUMBER}", query={"unmask": Flag()})
 def show_account(data: Any, user: dict, asked: Asked, id: str) -> Reply:
-    "`GET /api/data/v1/accounts/{id}` (recorded): one account as the flat list has it; 404 for one that is not there or not to be seen. No secret stands in it, whatever `unmask` says."
+    """`GET /api/data/v1/accounts/{id}` (recorded): one account as the flat list has it; 404 for one
+    that is not there or not to be seen. No secret stands in it, whatever `unmask` says."""
     seen = data.accounts if sees_all_accounts(data, user) else seen_by(data, user)
     found = [flat_account(account) for account in seen if account.id == int(id)]
     return json_reply(found[0]) if found else trouble(404, asked.path)
@@ -534,7 +537,8 @@ class GoodDay:
 
     @staticmethod
     def serves() -> list[dict]:
-        "What an instance serves, one dict an endpoint: `method`, `path`, and what `query` and `body` take."
+        """What an instance serves, one dict an endpoint: `method`, `path`, and what `query` and
+        `body` take."""
         return describe({**ROUTES, **PUBLIC})
 
     def genuine(self, method, path, headers, body, query="", change=None):

@@ -92,7 +92,8 @@ class Whole:
 
 @dataclass(frozen=True)
 class Flag:
-    "True or false, as JSON has it, or as text in any case (`True` is what Python clients send), or as 1 and 0."
+    """True or false, as JSON has it, or as text in any case (`True` is what Python clients send),
+    or as 1 and 0."""
 
     def read(self, value: Any) -> bool:
         found = {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
@@ -159,7 +160,8 @@ class Record:
 
 
 def read_named(kinds: dict, values: dict, what: str, others: bool = False) -> dict:
-    "The given values, each as its kind reads it; Refused for a name that is not known, unless `others` may be there."
+    """The given values, each as its kind reads it; Refused for a name that is not known, unless
+    `others` may be there."""
     found = {}
     for name, value in values.items():
         if name not in kinds:
@@ -167,7 +169,7 @@ def read_named(kinds: dict, values: dict, what: str, others: bool = False) -> di
                 continue
             known = ", ".join(kinds) or "none"
             raise Refused(f"the {what} {_shown(name)} is not known here; known: {known}")
-        if value is None or value == "":
+        if value is None or value in ("", []):
             continue
         try:
             found[name] = kinds[name].read(value)
@@ -191,7 +193,8 @@ class Endpoint:
     body: Any = None
 
     def check(self, asked: Asked) -> Asked:
-        "The same request with the values as the kinds read them. Refused where it asks for something else."
+        """The same request with the values as the kinds read them. Refused where it asks for
+        something else."""
         query = read_named(self.query, asked.query, "parameter")
         body = asked.body
         if body is None and asked.broken:
@@ -210,7 +213,8 @@ class Endpoint:
 
 
 def serves(method: str, path: str, *, query: dict | None = None, body: Any = None) -> Callable:
-    "Declare what the function below serves: it becomes an `Endpoint`. `path` is a pattern; its groups are the ids."
+    """Declare what the function below serves: it becomes an `Endpoint`. `path` is a pattern; its
+    groups are the ids."""
 
     def declare(answer: Callable[..., Reply]) -> Endpoint:
         endpoint = Endpoint(method, path, answer, query or {}, body)
@@ -238,7 +242,8 @@ def take(endpoint: Callable[..., Reply], data: Any, user: Any, asked: Asked, *id
 
 # %% ../../nbs/08_sandbox/02a_endpoints.ipynb #58510162
 def describe(endpoints: dict) -> list[dict]:
-    "What is served, one dict an endpoint: `method`, `path`, and the values that `query` and `body` take, as text."
+    """What is served, one dict an endpoint: `method`, `path`, and the values that `query` and
+    `body` take, as text."""
     return [
         {
             "method": endpoint.method,

@@ -131,11 +131,12 @@ from domostats.sandbox.world import (
 NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
 
 
-IDENTITY_ATTRIBUTES = (
-    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone hireDate modified created "
-    "alternateEmail employeeLocation employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending "
-    "isActive invitorUserId lastActivity lastLogin avatarKey"
-).split()  # those that can be asked for (documented)
+IDENTITY_ATTRIBUTES = """
+    id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone
+    hireDate modified created alternateEmail employeeLocation employeeNumber employeeId locale
+    roleId reportsTo isAnonymous isSystemUser isPending isActive invitorUserId lastActivity
+    lastLogin avatarKey
+""".split()  # those that can be asked for (documented)
 PLAIN = "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified".split()  # the same in both lists of users
 
 
@@ -276,7 +277,8 @@ def identity_users(data: Any, numbers: Any, wanted: set | None, parts: list[str]
     },
 )
 def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=&includeDeleted=`; who was deleted comes last (guessed)."
+    """`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=&includeDeleted=`; who was
+    deleted comes last (guessed)."""
     query = asked.query
     wanted = set(query["attributes"]) if query.get("attributes") else None
     gone = remember(data, "deleted", lambda: deleted_numbers(data.world))
@@ -299,7 +301,8 @@ USER_FILTER = Record(
 
 
 def user_passes(one: dict, found: dict) -> bool:
-    "Whether the attributes of a user pass a filter. Refused for one without a field, or without text and values."
+    """Whether the attributes of a user pass a filter. Refused for one without a field, or without
+    text and values."""
     name, kind = one.get("field"), one.get("filterType")
     if name is None or (kind, "text" in one, "values" in one) not in {
         ("text", True, False),
@@ -335,7 +338,8 @@ def user_passes(one: dict, found: dict) -> bool:
     ),
 )
 def show_user_search(data: Any, user: dict, asked: Asked) -> Reply:
-    "`POST /api/identity/v1/users/search`, filters, `sort` and page in the body (seen in clients); `count` of all that were found with `showCount` or `count`."
+    """`POST /api/identity/v1/users/search`, filters, `sort` and page in the body (seen in clients);
+    `count` of all that were found with `showCount` or `count`."""
     world, body = data.world, asked.body or {}
     filters = body.get("filters", [])
     ids = {*body["ids"]} if "ids" in body else None
@@ -384,7 +388,8 @@ KINDS_OF_GROUP = "open", "adHoc", "closed", "directory", "dynamic", "system"
 
 
 def narrowed_groups(data: Any, numbers: list[int], query: dict) -> list[int]:
-    "Those groups that have the text of `search` in their name, `members` among their people, and this `owner`."
+    """Those groups that have the text of `search` in their name, `members` among their people, and
+    this `owner`."""
     world = data.world
     if "search" in query:
         text = query["search"].lower()
@@ -418,7 +423,8 @@ def narrowed_groups(data: Any, numbers: list[int], query: dict) -> list[int]:
     },
 )
 def show_groups(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/content/v2/groups/grouplist` by name, `search`, `members` and `owner` (recorded); without `includeFullMembership` no group has `groupMembers` (documented)."
+    """`GET /api/content/v2/groups/grouplist` by name, `search`, `members` and `owner` (recorded);
+    without `includeFullMembership` no group has `groupMembers` (documented)."""
     world, system = data.world, "system_groups" in data.quirks
     count = all_groups(world) - 3 if system else world.groups
     names = remember(
@@ -519,7 +525,8 @@ ORDERS = {
 
 
 def ms_of_day(text: str, days: int = 0) -> int:
-    "When this day (YYYY-MM-DD) begins in UTC, in milliseconds, or so many days later. Refused for what is no day."
+    """When this day (YYYY-MM-DD) begins in UTC, in milliseconds, or so many days later. Refused for
+    what is no day."""
     try:
         day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
     except ValueError:
@@ -543,8 +550,8 @@ def narrowed_pages(world: Any, numbers: list[int], body: dict) -> list[int]:
         wanted = {("USER", id) for id in body.get("ownerIds", [])}
         wanted |= {("GROUP", id) for id in body.get("groupOwnerIds", [])}
         nobody = body.get("addPageWithNoOwner", False)
-        owners = lambda n: {(owner.type, owner.id) for owner in page_owners(world, n)}
-        numbers = [n for n in numbers if wanted & owners(n) or (nobody and not owners(n))]
+        owners = {n: {(one.type, one.id) for one in page_owners(world, n)} for n in numbers}
+        numbers = [n for n in numbers if wanted & owners[n] or (nobody and not owners[n])]
     if body.get("includeLastModifiedDateClause"):
         start = ms_of_day(body.get("lastModifiedStartDate", ""))
         end = ms_of_day(body.get("lastModifiedEndDate", ""), days=1)
@@ -574,7 +581,8 @@ def narrowed_pages(world: Any, numbers: list[int], body: dict) -> list[int]:
     ),
 )
 def show_pages(data: Any, user: dict, asked: Asked) -> Reply:
-    "`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending` (recorded) and the clauses of its clients."
+    """`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending`
+    (recorded) and the clauses of its clients."""
     wanted = asked.body or {}
     mine = rows_for(data, user, data.world.pages, "content.admin")
     order = wanted.get("orderBy", "pageTitle")
@@ -681,7 +689,8 @@ NARROW = {  # parameter: does a dataset pass this value?
 
 
 def narrowed_datasets(data: Any, user: dict, query: dict) -> Any:
-    "The numbers of the datasets that a user sees and that pass the filters of a query; found once for each query."
+    """The numbers of the datasets that a user sees and that pass the filters of a query; found once
+    for each query."""
     rows = rows_for(data, user, data.world.datasets, "dataset.admin")
     asked = {name: value for name, value in query.items() if name in NARROW}
     if not asked:
@@ -712,7 +721,8 @@ def narrowed_datasets(data: Any, user: dict, query: dict) -> Any:
     },
 )
 def show_datasets(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/data/v3/datasources?limit=&offset=&part=core` and filters (guessed from its clients); in the order in which they were created."
+    """`GET /api/data/v3/datasources?limit=&offset=&part=core` and filters (guessed from its
+    clients); in the order in which they were created."""
     rows = narrowed_datasets(data, user, asked.query)
     query = {"part": ["core"], **asked.query}
     page = [
@@ -735,7 +745,8 @@ def visible_stream(data, user, id):
 
 @serves("GET", f"/api/data/v1/streams/{NUMBER}", query={"fields": OneOf("all")})
 def show_stream(data: Any, user: dict, asked: Asked, id: str) -> Reply:
-    "`GET /api/data/v1/streams/{id}` (recorded), the same with `fields=all`; 404 for an unknown one."
+    """`GET /api/data/v1/streams/{id}` (recorded), the same with `fields=all`; 404 for an unknown
+    one."""
     found = visible_stream(data, user, int(id))
     return json_reply(found) if found else trouble(404, asked.path)
 
@@ -759,7 +770,7 @@ EVENT_FILTERS = {
     "user": "userId",
 }  # in the query: in the event
 WINDOW = {"start": Whole(), "end": Whole()}
-EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text()))}
+EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text())), "user": Some(Whole())}
 
 
 def found_events(data: Any, query: dict) -> Any:
@@ -767,7 +778,11 @@ def found_events(data: Any, query: dict) -> Any:
     world = data.world
     start, end = query.get("start"), query.get("end")
     numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
-    wanted = {field: query[name] for name, field in EVENT_FILTERS.items() if name in query}
+    wanted = {
+        field: [str(value) for value in query[name]]
+        for name, field in EVENT_FILTERS.items()
+        if name in query
+    }
     if not wanted:
         return numbers
     return [
@@ -798,27 +813,31 @@ def show_events(data: Any, user: dict, asked: Asked) -> Reply:
     query={**EVENTS_ASKED, "offset": Whole(), "limit": Whole(most=1000)},
 )
 def count_events(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients); a page changes no count."
+    """`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients); a
+    page changes no count."""
     if "audit" not in grants_of(data, user):
         return trouble(403, asked.path)
     return json_reply({"count": len(found_events(data, asked.query))})
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #a0d10002
-OBJECT_TYPES = (
-    "ACCESS_TOKEN ACCOUNT ACTIVITY_LOG ADC_FILTER ADC_POLICY ALERT APP AUTHORITY BEAST_MODE_FORMULA CARD CHANNEL "
-    "CHART_COLOR_PALETTE COLLECTION CONTAINER_VIEW CUSTOMER CUSTOMER_STATE CUSTOMER_TIER DATAFLOW_TYPE DATASOURCE "
-    "DATA_SCIENCE_NOTEBOOK DATA_SOURCE DEPLOYMENT DRILL_VIEW EASY_INVITE_LINK ENABLED EXECUTOR_JOB FILE FILE_REVISION "
-    "GROUP GROUP_CHAT HUDDLE LICENSE_PAGE LOGIN_SETTINGS MAGNUM_COLLECTION MAGNUM_DATASTORE NAME PAGE PAGE_ANALYZER "
-    "PAGE_COLLECTION PROJECT PROJECT_LIST PROJECT_TASK PROJECT_TASK_ATTACHMENT PROJECT_TASK_OWNER PROXIER_EMAIL "
-    "PROXY_USER PUBLICATION PUBLIC_URL REPOSITORY REPOSITORY_AUTHORIZATION ROLE SEGMENT SSO_PAGE USER USER_STATE "
-    "VARIABLE VARIABLE_CONTROL VIEW VIRTUAL_USER Workbench_AGENT Workbench_JOB Workbench_SCHEDULE WAREHOUSE_ACCOUNT "
-    "WORKFLOW_INSTANCE WORKFLOW_MODEL WORKFLOW_MODEL_VERSION"
-).split()  # those that are known from clients; an instance has more
+OBJECT_TYPES = """
+    ACCESS_TOKEN ACCOUNT ACTIVITY_LOG ADC_FILTER ADC_POLICY ALERT APP AUTHORITY
+    BEAST_MODE_FORMULA CARD CHANNEL CHART_COLOR_PALETTE COLLECTION CONTAINER_VIEW CUSTOMER
+    CUSTOMER_STATE CUSTOMER_TIER DATAFLOW_TYPE DATASOURCE DATA_SCIENCE_NOTEBOOK DATA_SOURCE
+    DEPLOYMENT DRILL_VIEW EASY_INVITE_LINK ENABLED EXECUTOR_JOB FILE FILE_REVISION GROUP
+    GROUP_CHAT HUDDLE LICENSE_PAGE LOGIN_SETTINGS MAGNUM_COLLECTION MAGNUM_DATASTORE NAME PAGE
+    PAGE_ANALYZER PAGE_COLLECTION PROJECT PROJECT_LIST PROJECT_TASK PROJECT_TASK_ATTACHMENT
+    PROJECT_TASK_OWNER PROXIER_EMAIL PROXY_USER PUBLICATION PUBLIC_URL REPOSITORY
+    REPOSITORY_AUTHORIZATION ROLE SEGMENT SSO_PAGE USER USER_STATE VARIABLE VARIABLE_CONTROL
+    VIEW VIRTUAL_USER Workbench_AGENT Workbench_JOB Workbench_SCHEDULE WAREHOUSE_ACCOUNT
+    WORKFLOW_INSTANCE WORKFLOW_MODEL WORKFLOW_MODEL_VERSION
+""".split()  # those that are known from clients; an instance has more
 TYPE = "([A-Za-z_]{1,64})"
 
 
 def type_rows(names: Any) -> list[dict]:
+    "Names as rows of `type` and `translation`."
     return [{"type": name, "translation": name.replace("_", " ").capitalize()} for name in names]
 
 
@@ -830,7 +849,8 @@ def show_object_types(data: Any, user: dict, asked: Asked) -> Reply:
 
 @serves("GET", f"/api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes")
 def show_event_types(data: Any, user: dict, asked: Asked, type: str) -> Reply:
-    "`GET /api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes`: what this world does to objects of a type (guessed); 404 for an unknown type."
+    """`GET /api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes`: what this world does to
+    objects of a type (guessed); 404 for an unknown type."""
     if type not in OBJECT_TYPES:
         return trouble(404, asked.path)
     return json_reply(type_rows(dict.fromkeys(action for action, kind, _ in ACTS if kind == type)))
@@ -842,7 +862,8 @@ def show_event_types(data: Any, user: dict, asked: Asked, type: str) -> Reply:
     query={**WINDOW, "offset": Whole(), "limit": Whole(most=1000)},
 )
 def show_event_objects(data: Any, user: dict, asked: Asked, type: str) -> Reply:
-    "`GET /api/audit/v1/user-audits/objectTypes/{TYPE}?start=&end=` (recorded): the objects of the events, `objectId` and `objectName`, and no events."
+    """`GET /api/audit/v1/user-audits/objectTypes/{TYPE}?start=&end=` (recorded): the objects of the
+    events, `objectId` and `objectName`, and no events."""
     if "audit" not in grants_of(data, user):
         return trouble(403, asked.path)
     if type not in OBJECT_TYPES:
@@ -914,7 +935,8 @@ class Operations:
 
 @serves("POST", "/api/synapse/approval/graphql", body=Operations())
 def show_certified(data: Any, user: dict, asked: Asked) -> Reply:
-    "`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`, `first`, `after`, `searchTerm`, `stateFilter` (guessed from its clients); datasets only."
+    """`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`,
+    `first`, `after`, `searchTerm`, `stateFilter` (guessed from its clients); datasets only."""
     operation = asked.body or {}
     variables = operation.get("variables", {})
     if "operationName" not in operation or "type" not in variables:

@@ -96,7 +96,8 @@ from .world import DAY, PROVIDERS, Draws, person, user_number
 def common_document(
     entity: str, id: Any, name: str, created: int, modified: int, owners: Sequence[Owner]
 ) -> dict:
-    "The keys that every document has (recorded on dataflows); times in milliseconds. Without an owner it names none."
+    """The keys that every document has (recorded on dataflows); times in milliseconds. Without an
+    owner it names none."""
     first = [owner.name for owner in owners][:1]
     named = {}
     if owners:
@@ -181,7 +182,8 @@ def group_document(data: Any, n: int) -> dict:
 
 
 def page_document(data: Any, n: int) -> dict:
-    "Page `n` as the search shows it: the common keys; when it was created is not known in this world, so it is when it was changed."
+    """Page `n` as the search shows it: the common keys; when it was created is not known in this
+    world, so it is when it was changed."""
     page = make_page(data.world, n)
     changed = page["lastModified"]
     return common_document(
@@ -199,7 +201,8 @@ def full_dataset_document(data: Any, n: int) -> dict:
 
 # %% ../../nbs/08_sandbox/03a_search.ipynb #9e53eeeb
 def facts_of(document: dict, **more: Any) -> dict:
-    "What filters, sorts and facets can ask of a document: field to value; several values are a list."
+    """What filters, sorts and facets can ask of a document: field to value; several values are a
+    list."""
     found = {
         "name_sort": document["winnerText"].lower(),
         "display_name_sort": document["winnerText"].lower(),
@@ -218,10 +221,12 @@ def facts_of(document: dict, **more: Any) -> dict:
 
 
 def provider_title(key: str) -> str:
+    "The name of a connector, or its key where that is all there is."
     return PROVIDERS.get(key, (key, None))[0]
 
 
 def dataset_facts(data: Any, n: int) -> dict:
+    "The facts of dataset `n`."
     document, dataset = full_dataset_document(data, n), make_dataset(data.world, n)
     return facts_of(
         document,
@@ -234,12 +239,13 @@ def dataset_facts(data: Any, n: int) -> dict:
 
 
 def account_facts(data: Any, n: int) -> dict:
+    "The facts of account `n`."
     document = account_document(data, n)
     return facts_of(
         document,
         dataproviderkey_facet=document["dataProviderType"],
         dataprovidername_facet=provider_title(document["dataProviderType"]),
-        valid=str(document["valid"]).lower(),
+        valid=None if document["valid"] is None else str(document["valid"]).lower(),
         used=str(bool(document["datasetCount"])).lower(),
     )
 
@@ -259,7 +265,8 @@ COMMON_FIELDS = (
 
 # %% ../../nbs/08_sandbox/03a_search.ipynb #eeb72d28
 class Entity(NamedTuple):
-    "Something that can be searched: `rows(data, user)` are the numbers that a user sees, `document` and `facts` describe one, `fields` can be asked for."
+    """Something that can be searched: `rows(data, user)` are the numbers that a user sees,
+    `document` and `facts` describe one, `fields` can be asked for."""
 
     rows: Callable
     document: Callable
@@ -268,7 +275,8 @@ class Entity(NamedTuple):
 
 
 def seen_accounts(data: Any, user: dict) -> Sequence[int]:
-    "The numbers of the accounts that a user sees: with a grant for the accounts of others all, else their own."
+    """The numbers of the accounts that a user sees: with a grant for the accounts of others all,
+    else their own."""
     numbers = range(len(data.accounts))
     if {"account.admin", "account.view.all"} & grants_of(data, user):
         return numbers
@@ -332,7 +340,8 @@ FILTER = Record(
 
 
 def pattern_of(text: str) -> Callable[[str], bool]:
-    "Whether a text matches this one, in which `*` is any text and `?` any letter; case does not count."
+    """Whether a text matches this one, in which `*` is any text and `?` any letter; case does not
+    count."""
     expression = re.escape(text.lower()).replace(r"\*", ".*").replace(r"\?", ".")
     matches = re.compile(expression, re.DOTALL).fullmatch
     return lambda value: bool(matches(value.lower()))
@@ -345,7 +354,8 @@ def check_owner(value: str) -> None:
 
 
 def test_of(data: Any, one: dict, fields: Sequence[str]) -> Callable[[dict], bool]:
-    "What a filter asks of the facts of a document, as a function. Refused for a filter that is not known."
+    """What a filter asks of the facts of a document, as a function. Refused for a filter that is
+    not known."""
     kind, name = one.get("filterType"), one.get("field")
     if kind is None or name is None:
         raise Refused("a filter has a filterType and a field")
@@ -363,6 +373,7 @@ def test_of(data: Any, one: dict, fields: Sequence[str]) -> Callable[[dict], boo
 
 
 def term_test(name: str, value: str | None) -> Callable[[dict], bool]:
+    "Whether a fact is this value, or has it among its values."
     if value is None:
         raise Refused("a filter of the type term has a value")
     if name in DATES:
@@ -378,6 +389,7 @@ def term_test(name: str, value: str | None) -> Callable[[dict], bool]:
 
 
 def wildcard_test(name: str, query: str | None) -> Callable[[dict], bool]:
+    "Whether a fact fits this pattern as a whole."
     if query is None or name in DATES:
         raise Refused("a filter of the type wildcard has a query and a field of text")
     matches = pattern_of(query)
@@ -390,6 +402,7 @@ def wildcard_test(name: str, query: str | None) -> Callable[[dict], bool]:
 
 
 def date_test(data: Any, kind: str, name: str, one: dict) -> Callable[[dict], bool]:
+    "Whether a time is in the window (milliseconds) or in the bucket of a filter."
     if name not in DATES or (kind == "dateRange" and name != "create_date"):
         raise Refused(f"the field {name!r} takes no filter of the type {kind}")
     if kind == "dateRange":
@@ -406,6 +419,9 @@ def date_test(data: Any, kind: str, name: str, one: dict) -> Callable[[dict], bo
 # %% ../../nbs/08_sandbox/03a_search.ipynb #55d8642e
 def words_test(query: str) -> Callable[[dict], bool]:
     "Whether a document has all words of a query; `*` alone is every document."
+    odd = re.search(r"[\"():^~\[\]{}|&!+]|\b(AND|OR|NOT)\b|(^|\s)-", query)
+    if odd:
+        raise Refused(f"the query has {odd.group().strip()!r}, and the sandbox knows words and *")
     words = [pattern_of(word) for word in query.split() if word.strip("*")]
 
     def found(document: dict) -> bool:
@@ -487,7 +503,8 @@ def found_rows(data: Any, user: dict, entity: str, body: dict) -> Sequence[int]:
 
 
 def in_order(data: Any, entity: str, rows: Sequence[int], sorts: list[dict]) -> Sequence[int]:
-    "The rows in the order that is asked for; as they were created without one. Refused for a field that cannot be sorted by."
+    """The rows in the order that is asked for; as they were created without one. Refused for a
+    field that cannot be sorted by."""
     kind = ENTITIES[entity]
     aliases = {"createDate": "create_date", "lastModified": "last_modified"}
     if not sorts:
@@ -525,7 +542,8 @@ FACETS = {  # name: field
 
 
 def facet_values(data: Any, name: str, found: list[dict], titles: dict) -> list[dict]:
-    "The values of a field over the facts of all documents that were found, the most frequent first."
+    """The values of a field over the facts of all documents that were found, the most frequent
+    first."""
     if name in DATES:
         tests = {word: date_test(data, "dateBucket", name, {"value": word}) for word in BUCKETS}
         counts = {word: sum(map(test, found)) for word, test in tests.items()}
@@ -557,11 +575,13 @@ def facet_values(data: Any, name: str, found: list[dict], titles: dict) -> list[
 
 
 def as_list(value: Any) -> list:
+    "A list as it is, None as no value, anything else as the only one."
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
 def facet_map(data: Any, found: dict[str, Sequence[int]], body: dict) -> dict:
-    "The facets that are asked for, over all rows found, by entity. Refused for one that an entity has no field for."
+    """The facets that are asked for, over all rows found, by entity. Refused for one that an entity
+    has no field for."""
     wanted = body.get("facetValuesToInclude", [])
     for name in wanted:
         for entity in found:
@@ -626,6 +646,7 @@ def search_page(data: Any, user: dict, asked: Asked, entities: Sequence[str]) ->
 
 
 def beyond(asked: Asked) -> Reply:
+    "The refusal of a page beyond the wall."
     return trouble(400, asked.path, f"count + offset may not pass {WALL}")
 
 
@@ -651,7 +672,8 @@ def show_dataset_list(data: Any, user: dict, asked: Asked) -> Reply:
 
 # %% ../../nbs/08_sandbox/03a_search.ipynb #f7c9afc5
 def entities_of(body: dict) -> list[str]:
-    "The entities that are asked for, in either form. Refused where there are none: what Domo searches then is not known."
+    """The entities that are asked for, in either form. Refused where there are none: what Domo
+    searches then is not known."""
     named = [name for names in body.get("entityList", []) for name in as_list(names)]
     named += body.get("entities", [])
     if not named or not all(isinstance(name, str) for name in named):

@@ -36,6 +36,7 @@ __all__ = [
     "Under",
     "Bulk",
     "once",
+    "Tally",
     "Scout",
     "PageDigest",
     "digest_page",
@@ -55,7 +56,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import singledispatch
 from hashlib import blake2b
-from typing import Any, Callable, NamedTuple
+from typing import Any, Callable, ClassVar, NamedTuple
 from urllib.parse import quote
 import msgspec
 from msgspec import Raw
@@ -1140,6 +1141,8 @@ def replies():
 class Under(Listing):
     "The records of a list below each record of `parents`: `below(id)` gives the listing for the value of its `field`."
 
+    LOOKED: ClassVar[int] = 250  # of how many lists an estimate counts the calls
+
     parents: Listing = None
     field: str = "id"
     below: Callable = None
@@ -1172,7 +1175,21 @@ class Under(Listing):
         return self.parents
 
     def own_calls(self, reader):
-        return sum(self.below(id).calls(reader) for id in wanted(self.parents, self.field, reader))
+        """How many calls the lists below take together: read through, or the most likely number where there are many."""
+        ids = [*wanted(self.parents, self.field, reader)]
+        looked = ids[:: math.ceil(len(ids) / self.LOOKED)] if ids else []
+        tally, counts = Tally(reader), []
+        for id in looked:
+            before = tally.calls
+            with suppress(AccessError):
+                deque(self.below(id).pages(tally), maxlen=0)
+            counts.append(tally.calls - before or 1)
+        if len(looked) == len(ids):
+            return sum(counts)
+        mean = sum(counts) / len(counts)
+        spread = sum((count - mean) ** 2 for count in counts) / len(counts) ** 2
+        rest = 1 - len(looked) / len(ids)
+        return math.ceil(len(ids) * (mean + 2 * math.sqrt(spread * rest)))
 
     def calls(self, reader):
         return self.parents.calls(reader) + self.own_calls(reader)
@@ -1286,6 +1303,22 @@ def once(values):
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #est00002
+class Tally(Reader):
+    "Another reader of the same run that counts the different requests that it answers."
+
+    def __init__(self, reader):
+        super().__init__(reader.connection, None, reader.since, reader.until)
+        self.reader, self.asked, self.now = reader, set(), reader.now
+
+    @property
+    def calls(self):
+        return len(self.asked)
+
+    def answer(self, request, again=False):
+        self.asked.add(request.fingerprint)
+        return self.reader.answer(request, again)
+
+
 class Scout(Reader):
     "A reader that only looks ahead: it asks for nothing twice, and `costs(listings)` says what a run would ask for."
 
