@@ -61,17 +61,26 @@ def _flaw(raw: str, value: str) -> str:
     "What is wrong with the form of a value; empty if nothing is."
     quote = raw[:1]
     if re.search(r"[\0-\x1f\x7f]", value):
-        return "has a line break, a tab or another control character in it. Write it on one line, in single quotes if there is a backslash in it."
+        return (
+            "has a line break, a tab or another control character in it. "
+            "Write it on one line, in single quotes if there is a backslash in it."
+        )
     if quote == "'":
         return ""
     if "${" in raw:
-        return "has ${ in it, and nothing is filled in here. Put it in single quotes if it stands for itself."
+        return (
+            "has ${ in it, and nothing is filled in here. "
+            "Put it in single quotes if it stands for itself."
+        )
     if quote == '"':
         return ""
     if quote and quote in QUOTES:
         return "begins with a quote of another kind. Put it in single quotes."
     if re.search(r"(^|\s)#", raw):
-        return "has a # at its beginning or behind a blank. Put the value in single quotes, and a comment on a line of its own."
+        return (
+            "has a # at its beginning or behind a blank. "
+            "Put the value in single quotes, and a comment on a line of its own."
+        )
     return ""
 
 
@@ -86,12 +95,18 @@ def _bound(binding: Binding) -> dict[str, Secret | Fault | None]:
     named = re.findall(rf"(?<![\w$]){OURS}", statement.partition("=")[0])
     within = re.findall(rf"(?m)^\s*(?:export\s+)?({OURS})\s*=", statement)
     if binding.error:
-        why = "cannot be read: a quote is not closed, or something stands behind it, or there is no =. Write NAME='VALUE', with \\' for a quote in it."
+        why = (
+            "cannot be read: a quote is not closed, or something stands behind it, or there is no =. "
+            "Write NAME='VALUE', with \\' for a quote in it."
+        )
         return dict.fromkeys([*named, *within], Fault(line, why))
     if binding.key is None:
         return {}
     if "\n" in statement and (within or named):
-        why = "begins with a quote that ends in another line. Close it, or put the value in quotes of the other kind."
+        why = (
+            "begins with a quote that ends in another line. "
+            "Close it, or put the value in quotes of the other kind."
+        )
         return dict.fromkeys([*named, *within], Fault(line, why))
     if named and binding.key not in named and binding.key.endswith(named[0]):
         return {named[0]: Fault(line, "is not set in the form NAME=VALUE.")}
@@ -104,7 +119,8 @@ def _bound(binding: Binding) -> dict[str, Secret | Fault | None]:
 
 
 def _values(content: bytes) -> dict[str, Secret | Fault | None] | Fault:
-    "Every name in a `.env` with its value or what is wrong with it; a `Fault` if the file is no text."
+    """Every name in a `.env` with its value or what is wrong with it; a `Fault` if the file is no
+    text."""
     text = read_text(content)
     if isinstance(text, Fault):
         return text
@@ -116,7 +132,8 @@ def _values(content: bytes) -> dict[str, Secret | Fault | None] | Fault:
 
 # %% ../nbs/01_top/03_credentials.ipynb #d0tenv06
 def _look_at_dotenv(path: Path) -> Found | None:
-    "The `.env` at a path, which may be a pipe that a keeper of passwords fills; None where there is none. OSError."
+    """The `.env` at a path, which may be a pipe that a keeper of passwords fills; None where there
+    is none. OSError."""
     try:
         about = path.stat()
     except OSError:

@@ -73,7 +73,8 @@ OWN = re.compile("[0-9a-f]{8}([0-9a-f]{8})?")  # how the names below are told fr
 
 
 def _lock(handle: int) -> bool | None:
-    "Whether this open file or folder is ours now; False if a program holds it, None where there are no locks."
+    """Whether this open file or folder is ours now; False if a program holds it, None where there
+    are no locks."""
     if fcntl is None:
         return None
     try:
@@ -94,7 +95,8 @@ def _is_still(handle: int, path: Path) -> bool:
 
 
 def _remove_left(path: Path, is_ours: bool) -> None:
-    "Remove a file or folder of this user that no program holds any more; `is_ours`: it was locked from the first moment on. OSError."
+    """Remove a file or folder of this user that no program holds any more; `is_ours`: it was
+    locked from the first moment on. OSError."""
     about = path.lstat()
     is_folder = stat.S_ISDIR(about.st_mode)
     if not _is_mine(about) or not (is_folder or stat.S_ISREG(about.st_mode)):
@@ -147,7 +149,9 @@ def open_draft(path: Path, end: str = ".draft", mode: int = 0o600) -> BinaryIO:
 
 @contextmanager
 def replacing_private(path: Path) -> Iterator[BinaryIO]:
-    "A binary file for this user only, which becomes the one at `path` when the block ends well. OSError."
+    """A binary file for this user only, which becomes the one at `path` when the block ends well.
+
+    OSError."""
     with open_draft(path) as file:
         try:
             yield file
@@ -171,7 +175,9 @@ END = ".scratch"
 
 
 def _new_folder(parent: Path, beginning: str) -> tuple[Path, int | None]:
-    "A new private folder, and the handle that holds its lock (None where there are no locks). OSError."
+    """A new private folder, and the handle that holds its lock (None where there are no locks).
+
+    OSError."""
     while True:
         folder = parent / f"{beginning}{uuid.uuid4().hex[:16]}{END}"
         folder.mkdir(0o700)

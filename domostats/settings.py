@@ -53,7 +53,8 @@ __all__ = [
 ]
 
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
-import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re, secrets, stat, warnings
+import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re
+import secrets, stat, warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -371,7 +372,8 @@ LARGEST = 1_000_000  # bytes; no file of settings comes near
 
 
 class Found:
-    "A file that was found: `content` (bytes), `owners` (the users to whom it belongs, and the link by which it was found), `mode`."
+    """A file that was found: `content` (bytes), `owners` (the users to whom it belongs, and the
+    link by which it was found), `mode`."""
 
     def __init__(self, content: bytes, owners: set[int], mode: int):
         self.content, self.owners, self.mode = content, owners, mode
@@ -438,7 +440,8 @@ def check_owner(path: Path) -> None:
 
 # %% ../nbs/01_top/02_settings.ipynb #wh0se003
 class Fault(NamedTuple):
-    "What is wrong in a file: the number of the line, and why, in words that hold nothing of what stands there."
+    """What is wrong in a file: the number of the line, and why, in words that hold nothing of what
+    stands there."""
 
     line: int
     why: str
@@ -554,17 +557,25 @@ def _flaw(name: str, value: str) -> str:
     "What is wrong with the form of a value; empty if nothing is."
     lines = value.split("\n")
     if len(lines) > 1 and name not in LISTS:
-        return f"sets {name}, and the next line is indented, so it goes on there. Begin each line at the left."
+        return (
+            f"sets {name}, and the next line is indented, so it goes on there. "
+            "Begin each line at the left."
+        )
     if any(re.search(r"(^|\s)[#;]", line) for line in lines):
         return f"sets {name}, with a # or ; behind a blank. Give a comment a line of its own."
     quote = value[:1]
     if quote in ("'", '"') and (value.count(quote) != 2 or value[-1] != quote):
-        return f"sets {name} to a value that begins with a quote and does not end with it. Leave the quotes out."
+        return (
+            f"sets {name} to a value that begins with a quote and does not end with it. "
+            "Leave the quotes out."
+        )
     return ""
 
 
 def _check(settings: configparser.ConfigParser, text: str) -> Fault | None:
-    "The first fault in the sections of the kit, or None. Quotes around a value are taken off, and [Domostats] becomes [domostats]."
+    """The first fault in the sections of the kit, or None.
+
+    Quotes around a value are taken off, and [Domostats] becomes [domostats]."""
     seen = {}
     near = tuple(KEYS) if is_ours(settings) else ("domostats",)  # of a file of others
     for section in settings.sections():
@@ -615,7 +626,9 @@ def _settings_of(path: Path, found: Found) -> configparser.ConfigParser:
 
 
 def _unreadable(path: Path, is_chosen: bool) -> None:
-    "Say that a file of this user, or of root, cannot be read. SettingsError `bad_settings` in a place of this user's choice."
+    """Say that a file of this user, or of root, cannot be read.
+
+    SettingsError `bad_settings` in a place of this user's choice."""
     try:
         owners, is_file = {path.lstat().st_uid, path.stat().st_uid}, path.is_file()
     except OSError:
@@ -632,7 +645,9 @@ def _unreadable(path: Path, is_chosen: bool) -> None:
 
 
 def _settings_at(path: Path, is_chosen: bool) -> configparser.ConfigParser | None:
-    "The settings for the kit in a file that was found by looking around, or None. SettingsError `bad_settings`, `unknown_setting`."
+    """The settings for the kit in a file that was found by looking around, or None.
+
+    SettingsError `bad_settings`, `unknown_setting`."""
     try:
         found = look_at(path)
     except OSError:

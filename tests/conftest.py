@@ -28,6 +28,11 @@ def files():
     return [Path(name) for name in listed if (ROOT / name).is_file()]
 
 
+def missing(what):
+    "Leave out a test for lack of something that the machine has to have; where everything is checked, that is a failure."
+    (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
+
+
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     "The project somewhere else, to be changed at will."
@@ -97,7 +102,6 @@ def environment(tmp_path_factory):
         if packages not in made:
             python = next((found for found in map(shutil.which, pythons) if found), None)
             if not python:
-                missing = pytest.fail if os.environ.get("CI") else pytest.skip
                 missing(f"none of {', '.join(pythons)} is here")
             folder = tmp_path_factory.mktemp("environment")
             subprocess.run([python, "-m", "venv", folder], check=True)

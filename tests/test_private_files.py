@@ -18,7 +18,6 @@ from domostats import sandbox
 from domostats.errors import DestinationError
 from domostats.loading.files import read_file, replacing, write_file
 from domostats.loading.store import Store, opened
-from domostats.private import make_private, open_draft, replacing_private, scratch, sweep
 from domostats.settings import sandbox_note
 from domostats.transport import spool
 from domostats.transport.budget import budget_path
@@ -179,6 +178,8 @@ store.Store(sys.argv[1]).names()
 
 
 def test_the_hidden_store_of_a_living_process_stays():
+    from domostats.private import scratch
+
     path = Path("store.duckdb").resolve()
     with scratch(path.parent, ".store.duckdb.") as living:
         Store(path).write("a", ROWS)
@@ -232,6 +233,8 @@ def test_what_is_kept_of_a_run_is_private():
 
 
 def test_a_folder_of_the_kit_that_was_open_is_closed_and_one_of_the_user_is_not():
+    from domostats.private import make_private
+
     state = Path(os.environ["XDG_STATE_HOME"]) / "domostats"
     folder = folder_of("spool", "a place", "a name")
     folder.mkdir(parents=True)
@@ -381,6 +384,8 @@ def test_the_lessons_folder_is_private():
 
 
 def test_what_a_lesson_writes_is_removed_by_the_next_run(tmp_path, monkeypatch):
+    from domostats.private import scratch
+
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     killed(
         """
@@ -400,6 +405,8 @@ with temporary_store():
 
 
 def test_a_sweep_leaves_what_is_not_a_leftover():
+    from domostats.private import sweep
+
     Path("mine.csv").write_text("x")
     kept = [
         ".a.csv.part",
@@ -416,6 +423,8 @@ def test_a_sweep_leaves_what_is_not_a_leftover():
 
 
 def test_a_sweep_leaves_what_belongs_to_another_user(monkeypatch):
+    from domostats.private import sweep
+
     Path(".a.csv.0123abcd.part").write_text("x")
     monkeypatch.setattr(os, "getuid", lambda real=os.getuid(): real + 1)
     sweep(Path.cwd(), ".a.csv.", ".part")
@@ -423,6 +432,8 @@ def test_a_sweep_leaves_what_belongs_to_another_user(monkeypatch):
 
 
 def test_a_name_that_is_not_made_here_is_left_for_a_day():
+    from domostats.private import sweep
+
     for name in (".a.csv.1.part", ".a.csv.2.part"):
         Path(name).write_text("x")
     os.utime(".a.csv.2.part", (0, 0))
@@ -431,6 +442,8 @@ def test_a_name_that_is_not_made_here_is_left_for_a_day():
 
 
 def test_where_there_are_no_locks_a_day_decides(monkeypatch):
+    from domostats.private import scratch
+
     monkeypatch.setattr("domostats.private.fcntl", None)
     for name in (".a.csv.0123abcd.part", ".a.csv.0123abce.part"):
         Path(name).write_text("x")
@@ -444,6 +457,8 @@ def test_where_there_are_no_locks_a_day_decides(monkeypatch):
 
 
 def test_a_draft_that_a_sweep_takes_before_it_is_locked_is_made_again(monkeypatch):
+    from domostats.private import open_draft
+
     from domostats import private
 
     lock, tries = private._lock, []
@@ -461,6 +476,8 @@ def test_a_draft_that_a_sweep_takes_before_it_is_locked_is_made_again(monkeypatc
 
 
 def test_what_fails_leaves_the_old_file_and_no_draft():
+    from domostats.private import replacing_private
+
     path = Path("note").resolve()
     path.write_bytes(b"old")
     with pytest.raises(ZeroDivisionError):
@@ -471,6 +488,8 @@ def test_what_fails_leaves_the_old_file_and_no_draft():
 
 
 def test_private_folders_are_private_whatever_the_umask():
+    from domostats.private import make_private
+
     for umask in (0, 0o022, 0o077, 0o777):
         os.umask(umask)
         folder = make_private(f"{umask}/data")

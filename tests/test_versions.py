@@ -1,14 +1,15 @@
-"""The core on the oldest and the newest Python at hand, with pandas 2 and 3: the built package, in environments of its own."""
+"""The core on the oldest Python with the lowest version of everything declared, and on the newest with pandas 2 and 3: the built package, in environments of its own."""
 
 import os
+import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, missing
 
-pytestmark = [pytest.mark.slow, pytest.mark.versions]
 
 LEFT_OUT = {
     "test_project.py",
@@ -62,46 +63,98 @@ FOUND = interpreters()
 NEWEST = max(FOUND, default=11)
 
 
-@pytest.mark.parametrize("minor, pandas", [(10, 2), (NEWEST, 2), (NEWEST, 3)])
-def test_the_core_passes(minor, pandas, copy):
+OLDEST = 10
+EXTRAS = "sandbox", "registry"
+TESTING = (
+    "pytest",
+    "pytest-xdist",
+    "pytest-timeout",
+    "hypothesis",
+    "sqlglot",
+    "matplotlib",
+    "pendulum",
+)
+
+
+def declared():
+    "Every requirement of the package and of the extras that are tested here, as it stands in pyproject.toml."
+    tomllib = pytest.importorskip("tomllib")
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
+    return [*project["dependencies"], *extras]
+
+
+def lowest(requirement):
+    "A requirement as a constraint to the lowest version that it allows."
+    name, version = re.match(r"([A-Za-z0-9_.-]+)(?:\[[a-z]+\])?>=([0-9.]+)", requirement).groups()
+    return f"{name}=={version}"
+
+
+def test_the_lowest_versions_are_those_that_are_declared():
+    assert [lowest(one) for one in ("requests>=2.31", "a-b>=2,<4", "psycopg[binary]>=3.1")] == [
+        "requests==2.31",
+        "a-b==2",
+        "psycopg==3.1",
+    ]
+    found = [lowest(requirement) for requirement in declared()]
+    assert len(found) == len(declared()) >= 14
+    assert {
+        "python-dotenv==1.2.4",
+        "pandas==2.2.2",
+        "typer==0.15.4",
+        "msgspec==0.21",
+        "duckdb==1.2",
+    } <= {*found}
+
+
+def test_time_zones_come_with_the_package():
+    "Windows has none of its own, and neither have slim images: there pandas 3 brings none either."
+    assert [line for line in declared() if line.startswith("tzdata>=") and ";" not in line]
+    code = "import zoneinfo; print(zoneinfo.TZPATH, zoneinfo.ZoneInfo('Europe/Paris').key)"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, "PYTHONTZPATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == "() Europe/Paris", done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.versions
+@pytest.mark.parametrize(
+    "minor, what", [(OLDEST, "lowest"), (NEWEST, "pandas2"), (NEWEST, "pandas3")]
+)
+def test_the_core_passes(minor, what, copy, tmp_path):
     if minor not in FOUND:
-        pytest.skip(
+        missing(
             f"python3.{minor} was not found on this machine; found: {', '.join(f'3.{n}' for n in FOUND)}"
         )
-    environment = ROOT / f".venv-3.{minor}-pandas{pandas}"
+    environment = ROOT / f".venv-3.{minor}-{what}"
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    subprocess.run(
-        [
-            *install,
-            f"{copy}[sandbox,registry]",
-            f"pandas=={pandas}.*",
-            "pytest",
-            "pytest-xdist",
-            "hypothesis",
-            "sqlglot",
-            "matplotlib",
-            "pendulum",
-        ],
-        check=True,
-        timeout=900,
-    )
+    if what == "lowest":
+        chosen = [lowest(requirement) for requirement in declared()]
+    else:
+        chosen = [f"pandas=={what.removeprefix('pandas')}.*"]
+    constraints = tmp_path / "constraints.txt"
+    constraints.write_text("\n".join(chosen))
+    wanted = [f"{copy}[{','.join(EXTRAS)}]", *TESTING]
+    subprocess.run([*install, "-c", constraints, *wanted], check=True, timeout=900)
     subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
     core = {path.name for path in (copy / "tests").glob("test_*.py")} - LEFT_OUT
-    if minor > 10 and pandas == 2:
-        core &= (
-            FRAMES  # the newest Python is seen whole with pandas 3, and pandas 2 with the oldest
-        )
+    if what == "pandas2":
+        core &= FRAMES  # the newest Python is seen whole with pandas 3
     done = subprocess.run(
         [python, "-m", "pytest", "-n", "auto", "-q", "-rf", "-p", "no:cacheprovider"]
         + ["-m", "not slow", "-k", LONG, *sorted(core)],
         cwd=copy / "tests",
         capture_output=True,
         text=True,
-        timeout=1500,
+        timeout=2400,
     )
     assert done.returncode == 0, (
-        f"Python 3.{minor}, pandas {pandas}:\n{done.stdout[-4000:]}{done.stderr[-1000:]}"
+        f"Python 3.{minor}, {what}:\n{done.stdout[-4000:]}{done.stderr[-1000:]}"
     )

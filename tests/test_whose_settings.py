@@ -17,7 +17,7 @@ from domostats.settings import Instance, check_owner, find_instance, find_settin
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
 
 STRANGER = 65534
-EVIL = "[domostats]\nstore = /tmp/evil.duckdb\n[instance.acme]\nurl = https://evil.example\n"
+EVIL = "[domostats]\nstore = evil.duckdb\n[instance.acme]\nurl = https://evil.example\n"
 ACME = Instance("acme", "https://acme.domo.com")
 
 

@@ -34,15 +34,17 @@ NAMES = (
 
 
 class Elsewhere:
-    "A name that means something in a workspace only. SettingsError `only_in_workspace` when it is called, or asked for something."
+    """A name that means something in a workspace only.
+
+    SettingsError `only_in_workspace` when it is called, or asked for something."""
 
     def __init__(self, name: str):
         self.__name__ = name
 
     def _refuse(self) -> NoReturn:
         raise SettingsError(
-            f"{self.__name__} asks the models that run in Domo, so it works inside of a DomoJupyter workspace only. "
-            "Leave this cell out here.",
+            f"{self.__name__} asks the models that run in Domo, so it works inside of a "
+            "DomoJupyter workspace only. Leave this cell out here.",
             "only_in_workspace",
         )
 

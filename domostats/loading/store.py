@@ -189,7 +189,9 @@ def _log_of(path: Path) -> Path:
 
 
 def _check_log(path: Path) -> None:
-    "Close a log that is more open than its store. DestinationError `foreign_file` for one that somebody else has put there."
+    """Close a log that is more open than its store.
+
+    DestinationError `foreign_file` for one that somebody else has put there."""
     log = _log_of(path)
     try:
         about, store = log.lstat(), path.stat()
@@ -199,8 +201,8 @@ def _check_log(path: Path) -> None:
         return
     if about.st_uid not in (os.getuid(), 0, store.st_uid):
         raise DestinationError(
-            f"{log} belongs to another user, and is no part of your store. Have it removed, or keep the store in a "
-            "folder of your own.",
+            f"{log} belongs to another user, and is no part of your store. Have it removed, or keep "
+            "the store in a folder of your own.",
             "foreign_file",
         )
     if stat.S_ISREG(about.st_mode) and about.st_mode & ~store.st_mode & 0o777:
@@ -210,7 +212,9 @@ def _check_log(path: Path) -> None:
 
 @contextmanager
 def _private_log(path: Path) -> Iterator[None]:
-    "In this block, with the store open, its log has the permissions of the store. What a killed program has spilled is removed."
+    """In this block, with the store open, its log has the permissions of the store.
+
+    What a killed program has spilled is removed."""
     log = _log_of(path)
     shutil.rmtree(path.with_name(f"{path.name}.tmp"), ignore_errors=True)
     with suppress(OSError):
@@ -228,7 +232,8 @@ def _private_log(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _spilling(path: Path) -> Iterator[Path | None]:
-    "A private folder for what does not fit into memory: beside the store, or where the system keeps such; None where there is no place."
+    """A private folder for what does not fit into memory: beside the store, or where the system
+    keeps such; None where there is no place."""
     with ExitStack() as stack:
         folder = None
         for parent in (path.parent, None):
