@@ -402,3 +402,49 @@ def test_nor_out_of_a_dataset(values):
     except DomostatsError:
         return
     assert store.read("out").num_rows == len(values)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"a,b\n1,2\n",
+        b"title\n\n",
+        b'title\n\na,b\n1,2,3\n4,5,6,7\n"',
+        b"t\n\n\xff\xfe\n",
+    ],
+    ids=["no file", "empty", "no title", "no table", "torn", "no text"],
+)
+def test_what_is_no_report_of_a_service(content):
+    from domostats.clients.datorama.reporting import read_report
+
+    if content is not None:
+        Path("report.csv").write_bytes(content)
+    with pytest.raises(DataError, match="report.csv") as told:
+        read_report("report.csv")
+    assert told.value.reason == "no_table"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT",
+        "SELECT no_such FROM table",
+        "SELECT 1 / 0::DECIMAL FROM table WHERE nothing()",
+        "SELECT INTERVAL 1000000000 YEAR",
+        "SELECT 2::HUGEINT ** 126 AS n",
+        "SELECT {'a': NULL} AS o, [] AS l, MAP {} AS m",
+        "SELECT 'infinity'::TIMESTAMP AS t",
+        "DROP TABLE table",
+        HALF,
+        None,
+        7,
+    ],
+    ids=str,
+)
+def test_a_query_is_answered_or_refused(dataset, query):
+    try:
+        assert len(Store().read("in", query) if query is not None else [1]) == 1
+    except SettingsError as e:
+        assert e.reason == "bad_query"
