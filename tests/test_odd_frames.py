@@ -313,7 +313,6 @@ def test_other_names_are_those_of_pandas(dataset):
 @pytest.mark.parametrize(
     "options",
     [
-        {"no_such_option": 1},
         {"usecols": ["nobody"]},
         {"index_col": "nobody"},
         {"parse_dates": ["nobody"]},
@@ -332,6 +331,11 @@ def test_arguments_that_pandas_refuses_are_an_error_of_ours(dataset, options):
     with pytest.raises(SettingsError) as told:
         domojupyter.read_dataframe("in", **options)
     assert told.value.reason == "bad_argument"
+
+
+def test_an_unknown_argument_names_the_function_that_was_called(dataset):
+    with pytest.raises(TypeError, match=r"read_dataframe\(\) .* 'no_such_option'"):
+        domojupyter.read_dataframe("in", no_such_option=1)
 
 
 @pytest.mark.parametrize("options", [{"nrows": 1}, {"usecols": ["id"]}, {"index_col": "id"}])
