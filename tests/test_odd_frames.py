@@ -17,7 +17,7 @@ from domostats import domojupyter
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
 from domostats.loading.files import read_file, to_reader, write_file
 from domostats.loading.store import Store
-from domostats.rows.table import Unfit, table_of_rows, to_array, to_dataframe
+from domostats.rows.table import table_of_rows, to_dataframe
 
 UTC = dt.timezone.utc
 HALF = "\ud83d"
@@ -386,11 +386,11 @@ def test_whatever_stands_in_a_column_nothing_raw_comes_out(values):
         lambda: write_file(frame, "a.parquet"),
         lambda: read_file("a.parquet"),
         lambda: table_of_rows({"odd": value} for value in values),
-        lambda: to_dataframe(pa.table({"odd": to_array(values)})),
+        lambda: to_dataframe(table_of_rows([{"odd": value} for value in values])),
     ):
         try:
             write()
-        except (DomostatsError, Unfit):
+        except DomostatsError:
             pass
 
 
