@@ -95,7 +95,7 @@ def check(table, path, **how):
 
 
 quick = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -345,3 +345,27 @@ def test_rows_of_other_instances_stay_as_they_are(excel):
     with pytest.raises(DestinationError, match="Excel") as told:
         write_file(rows("beta", ["x"], [4]), "a.csv", excel=not excel)
     assert told.value.reason == "other_columns" and Path("a.csv").read_bytes() == before
+
+
+def command(*args):
+    "The exit code of a command, and what it prints."
+    from typer.testing import CliRunner
+
+    from domostats.interfaces.cli import app
+
+    done = CliRunner().invoke(app, [*args])
+    return done.exit_code, done.output
+
+
+def test_commands_write_for_a_spreadsheet(box):
+    asked = "generate", "accounts", "--instance", box.name
+    assert command(*asked, "--to", "a.csv", "--excel")[0] == 0
+    assert command(*asked, "--to", "b.csv")[0] == 0
+    assert Path("a.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert not Path("b.csv").read_bytes().startswith(b"\xef\xbb\xbf")
+    assert read_file("a.csv").to_pylist() == read_file("b.csv").to_pylist() != []
+    calls = len(box.calls)
+    for place in ("a.parquet", "accounts"):
+        code, said = command(*asked, "--to", place, "--excel")
+        assert code == 2 and "--excel" in said
+    assert len(box.calls) == calls

@@ -122,6 +122,7 @@ def test_time_zones_come_with_the_package():
 
 @pytest.mark.slow
 @pytest.mark.versions
+@pytest.mark.timeout(2700)
 @pytest.mark.parametrize(
     "minor, what", [(OLDEST, "lowest"), (NEWEST, "pandas2"), (NEWEST, "pandas3")]
 )

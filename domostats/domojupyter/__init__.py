@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
-import importlib, io, json
+import importlib, inspect, io, json
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any, NoReturn
@@ -190,6 +190,9 @@ def _by_csv(table, options):
     )
     write_csv(text, csv := io.BytesIO())
     csv.seek(0)
+    for name in options:
+        if name not in inspect.signature(pd.read_csv).parameters:
+            raise TypeError(f"read_dataframe() got an unexpected keyword argument {name!r}")
     whole = [name for name in PIECES if options.get(name)]
     if whole:
         raise SettingsError(

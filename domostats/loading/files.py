@@ -113,7 +113,7 @@ def _dense(values):
 
 def _as_words(values, array):
     "Values of a type that only one library knows (a period, an interval, a UUID) as text."
-    if type(values.dtype).__module__.startswith("pandas."):
+    if type(values.dtype).__module__.startswith("pandas"):
         texts = [None if text != text else str(text) for text in values.astype(object)]
     else:
         texts = [None if value is None else str(value) for value in array.to_pylist()]

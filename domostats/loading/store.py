@@ -747,7 +747,7 @@ def ask(table, query):
                 duckdb.StatementType.SELECT
             ]:
                 return returned(con.sql(sql).to_arrow_table())
-        except duckdb.Error as e:
+        except (duckdb.Error, pa.ArrowException, OverflowError, ValueError) as e:
             raise SettingsError(
                 f"DuckDB cannot answer the query: {e}\nThe dataset is called table in it.",
                 "bad_query",
@@ -773,7 +773,10 @@ def _back(column):
     if column.type == pa.decimal128(38, 0):
         with suppress(pa.ArrowInvalid):
             return column.cast(pa.int64())
-    return column.cast(_plain_type(column.type), safe=False)
+    kept = _plain_type(column.type)
+    if kept == column.type:  # an empty map, cast to itself, ends the process
+        return column
+    return column.cast(kept, safe=False)
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #366bd0d2

@@ -52,6 +52,8 @@ def _bare(value):
     if kind.__name__ in ("NaTType", "NAType"):
         return None
     if kind.__module__ == "numpy" and kind.__name__ in ("datetime64", "timedelta64"):
+        if str(value.dtype) == "datetime64[D]":
+            return value.item()
         return value.astype(f"{kind.__name__}[us]").item()
     if kind.__module__ == "numpy" and not getattr(value, "shape", True):
         return value.item()

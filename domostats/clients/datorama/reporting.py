@@ -121,17 +121,20 @@ def read_report(path):
     "The data frame in the file of a report, a CSV or a zip with one in it. DataError `no_table`."
     import pandas as pd
 
-    path = Path(path)
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as packed, packed.open(packed.namelist()[0]) as file:
-            content = file.read()
-    else:
-        content = path.read_bytes()
-    file = io.BytesIO(content)
-    for line in file:
-        if not line.strip():
-            return pd.read_csv(file).convert_dtypes()
+    path, why = Path(path), "there is no empty line before a header"
+    try:
+        if zipfile.is_zipfile(path):
+            with zipfile.ZipFile(path) as packed, packed.open(packed.namelist()[0]) as file:
+                content = file.read()
+        else:
+            content = path.read_bytes()
+        file = io.BytesIO(content)
+        for line in file:
+            if not line.strip():
+                return pd.read_csv(file).convert_dtypes()
+    except (OSError, ValueError, IndexError, zipfile.BadZipFile) as e:
+        why = f"{type(e).__name__}: {e}"
     raise DataError(
-        f"{path} is no report: there is no empty line before a header. Look at it in an editor.",
+        f"{path} is no report: {why}. Look at it in an editor.",
         "no_table",
     )
