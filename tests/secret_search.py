@@ -101,9 +101,9 @@ def by_rich(error, tb):
     out = io.StringIO()
     for more in ({}, {"locals_max_string": 100_000, "locals_max_length": 1000}):
         made = rich.Traceback.from_exception(
-            type(error), error, tb, show_locals=True, width=10_000, **more
+            type(error), error, tb, show_locals=True, width=500, **more
         )
-        console(file=out, width=10_000).print(made)
+        console(file=out, width=500).print(made)
     return out.getvalue()
 
 
@@ -214,7 +214,9 @@ def pickled(thing):
 
 def insides(thing, depth=3):
     "What a thing shows of itself and of what it holds, and its pickle."
-    told = [f"{thing!r}\n{thing!s}\n{thing}\n{pickled(thing)!r}"]
+    told = [f"{thing!r}\n{pickled(thing)!r}"]
+    if not isinstance(thing, (str, bytes)):  # of a text, the repr is what shows of it elsewhere
+        told.append(f"{thing!s}\n{thing}")
     held = list(vars(thing).values()) if hasattr(thing, "__dict__") else []
     if isinstance(thing, (list, tuple, set)):
         held = [*thing]
@@ -287,7 +289,7 @@ def leaks_in_files(folder, *secrets):
 # Notebooks.
 
 VERBOSE = "%xmode Verbose"
-RICH = "from rich import traceback; _ = traceback.install(show_locals=True, width=10_000)"
+RICH = "from rich import traceback; _ = traceback.install(show_locals=True, width=500)"
 
 
 def executed(cells, tool=VERBOSE, environment=None):

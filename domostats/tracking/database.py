@@ -11,8 +11,8 @@ __all__ = [
     "metadata",
     "TABLES",
     "SCHEMA",
-    "WAIT",
     "SECRETS",
+    "WAIT",
     "FOUND",
     "LOADED",
     "TOLD_BY",
@@ -53,7 +53,16 @@ from pathlib import Path
 import platformdirs
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
-from ..settings import MASK, Masked, Secret, check_owner, find_settings, hides, masked
+from domostats.settings import (
+    MASK,
+    Masked,
+    Secret,
+    check_owner,
+    find_settings,
+    hides,
+    is_token,
+    masked,
+)
 from domostats.tracking.entities import (
     ENTITIES,
     MADE,
@@ -162,10 +171,7 @@ SCHEMA = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
 )
 
-# %% ../../nbs/10_tracking/04_database.ipynb #10d0000c
-WAIT = 60  # seconds for other writers
-
-
+# %% ../../nbs/10_tracking/04_database.ipynb #5ec2a002
 SECRETS = r"(?i).*(pass|token|secret|key).*"  # names in the query of an address
 
 
@@ -179,6 +185,10 @@ def safe_url(address: str) -> tuple[sa.URL | None, dict[str, Masked]]:
     if url.password is not None:
         url = url.set(password=Masked(url.password))
     return url.difference_update_query([*secrets]), secrets
+
+
+# %% ../../nbs/10_tracking/04_database.ipynb #10d0000c
+WAIT = 60  # seconds for other writers
 
 
 @hides("url")
@@ -646,7 +656,13 @@ class Database:
 
     @hides("url")
     def __init__(self, url: str | Path | Secret | None = None):
+        is_text = isinstance(url, Secret)
         url = Secret(url or default_url())
+        if is_text and is_token(url.reveal()):
+            raise SettingsError(
+                "What was given as the address of a registry looks like a key. A registry is kept at sqlite:///FILE or postgresql://HOST/NAME; its key is another argument.",
+                "bad_registry_url",
+            )
         self.engine = make_engine(
             url if "://" in url.reveal() else Secret(f"sqlite:///{url.reveal()}")
         )
