@@ -179,6 +179,13 @@ def bare(error, tb):
     return before
 
 
+def _told(tool, error, tb):
+    try:
+        return tool(error, tb)
+    except Exception:  # IPython stumbles over a thing that is half made and has no repr
+        return by_inspect(error, tb)
+
+
 def told_by(error, tools=TRACEBACKS):
     "Everything that these tools print about an error: each link of its chain by each tool."
     told = []
@@ -186,7 +193,7 @@ def told_by(error, tools=TRACEBACKS):
         tb = foreign(one.__traceback__)
         before = bare(one, tb)
         try:
-            told += [TRACEBACKS[tool](one, tb) for tool in tools]
+            told += [_told(TRACEBACKS[tool], one, tb) for tool in tools]
         finally:
             one.__traceback__, one.__cause__, one.__context__, one.__suppress_context__ = before
         told.append(insides(one))

@@ -678,6 +678,8 @@ class Database:
         return str(said).strip().replace(password or MASK, MASK)
 
     def __repr__(self) -> str:
+        if "engine" not in vars(self):
+            return "<registry that was not opened>"
         return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
 
     @contextmanager

@@ -363,4 +363,6 @@ class datorama(Planning):
                 self._restored(f"jobs of {stream!r}", stream.get_stream_runs)
 
     def __repr__(self):
+        if "workspaces" not in vars(self):
+            return "<datorama that was not read yet>"  # a traceback shows it
         return f"<datorama at {self.connection.instance}: {len(self.workspaces)} workspaces, {len(self.streams)} streams, {len(self.jobs)} jobs>"
