@@ -236,9 +236,29 @@ def sealed(value: object) -> object:
     if type(value) in (list, tuple, set, frozenset):
         return type(value)(sealed(one) for one in value)
     if isinstance(value, dict):
-        return {name: sealed(one) for name, one in value.items()}
+        return {_plain_name(name): sealed(one) for name, one in value.items()}
     is_one = isinstance(value, (str, bytes, int, float)) and not isinstance(value, bool)
     return Secret(value) if is_one or hasattr(value, "get_secret_value") else value
+
+
+def _plain_name(name):
+    return str(name) if isinstance(name, Masked) else name
+
+
+def _hidden_names(value):
+    "The same value with the names in its dicts masked, where they may be secrets."
+    if isinstance(value, dict):
+        return {_unshown(name): _hidden_names(one) for name, one in value.items()}
+    return value
+
+
+def _is_turned(users):
+    "Whether a dict from user to token has its tokens where the users should be."
+    return any(
+        isinstance(name, str)
+        and (is_token(name) or not is_plain(name) and isinstance(one, str) and is_plain(one))
+        for name, one in users.items()
+    )
 
 
 def _unshown(value):
@@ -247,6 +267,8 @@ def _unshown(value):
         return value if is_plain(value) else Masked(value)
     if type(value) in (list, tuple):
         return type(value)(_unshown(one) for one in value)
+    if type(value) is dict:
+        return {_unshown(name): _unshown(one) for name, one in value.items()}
     return masked(value) if isinstance(value, (bytes, bytearray)) else value
 
 
@@ -263,9 +285,9 @@ def _misplaced(given, names):
     "The argument in which a secret seems to stand that belongs elsewhere, and the reason of its error; None where all is well."
     for name, value, _ in _together(given):
         if name in names:
-            users = [*value] if isinstance(value, dict) else []
+            is_turned = isinstance(value, dict) and _is_turned(value)
             is_place = hasattr(value, "url") and hasattr(value, "secrets")
-            if is_place or any(map(is_token, map(str, users))):
+            if is_place or is_turned:
                 return name, "misplaced_secret"
         elif isinstance(value, str):
             known = name.endswith("instance") and _is_set(value)
@@ -301,7 +323,7 @@ def hides(*names: str):
             if wrong:
                 raise TypeError(wrong)
             for name, value, place in [*_together(given)]:
-                place[name] = masked(value) if name in names else _unshown(value)
+                place[name] = _hidden_names(masked(value)) if name in names else _unshown(value)
             value = place = None
             if wrong := names and _misplaced(given, names):
                 raise SettingsError(

@@ -101,9 +101,9 @@ def by_rich(error, tb):
     out = io.StringIO()
     for more in ({}, {"locals_max_string": 100_000, "locals_max_length": 1000}):
         made = rich.Traceback.from_exception(
-            type(error), error, tb, show_locals=True, width=10_000, **more
+            type(error), error, tb, show_locals=True, width=500, **more
         )
-        console(file=out, width=10_000).print(made)
+        console(file=out, width=500).print(made)
     return out.getvalue()
 
 
@@ -179,6 +179,13 @@ def bare(error, tb):
     return before
 
 
+def _told(tool, error, tb):
+    try:
+        return tool(error, tb)
+    except Exception:  # IPython stumbles over a thing that is half made and has no repr
+        return by_inspect(error, tb)
+
+
 def told_by(error, tools=TRACEBACKS):
     "Everything that these tools print about an error: each link of its chain by each tool."
     told = []
@@ -186,7 +193,7 @@ def told_by(error, tools=TRACEBACKS):
         tb = foreign(one.__traceback__)
         before = bare(one, tb)
         try:
-            told += [TRACEBACKS[tool](one, tb) for tool in tools]
+            told += [_told(TRACEBACKS[tool], one, tb) for tool in tools]
         finally:
             one.__traceback__, one.__cause__, one.__context__, one.__suppress_context__ = before
         told.append(insides(one))
@@ -214,7 +221,9 @@ def pickled(thing):
 
 def insides(thing, depth=3):
     "What a thing shows of itself and of what it holds, and its pickle."
-    told = [f"{thing!r}\n{thing!s}\n{thing}\n{pickled(thing)!r}"]
+    told = [f"{thing!r}\n{pickled(thing)!r}"]
+    if not isinstance(thing, (str, bytes)):  # of a text, the repr is what shows of it elsewhere
+        told.append(f"{thing!s}\n{thing}")
     held = list(vars(thing).values()) if hasattr(thing, "__dict__") else []
     if isinstance(thing, (list, tuple, set)):
         held = [*thing]
@@ -287,7 +296,7 @@ def leaks_in_files(folder, *secrets):
 # Notebooks.
 
 VERBOSE = "%xmode Verbose"
-RICH = "from rich import traceback; _ = traceback.install(show_locals=True, width=10_000)"
+RICH = "from rich import traceback; _ = traceback.install(show_locals=True, width=500)"
 
 
 def executed(cells, tool=VERBOSE, environment=None):

@@ -8,7 +8,7 @@ __all__ = ["sign_in"]
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0003
 from importlib import import_module
 from ..errors import SettingsError
-from ..settings import find_instance, hides
+from ..settings import find_instance, hides, shown
 
 
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0005
@@ -19,7 +19,8 @@ def sign_in(instance, credential=None, platform=None):
     there = place.platform
     if platform in (None, there):
         return import_module(f"domostats.clients.{there}.auth").sign_in(place, credential)
+    needed = shown(platform).strip("'")
     raise SettingsError(
-        f"{place.name!r} is an instance of {there}, where one of {platform} is needed. If it is one, say platform = {platform} under [instance.{place.name}] in settings.ini.",
+        f"{place.name!r} is an instance of {there}, where one of {needed} is needed. If it is one, say platform = {needed} under [instance.{place.name}] in settings.ini.",
         "wrong_platform",
     )

@@ -11,8 +11,8 @@ __all__ = [
     "metadata",
     "TABLES",
     "SCHEMA",
-    "WAIT",
     "SECRETS",
+    "WAIT",
     "FOUND",
     "LOADED",
     "TOLD_BY",
@@ -60,6 +60,7 @@ from domostats.settings import (
     check_owner,
     find_settings,
     hides,
+    is_token,
     masked,
     user_folder,
 )
@@ -171,10 +172,7 @@ SCHEMA = sa.Table(
     sa.Column("version", sa.Integer, primary_key=True, autoincrement=False),
 )
 
-# %% ../../nbs/10_tracking/04_database.ipynb #10d0000c
-WAIT = 60  # seconds for other writers
-
-
+# %% ../../nbs/10_tracking/04_database.ipynb #5ec2a002
 SECRETS = r"(?i).*(pass|token|secret|key).*"  # names in the query of an address
 
 
@@ -188,6 +186,10 @@ def safe_url(address: str) -> tuple[sa.URL | None, dict[str, Masked]]:
     if url.password is not None:
         url = url.set(password=Masked(url.password))
     return url.difference_update_query([*secrets]), secrets
+
+
+# %% ../../nbs/10_tracking/04_database.ipynb #10d0000c
+WAIT = 60  # seconds for other writers
 
 
 @hides("url")
@@ -655,7 +657,13 @@ class Database:
 
     @hides("url")
     def __init__(self, url: str | Path | Secret | None = None):
+        is_text = isinstance(url, Secret)
         url = Secret(url or default_url())
+        if is_text and is_token(url.reveal()):
+            raise SettingsError(
+                "What was given as the address of a registry looks like a key. A registry is kept at sqlite:///FILE or postgresql://HOST/NAME; its key is another argument.",
+                "bad_registry_url",
+            )
         self.engine = make_engine(
             url if "://" in url.reveal() else Secret(f"sqlite:///{url.reveal()}")
         )
@@ -671,6 +679,8 @@ class Database:
         return str(said).strip().replace(password or MASK, MASK)
 
     def __repr__(self) -> str:
+        if "engine" not in vars(self):
+            return "<registry that was not opened>"
         return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
 
     @contextmanager

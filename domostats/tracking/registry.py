@@ -181,7 +181,7 @@ class Served:
         return session
 
     def __repr__(self) -> str:
-        return f"<registry at {self.url}>"
+        return f"<registry at {vars(self).get('url', 'no address')}>"
 
     def _heard(self, reply):
         "Status, body and headers of a reply; without the key in the body, if it was sent back."

@@ -86,7 +86,8 @@ class Auth(Service):
     @property
     def fingerprint(self):
         "A short text that tells two credentials apart and gives neither away."
-        return hashlib.blake2b(self._identity().encode(), digest_size=16).hexdigest()
+        identity = MaskedBytes(self._identity().encode("utf-8", "surrogatepass"))
+        return hashlib.blake2b(identity, digest_size=16).hexdigest()
 
     def _identity(self):
         return f"{self.header}:{self._secret.reveal()}"

@@ -781,4 +781,6 @@ class datorama:
         return self.workspaces[made["id"]]
 
     def __repr__(self):
+        if "workspaces" not in vars(self):
+            return "<datorama that was not read yet>"  # a traceback shows it
         return f"<datorama at {self.connection.instance}: {len(self.workspaces)} workspaces, {len(self.streams)} streams, {len(self.jobs)} jobs>"
