@@ -232,6 +232,19 @@ def test_1_a_new_token_of_the_same_user_goes_on(box):
     assert len(made(box)) == 12 and set(made(box).values()) == {1}
 
 
+def test_1_jobs_of_a_batch_that_wait_are_found_when_the_reply_is_lost(box):
+    ids = first_workspace(box, 4)
+    full_queue(box, ids[3])
+    box.quirks.clear()
+    del box.jobs[max(box.jobs)]
+    box.service.state.queues[1001].running.pop()  # room for one of three
+    box.fail("drop_after", "/v1/data-streams/process")
+    frame = agency(box).process_stream_batch(ids[:3], "2024-01-01", "2024-01-05")
+    assert frame["status"].tolist() == ["queued"] * 3
+    assert [box.jobs[id]["status"] for id in frame["job"]].count("PENDING") == 2
+    assert all(made(box)[id, "2024-01-01", "2024-01-05"] == 1 for id in ids[:3])
+
+
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_1_half_a_record_is_compared_with_the_service(box, share):
     ids = api_streams(box, 4)
@@ -251,6 +264,18 @@ def test_1_half_a_record_is_compared_with_the_service(box, share):
 def first_workspace(box, count):
     "Streams that every user sees."
     return [id for id in api_streams(box, 24) if box.streams[id]["workspaceId"] == 1001][:count]
+
+
+def test_1_half_a_record_of_reruns_leaves_the_outcome_open(box):
+    ids = api_streams(box, 2)
+    frame = agency(box).bulk_process_streams(ids, ["2024-01-01"] * 2, ["2024-01-02"] * 2)
+    box.fail("forbidden", f"/v1/data-streams/api/{ids[1]}/rerun")
+    agency(box).rerun_batch(frame["stream"].tolist(), frame["job"].tolist())
+    for path in state_files("record.sqlite", "open.jsonl"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="damaged"):
+        again = agency(box).rerun_batch(frame["stream"].tolist(), frame["job"].tolist())
+    assert set(again["reason"]) == {"unknown_outcome"} and not posts(box, "/rerun")
 
 
 def old_record(box, lines, user="joe"):
@@ -496,7 +521,9 @@ def test_5_each_failed_item_says_why(box, caplog):
 def test_5_the_exit_codes_are_those_of_the_command_line():
     from domostats.clients.datorama import bulk
 
-    assert bulk.EXIT_CODES == cli.EXIT_CODES
+    assert len(bulk.EXIT_CODES) == 6
+    for kind, code in bulk.EXIT_CODES.items():
+        assert cli.EXIT_CODES[kind] == code
 
 
 def test_5_a_rename_that_fails_says_why(box, caplog):
@@ -518,6 +545,8 @@ def test_5_what_the_service_says_is_on_one_line_and_no_web_page(box):
     )
     assert said_in(SimpleNamespace(content=b"<html>no</html>")) == ""
     assert len(said_in(SimpleNamespace(content=b"x" * 10_000))) == 200
+    token = b"no: dato-api-0123abcd-0123-4567-89ab-0123456789ab!"
+    assert said_in(SimpleNamespace(content=token)) == "no: <hidden>!"
 
 
 # 7: planned = made

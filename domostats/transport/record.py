@@ -9,6 +9,7 @@ __all__ = [
     "KEPT",
     "OPEN",
     "STREAK",
+    "TOKEN",
     "open_book",
     "Entry",
     "Record",
@@ -24,7 +25,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd03
-import json, os, sqlite3, time, uuid, warnings
+import json, os, re, sqlite3, time, uuid, warnings
 from collections import deque
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
@@ -86,14 +87,23 @@ def _is_whole(path: Path) -> bool:
     "Whether every page of the database is there and holds what it should. SettingsError `newer_record`."
     try:
         with closing(_connected(path)) as con:
+            con.execute("BEGIN")
             if con.execute("PRAGMA quick_check").fetchone()[0] != "ok":
                 return False
             version = con.execute("PRAGMA user_version").fetchone()[0]
+            pages, size = (
+                con.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size")
+            )
+            if path.stat().st_size != pages * size:  # a page that is cut off is read as zeros
+                return False
+            for users, facts in con.execute("SELECT users, facts FROM items"):
+                json.loads(users)
+                json.loads(facts)
     except sqlite3.OperationalError as e:
-        if "malformed" in str(e):
+        if "malformed" in str(e) or "no such table" in str(e):
             return False
         raise
-    except sqlite3.DatabaseError:
+    except (sqlite3.DatabaseError, ValueError, TypeError):
         return False
     if version > 1:
         raise SettingsError(
@@ -262,12 +272,18 @@ def told(error: DomostatsError) -> dict:
     }
 
 
+TOKEN = re.compile(
+    r"[\w-]*[0-9a-fA-F]{8}[0-9a-fA-F-]{20,}"
+)  # what looks like one, should a service repeat it
+
+
 def said_in(answer, most: int = 200) -> str:
-    "The words in the body of a refusal, on one line; empty for a web page and for what is no text."
+    "The words in the body of a refusal, on one line and without what looks like a token; empty for a web page."
     body = bytes(answer.content[: 4 * most]).decode("utf-8", "replace").strip()
     if not body or body.startswith("<"):
         return ""
-    return " ".join("".join(sign if sign.isprintable() else " " for sign in body).split())[:most]
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in body).split())
+    return TOKEN.sub("<hidden>", line)[:most]
 
 
 def carried_out(
@@ -424,7 +440,7 @@ def _begin(record, keys, fresh, asks, folder, slots):
     if fresh:
         found = {}
     _keep_what_counts(record, found, calls, asks, len(keys), not slots)
-    for row in con.execute("SELECT * FROM lost WHERE at > ?", (now - KEPT,)).fetchall():
+    for row in con.execute("SELECT * FROM lost WHERE at > ?", (now - DAY,)).fetchall():
         if not fresh:
             record.lost = json.loads(row["facts"])
     con.executemany("DELETE FROM items WHERE rowid = ?", [(one,) for one in stale])

@@ -24,8 +24,9 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a0003
-import csv, json, logging, time, warnings
+import csv, json, logging, time, uuid, warnings
 from contextlib import contextmanager, suppress
+from functools import cached_property
 from typing import Callable, Iterator, NamedTuple
 from . import jobs as requests
 from .logs import JobLog, Timer
@@ -132,6 +133,11 @@ class Bulk:
 
     newest, heard, patience = None, None, 6 * 3600
 
+    @cached_property
+    def session(self) -> str:
+        "What tells this agency from those of other programs, whose clocks may be others."
+        return uuid.uuid4().hex
+
     def now(self) -> float:
         "The time by the clock of the service, as far as it was heard (epoch seconds)."
         return self.connection.clock.now() + (requests.clock_ahead(self.connection) or 0)
@@ -204,7 +210,11 @@ class Bulk:
             self.talk(told)
 
     def _facts(self):
-        return requests.mark(self.connection, self.newest, self.heard)._asdict()
+        "What is written down before a call."
+        mark = requests.mark(self.connection, self.newest, self.heard)
+        names = "after", "heard", "sent", "ahead"
+        self.marked = {name: getattr(mark, name) for name in names} | {"session": self.session}
+        return self.marked
 
     def _did(
         self,
@@ -223,7 +233,13 @@ class Bulk:
 
         def send_each(keys):
             self.listed = {}
-            return send(keys) if send else {key: do(tasks[key]) for key in keys}
+            marked = self.marked
+            try:
+                return send(keys) if send else {key: do(tasks[key]) for key in keys}
+            except DomostatsError:
+                if marked["ahead"] is None:  # it was heard meanwhile
+                    marked["ahead"] = requests.clock_ahead(self.connection)
+                raise
 
         def look_for(key, facts):
             return look(tasks[key], facts)
@@ -270,12 +286,11 @@ class Noting(Bulk):
 
     def _jobs_of(self, id, days, facts):
         "The jobs that were made of these days, or None. What was listed for another item is used again until something is sent."
-        mark = mark_in(facts)
+        way = self.connection_of(id)
         if id not in self.listed:
-            self.listed[id] = requests.jobs_in(self.connection_of(id), id)
-        return requests.new_jobs(
-            self.listed[id], cut(*days), mark, requests.clock_ahead(self.connection_of(id))
-        )
+            self.listed[id] = requests.jobs_in(way, id)
+        mark = requests.dated(mark_in(facts, self.session), way)
+        return requests.new_jobs(self.listed[id], cut(*days), mark, requests.clock_ahead(way))
 
     def _row_of(self, entry, ids, days, kind):
         "Put what came of an item into the log; gives the rows of it. `ids`: the streams it is about."
@@ -323,12 +338,18 @@ class Noting(Bulk):
         return table().frame() if create_df else None
 
 
-def mark_in(facts: dict) -> requests.Mark:
-    "The `Mark` that was written down before a call; of version 0.1.0 too. Where nothing was, whatever began within a day could be it."
-    if facts.get("lost") and not ("after" in facts or "since" in facts):
-        return requests.Mark(is_lost=True)
-    sent = facts.get("sent", facts.get("since"))
-    return requests.Mark(facts.get("after"), facts.get("heard"), sent, facts.get("ahead"))
+def mark_in(facts: dict, session: str = "") -> requests.Mark:
+    """The `Mark` that was written down before a call.
+
+    Where nothing was written down, whatever began within a day could be of that call. A time of another session counts
+    only if it was known how far its clock was from that of the service; version 0.1.0 did not know that."""
+    after = facts.get("after")
+    if "sent" not in facts:
+        return requests.Mark(after, is_lost=after is None)
+    is_lost = facts.get("ahead") is None and facts.get("session") != session
+    return requests.Mark(
+        after, facts.get("heard"), facts["sent"], facts.get("ahead"), is_lost, 7 * 86_400
+    )
 
 
 def destination(log, export, file_name, what, log_file=None):
@@ -452,6 +473,10 @@ class Batches(Processing):
             facts = self._facts()
             way = self.connection_of(ids[0])
             made = requests.process_batch(way, ids, days, self.newest, create, self.heard)
+            facts |= {
+                "after": self.newest or 0,
+                "heard": None,
+            }  # it was heard, so the jobs are there
             jobs = {
                 id: (self._jobs_of(id, days, facts) or []) if found is None else found
                 for id, found in made.items()
@@ -530,7 +555,7 @@ class Repeating(Batches):
         def look(item, facts):
             stream, _, job = item
             way = self.connection_of(stream)
-            again = requests.jobs_again(way, stream, mark_in(facts), [job])
+            again = requests.jobs_again(way, stream, mark_in(facts, self.session), [job])
             return again and _kept(again)
 
         with self._work(
@@ -559,7 +584,9 @@ class Repeating(Batches):
             return _kept(requests.rerun_all(self.connection_of(item[0]), item[0]))
 
         def look(item, facts):
-            again = requests.jobs_again(self.connection_of(item[0]), item[0], mark_in(facts))
+            again = requests.jobs_again(
+                self.connection_of(item[0]), item[0], mark_in(facts, self.session)
+            )
             return again and _kept(again)
 
         with self._work("rerun_all", items, fresh) as record:

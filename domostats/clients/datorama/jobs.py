@@ -19,6 +19,7 @@ __all__ = [
     "is_new",
     "new_jobs",
     "found_jobs",
+    "dated",
     "process",
     "process_batch",
     "jobs_again",
@@ -117,13 +118,15 @@ class Mark(NamedTuple):
 
     `after`: the highest job id that was heard of, `heard`: when, by the service's clock (None: just now). `sent`: when
     the call was sent, by our clock (epoch seconds). `ahead`: how many seconds the service's clock is ahead of ours
-    (None: it was not heard yet). `is_lost`: nothing is known, since the record was not whole."""
+    (None: it was not heard yet). `is_lost`: it is not known when the call was sent, or whether, since the record was not
+    whole or the clocks are not known; only that it was `within` so many seconds."""
 
     after: int | None = None
     heard: float | None = None
     sent: float | None = None
     ahead: float | None = None
     is_lost: bool = False
+    within: float = 86_400
 
 
 def clock_ahead(connection) -> float | None:
@@ -161,7 +164,7 @@ def new_jobs(
     sent, is an older one. RetryLaterError `unknown_outcome`: one could be older or new."""
     ahead = mark.ahead if mark.ahead is not None else ahead
     since = None if mark.sent is None or ahead is None else mark.sent + ahead
-    if mark.after is None:
+    if mark.after is None or mark.is_lost:
         is_sure = False
     else:
         is_sure = mark.heard is None or since is None or abs(since - mark.heard) <= FRESH
@@ -191,11 +194,16 @@ def new_jobs(
 def found_jobs(connection, stream_id, parts: list[Days], mark: Mark) -> list[dict] | None:
     "The jobs of these ranges of a stream that a call with this `Mark` made, or None where there is none. RetryLaterError `unknown_outcome`."
     jobs = jobs_in(connection, stream_id)
-    if mark.is_lost:  # whatever began within a day could be it
-        mark = mark._replace(
-            sent=connection.clock.now() - 86_400, ahead=clock_ahead(connection) or 0
-        )
-    return new_jobs(jobs, parts, mark, clock_ahead(connection))
+    return new_jobs(jobs, parts, dated(mark, connection), clock_ahead(connection))
+
+
+def dated(mark: Mark, connection) -> Mark:
+    "The same mark; where it is lost, and no job was heard of, with the earliest time at which the call can have been sent."
+    if not mark.is_lost or mark.after is not None:
+        return mark
+    return mark._replace(
+        sent=connection.clock.now() - mark.within, ahead=clock_ahead(connection) or 0
+    )
 
 
 # %% ../../../nbs/03_clients/datorama/04_jobs.ipynb #da4a000e
@@ -229,8 +237,7 @@ def process_batch(
     request = Request("POST", "/v1/data-streams/process", body=body, reads=False)
 
     def look():
-        found = found_jobs(connection, stream_ids[0], cut(*days), before)
-        return None if found is None else []
+        return found_jobs(connection, stream_ids[0], cut(*days), before)
 
     jobs = write(connection, request, look)
     rows = [job for job in jobs if isinstance(job, dict)] if isinstance(jobs, list) else []
@@ -252,6 +259,19 @@ def jobs_again(
     ahead = mark.ahead if mark.ahead is not None else clock_ahead(connection)
     since = None if mark.sent is None else mark.sent + (ahead or 0)
     asked = [job for job in jobs if ids is None or job["id"] in ids]
+    if mark.is_lost:
+        recent = [
+            job
+            for job in asked
+            if is_new(job, None, connection.clock.now() + (ahead or 0) - mark.within)
+        ]
+        if not recent:
+            return None
+        raise RetryLaterError(
+            f"Job {recent[0]['id']} of stream {stream_id} ran within a day, and nobody can tell whether this work asked for it. "
+            "Nothing was sent. Look at the job; if it is to run again, say fresh=True.",
+            "unknown_outcome",
+        )
     days = {(job["dataStartDate"], job["dataEndDate"]) for job in asked}
     again = [job for job in asked if is_new(job, None, since)]
     if ids is not None and mark.after is not None:
