@@ -51,12 +51,10 @@ def state_files():
 
 
 def lists_file():
-    [path] = [
-        path
-        for path in state_files()
-        if path.parent.name == "datorama" and path.suffix == ".sqlite"
-    ]
-    return path
+    found = [path for path in state_files() if path.parent.name == "datorama"]
+    found = [path for path in found if path.suffix == ".sqlite"]
+    assert len(found) == 1
+    return found[0]
 
 
 def read_all(agency):

@@ -33,6 +33,7 @@ from .logs import JobLog, Timer
 from .ranges import Days, cut, one_range
 from domostats.errors import (
     AccessError,
+    CodeError,
     CredentialsError,
     DataError,
     DestinationError,
@@ -117,6 +118,7 @@ EXIT_CODES = {
     AccessError: 5,
     DataError: 6,
     DestinationError: 7,
+    CodeError: 8,
     RetryLaterError: 75,
 }  # as the command line has them
 
