@@ -101,7 +101,7 @@ def test_the_lowest_versions_are_those_that_are_declared():
     assert {
         "python-dotenv==1.2.4",
         "pandas==2.2.2",
-        "typer==0.15.4",
+        "typer==0.16",
         "msgspec==0.21",
         "duckdb==1.2",
     } <= {*found}
