@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from domostats.errors import DomostatsError
+from domostats.errors import DataError, DomostatsError
 from domostats.loading.store import Store
 from domostats.tracking import entities, workflow
 from domostats.tracking.catch_up import CatchUp
@@ -137,6 +137,16 @@ def test_what_is_missing_is_what_a_plain_model_says(grain, available, done, sinc
         and (since is None or start >= since_utc or end > since_utc)
         and (until is None or start < until_utc)
     ]
+    if since is not None and until is not None and since_utc > until_utc:
+        with pytest.raises(DataError) as caught:
+            missing(available, done, grain, since, until)
+        assert caught.value.reason == "bad_question"
+        since = until = None
+        expected = [
+            moment
+            for place, moment in sorted(there.items(), key=lambda one: one[0])
+            if place not in recorded
+        ]
     found = missing(available, done, grain, since, until)
     assert [id(one) for one in found] == [id(one) for one in expected]
     keys = [release_key(moment, grain) for moment in available]

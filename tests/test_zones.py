@@ -185,7 +185,10 @@ def test_an_error_of_the_source_leaves_all_days_as_they_were():
 
     other = extraction("America/New_York", emails(HOURLY, extract=broken))
     assert [one.error.reason for one in other.extract(at(4, 12))] == ["changed_zone"]
-    assert [type(one.error) for one in other.rezone(now=at(5))] == [ConnectionError]
+    failed = [one.error for one in other.rezone(now=at(5))]
+    assert [(one.reason, type(one.__cause__)) for one in failed] == [
+        ("code_failed", ConnectionError)
+    ]
     assert held() == before and Loads(Store("store.duckdb")).lines() == lines
 
 
