@@ -138,7 +138,9 @@ def did_you_mean(word: object, known: Iterable[str]) -> str:
     spelled = {one.lower(): one for one in known}
     likeness = 0.6 if len(str(word)) > 3 else 0.5  # of two short words one sign is half
     near = difflib.get_close_matches(str(word).lower(), spelled, 1, likeness)
-    return f" Did you mean {spelled[near[0]]!r}?" if near else ""
+    if not near or spelled[near[0]] == word:
+        return ""
+    return f" Did you mean {spelled[near[0]]!r}?"
 
 
 def check_keywords(called: str, given: Iterable[str], known: Iterable[str]) -> None:

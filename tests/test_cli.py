@@ -415,9 +415,10 @@ def test_a_report_is_kept_and_compared(box):
     assert code == 0 and Path("changes.csv").read_text().count("added") == 12
     code, printed = domostats("history", "users", "--at", "2030-01-01", "--to", "users.parquet")
     assert code == 0 and pq.read_table("users.parquet").num_rows == 12
+    assert domostats("snapshot", "accounts", "--instance", box.name)[0] == 0
     code, printed = domostats(
         "snapshot",
-        "users",
+        "accounts",
         "--instance",
         "lab",
         DOMO_USERNAME=box.limited.username,

@@ -768,7 +768,7 @@ def test_F28_planning_and_dry_run_need_no_credentials(shop):
     shop(classes="domostats.tracking.domo_extractors.UserCounts", instance="nowhere-at-all")
     assert "user_counts" in run("make-migrations") and "CREATE TABLE" in run("migrate", "--dry-run")
     run("migrate")
-    assert "DOMO_ACCESS_TOKEN" in run("extract", "-l", "2022-01-01", code=3)
+    assert "DOMO_ACCESS_TOKEN" in run("extract", "-l", "2022-01-01", code=4)
     shop(classes="domostats.tracking.domo_extractors.UserCounts", instance=None)
     assert "'instance = NAME'" in run("extract", "-l", "2022-01-01", code=3)
 
@@ -1113,11 +1113,11 @@ def test_the_ready_extractors_over_domo():
             and len(box.log) == before
             and limited.get_table().name == "activity"
         )
-        partial = made(UserCounts(box), place="partial", first=newest.date())
+        partial = made(AccountCounts(box), place="partial", first=newest.date())
         with pytest.MonkeyPatch.context() as patch:
             for name in ("username", "password"):
                 patch.setenv(f"DOMO_{name.upper()}", getattr(box.limited, name))
-            own = UserCounts(type(box).__mro__[1](box.name, box.url))
+            own = AccountCounts(type(box).__mro__[1](box.name, box.url))
             errors = [
                 one.error
                 for one in Extraction([own], partial.store, "UTC", newest.date()).extract(
@@ -1127,7 +1127,7 @@ def test_the_ready_extractors_over_domo():
         assert (
             isinstance(errors[0], DataError)
             and errors[0].reason == "incomplete"
-            and rows(partial.store, "user_counts") == []
+            and rows(partial.store, "account_counts") == []
         )
 
 
@@ -1284,7 +1284,7 @@ def test_tables_of_the_first_version_get_their_instance_and_no_row_changes(shop)
     store = store_of_the_first_version("kept/migrations")
     before, deltas = rows(store, "user_counts"), rows(store, "user_counts_delta")
     lines = Loads(store).lines("user_counts")
-    told = run("extract", "-f", "2022-01-01", "-l", "2022-01-01", code=3)
+    told = run("extract", "-f", "2022-01-01", "-l", "2022-01-01", code=4)
     assert "user_counts" in told and rows(store, "user_counts") == before
     run("make-migrations")
     planned = run("migrate", "--dry-run")

@@ -157,7 +157,7 @@ def test_each_instance_has_a_history_of_its_own():
         assert run("history", "users", "--format", "all", *picture)[0] == 3
         assert run("history", "users", "--format", "all", "--instance", a.name, *picture)[0] == 0
         assert f"users_all of {a.name}" in Path("users.html").read_text()
-        assert run("history", "users", "--format", "all", "--instance", "nobody")[0] == 0
+        assert run("history", "users", "--format", "all", "--instance", "nobody")[0] == 3
         assert run("changes", "users", "--instance", "nobody", "--since", "2024-01-01")[0] == 3
 
 

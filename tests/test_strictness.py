@@ -689,7 +689,7 @@ def test_odd_ids_are_asked_for_as_what_they_are(box):
     box.serve("/api/content/v2/groups/5", {"id": 5, "creatorId": 7, "default": "true"})
     run = reports.find("groups").run(box, format_fn="with_creator")
     (row,) = run.rows
-    assert (row["Group Id"], row["Creator Id"], row["Is Default"]) == ("5", "7", True)
+    assert (row["Group Id"], row["Creator Id"], row["Is Default"]) == ("5", "7", "true")
 
 
 # --- types as the connector has them ----------------------------------------------------------------------------------

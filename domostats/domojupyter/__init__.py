@@ -116,7 +116,7 @@ def get_account_property_value(account_alias, property_name):
     "The value of a property in plain text; SettingsError `not_attached`, `unknown_property`. Source: Domo's Jupyter examples."
     properties = _attached("accounts", account_alias)
     if property_name in properties:
-        return properties[property_name].reveal()
+        return str(properties[property_name].reveal())
     raise SettingsError(
         f"The account {account_alias!r} has no property {property_name!r}. It has: {', '.join(map(repr, properties)) or 'none'}.",
         "unknown_property",
