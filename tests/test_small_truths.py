@@ -238,3 +238,23 @@ def test_the_end_of_credentials_has_its_types_where_nobody_tells(box):
     assert str(frame["days_to_expiry"].dtype) == "Int64"
     kinds = {name: column.arrow for name, column in columns_of(accounts.Account).items()}
     assert kinds["daysToExpiry"] == pa.int64() and kinds["expired"] == pa.bool_()
+
+
+def test_an_oauth_configuration_has_the_columns_of_an_account_and_a_type_of_its_own():
+    with sandbox.start(accounts=40, today="2024-04-01") as one:
+        accounts = reports.accounts.generate(one, format_fn="domostats")
+        apps = reports.oauth_configurations.generate(one)
+        assert [*apps] == [*accounts] and len(apps) == 4
+        assert set(accounts["Account_Type"]) == {"AUTHORIZATION"}
+        assert set(apps["Account_Type"]) == {"OAUTH_CONFIGURATION"}
+        one.serve(
+            "/api/data/v1/accounts/templates/user/extended",
+            [{"id": 7, "owner": 5, "dataProviderType": "x"}, {"id": "8", "dataProviderKey": "y"}],
+        )
+        older, newer = reports.oauth_configurations.generate(one, fresh=True).to_dict("records")
+        assert (older["Account_Id"], older["Owner_Id"], older["Data_Provider"]) == (7, 5, "x")
+        assert (newer["Account_Id"], newer["Account_Id_text"], newer["Data_Provider"]) == (
+            8,
+            "8",
+            "y",
+        )

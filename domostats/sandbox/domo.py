@@ -17,6 +17,7 @@ __all__ = [
     "provider_list",
     "flat_account",
     "flat_list",
+    "account_template",
     "given_account",
     "given_accounts",
     "strangers",
@@ -32,6 +33,7 @@ __all__ = [
     "show_providers",
     "show_account",
     "show_accounts",
+    "show_account_templates",
     "route",
     "Login",
     "make_session_token",
@@ -76,9 +78,13 @@ from .search import SEARCHES
 from domostats.sandbox.world import (
     ADMIN,
     ANALYST,
+    BY_SCHEME,
+    DAY,
+    OPENED,
     PROVIDERS,
     TODAY,
     Account,
+    Draws,
     account_dates,
     make_user,
     user_id,
@@ -150,6 +156,35 @@ def flat_account(account):
 def flat_list(accounts):
     "The reply of `GET /api/data/v1/accounts`."
     return [flat_account(account) for account in accounts if account.in_flat_list]
+
+
+# %% ../../nbs/08_sandbox/06_domo.ipynb #0a0th002
+def account_template(world, n: int) -> dict:
+    "OAuth configuration `n` of a world, as the list of templates tells it (described)."
+    draws = Draws(world.seed, "account template", n)
+    provider = draws.pick("provider", BY_SCHEME["oauth"])
+    name = f"{PROVIDERS[provider][0]} App {n + 1}"
+    owner = user_id(world.seed, draws.below("owner", world.users))
+    created = draws.between("created", OPENED, TODAY - 30 * DAY) * 1000
+    return {
+        "id": n + 1,
+        "name": name,
+        "displayName": name,
+        "dataProviderKey": provider,
+        "credentialsType": "oauth",
+        "type": "data",
+        "userId": owner,
+        "owner": owner,
+        "createdAt": created,
+        "createdBy": owner,
+        "modifiedAt": draws.between("modified", created, TODAY * 1000),
+        "modifiedBy": owner,
+        "configurations": {},
+        "configurationsList": [],
+        "configurationAsList": [],
+        "presetFields": {},
+        "presetFieldsList": [],
+    }
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #2ae95c0a
@@ -380,6 +415,14 @@ def show_accounts(data: Any, user: dict, asked: Asked) -> Reply:
     return json_reply(flat_list(seen_by(data, user)))
 
 
+@serves("GET", "/api/data/v1/accounts/templates/user/extended")
+def show_account_templates(data: Any, user: dict, asked: Asked) -> Reply:
+    """`GET /api/data/v1/accounts/templates/user/extended` (described): the OAuth configurations.
+    A world that was brought along has none."""
+    count = 0 if data.given else -(-data.world.accounts // 12)
+    return json_reply([account_template(data.world, n) for n in range(count)])
+
+
 # %% ../../nbs/08_sandbox/06_domo.ipynb #89fe14f3
 ROUTES = {  # by method and pattern of the path
     **table(
@@ -390,6 +433,7 @@ ROUTES = {  # by method and pattern of the path
         show_providers,
         show_accounts,
         show_account,
+        show_account_templates,
         show_grants,
     ),
     **LISTS,
