@@ -2,6 +2,7 @@
 
 import importlib
 import logging
+import re
 import sys
 from importlib.util import find_spec
 from contextlib import closing
@@ -235,7 +236,54 @@ def test_what_is_too_wide_is_shown_below_one_another(box, run):
     assert sum(line.startswith("Email ") for line in lines) == 5
     assert sum("@" in line and line.startswith("Email ") for line in lines) == 5
     code, printed = run("budget", columns=80)
-    assert code == 0 and "left_today" in printed and box.name in printed
+    assert code == 0 and "left today" in printed and box.name in printed
+
+
+def test_budgets_that_look_the_same_are_one_line_of_words(box, run):
+    from domostats.transport.budget import Budget
+
+    for address in ("http://127.0.0.1:1", "http://127.0.0.1:2"):
+        Budget(address, label="box", per_minute=None, per_day=None).reserve()
+    Budget("acme", label="acme", per_minute=120, per_day=20000).reserve()
+    code, printed = run("budget", columns=80)
+    rows = [line.split("  ") for line in printed.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert code == 0 and max(map(len, printed.splitlines())) <= 80
+    assert [row for row in cells if row[:1] == ["box"]] == [["box", *["no limit"] * 3, "at once"]]
+    assert ["acme", "120", "20000", "1", "19999", "at once"] in cells
+
+
+def test_help_and_lists_are_readable_in_eighty_columns(run):
+    for command in ("generate", "run", "changes", "history", "print-extract"):
+        printed = run(command, "--help", columns=80)[1]
+        assert "%Y" not in printed and "…" not in printed, printed
+    printed = run("reports", columns=80)[1]
+    assert "datorama_workspaces" in printed and "with_workspace" in printed
+
+
+@pytest.mark.parametrize(
+    "command", ["generate users --instance box --to u.csv --changed-since", "print-extract -f"]
+)
+def test_what_is_no_time_is_told_how_to_write_one(run, command):
+    code, printed = run(*command.split(), "yesterday")
+    assert code == 2 and "'yesterday' is no" in printed and "2026-01-31" in printed
+    assert "%Y" not in printed
+
+
+def test_a_snapshot_is_listed_under_the_time_that_was_told(box, run):
+    told = run(f"snapshot users --instance {box.name}")[1]
+    listed = run("history", "users", columns=80)[1]
+    at = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+", told)[0]
+    assert at in listed and "+00:00" not in listed
+
+
+def test_the_minutes_of_all_reports_together_are_estimated(box, run, monkeypatch):
+    from domostats.transport.budget import Budget
+
+    monkeypatch.setattr(Budget, "estimate", lambda budget, calls: calls * 60.0)
+    lines = run(f"estimate --instance {box.name} --only users,groups")[1].splitlines()
+    together = next(line for line in lines if "together" in line).split()
+    assert together[-1] == f"{together[-2]}.0"
 
 
 def test_what_is_narrow_stays_a_table(capsys, monkeypatch):

@@ -22,6 +22,8 @@ __all__ = [
     "PLACE",
     "INTRODUCTIONS",
     "TIMES",
+    "A_TIME",
+    "A_DAY",
     "Instances",
     "OneInstance",
     "Since",
@@ -69,6 +71,8 @@ __all__ = [
     "strictly",
     "until_set",
     "counted",
+    "parse_time",
+    "parse_day",
     "generate",
     "titled",
     "show_estimate",
@@ -412,7 +416,8 @@ def show(title, columns, rows):
         return _show_long(console, title, columns, rows)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        first = min(longest[0], console.width // 3) if not table.columns else None
+        table.add_column(column, overflow="fold", min_width=first)  # a name stays in one piece
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
@@ -654,11 +659,11 @@ def _sight(report, grants):
 def list_reports(
     name: Annotated[Optional[str], typer.Argument(help="One report, with every column.")] = None,
 ):
-    "List the reports: grain, key, sources, formats; with a name, its columns."
+    "List the reports: grain, key, formats; with a name, its sources and columns."
     if name is None:
         show(
             "reports",
-            ["report", "one row is", "key", "sources", "formats"],
+            ["report", "one row is", "key", "formats"],
             [_line(reports.find(name)) for name in reports.names()],
         )
         return
@@ -687,7 +692,6 @@ def _line(report):
         report.name,
         report.grain,
         ", ".join(report.key),
-        _sources([report.source, *report.lookups]),
         ", ".join(report.formatters),
     )
 
@@ -807,6 +811,29 @@ TIMES = ["%Y-%m-%d"] + [  # also as the commands print them
     for fraction in ("", ".%f")
     for zone in ("", "%z")
 ]
+
+
+def parse_time(text: str) -> datetime:
+    "The time that somebody typed, in one of the forms of `TIMES`."
+    return _parsed(text, TIMES, "time: write 2026-01-31, or 2026-01-31T08:30:00")
+
+
+def parse_day(text: str) -> datetime:
+    "The day that somebody typed, as midnight."
+    return _parsed(text, TIMES[:1], "day: write it as 2026-01-31")
+
+
+def _parsed(text, forms, kind):
+    for form in forms:
+        try:
+            return datetime.strptime(text.strip(), form)
+        except ValueError:
+            pass
+    raise typer.BadParameter(f"{text!r} is no {kind}")
+
+
+A_TIME = dict(parser=parse_time, metavar="TIME")
+A_DAY = dict(parser=parse_day, metavar="YYYY-MM-DD")
 Instances = Annotated[
     list[str],
     typer.Option("--instance", help=f"{PLACE} Give it several times for several instances."),
@@ -816,15 +843,15 @@ Since = Annotated[
     Optional[datetime],
     typer.Option(
         "--changed-since",
-        formats=TIMES,
+        **A_TIME,
         help="Only events from this time on (UTC), without it all that the service keeps; of objects that cost a call each, only those changed since.",
     ),
 ]
 Until = Annotated[
-    Optional[datetime], typer.Option(formats=TIMES, help="Only events before this time (UTC).")
+    Optional[datetime], typer.Option(**A_TIME, help="Only events before this time (UTC).")
 ]
 Strict = Annotated[
-    bool, typer.Option(help="Fail and write nothing if a record had to be set aside.")
+    bool, typer.Option("--strict", help="Fail and write nothing if a record had to be set aside.")
 ]
 AllowIncomplete = Annotated[
     bool,
@@ -840,12 +867,15 @@ Excel = Annotated[
         help="Of a .csv file: let a spreadsheet know it as UTF-8, and take no text for a formula.",
     ),
 ]
-Restore = Annotated[bool, typer.Option(help="Play the last finished run again, without a call.")]
-Fresh = Annotated[bool, typer.Option(help="Begin anew where an earlier run died.")]
+Restore = Annotated[
+    bool, typer.Option("--restore", help="Play the last finished run again, without a call.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew where an earlier run died.")]
 Reuse = Annotated[
     bool,
     typer.Option(
-        help="Take the pages of a run that failed on its data; else they are asked for anew."
+        "--reuse",
+        help="Take the pages of a run that failed on its data; else they are asked for anew.",
     ),
 ]
 
@@ -1036,6 +1066,8 @@ def show_estimate(
         for name in _chosen(only, instance)
     }
     once = {listing: calls for one in found.values() for listing, calls in one.calls.items()}
+    together = sum(once.values())
+    budget = reports.find([*found][0]).sign_in(instance).budget
     for report in map(reports.find, found):
         _tell_span(report, changed_since)
         for sentence in report.without_effect(changed_since, until):
@@ -1045,7 +1077,7 @@ def show_estimate(
         ["report", "calls", "minutes"],
         [
             *((name, one.total, f"{one.seconds / 60:.1f}") for name, one in found.items()),
-            ("together, each list once", sum(once.values()), ""),
+            ("together, each list once", together, f"{budget.estimate(together) / 60:.1f}"),
         ],
     )
 
@@ -1251,13 +1283,19 @@ def no_history(report: str, instance: str | None) -> SettingsError:
     )
 
 
+def _of_snapshot(row):
+    "The line to show of a snapshot, its time as every command writes it."
+    row = row | {"at": row["at"].replace(tzinfo=None)}
+    return [*row.values()][: len(TAKEN)]
+
+
 @app.command("history")
 def show_history(
     report: AReport,
     instance: WhoseHistory = None,
     format_name: Format = None,
     at: Annotated[
-        Optional[datetime], typer.Option(formats=TIMES, help="As it was at this time (UTC).")
+        Optional[datetime], typer.Option(**A_TIME, help="As it was at this time (UTC).")
     ] = None,
     to: To = None,
     picture: PictureTo = None,
@@ -1278,7 +1316,7 @@ def show_history(
         show(
             f"snapshots of {whose}" if whose else "snapshots",
             TAKEN,
-            [[*row.values()][: len(TAKEN)] for row in taken],
+            [_of_snapshot(row) for row in taken],
         )
         for moment in history.mixed():
             note(
@@ -1293,12 +1331,10 @@ def show_history(
 @app.command()
 def changes(
     report: AReport,
-    since: Annotated[
-        datetime, typer.Option(formats=TIMES, help="What changed after this time (UTC).")
-    ],
+    since: Annotated[datetime, typer.Option(**A_TIME, help="What changed after this time (UTC).")],
     until: Annotated[
         Optional[datetime],
-        typer.Option(formats=TIMES, help="Up to this time (UTC); until now without it."),
+        typer.Option(**A_TIME, help="Up to this time (UTC); until now without it."),
     ] = None,
     instance: WhoseHistory = None,
     format_name: Format = None,
@@ -1425,4 +1461,26 @@ def show_budget():
     frame = all_budgets()
     if frame.empty:
         return typer.echo("no budget yet: nothing was asked of any instance from this machine")
-    show("calls", [*frame.columns], frame.astype("string").fillna("").values.tolist())
+    columns = ["place", "a minute", "a day", "used", "left today", "next call"]
+    lines = [_of_budget(one) for one in frame.itertuples()]
+    show("calls", columns, dict.fromkeys(lines))  # a sandbox of each day: one line
+
+
+def _of_budget(one):
+    "The line to show of a budget; of one without a limit nothing is counted."
+    import pandas as pd
+
+    a_minute, a_day, left, used = (
+        "no limit" if pd.isna(number) else number
+        for number in (one.per_minute, one.per_day, one.left_today, one.used_today)
+    )
+    free = a_minute == a_day == "no limit"
+    wait = (one.next_slot - pd.Timestamp.now("UTC")).total_seconds()
+    return one.place, a_minute, a_day, "" if free else used, left, _in_words(wait)
+
+
+def _in_words(seconds):
+    "When something is that is so many seconds ahead."
+    if seconds < 1:
+        return "at once"
+    return f"in {seconds:.0f} s" if seconds < 90 else f"in {seconds / 60:.0f} min"

@@ -28,6 +28,7 @@ import typer
 from ..errors import DataError, SettingsError, did_you_mean
 from ..settings import setting
 from domostats.interfaces.cli import (
+    A_DAY,
     App,
     DryRun,
     PictureTo,
@@ -48,11 +49,11 @@ Only = Annotated[
     typer.Option("--only", metavar="TABLE", help="This table only; may be given several times."),
 ]
 FirstDay = Annotated[
-    Optional[datetime], typer.Option("--first", "-f", formats=["%Y-%m-%d"], help="The first day.")
+    Optional[datetime], typer.Option("--first", "-f", **A_DAY, help="The first day.")
 ]
 LastDay = Annotated[
     Optional[datetime],
-    typer.Option("--last", "-l", formats=["%Y-%m-%d"], help="The last day, inclusive."),
+    typer.Option("--last", "-l", **A_DAY, help="The last day, inclusive."),
 ]
 
 
