@@ -232,7 +232,7 @@ def test_what_is_too_wide_is_shown_below_one_another(box, run):
     code, printed = run("history", "users", "--at", "2100-01-01", columns=80)
     lines = printed.splitlines()
     assert code == 0 and max(map(len, lines)) <= 80
-    assert "1 of 5" in lines[0], printed
+    assert lines[0] == "5 rows (row 1 of 5)".ljust(len(lines[0])), printed
     assert sum(line.startswith("Email ") for line in lines) == 5
     assert sum("@" in line and line.startswith("Email ") for line in lines) == 5
     code, printed = run("budget", columns=80)
@@ -284,6 +284,22 @@ def test_the_minutes_of_all_reports_together_are_estimated(box, run, monkeypatch
     lines = run(f"estimate --instance {box.name} --only users,groups")[1].splitlines()
     together = next(line for line in lines if "together" in line).split()
     assert together[-1] == f"{together[-2]}.0"
+
+
+def test_one_row_below_one_another_is_not_called_a_part(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    cli.show("done", ["report", "rows", "to"], [("accounts", 5, "a" * 60)])
+    assert capsys.readouterr().out.split("\n")[0].strip() == "done"
+
+
+def test_calls_alone_are_none_and_this_is_said(box, run):
+    code, printed = run(f"generate calls --instance {box.name} --to calls.csv")
+    assert code == 0 and "note: calls: " in printed and "--only users,calls" in printed
+    assert "note: calls" not in run(f"generate users --instance {box.name} --to users.csv")[1]
+
+
+def test_one_row_is_not_rows():
+    assert [cli.counted_as(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 def test_what_is_narrow_stays_a_table(capsys, monkeypatch):

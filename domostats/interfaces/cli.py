@@ -52,6 +52,7 @@ __all__ = [
     "show_error",
     "in_words",
     "printable",
+    "counted_as",
     "say",
     "show",
     "demo",
@@ -394,6 +395,11 @@ def printable(value):
     )
 
 
+def counted_as(number: int, what: str) -> str:
+    "So many of something in words, such as '1 row'."
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def say(text, err=False):
     "Print lines of text."
     for line in str(text).split("\n"):
@@ -426,7 +432,8 @@ def show(title, columns, rows):
 def _show_long(console, title, columns, rows):
     for n, row in enumerate(rows, 1):
         table = Table.grid(padding=(0, 2))
-        table.title, table.title_justify = escape(f"{title}, {n} of {len(rows)}"), "left"
+        which = f" (row {n} of {len(rows)})" if len(rows) > 1 else ""
+        table.title, table.title_justify = escape(title + which), "left"
         table.add_column(overflow="fold", max_width=console.width // 3)
         table.add_column(overflow="fold")
         for column, value in zip(columns, row):
@@ -935,6 +942,7 @@ def generate(
     )
     written = dict(strict=strict, allow_incomplete=allow_incomplete, excel=excel)
     _tell_span(found, changed_since)
+    _tell_calls(found)
     if len(by_name(instance)) == 1:
         line = _generate_one(found, instance[0], formatter, to, method, key, how, **written)
         lines, failures = [line], {}
@@ -956,6 +964,15 @@ def _tell_span(report, since):
         note(
             f"{report.name}: without --changed-since all events are asked for that the service "
             "keeps (Domo: about one year)."
+        )
+
+
+def _tell_calls(report):
+    "Say that a process which makes one report has no calls to tell of."
+    if report.name == "calls":
+        note(
+            "calls: these are the calls of this one process, which makes none for them. Take them "
+            "with what they were made for: domostats run --only users,calls"
         )
 
 
@@ -1353,7 +1370,7 @@ def _given(table, to, excel=False):
     "Write a table, or show its first rows."
     if to:
         return show("done", ["rows", "to"], [(table.num_rows, write(table, to, excel=excel))])
-    title = f"{table.num_rows} rows"
+    title = counted_as(table.num_rows, "row")
     if table.num_rows > 20:
         title = f"the first 20 of {title} (--to FILE gives all)"
     show(title, *_printable(table.slice(0, 20)))

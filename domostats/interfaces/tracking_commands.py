@@ -34,6 +34,7 @@ from domostats.interfaces.cli import (
     PictureTo,
     Told,
     app,
+    counted_as,
     exit_code,
     in_words,
     note,
@@ -158,7 +159,7 @@ def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = Non
     for extractor in extraction.extractors:
         for finding in dict.fromkeys(findings_of(extractor)):
             say(f"note: {extractor.get_table().name}: {finding}", err=True)
-    typer.echo(f"{n} rows, and nothing was written")
+    typer.echo(f"{counted_as(n, 'row')}, and nothing was written")
 
 
 @app.command()
@@ -192,7 +193,7 @@ def extract(
             failures.append(done.error)
             _failed(f"{done.dataset} {done.day}", done.error)
         else:
-            say(f"{done.dataset} {done.day} {done.load.row_count} rows")
+            say(f"{done.dataset} {done.day} {counted_as(done.load.row_count, 'row')}")
         for finding in done.findings:
             if (done.dataset, finding) not in told:
                 say(f"note: {done.dataset}: {finding}", err=True)
