@@ -9,6 +9,7 @@ from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from domostats import reports, sandbox
@@ -290,6 +291,19 @@ def test_one_row_below_one_another_is_not_called_a_part(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     cli.show("done", ["report", "rows", "to"], [("accounts", 5, "a" * 60)])
     assert capsys.readouterr().out.split("\n")[0].strip() == "done"
+
+
+def test_a_picture_of_nothing_that_changed_says_so_and_has_whole_rows(tmp_path):
+    from domostats.tracking import History
+    from domostats.tracking.pictures import timeline
+
+    history = History("users", "id", Store(tmp_path / "h.duckdb"))
+    rows = pa.table({"id": [1], "name": ["Ada"]})
+    history.snapshot(rows, "2026-01-01")
+    assert "Nothing to compare yet" in timeline(history).svg
+    history.snapshot(rows, "2026-01-02")
+    same = timeline(history).svg
+    assert "Nothing to compare" not in same and not re.search(r">\W?0\.\d+<", same)
 
 
 def test_calls_alone_are_none_and_this_is_said(box, run):
