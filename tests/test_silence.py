@@ -167,11 +167,11 @@ def test_a_budget_that_nobody_has_is_said(run):
 )
 def test_a_time_that_narrows_nothing_is_said(report, option, has_effect, box, run):
     keyword = "since" if option == "--changed-since" else "until"
-    said = f"{keyword} has no effect on {report}"
+    said, typed = f"{keyword} has no effect on {report}", f"{option} has no effect on {report}"
     code, printed = run(
         "generate", report, "--instance", box.name, "--to", "a.parquet", option, "2024-03-01"
     )
-    assert code == 0 and (said in printed) != has_effect, printed
+    assert code == 0 and (typed in printed) != has_effect, printed
     frame = reports.find(report).run(box, **{keyword: "2024-03-01"})
     assert any(said in finding for finding in frame.findings) != has_effect
 
@@ -310,6 +310,14 @@ def test_calls_alone_are_none_and_this_is_said(box, run):
     code, printed = run(f"generate calls --instance {box.name} --to calls.csv")
     assert code == 0 and "note: calls: " in printed and "--only users,calls" in printed
     assert "note: calls" not in run(f"generate users --instance {box.name} --to users.csv")[1]
+
+
+def test_a_hyphen_is_no_dataset(box, run):
+    code, printed = run(f"generate users --instance {box.name} --to -")
+    assert code == 2 and "bad_destination" in printed and Store().names() == []
+    assert run(f"snapshot users --instance {box.name}")[0] == 0
+    code, printed = run("changes users --since 2024-01-01 --to -")
+    assert code == 2 and "bad_destination" in printed
 
 
 def test_one_row_is_not_rows():

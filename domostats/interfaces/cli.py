@@ -21,6 +21,7 @@ __all__ = [
     "Day",
     "PLACE",
     "INTRODUCTIONS",
+    "OPTIONS",
     "TIMES",
     "A_TIME",
     "A_DAY",
@@ -90,7 +91,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import enum, errno, functools, inspect, io, os, signal, sys, threading, traceback
+import enum, errno, functools, inspect, io, os, re, signal, sys, threading, traceback
 from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
@@ -717,8 +718,15 @@ def is_file(to):
 
 
 def check_destination(to: str) -> None:
-    "SettingsError `bad_destination` for a path with an ending that cannot be written."
+    "SettingsError `bad_destination` for a path with an ending that cannot be written, and for '-'."
     from domostats.loading.files import check_suffix
+
+    if to == "-":
+        raise SettingsError(
+            "'-' is no place to write to: a dataset does not go to the screen. Name a file that "
+            "ends in .parquet or .csv, or a dataset of the local store.",
+            "bad_destination",
+        )
 
     if is_file(to):
         check_suffix(Path(to))
@@ -730,8 +738,13 @@ def check_excel(to: str | None, excel: bool) -> None:
         raise typer.BadParameter("it is for a .csv file: --to NAME.csv", param_hint="--excel")
 
 
+OPTIONS = {"since": "--changed-since", "until": "--until"}  # as they are called in Python, and here
+
+
 def note(sentence: str) -> None:
-    "Print what a user should know."
+    "Print what a user should know, with the options as they are typed."
+    for keyword, option in OPTIONS.items():
+        sentence = re.sub(rf"(^|: ){keyword} has no effect", rf"\1{option} has no effect", sentence)
     say(f"note: {sentence}", err=True)
 
 
@@ -1369,6 +1382,7 @@ def changes(
 def _given(table, to, excel=False):
     "Write a table, or show its first rows."
     if to:
+        check_destination(to)
         return show("done", ["rows", "to"], [(table.num_rows, write(table, to, excel=excel))])
     title = counted_as(table.num_rows, "row")
     if table.num_rows > 20:
