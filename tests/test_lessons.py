@@ -162,6 +162,19 @@ def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path, solution):
     assert ours == [names[0] for check, names in tasks.items() if check not in ("grain", "stubs")]
 
 
+@each_lesson
+def test_no_line_of_an_exercise_is_wider_than_a_page_of_jupyterlab(solution):
+    lines = [line for cell in code(exercise_of(solution)) for line in cell.source.splitlines()]
+    assert not [line for line in lines if len(line) > 94]
+
+
+def test_the_sentence_of_a_check_is_broken_between_words():
+    says = lesson_1.grain(..., ...).says
+    lines = repr(lesson_1.grain(..., ...)).split("\n")
+    assert len(lines) > 1 and max(map(len, lines)) <= 88
+    assert " ".join(lines) == f"not yet: {says}"
+
+
 # The generator
 
 

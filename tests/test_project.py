@@ -1,5 +1,6 @@
 """The tree itself: what is made from notebooks is current, the rooms keep their order, nothing private is in it."""
 
+import importlib
 import os
 import re
 import shutil
@@ -147,3 +148,29 @@ def test_every_public_function_says_what_it_does():
                 and node.end_lineno - node.lineno > 5
             ):
                 assert ast.get_docstring(node), f"{path}: {node.name}"
+
+
+def test_each_name_of_the_readme_is_in_the_module_beside_it():
+    def has(module, name):
+        try:
+            found = importlib.import_module(module)
+            if module.endswith(f".{name.split('.')[0]}"):  # a module is called by its own name
+                name = name.partition(".")[2]
+            for part in filter(None, name.split(".")):
+                submodule = f"{found.__name__}.{part}" if hasattr(found, "__path__") else ""
+                if not hasattr(found, part) and submodule:
+                    importlib.import_module(submodule)
+                found = getattr(found, part)
+        except (ImportError, AttributeError):
+            return False
+        return True
+
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things are")[1]
+    rows = [row.split(" | ") for row in re.findall(r"^\| (`.*) \|$", table, re.M)]
+    assert len(rows) > 20
+    for names, modules, _ in rows:
+        places = re.findall(r"`([\w.]+)`", modules)
+        package = places[0].rpartition(".")[0]
+        places = [package + place if place.startswith(".") else place for place in places]
+        for name in re.findall(r"`([\w.]+)`", names):
+            assert any(has(place, name) for place in places), (name, places)

@@ -2,12 +2,14 @@
 
 import importlib
 import logging
+import re
 import sys
 from importlib.util import find_spec
 from contextlib import closing
 from pathlib import Path
 
 import duckdb
+import pyarrow as pa
 import pytest
 
 from domostats import reports, sandbox
@@ -165,11 +167,11 @@ def test_a_budget_that_nobody_has_is_said(run):
 )
 def test_a_time_that_narrows_nothing_is_said(report, option, has_effect, box, run):
     keyword = "since" if option == "--changed-since" else "until"
-    said = f"{keyword} has no effect on {report}"
+    said, typed = f"{keyword} has no effect on {report}", f"{option} has no effect on {report}"
     code, printed = run(
         "generate", report, "--instance", box.name, "--to", "a.parquet", option, "2024-03-01"
     )
-    assert code == 0 and (said in printed) != has_effect, printed
+    assert code == 0 and (typed in printed) != has_effect, printed
     frame = reports.find(report).run(box, **{keyword: "2024-03-01"})
     assert any(said in finding for finding in frame.findings) != has_effect
 
@@ -231,11 +233,95 @@ def test_what_is_too_wide_is_shown_below_one_another(box, run):
     code, printed = run("history", "users", "--at", "2100-01-01", columns=80)
     lines = printed.splitlines()
     assert code == 0 and max(map(len, lines)) <= 80
-    assert "1 of 5" in lines[0], printed
+    assert lines[0] == "5 rows (row 1 of 5)".ljust(len(lines[0])), printed
     assert sum(line.startswith("Email ") for line in lines) == 5
     assert sum("@" in line and line.startswith("Email ") for line in lines) == 5
     code, printed = run("budget", columns=80)
-    assert code == 0 and "left_today" in printed and box.name in printed
+    assert code == 0 and "left today" in printed and box.name in printed
+
+
+def test_budgets_that_look_the_same_are_one_line_of_words(box, run):
+    from domostats.transport.budget import Budget
+
+    for address in ("http://127.0.0.1:1", "http://127.0.0.1:2"):
+        Budget(address, label="box", per_minute=None, per_day=None).reserve()
+    Budget("acme", label="acme", per_minute=120, per_day=20000).reserve()
+    code, printed = run("budget", columns=80)
+    rows = [line.split("  ") for line in printed.splitlines()]
+    cells = [[cell.strip() for cell in row if cell.strip()] for row in rows]
+    assert code == 0 and max(map(len, printed.splitlines())) <= 80
+    assert [row for row in cells if row[:1] == ["box"]] == [["box", *["no limit"] * 3, "at once"]]
+    assert ["acme", "120", "20000", "1", "19999", "at once"] in cells
+
+
+def test_help_and_lists_are_readable_in_eighty_columns(run):
+    for command in ("generate", "run", "changes", "history", "print-extract"):
+        printed = run(command, "--help", columns=80)[1]
+        assert "%Y" not in printed and "…" not in printed, printed
+    printed = run("reports", columns=80)[1]
+    assert "datorama_workspaces" in printed and "with_workspace" in printed
+
+
+@pytest.mark.parametrize(
+    "command", ["generate users --instance box --to u.csv --changed-since", "print-extract -f"]
+)
+def test_what_is_no_time_is_told_how_to_write_one(run, command):
+    code, printed = run(*command.split(), "yesterday")
+    assert code == 2 and "'yesterday' is no" in printed and "2026-01-31" in printed
+    assert "%Y" not in printed
+
+
+def test_a_snapshot_is_listed_under_the_time_that_was_told(box, run):
+    told = run(f"snapshot users --instance {box.name}")[1]
+    listed = run("history", "users", columns=80)[1]
+    at = re.search(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d+", told)[0]
+    assert at in listed and "+00:00" not in listed
+
+
+def test_the_minutes_of_all_reports_together_are_estimated(box, run, monkeypatch):
+    from domostats.transport.budget import Budget
+
+    monkeypatch.setattr(Budget, "estimate", lambda budget, calls: calls * 60.0)
+    lines = run(f"estimate --instance {box.name} --only users,groups")[1].splitlines()
+    together = next(line for line in lines if "together" in line).split()
+    assert together[-1] == f"{together[-2]}.0"
+
+
+def test_one_row_below_one_another_is_not_called_a_part(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    cli.show("done", ["report", "rows", "to"], [("accounts", 5, "a" * 60)])
+    assert capsys.readouterr().out.split("\n")[0].strip() == "done"
+
+
+def test_a_picture_of_nothing_that_changed_says_so_and_has_whole_rows(tmp_path):
+    from domostats.tracking import History
+    from domostats.tracking.pictures import timeline
+
+    history = History("users", "id", Store(tmp_path / "h.duckdb"))
+    rows = pa.table({"id": [1], "name": ["Ada"]})
+    history.snapshot(rows, "2026-01-01")
+    assert "Nothing to compare yet" in timeline(history).svg
+    history.snapshot(rows, "2026-01-02")
+    same = timeline(history).svg
+    assert "Nothing to compare" not in same and not re.search(r">\W?0\.\d+<", same)
+
+
+def test_calls_alone_are_none_and_this_is_said(box, run):
+    code, printed = run(f"generate calls --instance {box.name} --to calls.csv")
+    assert code == 0 and "note: calls: " in printed and "--only users,calls" in printed
+    assert "note: calls" not in run(f"generate users --instance {box.name} --to users.csv")[1]
+
+
+def test_a_hyphen_is_no_dataset(box, run):
+    code, printed = run(f"generate users --instance {box.name} --to -")
+    assert code == 2 and "bad_destination" in printed and Store().names() == []
+    assert run(f"snapshot users --instance {box.name}")[0] == 0
+    code, printed = run("changes users --since 2024-01-01 --to -")
+    assert code == 2 and "bad_destination" in printed
+
+
+def test_one_row_is_not_rows():
+    assert [cli.counted_as(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 def test_what_is_narrow_stays_a_table(capsys, monkeypatch):

@@ -21,7 +21,10 @@ __all__ = [
     "Day",
     "PLACE",
     "INTRODUCTIONS",
+    "OPTIONS",
     "TIMES",
+    "A_TIME",
+    "A_DAY",
     "Instances",
     "OneInstance",
     "Since",
@@ -50,6 +53,7 @@ __all__ = [
     "show_error",
     "in_words",
     "printable",
+    "counted_as",
     "say",
     "show",
     "demo",
@@ -69,6 +73,8 @@ __all__ = [
     "strictly",
     "until_set",
     "counted",
+    "parse_time",
+    "parse_day",
     "generate",
     "titled",
     "show_estimate",
@@ -85,7 +91,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #26a8d10e
-import enum, errno, functools, inspect, io, os, signal, sys, threading, traceback
+import enum, errno, functools, inspect, io, os, re, signal, sys, threading, traceback
 from collections.abc import Callable
 from datetime import datetime
 from importlib import import_module
@@ -390,6 +396,11 @@ def printable(value):
     )
 
 
+def counted_as(number: int, what: str) -> str:
+    "So many of something in words, such as '1 row'."
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
 def say(text, err=False):
     "Print lines of text."
     for line in str(text).split("\n"):
@@ -412,7 +423,8 @@ def show(title, columns, rows):
         return _show_long(console, title, columns, rows)
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
     for column in columns:
-        table.add_column(column, overflow="fold")
+        first = min(longest[0], console.width // 3) if not table.columns else None
+        table.add_column(column, overflow="fold", min_width=first)  # a name stays in one piece
     for row in rows:
         table.add_row(*map(escape, row))
     console.print(table)
@@ -421,7 +433,8 @@ def show(title, columns, rows):
 def _show_long(console, title, columns, rows):
     for n, row in enumerate(rows, 1):
         table = Table.grid(padding=(0, 2))
-        table.title, table.title_justify = escape(f"{title}, {n} of {len(rows)}"), "left"
+        which = f" (row {n} of {len(rows)})" if len(rows) > 1 else ""
+        table.title, table.title_justify = escape(title + which), "left"
         table.add_column(overflow="fold", max_width=console.width // 3)
         table.add_column(overflow="fold")
         for column, value in zip(columns, row):
@@ -654,11 +667,11 @@ def _sight(report, grants):
 def list_reports(
     name: Annotated[Optional[str], typer.Argument(help="One report, with every column.")] = None,
 ):
-    "List the reports: grain, key, sources, formats; with a name, its columns."
+    "List the reports: grain, key, formats; with a name, its sources and columns."
     if name is None:
         show(
             "reports",
-            ["report", "one row is", "key", "sources", "formats"],
+            ["report", "one row is", "key", "formats"],
             [_line(reports.find(name)) for name in reports.names()],
         )
         return
@@ -687,7 +700,6 @@ def _line(report):
         report.name,
         report.grain,
         ", ".join(report.key),
-        _sources([report.source, *report.lookups]),
         ", ".join(report.formatters),
     )
 
@@ -706,8 +718,15 @@ def is_file(to):
 
 
 def check_destination(to: str) -> None:
-    "SettingsError `bad_destination` for a path with an ending that cannot be written."
+    "SettingsError `bad_destination` for a path with an ending that cannot be written, and for '-'."
     from domostats.loading.files import check_suffix
+
+    if to == "-":
+        raise SettingsError(
+            "'-' is no place to write to: a dataset does not go to the screen. Name a file that "
+            "ends in .parquet or .csv, or a dataset of the local store.",
+            "bad_destination",
+        )
 
     if is_file(to):
         check_suffix(Path(to))
@@ -719,8 +738,13 @@ def check_excel(to: str | None, excel: bool) -> None:
         raise typer.BadParameter("it is for a .csv file: --to NAME.csv", param_hint="--excel")
 
 
+OPTIONS = {"since": "--changed-since", "until": "--until"}  # as they are called in Python, and here
+
+
 def note(sentence: str) -> None:
-    "Print what a user should know."
+    "Print what a user should know, with the options as they are typed."
+    for keyword, option in OPTIONS.items():
+        sentence = re.sub(rf"(^|: ){keyword} has no effect", rf"\1{option} has no effect", sentence)
     say(f"note: {sentence}", err=True)
 
 
@@ -807,6 +831,29 @@ TIMES = ["%Y-%m-%d"] + [  # also as the commands print them
     for fraction in ("", ".%f")
     for zone in ("", "%z")
 ]
+
+
+def parse_time(text: str) -> datetime:
+    "The time that somebody typed, in one of the forms of `TIMES`."
+    return _parsed(text, TIMES, "time: write 2026-01-31, or 2026-01-31T08:30:00")
+
+
+def parse_day(text: str) -> datetime:
+    "The day that somebody typed, as midnight."
+    return _parsed(text, TIMES[:1], "day: write it as 2026-01-31")
+
+
+def _parsed(text, forms, kind):
+    for form in forms:
+        try:
+            return datetime.strptime(text.strip(), form)
+        except ValueError:
+            pass
+    raise typer.BadParameter(f"{text!r} is no {kind}")
+
+
+A_TIME = dict(parser=parse_time, metavar="TIME")
+A_DAY = dict(parser=parse_day, metavar="YYYY-MM-DD")
 Instances = Annotated[
     list[str],
     typer.Option("--instance", help=f"{PLACE} Give it several times for several instances."),
@@ -816,15 +863,15 @@ Since = Annotated[
     Optional[datetime],
     typer.Option(
         "--changed-since",
-        formats=TIMES,
+        **A_TIME,
         help="Only events from this time on (UTC), without it all that the service keeps; of objects that cost a call each, only those changed since.",
     ),
 ]
 Until = Annotated[
-    Optional[datetime], typer.Option(formats=TIMES, help="Only events before this time (UTC).")
+    Optional[datetime], typer.Option(**A_TIME, help="Only events before this time (UTC).")
 ]
 Strict = Annotated[
-    bool, typer.Option(help="Fail and write nothing if a record had to be set aside.")
+    bool, typer.Option("--strict", help="Fail and write nothing if a record had to be set aside.")
 ]
 AllowIncomplete = Annotated[
     bool,
@@ -840,12 +887,15 @@ Excel = Annotated[
         help="Of a .csv file: let a spreadsheet know it as UTF-8, and take no text for a formula.",
     ),
 ]
-Restore = Annotated[bool, typer.Option(help="Play the last finished run again, without a call.")]
-Fresh = Annotated[bool, typer.Option(help="Begin anew where an earlier run died.")]
+Restore = Annotated[
+    bool, typer.Option("--restore", help="Play the last finished run again, without a call.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Begin anew where an earlier run died.")]
 Reuse = Annotated[
     bool,
     typer.Option(
-        help="Take the pages of a run that failed on its data; else they are asked for anew."
+        "--reuse",
+        help="Take the pages of a run that failed on its data; else they are asked for anew.",
     ),
 ]
 
@@ -905,6 +955,7 @@ def generate(
     )
     written = dict(strict=strict, allow_incomplete=allow_incomplete, excel=excel)
     _tell_span(found, changed_since)
+    _tell_calls(found)
     if len(by_name(instance)) == 1:
         line = _generate_one(found, instance[0], formatter, to, method, key, how, **written)
         lines, failures = [line], {}
@@ -926,6 +977,15 @@ def _tell_span(report, since):
         note(
             f"{report.name}: without --changed-since all events are asked for that the service "
             "keeps (Domo: about one year)."
+        )
+
+
+def _tell_calls(report):
+    "Say that a process which makes one report has no calls to tell of."
+    if report.name == "calls":
+        note(
+            "calls: these are the calls of this one process, which makes none for them. Take them "
+            "with what they were made for: domostats run --only users,calls"
         )
 
 
@@ -1036,6 +1096,8 @@ def show_estimate(
         for name in _chosen(only, instance)
     }
     once = {listing: calls for one in found.values() for listing, calls in one.calls.items()}
+    together = sum(once.values())
+    budget = reports.find([*found][0]).sign_in(instance).budget
     for report in map(reports.find, found):
         _tell_span(report, changed_since)
         for sentence in report.without_effect(changed_since, until):
@@ -1045,7 +1107,7 @@ def show_estimate(
         ["report", "calls", "minutes"],
         [
             *((name, one.total, f"{one.seconds / 60:.1f}") for name, one in found.items()),
-            ("together, each list once", sum(once.values()), ""),
+            ("together, each list once", together, f"{budget.estimate(together) / 60:.1f}"),
         ],
     )
 
@@ -1251,13 +1313,19 @@ def no_history(report: str, instance: str | None) -> SettingsError:
     )
 
 
+def _of_snapshot(row):
+    "The line to show of a snapshot, its time as every command writes it."
+    row = row | {"at": row["at"].replace(tzinfo=None)}
+    return [*row.values()][: len(TAKEN)]
+
+
 @app.command("history")
 def show_history(
     report: AReport,
     instance: WhoseHistory = None,
     format_name: Format = None,
     at: Annotated[
-        Optional[datetime], typer.Option(formats=TIMES, help="As it was at this time (UTC).")
+        Optional[datetime], typer.Option(**A_TIME, help="As it was at this time (UTC).")
     ] = None,
     to: To = None,
     picture: PictureTo = None,
@@ -1278,7 +1346,7 @@ def show_history(
         show(
             f"snapshots of {whose}" if whose else "snapshots",
             TAKEN,
-            [[*row.values()][: len(TAKEN)] for row in taken],
+            [_of_snapshot(row) for row in taken],
         )
         for moment in history.mixed():
             note(
@@ -1293,12 +1361,10 @@ def show_history(
 @app.command()
 def changes(
     report: AReport,
-    since: Annotated[
-        datetime, typer.Option(formats=TIMES, help="What changed after this time (UTC).")
-    ],
+    since: Annotated[datetime, typer.Option(**A_TIME, help="What changed after this time (UTC).")],
     until: Annotated[
         Optional[datetime],
-        typer.Option(formats=TIMES, help="Up to this time (UTC); until now without it."),
+        typer.Option(**A_TIME, help="Up to this time (UTC); until now without it."),
     ] = None,
     instance: WhoseHistory = None,
     format_name: Format = None,
@@ -1316,8 +1382,9 @@ def changes(
 def _given(table, to, excel=False):
     "Write a table, or show its first rows."
     if to:
+        check_destination(to)
         return show("done", ["rows", "to"], [(table.num_rows, write(table, to, excel=excel))])
-    title = f"{table.num_rows} rows"
+    title = counted_as(table.num_rows, "row")
     if table.num_rows > 20:
         title = f"the first 20 of {title} (--to FILE gives all)"
     show(title, *_printable(table.slice(0, 20)))
@@ -1425,4 +1492,26 @@ def show_budget():
     frame = all_budgets()
     if frame.empty:
         return typer.echo("no budget yet: nothing was asked of any instance from this machine")
-    show("calls", [*frame.columns], frame.astype("string").fillna("").values.tolist())
+    columns = ["place", "a minute", "a day", "used", "left today", "next call"]
+    lines = [_of_budget(one) for one in frame.itertuples()]
+    show("calls", columns, dict.fromkeys(lines))  # a sandbox of each day: one line
+
+
+def _of_budget(one):
+    "The line to show of a budget; of one without a limit nothing is counted."
+    import pandas as pd
+
+    a_minute, a_day, left, used = (
+        "no limit" if pd.isna(number) else number
+        for number in (one.per_minute, one.per_day, one.left_today, one.used_today)
+    )
+    free = a_minute == a_day == "no limit"
+    wait = (one.next_slot - pd.Timestamp.now("UTC")).total_seconds()
+    return one.place, a_minute, a_day, "" if free else used, left, _in_words(wait)
+
+
+def _in_words(seconds):
+    "When something is that is so many seconds ahead."
+    if seconds < 1:
+        return "at once"
+    return f"in {seconds:.0f} s" if seconds < 90 else f"in {seconds / 60:.0f} min"

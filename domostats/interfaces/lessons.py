@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "WIDTH",
     "NotYet",
     "Outcome",
     "task",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #8422a697
-import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib
+import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib, textwrap
 from typing import Any, NamedTuple
 from ..private import scratch
 
@@ -31,6 +32,13 @@ from ..private import scratch
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #3e89c518
 class NotYet(Exception):
     "What is not right yet about an answer, in a sentence for its author."
+
+
+WIDTH = 88  # signs: JupyterLab breaks a longer line of output in the middle of a word
+
+
+def _wrapped(line):
+    return textwrap.fill(line, WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 class Outcome:
@@ -46,7 +54,8 @@ class Outcome:
         )
 
     def __repr__(self):
-        return f"{'passed' if self.passed else 'not yet'}: {self.says}"
+        sentence = f"{'passed' if self.passed else 'not yet'}: {self.says}"
+        return "\n".join(_wrapped(line) for line in sentence.split("\n"))
 
     def use(self):
         "Say it, and give what the lesson goes on with: the answer if it has passed, else the kit's own."

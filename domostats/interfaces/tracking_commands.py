@@ -28,11 +28,13 @@ import typer
 from ..errors import DataError, SettingsError, did_you_mean
 from ..settings import setting
 from domostats.interfaces.cli import (
+    A_DAY,
     App,
     DryRun,
     PictureTo,
     Told,
     app,
+    counted_as,
     exit_code,
     in_words,
     note,
@@ -48,11 +50,11 @@ Only = Annotated[
     typer.Option("--only", metavar="TABLE", help="This table only; may be given several times."),
 ]
 FirstDay = Annotated[
-    Optional[datetime], typer.Option("--first", "-f", formats=["%Y-%m-%d"], help="The first day.")
+    Optional[datetime], typer.Option("--first", "-f", **A_DAY, help="The first day.")
 ]
 LastDay = Annotated[
     Optional[datetime],
-    typer.Option("--last", "-l", formats=["%Y-%m-%d"], help="The last day, inclusive."),
+    typer.Option("--last", "-l", **A_DAY, help="The last day, inclusive."),
 ]
 
 
@@ -157,7 +159,7 @@ def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = Non
     for extractor in extraction.extractors:
         for finding in dict.fromkeys(findings_of(extractor)):
             say(f"note: {extractor.get_table().name}: {finding}", err=True)
-    typer.echo(f"{n} rows, and nothing was written")
+    typer.echo(f"{counted_as(n, 'row')}, and nothing was written")
 
 
 @app.command()
@@ -191,7 +193,7 @@ def extract(
             failures.append(done.error)
             _failed(f"{done.dataset} {done.day}", done.error)
         else:
-            say(f"{done.dataset} {done.day} {done.load.row_count} rows")
+            say(f"{done.dataset} {done.day} {counted_as(done.load.row_count, 'row')}")
         for finding in done.findings:
             if (done.dataset, finding) not in told:
                 say(f"note: {done.dataset}: {finding}", err=True)

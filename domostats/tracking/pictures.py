@@ -108,6 +108,10 @@ def timeline(history):
 
 
 def _bars(axes, rows):
+    if not rows:
+        axes.set_axis_off()
+        sentence = "Nothing to compare yet: the second snapshot says what changed."
+        return axes.text(0.5, 0.5, sentence, ha="center", va="center", transform=axes.transAxes)
     places = range(len(rows))
     column = lambda name: [row[name] for row in rows]
     axes.bar(places, column("added"), color=ADDED, label="added")
@@ -117,6 +121,9 @@ def _bars(axes, rows):
     step = max(1, len(rows) // 8)
     axes.set_xticks([*places][::step], [row["at"] for row in rows][::step], rotation=25, ha="right")
     axes.set_ylabel("rows")
+    axes.yaxis.get_major_locator().set_params(integer=True)
+    if not any(row[name] for row in rows for name in ("added", "changed", "removed")):
+        axes.set_ylim(-1, 1)
     axes.legend(ncols=3, frameon=False)
 
 
