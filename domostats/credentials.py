@@ -23,6 +23,7 @@ from domostats.settings import (
     Fault,
     Found,
     Secret,
+    expanded,
     known_instances,
     look_at,
     masked,
@@ -165,8 +166,8 @@ def _found_dotenv() -> tuple[Path | None, Found | None, list[Path]]:
 
 
 def _named_dotenv() -> tuple[Path, Found]:
-    "The file that DOMOSTATS_ENV names. SettingsError `no_dotenv`; OSError."
-    path = Path(os.environ["DOMOSTATS_ENV"]).expanduser()
+    "The file that DOMOSTATS_ENV names. SettingsError `no_dotenv`, `no_home`; OSError."
+    path = expanded(os.environ["DOMOSTATS_ENV"])
     found = _look_at_dotenv(path)
     if found is None:
         raise SettingsError(f"DOMOSTATS_ENV names {path}, and there is no such file.", "no_dotenv")
