@@ -188,6 +188,14 @@ def test_a_note_that_is_damaged_means_nothing(schema):
     assert read_file("a.csv").to_pydict() == {"a": [1, 2]}
 
 
+def test_a_note_that_is_nested_too_deep_means_nothing():
+    write_file(pa.table({"a": [1, 2]}), "a.csv")
+    Path("a.csv.domostats.json").write_text("[" * 100_000)
+    assert read_file("a.csv").to_pydict() == {"a": [1, 2]}
+    write_file(pa.table({"a": [3]}), "a.csv")
+    assert read_file("a.csv").to_pydict() == {"a": [3]}
+
+
 def test_rows_of_nothing_in_one_column_are_counted():
     check(pa.table({"a": pa.array([None, "x", None, "", None])}), Path("a.csv"))
     assert Path("a.csv").read_bytes() == b'"a"\n\n"x"\n\n""\n\n'

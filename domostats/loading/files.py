@@ -482,7 +482,7 @@ def _csv_note(path: Path) -> dict:
     try:
         note = json.loads(_note_path(path).read_text(encoding="utf-8"))
         return note if note["sha256"] == _checksum(path) else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -544,7 +544,7 @@ def file_coverage(path: str | Path) -> Coverage | None:
         if mark:
             return read_coverage(mark)
         names = _names_in(path)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         return Coverage()
     if names is None:
         return Coverage()
