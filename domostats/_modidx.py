@@ -2807,6 +2807,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                     'domostats.settings._misplaced': ('01_top/settings.html#_misplaced', 'domostats/settings.py'),
                                     'domostats.settings._nearest': ('01_top/settings.html#_nearest', 'domostats/settings.py'),
                                     'domostats.settings._no_home': ('01_top/settings.html#_no_home', 'domostats/settings.py'),
+                                    'domostats.settings._no_name': ('01_top/settings.html#_no_name', 'domostats/settings.py'),
                                     'domostats.settings._own_file': ('01_top/settings.html#_own_file', 'domostats/settings.py'),
                                     'domostats.settings._parse': ('01_top/settings.html#_parse', 'domostats/settings.py'),
                                     'domostats.settings._plain_name': ('01_top/settings.html#_plain_name', 'domostats/settings.py'),
