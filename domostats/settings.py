@@ -790,6 +790,7 @@ def check_url(url, name):
     if ok and (url.startswith("https:") or is_loopback(url)):
         return url
     url = None  # there may be a password in it
+    name = shown(name).strip("'")
     raise SettingsError(
         f"The address of instance {name!r} must be https://HOST (plain http only on this machine), with no user, path or query in it. "
         f"Mend the line 'url' under [instance.{name}] in settings.ini.",
@@ -801,7 +802,7 @@ def check_url(url, name):
 PLATFORMS = "domo", "datorama"  # each has a client of this name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Instance:
     "Where one customer's data lives: `name`, `url` (scheme, host, port) and, for a sandbox, its own `secrets` by name. SettingsError `bad_url`."
 
@@ -809,8 +810,18 @@ class Instance:
     url: str
     secrets: dict = field(default_factory=dict, compare=False, repr=False)
 
-    def __post_init__(self):
-        check_url(self.url, self.name)
+    def __init__(self, name: str, url: str, secrets: dict | None = None):
+        wrong = None
+        try:
+            check_url(url, name)
+        except SettingsError as e:
+            wrong, reason = str(e), e.reason
+        if wrong:  # raised here, without what may have a password in it
+            self = name = url = secrets = None
+            raise SettingsError(wrong, reason)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "url", url)
+        object.__setattr__(self, "secrets", {} if secrets is None else secrets)
 
     def __str__(self):
         return self.name
