@@ -178,16 +178,16 @@ def _named_dotenv() -> tuple[Path, Found]:
 
 def from_dotenv(name: str) -> Secret | None:
     ".env, in the working folder or above it"
-    path, found, unreadable = None, None, False
+    path, found, unreadable, named = None, None, False, os.environ.get("DOMOSTATS_ENV")
     try:
-        if os.environ.get("DOMOSTATS_ENV"):
+        if named:
             path, found = _named_dotenv()
         else:
             path, found, passed = _found_dotenv()
             for stranger in passed:
                 pass_by(stranger, "DOMOSTATS_ENV")
     except OSError as e:
-        path, unreadable = e.filename or ".env", True
+        path, unreadable = e.filename or named or ".env", True
     if unreadable:
         raise SettingsError(f"{path} cannot be read. Check its permissions.", "bad_dotenv")
     if found is None:

@@ -282,3 +282,9 @@ def test_a_file_in_the_home_of_nobody_is_told(variable, monkeypatch):
     monkeypatch.setenv(variable, "~nobody-of-that-name/file")
     error = told(find_secrets, Instance("acme", "https://acme.domo.com"), ("DOMO_PASSWORD",))
     assert error.reason == "no_home"
+
+
+def test_a_named_file_that_is_too_large_is_told_by_its_name(monkeypatch):
+    Path("big").write_bytes(bytes(2_000_000))
+    monkeypatch.setenv("DOMOSTATS_ENV", "big")
+    assert str(told(from_dotenv, "DOMO_PASSWORD")).startswith("big cannot be read")
