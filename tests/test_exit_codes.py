@@ -363,3 +363,12 @@ def test_what_is_said_after_ctrl_c_names_no_option_that_the_command_lacks():
     for name, sentence in cli.KEPT.items():
         options = {option for one in commands[name].params for option in one.opts}
         assert {*re.findall(r"--[a-z-]+", sentence)} <= options
+
+
+@pytest.mark.parametrize("raised", ["GeneratorExit", "asyncio.CancelledError"])
+def test_what_is_no_exception_is_one_line_too(raised, run):
+    Path("mine.py").write_text(
+        "import asyncio\n" + EXTRACTOR.replace("yield Total(1)", f"raise {raised}")
+    )
+    code, printed = run("print-extract -f 2024-01-01 -l 2024-01-01")
+    assert code == 1 and "Traceback" not in printed and raised.split(".")[-1] in printed

@@ -290,7 +290,7 @@ def _run() -> int:
     except (KeyboardInterrupt, Stopped) as e:
         say(f"stopped by Ctrl-C. {KEPT.get(str(e), '')}".strip(), err=True)
         return STOPPED
-    except Exception as e:
+    except BaseException as e:  # code of yours may raise what is no Exception
         show_error(e)
         return exit_code(e)
     return DONE
@@ -329,7 +329,7 @@ def _close_output():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def show_error(error: Exception) -> None:
+def show_error(error: BaseException) -> None:
     "Print an error for the one who typed the command: what kind it is, what it says; with `-v` its traceback."
     if Told.traceback:
         say("".join(traceback.format_exception(error)), err=True)
