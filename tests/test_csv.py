@@ -377,3 +377,12 @@ def test_commands_write_for_a_spreadsheet(box):
         code, said = command(*asked, "--to", place, "--excel")
         assert code == 2 and "--excel" in said
     assert len(box.calls) == calls
+
+
+def test_what_is_nested_too_deep_for_a_cell_is_told():
+    deep = 1
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(DestinationError) as error:
+        write_file(pa.table({"a": pa.array([deep])}), "a.csv")
+    assert error.value.reason == "column_type" and not Path("a.csv").exists()

@@ -221,14 +221,15 @@ def _iso(array):
 
 
 def _json(array):
-    "Nested values as JSON text."
-    return pa.array(
-        [
+    "Nested values as JSON text. ArrowException for what is nested too deep."
+    try:
+        texts = [
             None if value is None else json.dumps(value, default=str, ensure_ascii=False)
             for value in array.to_pylist()
-        ],
-        pa.string(),
-    )
+        ]
+    except RecursionError:
+        raise pa.ArrowNotImplementedError("it is nested too deep for JSON") from None
+    return pa.array(texts, pa.string())
 
 
 def _base64(array):
