@@ -359,6 +359,7 @@ def test_ctrl_c_does_not_wait_for_those_that_are_under_way():
 
 
 def test_what_is_said_after_ctrl_c_names_no_option_that_the_command_lacks():
+    importlib.import_module("domostats.interfaces.tracking_commands")
     commands = typer.main.get_command(cli.app).commands
     for name, sentence in cli.KEPT.items():
         options = {option for one in commands[name].params for option in one.opts}
