@@ -23,6 +23,7 @@ from domostats.settings import (
     Fault,
     Found,
     Secret,
+    expanded,
     known_instances,
     look_at,
     masked,
@@ -165,8 +166,8 @@ def _found_dotenv() -> tuple[Path | None, Found | None, list[Path]]:
 
 
 def _named_dotenv() -> tuple[Path, Found]:
-    "The file that DOMOSTATS_ENV names. SettingsError `no_dotenv`; OSError."
-    path = Path(os.environ["DOMOSTATS_ENV"]).expanduser()
+    "The file that DOMOSTATS_ENV names. SettingsError `no_dotenv`, `no_home`; OSError."
+    path = expanded(os.environ["DOMOSTATS_ENV"])
     found = _look_at_dotenv(path)
     if found is None:
         raise SettingsError(f"DOMOSTATS_ENV names {path}, and there is no such file.", "no_dotenv")
@@ -177,16 +178,16 @@ def _named_dotenv() -> tuple[Path, Found]:
 
 def from_dotenv(name: str) -> Secret | None:
     ".env, in the working folder or above it"
-    path, found, unreadable = None, None, False
+    path, found, unreadable, named = None, None, False, os.environ.get("DOMOSTATS_ENV")
     try:
-        if os.environ.get("DOMOSTATS_ENV"):
+        if named:
             path, found = _named_dotenv()
         else:
             path, found, passed = _found_dotenv()
             for stranger in passed:
                 pass_by(stranger, "DOMOSTATS_ENV")
     except OSError as e:
-        path, unreadable = e.filename or ".env", True
+        path, unreadable = e.filename or named or ".env", True
     if unreadable:
         raise SettingsError(f"{path} cannot be read. Check its permissions.", "bad_dotenv")
     if found is None:

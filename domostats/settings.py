@@ -13,6 +13,7 @@ __all__ = [
     "LIMITS",
     "KEYS",
     "LISTS",
+    "NAME",
     "PLATFORMS",
     "SANDBOX",
     "REGIONS",
@@ -526,6 +527,7 @@ KEYS = {
     "extractors": ("classes", "first_date", "zone", "migrations", "instance"),
 }  # what may stand in a section; [instance.NAME] is one for each instance
 LISTS = "classes", "instance"  # may go on in the lines below
+NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of an instance
 
 
 def _kind(section: str) -> str:
@@ -568,6 +570,14 @@ def _unknown_section(section: str, known: tuple) -> str:
     return f"begins [{section}], which means nothing here. Did you mean [{meant}]?"
 
 
+def _no_name(section: str) -> str:
+    "What is wrong with the section of an instance whose name cannot be one."
+    return (
+        f"begins [{section}], and there is no instance of that name. "
+        "Give the part before .domo.com, such as [instance.acme] (letters, digits, hyphens)."
+    )
+
+
 def _unknown_key(section: str, name: str) -> str:
     known = KEYS[_kind(section)]
     near = _nearest(name, known)
@@ -606,6 +616,8 @@ def _check(settings: configparser.ConfigParser, text: str) -> Fault | None:
             if why := _unknown_section(section, near):
                 return Fault(line, why, "unknown_setting")
             continue
+        if kind == "instance" and not re.fullmatch(NAME, section.partition(".")[2]):
+            return Fault(line, _no_name(section), "unknown_setting")
         if section.lower() in seen:
             return Fault(line, f"begins [{section}] a second time. Put its lines together.")
         seen[section.lower()] = section
@@ -692,7 +704,7 @@ def read_settings(path: str | Path) -> configparser.ConfigParser:
     Whose it is does not matter if DOMOSTATS_SETTINGS names it. SettingsError `bad_settings` and `unknown_setting`
     (with the line), `no_settings`, `foreign_file`."""
     is_named = str(path) == os.environ.get("DOMOSTATS_SETTINGS")
-    path = Path(path).expanduser()
+    path = expanded(path)
     if is_named and not path.is_file():
         raise SettingsError(
             f"DOMOSTATS_SETTINGS names {path}, and there is no such file.", "no_settings"
@@ -743,11 +755,7 @@ def setting(section: str, name: str) -> str | None:
 @hides()
 def check_name(name):
     "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`. One that looks like a token has to stand in settings.ini."
-    if (
-        isinstance(name, str)
-        and re.fullmatch(r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?", name)
-        and (not is_token(name) or _is_set(name))
-    ):
+    if isinstance(name, str) and re.fullmatch(NAME, name) and (not is_token(name) or _is_set(name)):
         return str(name).lower()
     raise SettingsError(
         f"{shown(name)} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
@@ -782,6 +790,7 @@ def check_url(url, name):
     if ok and (url.startswith("https:") or is_loopback(url)):
         return url
     url = None  # there may be a password in it
+    name = shown(name).strip("'")
     raise SettingsError(
         f"The address of instance {name!r} must be https://HOST (plain http only on this machine), with no user, path or query in it. "
         f"Mend the line 'url' under [instance.{name}] in settings.ini.",
@@ -793,7 +802,7 @@ def check_url(url, name):
 PLATFORMS = "domo", "datorama"  # each has a client of this name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False)
 class Instance:
     "Where one customer's data lives: `name`, `url` (scheme, host, port) and, for a sandbox, its own `secrets` by name. SettingsError `bad_url`."
 
@@ -801,8 +810,18 @@ class Instance:
     url: str
     secrets: dict = field(default_factory=dict, compare=False, repr=False)
 
-    def __post_init__(self):
-        check_url(self.url, self.name)
+    def __init__(self, name: str, url: str, secrets: dict | None = None):
+        wrong = None
+        try:
+            check_url(url, name)
+        except SettingsError as e:
+            wrong, reason = str(e), e.reason
+        if wrong:  # raised here, without what may have a password in it
+            self = name = url = secrets = None
+            raise SettingsError(wrong, reason)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "url", url)
+        object.__setattr__(self, "secrets", {} if secrets is None else secrets)
 
     def __str__(self):
         return self.name

@@ -4,9 +4,11 @@ import json
 from dataclasses import replace
 from datetime import date, datetime, timedelta, timezone
 
+import pandas as pd
 import pytest
 
 from domostats.clients.domo.activity import ACTIVITY_LOG
+from domostats.errors import SettingsError
 from domostats.reports.activity_log import event_keys
 from domostats.transport.connection import Answer
 from domostats.transport.paging import Reader, millis
@@ -123,3 +125,9 @@ def test_events_that_are_alike_are_numbered_within_their_moment():
     first, second, third, fourth = keys(LOOK, LOOK, later, later)
     assert first.endswith("-1") and second == first[:-1] + "2"
     assert third.endswith("-1") and fourth == third[:-1] + "2"
+
+
+def test_no_time_is_no_moment():
+    with pytest.raises(SettingsError) as error:
+        millis(pd.NaT)
+    assert error.value.reason == "bad_moment"

@@ -188,6 +188,14 @@ def test_a_note_that_is_damaged_means_nothing(schema):
     assert read_file("a.csv").to_pydict() == {"a": [1, 2]}
 
 
+def test_a_note_that_is_nested_too_deep_means_nothing():
+    write_file(pa.table({"a": [1, 2]}), "a.csv")
+    Path("a.csv.domostats.json").write_text("[" * 100_000)
+    assert read_file("a.csv").to_pydict() == {"a": [1, 2]}
+    write_file(pa.table({"a": [3]}), "a.csv")
+    assert read_file("a.csv").to_pydict() == {"a": [3]}
+
+
 def test_rows_of_nothing_in_one_column_are_counted():
     check(pa.table({"a": pa.array([None, "x", None, "", None])}), Path("a.csv"))
     assert Path("a.csv").read_bytes() == b'"a"\n\n"x"\n\n""\n\n'
@@ -369,3 +377,12 @@ def test_commands_write_for_a_spreadsheet(box):
         code, said = command(*asked, "--to", place, "--excel")
         assert code == 2 and "--excel" in said
     assert len(box.calls) == calls
+
+
+def test_what_is_nested_too_deep_for_a_cell_is_told():
+    deep = 1
+    for _ in range(2000):
+        deep = [deep]
+    with pytest.raises(DestinationError) as error:
+        write_file(pa.table({"a": pa.array([deep])}), "a.csv")
+    assert error.value.reason == "column_type" and not Path("a.csv").exists()

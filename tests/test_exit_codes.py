@@ -356,3 +356,20 @@ def test_ctrl_c_does_not_wait_for_those_that_are_under_way():
         at_the_same_time(work, ["first", "slow", "never", "never", "never"], 2, stopped)
     assert stopped.is_set() and not go_on.is_set() and len(begun) < 5
     go_on.set()
+
+
+def test_what_is_said_after_ctrl_c_names_no_option_that_the_command_lacks():
+    importlib.import_module("domostats.interfaces.tracking_commands")
+    commands = typer.main.get_command(cli.app).commands
+    for name, sentence in cli.KEPT.items():
+        options = {option for one in commands[name].params for option in one.opts}
+        assert {*re.findall(r"--[a-z-]+", sentence)} <= options
+
+
+@pytest.mark.parametrize("raised", ["GeneratorExit", "asyncio.CancelledError"])
+def test_what_is_no_exception_is_one_line_too(raised, run):
+    Path("mine.py").write_text(
+        "import asyncio\n" + EXTRACTOR.replace("yield Total(1)", f"raise {raised}")
+    )
+    code, printed = run("print-extract -f 2024-01-01 -l 2024-01-01")
+    assert code == 1 and "Traceback" not in printed and raised.split(".")[-1] in printed

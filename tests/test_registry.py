@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 from types import SimpleNamespace
 
 import pyarrow as pa
@@ -39,7 +40,7 @@ from domostats.tracking.entities import (
     WorkflowType,
 )
 from domostats.tracking.loads import Loads
-from domostats.tracking.registry import make_observatory_api
+from domostats.tracking.registry import make_observatory_api, read_answer
 from domostats.tracking.releases import (
     address_parts,
     address_to_gcp_fields,
@@ -1463,3 +1464,15 @@ def test_releases_from_a_terminal(monkeypatch):
         )
     for words in (["releases", "--forget", "x"], ["releases", "--picture", "x.html"]):
         assert CliRunner().invoke(app, words).exit_code == 2
+
+
+def test_a_registry_may_lie_in_the_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    Database("sqlite:///~/registry.sqlite")
+    assert (tmp_path / "home" / "registry.sqlite").is_file() and not Path("~").exists()
+
+
+def test_an_answer_that_is_nested_too_deep_is_none_of_a_registry():
+    for content in (b"[" * 100_000, b'{"id":' * 100_000):
+        with pytest.raises(ValueError):
+            read_answer(content, list[Dataset])

@@ -10,6 +10,7 @@ import pkgutil
 import re
 import socket
 import textwrap
+import traceback
 from pathlib import Path
 
 import msgspec
@@ -366,3 +367,22 @@ def test_what_is_taken_out_is_the_value_and_does_not_show_itself():
     assert taken.encode() == ODD.encode() and json.loads(json.dumps(taken)) == ODD
     assert not leaks(f"{taken!r}{[taken]!r}{taken[2:]!r}{taken[:20]!r}", ODD)
     assert not leaks(pickle.dumps(taken), ODD) and copy.copy(taken) == ODD
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Instance("acme", f"https://ada:{HEX}@acme.example"),
+        lambda: Instance(HEX, "ftp://acme.example"),
+        lambda: reports.find(HEX),
+    ],
+)
+def test_an_address_or_a_name_that_is_a_secret_is_not_shown(call):
+    with pytest.raises(SettingsError) as error:
+        call()
+    frames = [
+        repr(frame.f_locals)
+        for frame, _ in traceback.walk_tb(error.value.__traceback__)
+        if frame.f_code.co_filename != __file__
+    ]
+    assert frames and not any(HEX in text for text in [str(error.value), *frames])

@@ -215,6 +215,9 @@ def test_a_setting_is_read_as_it_was_meant(content):
         ("[domostats]\n[extractor]\nzone = UTC\n", 2, "unknown_setting", "[extractors]?"),
         ("[domostats]\n[instnace.acme]\n", 2, "unknown_setting", "[instance.acme]?"),
         ("[domostats]\n[instance]\nurl = x\n", 2, "unknown_setting", "[instance.NAME]?"),
+        ("[domostats]\n[instance. acme]\nurl = x\n", 2, "unknown_setting", "[instance.acme]"),
+        ("[domostats]\n[instance.acme ]\nurl = x\n", 2, "unknown_setting", "[instance.acme]"),
+        ("[instance.acme.domo.com]\nurl = x\n", 1, "unknown_setting", "before .domo.com"),
         ("[domostats]\nstore = data.duckdb  # mine\n", 2, "bad_settings", "line of its own"),
         ("[domostats]\nstore = data.duckdb ; mine\n", 2, "bad_settings", "line of its own"),
         ('[domostats]\nstore = "data.duckdb\n', 2, "bad_settings", "quote"),
@@ -272,3 +275,16 @@ def test_the_settings_that_the_project_shows_are_known():
     )
     settings(shown)
     assert {"domostats", "instance.acme", "extractors"} <= {*find_settings().sections()}
+
+
+@pytest.mark.parametrize("variable", ["DOMOSTATS_SETTINGS", "DOMOSTATS_ENV"])
+def test_a_file_in_the_home_of_nobody_is_told(variable, monkeypatch):
+    monkeypatch.setenv(variable, "~nobody-of-that-name/file")
+    error = told(find_secrets, Instance("acme", "https://acme.domo.com"), ("DOMO_PASSWORD",))
+    assert error.reason == "no_home"
+
+
+def test_a_named_file_that_is_too_large_is_told_by_its_name(monkeypatch):
+    Path("big").write_bytes(bytes(2_000_000))
+    monkeypatch.setenv("DOMOSTATS_ENV", "big")
+    assert str(told(from_dotenv, "DOMO_PASSWORD")).startswith("big cannot be read")

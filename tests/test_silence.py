@@ -220,6 +220,21 @@ def test_a_picture_is_a_page_or_is_refused(name, box, run):
     )
 
 
+@pytest.mark.parametrize("option", ["--to x.csv", "--at 2030-01-01"])
+def test_a_picture_and_a_file_are_two_commands(option, box, run):
+    assert run(f"snapshot groups --instance {box.name}")[0] == 0
+    code, printed = run(f"history groups --picture x.html {option}")
+    assert code == 2 and "--picture" in printed and not Path("x.html").exists()
+
+
+@pytest.mark.parametrize(
+    "options", ["--record --forget 1", "--forget 1 --picture x.html", "--record --picture x.html"]
+)
+def test_of_a_dataset_one_thing_is_asked_at_a_time(options, run):
+    code, printed = run(f"releases activity {options}")
+    assert code == 2 and "one at a time" in printed and options.split()[0] in printed
+
+
 def test_the_demo_says_where_its_store_lies(run, tmp_path):
     code, printed = run("demo")
     assert code == 0 and str(Store().path) in printed.replace("\n", "")

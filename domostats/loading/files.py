@@ -221,14 +221,15 @@ def _iso(array):
 
 
 def _json(array):
-    "Nested values as JSON text."
-    return pa.array(
-        [
+    "Nested values as JSON text. ArrowException for what is nested too deep."
+    try:
+        texts = [
             None if value is None else json.dumps(value, default=str, ensure_ascii=False)
             for value in array.to_pylist()
-        ],
-        pa.string(),
-    )
+        ]
+    except RecursionError:
+        raise pa.ArrowNotImplementedError("it is nested too deep for JSON") from None
+    return pa.array(texts, pa.string())
 
 
 def _base64(array):
@@ -482,7 +483,7 @@ def _csv_note(path: Path) -> dict:
     try:
         note = json.loads(_note_path(path).read_text(encoding="utf-8"))
         return note if note["sha256"] == _checksum(path) else {}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return {}
 
 
@@ -544,7 +545,7 @@ def file_coverage(path: str | Path) -> Coverage | None:
         if mark:
             return read_coverage(mark)
         names = _names_in(path)
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, pa.ArrowException):
         return Coverage()
     if names is None:
         return Coverage()

@@ -24,11 +24,13 @@ def names(platform=None):
 def find(name):
     "The `Report` of this name. SettingsError `unknown_report`."
     from domostats.errors import SettingsError, did_you_mean
+    from domostats.settings import shown
 
     if name in names():
         return import_module(f"domostats.reports.{name}").report
+    near, name = did_you_mean(name, names()), shown(name)  # it may be a token, and no name
     raise SettingsError(
-        f"There is no report {name!r}.{did_you_mean(name, names())} There are {', '.join(names())}.",
+        f"There is no report {name}.{near} There are {', '.join(names())}.",
         "unknown_report",
     )
 

@@ -58,6 +58,7 @@ from domostats.settings import (
     Masked,
     Secret,
     check_owner,
+    expanded,
     find_settings,
     hides,
     is_token,
@@ -209,6 +210,8 @@ def make_engine(url: str | Secret) -> sa.Engine:
         )
     if url.get_backend_name() == "postgresql":
         return _postgres(url.set(drivername="postgresql+psycopg"), secrets)
+    if url.database.startswith("~"):
+        url = url.set(database=str(expanded(url.database)))
     engine = sa.create_engine(
         url, poolclass=sa.NullPool, connect_args={"timeout": WAIT, "check_same_thread": False}
     )

@@ -100,7 +100,11 @@ def read_answer(content: bytes, type: object) -> object:
     try:
         return msgspec.json.decode(content, type=type)
     except ValueError:
+        pass
+    try:
         return as_it_is(json.loads(content), type)
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00008

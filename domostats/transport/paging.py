@@ -352,7 +352,7 @@ def millis(moment):
     if isinstance(moment, str):
         with suppress(ValueError):
             moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
-    if not isinstance(moment, date):
+    if not isinstance(moment, date) or moment != moment:  # NaT is a datetime too
         raise SettingsError(
             f"{given!r:.40} is no moment. Give a datetime, a date, or a text such as "
             "'2024-04-01' or '2024-04-01T06:00:00Z'.",

@@ -633,7 +633,7 @@ def read_changes(path):
 def _value(text):
     try:
         return json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
