@@ -15,6 +15,7 @@ __all__ = [
     "EPILOG",
     "Verbose",
     "app",
+    "UNFINISHED",
     "KEPT",
     "SYSTEM",
     "NARROWEST",
@@ -295,18 +296,20 @@ def _run() -> int:
     except (KeyboardInterrupt, Stopped) as e:
         say(f"stopped by Ctrl-C. {KEPT.get(str(e), '')}".strip(), err=True)
         return STOPPED
-    except Exception as e:
+    except BaseException as e:  # code of yours may raise what is no Exception
         show_error(e)
         return exit_code(e)
     return DONE
 
 
+UNFINISHED = (
+    "Nothing unfinished was written. The pages that came are kept for six hours: the same command "
+    "again goes on from there"
+)
 KEPT = {  # what is left of a command that was stopped
-    **dict.fromkeys(
-        ("generate", "run", "snapshot"),
-        "Nothing unfinished was written. The pages that came are kept for six hours: the same "
-        "command again goes on from there, with --fresh it begins anew.",
-    ),
+    "generate": f"{UNFINISHED}, with --fresh it begins anew.",
+    "run": f"{UNFINISHED}, with --fresh it begins anew.",
+    "snapshot": f"{UNFINISHED}.",
     "extract": "The days that were printed are written, no other is touched: the same command "
     "again does the rest.",
     "migrate": "The steps that were printed are done, and no step is half done: the same command "
@@ -332,7 +335,7 @@ def _close_output():
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def show_error(error: Exception) -> None:
+def show_error(error: BaseException) -> None:
     "Print an error for the one who typed the command: what kind it is, what it says; with `-v` its traceback."
     if Told.traceback:
         say("".join(traceback.format_exception(error)), err=True)
@@ -1332,6 +1335,11 @@ def show_history(
     excel: Excel = False,
 ):
     "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
+    if picture and (to or at):
+        raise typer.BadParameter(
+            "it draws all snapshots: ask for --to or --at in another command",
+            param_hint="--picture",
+        )
     check_excel(to, excel)
     history = _history(report, format_name, instance)
     taken = history.snapshots().to_pylist()

@@ -175,6 +175,11 @@ def extract(
     from domostats.tracking.extractors import Extraction
 
     extraction, failures, n, told = Extraction(), [], 0, set()
+    if rezone and (first or last):
+        raise typer.BadParameter(
+            "it replaces all days of the other zone: leave --first and --last out",
+            param_hint="--rezone",
+        )
     if rezone:
         return _rezone(extraction, only, dry_run, allow_incomplete)
     if dry_run:
@@ -273,7 +278,14 @@ def releases(
     from domostats.tracking.entities import STATES
     from domostats.tracking.loads import Loads
 
-    if (record or forget or picture) and dataset is None:
+    asked = [
+        option
+        for option, value in (("--record", record), ("--forget", forget), ("--picture", picture))
+        if value
+    ]
+    if len(asked) > 1:
+        raise typer.BadParameter("one at a time", param_hint=" and ".join(asked))
+    if asked and dataset is None:
         raise typer.BadParameter("Name the dataset that it is about.", param_hint="DATASET")
     if dataset is None and not registry:
         overview = _overview(Loads().lines())
