@@ -19,6 +19,7 @@ __all__ = [
 import math
 from dataclasses import dataclass, replace
 from itertools import chain, islice
+from ..errors import DataError
 from .connection import Answer
 from domostats.transport.paging import (
     Listing,
@@ -243,11 +244,17 @@ class Search(Filtered):
         )
 
     def heeds(self, reader, field, total):
-        "Whether the service heeds a filter by this date: all records lie after the first moment, and none before."
-        return [
-            self.born(field, *span).counted(reader)
-            for span in ((FIRST_MOMENT, next_moment(reader)), (0, FIRST_MOMENT))
-        ] == [total, 0]
+        """Whether the service heeds a filter by this date: all records lie after the first moment,
+        and none before. A service that refuses the spelling does not heed it."""
+        try:
+            return [
+                self.born(field, *span).counted(reader)
+                for span in ((FIRST_MOMENT, next_moment(reader)), (0, FIRST_MOMENT))
+            ] == [total, 0]
+        except DataError as e:
+            if e.reason != "bad_request":
+                raise
+            return False
 
     def by_date(self, reader, field, start, end, total):
         "Pieces between two moments; also those that count nothing, since a count is a claim."
