@@ -59,8 +59,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
-import platformdirs, requests
+import requests
 from .errors import SettingsError
+from .private import kit_folder
 
 # %% ../nbs/01_top/02_settings.ipynb #5ec0a002
 MASK = "<secret>"
@@ -353,11 +354,7 @@ def expanded(path: str | Path) -> Path:
 
 def user_folder(kind: str) -> Path:
     "Where the kit keeps what is this user's own; `kind` is `config`, `data` or `state`. SettingsError `no_home`."
-    try:
-        folder = Path(getattr(platformdirs, f"user_{kind}_dir")("domostats"))
-    except RuntimeError:  # newer versions of platformdirs say it, older ones leave the ~ in
-        folder = Path("~")
-    if folder.parts[0] != "~":
+    if folder := kit_folder(kind):
         return folder
     raise _no_home(
         f"there is no place for what the kit keeps ({kind})", f"HOME or XDG_{kind.upper()}_HOME"
