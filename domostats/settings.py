@@ -54,13 +54,14 @@ __all__ = [
 
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
 import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re
-import secrets, stat, warnings
+import secrets, stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 import requests
 from .errors import SettingsError
+from .notices import warn
 from .private import kit_folder
 
 # %% ../nbs/01_top/02_settings.ipynb #5ec0a002
@@ -424,7 +425,7 @@ def say_once(sentence: str) -> None:
     "Warn of something that is no error, once in this process."
     if sentence not in _SAID:
         _SAID.add(sentence)
-        warnings.warn(sentence, stacklevel=2)
+        warn(sentence)
 
 
 def pass_by(path: Path, variable: str) -> None:

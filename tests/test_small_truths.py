@@ -238,3 +238,17 @@ def test_the_end_of_credentials_has_its_types_where_nobody_tells(box):
     assert str(frame["days_to_expiry"].dtype) == "Int64"
     kinds = {name: column.arrow for name, column in columns_of(accounts.Account).items()}
     assert kinds["daysToExpiry"] == pa.int64() and kinds["expired"] == pa.bool_()
+
+
+def test_a_warning_from_within_a_with_block_of_the_kit_points_at_the_line_of_the_user(tmp_path):
+    from domostats.transport.record import open_book, recorded
+    from domostats.transport.spool import folder_of, make_folder
+
+    folder = make_folder(folder_of("work", "https://a.domo.com", "record"))
+    open_book(folder, 0).close()
+    path = folder / "record.sqlite"
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.warns(UserWarning, match="is damaged") as caught:
+        with recorded("https://a.domo.com", "process", ["1"]):
+            pass
+    assert [one.filename for one in caught] == [__file__]

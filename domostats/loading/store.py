@@ -51,10 +51,9 @@ from domostats.loading.coverage import (
     plan_write,
     read_coverage,
     run_of,
-    warn,
 )
 from .files import to_reader, with_instance
-from ..notices import LongWait, tell
+from ..notices import LongWait, tell, warn
 from ..private import make_private, scratch
 from ..settings import expanded, find_settings, user_folder
 

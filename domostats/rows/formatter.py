@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #6ab29c69
-import warnings
 from dataclasses import dataclass
 from typing import Callable
 import pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, SettingsError, did_you_mean
+from ..notices import warn
 from .naming import flatten_list_of_lists
 from .spelling import DIGITS_64
 from .rowtype import Records, arrow_columns, columns_of
@@ -241,9 +241,8 @@ def one_row(keyword, row_type, record, reads=None):
         records.read([json_bytes(record)])
     for one in records.deviations:
         if one.kind == "null" and (reads is None or one.field in reads):
-            warnings.warn(
-                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null.",
-                stacklevel=5,
+            warn(
+                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null."
             )
     if records.violations:
         bad = records.violations[0]

@@ -23,7 +23,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a0003
-import csv, json, logging, time, uuid, warnings
+import csv, json, logging, time, uuid
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Callable, Iterator, NamedTuple
@@ -41,6 +41,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from ...notices import warn
 from ...transport.record import Entry, Record, carried_out, recorded
 from ...transport.writes import Patience
 
@@ -195,7 +196,7 @@ class Bulk:
         done = sum(entry.state == "ok" for entry in record)
         told = f"{name}: this goes on where it stopped, {done} of {len(record)} are done already. To do all of it again, say fresh=True."
         if record.age > 86_400:
-            warnings.warn(told, stacklevel=5)
+            warn(told)
         else:
             self.talk(told)
 
