@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from domostats.credentials import find_secrets, from_dotenv
-from domostats.errors import SettingsError
+from domostats.errors import CredentialsError, SettingsError
 from domostats.loading.store import store_path
 from domostats.settings import Instance, check_owner, find_instance, find_settings, read_settings
 
@@ -283,7 +283,7 @@ def test_a_strangers_secrets_are_passed_by_with_a_word(stranger, where):
         inside()
     secret, words = said(from_dotenv, "DOMO_ACCESS_TOKEN")
     assert secret is None and "DOMOSTATS_ENV" in words and "evil" not in words
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(CredentialsError) as told:
         find_secrets(ACME, ("DOMO_ACCESS_TOKEN",))
     assert told.value.reason == "missing_secret"
 

@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    "EXIT_CODES",
     "same_length",
     "Plan",
     "planned",
@@ -32,9 +31,7 @@ from .arguments import ids_of
 from .logs import JobLog, Timer
 from .ranges import Days, cut, one_range
 from domostats.errors import (
-    AccessError,
-    CodeError,
-    CredentialsError,
+    EXIT_CODES,
     DataError,
     DestinationError,
     DomostatsError,
@@ -103,17 +100,6 @@ def ranges(streams, starts, ends, days) -> dict[str, tuple[int, Days]]:
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000e
-EXIT_CODES = {
-    SettingsError: 3,
-    CredentialsError: 4,
-    AccessError: 5,
-    DataError: 6,
-    DestinationError: 7,
-    CodeError: 8,
-    RetryLaterError: 75,
-}  # as the command line has them
-
-
 class Bulk:
     """What an agency does to many streams.
 
