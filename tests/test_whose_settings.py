@@ -328,7 +328,7 @@ def test_an_env_that_is_named_outright_counts_and_no_other(stranger, monkeypatch
     monkeypatch.setenv("DOMOSTATS_ENV", "shared.env")
     assert quiet(from_dotenv, "DOMO_ACCESS_TOKEN").reveal() == "shared"
     assert from_dotenv("DOMO_PASSWORD") is None
-    with pytest.raises(SettingsError) as told:
+    with pytest.raises(CredentialsError) as told:
         find_secrets(ACME, ("DOMO_PASSWORD",))
     assert "shared.env" in str(told.value)
 
