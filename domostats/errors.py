@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "EXIT_CODES",
     "OWN",
     "DomostatsError",
     "SettingsError",
@@ -85,6 +86,17 @@ class CodeError(DomostatsError):
 
     file = line = None
 
+
+# %% ../nbs/01_top/01_errors.ipynb #e41c0d02
+EXIT_CODES = {
+    SettingsError: 3,
+    CredentialsError: 4,
+    AccessError: 5,
+    DataError: 6,
+    DestinationError: 7,
+    CodeError: 8,
+    RetryLaterError: 75,
+}
 
 # %% ../nbs/01_top/01_errors.ipynb #a1e00002
 OWN = Path(__file__).resolve().parent if "__file__" in globals() else None

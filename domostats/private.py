@@ -7,6 +7,7 @@ __all__ = [
     "DAY",
     "OWN",
     "END",
+    "kit_folder",
     "make_private",
     "sweep",
     "open_draft",
@@ -30,18 +31,13 @@ except ImportError:  # Windows has none
 
 
 # %% ../nbs/01_top/01b_private.ipynb #pr1va707
-def _kit_folders() -> list[Path]:
-    "The folders of this user that only the kit uses."
-    kinds = (
-        platformdirs.user_state_path,
-        platformdirs.user_data_path,
-        platformdirs.user_cache_path,
-    )
-    folders = []
-    for kind in kinds:
-        with suppress(RuntimeError):  # a user without a home has none
-            folders.append(kind("domostats"))
-    return folders
+def kit_folder(kind: str) -> Path | None:
+    "The folder that only the kit uses, for its `config`, `data` or `state`; None without a home."
+    try:
+        folder = Path(getattr(platformdirs, f"user_{kind}_dir")("domostats"))
+    except RuntimeError:  # newer versions of platformdirs say it, older ones leave the ~ in
+        return None
+    return None if folder.parts[0] == "~" else folder
 
 
 def _is_mine(about: os.stat_result) -> bool:
@@ -53,12 +49,13 @@ def make_private(folder: str | Path) -> Path:
 
     A folder that exists stays as it is, unless it is one of the kit's own: that one is closed."""
     folder = Path(folder)
+    own = [place for kind in ("state", "data") if (place := kit_folder(kind))]
     for level in (*reversed(folder.parents), folder):
         if not level.is_dir():
             with suppress(FileExistsError):
                 level.mkdir(0o700)
                 level.chmod(0o700)
-        elif any(level.is_relative_to(own) for own in _kit_folders()):
+        elif any(level.is_relative_to(place) for place in own):
             about = level.stat()
             if _is_mine(about) and about.st_mode & 0o077:
                 level.chmod(0o700)

@@ -55,13 +55,15 @@ __all__ = [
 
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
 import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re
-import secrets, stat, warnings
+import secrets, stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
-import platformdirs, requests
+import requests
 from .errors import SettingsError
+from .notices import warn
+from .private import kit_folder
 
 # %% ../nbs/01_top/02_settings.ipynb #5ec0a002
 MASK = "<secret>"
@@ -354,11 +356,7 @@ def expanded(path: str | Path) -> Path:
 
 def user_folder(kind: str) -> Path:
     "Where the kit keeps what is this user's own; `kind` is `config`, `data` or `state`. SettingsError `no_home`."
-    try:
-        folder = Path(getattr(platformdirs, f"user_{kind}_dir")("domostats"))
-    except RuntimeError:  # newer versions of platformdirs say it, older ones leave the ~ in
-        folder = Path("~")
-    if folder.parts[0] != "~":
+    if folder := kit_folder(kind):
         return folder
     raise _no_home(
         f"there is no place for what the kit keeps ({kind})", f"HOME or XDG_{kind.upper()}_HOME"
@@ -428,7 +426,7 @@ def say_once(sentence: str) -> None:
     "Warn of something that is no error, once in this process."
     if sentence not in _SAID:
         _SAID.add(sentence)
-        warnings.warn(sentence, stacklevel=2)
+        warn(sentence)
 
 
 def pass_by(path: Path, variable: str) -> None:

@@ -4,7 +4,6 @@ import importlib
 import logging
 import re
 import sys
-from importlib.util import find_spec
 from contextlib import closing
 from pathlib import Path
 
@@ -350,13 +349,12 @@ def test_what_is_narrow_stays_a_table(capsys, monkeypatch):
 
 
 def test_a_wait_of_two_seconds_is_said_once(heard):
-    assert find_spec("domostats.notices")
-    from domostats.notices import Patience
+    from domostats.notices import LongWait
 
     moments = iter([0.0, 0.5, 1.9, 2.0, 3.0])
-    patience = Patience(clock=lambda: next(moments))
+    wait = LongWait(clock=lambda: next(moments))
     for _ in range(4):
-        patience.at("Waiting for the store.")
+        wait.at("Waiting for the store.")
     assert heard == ["Waiting for the store."]
 
 
@@ -374,9 +372,8 @@ def test_who_waits_for_the_store_hears_who_has_it(heard, tmp_path, monkeypatch):
         return real(*arguments)
 
     monkeypatch.setattr(module.duckdb, "connect", busy)
-    if hasattr(module, "Patience"):
-        patient = module.Patience
-        monkeypatch.setattr(module, "Patience", lambda: patient(after=0))
+    patient = module.LongWait
+    monkeypatch.setattr(module, "LongWait", lambda: patient(after=0))
     assert Store(path).names() == [] and len(tries) == 4
     assert len(heard) == 1 and "process 4711" in heard[0] and "30 s" in heard[0]
 

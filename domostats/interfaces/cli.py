@@ -8,7 +8,6 @@ __all__ = [
     "FAULT",
     "USAGE",
     "STOPPED",
-    "EXIT_CODES",
     "MEANINGS",
     "WRONG_WORDS",
     "HELP",
@@ -112,13 +111,10 @@ from ..clients import sign_in
 from ..clients.datorama.workspaces import get_workspaces
 from ..clients.domo.users import get_current_user, get_my_grants
 from domostats.errors import (
-    AccessError,
-    CodeError,
-    CredentialsError,
+    EXIT_CODES,
     DataError,
     DestinationError,
     DomostatsError,
-    RetryLaterError,
     SettingsError,
     did_you_mean,
     place_in,
@@ -138,15 +134,6 @@ from ..settings import find_instance, known_instances
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #115e7fdd
 DONE, FAULT, USAGE, STOPPED = 0, 1, 2, 130
-EXIT_CODES = {
-    SettingsError: 3,
-    CredentialsError: 4,
-    AccessError: 5,
-    DataError: 6,
-    DestinationError: 7,
-    CodeError: 8,
-    RetryLaterError: 75,
-}
 MEANINGS = {
     DONE: "done",
     FAULT: "a fault of domostats itself",

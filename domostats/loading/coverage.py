@@ -29,12 +29,10 @@ __all__ = [
     "Plan",
     "plan_write",
     "refused_parts",
-    "outside",
-    "warn",
 ]
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #0fb3e187
-import json, sys, warnings, weakref
+import json, weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -491,17 +489,3 @@ def refused_parts(
         except DestinationError:  # it is about all of them, and will be told of all
             continue
     return refused
-
-
-# %% ../../nbs/06_loading/00_coverage.ipynb #b8c30aba
-def outside() -> int:
-    "How many calls up the code begins that is not the kit's."
-    frame, depth = sys._getframe(1), 0
-    while frame and frame.f_globals.get("__name__", "").startswith("domostats."):
-        frame, depth = frame.f_back, depth + 1
-    return depth + 1
-
-
-def warn(sentence: str) -> None:
-    "Tell a user something that is no error."
-    warnings.warn(sentence, stacklevel=outside())

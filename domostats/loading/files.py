@@ -36,6 +36,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
 from ..errors import DestinationError, SettingsError
+from ..notices import warn
 from ..private import open_draft, put_in_place
 from ..rows.table import Unfit, to_array
 from domostats.loading.coverage import (
@@ -49,7 +50,6 @@ from domostats.loading.coverage import (
     plan_write,
     read_coverage,
     run_of,
-    warn,
 )
 
 try:

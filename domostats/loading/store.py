@@ -51,10 +51,9 @@ from domostats.loading.coverage import (
     plan_write,
     read_coverage,
     run_of,
-    warn,
 )
 from .files import to_reader, with_instance
-from ..notices import Patience, tell
+from ..notices import LongWait, tell, warn
 from ..private import make_private, scratch
 from ..settings import expanded, find_settings, user_folder
 
@@ -166,7 +165,7 @@ def _diagnosed(path, error):
 
 def _connect(path, wait, until):
     "A DuckDB connection, as soon as the file is free; DestinationError `busy` after the time `until`; those of `TROUBLES`."
-    pause, patience = 0.01, Patience()
+    pause, long_wait = 0.01, LongWait()
     while True:
         try:
             return duckdb.connect(str(path))
@@ -176,7 +175,7 @@ def _connect(path, wait, until):
             raise _diagnosed(path, error) from error
         if time.monotonic() + pause > until:
             raise _busy(path, holder, wait) from None
-        patience.at(
+        long_wait.at(
             f"Waiting for the store {path}, which {holder} has open; for {wait:g} s at most."
         )
         time.sleep(pause)

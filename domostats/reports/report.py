@@ -65,7 +65,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
-import functools, inspect, itertools, tempfile, threading, time, warnings
+import functools, inspect, itertools, tempfile, threading, time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait as wait_for_all
@@ -84,7 +84,8 @@ from domostats.errors import (
     check_keywords,
     did_you_mean,
 )
-from ..loading.coverage import MARK, Coverage, check_no_instance, follow, outside, part_of
+from ..loading.coverage import MARK, Coverage, check_no_instance, follow, part_of
+from ..notices import warn
 from ..rows.formatter import Formatter, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
 from domostats.rows.rowtype import (
@@ -1043,7 +1044,7 @@ class Result(Run):
         "The data frame, or the list of dicts; the findings become one warning."
         made = self.dataframe() if is_dataframe else self.rows
         if self.findings:
-            warnings.warn(f"{self.report.name}: " + " ".join(self.findings), stacklevel=outside())
+            warn(f"{self.report.name}: " + " ".join(self.findings))
         return made
 
     def dataframe(self):
@@ -1454,11 +1455,8 @@ class Fleet:
             "coverage": self.coverage.to_dict(),
         }
         if self.failures:
-            warnings.warn(
-                "Not in this table: "
-                + "; ".join(f"{name} ({error})" for name, error in self.failures.items()),
-                stacklevel=outside(),
-            )
+            failed = [f"{name} ({error})" for name, error in self.failures.items()]
+            warn(f"Not in this table: {'; '.join(failed)}")
         return frame
 
 

@@ -25,11 +25,11 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #6ab29c69
-import difflib, warnings
 from dataclasses import dataclass
 from typing import Callable
 import pyarrow as pa, pyarrow.compute as pc
-from ..errors import DataError, SettingsError
+from ..errors import DataError, SettingsError, did_you_mean
+from ..notices import warn
 from .naming import flatten_list_of_lists
 from .spelling import DIGITS_64
 from .rowtype import Records, arrow_columns, columns_of
@@ -168,12 +168,8 @@ def place_of(field, objects):
     known = [c.service_name for c in columns_of(objects[keyword]).values() if c.arrow is not None]
     if name in known:
         return f"{keyword}.{name}"
-    near = difflib.get_close_matches(name, known, 1)
-    raise SettingsError(
-        f"{keyword} has no field {name!r}"
-        + (f"; did you mean {near[0]!r}?" if near else f"; it has {', '.join(known)}."),
-        "unknown_field",
-    )
+    hint = did_you_mean(name, known) or f" It has {', '.join(known)}."
+    raise SettingsError(f"{keyword} has no field {name!r}.{hint}", "unknown_field")
 
 
 def places_of(rule, objects):
@@ -245,9 +241,8 @@ def one_row(keyword, row_type, record, reads=None):
         records.read([json_bytes(record)])
     for one in records.deviations:
         if one.kind == "null" and (reads is None or one.field in reads):
-            warnings.warn(
-                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null.",
-                stacklevel=5,
+            warn(
+                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null."
             )
     if records.violations:
         bad = records.violations[0]

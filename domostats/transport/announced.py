@@ -18,10 +18,10 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un003
-import logging
 from email.utils import parsedate_to_datetime
 from typing import Callable, NamedTuple
 from ..errors import RetryLaterError
+from ..notices import tell
 from .budget import DAY, FIRST, Budget, seconds_for, settle
 from .clock import Clock, steady_of, wait_for
 
@@ -148,10 +148,9 @@ class Kinds:
             except RetryLaterError as e:
                 if not self.overnight:
                     raise
-                logging.getLogger("domostats").warning(
-                    "All %d calls of today are used; it goes on after midnight UTC, in %.1f hours.",
-                    self.per_day,
-                    e.retry_after / 3600,
+                tell(
+                    f"All {self.per_day} calls of today are used; it goes on after midnight UTC, "
+                    f"in {e.retry_after / 3600:.1f} hours."
                 )
                 self.clock.wait(e.retry_after + EARLY)
         self.kinds[self.kind_of(request)].reserve()

@@ -20,12 +20,13 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/01_clock.ipynb #f63b1d34
-import functools, heapq, itertools, logging, threading, time
+import functools, heapq, itertools, threading, time
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+from ..notices import tell
 
 # %% ../../nbs/02_transport/01_clock.ipynb #4540ca5f
 waited = []  # the seconds that were not waited while waits were off
@@ -124,12 +125,7 @@ def wait_for(clock: Any, seconds: float, why: str) -> None:
     "Let this many seconds pass on a clock; a wait of more than a minute is told, with this reason."
     if seconds > LONG and _is_news(clock, steady_of(clock) + seconds, why):
         until = datetime.fromtimestamp(clock.now() + seconds, timezone.utc)
-        logging.getLogger("domostats").warning(
-            "Waiting for %s, until %s UTC: %s.",
-            spell_seconds(seconds),
-            f"{until:%H:%M:%S}",
-            why,
-        )
+        tell(f"Waiting for {spell_seconds(seconds)}, until {until:%H:%M:%S} UTC: {why}.")
     clock.wait(seconds)
 
 

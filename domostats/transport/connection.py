@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/04_connection.ipynb #f3881e8c
-import functools, http.client, io, os, re, secrets, threading, time, warnings, zlib
+import functools, http.client, io, os, re, secrets, threading, time, zlib
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -75,7 +75,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ..notices import tell
+from ..notices import tell, warn
 from ..private import make_private, replacing_private, sweep
 from domostats.settings import (
     Masked,
@@ -126,7 +126,7 @@ class Answer:
         if flaws is None:
             return self.read()
         if flaws and not isinstance(self.content, MaskedBytes):
-            warnings.warn(f"{self.method} {self.url}: {'; '.join(flaws)}.", stacklevel=3)
+            warn(f"{self.method} {self.url}: {'; '.join(flaws)}.")
         return value
 
     def _plain(self):

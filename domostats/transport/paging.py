@@ -48,7 +48,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
-import itertools, math, threading, time, warnings
+import itertools, math, threading, time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -61,6 +61,7 @@ from urllib.parse import quote
 import msgspec
 from msgspec import Raw
 from ..errors import AccessError, DataError, SettingsError
+from ..notices import warn
 from .connection import Answer
 from .retry import Request
 from .spool import Kept, Spool, endpoint
@@ -1548,7 +1549,7 @@ def all_of(connection, listing, debug_api=False):
         return answer
     rows = [row for page in listing.pages(reader) for row in rows_of(page.array)]
     for doubt in reader.doubts:
-        warnings.warn(doubt, stacklevel=3)
+        warn(doubt)
     return Answer(
         listing.method, connection.instance.url + listing.path, 200, array_of(rows), {}, 0.0
     )

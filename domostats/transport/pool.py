@@ -8,9 +8,9 @@ __all__ = ["Pool", "PoolBudget", "calls_within"]
 # %% ../../nbs/02_transport/10_pool.ipynb #p001a003
 import heapq
 import threading
-import warnings
 from typing import Iterable
 from ..errors import AccessError, CredentialsError
+from ..notices import warn
 from .clock import Clock
 from .connection import Answer, Attempts, Connection
 from .retry import Request, Retry
@@ -52,10 +52,9 @@ class Pool(Attempts):
             self.dropped[connection] = error
             left = len(self.whole.living)
             if left:
-                warnings.warn(
+                warn(
                     f"The token of {connection.auth.user or 'one of the users'} was refused and is left out; "
-                    f"{left} of {len(self.whole.connections)} are left. {error}",
-                    stacklevel=4,
+                    f"{left} of {len(self.whole.connections)} are left. {error}"
                 )
         if not self.whole.living:
             raise error

@@ -25,12 +25,13 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd03
-import json, os, re, sqlite3, time, uuid, warnings
+import json, os, re, sqlite3, time, uuid
 from collections import deque
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Callable, Iterable, Iterator, NamedTuple
 from ..errors import DomostatsError, SettingsError
+from ..notices import warn
 from .spool import alone, folder_of, make_folder, unwritable
 from .writes import LATER, STOP, WAIT, Patience, verdict
 
@@ -117,10 +118,9 @@ def _put_aside(path: Path) -> None:
     aside = path.with_name(f"damaged-{uuid.uuid4().hex[:8]}.sqlite")
     os.replace(path, aside)
     path.with_name(f"{path.name}-journal").unlink(missing_ok=True)
-    warnings.warn(
+    warn(
         f"The record of what was begun is damaged; it was put aside as {aside}. "
-        "What is asked for is compared with the service before anything is sent.",
-        stacklevel=6,
+        "What is asked for is compared with the service before anything is sent."
     )
 
 
@@ -509,10 +509,9 @@ def take_old_records(con: sqlite3.Connection, places: Iterable[str], now: Callab
     files = sorted(room.glob("*/*/open.jsonl")) if mine and room.is_dir() else []
     others = [file for file in files if file.parent.parent not in mine]
     if others:
-        warnings.warn(
+        warn(
             f"{len(others)} records of unfinished work were left by version 0.1.0 under another credential or address, "
-            f"{others[0]} among them. If it was this work, finish it with that credential first; else delete the file.",
-            stacklevel=6,
+            f"{others[0]} among them. If it was this work, finish it with that credential first; else delete the file."
         )
     for file in (file for file in files if file.parent.parent in mine):
         entries, is_whole = read_old_record(file)

@@ -18,7 +18,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te003
-import logging, os, threading
+import os, threading
 from contextlib import suppress
 from itertools import count
 from operator import attrgetter
@@ -31,6 +31,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from ..notices import tell
 from ..private import open_draft, put_in_place
 from .clock import Clock, steady_of, wait_for
 from .retry import is_open
@@ -137,7 +138,7 @@ class Patience:
 
     def __init__(self, clock: Clock = Clock(), say: Callable | None = None, most: float = 6 * 3600):
         self.clock, self.most = clock, most
-        self.say = say or logging.getLogger("domostats").warning
+        self.say = say or tell
         self.lock, self.answers = threading.Lock(), 0
         self.over()
 

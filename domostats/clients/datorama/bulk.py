@@ -4,9 +4,7 @@
 
 # %% auto #0
 __all__ = [
-    "EXIT_CODES",
     "same_length",
-    "whole",
     "Plan",
     "planned",
     "item_key",
@@ -24,23 +22,23 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a0003
-import csv, json, logging, time, uuid, warnings
+import csv, json, logging, time, uuid
 from contextlib import contextmanager, suppress
 from functools import cached_property
 from typing import Callable, Iterator, NamedTuple
 from . import jobs as requests
+from .arguments import ids_of
 from .logs import JobLog, Timer
 from .ranges import Days, cut, one_range
 from domostats.errors import (
-    AccessError,
-    CodeError,
-    CredentialsError,
+    EXIT_CODES,
     DataError,
     DestinationError,
     DomostatsError,
     RetryLaterError,
     SettingsError,
 )
+from ...notices import warn
 from ...transport.record import Entry, Record, carried_out, recorded
 from ...transport.writes import Patience
 
@@ -57,16 +55,6 @@ def same_length(**lists):
             f"The lists differ in length: {', '.join(f'{name} has {length}' for name, length in lengths.items())}. Give one of each for every stream.",
             "unequal_lengths",
         )
-
-
-def whole(ids):
-    "These ids as ints; numbers and texts of digits are taken. SettingsError `bad_id`."
-    bad = next(
-        (id for id in ids if isinstance(id, bool) or not str(id).removesuffix(".0").isdigit()), None
-    )
-    if bad is not None:
-        raise SettingsError(f"{bad!r:.40} is no id; ids are whole numbers.", "bad_id")
-    return [int(str(id).removesuffix(".0")) for id in ids]
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000b
@@ -106,23 +94,12 @@ def ranges(streams, starts, ends, days) -> dict[str, tuple[int, Days]]:
     same_length(streams=streams, starts=starts, ends=ends)
     return {
         item_key(stream, part): (stream, part)
-        for stream, start, end in zip(whole(streams), starts, ends)
+        for stream, start, end in zip(ids_of(streams), starts, ends)
         for part in cut(start, end, days)
     }
 
 
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a000e
-EXIT_CODES = {
-    SettingsError: 3,
-    CredentialsError: 4,
-    AccessError: 5,
-    DataError: 6,
-    DestinationError: 7,
-    CodeError: 8,
-    RetryLaterError: 75,
-}  # as the command line has them
-
-
 class Bulk:
     """What an agency does to many streams.
 
@@ -205,7 +182,7 @@ class Bulk:
         done = sum(entry.state == "ok" for entry in record)
         told = f"{name}: this goes on where it stopped, {done} of {len(record)} are done already. To do all of it again, say fresh=True."
         if record.age > 86_400:
-            warnings.warn(told, stacklevel=5)
+            warn(told)
         else:
             self.talk(told)
 
@@ -455,7 +432,7 @@ class Batches(Processing):
         The jobs are taken from the answer, or read where it does not name them. What is known of a stream counts for
         that stream, whatever group it was in. Gives as `bulk_process_streams`, goes on like it, and has its errors."""
         same_length(streams=streams, starts=starts, ends=ends)
-        asked = zip(whole(streams), starts, ends)
+        asked = zip(ids_of(streams), starts, ends)
         pairs = [(id, one_range(start, end)) for id, start, end in asked]
         items = {item_key(id, days): (id, days) for id, days in pairs}
         path = destination(self.log, export, file_name, "process", log_file)
@@ -535,7 +512,7 @@ class Repeating(Batches):
         A call that was not finished goes on, each job by itself; one that was finished is new work the next time. Gives
         as `bulk_process_streams`. SettingsError `unequal_lengths`, `bad_id`, `already_running`; DestinationError."""
         same_length(streams=streams, jobs=jobs)
-        pairs = sorted(zip(whole(streams), whole(jobs)))
+        pairs = sorted(zip(ids_of(streams), ids_of(jobs, "jobs")))
         items = {f"{stream} {job}": (stream, None, job) for stream, job in pairs}
         path = destination(self.log, export, file_name, "rerun_batch", log_file)
 
@@ -576,7 +553,7 @@ class Repeating(Batches):
         log_file=None,
     ):
         "Run all jobs of these streams again, a call for each. Gives as `rerun_batch`."
-        items = {str(stream): (stream, None) for stream in whole(streams)}
+        items = {str(stream): (stream, None) for stream in ids_of(streams)}
         path = destination(self.log, export, file_name, "rerun_all", log_file)
 
         def do(item):
@@ -625,7 +602,7 @@ def read_changes(path):
             "bad_table",
         )
     changes = {}
-    for id, row in zip(whole([row["id"].strip() for row in rows]), rows):
+    for id, row in zip(ids_of([row["id"].strip() for row in rows]), rows):
         changes.setdefault(id, {})[row["field"].strip()] = _value(row["value"])
     return changes
 
@@ -647,7 +624,8 @@ class Renaming(Repeating):
         "Change these fields (a dict for each stream), a call for each stream; one that fails does not stop the others. Gives a data frame of the changes."
         same_length(streams=streams, params=params)
         tasks = {
-            f"{stream} {fields}": (stream, fields) for stream, fields in zip(whole(streams), params)
+            f"{stream} {fields}": (stream, fields)
+            for stream, fields in zip(ids_of(streams), params)
         }
         if export:
             self.updates.check(update_file)

@@ -6,10 +6,11 @@
 __all__ = ["BLOCK", "read_day", "Days", "cut", "one_range"]
 
 # %% ../../../nbs/03_clients/datorama/03_ranges.ipynb #da3a0003
-import re, warnings
+import re
 from datetime import date, datetime, timedelta
 from typing import NamedTuple
 from ...errors import SettingsError
+from ...notices import warn
 
 
 # %% ../../../nbs/03_clients/datorama/03_ranges.ipynb #da3a0006
@@ -63,10 +64,7 @@ def cut(start, end, days=BLOCK):
             "reversed_range",
         )
     if days > BLOCK:
-        warnings.warn(
-            f"The service cuts ranges of {days} days again, into jobs of {BLOCK} days.",
-            stacklevel=2,
-        )
+        warn(f"The service cuts ranges of {days} days again, into jobs of {BLOCK} days.")
     return [
         Days(first, min(first + timedelta(days - 1), end))
         for first in (start + timedelta(n) for n in range(0, (end - start).days + 1, days))

@@ -14,8 +14,8 @@ __all__ = [
 ]
 
 # %% ../../../nbs/03_clients/domo/03_groups.ipynb #7ae76b30
-import warnings
 from .auth import sign_in
+from ...notices import warn
 from ...settings import hides
 from ...transport.paging import Each, Offset, Whole, all_of, says_id
 
@@ -36,7 +36,7 @@ def get_groups(domo_instance, session_token=None, debug_api=False):
     answer = all_of(sign_in(domo_instance, session_token), GROUPS, debug_api)
     without = sum(map(lacks_members, answer.response))
     if without:
-        warnings.warn(f"{without} groups count members, and none came with them.", stacklevel=3)
+        warn(f"{without} groups count members, and none came with them.")
     return answer
 
 
