@@ -19,6 +19,7 @@ __all__ = [
     "DETAILS",
     "NARROW",
     "EVENT_FILTERS",
+    "TYPES_PATH",
     "WINDOW",
     "EVENTS_ASKED",
     "OBJECT_TYPES",
@@ -311,9 +312,14 @@ def user_passes(one: dict, found: dict) -> bool:
         raise Refused(
             "a filter is {filterType: text, field, text} or {filterType: value, field, values}"
         )
+    if name not in found:
+        return False
+    has = str(found[name])
+    if isinstance(found[name], bool):
+        return has.lower() in {str(value).lower() for value in one.get("values", [one.get("text")])}
     if kind == "value":
-        return str(found.get(name)) in {str(value) for value in one["values"]}
-    return any(word in str(found.get(name, "")).lower() for word in one["text"].lower().split())
+        return has in {str(value) for value in one["values"]}
+    return any(word in has.lower() for word in one["text"].lower().split())
 
 
 @serves(
@@ -769,13 +775,20 @@ EVENT_FILTERS = {
     "eventType": "actionType",
     "user": "userId",
 }  # in the query: in the event
+TYPES_PATH = "/api/audit/v1/user-audits/objectTypes"
 WINDOW = {"start": Whole(), "end": Whole()}
 EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text())), "user": Some(Whole())}
 
 
 def found_events(data: Any, query: dict) -> Any:
-    "The numbers of the events that are asked for, newest first."
+    """The numbers of the events that are asked for, newest first. Refused for a type of object that
+    is not known."""
     world = data.world
+    for name in query.get("objectType", []):
+        if name not in OBJECT_TYPES:
+            raise Refused(
+                f"the objectType {name!r} is not known; {TYPES_PATH} lists those that are"
+            )
     start, end = query.get("start"), query.get("end")
     numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
     wanted = {
