@@ -10,6 +10,7 @@ __all__ = [
     "Plan",
     "planned",
     "item_key",
+    "blocks_of",
     "ranges",
     "Bulk",
     "Noting",
@@ -101,6 +102,12 @@ def item_key(stream: int, days: Days) -> str:
     return f"{stream} {days.start} {days.end}"
 
 
+def blocks_of(key: str) -> list[str]:
+    "The jobs that the service makes of an item of this key, each named as the item that it alone would be."
+    stream, start, end = key.split(" ")
+    return [item_key(stream, part) for part in cut(start, end)]
+
+
 def ranges(streams, starts, ends, days) -> dict[str, tuple[int, Days]]:
     "The items of processing these streams: (stream, `Days`) by key, each once."
     same_length(streams=streams, starts=starts, ends=ends)
@@ -170,7 +177,7 @@ class Bulk:
             )
 
     @contextmanager
-    def _work(self, name, tasks, fresh, kind=None, asks=False, slots=None, calls=len):
+    def _work(self, name, tasks, fresh, kind=None, asks=False, slots=None, calls=len, parts=None):
         "The `Record` of this call, with the plan told before and the timer beside it. `calls(keys)` counts the calls that send these items."
         connection = self.connection
         each = getattr(connection, "connections", [connection])
@@ -185,6 +192,7 @@ class Bulk:
             self.now,
             slots,
             {connection.place, *(one.place for one in each)},
+            parts,
         ) as record:
             states = [entry.state for entry in record]
             todo = [entry.key for entry in record if entry.state in ("intended", "failed")]
@@ -424,7 +432,7 @@ class Processing(Noting):
             way = self.connection_of(item[0])
             return _kept(requests.process(way, *item, after=self.newest, heard=self.heard))
 
-        with self._work("process", items, fresh, asks=True) as record:
+        with self._work("process", items, fresh, asks=True, parts=blocks_of) as record:
             entries = self._did(record, items, do, self._look)
             return self._logged(entries, items, "process", items, create_df, path)
 
@@ -484,7 +492,13 @@ class Batches(Processing):
             return {key: _kept(jobs[items[key][0]]) for key in keys}
 
         with self._work(
-            "process_groups", items, fresh, "process", True, calls=lambda keys: len(groups(keys))
+            "process_groups",
+            items,
+            fresh,
+            "process",
+            True,
+            calls=lambda keys: len(groups(keys)),
+            parts=blocks_of,
         ) as record:
             entries = self._did(record, items, None, self._look, send, groups)
             return self._logged(entries, items, "batch_processing", items, create_df, path)
@@ -606,8 +620,14 @@ def dealt(jobs: list[dict], ids: list[int]) -> list[list[dict]]:
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a00c1
 def read_changes(path):
     "The changes in a CSV file: dicts of fields by stream. SettingsError `bad_table`, `bad_id`."
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [*csv.DictReader(file)]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [*csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as e:
+        raise SettingsError(
+            f"{path} cannot be read as a CSV file in UTF-8 ({type(e).__name__}). Check its name, and save it as that.",
+            "bad_table",
+        ) from None
     wrong = next(
         (
             n
@@ -646,9 +666,16 @@ class Renaming(Repeating):
     ):
         "Change these fields (a dict for each stream), a call for each stream; one that fails does not stop the others. Gives a data frame of the changes."
         same_length(streams=streams, params=params)
-        tasks = {
-            f"{stream} {fields}": (stream, fields) for stream, fields in zip(whole(streams), params)
-        }
+        pairs = [*zip(whole(streams), params)]
+        tasks = {f"{stream} {fields}": (stream, fields) for stream, fields in pairs}
+        asked = {}
+        for stream, fields in pairs:
+            for name, value in fields.items():
+                if asked.setdefault((stream, name), value) != value:
+                    raise SettingsError(
+                        f"Stream {stream} gets its {name} twice, and not the same. Keep the one that shall stay.",
+                        "twice",
+                    )
         if export:
             self.updates.check(update_file)
         before = len(self.updates)
@@ -676,7 +703,7 @@ class Renaming(Repeating):
     def bulk_rename_streams(
         self, streams, names, export=True, update_file="update_log.csv", fresh=False
     ):
-        "Give these streams these names, a call for each. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_list`."
+        "Give these streams these names, a call for each. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_list`, `twice`."
         same_length(streams=streams, names=names)
         return self.bulk_patch_streams(
             streams, [{"name": str(name)} for name in names], export, update_file, fresh
