@@ -57,7 +57,13 @@ from domostats.clients.datorama.tree import (
     write_table,
 )
 from .workspaces import WORKSPACES, create
-from ...errors import AccessError, CredentialsError, DomostatsError, SettingsError
+from domostats.errors import (
+    AccessError,
+    CredentialsError,
+    DestinationError,
+    DomostatsError,
+    SettingsError,
+)
 from ...settings import hides
 from ...transport.paging import Reader, age_of
 from ...transport.writes import STOP, WAIT, Patience, patiently, verdict, wait_until
@@ -368,7 +374,13 @@ def bring_jobs(agency: Agency, jobs, folder, skip_existing: bool, check: bool) -
             agency.failed[id] = e
             return e
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError) as e:
+        raise DestinationError(
+            f"{folder!s:.200} is no folder that can be written to ({type(e).__name__}). Give another one.",
+            "cannot_write",
+        ) from None
     came = dict(agency.reader.ahead(ids, bring))
     agency._say_failed(len(ids))
     return came

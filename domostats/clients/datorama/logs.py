@@ -28,6 +28,14 @@ class Log(list):
     def check(self, path) -> Path:
         "Whether `export(path)` can work, asked before there is anything to write; gives the `Path`. DestinationError `other_columns`, `cannot_write`."
         path = Path(path)
+        try:
+            is_odd = "\0" in str(path) or path.exists() and not path.is_file()
+        except OSError as e:
+            raise _unwritable(path, e) from None
+        if is_odd:  # to read a pipe or a device would never end
+            raise DestinationError(
+                f"{str(path)!r} is no name of an ordinary file. Give another one.", "cannot_write"
+            )
         self._held(path)
         try:
             with tempfile.TemporaryFile(dir=path.parent):
