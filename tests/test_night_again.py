@@ -687,11 +687,27 @@ def test_2_a_destination_that_is_no_ordinary_file_is_refused_before_the_first_ca
     ids = api_streams(box, 1)
     os.mkfifo("pipe.csv")
     dr = agency(box)
-    for name in ("pipe.csv", "a\0b.csv", Path.cwd()):
+    for name in ("pipe.csv", Path.cwd()):
         with pytest.raises(DestinationError) as e:
             dr.bulk_process_streams(*month(ids), export=True, log_file=name)
         assert e.value.reason == "cannot_write"
+    for name in ("a\0b.csv", "a\ud800.csv"):
+        with pytest.raises(SettingsError) as e:
+            dr.bulk_process_streams(*month(ids), export=True, log_file=name)
+        assert e.value.reason == "bad_name"
+        with pytest.raises(SettingsError) as e:
+            dr.create_workspace_df(export=True, export_name=name)
+        assert e.value.reason == "bad_name"
     assert not box.log
+
+
+def test_6_the_last_days_of_the_calendar_can_be_processed(box):
+    id = api_streams(box, 1)[0]
+    agency(box).bulk_process_streams(id, "9999-12-20", "9999-12-31")
+    assert {key[1:] for key in made(box)} == {
+        ("9999-12-20", "9999-12-29"),
+        ("9999-12-30", "9999-12-31"),
+    }
 
 
 def test_6_files_that_are_none_are_typed_errors(box):
@@ -701,9 +717,10 @@ def test_6_files_that_are_none_are_typed_errors(box):
         with pytest.raises(SettingsError) as e:
             dr.bulk_patch_from_csv(name)
         assert e.value.reason == "bad_table" and name in str(e.value)
-    with pytest.raises(DestinationError) as e:
-        dr.download_stats([], "latin.csv")
-    assert e.value.reason == "cannot_write"
+    for folder in ("latin.csv", None, "a\0b"):
+        with pytest.raises(DestinationError) as e:
+            dr.download_stats([], folder)
+        assert e.value.reason == "cannot_write"
     assert not box.log
 
 

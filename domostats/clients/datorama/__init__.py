@@ -329,7 +329,8 @@ def days_of(given, what: str) -> list:
 
 def file_name_of(name):
     "The name of a file, a text or a `Path`. SettingsError `bad_name`."
-    if isinstance(name, Path) or isinstance(name, str) and name.strip():
+    is_text = isinstance(name, Path) or isinstance(name, str) and name.strip()
+    if is_text and not any(sign == "\0" or "\ud800" <= sign <= "\udbff" for sign in str(name)):
         return name
     raise SettingsError(f"{name!r:.40} is no name of a file.", "bad_name")
 
@@ -376,7 +377,7 @@ def bring_jobs(agency: Agency, jobs, folder, skip_existing: bool, check: bool) -
 
     try:
         Path(folder).mkdir(parents=True, exist_ok=True)
-    except (OSError, ValueError) as e:
+    except (OSError, ValueError, TypeError) as e:
         raise DestinationError(
             f"{folder!s:.200} is no folder that can be written to ({type(e).__name__}). Give another one.",
             "cannot_write",
