@@ -257,6 +257,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                                          'domostats/clients/datorama/logs.py'),
                                                  'domostats.clients.datorama.logs.UpdateLog.add': ( '03_clients/datorama/logs.html#updatelog.add',
                                                                                                     'domostats/clients/datorama/logs.py'),
+                                                 'domostats.clients.datorama.logs._draft_of': ( '03_clients/datorama/logs.html#_draft_of',
+                                                                                                'domostats/clients/datorama/logs.py'),
                                                  'domostats.clients.datorama.logs._unwritable': ( '03_clients/datorama/logs.html#_unwritable',
                                                                                                   'domostats/clients/datorama/logs.py'),
                                                  'domostats.clients.datorama.logs.moment': ( '03_clients/datorama/logs.html#moment',

@@ -744,3 +744,24 @@ def test_1_two_ranges_of_one_call_with_the_same_job_are_refused(box):
     assert e.value.reason == "twice" and not box.log
     dr.bulk_process_streams([id, id], ["2024-01-01", "2024-01-11"], ["2024-01-31"] * 2)
     assert len(made(box)) == 4 and set(made(box).values()) == {1}
+
+
+HEADER = "workspace,stream,job,job_type,start,end,status,exec_start,exec_end,reason,http,error\n"
+
+
+def test_2_what_export_would_stumble_over_is_seen_before_the_first_call(box):
+    ids, dr = api_streams(box, 1), agency(box)
+    Path("long row.csv").write_text(HEADER + ",".join("1234567890abcd") + "\n")
+    for name, reason in (("long row.csv", "other_columns"), ("x" * 247 + ".csv", "cannot_write")):
+        with pytest.raises(DestinationError) as e:
+            dr.bulk_process_streams(*month(ids), export=True, log_file=name)
+        assert e.value.reason == reason
+    assert not box.log
+
+
+def test_2_a_log_that_excel_has_saved_is_added_to(box):
+    ids = api_streams(box, 1)
+    Path("log.csv").write_text(HEADER, encoding="utf-8-sig")
+    agency(box).bulk_process_streams(*month(ids), export=True, log_file="log.csv")
+    with open("log.csv", newline="") as file:
+        assert [row["stream"] for row in csv.DictReader(file)] == [str(ids[0])] * 4
