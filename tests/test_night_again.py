@@ -765,3 +765,11 @@ def test_2_a_log_that_excel_has_saved_is_added_to(box):
     agency(box).bulk_process_streams(*month(ids), export=True, log_file="log.csv")
     with open("log.csv", newline="") as file:
         assert [row["stream"] for row in csv.DictReader(file)] == [str(ids[0])] * 4
+
+
+def test_9_an_agency_says_what_it_has_read(box):
+    dr = agency(box)
+    assert "3 workspaces, 0 streams" in repr(dr)
+    dr.get_all_streams()
+    assert "3 workspaces, 24 streams" in repr(dr)
+    assert repr(datorama.__new__(datorama)) == "<datorama that was not read yet>"

@@ -613,7 +613,7 @@ class datorama:
         is given. Gives a data frame of the jobs (None without `create_df`); `export` writes them to a CSV: `log_file`
         is added to whatever its name, `file_name` gets the time. SettingsError `unequal_lengths`, `bad_list`,
         `bad_id`, `bad_date`, `reversed_range`, `bad_size`, `no_days`, `two_ways`, `already_running`,
-        `already_done` (finished less than a day ago); DestinationError `cannot_write`, `other_columns`."""
+        `already_done` (finished less than a day ago, also as other ranges), `twice`; DestinationError `cannot_write`, `other_columns`."""
         if starts is not None and start is not None or ends is not None and end is not None:
             raise SettingsError(
                 "Give starts and ends, a day for each stream, or start and end, one for all of them.",
@@ -717,7 +717,7 @@ class datorama:
     def bulk_rename_streams(
         self, streams, names, export=True, update_file="update_log.csv", fresh=False
     ):
-        "Give these streams these names, a call for each; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_name`, `bad_list`: before the first call."
+        "Give these streams these names, a call for each; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_name`, `bad_list`, `twice`: before the first call."
         given = [name_of(name) for name in several(names, "names")]
         return self._agency.bulk_rename_streams(
             ids_of(streams), given, export, file_name_of(update_file), fresh
@@ -794,6 +794,6 @@ class datorama:
         return self.workspaces[made["id"]]
 
     def __repr__(self):
-        if "workspaces" not in vars(self):
+        if "_agency" not in vars(self):
             return "<datorama that was not read yet>"  # a traceback shows it
         return f"<datorama at {self.connection.instance}: {len(self.workspaces)} workspaces, {len(self.streams)} streams, {len(self.jobs)} jobs>"
