@@ -773,3 +773,15 @@ def test_9_an_agency_says_what_it_has_read(box):
     dr.get_all_streams()
     assert "3 workspaces, 24 streams" in repr(dr)
     assert repr(datorama.__new__(datorama)) == "<datorama that was not read yet>"
+
+
+def test_1_what_is_new_is_not_made_a_second_time(box):
+    dr = agency(box)
+    changes = dr.plan_changes("workspaces", [{"name": "Only One"}])
+    assert dr.make_changes(changes)["state"].tolist() == ["ok"]
+    for again in (dr, agency(box)):
+        with pytest.raises(SettingsError) as e:
+            again.make_changes(changes)
+        assert e.value.reason == "already_done"
+    names = [one.fields["name"] for one in agency(box).workspaces.values()]
+    assert names.count("Only One") == 1

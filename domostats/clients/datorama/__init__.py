@@ -431,7 +431,8 @@ def carry_out_changes(agency: Agency, changes: Changes, fresh: bool):
         found = find_change(agency.connection, change)
         return found and {"id": found["id"]}
 
-    with agency._work("changes", tasks, fresh) as record:
+    makes_new = any(one.action == "create" for one in changes)
+    with agency._work("changes", tasks, fresh, asks=makes_new) as record:
         for entry in agency._did(record, tasks, do, look):
             one, facts = tasks[entry.key], entry.facts
             rows.append(
@@ -775,7 +776,7 @@ class datorama:
         return difference(kind, get_all(self.connection, kind), wanted)
 
     def make_changes(self, changes, fresh=False):
-        "Make these `Changes`; one that fails does not stop the others. Gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why."
+        "Make these `Changes`; one that fails does not stop the others. Gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why. SettingsError `already_done` where something new was made less than a day ago."
         return carry_out_changes(self._agency, changes, fresh)
 
     def deactivate_user(self, id) -> Fields:

@@ -400,9 +400,8 @@ class Processing(Noting):
 
         After an error the same call goes on where it stopped, and so does one with another list that holds some of the
         same parts; `fresh` begins anew. Parts that were finished less than a day ago, also as other ranges, are refused
-        without it. With one
-        start and one end for all streams (`start`, `end`) it is `process_stream_batch`, which cuts nothing unless
-        `d_range` is given. Gives a data frame of the jobs in the order of the list (None without `create_df`), with the
+        without it. With one start and one end for all streams (`start`, `end`) it is `process_stream_batch`, which cuts
+        nothing unless `d_range` is given. Gives a data frame of the jobs in the order of the list (None without `create_df`), with the
         reason of each that failed; `export` writes them to a CSV: `log_file` is added to, `file_name` gets the time.
         SettingsError `unequal_lengths`, `bad_id`, `bad_date`, `reversed_range`, `already_running`, `already_done`, `twice`;
         DestinationError `cannot_write`, `other_columns`. Errors that would meet every part are raised."""
