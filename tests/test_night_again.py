@@ -625,3 +625,162 @@ def test_7_a_plan_counts_the_looks_at_what_is_open(box):
     dr = agency(box)
     dr.bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-02"] * 3)
     assert (dr.plan.calls, dr.plan.looks) == (0, 1) and set(made(box).values()) == {1}
+
+
+# 1: the same jobs in another form
+
+
+FORMS = {
+    "twenty days": lambda dr, ids: dr.bulk_process_streams(*month(ids), 20),
+    "one range": lambda dr, ids: dr.bulk_process_streams(ids, start="2024-01-01", end="2024-01-31"),
+    "groups": lambda dr, ids: dr.bulk_process_groups(*month(ids)),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("is_bad", [False, True])
+def test_1_the_same_jobs_in_another_form_are_not_made_again(box, form, is_bad):
+    ids = api_streams(box, 3)
+    if is_bad:
+        failed_night(box, ids, ids[1])
+    else:
+        agency(box).bulk_process_streams(*month(ids))
+    before = len(made(box))
+    dr = agency(box)
+    with pytest.raises(SettingsError) as e:
+        FORMS[form](dr, ids)
+    assert e.value.reason == "already_done" and "fresh=True" in str(e.value)
+    assert not posts(box) and len(made(box)) == before == (8 if is_bad else 12)
+    agency(box).bulk_process_streams(*month(ids), fresh=not is_bad)  # what it says to do
+    assert set(made(box).values()) == ({1} if is_bad else {2})
+
+
+def test_1_a_range_that_was_one_call_is_not_made_again_in_parts(box):
+    ids = api_streams(box, 2)
+    agency(box).process_stream_batch(ids, "2024-01-01", "2024-01-31")
+    with pytest.raises(SettingsError) as e:
+        agency(box).bulk_process_streams(*month(ids))
+    assert e.value.reason == "already_done"
+    assert len(made(box)) == 8 and set(made(box).values()) == {1}
+
+
+def test_1_another_form_that_was_begun_with_fresh_goes_on(box):
+    ids = api_streams(box, 3)
+    agency(box).bulk_process_streams(*month(ids))
+    box.fail("forbidden", f"/v1/data-streams/{ids[1]}/process", times=None)
+    agency(box).bulk_process_streams(*month(ids), 20, fresh=True)
+    box.heal()
+    agency(box).bulk_process_streams(*month(ids), 20)
+    assert {count for (stream, _, _), count in made(box).items() if stream != ids[1]} == {2}
+    assert {count for (stream, _, _), count in made(box).items() if stream == ids[1]} == {2}
+
+
+def test_1_a_range_that_grew_since_it_was_finished_is_new_work(box):
+    ids = api_streams(box, 1)
+    agency(box).process_stream_batch(ids, "2024-01-01", "2024-01-11")
+    agency(box).process_stream_batch(ids, "2024-01-01", "2024-01-12")
+    assert made(box)[ids[0], "2024-01-11", "2024-01-12"] == 1
+
+
+def test_2_a_destination_that_is_no_ordinary_file_is_refused_before_the_first_call(box):
+    ids = api_streams(box, 1)
+    os.mkfifo("pipe.csv")
+    dr = agency(box)
+    for name in ("pipe.csv", Path.cwd()):
+        with pytest.raises(DestinationError) as e:
+            dr.bulk_process_streams(*month(ids), export=True, log_file=name)
+        assert e.value.reason == "cannot_write"
+    for name in ("a\0b.csv", "a\ud800.csv"):
+        with pytest.raises(SettingsError) as e:
+            dr.bulk_process_streams(*month(ids), export=True, log_file=name)
+        assert e.value.reason == "bad_name"
+        with pytest.raises(SettingsError) as e:
+            dr.create_workspace_df(export=True, export_name=name)
+        assert e.value.reason == "bad_name"
+    assert not box.log
+
+
+def test_6_the_last_days_of_the_calendar_can_be_processed(box):
+    id = api_streams(box, 1)[0]
+    agency(box).bulk_process_streams(id, "9999-12-20", "9999-12-31")
+    assert {key[1:] for key in made(box)} == {
+        ("9999-12-20", "9999-12-29"),
+        ("9999-12-30", "9999-12-31"),
+    }
+
+
+def test_6_files_that_are_none_are_typed_errors(box):
+    dr = agency(box)
+    Path("latin.csv").write_bytes("id,field,value\n1,name,caf\u00e9\n".encode("latin-1"))
+    for name in ("nowhere.csv", "latin.csv", "."):
+        with pytest.raises(SettingsError) as e:
+            dr.bulk_patch_from_csv(name)
+        assert e.value.reason == "bad_table" and name in str(e.value)
+    for folder in ("latin.csv", None, "a\0b"):
+        with pytest.raises(DestinationError) as e:
+            dr.download_stats([], folder)
+        assert e.value.reason == "cannot_write"
+    assert not box.log
+
+
+def test_6_two_names_for_one_stream_are_refused_before_the_first_call(box):
+    one, other = api_streams(box, 2)
+    dr = agency(box)
+    for names in (["a", "b", "a"], ["a", "a", "b"]):
+        with pytest.raises(SettingsError) as e:
+            dr.bulk_rename_streams([one, one, one], names)
+        assert e.value.reason == "twice" and str(one) in str(e.value)
+    assert not box.log
+    frame = dr.bulk_rename_streams([one, other, one], ["a", "b", "a"], export=False)
+    assert len(frame) == 2 and box.streams[one]["name"] == "a"
+
+
+def test_1_two_ranges_of_one_call_with_the_same_job_are_refused(box):
+    id = api_streams(box, 1)[0]
+    dr = agency(box)
+    with pytest.raises(SettingsError) as e:
+        dr.bulk_process_groups([id, id], ["2024-01-01", "2024-01-11"], ["2024-01-31"] * 2)
+    assert e.value.reason == "twice" and not box.log
+    dr.bulk_process_streams([id, id], ["2024-01-01", "2024-01-11"], ["2024-01-31"] * 2)
+    assert len(made(box)) == 4 and set(made(box).values()) == {1}
+
+
+HEADER = "workspace,stream,job,job_type,start,end,status,exec_start,exec_end,reason,http,error\n"
+
+
+def test_2_what_export_would_stumble_over_is_seen_before_the_first_call(box):
+    ids, dr = api_streams(box, 1), agency(box)
+    Path("long row.csv").write_text(HEADER + ",".join("1234567890abcd") + "\n")
+    for name, reason in (("long row.csv", "other_columns"), ("x" * 247 + ".csv", "cannot_write")):
+        with pytest.raises(DestinationError) as e:
+            dr.bulk_process_streams(*month(ids), export=True, log_file=name)
+        assert e.value.reason == reason
+    assert not box.log
+
+
+def test_2_a_log_that_excel_has_saved_is_added_to(box):
+    ids = api_streams(box, 1)
+    Path("log.csv").write_text(HEADER, encoding="utf-8-sig")
+    agency(box).bulk_process_streams(*month(ids), export=True, log_file="log.csv")
+    with open("log.csv", newline="") as file:
+        assert [row["stream"] for row in csv.DictReader(file)] == [str(ids[0])] * 4
+
+
+def test_9_an_agency_says_what_it_has_read(box):
+    dr = agency(box)
+    assert "3 workspaces, 0 streams" in repr(dr)
+    dr.get_all_streams()
+    assert "3 workspaces, 24 streams" in repr(dr)
+    assert repr(datorama.__new__(datorama)) == "<datorama that was not read yet>"
+
+
+def test_1_what_is_new_is_not_made_a_second_time(box):
+    dr = agency(box)
+    changes = dr.plan_changes("workspaces", [{"name": "Only One"}])
+    assert dr.make_changes(changes)["state"].tolist() == ["ok"]
+    for again in (dr, agency(box)):
+        with pytest.raises(SettingsError) as e:
+            again.make_changes(changes)
+        assert e.value.reason == "already_done"
+    names = [one.fields["name"] for one in agency(box).workspaces.values()]
+    assert names.count("Only One") == 1

@@ -319,3 +319,33 @@ def test_people_of_a_recorded_list_are_counted_in_their_roles(tmp_path):
         counted = Counter(row["roleId"] for row in users)
         assert len(users) == 13
         assert {role["id"]: role["userCount"] for role in roles if role["userCount"]} == counted
+
+
+def test_nothing_refers_to_an_account_that_a_recorded_list_has_not(tmp_path):
+    import json
+
+    payload = tmp_path / "accounts.json"
+    accounts = [
+        {"id": 77, "name": "x", "userId": "1", "displayName": "x", "dataSourceCount": 3},
+        {"id": "78", "name": "y", "userId": "1", "displayName": "y", "dataSourceCount": 0},
+    ]
+    payload.write_text(json.dumps([{"key": "mysql", "name": "MySQL", "accounts": accounts}]))
+    with sandbox.start(
+        payloads={"accounts": payload}, datasets=60, events=400, today="2024-04-01"
+    ) as box:
+        web = requests.Session()
+        web.headers["X-DOMO-Developer-Token"] = box.access_token
+
+        def ask(path, **query):
+            return web.get(f"{box.url}{path}", params=query, timeout=30).json()
+
+        datasets = ask("/api/data/v3/datasources", limit=500)["dataSources"]
+        assert len(datasets) == 60 and {one.get("accountId") for one in datasets} == {None}
+        assert ask("/api/audit/v1/user-audits", objectType="ACCOUNT", limit=1000) == []
+        assert len(ask("/api/audit/v1/user-audits", limit=1000)) == 400
+        body = {"entityList": [["account"]], "facetValuesToInclude": ["USED"]}
+        found = web.post(f"{box.url}/api/search/v1/query", json=body, timeout=30).json()
+        counts = {one["databaseId"]: one["datasetCount"] for one in found["searchObjects"]}
+        assert counts == {"77": 3, "78": 0}
+        used = found["facetMap"]["USED"]["facetValues"]
+        assert {one["value"]: one["count"] for one in used} == {"true": 1, "false": 1}

@@ -179,6 +179,26 @@ def test_users_that_are_not_there(ask, known):
     assert "detail" not in ask(f"{USER3}/{one['id']}")
 
 
+def test_users_search_by_what_is_true_or_not_set(ask, known):
+    "users: a value filter takes true in any spelling, and what is not set equals nothing"
+    people = known["users"][1:]
+
+    def found(field, *values):
+        one = {"filterType": "value", "field": field, "values": [*values]}
+        return ids(ask(USER_SEARCH, {"filters": [one], "limit": 1000})["users"])
+
+    def has(user, field):
+        return next((one["values"][0] for one in user["attributes"] if one["key"] == field), None)
+
+    pending = [user["id"] for user in people if has(user, "isPending")]
+    for value in ("true", "True", True):
+        assert found("isPending", value) == some(pending, people), value
+    assert found("department", "None") == []
+    assert found("department", "Sales") == [
+        user["id"] for user in people if has(user, "department") == "Sales"
+    ]
+
+
 def test_users_search(ask, known):
     "users: search by text and by value, sorted, counted, in pages"
     people = known["users"][1:]
@@ -471,6 +491,39 @@ def test_search_entities(ask, known):
     }
 
 
+def test_search_entities_in_one_order(ask):
+    "search over everything: a sort counts for all entities together, on every page"
+    body = {"entityList": [["account", "dataset", "group"]], "count": 1000}
+    for order in ("ASC", "DESC"):
+        sort = {"fieldSorts": [{"field": "create_date", "sortOrder": order}]}
+        shown = ask(SEARCH, {**body, "sort": sort})
+        days = ids(shown["searchObjects"], "createDate")
+        assert days == sorted(days, reverse=order == "DESC") and len(days) == 170
+        page = ask(SEARCH, {**body, "sort": sort, "count": 25, "offset": 20})
+        assert page["searchObjects"] == shown["searchObjects"][20:45]
+        assert len({one["entityType"] for one in page["searchObjects"]}) > 1
+        for name, rows in page["searchResultsMap"].items():
+            assert rows == [one for one in page["searchObjects"] if one["entityType"] == name]
+
+
+def test_search_filters_have_no_keys_of_others(found, known):
+    "search: a filter with the key of another type is refused, and true is true in any spelling"
+    times = {"from": 1, "to": 2}
+    for one in (
+        term("used", "true", query="x*"),
+        term("used", "true", **{"from": 5}),
+        {"filterType": "wildcard", "field": "name_sort", "query": "*1*", "value": "zz"},
+        {"filterType": "dateRange", "field": "create_date", "value": "zz", **times},
+        {"filterType": "dateBucket", "field": "create_date", "value": "LAST_WEEK", "from": 5},
+        term("used", "yes"),
+    ):
+        for body in ({"filters": [one]}, {"filters": [{**one, "not": True}]}):
+            with pytest.raises(AssertionError, match="The sandbox does not answer this"):
+                found(**body)
+    used = found(filters=[term("used", "true")])
+    assert found(filters=[term("used", "True")]) == some(used, known["datasets"])
+
+
 def test_search_accounts(ask):
     "search over everything: accounts by their display name, with facets"
     listed = {one["id"] for provider in ask(PROVIDERS) for one in provider["accounts"]}
@@ -561,6 +614,8 @@ def test_events_objects_windows_and_pages(ask, known):
     assert ask(EVENTS, **window, limit=1000) == inside
     assert ask(COUNT, **window, limit=10, offset=5) == {"count": len(inside)}
     assert ask(EVENTS, limit=7, offset=5) == known["events"][5:12]
+    for path in (EVENTS, COUNT):
+        assert "'page'" in ask(path, status=400, objectType="CARD,page")["message"]
 
 
 def test_events_go_back_a_year(ask, known):

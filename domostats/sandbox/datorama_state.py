@@ -8,7 +8,7 @@ __all__ = ["blocks", "Queue", "Jobs", "Rows", "names", "State"]
 # %% ../../nbs/08_sandbox/10_datorama_state.ipynb #ds000003
 import copy, heapq
 from collections import UserDict, deque
-from datetime import timedelta
+from datetime import date
 from domostats.sandbox.datorama_world import (
     FIRST_JOB,
     days_of_jobs,
@@ -25,9 +25,10 @@ from .world import Draws
 # %% ../../nbs/08_sandbox/10_datorama_state.ipynb #ds000007
 def blocks(start, end):
     "The ten-day parts of a range of dates, as (first, last)."
+    last = end.toordinal()
     return [
-        (first, min(first + timedelta(9), end))
-        for first in (start + timedelta(n) for n in range(0, (end - start).days + 1, 10))
+        (date.fromordinal(first), date.fromordinal(min(first + 9, last)))
+        for first in range(start.toordinal(), last + 1, 10)
     ]
 
 

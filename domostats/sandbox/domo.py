@@ -223,7 +223,7 @@ def given_account(entry, record, seed, now=TODAY):
         _field_of(record, "dataProviderType") or _field_of(entry, "key"),
         _field_of(entry, "authenticationScheme") or "fields",
         _field_of(record, "valid", bool),
-        None,
+        _whole_number(record.get("dataSourceCount")),
         *account_dates(seed, id, now),
     )
 

@@ -56,10 +56,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Scalar:
-    "A text or a whole number."
+    "A text, a whole number, or true or false."
 
     def read(self, value: Any) -> str | int:
-        if not isinstance(value, (str, int)) or isinstance(value, bool):
+        if not isinstance(value, (str, int)):
             raise Refused(f"is neither text nor a whole number: {_shown(value)}")
         return value
 

@@ -18,10 +18,11 @@ __all__ = [
     "PART",
     "DETAILS",
     "NARROW",
+    "OBJECT_TYPES",
     "EVENT_FILTERS",
+    "TYPES_PATH",
     "WINDOW",
     "EVENTS_ASKED",
-    "OBJECT_TYPES",
     "TYPE",
     "LISTS",
     "remember",
@@ -311,9 +312,14 @@ def user_passes(one: dict, found: dict) -> bool:
         raise Refused(
             "a filter is {filterType: text, field, text} or {filterType: value, field, values}"
         )
+    if name not in found:
+        return False
+    has = str(found[name])
+    if isinstance(found[name], bool):
+        return has.lower() in {str(value).lower() for value in one.get("values", [one.get("text")])}
     if kind == "value":
-        return str(found.get(name)) in {str(value) for value in one["values"]}
-    return any(word in str(found.get(name, "")).lower() for word in one["text"].lower().split())
+        return has in {str(value) for value in one["values"]}
+    return any(word in has.lower() for word in one["text"].lower().split())
 
 
 @serves(
@@ -763,19 +769,38 @@ def show_streams(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #e9a644ec
+OBJECT_TYPES = """
+    ACCESS_TOKEN ACCOUNT ACTIVITY_LOG ADC_FILTER ADC_POLICY ALERT APP AUTHORITY
+    BEAST_MODE_FORMULA CARD CHANNEL CHART_COLOR_PALETTE COLLECTION CONTAINER_VIEW CUSTOMER
+    CUSTOMER_STATE CUSTOMER_TIER DATAFLOW_TYPE DATASOURCE DATA_SCIENCE_NOTEBOOK DATA_SOURCE
+    DEPLOYMENT DRILL_VIEW EASY_INVITE_LINK ENABLED EXECUTOR_JOB FILE FILE_REVISION GROUP
+    GROUP_CHAT HUDDLE LICENSE_PAGE LOGIN_SETTINGS MAGNUM_COLLECTION MAGNUM_DATASTORE NAME PAGE
+    PAGE_ANALYZER PAGE_COLLECTION PROJECT PROJECT_LIST PROJECT_TASK PROJECT_TASK_ATTACHMENT
+    PROJECT_TASK_OWNER PROXIER_EMAIL PROXY_USER PUBLICATION PUBLIC_URL REPOSITORY
+    REPOSITORY_AUTHORIZATION ROLE SEGMENT SSO_PAGE USER USER_STATE VARIABLE VARIABLE_CONTROL
+    VIEW VIRTUAL_USER Workbench_AGENT Workbench_JOB Workbench_SCHEDULE WAREHOUSE_ACCOUNT
+    WORKFLOW_INSTANCE WORKFLOW_MODEL WORKFLOW_MODEL_VERSION
+""".split()  # those that are known from clients; an instance has more
 EVENT_FILTERS = {
     "objectType": "objectType",
     "objectId": "objectId",
     "eventType": "actionType",
     "user": "userId",
 }  # in the query: in the event
+TYPES_PATH = "/api/audit/v1/user-audits/objectTypes"
 WINDOW = {"start": Whole(), "end": Whole()}
 EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text())), "user": Some(Whole())}
 
 
 def found_events(data: Any, query: dict) -> Any:
-    "The numbers of the events that are asked for, newest first."
+    """The numbers of the events that are asked for, newest first. Refused for a type of object that
+    is not known."""
     world = data.world
+    for name in query.get("objectType", []):
+        if name not in OBJECT_TYPES:
+            raise Refused(
+                f"the objectType {name!r} is not known; {TYPES_PATH} lists those that are"
+            )
     start, end = query.get("start"), query.get("end")
     numbers = window(lambda n: event_time(world, n), event_numbers(world), start, end)[::-1]
     wanted = {
@@ -821,18 +846,6 @@ def count_events(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #a0d10002
-OBJECT_TYPES = """
-    ACCESS_TOKEN ACCOUNT ACTIVITY_LOG ADC_FILTER ADC_POLICY ALERT APP AUTHORITY
-    BEAST_MODE_FORMULA CARD CHANNEL CHART_COLOR_PALETTE COLLECTION CONTAINER_VIEW CUSTOMER
-    CUSTOMER_STATE CUSTOMER_TIER DATAFLOW_TYPE DATASOURCE DATA_SCIENCE_NOTEBOOK DATA_SOURCE
-    DEPLOYMENT DRILL_VIEW EASY_INVITE_LINK ENABLED EXECUTOR_JOB FILE FILE_REVISION GROUP
-    GROUP_CHAT HUDDLE LICENSE_PAGE LOGIN_SETTINGS MAGNUM_COLLECTION MAGNUM_DATASTORE NAME PAGE
-    PAGE_ANALYZER PAGE_COLLECTION PROJECT PROJECT_LIST PROJECT_TASK PROJECT_TASK_ATTACHMENT
-    PROJECT_TASK_OWNER PROXIER_EMAIL PROXY_USER PUBLICATION PUBLIC_URL REPOSITORY
-    REPOSITORY_AUTHORIZATION ROLE SEGMENT SSO_PAGE USER USER_STATE VARIABLE VARIABLE_CONTROL
-    VIEW VIRTUAL_USER Workbench_AGENT Workbench_JOB Workbench_SCHEDULE WAREHOUSE_ACCOUNT
-    WORKFLOW_INSTANCE WORKFLOW_MODEL WORKFLOW_MODEL_VERSION
-""".split()  # those that are known from clients; an instance has more
 TYPE = "([A-Za-z_]{1,64})"
 
 

@@ -11,8 +11,12 @@ __all__ = [
     "BUCKETS",
     "DATES",
     "FILTER",
+    "OF_TYPE",
+    "OF_EVERY_TYPE",
+    "BOOLEANS",
     "WALL",
     "ASKED",
+    "ALIASES",
     "FACETS",
     "SORT",
     "PAGE",
@@ -43,6 +47,8 @@ __all__ = [
     "is_quick",
     "filtered",
     "found_rows",
+    "sort_fields",
+    "in_one_order",
     "in_order",
     "facet_values",
     "as_list",
@@ -353,6 +359,16 @@ def check_owner(value: str) -> None:
         raise Refused(f"owned_by_id is {value!r}, and it is an id, or id:USER, or id:GROUP")
 
 
+OF_TYPE = {  # type of a filter: the keys that it has beside those of every filter
+    "term": {"value"},
+    "wildcard": {"query"},
+    "dateRange": {"from", "to"},
+    "dateBucket": {"value"},
+}
+OF_EVERY_TYPE = {"filterType", "field", "not", "name"}
+BOOLEANS = "used", "valid"
+
+
 def test_of(data: Any, one: dict, fields: Sequence[str]) -> Callable[[dict], bool]:
     """What a filter asks of the facts of a document, as a function. Refused for a filter that is
     not known."""
@@ -363,6 +379,8 @@ def test_of(data: Any, one: dict, fields: Sequence[str]) -> Callable[[dict], boo
         raise Refused(
             f"the field {name!r} is not known for what is searched; known: {', '.join(fields)}"
         )
+    if others := one.keys() - OF_TYPE[kind] - OF_EVERY_TYPE:
+        raise Refused(f"a filter of the type {kind} has no {min(others)!r}")
     if kind == "term":
         found = term_test(name, one.get("value"))
     elif kind == "wildcard":
@@ -380,6 +398,8 @@ def term_test(name: str, value: str | None) -> Callable[[dict], bool]:
         raise Refused(f"{name} is a time, and a term cannot ask for it")
     if name == "owned_by_id":
         check_owner(value)
+    if name in BOOLEANS:
+        value = str(Flag().read(value)).lower()
 
     def found(facts: dict) -> bool:
         fact = facts.get(name)
@@ -479,7 +499,8 @@ def found_rows(data: Any, user: dict, entity: str, body: dict) -> Sequence[int]:
     kind = ENTITIES[entity]
     filters = body.get("filters", [])
     quick = [one for one in filters if entity == "dataset" and is_quick(data, one)]
-    tests = [test_of(data, one, kind.fields) for one in filters if one not in quick]
+    checked = [test_of(data, one, kind.fields) for one in filters]
+    tests = [test for one, test in zip(filters, checked) if one not in quick]
     some = [test_of(data, one, kind.fields) for one in body.get("orFilters", [])]
     none = [test_of(data, one, kind.fields) for one in body.get("notFilters", [])]
     words = body.get("query", "*")
@@ -502,17 +523,31 @@ def found_rows(data: Any, user: dict, entity: str, body: dict) -> Sequence[int]:
     return remember(data, key, lambda: [n for n in rows if passes(n)])
 
 
+ALIASES = {"createDate": "create_date", "lastModified": "last_modified"}
+
+
+def sort_fields(sorts: list[dict]) -> list[tuple[str, bool]]:
+    "The fields of a sort, and whether each goes down."
+    fields = [(one.get("field"), one.get("sortOrder") == "DESC") for one in sorts]
+    return [(ALIASES.get(name, name), down) for name, down in fields]
+
+
+def in_one_order(data: Any, found: dict[str, Sequence[int]], sorts: list[dict]) -> list[tuple]:
+    "The rows of several entities as (entity, number), in one order."
+    rows = [(entity, n) for entity, numbers in found.items() for n in numbers]
+    facts = {row: ENTITIES[row[0]].facts(data, row[1]) for row in rows}
+    for name, down in reversed(sort_fields(sorts)):
+        rows.sort(key=lambda row: facts[row][name], reverse=down)
+    return rows
+
+
 def in_order(data: Any, entity: str, rows: Sequence[int], sorts: list[dict]) -> Sequence[int]:
     """The rows in the order that is asked for; as they were created without one. Refused for a
     field that cannot be sorted by."""
     kind = ENTITIES[entity]
-    aliases = {"createDate": "create_date", "lastModified": "last_modified"}
     if not sorts:
         return rows
-    fields = [
-        (aliases.get(one.get("field"), one.get("field")), one.get("sortOrder") == "DESC")
-        for one in sorts
-    ]
+    fields = sort_fields(sorts)
     sortable = [
         name
         for name in ("create_date", "last_modified", "name_sort", "display_name_sort")
@@ -638,6 +673,8 @@ def search_page(data: Any, user: dict, asked: Asked, entities: Sequence[str]) ->
     }
     left = max(0, offset + asked.shift)
     right = left + (min(count, 100) if "hundred_a_page" in data.quirks else count)
+    if sorts and len(found) > 1:
+        return found, in_one_order(data, found, sorts)[left:right]
     page = []
     for name, rows in found.items():
         page += [(name, n) for n in rows[left:right]]
@@ -731,9 +768,10 @@ def show_search(data: Any, user: dict, asked: Asked) -> Reply:
     if page is None:
         return beyond(asked)
     found, shown = page
-    results = {name: [] for name in entities}
+    results, objects = {name: [] for name in entities}, []
     for name, n in shown:
-        results[name].append(only(ENTITIES[name].document(data, n), body.get("fieldsToReturn")))
+        objects.append(only(ENTITIES[name].document(data, n), body.get("fieldsToReturn")))
+        results[name].append(objects[-1])
     hidden = body.get("hideSearchObjects", False)
     number = Draws(data.world.seed, "query", json.dumps(body, sort_keys=True)).below("id", 2**64)
     return json_reply(
@@ -743,7 +781,7 @@ def show_search(data: Any, user: dict, asked: Asked) -> Reply:
             "sort": sort_told(body),
             "queryUuid": str(uuid.UUID(int=number << 64 | 1, version=4)),
             "hideSearchObjects": hidden,
-            "searchObjects": [] if hidden else [one for some in results.values() for one in some],
+            "searchObjects": [] if hidden else objects,
             "searchResultsMap": results,
         }
     )

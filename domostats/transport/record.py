@@ -373,13 +373,15 @@ def recorded(
     now: Callable = time.time,
     slots: dict[str, str] | None = None,
     places: Iterable[str] = (),
+    parts: Callable[[str], Iterable[str]] | None = None,
 ):
     """A `with` block around a call that makes these items at an address, with its `Record`.
 
     Items of an earlier call of these `users` (names; empty where nobody knows) that was not finished go on, whatever
     the list they stood in; `fresh` begins anew. With `asks` items that were finished less than a day ago are refused.
     When all items are `ok` at the end of the block, the call is finished. Of items with the same entry in `slots` the
-    later one supersedes the earlier one. SettingsError `already_running`, `already_done`, `no_state_folder`."""
+    later one supersedes the earlier one. `parts(key)` tells what the service makes of an item: an item with a part that
+    another one has made already is refused like one that was finished. SettingsError `already_running`, `already_done`, `twice`, `no_state_folder`."""
     folder = make_folder(folder_of("work", url, "record"))
     users, call = json.dumps(sorted({*users})), uuid.uuid4().hex
     place = make_folder(folder / "calls" / call)
@@ -388,7 +390,7 @@ def recorded(
             record = Record(con, call, kind, users, now)
             with _writing(con):
                 take_old_records(con, places, now)
-                _begin(record, [*dict.fromkeys(keys)], fresh, asks, folder, slots or {})
+                _begin(record, [*dict.fromkeys(keys)], fresh, asks, folder, slots or {}, parts)
             yield record
             if all(entry.state == "ok" for entry in record):
                 with _writing(con):
@@ -415,7 +417,7 @@ def _is_running(folder, call):
     return is_running
 
 
-def _begin(record, keys, fresh, asks, folder, slots):
+def _begin(record, keys, fresh, asks, folder, slots, parts):
     "Take over what is left of these items, and write down the others as intended."
     con, now = record.con, record.now()
     con.execute(
@@ -424,22 +426,23 @@ def _begin(record, keys, fresh, asks, folder, slots):
     con.execute("DELETE FROM calls WHERE id NOT IN (SELECT call FROM items)")
     calls = {row["id"]: row for row in con.execute("SELECT * FROM calls")}
     running = {call for call in calls if calls[call]["ended"] is None and _is_running(folder, call)}
-    wanted, found, stale = {*keys}, {}, []
+    wanted, found, stale, others = {*keys}, {}, [], []
     for row in con.execute(
         "SELECT rowid, * FROM items WHERE kind = ? ORDER BY at, rowid", (record.kind,)
     ):
         if row["key"] in wanted and _shared(record.users, row["users"]):
             if row["call"] in running:
-                raise SettingsError(
-                    "Another program does this work right now, and doing it twice is what nobody wants. "
-                    f"It is about {row['key']}. Wait for it, or stop it.",
-                    "already_running",
-                )
+                raise _running_now(row["key"])
             found[row["key"]] = row
             stale.append(row["rowid"])
+        elif _shared(record.users, row["users"]):
+            others.append(row)
     if fresh:
         found = {}
     _keep_what_counts(record, found, calls, asks, len(keys), not slots)
+    if parts is not None:
+        open_keys = [key for key in keys if key not in found or found[key]["state"] != "ok"]
+        _check_parts(now, open_keys, found, others, calls, running, fresh, parts)
     for row in con.execute("SELECT * FROM lost WHERE at > ?", (now - DAY,)).fetchall():
         if not fresh:
             record.lost = json.loads(row["facts"])
@@ -471,6 +474,53 @@ def _begin(record, keys, fresh, asks, folder, slots):
         "DELETE FROM items WHERE kind = ? AND slot = ? AND key <> ? AND state = 'ok' AND call <> ?",
         [(record.kind, slots[key], key, record.call) for key in keys if key in slots],
     )
+
+
+def _running_now(key):
+    return SettingsError(
+        "Another program does this work right now, and doing it twice is what nobody wants. "
+        f"It is about {key}. Wait for it, or stop it.",
+        "already_running",
+    )
+
+
+def _check_parts(now, keys, found, others, calls, running, fresh, parts):
+    """Refuse items that were made already under other keys: wholly, or in part by work that is not finished.
+
+    An item that was begun after those knew of them. SettingsError `already_running`, `already_done`; `twice` for two
+    items of one call with a part in common."""
+    wanted, made = {}, {}
+    for key in keys:
+        for part in parts(key):
+            if wanted.setdefault(part, key) != key:
+                raise SettingsError(
+                    f"{wanted[part]} and {key} are both wanted, and both make {part}. Keep one of the two.",
+                    "twice",
+                )
+    for row in others:
+        shared = [part for part in parts(row["key"]) if part in wanted]
+        if shared and row["call"] in running:
+            raise _running_now(row["key"])
+        if fresh or row["state"] in ("intended", "failed"):
+            continue
+        call = calls.get(row["call"])
+        ended = None if call is None else call["ended"]
+        age = now - (row["at"] if ended is None else ended)
+        if row["state"] == "ok" and age >= (KEPT if ended is None else DAY):
+            continue
+        is_open = row["state"] != "ok" or ended is None and age < DAY
+        for part in shared:
+            key = wanted[part]
+            if key not in found or found[key]["rowid"] < row["rowid"]:
+                made[part] = row["key"], is_open
+    for key in keys:
+        there = [made[part] for part in parts(key) if part in made]
+        if there and (len(there) == len(parts(key)) or any(is_open for _, is_open in there)):
+            raise SettingsError(
+                f"The days of {key} were sent already, as {there[0][0]}, and nothing was sent now. Give the same ranges "
+                "as before to go on, or leave these out; to do them again, say fresh=True.",
+                "already_done",
+            )
 
 
 def _keep_what_counts(record, found, calls, asks, total, keeps):

@@ -57,7 +57,13 @@ from domostats.clients.datorama.tree import (
     write_table,
 )
 from .workspaces import WORKSPACES, create
-from ...errors import AccessError, CredentialsError, DomostatsError, SettingsError
+from domostats.errors import (
+    AccessError,
+    CredentialsError,
+    DestinationError,
+    DomostatsError,
+    SettingsError,
+)
 from ...settings import hides
 from ...transport.paging import Reader, age_of
 from ...transport.writes import STOP, WAIT, Patience, patiently, verdict, wait_until
@@ -323,7 +329,8 @@ def days_of(given, what: str) -> list:
 
 def file_name_of(name):
     "The name of a file, a text or a `Path`. SettingsError `bad_name`."
-    if isinstance(name, Path) or isinstance(name, str) and name.strip():
+    is_text = isinstance(name, Path) or isinstance(name, str) and name.strip()
+    if is_text and not any(sign == "\0" or "\ud800" <= sign <= "\udbff" for sign in str(name)):
         return name
     raise SettingsError(f"{name!r:.40} is no name of a file.", "bad_name")
 
@@ -368,7 +375,13 @@ def bring_jobs(agency: Agency, jobs, folder, skip_existing: bool, check: bool) -
             agency.failed[id] = e
             return e
 
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError, TypeError) as e:
+        raise DestinationError(
+            f"{folder!s:.200} is no folder that can be written to ({type(e).__name__}). Give another one.",
+            "cannot_write",
+        ) from None
     came = dict(agency.reader.ahead(ids, bring))
     agency._say_failed(len(ids))
     return came
@@ -418,7 +431,8 @@ def carry_out_changes(agency: Agency, changes: Changes, fresh: bool):
         found = find_change(agency.connection, change)
         return found and {"id": found["id"]}
 
-    with agency._work("changes", tasks, fresh) as record:
+    makes_new = any(one.action == "create" for one in changes)
+    with agency._work("changes", tasks, fresh, asks=makes_new) as record:
         for entry in agency._did(record, tasks, do, look):
             one, facts = tasks[entry.key], entry.facts
             rows.append(
@@ -600,7 +614,7 @@ class datorama:
         is given. Gives a data frame of the jobs (None without `create_df`); `export` writes them to a CSV: `log_file`
         is added to whatever its name, `file_name` gets the time. SettingsError `unequal_lengths`, `bad_list`,
         `bad_id`, `bad_date`, `reversed_range`, `bad_size`, `no_days`, `two_ways`, `already_running`,
-        `already_done` (finished less than a day ago); DestinationError `cannot_write`, `other_columns`."""
+        `already_done` (finished less than a day ago, also as other ranges), `twice`; DestinationError `cannot_write`, `other_columns`."""
         if starts is not None and start is not None or ends is not None and end is not None:
             raise SettingsError(
                 "Give starts and ends, a day for each stream, or start and end, one for all of them.",
@@ -704,7 +718,7 @@ class datorama:
     def bulk_rename_streams(
         self, streams, names, export=True, update_file="update_log.csv", fresh=False
     ):
-        "Give these streams these names, a call for each; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_name`, `bad_list`: before the first call."
+        "Give these streams these names, a call for each; one that fails does not stop the others. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_name`, `bad_list`, `twice`: before the first call."
         given = [name_of(name) for name in several(names, "names")]
         return self._agency.bulk_rename_streams(
             ids_of(streams), given, export, file_name_of(update_file), fresh
@@ -762,7 +776,7 @@ class datorama:
         return difference(kind, get_all(self.connection, kind), wanted)
 
     def make_changes(self, changes, fresh=False):
-        "Make these `Changes`; one that fails does not stop the others. Gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why."
+        "Make these `Changes`; one that fails does not stop the others. Gives a data frame with the state of each (`ok`, `failed`, `unknown`) and why. SettingsError `already_done` where something new was made less than a day ago."
         return carry_out_changes(self._agency, changes, fresh)
 
     def deactivate_user(self, id) -> Fields:
@@ -781,6 +795,6 @@ class datorama:
         return self.workspaces[made["id"]]
 
     def __repr__(self):
-        if "workspaces" not in vars(self):
+        if "_agency" not in vars(self):
             return "<datorama that was not read yet>"  # a traceback shows it
         return f"<datorama at {self.connection.instance}: {len(self.workspaces)} workspaces, {len(self.streams)} streams, {len(self.jobs)} jobs>"

@@ -8,6 +8,7 @@ __all__ = [
     "Plan",
     "planned",
     "item_key",
+    "blocks_of",
     "ranges",
     "Bulk",
     "Noting",
@@ -89,6 +90,12 @@ def item_key(stream: int, days: Days) -> str:
     return f"{stream} {days.start} {days.end}"
 
 
+def blocks_of(key: str) -> list[str]:
+    "The jobs that the service makes of an item of this key, each named as the item that it alone would be."
+    stream, start, end = key.split(" ")
+    return [item_key(stream, part) for part in cut(start, end)]
+
+
 def ranges(streams, starts, ends, days) -> dict[str, tuple[int, Days]]:
     "The items of processing these streams: (stream, `Days`) by key, each once."
     same_length(streams=streams, starts=starts, ends=ends)
@@ -147,7 +154,7 @@ class Bulk:
             )
 
     @contextmanager
-    def _work(self, name, tasks, fresh, kind=None, asks=False, slots=None, calls=len):
+    def _work(self, name, tasks, fresh, kind=None, asks=False, slots=None, calls=len, parts=None):
         "The `Record` of this call, with the plan told before and the timer beside it. `calls(keys)` counts the calls that send these items."
         connection = self.connection
         each = getattr(connection, "connections", [connection])
@@ -162,6 +169,7 @@ class Bulk:
             self.now,
             slots,
             {connection.place, *(one.place for one in each)},
+            parts,
         ) as record:
             states = [entry.state for entry in record]
             todo = [entry.key for entry in record if entry.state in ("intended", "failed")]
@@ -368,11 +376,11 @@ class Processing(Noting):
         """Process each stream from its start to its end, in parts of `d_range` (10) days, a call each.
 
         After an error the same call goes on where it stopped, and so does one with another list that holds some of the
-        same parts; `fresh` begins anew. Parts that were finished less than a day ago are refused without it. With one
-        start and one end for all streams (`start`, `end`) it is `process_stream_batch`, which cuts nothing unless
-        `d_range` is given. Gives a data frame of the jobs in the order of the list (None without `create_df`), with the
+        same parts; `fresh` begins anew. Parts that were finished less than a day ago, also as other ranges, are refused
+        without it. With one start and one end for all streams (`start`, `end`) it is `process_stream_batch`, which cuts
+        nothing unless `d_range` is given. Gives a data frame of the jobs in the order of the list (None without `create_df`), with the
         reason of each that failed; `export` writes them to a CSV: `log_file` is added to, `file_name` gets the time.
-        SettingsError `unequal_lengths`, `bad_id`, `bad_date`, `reversed_range`, `already_running`, `already_done`;
+        SettingsError `unequal_lengths`, `bad_id`, `bad_date`, `reversed_range`, `already_running`, `already_done`, `twice`;
         DestinationError `cannot_write`, `other_columns`. Errors that would meet every part are raised."""
         starts, ends = start if starts is None else starts, end if ends is None else ends
         if starts is None or ends is None:
@@ -401,7 +409,7 @@ class Processing(Noting):
             way = self.connection_of(item[0])
             return _kept(requests.process(way, *item, after=self.newest, heard=self.heard))
 
-        with self._work("process", items, fresh, asks=True) as record:
+        with self._work("process", items, fresh, asks=True, parts=blocks_of) as record:
             entries = self._did(record, items, do, self._look)
             return self._logged(entries, items, "process", items, create_df, path)
 
@@ -461,7 +469,13 @@ class Batches(Processing):
             return {key: _kept(jobs[items[key][0]]) for key in keys}
 
         with self._work(
-            "process_groups", items, fresh, "process", True, calls=lambda keys: len(groups(keys))
+            "process_groups",
+            items,
+            fresh,
+            "process",
+            True,
+            calls=lambda keys: len(groups(keys)),
+            parts=blocks_of,
         ) as record:
             entries = self._did(record, items, None, self._look, send, groups)
             return self._logged(entries, items, "batch_processing", items, create_df, path)
@@ -583,8 +597,14 @@ def dealt(jobs: list[dict], ids: list[int]) -> list[list[dict]]:
 # %% ../../../nbs/03_clients/datorama/10_bulk.ipynb #da7a00c1
 def read_changes(path):
     "The changes in a CSV file: dicts of fields by stream. SettingsError `bad_table`, `bad_id`."
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        rows = [*csv.DictReader(file)]
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = [*csv.DictReader(file)]
+    except (OSError, ValueError, csv.Error) as e:
+        raise SettingsError(
+            f"{path} cannot be read as a CSV file in UTF-8 ({type(e).__name__}). Check its name, and save it as that.",
+            "bad_table",
+        ) from None
     wrong = next(
         (
             n
@@ -623,10 +643,16 @@ class Renaming(Repeating):
     ):
         "Change these fields (a dict for each stream), a call for each stream; one that fails does not stop the others. Gives a data frame of the changes."
         same_length(streams=streams, params=params)
-        tasks = {
-            f"{stream} {fields}": (stream, fields)
-            for stream, fields in zip(ids_of(streams), params)
-        }
+        pairs = [*zip(ids_of(streams), params)]
+        tasks = {f"{stream} {fields}": (stream, fields) for stream, fields in pairs}
+        asked = {}
+        for stream, fields in pairs:
+            for name, value in fields.items():
+                if asked.setdefault((stream, name), value) != value:
+                    raise SettingsError(
+                        f"Stream {stream} gets its {name} twice, and not the same. Keep the one that shall stay.",
+                        "twice",
+                    )
         if export:
             self.updates.check(update_file)
         before = len(self.updates)
@@ -654,7 +680,7 @@ class Renaming(Repeating):
     def bulk_rename_streams(
         self, streams, names, export=True, update_file="update_log.csv", fresh=False
     ):
-        "Give these streams these names, a call for each. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_list`."
+        "Give these streams these names, a call for each. Gives a data frame of the changes. SettingsError `unequal_lengths`, `bad_id`, `bad_list`, `twice`."
         same_length(streams=streams, names=names)
         return self.bulk_patch_streams(
             streams, [{"name": str(name)} for name in names], export, update_file, fresh

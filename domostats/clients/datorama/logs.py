@@ -6,7 +6,7 @@
 __all__ = ["WHY", "Log", "moment", "JobLog", "UpdateLog", "Timer"]
 
 # %% ../../../nbs/03_clients/datorama/09_logs.ipynb #da6a0003
-import csv, tempfile
+import csv, os, tempfile
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -28,10 +28,20 @@ class Log(list):
     def check(self, path) -> Path:
         "Whether `export(path)` can work, asked before there is anything to write; gives the `Path`. DestinationError `other_columns`, `cannot_write`."
         path = Path(path)
+        try:
+            is_odd = "\0" in str(path) or path.exists() and not path.is_file()
+        except OSError as e:
+            raise _unwritable(path, e) from None
+        if is_odd:  # to read a pipe or a device would never end
+            raise DestinationError(
+                f"{str(path)!r} is no name of an ordinary file. Give another one.", "cannot_write"
+            )
         self._held(path)
         try:
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
+            with suppress(FileNotFoundError):
+                os.stat(_draft_of(path))  # its name is the longest
         except OSError as e:
             raise _unwritable(path, e) from None
         return path
@@ -42,7 +52,7 @@ class Log(list):
         A file of an earlier version, which lacks the last columns, gets them. DestinationError `other_columns`, `cannot_write`."""
         path = Path(path)
         rows = {self._key(row): row for row in [*self._held(path), *map(self._texts, self)]}
-        draft = path.with_name(f".{path.name}.draft")
+        draft = _draft_of(path)
         try:
             with open(draft, "w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self.columns, restval="")
@@ -58,7 +68,9 @@ class Log(list):
     def _held(self, path):
         "The rows of the file that is there."
         try:
-            with open(path, newline="", encoding="utf-8") as file:
+            with open(
+                path, newline="", encoding="utf-8-sig"
+            ) as file:  # Excel begins it with a mark
                 reader = csv.DictReader(file)
                 names = tuple(reader.fieldnames or self.columns)
                 if names != self.columns[: len(names)] or not {*self.key} <= {*names}:
@@ -66,7 +78,13 @@ class Log(list):
                         f"{path} is a table with other columns. Give another file name.",
                         "other_columns",
                     )
-                return [*reader]
+                rows = [*reader]
+                if any(None in row for row in rows):
+                    raise DestinationError(
+                        f"{path} has lines with more values than columns. Give another file name.",
+                        "other_columns",
+                    )
+                return rows
         except FileNotFoundError:
             return []
         except (UnicodeDecodeError, csv.Error):
@@ -81,6 +99,10 @@ class Log(list):
 
     def _texts(self, row):
         return {name: "" if row.get(name) is None else str(row[name]) for name in self.columns}
+
+
+def _draft_of(path):
+    return path.with_name(f".{path.name}.draft")
 
 
 def _unwritable(path, error):

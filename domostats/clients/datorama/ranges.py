@@ -7,7 +7,7 @@ __all__ = ["BLOCK", "read_day", "Days", "cut", "one_range"]
 
 # %% ../../../nbs/03_clients/datorama/03_ranges.ipynb #da3a0003
 import re
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from typing import NamedTuple
 from ...errors import SettingsError
 from ...notices import warn
@@ -65,9 +65,10 @@ def cut(start, end, days=BLOCK):
         )
     if days > BLOCK:
         warn(f"The service cuts ranges of {days} days again, into jobs of {BLOCK} days.")
-    return [
-        Days(first, min(first + timedelta(days - 1), end))
-        for first in (start + timedelta(n) for n in range(0, (end - start).days + 1, days))
+    last = end.toordinal()
+    return [  # by their numbers: there is no day after 9999-12-31
+        Days(date.fromordinal(first), date.fromordinal(min(first + days - 1, last)))
+        for first in range(start.toordinal(), last + 1, days)
     ]
 
 
