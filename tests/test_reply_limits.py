@@ -172,7 +172,7 @@ def test_the_limits_hold_where_nobody_has_set_them():
             timeout=120,
         )
     reason, peak = said.stdout.split() or ("", 0)
-    assert reason == "too_large" and int(peak) < 550, said.stderr[-500:]
+    assert reason == "too_large" and int(peak) < 900, said.stderr[-500:]
 
 
 def endless(first, piece):
@@ -259,7 +259,7 @@ def test_a_slow_reply_is_asked_for_once_only():
 
 def test_a_reply_within_its_time_is_read_and_its_connection_used_again():
     clock = FakeClock()
-    with served(lambda _: whole(b'{"id": 1}'), after=lambda: clock.wait(600)) as url:
+    with served(lambda _: whole(b'{"id": 1}'), after=lambda: clock.wait(400)) as url:
         connection = Connection(Instance("acme", url), NoAuth())
         connection.go_by(clock)
         found = [connection.get("/x").response for _ in range(5)]

@@ -202,7 +202,7 @@ def test_no_argument_of_a_door_shows_what_it_is_given(name, closed):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", DOORS[::6])
+@pytest.mark.parametrize("name", [*DOORS][::6])
 def test_nor_does_it_in_the_tracebacks_that_are_slow_to_make(name, closed, monkeypatch):
     monkeypatch.setattr("test_secret_doors.TOOLS", [*TRACEBACKS])
     walk(name, closed, ("odd", "hex", "dict", "half a character"))

@@ -306,3 +306,12 @@ def test_counts_changes_and_states_are_those_of_a_model(store, seed):
         if n:
             told = history.changes(days[n - 1][0], at).to_pylist()
             assert {row["id"] for row in told if row["change"] == "changed"} == changed
+
+
+def test_a_column_that_is_not_compared_keeps_what_is_known_of_it_too(store):
+    report = reports.find("accounts")
+    history = History.of(report, store, "owners", "sandbox", ignore=("data_source_count",))
+    taken(history, 0, account(1))
+    renamed = taken(history, 1, account(1, dataSourceCount={"odd": 1}, displayName="other"))
+    assert renamed[3:6] == (0, 1, 0) and renamed.kept == 0
+    assert cell(history, 1, "data_source_count") == 1

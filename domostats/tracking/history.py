@@ -507,7 +507,8 @@ def note_doubts(con, place: Place, uncertain) -> list:
     `uncertain` is a pyarrow Table with a row for each cell: its key in `k0`, `k1` ... and the
     name of its `column`."""
     own = _own_columns(con, place.table)
-    spelled = {folded(name): name for name in compared(place, own)}
+    keys = {*map(folded, place.key)}
+    spelled = {folded(name): name for name in own if folded(name) not in keys}
     if uncertain is None:
         types = [own[name] for name in place.key]
         empty = [f"NULL::{type} AS k{n}" for n, type in enumerate(types)]
@@ -559,15 +560,17 @@ def keep_known(con, place: Place, columns, joins: dict) -> int:
     A cell of which it knows nothing becomes null: a new row, or (`joins`: the columns with the
     ids, by column) a row that names another record than before, whose value is not known."""
     con.execute("CREATE OR REPLACE TEMP TABLE known AS SELECT * FROM came")
-    kept = 0
+    kept, seen = 0, compared(place, columns)
     for name in columns:
         column, other = quoted(name), is_other(joins.get(name, ()), "known", "now")
         here = f'{has_key(place, "doubts", "known")} AND doubts."column" = {literal(name)}'
-        kept += con.execute(f"""
+        changed = con.execute(f"""
             UPDATE known SET {column} = now.{column}
             FROM {place.now} AS now, doubts
             WHERE {same_key(place, "known", "now")} AND {here} AND NOT {other}
               AND {differs(place, "known", "now", [name])}""").fetchone()[0]
+        if name in seen:
+            kept += changed
         con.execute(f"""
             UPDATE known SET {column} = NULL FROM doubts
             WHERE {here} AND known.{column} IS NOT NULL AND NOT EXISTS (
