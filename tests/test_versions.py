@@ -132,7 +132,7 @@ def test_the_lowest_versions_are_those_that_are_declared():
         "pandas==2.2.2",
         "typer==0.16",
         "msgspec==0.21",
-        "duckdb==1.2",
+        "duckdb==1.5.6",
     } <= {*found}
 
 
