@@ -19,6 +19,7 @@ LEFT_OUT = {
     "test_datorama_size.py",
     "test_elsewhere.py",
     "test_estimates.py",
+    "test_exit_codes.py",
     "test_faults.py",
     "test_fleet_memory.py",
     "test_lessons.py",
@@ -175,6 +176,8 @@ def test_the_core_passes(minor, what, copy, tmp_path):
     subprocess.run([*install, "-c", constraints, *wanted], check=True, timeout=900)
     subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
     core = {path.name for path in (copy / "tests").glob("test_*.py")} - LEFT_OUT
+    if what == "lowest":
+        core -= {"test_csv.py", "test_odd_frames.py"}  # types that a newer pyarrow holds
     if minor == NEWEST:
         core -= LONG_ONES
     if what == "pandas2":
