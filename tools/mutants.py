@@ -14,17 +14,23 @@ the quickest first. Which tests those are is measured once, with coverage, and k
 
 import argparse
 import ast
+import compileall
 import hashlib
 import json
+import multiprocessing
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
+from difflib import SequenceMatcher
+from functools import lru_cache
 from pathlib import Path
+from py_compile import PycInvalidationMode
 from queue import Queue
 from typing import Iterator, NamedTuple
 
@@ -41,6 +47,9 @@ ROOMS = {
     "tracking": ["tracking"],
     "sandbox": ["sandbox"],
 }
+FORKS = multiprocessing.get_context("forkserver")  # what is slow to import is imported once
+HEAVY = ["pytest", "hypothesis", "pandas", "pyarrow.parquet", "duckdb", "msgspec", "requests"]
+HEAVY += ["starlette.routing", "uvicorn", "sqlalchemy.orm", "typer", "rich.console"]
 EXPLAINED: dict[str, str] = {}  # what a fault prints as: why no test has to notice it
 TWINS = {
     ast.Lt: "<=",
@@ -212,105 +221,214 @@ def modules_of(room: str) -> Iterator[Path]:
 
 
 def copy_project(folder: Path) -> Path:
-    "The project somewhere else, to be harmed there."
+    "The project somewhere else, to be harmed there, compiled so that only what changes is again."
     left_out = shutil.ignore_patterns(".git", ".venv*", "__pycache__", ".mutants", "*.egg-info")
     shutil.copytree(ROOT, folder, ignore=left_out)
+    compileall.compile_dir(
+        folder / "domostats", quiet=1, invalidation_mode=PycInvalidationMode.CHECKED_HASH
+    )
     return folder
 
 
-def run_pytest(folder: Path, *arguments: str, seconds: int | None = None) -> int:
-    "Pytest's exit code in a copy of the project; 124 if it did not come to an end."
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    try:
-        return subprocess.run(
-            command, cwd=folder, env=environment, timeout=seconds, capture_output=True
-        ).returncode
-    except subprocess.TimeoutExpired:
-        return 124
+class Watcher:
+    "A plugin of pytest that writes down which tests failed."
+
+    def __init__(self, file: Path):
+        self.file = file
+
+    def pytest_runtest_logreport(self, report) -> None:
+        if report.failed:
+            with self.file.open("a") as out:
+                print(report.nodeid, file=out)
 
 
-def measure() -> tuple[dict, dict]:
-    "Which tests run which line of which module, and how long each test takes (seconds)."
-    import coverage
+def run_pytest_here(folder: Path, arguments: list[str], failures: Path) -> None:
+    "Run pytest in this process, which is a fresh one, and end it with pytest's exit code."
+    os.setsid()
+    os.chdir(folder)
+    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    sys.dont_write_bytecode = True
+    sys.path.insert(0, str(folder))
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for number in range(3):
+        os.dup2(nowhere, number)
+    import pytest
 
-    digest = hashlib.sha256()
-    for path in sorted([*(ROOT / "domostats").rglob("*.py"), *(ROOT / "tests").glob("*.py")]):
-        digest.update(path.read_bytes())
-    file = KEPT / f"{digest.hexdigest()[:16]}.json"
-    if not file.exists():
-        print("Measuring which tests run which lines: once, about ten minutes.", flush=True)
+    code = pytest.main(["-q", "-p", "no:cacheprovider", *arguments], plugins=[Watcher(failures)])
+    os._exit(int(code))
+
+
+def run_pytest(folder: Path, arguments: list[str], seconds: float) -> tuple[int, list[str]]:
+    "Pytest's exit code in a copy of the project (124: it did not come to an end), and what failed."
+    failures = folder / "failures.txt"
+    failures.unlink(missing_ok=True)
+    process = FORKS.Process(target=run_pytest_here, args=(folder, arguments, failures))
+    process.start()
+    process.join(seconds)
+    code = process.exitcode
+    if code is None:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.join()
+        code = 124
+    failed = failures.read_text().splitlines() if failures.exists() else []
+    return code, failed
+
+
+class Coverage:
+    """Which tests run which line, measured once a test file and kept in `.mutants/`.
+
+    A test file that changed is measured again. A module that changed is not: its lines are
+    found again by their text, so that one correction does not cost ten minutes."""
+
+    def __init__(self) -> None:
+        self.tests: dict[str, dict[str, dict[int, list[str]]]] = {}
+        self.times: dict[str, float] = {}
+
+    def load(self) -> "Coverage":
+        "Measure what is not known yet, and read it all."
+        files = sorted((ROOT / "tests").glob("test_*.py"))
+        if left := [path for path in files if not self.place(path).exists()]:
+            self.measure(left)
+        for path in files:
+            if self.place(path).exists():
+                self.read(json.loads(self.place(path).read_text()))
+        return self
+
+    def place(self, path: Path) -> Path:
+        shared = (ROOT / "tests" / "conftest.py").read_bytes()
+        digest = hashlib.sha256(shared + path.read_bytes()).hexdigest()[:16]
+        return KEPT / f"{path.stem}-{digest}.json"
+
+    def measure(self, files: list[Path]) -> None:
+        import coverage
+
+        print(f"Measuring which lines {len(files)} test files run, once.", flush=True)
+        KEPT.mkdir(exist_ok=True)
         with tempfile.TemporaryDirectory() as temporary:
             folder = copy_project(Path(temporary) / "project")
-            run_pytest(
-                folder,
-                *("-n", "auto", "-m", "not slow", "--junitxml=times.xml"),
-                *("--cov=domostats", "--cov-context=test", "--cov-report="),
-            )
+            command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
+            command += ["-n", "auto", "-m", "not slow", "--junitxml=times.xml"]
+            command += ["--cov=domostats", "--cov-context=test", "--cov-report="]
+            command += [f"tests/{path.name}" for path in files]
+            environment = {**os.environ, "PYTHONPATH": str(folder)}
+            subprocess.run(command, cwd=folder, env=environment, capture_output=True)
             data = coverage.CoverageData(str(folder / ".coverage"))
             data.read()
-            lines = {
-                str(Path(name).relative_to(folder)): {
-                    line: sorted({context.split("|")[0] for context in contexts if context})
-                    for line, contexts in data.contexts_by_lineno(name).items()
-                }
-                for name in data.measured_files()
-            }
             times = read_times(folder / "times.xml")
-        KEPT.mkdir(exist_ok=True)
-        file.write_text(json.dumps({"lines": lines, "times": times}))
-    kept = json.loads(file.read_text())
-    return kept["lines"], kept["times"]
+            lines: dict[str, dict] = defaultdict(lambda: defaultdict(lambda: defaultdict(list)))
+            for name in data.measured_files():
+                module = str(Path(name).relative_to(folder))
+                for line, contexts in data.contexts_by_lineno(name).items():
+                    for test in {context.split("|")[0] for context in contexts}:
+                        if test in times:
+                            lines[test.split("::")[0]][module][line].append(test)
+        for module in {module for known in lines.values() for module in known}:
+            text = (ROOT / module).read_text()
+            (KEPT / f"{digest_of(text)}.txt").write_text(text)
+        for path in files:
+            name = f"tests/{path.name}"
+            known = {
+                module: {"text": digest_of((ROOT / module).read_text()), "lines": found}
+                for module, found in lines[name].items()
+            }
+            own = {test: seconds for test, seconds in times.items() if test.startswith(name + "::")}
+            self.place(path).write_text(json.dumps({"modules": known, "times": own}))
+
+    def read(self, kept: dict) -> None:
+        self.times |= kept["times"]
+        for module, known in kept["modules"].items():
+            if not (ROOT / module).exists():
+                continue
+            moved = moved_lines(known["text"], module)
+            lines = self.tests.setdefault(module, {})
+            for line, tests in known["lines"].items():
+                if int(line) in moved:
+                    lines.setdefault(moved[int(line)], []).extend(tests)
+
+    def tests_of(self, fault: Fault, most: int) -> list[str]:
+        "The tests that run the line of a fault: of each test file the quickest first, in turns."
+        files = defaultdict(list)
+        for test in self.tests.get(fault.module, {}).get(fault.line, []):
+            files[test.split("::")[0]].append(test)
+        turns = []
+        for tests in files.values():
+            tests.sort(key=lambda test: self.times[test])
+            turns += [(turn, self.times[test], test) for turn, test in enumerate(tests)]
+        return [test for turn, seconds, test in sorted(turns)][:most]
+
+
+def digest_of(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(maxsize=None)
+def moved_lines(digest: str, module: str) -> dict[int, int]:
+    "Where the lines of a module as it was stand in the module as it is."
+    before = (KEPT / f"{digest}.txt").read_text().splitlines()
+    after = (ROOT / module).read_text().splitlines()
+    moved = {}
+    for block in SequenceMatcher(None, before, after, autojunk=False).get_matching_blocks():
+        for offset in range(block.size):
+            moved[block.a + offset + 1] = block.b + offset + 1
+    return moved
 
 
 def read_times(path: Path) -> dict[str, float]:
-    "How long each test took, by what pytest calls it."
+    "How long each test that passed took (seconds), by what pytest calls it."
     from xml.etree import ElementTree
 
     return {
         f"{case.get('classname').replace('.', '/')}.py::{case.get('name')}": float(case.get("time"))
         for case in ElementTree.parse(path).iter("testcase")
+        if len(case) == 0
     }
 
 
 class Judge:
     "Plants faults in copies of the project, and says of each what became of it."
 
-    def __init__(self, folder: Path, workers: int):
-        self.lines, self.times = measure()
+    def __init__(self, folder: Path, workers: int, most: int):
+        self.coverage = Coverage().load()
+        self.most = most
         self.free: Queue[Path] = Queue()
         for number in range(workers):
             self.free.put(copy_project(folder / str(number)))
 
-    def tests_of(self, fault: Fault, most: int = 60) -> list[str]:
-        "The tests that run the line of a fault, the quickest first."
-        tests = self.lines.get(fault.module, {}).get(str(fault.line), [])
-        return sorted(tests, key=lambda test: self.times.get(test, 1.0))[:most]
-
-    def judge(self, fault: Fault) -> str:
-        "`killed`, `survived`, or `not run` where no test runs the line."
-        tests = self.tests_of(fault)
+    def judge(self, fault: Fault) -> tuple[str, list[str]]:
+        "`killed` (and by which tests), `survived`, or `not run` where no test runs the line."
+        tests = self.coverage.tests_of(fault, self.most)
         if not tests:
-            return "not run"
+            return "not run", []
         folder = self.free.get()
         module = folder / fault.module
         text = module.read_text()
         try:
             module.write_text(planted(text, fault))
-            seconds = 60 + 10 * sum(self.times.get(test, 1.0) for test in tests)
-            code = run_pytest(folder, "-x", *tests, seconds=int(seconds))
+            seconds = 60 + 10 * sum(self.coverage.times[test] for test in tests)
+            code, failed = run_pytest(folder, ["-x", *tests], seconds)
         finally:
             module.write_text(text)
             self.free.put(folder)
-        return "survived" if code == 0 else "killed"
+        return ("survived" if code == 0 else "killed"), failed
+
+    def unreliable(self, tests: set[str]) -> set[str]:
+        "The tests among these that fail without a fault as well: what they noticed does not count."
+        if not tests:
+            return set()
+        folder = self.free.get()
+        code, failed = run_pytest(folder, sorted(tests), 3600)
+        self.free.put(folder)
+        return set(failed)
 
 
-def sampled(room: str, count: int, seed: int) -> list[Fault]:
+def sampled(room: str, count: int, seed: int, only: str) -> list[Fault]:
     "So many faults of a room (0: all), drawn evenly from their kinds."
     kinds = defaultdict(list)
     for path in modules_of(room):
-        for fault in faults_of(str(path.relative_to(ROOT)), path.read_text()):
-            kinds[fault.kind].append(fault)
+        name = str(path.relative_to(ROOT))
+        if only in name:
+            for fault in faults_of(name, path.read_text()):
+                kinds[fault.kind].append(fault)
     draw = random.Random(f"{seed} {room}")
     for found in kinds.values():
         draw.shuffle(found)
@@ -324,28 +442,44 @@ def sampled(room: str, count: int, seed: int) -> list[Fault]:
     return chosen
 
 
+def judge_room(judge: Judge, faults: list[Fault]) -> list[tuple[Fault, str]]:
+    "What became of each fault of a room."
+    with ThreadPoolExecutor(judge.free.qsize()) as pool:
+        outcomes = [*zip(faults, pool.map(judge.judge, faults))]
+    bad = judge.unreliable({test for fault, (outcome, failed) in outcomes for test in failed})
+    for test in sorted(bad):
+        print(f"  fails without a fault: {test}")
+    judged = []
+    for fault, (outcome, failed) in outcomes:
+        if failed and bad.issuperset(failed):
+            outcome = "survived"
+        judged.append((fault, "explained" if str(fault) in EXPLAINED else outcome))
+    return judged
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("rooms", nargs="*", help=", ".join(ROOMS))
     parser.add_argument("--sample", type=int, default=40, help="faults a room; 0: all")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="modules with this in their path")
+    parser.add_argument("--tests", type=int, default=120, help="tests a fault, at most")
     parser.add_argument("--least", type=float, default=0, help="fail below this rate, in percent")
     asked = parser.parse_args()
     rooms, low = asked.rooms or [*ROOMS], []
+    FORKS.set_forkserver_preload(HEAVY)
     with tempfile.TemporaryDirectory() as folder:
-        judge = Judge(Path(folder), os.cpu_count() or 1)
+        judge = Judge(Path(folder), os.cpu_count() or 1, asked.tests)
         for room in rooms:
-            faults = sampled(room, asked.sample, asked.seed)
-            with ThreadPoolExecutor(os.cpu_count()) as pool:
-                outcomes = [*zip(faults, pool.map(judge.judge, faults))]
-            counts = Counter("killed" if str(f) in EXPLAINED else o for f, o in outcomes)
-            rate = 100 * counts["killed"] / max(len(outcomes), 1)
-            print(
-                f"{room}: {counts['killed']} of {len(outcomes)} noticed, {rate:.0f} %", flush=True
-            )
-            for fault, outcome in outcomes:
+            judged = judge_room(judge, sampled(room, asked.sample, asked.seed, asked.only))
+            counts = Counter(outcome for fault, outcome in judged)
+            known = len(judged) - counts["explained"]
+            rate = 100 * counts["killed"] / max(known, 1)
+            print(f"{room}: {counts['killed']} of {known} noticed, {rate:.0f} %", flush=True)
+            for fault, outcome in judged:
                 if outcome != "killed":
-                    print(f"  {outcome}, line {fault.line}: {fault}", EXPLAINED.get(str(fault), ""))
+                    why = EXPLAINED.get(str(fault), "")
+                    print(f"  {outcome}, line {fault.line}: {fault} {why}".rstrip(), flush=True)
             if rate < asked.least:
                 low.append(room)
     if low:
