@@ -346,9 +346,12 @@ class Coverage:
                     lines.setdefault(moved[int(line)], []).extend(tests)
 
     def tests_of(self, fault: Fault, most: int) -> list[str]:
-        "The tests that run the line of a fault: of each test file the quickest first, in turns."
+        """The tests that run the line of a fault: of each test file the quickest first, in turns.
+
+        A line that runs at the import only belongs to every test of its module."""
+        lines = self.tests.get(fault.module, {})
         files = defaultdict(list)
-        for test in self.tests.get(fault.module, {}).get(fault.line, []):
+        for test in lines.get(fault.line) or {test for tests in lines.values() for test in tests}:
             files[test.split("::")[0]].append(test)
         turns = []
         for tests in files.values():
