@@ -218,8 +218,12 @@ def test_a_length_that_is_too_large_is_not_waited_for(small, length):
     assert told.value.reason == "too_large"
 
 
-def test_an_error_page_has_the_same_limits(small):
-    page = b"HTTP/1.1 500 Oops\r\nContent-Length: 4000000\r\n\r\n" + bytes(4_000_000)
+@pytest.mark.parametrize("status", [b"500 Oops", b"302 Found", b"404 Gone", b"429 Slow"])
+@pytest.mark.parametrize("bomb", ["gzip in gzip", "not packed"])
+def test_every_other_reply_has_the_same_limits(small, status, bomb):
+    body, encoding = BOMBS[bomb]
+    head = b"HTTP/1.1 " + status + b"\r\nLocation: /y\r\nContent-Encoding: " + encoding
+    page = head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with served(lambda _: [page]) as url, pytest.raises(DataError) as told:
         ask(url)
     assert told.value.reason == "too_large"
