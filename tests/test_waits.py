@@ -500,9 +500,7 @@ def test_a_429_without_a_time_holds_the_others_up_for_a_second_or_so(service, re
     clock, other = Still(), Still()
     reach(service, clock).get("/x")
     reach(service, other).get("/y")
-    assert 1 <= clock.waits[0] <= 1.25 and other.waits == [
-        pytest.approx(clock.waits[0] + 0.05)
-    ]
+    assert 1 <= clock.waits[0] <= 1.25 and other.waits == [pytest.approx(clock.waits[0] + 0.05)]
 
 
 CHILD = """
