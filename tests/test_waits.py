@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -947,6 +948,24 @@ def test_two_calls_are_as_far_apart_as_is_asked_for(announced, service):
     for _ in range(4):
         connection.get("/x")
     assert service.moments == [20, 27, 34, 60.25]
+
+
+@pytest.mark.parametrize(
+    "woken, starts", [(60.25, 60.25), (118.5, 118.5), (119.5, 120.25), (150, 150), (179.5, 180.25)]
+)
+def test_a_machine_that_slept_takes_no_slot_of_a_minute_that_is_over(
+    announced, service, clock, monkeypatch, woken, starts
+):
+    connection, wait = announced(), clock.wait
+    for _ in range(3):
+        connection.get("/x")
+    sleeps = [woken - 60.25]
+    monkeypatch.setattr(clock, "wait", lambda s: wait(s + sleeps.pop() if sleeps and s > 0 else s))
+    connection.get("/x")
+    assert service.moments == [20, 20, 20, starts]
+    for _ in range(5):
+        connection.get("/x")
+    assert max(Counter(moment // 60 for moment in service.moments).values()) == 3
 
 
 def refused(headers=None):
