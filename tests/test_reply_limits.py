@@ -335,6 +335,48 @@ def test_the_limits_are_settings(monkeypatch, tmp_path, place):
             file.write(f"[{section}]\nlargest_reply = 3\nlongest_call = 20\n")
     connection = Connection(Instance("acme", "http://127.0.0.1:1"), NoAuth())
     assert (connection.limits.size, connection.limits.seconds) == (3_000_000, 20)
+    assert connection.limits.for_file() == (75_000_000, 500)
+
+
+def test_the_limits_where_nothing_is_said_and_which_saying_counts(monkeypatch):
+    acme = Instance("acme", "http://127.0.0.1:1")
+    found = [Connection(acme, NoAuth()).limits]
+    for text in (
+        "[domostats]\nlargest_reply = 4\n",
+        "[domostats]\nlargest_reply = 4\n[instance.acme]\nlargest_reply = 5\nlongest_call = 7\n",
+        "[domostats]\nlongest_call = 8\n[instance.other]\nlargest_reply = 5\n",
+    ):
+        with open("settings.ini", "w") as file:
+            file.write(text)
+        found.append(Connection(acme, NoAuth()).limits)
+    monkeypatch.setenv("DOMOSTATS_LONGEST_CALL", "9")
+    found.append(Connection(acme, NoAuth()).limits)
+    assert found == [
+        (200_000_000, 900),
+        (4_000_000, 900),
+        (5_000_000, 7),
+        (200_000_000, 8),
+        (200_000_000, 9),
+    ]
+
+
+@pytest.mark.parametrize("size, is_read", [(1_000_000, True), (1_000_001, False)])
+@pytest.mark.parametrize("how", ["length", "chunked", "gzip"])
+def test_a_reply_may_be_as_large_as_is_said_and_not_a_byte_larger(small, size, is_read, how):
+    body = b"[" + b" " * (size - 2) + b"]"
+    reply = whole(body)
+    if how == "gzip":
+        reply = whole(gzip.compress(body), b"Content-Encoding: gzip")
+    if how == "chunked":
+        chunk = b"%x\r\n" % size + body + b"\r\n0\r\n\r\n"
+        reply = [OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk]
+    with served(lambda _: reply) as url:
+        if is_read:
+            assert ask(url).size == size
+        else:
+            with pytest.raises(DataError) as told:
+                ask(url)
+            assert told.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])
