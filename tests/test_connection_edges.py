@@ -7,10 +7,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import urllib3
+from requests import exceptions as known
+from test_diagnosis import PROXIES
 from test_reply_limits import OK, served, whole
 
 from domostats.clients.domo.auth import AccessToken, Session
-from domostats.errors import CredentialsError, DataError, DomostatsError, SettingsError
+from domostats.errors import (
+    CredentialsError,
+    DataError,
+    DomostatsError,
+    RetryLaterError,
+    SettingsError,
+)
 from domostats.settings import Instance, Secret
 from domostats.transport import clock as clocks
 from domostats.transport.auth import Auth, NoAuth, safe_headers, sendable
@@ -20,8 +29,11 @@ from domostats.transport.connection import (
     CallLog,
     Call,
     Connection,
+    TooLarge,
+    TooSlow,
     body_bytes,
     connect,
+    failure_of,
     remember,
     remembered,
 )
@@ -703,3 +715,141 @@ def test_the_same_wait_is_told_once_and_another_one_again(caplog):
 def test_a_status_line_and_a_body_are_all_that_is_needed():
     with served(lambda _: [OK + b"Content-Length: 2\r\n\r\n[]"]) as url:
         assert asked(url, Request("GET", "/x")).response == []
+
+
+# --- what goes wrong on the way ---------------------------------------------------------------------------------------
+
+BUNDLE = (
+    "the file of certificates that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names is missing or holds "
+    "none. Mend the path or unset the variable; nothing was sent"
+)
+PROXY = "HTTPS_PROXY or HTTP_PROXY or ALL_PROXY"
+WRONG = [
+    (known.ReadTimeout("x"), RetryLaterError, "timeout", "no reply came in time. Try again"),
+    (known.ConnectTimeout("x"), RetryLaterError, "timeout", "no reply came in time. Try again"),
+    (
+        known.ChunkedEncodingError("x"),
+        RetryLaterError,
+        "cut",
+        "the reply broke off in the middle. Try again",
+    ),
+    (
+        known.ConnectionError(urllib3.exceptions.ProtocolError("x")),
+        RetryLaterError,
+        "cut",
+        "the reply broke off before it began. Try again",
+    ),
+    (
+        known.SSLError("[SSL] connection reset"),
+        RetryLaterError,
+        "cut",
+        "the reply broke off before it began. Try again",
+    ),
+    (
+        known.ContentDecodingError("x"),
+        RetryLaterError,
+        "cut",
+        "the reply could not be unpacked. Try again",
+    ),
+    (
+        known.ConnectionError("x"),
+        RetryLaterError,
+        "unreachable",
+        "nothing answers there. Check the name of the instance and your network",
+    ),
+    (
+        known.InvalidHeader("x"),
+        CredentialsError,
+        "malformed_secret",
+        "the credential holds a character that no header can carry. Copy it again from where it "
+        "was made",
+    ),
+    (
+        known.SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] EOF"),
+        SettingsError,
+        "bad_certificate",
+        "its certificate could not be verified. If your company inspects traffic, set "
+        "REQUESTS_CA_BUNDLE to its certificate",
+    ),
+    (known.SSLError("[SSL] PEM lib"), SettingsError, "no_certificates", BUNDLE),
+    (known.SSLError("No such file"), SettingsError, "no_certificates", BUNDLE),
+    (OSError("Could not find a suitable TLS CA certificate bundle"), SettingsError, None, BUNDLE),
+    (OSError("Could not find the TLS key file"), SettingsError, "no_certificates", BUNDLE),
+    (
+        known.SSLError("[SSL: UNKNOWN_PROTOCOL]"),
+        SettingsError,
+        "no_tls",
+        "what answers there does not speak https. Check the address and its port, and the proxy if "
+        "there is one",
+    ),
+    (
+        known.SSLError("[SSL: HTTP_REQUEST]"),
+        SettingsError,
+        "no_tls",
+        "what answers there does not speak https. Check the address and its port, and the proxy if "
+        "there is one",
+    ),
+    (
+        known.InvalidSchema("Missing dependencies for SOCKS support."),
+        SettingsError,
+        "no_socks",
+        f"{PROXY} names a SOCKS proxy, and the package for these is not installed. Install it: "
+        "pip install pysocks",
+    ),
+    (
+        known.ProxyError("x"),
+        SettingsError,
+        "proxy",
+        f"the proxy refused, or nothing answers at its address. Check {PROXY} and NO_PROXY",
+    ),
+    (
+        known.InvalidURL("x"),
+        SettingsError,
+        "not_sent",
+        "the request could not be sent. Check the address in settings.ini",
+    ),
+    (
+        known.InvalidSchema("x"),
+        SettingsError,
+        "not_sent",
+        "the request could not be sent. Check the address in settings.ini",
+    ),
+    (
+        ValueError("x"),
+        DataError,
+        "bad_reply",
+        "the reply is not HTTP as it should be. Look at the address in a browser",
+    ),
+]
+
+
+def test_each_failure_on_the_way_has_a_kind_a_reason_and_a_way_out(monkeypatch):
+    for name in (*PROXIES, "CURL_CA_BUNDLE"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+    for error, *expected in WRONG:
+        expected[1] = expected[1] or "no_certificates"
+        assert list(failure_of(error)) == expected, repr(error)
+    monkeypatch.setenv("HTTP_PROXY", "http://host:port")
+    assert failure_of(known.InvalidURL("x")) == (
+        SettingsError,
+        "bad_proxy",
+        "HTTP_PROXY names a proxy by an address that is none. Write it as http://HOST:PORT",
+    )
+    monkeypatch.setenv("CURL_CA_BUNDLE", "/nowhere.pem")
+    assert "that CURL_CA_BUNDLE names" in failure_of(known.SSLError("PEM"))[2]
+
+
+def test_what_is_too_much_says_which_setting_is_meant():
+    assert failure_of(TooLarge()) == (
+        DataError,
+        "too_large",
+        "the reply is larger than a reply may be, and was given up. If it is as it should be, "
+        "raise largest_reply in settings.ini",
+    )
+    assert failure_of(TooSlow()) == (
+        RetryLaterError,
+        "too_slow",
+        "the reply was not whole when its time was over, and was given up. Try again later, or "
+        "raise longest_call in settings.ini",
+    )
