@@ -253,6 +253,15 @@ def test_an_answer_is_read_as_plain_python_or_as_a_type():
     assert "horse" not in repr(answer(b'"horse"', headers={"x-token": "horse"}))
 
 
+def test_an_answer_keeps_no_header_that_may_hold_a_secret():
+    headers = {"x-token": "horse", "x-node": "7", "location": "/a?ticket=horse"}
+    plain_one = answer(b"{}", headers=headers)
+    assert plain_one.headers == {"x-token": "<secret>", "x-node": "7", "location": "/a?..."}
+    masked = answer(NoAuth().received(b'{"sessionToken": "horse"}'), headers=headers)
+    assert masked.headers == {"x-token": "<secret>", "x-node": "<secret>", "location": "/a?..."}
+    assert repr(masked.response["sessionToken"]) == "<secret>"
+
+
 def test_odd_characters_are_told_where_they_stand():
     with pytest.warns(UserWarning, match=r"GET https.*/x: \[0\].name holds characters") as told:
         assert answer(rb'[{"id": 1, "name": "\ud83d"}]').response == [{"id": 1, "name": r"\ud83d"}]
