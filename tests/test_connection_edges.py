@@ -1,5 +1,6 @@
 """What goes out and what comes back at the edges: headers, odd bytes, the log, the one connection."""
 
+import http.client
 import json
 import threading
 import warnings
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+import requests
 import urllib3
 from requests import exceptions as known
 from test_diagnosis import PROXIES
@@ -31,11 +33,13 @@ from domostats.transport.connection import (
     Connection,
     TooLarge,
     TooSlow,
+    WatchedAdapter,
     body_bytes,
     connect,
     failure_of,
     remember,
     remembered,
+    send,
 )
 from domostats.transport.retry import Request, is_open
 from domostats.transport.wire import elements, json_bytes, members, mend, plain, readable, shallow
@@ -58,20 +62,20 @@ def asked(url, request, auth=None):
 @pytest.fixture
 def heard():
     "A server that says nothing but `{}`; gives its address and the requests it got, as bytes."
-    requests = []
+    got = []
 
     def say(request):
-        requests.append(request)
+        got.append(request)
         return whole(b"{}")
 
     with served(say) as url:
-        yield url, requests
+        yield url, got
 
 
 def test_a_request_carries_its_credential_its_question_and_what_it_accepts(heard):
-    url, requests = heard
+    url, got = heard
     asked(url, Request("GET", "/x", {"limit": 5, "name": "a b"}), AccessToken("token-of-ada"))
-    first, *lines = requests[0].decode().split("\r\n")
+    first, *lines = got[0].decode().split("\r\n")
     assert first == "GET /x?limit=5&name=a+b HTTP/1.1"
     assert {
         "X-DOMO-Developer-Token: token-of-ada",
@@ -91,18 +95,33 @@ def test_a_body_is_json_with_the_secrets_that_it_holds():
     assert body_bytes(None) is None
 
 
-def test_cookies_are_not_sent_back(heard):
+def test_a_proxy_is_used_and_prints_nothing(heard, capsys, monkeypatch):
+    url, asked_for = heard
+    monkeypatch.setattr(http.client.HTTPConnection, "debuglevel", 1)
+    auth = AccessToken("token-of-ada")
+    with requests.Session() as session:
+        session.trust_env = False
+        session.mount("http://", WatchedAdapter())
+        session.proxies = {"http": url}
+        for _ in range(2):
+            found = send(session, "GET", "http://acme.example.com/x", None, None, auth)
+    assert found.content == b"{}" and len(asked_for) == 2
+    assert asked_for[0].startswith(b"GET http://acme.example.com/x HTTP/1.1\r\n")
+    assert capsys.readouterr().out == ""
+
+
+def test_cookies_are_not_sent_back():
     def say(request):
-        requests.append(request)
+        got.append(request)
         return whole(b"{}", b"Set-Cookie: SID=abc; Path=/")
 
-    requests = []
+    got = []
     with served(say) as url:
         connection = Connection(Instance("acme", url), NoAuth())
         connection.get("/x")
         connection.get("/x")
         connection.http.close()
-    assert len(requests) == 2 and b"Cookie" not in requests[1]
+    assert len(got) == 2 and b"Cookie" not in got[1]
 
 
 def test_debugging_shows_what_is_asked_and_not_the_credential(heard, capsys):
