@@ -355,3 +355,58 @@ def test_waits_go_off_and_on_again():
         assert clocks.waited == [3000]
     finally:
         clocks.set_waits(True)
+
+
+def test_the_limits_that_were_set_last_count_for_everybody():
+    clock = FakeClock()
+    older = Budget(PLACE, per_day=2, clock=clock)
+    older.reserve()
+    newer = Budget(PLACE, per_day=5, clock=clock)
+    newer.reserve()
+    for budget in (older, newer, older):
+        assert budget.reserve() == 0
+    assert (older.left, newer.left) == (0, 0)
+    for budget in (older, newer):
+        with pytest.raises(RetryLaterError, match="All 5 calls of today are used"):
+            budget.reserve()
+
+
+def test_a_pause_of_less_than_nothing_is_none():
+    clock = FakeClock()
+    budget = Budget(PLACE, clock=clock)
+    budget.not_before(-50)
+    assert budget.reserve() == 0 and clock.passed == 0
+    budget.not_before(30)
+    budget.not_before(-50)
+    assert budget.reserve() == pytest.approx(30)
+
+
+def test_a_python_with_an_old_sqlite_is_told(monkeypatch):
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 34, 1))
+    monkeypatch.setattr(sqlite3, "sqlite_version", "3.34.1")
+    with pytest.raises(SettingsError, match="SQLite 3.35 or newer.*3.34.1. Use a newer") as told:
+        Budget(PLACE).reserve()
+    assert told.value.reason == "old_sqlite"
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 35, 0))
+    assert Budget(PLACE).reserve() == 0
+
+
+@pytest.mark.parametrize("seconds", [0, 59, 3599])
+def test_a_call_may_start_a_second_after_its_slot_and_no_later(seconds):
+    "What is left of a queue when the machine slept is given out anew, one step after the other."
+
+    class Sleepy(FakeClock):
+        def wait(self, seconds):
+            super().wait(seconds + (late.pop() if late and seconds > 0 else 0))
+
+    clock, late = Sleepy(), []
+    budget = Budget(PLACE, per_minute=60, clock=clock)
+    clock.wait(seconds)
+    start = clock.passed
+    budget.reserve()
+    late.append(0.9)
+    assert budget.reserve() == pytest.approx(1.92)
+    late.append(1.5)
+    assert budget.reserve() == pytest.approx(0.12 + 1.5)
+    assert clock.passed - start == pytest.approx(1.92 + 1.62)
+    assert budget.reserve() == pytest.approx(1.02)

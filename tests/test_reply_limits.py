@@ -218,8 +218,12 @@ def test_a_length_that_is_too_large_is_not_waited_for(small, length):
     assert told.value.reason == "too_large"
 
 
-def test_an_error_page_has_the_same_limits(small):
-    page = b"HTTP/1.1 500 Oops\r\nContent-Length: 4000000\r\n\r\n" + bytes(4_000_000)
+@pytest.mark.parametrize("status", [b"500 Oops", b"302 Found", b"404 Gone", b"429 Slow"])
+@pytest.mark.parametrize("bomb", ["gzip in gzip", "not packed"])
+def test_every_other_reply_has_the_same_limits(small, status, bomb):
+    body, encoding = BOMBS[bomb]
+    head = b"HTTP/1.1 " + status + b"\r\nLocation: /y\r\nContent-Encoding: " + encoding
+    page = head + b"\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     with served(lambda _: [page]) as url, pytest.raises(DataError) as told:
         ask(url)
     assert told.value.reason == "too_large"
@@ -331,6 +335,48 @@ def test_the_limits_are_settings(monkeypatch, tmp_path, place):
             file.write(f"[{section}]\nlargest_reply = 3\nlongest_call = 20\n")
     connection = Connection(Instance("acme", "http://127.0.0.1:1"), NoAuth())
     assert (connection.limits.size, connection.limits.seconds) == (3_000_000, 20)
+    assert connection.limits.for_file() == (75_000_000, 500)
+
+
+def test_the_limits_where_nothing_is_said_and_which_saying_counts(monkeypatch):
+    acme = Instance("acme", "http://127.0.0.1:1")
+    found = [Connection(acme, NoAuth()).limits]
+    for text in (
+        "[domostats]\nlargest_reply = 4\n",
+        "[domostats]\nlargest_reply = 4\n[instance.acme]\nlargest_reply = 5\nlongest_call = 7\n",
+        "[domostats]\nlongest_call = 8\n[instance.other]\nlargest_reply = 5\n",
+    ):
+        with open("settings.ini", "w") as file:
+            file.write(text)
+        found.append(Connection(acme, NoAuth()).limits)
+    monkeypatch.setenv("DOMOSTATS_LONGEST_CALL", "9")
+    found.append(Connection(acme, NoAuth()).limits)
+    assert found == [
+        (200_000_000, 900),
+        (4_000_000, 900),
+        (5_000_000, 7),
+        (200_000_000, 8),
+        (200_000_000, 9),
+    ]
+
+
+@pytest.mark.parametrize("size, is_read", [(1_000_000, True), (1_000_001, False)])
+@pytest.mark.parametrize("how", ["length", "chunked", "gzip"])
+def test_a_reply_may_be_as_large_as_is_said_and_not_a_byte_larger(small, size, is_read, how):
+    body = b"[" + b" " * (size - 2) + b"]"
+    reply = whole(body)
+    if how == "gzip":
+        reply = whole(gzip.compress(body), b"Content-Encoding: gzip")
+    if how == "chunked":
+        chunk = b"%x\r\n" % size + body + b"\r\n0\r\n\r\n"
+        reply = [OK + b"Transfer-Encoding: chunked\r\n\r\n" + chunk]
+    with served(lambda _: reply) as url:
+        if is_read:
+            assert ask(url).size == size
+        else:
+            with pytest.raises(DataError) as told:
+                ask(url)
+            assert told.value.reason == "too_large"
 
 
 @pytest.mark.parametrize("value", ["0", "-1", "many", "1.5"])

@@ -94,11 +94,13 @@ HEARD_DAY = """UPDATE budgets SET per_day = :limit, day = max(day, :window),
 
 
 def hear(budget, sql, told, length):
-    "Put down what was told; a time that cannot be true is passed over."
+    "Put down what was told; a time that cannot be true is passed over. Whether it was put down."
     if told and 0 < told.reset - budget.clock.now() + length < 3 * length:
         budget._row.run(
             sql, limit=told.limit, left=max(0, told.left), window=round(told.reset / length) - 1
         )
+        return True
+    return False
 
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un00f
@@ -136,7 +138,14 @@ class Kinds:
             one.clock = clock
         self.ahead_by = None
 
-    per_day, left = property(lambda self: self.day.per_day), property(lambda self: self.day.left)
+    @property
+    def per_day(self):
+        "The calls of a day, as the service has said or else as they are documented."
+        return self.day._state()["per_day"]
+
+    @property
+    def left(self):
+        return self.day.left
 
     def reserve(self, request):
         "Wait until this call may start; the seconds waited. RetryLaterError `day_used_up` unless `overnight`."
@@ -188,17 +197,13 @@ class Announced(Kinds):
         if served is not None:
             self.ahead_by = served - self.clock.now()
         hear(self.day, HEARD_DAY, told.pop("day", None), DAY)
-        for kind, one in told.items():
-            hear(self.kinds[kind], HEARD_MINUTE, one, 60)
+        heard = {kind for kind in told if hear(self.kinds[kind], HEARD_MINUTE, told[kind], 60)}
         own = self.kind_of(request)
-        if answer.status == 429 and own not in told:
+        if answer.status == 429 and own not in heard:
             minutes = self.kinds[own]
-            hear(
-                minutes,
-                HEARD_MINUTE,
-                Told(minutes.per_minute, 0, (minutes.clock.now() // 60 + 1) * 60),
-                60,
-            )
+            limit = minutes._state()["per_minute"]
+            reset = (minutes.clock.now() // 60 + 1) * 60
+            hear(minutes, HEARD_MINUTE, Told(limit, 0, reset), 60)
 
     def ahead(self, request):
         "The seconds until this call could start, as far as can be seen."
@@ -220,6 +225,6 @@ class Announced(Kinds):
 
     def __repr__(self):
         each = ", ".join(
-            f"{minutes.per_minute} {kind} calls" for kind, minutes in self.kinds.items()
+            f"{minutes._state()['per_minute']} {kind} calls" for kind, minutes in self.kinds.items()
         )
         return f"<budget: {each} a minute; {self.left} of {self.per_day} left today>"

@@ -182,7 +182,7 @@ UPDATE budgets SET slot = mine.slot, day = mine.day,
     next = mine.slot + CASE WHEN mine.slot BETWEEN not_before AND not_before + 2 THEN max(:step, 0.05) ELSE :step END,
     used = CASE WHEN budgets.day = mine.day THEN used ELSE 0 END + (mine.day <> :counted)
 FROM mine WHERE budgets.place = mine.place
-    AND (per_day IS NULL OR budgets.day <> mine.day OR used + (mine.day <> :counted) <= :per_day)
+    AND (per_day IS NULL OR budgets.day <> mine.day OR used + (mine.day <> :counted) <= per_day)
 RETURNING slot, day"""
 
 
@@ -377,7 +377,7 @@ class Budget(Outlook):
             return 0.0
         start = steady_of(self.clock)
         if not await_slot(self._row, self.clock, self.step):
-            raise _used_up(self.per_day, self.clock.now())
+            raise _used_up(self._state()["per_day"], self.clock.now())
         return steady_of(self.clock) - start
 
     def heard(self, request, answer):

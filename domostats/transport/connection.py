@@ -935,6 +935,7 @@ class Connection(Sending):
         self.http = requests.Session()
         for scheme in ("https://", "http://"):
             self.http.mount(scheme, WatchedAdapter(pool_maxsize=32))
+        self.http.get_redirect_target = lambda reply: None  # else its body is read without a limit
         self.http.trust_env = not is_loopback(instance.url)
         self.http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
