@@ -15,6 +15,7 @@ import pytest
 
 from domostats import reports
 from domostats.settings import Instance
+from domostats.transport.paging import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 HERE = "{the address of the instance}"
@@ -633,7 +634,7 @@ SALES_STREAM = {
 }
 STOCK_STREAM = {
     "id": 826,
-    "transport": {"type": "API"},
+    "transport": {"type": "API", "description": "which is no connector", "version": "6"},
     "advancedScheduleJson": '{"type": "MANUAL"}',
     "accounts": [{"accountId": 157}, {"accountId": 158}],
 }
@@ -656,6 +657,7 @@ DATASET_ROWS = [
             "id": 826,
             "scheduleType": "MANUAL",
             "transportType": "API",
+            "transportDescription": "which is no connector",
             "firstAccountId": 157,
         },
     },
@@ -1478,6 +1480,97 @@ def test_plain_rows_over_http_hold_it_too(server):
     rows, told = generated(server, "page_access", is_dataframe=False)
     expected = expected_rows("page_access", "domostats")
     assert [[*row.items()] for row in rows] == [[*row.items()] for row in expected] and not told
+
+
+ACCESS = "/api/content/v1/share/accesslist/page/"
+LISTS = {  # report: its records as the service lists them, and those of its lookups
+    "accounts": {
+        "dataprovider_obj": ACCOUNT_REPLIES["/api/data/v2/datasources/providers"],
+        "flat_obj": ACCOUNT_REPLIES["/api/data/v1/accounts"],
+        "owner_obj": ACCOUNT_REPLIES["/api/content/v2/users"],
+    },
+    "oauth_configurations": {"template_obj": [APP, OTHER_APP, {"id": 83}]},
+    "users": {
+        "user_obj": USER_REPLIES["/api/identity/v1/users"]["users"],
+        "old_user_obj": USER_REPLIES["/api/content/v2/users"],
+        "role_obj": [ADMIN, PRIVILEGED],
+    },
+    "groups": {
+        "group_obj": [GROUP, OTHER_GROUP, {"groupId": 203}],
+        "detail_obj": [
+            {"parent": detail["id"], "reply": detail}
+            for detail in ({"id": 203}, OTHER_DETAIL, GROUP_DETAIL)
+        ],
+    },
+    "datasets": {
+        "dataset_obj": [SALES, STOCK, VIEW, BARE],
+        "document_obj": DATASET_REPLIES["/api/search/v1/query"]["searchObjects"],
+        "stream_obj": [STOCK_STREAM, SALES_STREAM],
+    },
+    "page_access": {
+        "share_obj": [{"parent": n, "reply": PAGE_REPLIES[f"{ACCESS}{n}"]} for n in (301, 305)],
+        "page_obj": [PAGE, {"pageId": 305}],
+    },
+    "page_people": {
+        "person_obj": [{"parent": n, "reply": PAGE_REPLIES[f"{ACCESS}{n}"]} for n in (301, 305)],
+    },
+    "activity_log": {"event_obj": [EVENT, OTHER_EVENT, {"time": 1704067200053}]},
+    "calls": {"call_obj": [row["call_obj"] for row in CALL_ROWS]},
+    "datorama_workspaces": {"workspace_obj": WORKSPACES},
+    "datorama_streams": {
+        "stream_obj": [STREAM, OTHER_STREAM, {"id": 20003}],
+        "workspace_obj": DATORAMA_REPLIES["/v1/workspaces"],
+    },
+    "datorama_jobs": {
+        "job_obj": [JOB, OTHER_JOB, {"id": 700003}],
+        "stream_obj": [OTHER_STREAM, STREAM],
+    },
+}
+NEIGHBOURS = {  # what may stand beside them in the list, and makes a row or none
+    "accounts": {"name": 5, "accounts": [{"id": "x"}]},
+    "oauth_configurations": {"id": "x"},
+    "users": {"id": [], "attributes": [{"key": "title", "values": {}}, {"key": 5}, None]},
+    "groups": {"groupId": {}, "memberCount": "many"},
+    "datasets": {"id": None, "owner": 5, "properties": 5, "certification": "x"},
+    "page_access": {"parent": 306, "reply": {"users": [{"id": None}], "groups": 5}},
+    "page_people": {"parent": 306, "reply": {"users": [5], "groups": [{"users": [{"id": 1}]}]}},
+    "activity_log": 5,
+    "calls": {"id": None},
+    "datorama_workspaces": {"id": "x"},
+    "datorama_streams": {"id": "x", "workspaceId": "x"},
+    "datorama_jobs": None,
+}
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+@pytest.mark.filterwarnings("ignore")
+def test_what_was_fetched_before_makes_these_rows_whatever_stands_beside_it(name):
+    report, (own, *lookups) = reports.find(name), LISTS[name].items()
+    for shape in COLUMNS[name]:
+        for records in (own[1], [NEIGHBOURS[name], *own[1]]):
+            rows = report.format(records, shape, is_dataframe=False, **dict(lookups))
+            assert rows == expected_rows(name, shape), (shape, len(records))
+
+
+def test_events_that_are_the_same_are_told_apart_by_a_number():
+    twin, other = EVENT | {"eventText": "is no part of the key"}, EVENT | {"objectId": "other"}
+    later = EVENT | {"time": 1704240000052}
+    pages = [[later, EVENT, other], [twin, other, EVENT], [{}]]  # newest first
+    report = reports.find("activity_log")
+    run = report.over(
+        report.formatter("all"),
+        {"event_obj": [Page(n, json.dumps(page).encode(), 0) for n, page in enumerate(pages, 1)]},
+    )
+    assert [row["event_key"] for row in run.rows] == [
+        "f485a6edd94e46e9cd74c835-1",
+        "43d8d9aac337c2c885db35c3-1",
+        "c24ed15f65849f9a5c44753a-1",
+        "43d8d9aac337c2c885db35c3-2",
+        "c24ed15f65849f9a5c44753a-2",
+        "43d8d9aac337c2c885db35c3-3",
+        "3f8f1e8ee83b7051a9750918-1",
+    ]
+    assert run.repeated == 0
 
 
 def test_the_calls_of_a_run_over_http(server):

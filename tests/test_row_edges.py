@@ -970,13 +970,19 @@ def test_a_data_frame_has_types_that_know_null():
     assert list(empty.dtypes) == list(frame.dtypes) and len(empty) == 0
 
 
-def test_a_column_that_pandas_has_no_type_for_is_told_by_name():
-    odd = pa.array([pa.scalar(10**17, pa.int64())], pa.int64()).cast(pa.timestamp("s"))
-    table = pa.table({"fine": [1], "far": odd.cast(pa.timestamp("s"))})
-    try:
-        to_dataframe(table)
-    except DataError as e:
-        assert (e.reason, e.column) == ("bad_column", "far")
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pa.array([1], pa.timestamp("us", tz="Mars/Phobos")),
+        pa.UnionArray.from_sparse(pa.array([0], pa.int8()), [pa.array([1])]),
+    ],
+)
+def test_a_column_that_pandas_has_no_type_for_is_told_by_name(odd):
+    with pytest.raises(
+        DataError, match="Column 'odd' .* cannot become one of pandas.*Cast it"
+    ) as e:
+        to_dataframe(pa.table({"fine": [1], "odd": odd, "fine too": ["x"]}))
+    assert (e.value.reason, e.value.column, e.value.type) == ("bad_column", "odd", str(odd.type))
 
 
 # --- keys -------------------------------------------------------------------------------------------------------------
