@@ -1434,6 +1434,61 @@ def test_every_formatter_of_every_report_is_written_out_here_and_the_first_is_th
     }
 
 
+def test_what_each_report_says_that_a_row_is():
+    assert [repr(reports.find(name)) for name in COLUMNS] == [
+        "<report accounts: one account: the credential that a connector signs in with>",
+        "<report oauth_configurations: one OAuth configuration: the app through which accounts "
+        "sign in>",
+        "<report users: one user, also those of Domo's support>",
+        "<report groups: one group>",
+        "<report datasets: one dataset>",
+        "<report page_access: one share of a page, with a user or with a group>",
+        "<report page_people: one person who may open a page, and the way>",
+        "<report activity_log: one event>",
+        "<report calls: one attempt of this process>",
+        "<report datorama_workspaces: one workspace>",
+        "<report datorama_streams: one data stream>",
+        "<report datorama_jobs: one job of a data stream>",
+    ]
+
+
+def test_a_column_that_is_always_empty_says_why():
+    found = {}
+    for name, shape in SHAPES:
+        for line in repr(reports.find(name).formatters[shape]).splitlines():
+            column, _, source = line.partition(" ← ")
+            if source.startswith("nothing: "):
+                found[name, shape, column] = source.removeprefix("nothing: ")
+    assert found == {
+        ("users", "domostats", "Password Created"): "no field is known",
+        ("users", "domostats", "Account Locked"): "no field is known",
+        (
+            "users",
+            "domostats",
+            "Two Factor Enabled",
+        ): "a call for each user, whose reply nobody recorded",
+        ("groups", "domostats", "LDAP Group Name"): "no field is known",
+        ("groups", "domostats", "Avatar Id"): "no field is known",
+        ("groups", "domostats", "Creator Id"): "a call for each group, see with_creator",
+        ("groups", "domostats", "Is Default"): "a call for each group, see with_creator",
+        ("groups", "with_creator", "LDAP Group Name"): "no field is known",
+        ("groups", "with_creator", "Avatar Id"): "no field is known",
+        (
+            "datasets",
+            "domostats",
+            "Shared",
+        ): "stands in a report of its own, a call for each dataset",
+        ("datasets", "domostats", "Materialized"): "no field is known",
+        ("page_access", "domostats", "Parent Type"): "stands in the row of the parent",
+        ("page_access", "domostats", "Subpage Count"): "counted in a report of pages",
+        ("activity_log", "domostats", "IP_Address"): "another API",
+        ("activity_log", "domostats", "Device"): "another API",
+        ("activity_log", "domostats", "Browser_Details"): "another API",
+        ("activity_log", "domostats", "_BATCH_ID_"): "of the connector",
+        ("activity_log", "domostats", "_BATCH_LAST_RUN_"): "of the connector",
+    }
+
+
 @pytest.mark.parametrize("name, shape", SHAPES)
 def test_a_single_record_becomes_the_row_that_is_written_out(name, shape):
     formatter = reports.find(name).formatters[shape]

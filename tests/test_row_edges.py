@@ -619,6 +619,38 @@ def test_a_field_that_no_record_has_is_unseen():
     }
 
 
+def test_a_field_that_first_comes_after_twenty_pages_is_seen_where_it_has_a_value():
+    records = Records(Thing)
+    for page in range(1, 21):
+        read_page(records, b'[{"id": %d, "whole": null}]' % page, page)
+    assert "whole" not in records.unseen and {"size", "owner"} <= records.unseen
+    read_page(records, b'[{"id": 21, "size": null, "owner": "", "yes": false}]', 21)
+    assert {"size", "owner", "yes"} <= records.unseen
+    read_page(records, b'[{"id": 22, "size": 2.5}, {"id": 23, "yes": true}]', 22)
+    assert "owner" in records.unseen and not {"size", "yes"} & records.unseen
+
+
+def test_a_plain_record_has_every_field_that_came_and_lacks_what_cannot_be_read():
+    raws = [
+        b'{"id": "7", "owner": 5, "whole": "6", "yes": 1, "size": [], "new": {"a": [1, null]}}',
+        b'{"id": 8, "odd": "\xff", "half": "\\ud83d", "far": 1e400, "name": null}',
+    ]
+    assert plain_dicts(read_by_one(raws)) == [
+        {
+            "id": 7,
+            "owner": "5",
+            "whole": 6,
+            "yes": True,
+            "size": None,
+            "new": {"a": [1, None]},
+        },
+        {"id": 8, "half": "\\ud83d", "name": None},
+    ]
+    page = read_as_page([b'{"id": "7", "owner": 5}', b'{"id": 8}'])
+    assert plain_dicts(page) == [{"id": 7, "owner": "5"}, {"id": 8}]
+    assert [json.loads(bytes(raw)) for raw in raws_of(page)] == [{"id": "7", "owner": 5}, {"id": 8}]
+
+
 def test_records_are_forgotten_and_what_was_found_is_not():
     records = read_by_one([thing("whole", b'"x"'), b'{"id": 2, "new": 1}', b"5"])
     records.reset()
