@@ -13,11 +13,13 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from conftest import ROOT
 from domostats import reports
 from domostats.settings import Instance
 from domostats.transport.paging import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"
+FIXTURES = ROOT / "tests" / "fixtures" / "domo"
 HERE = "{the address of the instance}"
 
 
@@ -1535,6 +1537,106 @@ def test_plain_rows_over_http_hold_it_too(server):
     rows, told = generated(server, "page_access", is_dataframe=False)
     expected = expected_rows("page_access", "domostats")
     assert [[*row.items()] for row in rows] == [[*row.items()] for row in expected] and not told
+
+
+def recorded(name):
+    return json.loads((FIXTURES / f"{name}.json").read_text())
+
+
+def test_recorded_records_become_the_rows_of_the_connector():
+    "Whole replies as they were recorded, with every field that the services send."
+    stream = recorded("stream_detail")
+    own_name = "00000000-0000-4000-8000-000000000081"
+    (row,) = reports.find("datasets").format(
+        [stream["dataSource"]], is_dataframe=False, stream_obj=[stream], document_obj=[]
+    )
+    assert row == {
+        "ID": "00000000-0000-4000-8000-000000000082",
+        "Name": "Example Governance Datasets",
+        "Link": "/datasources/00000000-0000-4000-8000-000000000082/details/overview",
+        "Owner_User_ID": "100000001",
+        "Created_Date": utc("2022-11-02 20:26:22"),
+        "Last_Run_Date": utc("2023-11-16 00:50:10.118"),
+        "Status": "Error",
+        "Schedule": "Day",
+        "Import_Type": f"domo-governance-{own_name}",
+        "Data_Provider": f"domo-governance-{own_name}",
+        "Source_Type": f"com.example.connector.{own_name}",
+        "Cards_Powered": 0,
+        "Row Count": 1188,
+        "Column Count": 18,
+        "PDP Enabled": None,
+        "Shared": None,
+        "Materialized": None,
+        "Account_ID": "5",
+        "Data_Warehouse": "Domo",
+        "Cloud_Engine": "domo",
+    }
+    (row,) = reports.find("users").format(
+        recorded("users_identity_v1_list")["users"],
+        is_dataframe=False,
+        old_user_obj=recorded("users_v2"),
+        role_obj=recorded("roles"),
+    )
+    assert row == dict.fromkeys(column for column, *_ in PEOPLE) | {
+        "Department": "Example Department",
+        "Display Name": "Ada Example",
+        "Role": "Privileged",
+        "Title": "Example Title",
+        "Email": "ada@example.com",
+        "Profile Picture URL": "/api/content/v1/avatar/USER/100000001",
+        "Phone Number": "000-000-0000",
+        "Employee Number": 1,
+        "Employee ID": "1",
+        "Timezone": "UTC",
+        "Role ID": 2,
+        "User ID": "100000001",
+        "Profile Picture": "false",
+        "Org Chart": "true",
+        "Created Date": utc("2025-01-01"),
+        "Last Updated Date": utc("2025-01-01"),
+        "Reports To": "100000002",
+    }
+    rows = reports.find("groups").format(
+        recorded("groups_list"),
+        "with_creator",
+        is_dataframe=False,
+        detail_obj=[{"parent": 200000001, "reply": recorded("group_by_id_deleted")}],
+    )
+    assert [[*row.values()] for row in rows] == [
+        [
+            *("200000001", "Example Group", None, None, "open"),
+            *(utc("2023-06-08 20:59:05"), "100000001", "false"),
+        ],
+        [
+            *("200000002", "Grant: Manage all groups", None, None, "system"),
+            *(utc("2022-01-15 10:11:12"), None, None),
+        ],
+    ]
+    rows = reports.find("page_access").format(
+        [{"parent": 300000001, "reply": recorded("page_access_list")}],
+        is_dataframe=False,
+        page_obj=recorded("pages_adminsummary")["pageAdminSummaries"],
+    )
+    page = ("300000001", "Example Top Page", "page", "100000001", "Ada Example", *5 * [None])
+    assert [[*row.values()] for row in rows] == [
+        [*page, "100000002", "Ben Sample", None, None],
+        [*page, None, None, "200000001", "Example Group"],
+        [*page, None, None, "200000002", "Example Group Two"],
+    ]
+    rows = reports.find("activity_log").format(recorded("activity_log_events"), is_dataframe=False)
+    assert [[*row.values()] for row in rows] == [
+        [
+            *("example_job", "100000001", "100000001", "Ada Example", "EXECUTED", "EXECUTOR_JOB"),
+            *("00000000-0000-4000-8000-000000000101", "USER", utc("2024-03-23 18:20:47.106")),
+            *("DEV_TOKEN", None, None, None, rows[0]["Event_ID"], None, None, None),
+        ],
+        [
+            *("example token", "100000001", "100000001", "Ada Example", "DELETED", "ACCESS_TOKEN"),
+            *("100103", "USER", utc("2024-03-23 18:20:00.296")),
+            *("DEV_TOKEN", None, None, None, rows[1]["Event_ID"], None, None, None),
+        ],
+    ]
 
 
 ACCESS = "/api/content/v1/share/accesslist/page/"
