@@ -1688,7 +1688,7 @@ NEIGHBOURS = {  # what may stand beside them in the list, and makes a row or non
     "oauth_configurations": {"id": "x"},
     "users": {"id": [], "attributes": [{"key": "title", "values": {}}, {"key": 5}, None]},
     "groups": {"groupId": {}, "memberCount": "many"},
-    "datasets": {"id": None, "owner": 5, "properties": 5, "certification": "x"},
+    "datasets": {"id": None, "owner": {"": 5}, "cardInfo": 5, "properties": 5, "tags": 5},
     "page_access": {"parent": 306, "reply": {"users": [{"id": None}], "groups": 5}},
     "page_people": {"parent": 306, "reply": {"users": [5], "groups": [{"users": [{"id": 1}]}]}},
     "activity_log": 5,
@@ -1709,15 +1709,53 @@ def test_what_was_fetched_before_makes_these_rows_whatever_stands_beside_it(name
             assert rows == expected_rows(name, shape), (shape, len(records))
 
 
+def run_of(name, *pages):
+    "The run of a report over pages of records."
+    arrays = [json.dumps(page).encode() for page in pages]
+    pages = [Page(number, array, 0) for number, array in enumerate(arrays, 1)]
+    report = reports.find(name)
+    lookups = {lookup.keyword: [] for lookup in report.lookups}
+    return report.over(report.formatter("all"), {report.source.keyword: pages} | lookups)
+
+
+@pytest.mark.parametrize("name, count", [("page_access", 2), ("page_people", 3)])
+@pytest.mark.parametrize(
+    "odd, field",
+    [
+        ({"parent": 306}, "pageId"),
+        ({"reply": {"users": [], "groups": []}}, "pageId"),
+        ({"parent": 306, "reply": 5}, "pageId"),
+        ({"parent": 306, "reply": {"users": []}}, "pageId"),
+        ({"parent": 306, "reply": {"groups": [], "users": None}}, "pageId"),
+        ({"parent": 306, "reply": {"groups": [], "users": 5}}, ""),
+        ({"parent": 306, "reply": {"groups": [], "users": [[]]}}, ""),
+        ({"parent": 306, "reply": {"groups": [7], "users": []}}, ""),
+        (5, ""),
+    ],
+)
+def test_what_is_no_access_list_is_rejected_beside_others(name, count, odd, field):
+    whole = {"parent": 301, "reply": PAGE_REPLIES[f"{ACCESS}301"]}
+    run = run_of(name, [odd, whole])
+    assert [row["page_id"] for row in run.rows] == count * ["301"]
+    assert [(one.page, one.row, one.field) for one in run.violations] == [(1, 1, field)]
+    assert run.incomplete
+
+
+def test_a_group_is_told_by_a_whole_id_only():
+    groups = [{"id": id, "users": [{"id": n}]} for n, id in enumerate((7.0, "8", True, 1.5, None))]
+    run = run_of("page_people", [{"parent": 301, "reply": {"users": [], "groups": groups}}])
+    assert [(row["user_id"], row["via_group_id"]) for row in run.rows] == [("0", "7"), ("1", "8")]
+    assert [(one.row, one.field, one.met) for one in run.violations] == [
+        (3, "viaGroupId", "null"),
+        (4, "viaGroupId", "null"),
+        (5, "viaGroupId", "null"),
+    ]
+
+
 def test_events_that_are_the_same_are_told_apart_by_a_number():
     twin, other = EVENT | {"eventText": "is no part of the key"}, EVENT | {"objectId": "other"}
     later = EVENT | {"time": 1704240000052}
-    pages = [[later, EVENT, other], [twin, other, EVENT], [{}]]  # newest first
-    report = reports.find("activity_log")
-    run = report.over(
-        report.formatter("all"),
-        {"event_obj": [Page(n, json.dumps(page).encode(), 0) for n, page in enumerate(pages, 1)]},
-    )
+    run = run_of("activity_log", [later, EVENT, other], [twin, other, EVENT], [{}])  # newest first
     assert [row["event_key"] for row in run.rows] == [
         "f485a6edd94e46e9cd74c835-1",
         "43d8d9aac337c2c885db35c3-1",
