@@ -1686,7 +1686,16 @@ LISTS = {  # report: its records as the service lists them, and those of its loo
 NEIGHBOURS = {  # what may stand beside them in the list, and makes a row or none
     "accounts": {"name": 5, "accounts": [{"id": "x"}]},
     "oauth_configurations": {"id": "x"},
-    "users": {"id": [], "attributes": [{"key": "title", "values": {}}, {"key": 5}, None]},
+    "users": {
+        "id": [],
+        "attributes": [
+            {"key": "title", "values": {}},
+            {"key": "locale", "values": None},
+            {"key": "department", "values": "bare"},
+            {"key": 5},
+            None,
+        ],
+    },
     "groups": {"groupId": {}, "memberCount": "many"},
     "datasets": {"id": None, "owner": {"": 5}, "cardInfo": 5, "properties": 5, "tags": 5},
     "page_access": {"parent": 306, "reply": {"users": [{"id": None}], "groups": 5}},

@@ -4,9 +4,10 @@ import json
 import math
 import warnings
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, time, timedelta, timezone
 from typing import Any, Optional
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -944,6 +945,47 @@ def test_columns_come_in_the_order_in_which_they_first_appear():
     assert table.schema.types == [pa.float64(), pa.string(), pa.bool_()]
     assert table_of_rows([{1: "x", "y": None}]).column_names == ["1", "y"]
     assert table_of_rows([{"y": None}]).schema.types == [pa.string()]
+
+
+@pytest.mark.parametrize(
+    "values, kind, made",
+    [
+        ([np.int64(1), None, 2], pa.int64(), [1, None, 2]),
+        ([np.bool_(True), False], pa.bool_(), [True, False]),
+        ([np.str_("x"), "y"], pa.string(), ["x", "y"]),
+        ([np.array(5), 6], pa.int64(), [5, 6]),
+        ([math.nan, 1.5], pa.float64(), [None, 1.5]),
+        ([math.nan, pd.NA, None, "x"], pa.string(), [None, None, None, "x"]),
+        ([np.array(5), pd.NaT, pd.NA, math.nan], pa.int64(), [5, None, None, None]),
+        ([np.datetime64("2024-01-02"), None], pa.date32(), [date(2024, 1, 2), None]),
+        (
+            [np.datetime64("2024-01-02"), date(2024, 1, 3)],
+            pa.date32(),
+            [date(2024, 1, 2), date(2024, 1, 3)],
+        ),
+        ([pd.NaT, date(2024, 1, 3), None], pa.date32(), [None, date(2024, 1, 3), None]),
+        (
+            [np.datetime64("2024-01-02T03:04:05"), datetime(2024, 1, 1), pd.NaT],
+            pa.timestamp("us"),
+            [datetime(2024, 1, 2, 3, 4, 5), datetime(2024, 1, 1), None],
+        ),
+        (
+            [np.array(np.datetime64("2024-01-02T03")), datetime(2024, 1, 1)],
+            pa.timestamp("us"),
+            [datetime(2024, 1, 2, 3), datetime(2024, 1, 1)],
+        ),
+        (
+            [np.timedelta64(5, "s"), timedelta(1), np.timedelta64("NaT")],
+            pa.duration("us"),
+            [timedelta(seconds=5), timedelta(1), None],
+        ),
+        ([b"x", None, b"y"], pa.binary(), [b"x", None, b"y"]),
+        ([time(1, 2), None], pa.time64("us"), [time(1, 2), None]),
+    ],
+)
+def test_values_of_numpy_and_pandas_are_taken_for_what_they_are(values, kind, made):
+    table = table_of_rows([{"a": value} for value in values])
+    assert table["a"].type == kind and table["a"].to_pylist() == made
 
 
 @pytest.mark.parametrize(
