@@ -1713,7 +1713,7 @@ NEIGHBOURS = {  # what may stand beside them in the list, and makes a row or non
 def test_what_was_fetched_before_makes_these_rows_whatever_stands_beside_it(name):
     report, (own, *lookups) = reports.find(name), LISTS[name].items()
     for shape in COLUMNS[name]:
-        for records in (own[1], [NEIGHBOURS[name], *own[1]]):
+        for records in (own[1], [5, NEIGHBOURS[name], None, *own[1]]):
             rows = report.format(records, shape, is_dataframe=False, **dict(lookups))
             assert rows == expected_rows(name, shape), (shape, len(records))
 
@@ -1725,6 +1725,32 @@ def run_of(name, *pages):
     report = reports.find(name)
     lookups = {lookup.keyword: [] for lookup in report.lookups}
     return report.over(report.formatter("all"), {report.source.keyword: pages} | lookups)
+
+
+@pytest.mark.parametrize(
+    "part, columns",
+    [
+        ("owner", ["owner_id", "owner_name", "owner_type", "owner_group"]),
+        ("cardInfo", ["card_info_card_count", "card_info_card_view_count"]),
+        ("properties", ["beast_mode_count"]),
+        (
+            "certification",
+            [
+                *("certification_state", "certification_last_updated", "certification_user_id"),
+                *("certification_process_type", "certification_process_name"),
+                *("certification_approval_request_id", "certification_admin_certified"),
+            ],
+        ),
+    ],
+)
+def test_a_part_of_a_dataset_that_is_none_is_null_in_its_own_columns(part, columns):
+    run = run_of("datasets", [SALES | {part: [5]}])
+    assert run.rows == [expected_rows("datasets", "all")[0] | dict.fromkeys(columns)]
+    assert {cell["column"] for cell in run.uncertain.to_pylist()} == {*columns}
+    absent = run_of("datasets", [SALES | {part: None}])
+    counts = {"beast_mode_count": 0} if part == "properties" else {}
+    assert absent.rows == [expected_rows("datasets", "all")[0] | dict.fromkeys(columns) | counts]
+    assert not absent.findings and len(absent.uncertain) == 0
 
 
 @pytest.mark.parametrize("name, count", [("page_access", 2), ("page_people", 3)])
