@@ -29,7 +29,7 @@ import msgspec
 from msgspec import Raw
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
 from .report import Lookup, Report, Source, one_by_one
-from ..rows.formatter import Formatter, first, link, nothing, titled, yes_no
+from ..rows.formatter import Formatter, first, link, nothing, titled, when, yes_no
 from ..rows.rowtype import JsonText, Millis, TextId, columns_of, otherwise, unread
 from ..transport.wire import elements, members, plain
 
@@ -243,7 +243,9 @@ format_domostats = Formatter(
         "Schedule": titled("stream_obj.scheduleType"),
         "Import_Type": "type",
         "Data_Provider": "dataProviderType",
-        "Source_Type": "stream_obj.transportDescription",
+        "Source_Type": when(
+            "stream_obj.transportType", "CONNECTOR", "stream_obj.transportDescription"
+        ),
         "Cards_Powered": first("cardInfoCardCount", "cardCount"),
         "Row Count": "rowCount",
         "Column Count": "columnCount",

@@ -88,7 +88,7 @@ def _first_mixed(type: pa.DataType, values: Any) -> int | None:
     if getattr(values, "dtype", object) != object:
         return None
     if pa.types.is_date(type):
-        return next((n for n, value in enumerate(values, 1) if isinstance(value, datetime)), None)
+        return next((n for n, value in enumerate(values, 1) if _is_moment(value)), None)
     if pa.types.is_time(type):
         zoned = (isinstance(value, time) and value.tzinfo is not None for value in values)
         return next((n for n, is_zoned in enumerate(zoned, 1) if is_zoned), None)
