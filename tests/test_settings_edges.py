@@ -626,8 +626,8 @@ def test_without_a_home_it_is_said_which_variable_helps(monkeypatch):
         assert error.reason == "no_home"
         assert str(error) == (
             f"This user (number {number}) has no home folder, so there is no place for what the "
-            f"kit keeps ({kind}). Set HOME or XDG_{kind.upper()}_HOME in the environment to a folder "
-            "that can be written to."
+            f"kit keeps ({kind}). Set HOME or XDG_{kind.upper()}_HOME in the environment to a "
+            "folder that can be written to."
         )
     error = told(expanded, "~/a.csv")
     assert error.reason == "no_home"
