@@ -135,6 +135,18 @@ def test_without_any_file_the_defaults_are_in_the_folders_of_this_user(monkeypat
     )
 
 
+def test_a_file_in_the_folder_of_the_user_is_his_choice_and_one_above_is_not():
+    write("store = x\n")
+    os.mkdir("a")
+    os.chdir("a")
+    assert find_settings().sections() == []  # of somebody, for something
+    path = write("store = x\n", user_folder("config") / "settings.ini")
+    error = told(find_settings)
+    assert str(error) == (
+        f"{path}, line 1: it stands above the first section. Write [domostats] above it."
+    )
+
+
 def test_a_link_to_a_file_leads_to_the_folder_of_the_file(tmp_path):
     write(store("x.duckdb"), tmp_path / "real/settings.ini")
     Path("settings.ini").symlink_to(tmp_path / "real/settings.ini")
@@ -786,6 +798,8 @@ def test_a_true_note_is_believed_and_its_secrets_are_hidden(leave, answering, mo
     leave()
     leave("sandbox-2")
     leave("datorama", secrets={"DATORAMA_API_TOKEN": "t", "plain": "p"})
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:1")
     found = find_instance("Sandbox")
@@ -1033,11 +1047,13 @@ def test_the_nearest_env_counts_alone(monkeypatch, tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no FIFO on this system")
-@pytest.mark.parametrize("named", [False, True])
-def test_a_keeper_of_passwords_may_hand_over_the_env_through_a_pipe(named, monkeypatch):
+@pytest.mark.parametrize("way", ["found", "named", "named, a stranger's"])
+def test_a_keeper_of_passwords_may_hand_over_the_env_through_a_pipe(way, monkeypatch, give_away):
     os.mkfifo(".env", 0o600)
-    if named:
+    if way != "found":
         monkeypatch.setenv("DOMOSTATS_ENV", str(Path(".env").resolve()))
+    if way == "named, a stranger's":
+        give_away(".env")
     keeper = threading.Thread(
         target=lambda: Path(".env").write_text("DOMO_ACCESS_TOKEN=kept\n"), daemon=True
     )
