@@ -742,6 +742,9 @@ def test_an_instance_shows_no_secret_and_is_told_by_name_and_address():
     assert repr(one) == "Instance(name='acme', url='https://a.example')"
     assert one == Instance("acme", "https://a.example") != Instance("acme", "https://b.example")
     assert one != Instance("other", "https://a.example")
+    assert len({one, Instance("acme", "https://a.example")}) == 1
+    with pytest.raises(AttributeError):
+        one.url = "https://evil.example"
 
 
 # ---- notes of sandboxes: mine alone, a file, and proven
