@@ -87,10 +87,10 @@ def store(name):
 
 
 def test_the_places_are_looked_at_in_this_order(monkeypatch):
-    monkeypatch.setenv("XDG_CONFIG_HOME", "/home/ada/conf")
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/srv/ada/conf")
     monkeypatch.chdir("/usr/lib")
     above = ["/usr/lib/settings.ini", "/usr/settings.ini", "/settings.ini"]
-    of_the_user = "/home/ada/conf/domostats/settings.ini"
+    of_the_user = "/srv/ada/conf/domostats/settings.ini"
     assert [str(path) for path in settings_places()] == [*above, of_the_user]
     monkeypatch.setenv("DOMOSTATS_SETTINGS", "mine.ini")
     assert [str(path) for path in settings_places()] == ["mine.ini", *above, of_the_user]
@@ -241,12 +241,12 @@ def test_a_bad_limit_in_the_environment_names_the_variable(monkeypatch):
         ("data.duckdb", "{here}/data.duckdb"),
         ("deep/data.duckdb", "{here}/deep/data.duckdb"),
         ("/srv/data.duckdb", "/srv/data.duckdb"),
-        ("~/data.duckdb", "/home/ada/data.duckdb"),
+        ("~/data.duckdb", "/srv/ada/data.duckdb"),
         ("", "{data}/domostats/store.duckdb"),
     ],
 )
 def test_the_store_is_seen_from_the_folder_of_the_file(value, path, monkeypatch, tmp_path):
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", "/srv/ada")
     write(store(value))
     Path("a").mkdir()
     expected = path.format(here=Path.cwd(), data=tmp_path / "XDG_DATA_HOME")
