@@ -47,6 +47,7 @@ __all__ = [
     "Instance",
     "sandbox_note",
     "signed",
+    "own_file",
     "read_note",
     "find_instance",
     "running_sandboxes",
@@ -852,15 +853,16 @@ def signed(key, number):
     return hmac.new(key.reveal().encode(), number.encode(), "sha256").hexdigest()
 
 
-def _own_file(path):
-    "The bytes of a small regular file that is mine alone; OSError for any other."
+def own_file(path: Path, closed: int = 0o077) -> bytes:
+    """The bytes of a small regular file of this user, to whom others have none of the permissions
+    in `closed`; OSError for any other, and for a link."""
     with open(
         os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)),
         "rb",
     ) as file:
         about = os.fstat(file.fileno())
         mine = (
-            not hasattr(os, "getuid") or about.st_uid == os.getuid() and not about.st_mode & 0o077
+            not hasattr(os, "getuid") or about.st_uid == os.getuid() and not about.st_mode & closed
         )
         if not (stat.S_ISREG(about.st_mode) and mine):
             raise OSError("not a file of mine alone")
@@ -873,7 +875,7 @@ def read_note(name):
     try:
         note = {
             key: Secret(value) if key == "key" else value
-            for key, value in json.loads(_own_file(sandbox_note(name)), object_hook=_hidden).items()
+            for key, value in json.loads(own_file(sandbox_note(name)), object_hook=_hidden).items()
         }
         if not is_loopback(check_url(note["url"], name)):
             return None

@@ -69,6 +69,33 @@ def box(own_folder):
         yield running
 
 
+@pytest.fixture
+def give_away(monkeypatch):
+    """A function that makes files, folders and links those of another user (`to`).
+
+    Root gives them away. An ordinary user cannot, so the system is made to say that they were."""
+    owners, stranger = {}, getattr(os, "getuid", int)() + 1
+
+    def told(about):
+        owner = owners.get((about.st_dev, about.st_ino))
+        return about if owner is None else os.stat_result((*about[:4], owner, *about[5:10]))
+
+    def give(*paths, to=stranger):
+        for path in paths:
+            if os.geteuid() == 0:
+                os.chown(path, to, to, follow_symlinks=False)
+                continue
+            about = stat_of[os, "lstat"](path)
+            owners[about.st_dev, about.st_ino] = to
+
+    stat_of = {(of, name): getattr(of, name) for of in (os, Path) for name in ("stat", "lstat")}
+    stat_of[os, "fstat"] = os.fstat
+    if getattr(os, "geteuid", int)() != 0:
+        for (of, name), real in stat_of.items():
+            monkeypatch.setattr(of, name, lambda *a, real=real, **more: told(real(*a, **more)))
+    return give
+
+
 @pytest.fixture(scope="session")
 def postgres():
     "A PostgreSQL server; gives a function that makes an empty database and tells its address."

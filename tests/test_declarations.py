@@ -513,36 +513,31 @@ def test_a_new_migration_never_takes_the_name_of_one_that_is_there():
 
 @pytest.mark.parametrize("name", ["DATE", "Date", "dAtE"])
 def test_a_field_that_is_the_day_in_other_capitals_is_refused(name):
-    try:
+    with pytest.raises(SettingsError) as told:
         extractor_of([(name, int)])().get_table()
-        reason = None
-    except SettingsError as e:
-        reason = e.reason
-    assert reason == "date_is_ours"
+    assert told.value.reason == "date_is_ours"
 
 
 @pytest.mark.parametrize(
-    "fields, attributes",
+    "fields, attributes, reason",
     [
-        ([("_Day", int), ("timestamp", datetime)], {}),
-        ([("Shop", str), ("n", int)], {"partition_field": "shop"}),
-        ([("n", int)], {"partition_field": "DATE"}),
-        ([("n", int)], {"date_field": "a b"}),
+        ([("_Day", int), ("timestamp", datetime)], {}, "bad_column_name"),
+        ([("Shop", str), ("n", int)], {"partition_field": "shop"}, "partition_is_ours"),
+        ([("n", int)], {"partition_field": "DATE"}, "partition_is_ours"),
+        ([("n", int)], {"date_field": "a b"}, "bad_column_name"),
         (
             [("n", int, sq_field(differentiate=True)), ("N_before", int)],
             {"shows_previous": True},
+            "bad_column_name",
         ),
-        ([], {}),
+        ([], {}, "no_columns"),
     ],
 )
-def test_a_column_that_is_ours_cannot_be_declared(fields, attributes):
+def test_a_column_that_is_ours_cannot_be_declared(fields, attributes, reason):
     kind = events if "timestamp" in [one[0] for one in fields] else daily
-    try:
+    with pytest.raises(SettingsError) as told:
         extractor_of(fields, (), kind, **attributes)().get_table()
-        error = None
-    except SettingsError as e:
-        error = e
-    assert error is not None
+    assert told.value.reason == reason
 
 
 def test_two_tables_that_differ_by_capitals_are_one():

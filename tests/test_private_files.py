@@ -186,14 +186,12 @@ def test_the_hidden_store_of_a_living_process_stays():
         assert living.is_dir() and names() == [living.name, "store.duckdb"]
 
 
-def test_a_log_of_a_stranger_is_not_written_to(monkeypatch):
+def test_a_log_of_a_stranger_is_not_written_to(give_away):
     path = Path("store.duckdb").resolve()
     Store(path).write("a", ROWS)
     log = path.with_name("store.duckdb.wal")
     log.touch()
-    if os.geteuid() != 0:
-        pytest.skip("only root can give a file to somebody else")
-    os.chown(log, 65534, 65534)
+    give_away(log)
     with pytest.raises(DestinationError) as told:
         Store(path).names()
     assert told.value.reason == "foreign_file" and "store.duckdb.wal" in str(told.value)
@@ -313,6 +311,144 @@ connection.remember("https://acme.domo.com", "f", "7")
     assert len(names(people)) == 1 and open_ones(people) == []
     remember("https://other.domo.com", "g", "8")
     assert len(names(people)) == 1 and remembered("https://other.domo.com", "g") == "8"
+
+
+def modes(*paths):
+    return [oct(Path(path).lstat().st_mode & 0o777) for path in paths]
+
+
+def people():
+    return Path(os.environ["XDG_STATE_HOME"]) / "domostats" / "people"
+
+
+def the_note():
+    "The one note of who is behind a credential."
+    (note,) = people().iterdir()
+    return note
+
+
+ACME = "https://acme.domo.com"
+
+
+def test_a_note_of_who_is_who_and_its_folder_are_private_whatever_was_there():
+    people().mkdir(parents=True)
+    assert modes(people()) == ["0o777"]
+    remember(ACME, "f", "7")
+    assert modes(the_note(), people(), people().parent) == ["0o600", "0o700", "0o700"]
+    the_note().chmod(0o666)
+    remember(ACME, "f", "8")
+    assert modes(the_note()) == ["0o600"] and the_note().read_bytes() == b"8"
+    assert remembered(ACME, "f") == "8"
+    assert remembered(ACME, "g") is None and remembered("https://b.domo.com", "f") is None
+
+
+@pytest.mark.parametrize(
+    "mode, is_believed",
+    [(0o600, True), (0o644, True), (0o400, True), (0o620, False), (0o602, False), (0o666, False)],
+)
+def test_a_note_of_who_is_who_that_others_may_write_is_not_believed(mode, is_believed):
+    remember(ACME, "f", "7")
+    the_note().chmod(mode)
+    assert remembered(ACME, "f") == ("7" if is_believed else None)
+
+
+def test_a_note_of_who_is_who_by_another_user_is_not_believed(give_away):
+    remember(ACME, "f", "7")
+    give_away(the_note())
+    assert remembered(ACME, "f") is None
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe", "folder", "no text", "nothing"])
+def test_what_stands_in_the_place_of_a_note_of_who_is_who_is_not_followed(kind):
+    remember(ACME, "f", "7")
+    note = the_note()
+    note.unlink()
+    Path("mine").write_bytes(b"9")
+    Path("mine").chmod(0o600)
+    make = {
+        "link": lambda: note.symlink_to(Path("mine").resolve()),
+        "pipe": lambda: os.mkfifo(note, 0o600),
+        "folder": note.mkdir,
+        "no text": lambda: note.write_bytes(b"\xff"),
+        "nothing": lambda: note.write_bytes(b""),
+    }
+    make[kind]()
+    if kind != "link":
+        note.chmod(0o700)
+    assert remembered(ACME, "f") is None
+    remember(ACME, "f", "7")
+    assert Path("mine").read_bytes() == b"9"
+    if kind != "folder":
+        assert remembered(ACME, "f") == "7" and not note.is_symlink()
+        assert modes(note) == ["0o600"]
+
+
+def test_where_no_note_can_be_left_nothing_is_remembered_and_nothing_fails():
+    Path(os.environ["XDG_STATE_HOME"]).write_text("a file, no folder")
+    remember(ACME, "f", "7")
+    assert remembered(ACME, "f") is None
+
+
+def test_the_record_of_what_was_begun_is_private_while_and_after_it_is_written():
+    folder = folder_of("work", ACME, "record")
+    folder.mkdir(parents=True)
+    with recorded(ACME, "some work", ["one", "two"]) as record:
+        record.con.execute("BEGIN IMMEDIATE")
+        record.con.execute("UPDATE items SET state = 'sent'")
+        assert {"record.sqlite", "record.sqlite-journal", "lock", "calls"} == {*names(folder)}
+        (call,) = (folder / "calls").iterdir()
+        assert open_ones(os.environ["XDG_STATE_HOME"]) == []
+        assert modes(folder / "record.sqlite", folder / "record.sqlite-journal") == ["0o600"] * 2
+        assert modes(folder, folder / "calls", call) == ["0o700"] * 3
+        record.con.execute("COMMIT")
+    assert names(folder) == ["calls", "lock", "record.sqlite"]
+    assert names(folder / "calls") == [] and open_ones(os.environ["XDG_STATE_HOME"]) == []
+
+
+def test_a_damaged_record_that_was_put_aside_stays_private():
+    with recorded(ACME, "some work", ["one"]):
+        pass
+    folder = folder_of("work", ACME, "record")
+    (folder / "record.sqlite").write_bytes(b"damaged")
+    with pytest.warns(UserWarning, match="put aside"):
+        with recorded(ACME, "some work", ["one"]):
+            pass
+    assert [name.partition("-")[0] for name in names(folder)] == [
+        "calls",
+        "damaged",
+        "lock",
+        "record.sqlite",
+    ]
+    assert open_ones(os.environ["XDG_STATE_HOME"]) == []
+
+
+def test_a_link_in_the_place_of_a_record_is_put_aside_and_its_file_stays():
+    folder = folder_of("work", ACME, "record")
+    folder.mkdir(parents=True)
+    Path("mine").write_text("my own lines")
+    (folder / "record.sqlite").symlink_to(Path("mine").resolve())
+    with pytest.warns(UserWarning, match="put aside"):
+        with recorded(ACME, "some work", ["one"]) as record:
+            record.put("one", "sent")
+    assert Path("mine").read_text() == "my own lines"
+    assert not (folder / "record.sqlite").is_symlink()
+    assert modes(folder / "record.sqlite") == ["0o600"]
+
+
+def test_the_lists_of_the_other_platform_and_the_registry_are_private():
+    from domostats.clients.datorama.lists import file_of, open_file
+    from domostats.tracking.registry import make_observatory_api
+
+    con = open_file(file_of("a place"))
+    con.execute("BEGIN IMMEDIATE")
+    con.execute("CREATE TABLE more (a)")
+    con.execute("COMMIT")
+    assert names(file_of("a place").parent)[0].endswith(".sqlite")
+    assert open_ones(os.environ["XDG_STATE_HOME"]) == []
+    con.close()
+    make_observatory_api()
+    data = Path(os.environ["XDG_DATA_HOME"])
+    assert "registry.sqlite" in names(data / "domostats") and open_ones(data) == []
 
 
 def free_port():
@@ -494,6 +630,83 @@ def test_private_folders_are_private_whatever_the_umask():
         os.umask(umask)
         folder = make_private(f"{umask}/data")
         assert [path.stat().st_mode & 0o777 for path in (folder, folder.parent)] == [0o700, 0o700]
+
+
+def test_a_file_for_this_user_only_takes_the_place_of_a_link_and_not_of_its_file():
+    from domostats.private import replacing_private
+
+    Path("target").write_text("mine")
+    path = Path("note").resolve()
+    path.symlink_to(Path("target").resolve())
+    with replacing_private(path) as file:
+        draft = Path(file.name)
+        assert draft.name.startswith(".note.") and modes(draft) == ["0o600"]
+        file.write(b"new")
+    assert Path("target").read_text() == "mine" and path.read_text() == "new"
+    assert modes(path) == ["0o600"] and names() == ["note", "target"]
+
+
+def test_the_folder_of_another_user_stays_as_it_is(give_away):
+    from domostats.private import kit_folder, make_private
+
+    folder = kit_folder("state") / "sandboxes"
+    folder.mkdir(parents=True)
+    give_away(folder)
+    make_private(folder / "mine")
+    assert modes(folder, folder.parent, folder / "mine") == ["0o777", "0o700", "0o700"]
+
+
+@pytest.mark.parametrize("mode", [0o710, 0o701, 0o750, 0o777])
+def test_folders_of_the_kit_are_closed_and_the_one_of_its_settings_is_not(mode):
+    from domostats.private import kit_folder, make_private
+
+    for kind in ("state", "data", "config"):
+        folder = kit_folder(kind) / "deep"
+        folder.mkdir(parents=True)
+        folder.chmod(mode)
+        assert make_private(str(folder)) == folder
+        assert modes(folder) == ([oct(mode)] if kind == "config" else ["0o700"])
+
+
+def test_a_file_in_the_place_of_a_folder_is_told():
+    from domostats.private import make_private
+
+    Path("file").write_text("x")
+    with pytest.raises(NotADirectoryError, match="file is a file"):
+        make_private("file")
+    with pytest.raises(OSError):
+        make_private("file/deep")
+    assert Path("file").read_text() == "x"
+
+
+def test_a_folder_for_a_while_is_private_and_goes_whatever_happens():
+    from domostats.private import scratch
+
+    with scratch(Path.cwd()) as folder:
+        assert folder.parent == Path.cwd() and modes(folder) == ["0o700"]
+        assert folder.name.startswith("domostats.") and folder.name.endswith(".scratch")
+        (folder / "deep").mkdir()
+        (folder / "deep/file").write_text("x")
+    assert names() == []
+    with pytest.raises(ZeroDivisionError):
+        with scratch(Path.cwd(), "mine.") as folder:
+            assert folder.name.startswith("mine.")
+            1 / 0
+    assert names() == []
+
+
+def test_a_sweep_takes_folders_too_and_no_younger_ones_of_others():
+    from domostats.private import sweep
+
+    now = time.time()
+    for name in ("a.0123456789abcdef.s", "a.0123456789abcde.s", "a.x.s", "a.y.s"):
+        Path(name).mkdir()
+        (Path(name) / "file").write_text("x")
+    os.utime("a.x.s", (now - 86_000,) * 2)
+    os.utime("a.y.s", (now - 86_800,) * 2)
+    sweep(Path.cwd(), "a.", ".s")
+    assert names() == ["a.0123456789abcde.s", "a.x.s"]
+    sweep(Path("no such folder"), "a.", ".s")
 
 
 def test_the_engine_still_names_its_log_and_its_folder_so():

@@ -51,10 +51,9 @@ def quiet(report, *given, **how):
 @pytest.mark.parametrize("since", [ZERO, "1970-01-01", datetime(1960, 1, 1)])
 def test_since_1970_is_a_moment_like_any_other(one, report, since):
     run = quiet(report.report, one, since=since)
-    assert run.window is not None
-    first, until = run.window
-    assert first == (ZERO if since != datetime(1960, 1, 1) else first) and first is not None
-    assert until is None and len(run.rows) == len(quiet(report.report, one).rows)
+    first = datetime(1960, 1, 1, tzinfo=timezone.utc) if since == datetime(1960, 1, 1) else ZERO
+    assert run.window == (first, None)
+    assert len(run.rows) == len(quiet(report.report, one).rows)
 
 
 def test_a_run_until_1970_has_nothing(one):

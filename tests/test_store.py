@@ -568,27 +568,48 @@ def test_words_that_are_not_the_table():
         "ATTACH '{path}' AS s",
         "COPY (SELECT 1) TO '{path}.csv'",
         "SET memory_limit = '5GB'",
-        "SELECT * FROM read_text('{path}')",
-        "SELECT * FROM read_csv('{path}')",
-        "SELECT * FROM '{path}'",
-        "SELECT * FROM glob('/*')",
         "SELECT * FROM datasets.b",
         "SELECT * FROM b",
-        "SELECT * FROM secret_frame",
-        "SELECT * FROM query_table('secret_frame')",
         "INSTALL httpfs",
         "WITH x AS (SELECT 1) INSERT INTO table SELECT * FROM x",
     ],
 )
 def test_queries_that_are_refused(store, query):
-    secret_frame = frame(password=["horse"])
     store.write("a", frame(id=[1]))
-    store.write("b", secret_frame)
+    store.write("b", frame(password=["horse"]))
     told = refused(store.read, "a", query.format(path=store.path))
     assert (
         isinstance(told, SettingsError) and told.reason == "bad_query" and "horse" not in str(told)
     )
     assert rows(store) == [{"id": 1}] and len([*store.path.parent.iterdir()]) == 1
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT * FROM read_text('{csv}')",
+        "SELECT * FROM read_blob('{csv}')",
+        "SELECT * FROM read_csv('{csv}')",
+        "SELECT * FROM '{csv}'",
+        "SELECT * FROM read_parquet('{parquet}')",
+        "SELECT * FROM '{parquet}'",
+        "SELECT * FROM glob('{folder}/*horse*')",
+        "SELECT * FROM secret_frame",
+        "SELECT * FROM query_table(['secret_frame'])",
+    ],
+)
+def test_a_query_sees_no_file_and_no_variable(query, tmp_path, monkeypatch):
+    csv, parquet = tmp_path / "horse.csv", tmp_path / "horse.parquet"
+    secret_frame = frame(password=["horse"])
+    secret_frame.to_csv(csv, index=False)
+    secret_frame.to_parquet(parquet)
+    monkeypatch.setitem(ask.__globals__, "secret_frame", secret_frame)
+    query = query.format(csv=csv, parquet=parquet, folder=tmp_path)
+    with duckdb.connect() as open_to_all:  # there it is, for who may look
+        assert "horse" in str(open_to_all.sql(query).fetchall())
+    told = refused(ask, pa.table({"id": [1]}), query)
+    assert isinstance(told, SettingsError) and told.reason == "bad_query"
+    assert "disabled" in str(told) or "secret_frame" in query
 
 
 def test_duckdbs_own_words_are_passed_on():

@@ -1,6 +1,4 @@
-"""Only files of this user or of root decide where a secret goes; a stranger's file neither does nor blocks anybody.
-
-Root gives the file away; an ordinary user takes the place of another one, so that the file is a stranger's."""
+"""Only files of this user or of root decide where a secret goes; a stranger's file neither does nor blocks anybody."""
 
 import os
 import stat
@@ -16,29 +14,13 @@ from domostats.settings import Instance, check_owner, find_instance, find_settin
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
 
-STRANGER = 65534
 EVIL = "[domostats]\nstore = evil.duckdb\n[instance.acme]\nurl = https://evil.example\n"
 ACME = Instance("acme", "https://acme.domo.com")
 
 
 @pytest.fixture
-def stranger(monkeypatch):
-    "A function that makes files (also links) those of a stranger."
-
-    def give(*paths):
-        if os.geteuid() == 0:
-            for path in paths:
-                os.chown(path, STRANGER, STRANGER, follow_symlinks=False)
-        else:
-            monkeypatch.setattr(os, "getuid", lambda real=os.getuid(): real + 1)
-
-    return give
-
-
-@pytest.fixture
-def root_only():
-    if os.geteuid() != 0:
-        pytest.skip("only root can make some of the files those of a stranger")
+def stranger(give_away):
+    return give_away
 
 
 def quiet(call, *args):
@@ -61,7 +43,7 @@ def inside(name="mine"):
 # ---- settings.ini
 
 
-def test_the_folder_of_a_stranger_does_not_make_his_file_count(stranger, root_only):
+def test_the_folder_of_a_stranger_does_not_make_his_file_count(stranger):
     Path("settings.ini").write_text(EVIL)
     stranger("settings.ini", ".")
     instance, words = said(find_instance, "acme")
@@ -80,7 +62,7 @@ def test_a_strangers_settings_are_passed_by_with_a_word(stranger, where):
     assert store_path().name == "store.duckdb"
 
 
-def test_my_own_settings_above_those_of_a_stranger_are_found(stranger, root_only):
+def test_my_own_settings_above_those_of_a_stranger_are_found(stranger):
     Path("settings.ini").write_text("[instance.acme]\nurl = https://mine.example\n")
     inside("shared")
     Path("settings.ini").write_text(EVIL)
@@ -197,7 +179,7 @@ def test_my_file_that_cannot_be_read_is_an_error_here_and_a_word_above(monkeypat
     assert instance.url == "https://acme.domo.com" and "cannot be read" in words
 
 
-def test_a_link_counts_only_if_it_and_its_file_are_mine(stranger, root_only):
+def test_a_link_counts_only_if_it_and_its_file_are_mine(stranger):
     Path("evil.ini").write_text(EVIL)
     Path("good.ini").write_text("[instance.acme]\nurl = https://mine.example\n")
     stranger("evil.ini")
@@ -208,13 +190,14 @@ def test_a_link_counts_only_if_it_and_its_file_are_mine(stranger, root_only):
     link.symlink_to("good.ini")  # a stranger's, to my file
     stranger("settings.ini")
     assert find_instance("acme").url == "https://acme.domo.com"
-    os.chown("settings.ini", os.getuid(), -1, follow_symlinks=False)
+    stranger("settings.ini", to=os.getuid())
     assert find_instance("acme").url == "https://mine.example"
 
 
-def test_a_file_of_root_counts_for_everybody(monkeypatch, root_only):
+def test_a_file_of_root_counts_for_everybody(monkeypatch, stranger):
     Path("settings.ini").write_text("[instance.acme]\nurl = https://mine.example\n")
     Path(".env").write_text("DOMO_ACCESS_TOKEN=mine\n")
+    stranger("settings.ini", ".env", to=0)
     monkeypatch.setattr(os, "getuid", lambda: 1000)
     assert find_instance("acme").url == "https://mine.example"
     assert from_dotenv("DOMO_ACCESS_TOKEN").reveal() == "mine"
@@ -288,13 +271,13 @@ def test_a_strangers_secrets_are_passed_by_with_a_word(stranger, where):
     assert told.value.reason == "missing_secret"
 
 
-def test_in_a_strangers_folder_his_secrets_do_not_count(stranger, root_only):
+def test_in_a_strangers_folder_his_secrets_do_not_count(stranger):
     Path(".env").write_text("DOMO_ACCESS_TOKEN=evil\n")
     stranger(".env", ".")
     assert said(from_dotenv, "DOMO_ACCESS_TOKEN")[0] is None
 
 
-def test_my_secrets_above_those_of_a_stranger_are_found(stranger, root_only):
+def test_my_secrets_above_those_of_a_stranger_are_found(stranger):
     Path(".env").write_text("DOMO_ACCESS_TOKEN=mine\n")
     inside("shared")
     Path(".env").write_text("OTHER=evil\n")

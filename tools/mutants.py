@@ -42,7 +42,7 @@ ROOMS = {
     "rows": ["rows"],
     "reports": ["reports"],
     "loading": ["loading"],
-    "settings": ["settings.py", "credentials.py"],
+    "settings": ["settings.py", "credentials.py", "private.py", "notices.py", "errors.py"],
     "domojupyter": ["domojupyter"],
     "tracking": ["tracking"],
     "sandbox": ["sandbox"],

@@ -217,7 +217,8 @@ def _by_csv(table, options):
 
 
 def _defaults(table, options):
-    "The options with the types of the dataset, and with nothing but the empty field as missing, where they do not say otherwise."
+    """The options with the types of the dataset, and with nothing but the empty field as missing,
+    where they do not say otherwise. In one column an empty line is a row with nothing in it."""
     kept = [
         name
         for name in table.column_names
@@ -232,7 +233,9 @@ def _defaults(table, options):
         else {"keep_default_na": False, "na_values": [""]}
     )
     chosen = options.get("dtype", {})
-    return missing | options | {"dtype": types | chosen if isinstance(chosen, dict) else chosen}
+    rows = {"skip_blank_lines": False}
+    types = types | chosen if isinstance(chosen, dict) else chosen
+    return rows | missing | options | {"dtype": types}
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #62224476
