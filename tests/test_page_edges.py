@@ -28,6 +28,7 @@ from domostats.transport.paging import (
     says_id,
     wanted,
 )
+from domostats.transport.windows import Search
 
 
 class Service:
@@ -783,3 +784,132 @@ def test_a_list_that_does_not_tell_its_end_is_asked_once_more_by_each_reader():
 
     alone = Scout(Service(reply)).costs([listing])[above]
     assert Scout(Service(reply)).costs([listing, replace(listing)])[above] == alone + 1
+
+
+# --- a search that shows only so many ---
+
+BORN = 1_600_000_000_000
+SEARCH = Search(
+    "/search",
+    "rows",
+    "id",
+    method="POST",
+    in_body=True,
+    body={"q": "*"},
+    size=2,
+    names=("offset", "count"),
+    total="total",
+    cap=4,
+    owner="of",
+    owners=((Whole("/owners", key="id"), "id"),),
+)
+
+
+def library(*records, heeds=("create_date", "of"), refuses=None, owners=(1, 2, 3)):
+    "A service with records (id, moment, owner) that heeds these filters, and never shows more than four of them."
+
+    def reply(request):
+        if request.path == "/owners":
+            return rows(*owners)
+        found = records
+        for one in request.body.get("filters", ()):
+            if refuses and one["field"] == refuses[0]:
+                raise DataError("no such field", refuses[1])
+            if one["field"] not in heeds:
+                continue
+            if one["filterType"] == "term":
+                found = [record for record in found if str(record[2]) == one["value"]]
+            else:
+                found = [record for record in found if one["from"] <= record[1] < one["to"]]
+        first, size = request.body["offset"], request.body["count"]
+        assert first + size <= 4, "beyond the cap"
+        return {
+            "rows": rows(*(id for id, _, _ in found[first : first + size])),
+            "total": len(found),
+        }
+
+    return Service(reply)
+
+
+def filters(service):
+    return [
+        request.body["filters"]
+        for request in service.asked
+        if request.body and "filters" in request.body
+    ]
+
+
+def test_a_search_with_few_results_is_read_as_it_is():
+    service = library((1, BORN, 1), (2, BORN, 1), (3, BORN, 2))
+    assert read(SEARCH, service) == ([1, 2, 3], []) and not filters(service)
+    assert [(one.body["offset"], one.body["count"]) for one in service.asked] == [
+        (0, 1),
+        (0, 2),
+        (2, 2),
+    ]
+    assert SEARCH.calls(Reader(service)) == 3
+
+
+@pytest.mark.parametrize("many", [4, 6])
+def test_a_search_that_reaches_its_cap_is_cut_by_date(many):
+    service = library(*[(id, BORN + 1000 * id, 1) for id in range(many)])
+    came, doubts = read(SEARCH, service)
+    assert sorted(came) == [*range(many)] and doubts == []
+    assert {one[0]["field"] for one in filters(service)} == {"create_date"}
+
+
+def test_another_spelling_of_the_date_is_tried_where_the_first_is_refused_or_not_heeded():
+    records = [(id, BORN + 1000 * id, 1) for id in range(6)]
+    refusing = library(*records, heeds=["createDate"], refuses=("create_date", "bad_request"))
+    for service in (refusing, library(*records, heeds=["createDate"])):
+        came, doubts = read(SEARCH, service)
+        assert sorted(came) == [*range(6)] and doubts == []
+    with pytest.raises(DataError) as caught:
+        read(SEARCH, library(*records, refuses=("create_date", "html")))
+    assert caught.value.reason == "html"
+
+
+def test_a_search_that_heeds_no_date_is_cut_by_owner():
+    service = library(*[(id, BORN, 1 + id % 3) for id in range(6)], heeds=["of"])
+    came, doubts = read(SEARCH, service)
+    assert sorted(came) == [*range(6)] and doubts == []
+    pieces = [one[0]["value"] for one in filters(service) if one[0]["filterType"] == "term"]
+    assert [*dict.fromkeys(pieces)] == ["1", "2", "3"]
+
+
+def test_too_many_of_one_millisecond_are_cut_by_owner():
+    service = library(*[(id, BORN, 1 + id % 3) for id in range(6)])
+    came, doubts = read(SEARCH, service)
+    assert sorted(came) == [*range(6)] and doubts == []
+    assert any([two["field"] for two in one] == ["create_date", "of"] for one in filters(service))
+
+
+def test_a_search_that_cannot_be_cut_says_how_many_are_missing():
+    came, doubts = read(SEARCH, library(*[(id, BORN, 1) for id in range(6)], heeds=[]))
+    assert came == [0, 1, 2, 3]
+    assert doubts == [
+        "POST /search: 4 records came, where the service counts 6.",
+        "POST /search: 6 records are counted, and 4 of them came in pieces below the cap of 4; 2 "
+        "are missing.",
+    ]
+
+
+def test_records_of_owners_that_nobody_knows_are_missing_and_told():
+    service = library(*[(id, BORN, 1 + id % 3) for id in range(6)], heeds=["of"], owners=(1, 2))
+    came, doubts = read(SEARCH, service)
+    assert sorted(came) == [0, 1, 3, 4]
+    assert doubts == [
+        "POST /search: 6 records are counted, and 4 of them came in pieces below the cap of 4; 2 "
+        "are missing."
+    ]
+
+
+def test_records_that_come_in_two_pieces_are_told():
+    service = library(
+        *[(id, BORN, 1 + id % 3) for id in range(6)], heeds=["of"], owners=(1, 2, 3, 1)
+    )
+    assert len(read(SEARCH, service)[0]) == 8
+    assert read(SEARCH, service)[1] == [
+        "POST /search: 6 records are counted, and 8 came in pieces; some may have come more than "
+        "once."
+    ]

@@ -21,7 +21,7 @@ from domostats.errors import (
 )
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Answer
-from domostats.transport.paging import Reader
+from domostats.transport.paging import Offset, Reader
 from domostats.transport.record import (
     carried_out,
     open_book,
@@ -294,6 +294,86 @@ def test_what_is_not_trusted_any_more_is_asked_for_again_even_after_another_deat
             assert spool.find(ONE) is None and spool.find(TWO).response == [{"id": 2}]
             raise KeyboardInterrupt
     assert run(service, ONE, TWO)[0] == [[{"id": 3}], [{"id": 2}]]
+
+
+class Shelf(Service):
+    "A service with a list in pages, which fails after so many calls."
+
+    def __init__(self, *ids, works_for=100):
+        super().__init__()
+        self.ids, self.left = [*ids], works_for
+
+    def ask(self, request, debug_api=False):
+        if self.left == 0:
+            raise RetryLaterError("down", "unreachable")
+        self.left -= 1
+        first, size = request.params["offset"], request.params["limit"]
+        self.asked.append(first)
+        found = [{"id": id} for id in self.ids[first : first + size]]
+        content = json.dumps({"rows": found, "total": len(self.ids)}).encode()
+        return Answer(request.method, request.path, 200, content, {}, 0.0)
+
+
+def read_shelf(service, **how):
+    "The ids that came, and what a run says; all of it is read, or it dies."
+    with spooled(PLACE, "shelf", **how) as spool:
+        reader = Reader(service, spool, in_flight=1)
+        pages = Offset("/shelf", "rows", "id", size=2, total="total").pages(reader)
+        found = [row["id"] for page in pages for row in page.records()]
+    return found, reader.doubts, reader.notes
+
+
+def half_read(*ids, pages=3):
+    service = Shelf(*ids, works_for=pages)
+    with pytest.raises(RetryLaterError):
+        read_shelf(service)
+    service.left = 100
+    service.asked.clear()
+    return service
+
+
+def test_of_a_list_that_goes_on_only_the_two_ends_are_asked_for_again():
+    service = half_read(*range(11))
+    came, doubts, (note,) = read_shelf(service)
+    assert came == [*range(11)] and doubts == [] and service.asked == [0, 4, 6, 8, 10]
+    assert note.startswith("1 answers were kept by an earlier start of this run")
+
+
+@pytest.mark.parametrize("change", ["deleted", "added", "moved"])
+def test_a_list_that_has_changed_since_is_asked_for_anew(change):
+    service = half_read(*range(11))
+    if change == "deleted":
+        del service.ids[2]
+    elif change == "added":
+        service.ids.append(99)
+    else:
+        service.ids[0:2] = [1, 0]
+    came, doubts, notes = read_shelf(service)
+    assert came == service.ids and doubts == []
+    assert notes == [
+        "GET /shelf has changed since this run was first started: it was asked for anew."
+    ]
+    assert {*service.asked} - {12} == {0, 2, 4, 6, 8, 10} and service.asked.count(2) == 1
+
+
+def test_a_list_that_was_whole_is_not_compared_where_its_pages_are_to_be_reused():
+    service = Shelf(*range(5))
+    with pytest.raises(DataError):
+        with spooled(PLACE, "shelf") as spool:
+            reader = Reader(service, spool, in_flight=1)
+            [*Offset("/shelf", "rows", "id", size=2, total="total").pages(reader)]
+            raise DataError("odd", "violations")
+    del service.ids[2]
+    service.asked.clear()
+    came, doubts, (note,) = read_shelf(service, reuse=True)
+    assert came == [*range(5)] and doubts == [] and service.asked == []
+    assert "Lists that were whole were not asked for again" in note
+
+
+def test_a_restored_list_is_not_compared():
+    read_shelf(Shelf(*range(5)))
+    gone = Shelf(works_for=0)
+    assert read_shelf(gone, restore=True)[:2] == ([*range(5)], []) and gone.asked == []
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="everything is writable for root")
