@@ -659,6 +659,21 @@ def test_records_that_nobody_asked_for_are_left_out_after_a_second_look():
     assert [request.body for request in service.asked[1:]] == [[1, 2], [1, 2]]
 
 
+def test_an_estimate_counts_the_pages_below_each_record():
+    service = family(lambda id, request: paged(int(id), request.params), 0, 1, 3, 4)
+
+    def paged(count, position):
+        first = position["offset"]
+        return {"rows": rows(*range(count))[first : first + position["limit"]], "total": count}
+
+    below = replace(
+        UNDER,
+        below=lambda id: Offset(f"/below/{id}", "rows", "id", size=2, total="total"),
+    )
+    assert below.own_calls(Reader(service, in_flight=1)) == 1 + 1 + 2 + 3
+    assert below.calls(Reader(service, in_flight=1)) == 1 + 7
+
+
 # --- where a list stands in a reply ---
 
 
@@ -743,6 +758,19 @@ def test_the_first_page_is_asked_for_alone():
     next(pages)
     assert begun == [0]
     pages.close()
+
+
+def test_the_first_goes_alone_then_two_then_four_up_to_ten_at_once():
+    taken, counts = [], []
+
+    def items():
+        for number in range(40):
+            taken.append(number)
+            yield number
+
+    for _ in ahead(items(), str, 10):
+        counts.append(len(taken))
+    assert counts[:7] == [1, 3, 6, 11, 14, 15, 16] and counts[-1] == 40
 
 
 def test_an_error_in_one_ends_all():
