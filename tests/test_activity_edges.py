@@ -98,6 +98,99 @@ def test_events_where_a_window_is_cut_come_once():
     assert came == [*[since] * 3, middle - 1, middle - 1, *[middle] * 4, middle + 1, until - 1]
 
 
+class Miscounting(Log):
+    "The same service, which makes of the true count of a span what `says(true, start, end)` tells."
+
+    def __init__(self, says, *moments):
+        super().__init__(*moments)
+        self.says = says
+
+    def ask(self, request, debug_api=False):
+        answer = super().ask(request, debug_api)
+        if not request.path.endswith("/count"):
+            return answer
+        start, end = request.params["start"], request.params["end"]
+        return answer_to(request, {"count": self.says(answer.response["count"], start, end)})
+
+
+SMALL = replace(ACTIVITY_LOG, size=2, most=4)
+START, END = NOON - 60_000 - 16, NOON - 60_000  # sixteen milliseconds
+SIX = START, START + 1, START + 2, START + 9, START + 14, START + 15
+
+
+def counted(log, listing=SMALL):
+    "The moments that came, in their order of asking, and what is in doubt."
+    reader = Reader(log, since=START, until=END, in_flight=1)
+    reader.now = RUN
+    came = [event["time"] for page in listing.pages(reader) for event in page.records()]
+    return came, reader.doubts
+
+
+def test_a_window_with_few_enough_events_is_read_as_it_is():
+    log = Log(*SIX[:4])
+    assert counted(log) == ([*reversed(SIX[:4])], [])  # newest first
+    assert {*log.spans} == {(START, END)}
+
+
+def test_a_window_with_too_many_is_cut_in_two_and_the_older_half_comes_first():
+    log = Log(*SIX)
+    assert counted(log) == ([START + 2, START + 1, START, START + 15, START + 14, START + 9], [])
+    assert [*dict.fromkeys(log.spans)] == [(START, END), (START, START + 8), (START + 8, END)]
+    assert SMALL.rows(Reader(log, since=START, until=END)) == 6
+    assert SMALL.calls(Reader(log, since=START, until=END)) == 2 + 2 + 2
+
+
+def test_a_millisecond_with_too_many_events_cannot_be_cut():
+    log = Log(*[START + 3] * 7)
+    assert counted(log) == ([START + 3] * 7, [])
+    assert (START + 3, START + 4) in log.spans
+    assert min(end - start for start, end in log.spans) == 1
+
+
+def test_nothing_is_asked_for_where_nothing_can_be():
+    log = Log(*SIX)
+    reader = Reader(log, since=START, until=START, in_flight=1)
+    reader.now = RUN
+    assert [*SMALL.pages(reader)] == [] and SMALL.rows(reader) == 0 and SMALL.calls(reader) == 0
+    assert log.spans == []
+    reader = Reader(log, since=RUN, in_flight=1)  # in the minute that still runs
+    reader.now = RUN
+    assert [*SMALL.pages(reader)] == [] and log.spans == []
+
+
+def test_a_count_that_is_too_small_hides_no_event_and_is_told():
+    came, doubts = counted(Miscounting(lambda true, start, end: true // 2, *SIX))
+    assert sorted(came) == [*SIX]
+    assert doubts == ["GET /api/audit/v1/user-audits: 6 records came, where the service counts 3."]
+
+
+def test_a_count_that_is_too_large_is_told():
+    came, doubts = counted(Miscounting(lambda true, start, end: true + 1, *SIX[:3]))
+    assert sorted(came) == [*SIX[:3]]
+    assert doubts == ["GET /api/audit/v1/user-audits: 3 records came, where the service counts 4."]
+
+
+def test_a_half_that_counts_more_than_the_whole_is_told_and_all_come():
+    says = lambda true, start, end: 9 if (start, end) == (START, START + 8) else true
+    came, doubts = counted(Miscounting(says, *SIX))
+    assert sorted(came) == [*SIX]
+    assert doubts[0] == (
+        "GET /api/audit/v1/user-audits: half of a window counts 9 events, and the whole 6."
+    )
+
+
+def test_counts_that_are_not_to_be_relied_on_are_told_and_the_rest_is_read_without_them():
+    says = lambda true, start, end: 4 if (start, end) == (START, START + 8) else 8
+    log = Miscounting(says, START + 9, START + 10)
+    came, doubts = counted(log)
+    assert sorted(came) == [START + 9, START + 10]
+    assert (
+        "GET /api/audit/v1/user-audits: a window counts 4 events and has 0; the counts are not to "
+        "be relied on, and the rest was read without them."
+    ) in doubts
+    assert min(end - start for start, end in log.spans) == 8, "it is not cut any further"
+
+
 def keys(*events):
     "What these events of one page are called."
     page = event_keys()(b"[" + b",".join(events) + b"]")

@@ -1,6 +1,7 @@
 """The sandbox from outside: over real HTTP, against recorded replies, in other processes, and with bad manners."""
 
-import json, os, signal, stat, subprocess, sys
+import json, os, signal, stat, subprocess, sys, time
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 import pytest, requests
 from domostats import sandbox
@@ -494,8 +495,10 @@ def test_sign_in_faults(http, box, fault, status, text):
         ("not_found", 404, "Not Found"),
         ("rate_limited", 429, ""),
         ("rate_limited_bare", 429, ""),
-        ("server_error", 500, ""),
-        ("unavailable", 503, ""),
+        ("server_error", 500, "Internal Server Error"),
+        ("bad_gateway", 502, "Bad Gateway"),
+        ("unavailable", 503, "Service Unavailable"),
+        ("gateway_timeout", 504, "Gateway Time"),
         ("html", 200, "<html>"),
         ("not_json", 200, "hello"),
         ("empty", 200, ""),
@@ -516,8 +519,41 @@ def test_call_faults(http, box, fault, status, text):
     assert len(get(http, box, ACCOUNTS).json()) > 1, "is met once"
 
 
-def test_every_fault_is_tested():
-    assert len(SIGN_IN_FAULTS) == 8 and len(CALL_FAULTS) == 24
+def test_a_call_that_is_sent_elsewhere(http, box):
+    box.fail("moved", ACCOUNTS)
+    reply = get(http, box, ACCOUNTS)
+    assert reply.status_code == 302
+    assert reply.headers["location"] == "https://elsewhere.example.com/"
+    assert len(get(http, box, ACCOUNTS).json()) > 1, "is met once"
+
+
+def test_a_date_may_say_when_to_call_again(http, box):
+    box.fail("rate_limited_date", ACCOUNTS, seconds=90)
+    before = time.time()
+    reply = get(http, box, ACCOUNTS)
+    date = parsedate_to_datetime(reply.headers["retry-after"]).timestamp()
+    assert reply.status_code == 429 and 89 <= date - before <= 90 + 2 + time.time() - before
+    assert len(get(http, box, ACCOUNTS).json()) > 1, "is met once"
+
+
+@pytest.mark.parametrize("fault", ["reset", "drop"])
+def test_a_line_that_breaks(http, box, fault):
+    box.fail(fault, ACCOUNTS)
+    with pytest.raises((requests.ConnectionError, requests.exceptions.ChunkedEncodingError)):
+        get(http, box, ACCOUNTS)
+    assert [call[1] for call in box.calls].count(ACCOUNTS) == 1, "it was heard"
+    assert len(get(http, box, ACCOUNTS).json()) > 1, "is met once"
+
+
+def test_these_are_all_faults():
+    "Each of them has a test of its own, here or where pages are cut."
+    signing_in = "wrong_password locked no_token second_factor unknown_instance blocked"
+    assert {*SIGN_IN_FAULTS} == {*signing_in.split(), "blocked_redirect", "redirect"}
+    answers = "expired forbidden not_found rate_limited rate_limited_bare rate_limited_date"
+    answers += " server_error bad_gateway unavailable gateway_timeout moved html not_json empty"
+    lines = "truncated cut reset drop slow"
+    pages = "repeated_page short_page shifted grown ignored_paging"
+    assert {*CALL_FAULTS} == {*f"{answers} {lines} {pages}".split()}
 
 
 def test_truncated_and_cut(http, box):
