@@ -2526,6 +2526,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'domostats/sandbox/lists.py'),
                                          'domostats.sandbox.lists.narrowed_pages': ( '08_sandbox/lists.html#narrowed_pages',
                                                                                      'domostats/sandbox/lists.py'),
+                                         'domostats.sandbox.lists.pages_for': ( '08_sandbox/lists.html#pages_for',
+                                                                                'domostats/sandbox/lists.py'),
                                          'domostats.sandbox.lists.people_of': ( '08_sandbox/lists.html#people_of',
                                                                                 'domostats/sandbox/lists.py'),
                                          'domostats.sandbox.lists.remember': ( '08_sandbox/lists.html#remember',
