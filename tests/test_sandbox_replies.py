@@ -275,6 +275,387 @@ def test_the_bookmark_of_a_page_of_certifications(ask, box):
     assert about(0, 0) == {"hasNextPage": True, "endCursor": None}
 
 
+# --- narrowed and sorted ---------------------------------------------------------------------------
+
+
+def narrowed(name, body=None, **query):
+    "One of `LISTS`, asked for with more words; each row as the list tells it."
+    lines = {"groups": GROUPS, "pages": PAGES, "users": IDENTITY, "found users": PEOPLE}
+    lines |= {"datasets": DATASETS, "datacenter": DATACENTER, "search": SEARCH, "events": EVENTS}
+    if name == "pages":
+        body = body or {}
+    told = LISTS[name][1]
+    return lambda ask, box: told(ask(box, lines[name], body, **query))
+
+
+def searched(entity, *filters, sort=None, told="name", **more):
+    body = {"entityList": [[entity]], "count": 50, "filters": [*filters], **more}
+    if sort:
+        field, order = sort.split()
+        body["sort"] = {"fieldSorts": [{"field": field, "sortOrder": order}]}
+    return lambda ask, box: [row[told] for row in ask(box, SEARCH, body)["searchObjects"]]
+
+
+def in_datacenter(*filters, **more):
+    body = {"count": 50, "filters": [*filters], **more}
+    return lambda ask, box: LISTS["datacenter"][1](ask(box, DATACENTER, body))
+
+
+def term(field, value, **more):
+    return {"filterType": "term", "field": field, "value": value, **more}
+
+
+def wildcard(field, query, **more):
+    return {"filterType": "wildcard", "field": field, "query": query, **more}
+
+
+def between(start, end):
+    return {"filterType": "dateRange", "field": "create_date", "from": start, "to": end}
+
+
+def lately(field, bucket):
+    return {"filterType": "dateBucket", "field": field, "value": bucket}
+
+
+def modified(first, last):
+    return {
+        "includeLastModifiedDateClause": True,
+        "lastModifiedDateOperand": "BETWEEN",
+        "lastModifiedStartDate": first,
+        "lastModifiedEndDate": last,
+    }
+
+
+def told_by(field, **more):
+    return {"filters": [{"field": field, **more}]}
+
+
+def certificates(**variables):
+    body = {"operationName": "getCertifiedEntities", "variables": {"type": "CC:DSET", **variables}}
+    return lambda ask, box: [edge["node"]["title"] for edge in edges(ask(box, CERTIFIED, body))]
+
+
+BY_AGE = ["Iris Alder", "Ned Clover", "Gus Vale", "Sam River", "Uma Heath", "Kofi Marsh"]
+BY_AGE += ["Pia Sage", "Wren Bramble", "Bea Oak", "Eli Elm", "Dina Glen", "Leo Juniper"]
+LATEST = ["Eli Elm", "Uma Heath", "Pia Sage", "Dina Glen", "Leo Juniper", "Kofi Marsh"]
+LATEST += ["Sam River", "Wren Bramble", "Bea Oak", "Iris Alder", "Ned Clover", "Gus Vale"]
+VISITS = NAMES[6:12]
+CREATED = {3: 1616772674693, 5: 1634333064277}  # datasets
+OWN = ["Campaigns Data 7", "Budget Data 4", "Forecast Data 2"]
+
+
+@pytest.mark.parametrize(
+    "found, rows",
+    [
+        # groups
+        (narrowed("groups", search="ING t"), ["Marketing Team"]),
+        (narrowed("groups", search="nobody"), []),
+        (narrowed("groups", members=480339776), ["Data Team", "Operations Team"]),
+        (narrowed("groups", members=480339776, search="data"), ["Data Team"]),
+        (narrowed("groups", owner=1862305787), ["Finance Team"]),
+        (narrowed("groups", owner=148914359), ["Data Team"]),
+        (narrowed("groups", ownerType="USER"), ["Finance Team"]),
+        (narrowed("groups", ownerType="GROUP"), ["Data Team", "Marketing Team", "Operations Team"]),
+        (narrowed("groups", groupType="directory"), ["Marketing Team", "Operations Team"]),
+        (narrowed("groups", groupType="system"), []),
+        (narrowed("groups", ascending="false"), TEAMS[::-1]),
+        (narrowed("groups", ascending="false", offset=1, limit=2), TEAMS[2:0:-1]),
+        # pages
+        (narrowed("pages", {"ascending": False}), TITLES[::-1]),
+        (
+            narrowed("pages", {"orderBy": "pageId"}),
+            [TITLES[n] for n in (4, 1, 0, 6, 5, 2, 7, 3)],
+        ),
+        (
+            narrowed("pages", {"orderBy": "lastModified"}),
+            [TITLES[n] for n in (4, 7, 5, 3, 6, 2, 0, 1)],
+        ),
+        (
+            narrowed("pages", {"includePageTitleClause": True, "pageTitleSearchText": "TA 4"}),
+            ["Budget Data 4"],
+        ),
+        (narrowed("pages", {"pageTitleSearchText": "TA 4"}), TITLES),
+        (
+            narrowed("pages", {"includeParentPageIdsClause": True, "parentPageIds": [607176887]}),
+            ["Pipeline Data 5", "Retention Data 6"],
+        ),
+        (
+            narrowed("pages", {"includeParentPageIdsClause": True, "parentPageIds": [1225210876]}),
+            ["Campaigns Data 7"],
+        ),
+        (narrowed("pages", {"parentPageIds": [1225210876]}), TITLES),
+        (
+            narrowed("pages", {"includePageOwnerClause": True, "ownerIds": [1098373765]}),
+            ["Budget Data 4", "Forecast Data 2"],
+        ),
+        (
+            narrowed("pages", {"includePageOwnerClause": True, "groupOwnerIds": [148914359]}),
+            ["Forecast Data 2"],
+        ),
+        (narrowed("pages", {"includePageOwnerClause": True, "ownerIds": [148914359]}), []),
+        (narrowed("pages", modified("2020-03-31", "2020-03-31")), ["Overview Data 0"]),
+        (narrowed("pages", modified("2020-04-01", "2020-04-13")), []),
+        (
+            narrowed("pages", modified("2020-03-31", "2020-04-14")),
+            ["Overview Data 0", "Retention Data 6"],
+        ),
+        # users
+        (narrowed("found users", {"includeSupport": True, "limit": 2}), ["monitor", "Pia Sage"]),
+        (narrowed("found users", {"includeDeleted": True, "offset": 12}), ["Pia Ivy", "Emre Dale"]),
+        (narrowed("found users", {"onlyDeleted": True}), ["Pia Ivy", "Emre Dale"]),
+        (
+            narrowed("found users", told_by("displayName", filterType="text", text="pia OAK")),
+            ["Pia Sage", "Bea Oak"],
+        ),
+        (
+            narrowed("found users", told_by("department", filterType="text", text="sal")),
+            ["Pia Sage", "Kofi Marsh"],
+        ),
+        (
+            narrowed("found users", told_by("emailAddress", filterType="text", text="alt@")),
+            ["Gus Vale", "Leo Juniper"],
+        ),
+        (
+            narrowed("found users", told_by("roleId", filterType="value", values=[3, "4"])),
+            ["Dina Glen", "Gus Vale", "Iris Alder", "Leo Juniper"],
+        ),
+        (
+            narrowed("found users", told_by("isPending", filterType="value", values=["true"])),
+            ["Uma Heath", "Leo Juniper"],
+        ),
+        (
+            narrowed("found users", told_by("isPending", filterType="text", text="TRUE")),
+            ["Uma Heath", "Leo Juniper"],
+        ),
+        (
+            narrowed("found users", {"ids": [480339776, "952475732", 5]}),
+            ["Wren Bramble", "Ned Clover"],
+        ),
+        (narrowed("found users", {"sort": {"field": "created", "order": "ASC"}}), BY_AGE),
+        (narrowed("found users", {"sort": {"field": "created"}}), BY_AGE),
+        (narrowed("found users", {"sort": {"field": "modified", "order": "DESC"}}), LATEST),
+        (
+            narrowed("found users", {"sort": {"field": "displayName", "order": "DESC"}}),
+            sorted(PERSON)[::-1],
+        ),
+        # datasets
+        (narrowed("datasets", dataProviderType="webform"), ["Marketing visits 8"]),
+        (narrowed("datasets", type="API"), ["Support orders 5", "Support visits 11"]),
+        (narrowed("datasets", type="DataFlow"), ["Sales orders 4", "Sales visits 10"]),
+        (narrowed("datasets", displayType="snowflake"), ["Operations visits 9"]),
+        (narrowed("datasets", nameLike="LEDGER"), NAMES[12:]),
+        (narrowed("datasets", nameLike="orders", type="DataFlow"), ["Sales orders 4"]),
+        (narrowed("datasets", ownerId=1424611688), ["Support visits 11"]),
+        (narrowed("datasets", ownerId=148914359), []),
+        # the two searches
+        (in_datacenter(between(CREATED[3], CREATED[5])), NAMES[3:5]),
+        (in_datacenter(between(CREATED[3] + 1, CREATED[5])), NAMES[4:5]),
+        (in_datacenter(between(CREATED[3], CREATED[5] + 1)), NAMES[3:6]),
+        (in_datacenter(between(CREATED[5], CREATED[3])), []),
+        (in_datacenter(between(CREATED[3], CREATED[3])), []),
+        (in_datacenter(between(CREATED[5], None), term("owned_by_id", "1424611688")), NAMES[11:12]),
+        (in_datacenter(term("owned_by_id", "148914359")), ["Marketing orders 2"]),
+        (in_datacenter(term("owned_by_id", "148914359:GROUP")), ["Marketing orders 2"]),
+        (in_datacenter(term("owned_by_id", "148914359:USER")), []),
+        (in_datacenter(term("owned_by_id", "244271798:USER")), ["Operations orders 3"]),
+        (
+            in_datacenter(term("owned_by_id", "244271798"), term("owned_by_id", "1424611688")),
+            [],
+        ),
+        (in_datacenter(query="VISITS *ales"), ["Sales visits 10"]),
+        (searched("dataset", between(CREATED[3], CREATED[5])), NAMES[3:5]),
+        (
+            searched("dataset", {**between(CREATED[3], CREATED[5]), "not": True}),
+            NAMES[:3] + NAMES[5:],
+        ),
+        (searched("dataset", term("certification.state", "CERTIFIED")), ["Operations orders 3"]),
+        (searched("dataset", term("certification.state", "EXPIRED")), ["Finance ledger 13"]),
+        (searched("dataset", term("certification.state", "PENDING")), []),
+        (searched("dataset", lately("last_modified", "LAST_MONTH")), ["Finance ledger 13"]),
+        (searched("dataset", lately("last_modified", "LAST_WEEK")), []),
+        (searched("dataset", lately("create_date", "LAST_QUARTER")), ["Finance ledger 13"]),
+        (searched("dataset", wildcard("name_sort", "*visits*")), VISITS),
+        (searched("dataset", wildcard("name_sort", "data ??????*6")), ["Data visits 6"]),
+        (searched("dataset", term("dataprovidername_facet", "domo-dataflow")), NAMES[4:11:6]),
+        (
+            searched(
+                "dataset",
+                orFilters=[
+                    term("databaseId", "824e8a45-fc40-403c-8519-c31a580a0ccd"),
+                    term("dataproviderkey_facet", "api"),
+                ],
+            ),
+            ["Marketing orders 2", "Support orders 5"],
+        ),
+        (
+            searched(
+                "dataset",
+                wildcard("name_sort", "*visits*"),
+                notFilters=[wildcard("name_sort", "m*"), wildcard("name_sort", "s*")],
+            ),
+            ["Data visits 6", "Finance visits 7", "Operations visits 9"],
+        ),
+        (searched("dataset", sort="name_sort ASC"), sorted(NAMES)),
+        (searched("dataset", sort="create_date DESC"), NAMES[::-1]),
+        (
+            searched("dataset", sort="last_modified DESC", count=2),
+            ["Finance ledger 13", "Operations visits 9"],
+        ),
+        (searched("account", term("valid", "false"), told="databaseId"), ["23"]),
+        (searched("account", term("used", "0"), told="databaseId"), ["14", "18", "27", "33"]),
+        (
+            searched("account", term("owned_by_id", "952475732"), told="databaseId"),
+            ["9", "23", "27", "33"],
+        ),
+        (
+            searched("account", term("dataproviderkey_facet", "domostats"), told="databaseId"),
+            ["9", "27"],
+        ),
+        (searched("account", query="sheets", told="databaseId"), ["18"]),
+        (searched("account", sort="last_modified DESC", count=2, told="databaseId"), ["14", "10"]),
+        (
+            searched("page", term("owned_by_id", "1098373765:USER")),
+            ["Forecast Data 2", "Budget Data 4"],
+        ),
+        (searched("page", sort="lastModified DESC", count=3), OWN),
+        (searched("group", query="team finance"), ["Finance Team"]),
+        (
+            searched("user", wildcard("name_sort", "*a?e"), sort="createDate DESC"),
+            ["Pia Sage", "Gus Vale"],
+        ),
+        # the log
+        (narrowed("events", start=TIMES[7], end=TIMES[5]), TIMES[6:8]),
+        (narrowed("events", start=TIMES[7] + 1, end=TIMES[5] + 1), TIMES[5:7]),
+        (narrowed("events", start=TIMES[7], end=TIMES[7]), []),
+        (narrowed("events", start=TIMES[5], end=TIMES[7]), []),
+        (narrowed("events", end=TIMES[10]), TIMES[11:]),
+        (narrowed("events", start=TIMES[1]), TIMES[:2]),
+        (narrowed("events", objectType="CARD"), [TIMES[1], TIMES[6], TIMES[11]]),
+        (narrowed("events", objectType="CARD,GROUP"), [TIMES[1], TIMES[3], TIMES[6], TIMES[11]]),
+        (narrowed("events", eventType="EXPORTED"), [TIMES[5]]),
+        (narrowed("events", objectId="19"), [TIMES[0]]),
+        (narrowed("events", user="1424611688"), TIMES[10:]),
+        (narrowed("events", user="1424611688", objectType="CARD"), TIMES[11:]),
+        # certifications
+        (certificates(stateFilter="EXPIRED"), ["Finance ledger 13"]),
+        (certificates(stateFilter="PENDING"), []),
+        (certificates(searchTerm="ORDERS"), ["Operations orders 3"]),
+    ],
+)
+def test_narrowed_and_sorted(ask, box, found, rows):
+    assert found(ask, box) == rows
+
+
+def test_what_was_read_in_between_two_moments_is_counted_the_same(ask, box):
+    for more, count in [
+        ({"start": TIMES[7], "end": TIMES[5]}, 2),
+        ({"objectType": "CARD"}, 3),
+        ({"user": "1424611688"}, 2),
+        ({"start": TIMES[0] + 1}, 0),
+    ]:
+        assert ask(box, f"{EVENTS}/count", **more) == {"count": count}
+    assert ask(box, OBJECTS, start=TIMES[6], end=TIMES[1]) == [
+        {"objectId": "829029", "objectName": "Card 939"}
+    ]
+
+
+def test_several_kinds_in_one_search(ask, box):
+    body = {"entityList": [["group"], ["page"]], "count": 3, "offset": 3}
+    reply = ask(box, SEARCH, body)
+    names = [row["name"] for row in reply["searchObjects"]]
+    assert names == ["Operations Team", "Overview Data 0", "Quality Data 1"]
+    assert {kind: len(rows) for kind, rows in reply["searchResultsMap"].items()} == {
+        "group": 1,
+        "page": 2,
+    }
+    assert reply["totalResultCount"] == 12
+    body["sort"] = {"fieldSorts": [{"field": "name_sort", "sortOrder": "DESC"}]}
+    reply = ask(box, SEARCH, body)
+    names = [row["name"] for row in reply["searchObjects"]]
+    assert names == ["Overview Data 0", "Operations Team", "Marketing Team"]
+    assert reply["sort"] == {
+        "fieldSorts": [{"field": "name_sort", "sortOrder": "DESC"}],
+        "activity": None,
+        "activitySortType": None,
+        "metricAction": None,
+        "isHotness": False,
+        "isRelevance": False,
+    }
+    shown = ask(box, SEARCH, {"entities": ["GROUP"], "count": 1, "fieldsToReturn": ["name"]})
+    assert shown["searchObjects"] == [{"name": "Data Team"}]
+    assert len(ask(box, SEARCH, {"entityList": [["user"]]})["searchObjects"]) == 10
+
+
+def test_groups_without_their_members(ask, box):
+    for group in ask(box, GROUPS, includeFullMembership="false"):
+        assert "groupMembers" not in group and group["memberCount"] in (3, 1, 2, 10)
+
+
+@pytest.mark.parametrize(
+    "line, body, query, status, words",
+    [
+        ("POST /api/content/v2/users", {}, {}, 405, ""),
+        ("GET /api/content/v1/pages/adminsummary", None, {}, 405, ""),
+        ("GET /api/content/v9/users", None, {}, 404, "serves nothing at /api/content/v9/users"),
+        ("GET /elsewhere", None, {}, 404, ""),
+        (GROUPS, None, {"sort": "created"}, 400, "sort is 'created'"),
+        (GROUPS, None, {"limit": 10001}, 400, "limit is 10001, and 10000 is the most"),
+        (IDENTITY, None, {"limit": 1001}, 400, "1000 is the most"),
+        (IDENTITY, None, {"offset": -1}, 400, "offset is -1, and 0 is the least"),
+        (IDENTITY, None, {"attributes": "id,shoeSize"}, 400, "shoeSize"),
+        (PAGES, {}, {"limit": 1001}, 400, "1000 is the most"),
+        (PAGES, modified("2020-02-30", "2020-03-01"), {}, 400, "'2020-02-30' is no day"),
+        (DATASETS, None, {"limit": 501}, 400, "500 is the most"),
+        (DATACENTER, {"count": 1, "offset": 10_000}, {}, 400, "may not pass 10000"),
+        (SEARCH, {}, {}, 400, "entityList says what to search"),
+        (SEARCH, {"entityList": [["card"]]}, {}, 400, "the entity 'card' is not in"),
+        (EVENTS, None, {"limit": 1001}, 400, "1000 is the most"),
+        (EVENTS, None, {"objectType": "NONE"}, 400, "the objectType 'NONE' is not known"),
+        (EVENTS, None, {"sort": "time"}, 400, "the parameter 'sort' is not known here"),
+        (CERTIFIED, {}, {}, 400, "a variable type, CC:DSET"),
+        ("GET /api/data/v1/streams/bulk", None, {"streamId": "5," * 50 + "5"}, 400, "51 values"),
+        ("POST /api/data/v3/datasources/bulk", ["x"] * 101, {}, 400, "101 values"),
+    ],
+)
+def test_a_refusal_says_what_is_wrong(send, box, line, body, query, status, words):
+    reply = send(box, line, body, **query)
+    path = line.split()[1]
+    assert reply.status_code == status
+    told = reply.json()
+    assert list(told) == ["status", "statusReason", "path", "message", "toe"]
+    phrase = {400: "Bad Request", 404: "Not Found", 405: "Method Not Allowed"}[status]
+    assert (told["status"], told["statusReason"], told["path"]) == (status, phrase, path)
+    assert words in told["message"] if words else told["message"] == phrase
+    allowed = {"POST /api/content/v2/users": "GET"}.get(line, "POST") if status == 405 else None
+    assert reply.headers.get("allow") == allowed
+
+
+def test_the_largest_page_is_allowed(send, box):
+    for line, body, query in [
+        (GROUPS, None, {"limit": 10000}),
+        (IDENTITY, None, {"limit": 1000}),
+        (PAGES, {}, {"limit": 1000}),
+        (DATASETS, None, {"limit": 500}),
+        (DATACENTER, {"count": 1, "offset": 9_999}, {}),
+        (EVENTS, None, {"limit": 1000}),
+        ("GET /api/data/v1/streams/bulk", None, {"streamId": "5," * 49 + "5"}),
+        ("POST /api/data/v3/datasources/bulk", ["x"] * 100, {}),
+    ]:
+        assert send(box, line, body, **query).status_code == 200, line
+
+
+def test_who_is_not_signed_in_is_told_as_recorded(web, box):
+    reply = web.get(box.url + "/api/content/v2/users", timeout=20)
+    assert reply.status_code == 401
+    told = reply.json()
+    assert told.pop("toe") and told == {
+        "status": 401,
+        "statusReason": "Unauthorized",
+        "path": "/api/content/v2/users",
+        "message": "Full authentication is required to access this resource",
+    }
+
+
 # --- another day, and a larger world --------------------------------------------------------------
 
 
