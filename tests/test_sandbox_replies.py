@@ -123,7 +123,7 @@ def test_a_reply_is_the_known_one(send, box, known):
 
 def test_every_topic_is_known():
     assert [*KNOWN] == ("accounts datasets events groups pages roles search streams users".split())
-    assert sum(map(len, KNOWN.values())) == 68
+    assert sum(map(len, KNOWN.values())) == 69
 
 
 # --- pages of a list ------------------------------------------------------------------------------
@@ -794,3 +794,536 @@ def test_the_groups_of_grants_are_there_when_they_are_wanted(ask, large):
         "description": "",
     }
     assert len(ask(large, GROUPS, limit=1000)) == 130
+
+
+# --- bad days -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def sound(box):
+    "The sandbox, healed after the test."
+    box.fired.clear()
+    yield box
+    box.heal()
+    box.latency = 0
+
+
+JSON, HTML = "application/json;charset=UTF-8", "text/html;charset=UTF-8"
+ROLES = "GET /api/authorization/v1/roles"
+
+
+def page(title, text):
+    head = f"<!DOCTYPE html><html><head><title>{title}</title></head>"
+    return f"{head}<body><p>{text}</p></body></html>"
+
+
+@pytest.mark.parametrize(
+    "fault, status, kind, body, headers",
+    [
+        ("html", 200, HTML, page("Domo", "Please sign in."), {}),
+        ("not_json", 200, JSON, "upstream says hello", {}),
+        ("empty", 200, JSON, "", {}),
+        ("moved", 302, None, "", {"location": "https://elsewhere.example.com/"}),
+        (
+            "blocked",
+            200,
+            HTML,
+            page("Domo - Blocked", "Access from 192.0.2.7 is not allowed."),
+            {},
+        ),
+        (
+            "blocked_redirect",
+            303,
+            HTML,
+            page("See Other", "Continue at /whitelist/blocked"),
+            {"location": "/whitelist/blocked"},
+        ),
+        ("redirect", 302, None, "", {"location": "/auth/index?domoManualLogin=true"}),
+        ("unknown_instance", 403, None, "", {}),
+        ("wrong_password", 200, JSON, '{"success":false,"reason":"INVALID_CREDENTIALS"}', {}),
+        ("locked", 200, JSON, '{"success":false,"reason":"ACCOUNT_LOCKED"}', {}),
+        ("no_token", 200, JSON, "{}", {}),
+        (
+            "second_factor",
+            200,
+            JSON,
+            '{"success":true,"twoFactorInfo":{"token":null,"key":null,"status":"REQUIRED",'
+            '"phoneMask":null}}',
+            {},
+        ),
+    ],
+)
+def test_a_fault_word_for_word(send, sound, fault, status, kind, body, headers):
+    sound.fail(fault, "/api/authorization")
+    reply = send(sound, ROLES)
+    assert (reply.status_code, reply.headers.get("content-type"), reply.text) == (
+        status,
+        kind,
+        body,
+    )
+    assert {name: reply.headers[name] for name in headers} == headers
+    assert sound.fired == {fault: 1} and send(sound, ROLES).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "fault, status, phrase, wait",
+    [
+        ("forbidden", 403, "Forbidden", None),
+        ("not_found", 404, "Not Found", None),
+        ("rate_limited", 429, "Too Many Requests", "1"),
+        ("rate_limited_bare", 429, "Too Many Requests", None),
+        ("server_error", 500, "Internal Server Error", None),
+        ("bad_gateway", 502, "Bad Gateway", None),
+        ("unavailable", 503, "Service Unavailable", None),
+        ("gateway_timeout", 504, "Gateway Timeout", None),
+    ],
+)
+def test_a_fault_that_is_an_error_of_domo(send, sound, fault, status, phrase, wait):
+    sound.fail(fault)
+    reply = send(sound, ROLES)
+    told = reply.json()
+    assert told.pop("toe") and told == {
+        "status": status,
+        "statusReason": phrase,
+        "path": "/api/authorization/v1/roles",
+        "message": phrase,
+    }
+    assert reply.status_code == status and reply.headers.get("retry-after") == wait
+
+
+@pytest.mark.parametrize("seconds, told", [(0, "0"), (0.2, "1"), (1.5, "2"), (90, "90")])
+def test_when_to_come_back_is_rounded_up(send, sound, seconds, told):
+    sound.fail("rate_limited", seconds=seconds)
+    assert send(sound, ROLES).headers["retry-after"] == told
+
+
+def straight(box, line):
+    "The reply that would be sent, before it is: with its delay and its end."
+    method, path = line.split(" ")
+    token = {"x-domo-developer-token": box.access_token}
+    return box.domo.reply(method, path, token)
+
+
+def test_how_a_reply_is_slow_or_ends_too_soon(sound):
+    whole = straight(sound, ROLES)
+    assert (whole.status, whole.delay, whole.end) == (200, 0, "")
+    for fault, seconds, delay, end in [
+        ("slow", None, 2, ""),
+        ("slow", 0, 0, ""),
+        ("slow", 7, 7, ""),
+        ("cut", None, 0, "cut"),
+        ("reset", None, 0, "reset"),
+    ]:
+        sound.fail(fault, seconds=seconds)
+        reply = straight(sound, ROLES)
+        assert (reply.status, reply.body, reply.delay, reply.end) == (200, whole.body, delay, end)
+    sound.fail("drop")
+    assert straight(sound, ROLES)[:2] == (0, b"") and sound.calls[-1][2] == 0
+    sound.fail("truncated")
+    half = straight(sound, ROLES)
+    assert half.body == whole.body[: len(whole.body) // 2] and half.end == ""
+    sound.fail("slow", seconds=5)
+    straight(sound, ROLES)
+    sound.fail("repeated_page")
+    again = straight(sound, ROLES)
+    assert again.body == whole.body and again.delay == 0  # what was slow once is not slow again
+
+
+def test_a_repeated_page_is_the_last_good_one_of_its_address(ask, send, sound):
+    first = ask(sound, GROUPS, offset=0, limit=1)
+    sound.fail("server_error")
+    assert send(sound, GROUPS, offset=1, limit=1).status_code == 500
+    ask(sound, ROLES)
+    sound.fail("repeated_page", "/api/content/v2/groups/grouplist")
+    assert ask(sound, GROUPS, offset=2, limit=1) == first
+    assert [row["name"] for row in ask(sound, GROUPS, offset=2, limit=1)] == ["Marketing Team"]
+
+
+def test_faults_are_met_by_their_own_calls_and_so_often(send, sound):
+    "A fault counts only the calls that fit its path, and the first that waits is the first met."
+    me, users = "GET /api/content/v2/users/me", "GET /api/content/v2/users"
+    sound.fail("not_found", "/api/content/v2/users/me", after=1)
+    sound.fail("server_error", "/api/content/v2/users", times=2, after=2)
+    sound.fail("unavailable", "/api/authorization", times=None, after=1)
+    calls = [me, ROLES, me, users, users, users, me, ROLES, ROLES, GROUPS, ROLES]
+    assert [send(sound, call).status_code for call in calls] == [
+        *(200, 200, 404, 500, 500, 200, 200, 503, 503, 200, 503),
+    ]
+    assert sound.fired == {"not_found": 1, "server_error": 2, "unavailable": 3}
+    sound.heal()
+    assert send(sound, ROLES).status_code == 200
+
+
+def test_a_fault_without_a_path_waits_for_a_call_and_not_for_a_sign_in(send, sound):
+    sound.fail("server_error")
+    token = {"grant_type": "client_credentials"}
+    assert send(sound, "GET /oauth/token", **token).status_code == 401
+    assert send(sound, "POST /api/content/v2/authentication", {}).status_code == 400
+    assert send(sound, ROLES).status_code == 500
+    sound.fail("locked")
+    assert send(sound, ROLES).status_code == 200
+    assert send(sound, "POST /api/content/v2/authentication", {}).json()["reason"] == (
+        "ACCOUNT_LOCKED"
+    )
+
+
+@pytest.mark.parametrize(
+    "missing, left",
+    [
+        (None, [0, 1]),
+        ("all", []),
+        ((), [0, 1, 2, 3]),
+        ((0,), [1, 2, 3]),
+        ((-1,), [0, 1, 2]),
+        ((1, 3), [0, 2]),
+        ((4, -5, 99), [0, 1, 2, 3]),
+        ((-4,), [1, 2, 3]),
+    ],
+)
+def test_which_rows_a_short_page_lacks(ask, sound, missing, left):
+    sound.fail("short_page", missing=missing)
+    assert [row["name"] for row in ask(sound, GROUPS)] == [TEAMS[n] for n in left]
+
+
+def test_a_short_page_is_short_wherever_its_rows_stand(ask, sound):
+    "Half of the rows are left, the first one always; what the reply counts stays as it was."
+    sound.fail("short_page", times=None)
+    assert [row["name"] for row in ask(sound, GROUPS, limit=3)] == TEAMS[:2]
+    assert [row["name"] for row in ask(sound, GROUPS, limit=1)] == TEAMS[:1]
+    users = ask(sound, PEOPLE, {"showCount": True})
+    assert len(users["users"]) == 6 and users["count"] == 12
+    assert len(ask(sound, PAGES, {})["pageAdminSummaries"]) == 4
+    listed = ask(sound, DATASETS)
+    assert len(listed["dataSources"]) == 7 and listed["_metadata"] == {"totalCount": 14}
+    found = ask(sound, SEARCH, {"entityList": [["group"], ["page"]], "count": 12})
+    assert len(found["searchObjects"]) == 6 and found["totalResultCount"] == 12
+    assert {kind: len(rows) for kind, rows in found["searchResultsMap"].items()} == {
+        "group": 2,
+        "page": 4,
+    }
+    body = {"operationName": "getCertifiedEntities", "variables": {"type": "CC:DSET"}}
+    connection = ask(sound, CERTIFIED, body)["data"]["certifyEntitiesConnection"]
+    assert len(connection["edges"]) == 1 and connection["pageInfo"]["endCursor"] == "2"
+
+
+def test_what_is_hidden_leaves_a_gap_in_its_page(ask, send, sound):
+    finance, pipeline, wren = 766948348, 1225210876, 480339776
+    sealed = "2e24116e-4e43-49a4-9953-c32036f6f33a"
+    sound.hide(finance, pipeline, wren, sealed)
+    assert [row["name"] for row in ask(sound, GROUPS, limit=2)] == ["Data Team"]
+    assert [row["name"] for row in ask(sound, GROUPS, offset=2)] == TEAMS[2:]
+    titles = [row["pageTitle"] for row in ask(sound, PAGES, {})["pageAdminSummaries"]]
+    assert titles == TITLES[:5] + TITLES[6:]
+    assert [row["displayName"] for row in ask(sound, IDENTITY, limit=3)["users"]] == [
+        "monitor",
+        "Pia Sage",
+    ]
+    listed = ask(sound, DATASETS)
+    assert len(listed["dataSources"]) == 13 and listed["_metadata"] == {"totalCount": 14}
+    found = ask(sound, SEARCH, {"entityList": [["dataset"]], "count": 50})
+    assert len(found["searchObjects"]) == 13 and found["totalResultCount"] == 14
+    body = {"operationName": "getCertifiedEntities", "variables": {"type": "CC:DSET"}}
+    assert [edge["node"]["title"] for edge in edges(ask(sound, CERTIFIED, body))] == [
+        "Finance ledger 13"
+    ]
+    sound.hide()
+    assert [row["name"] for row in ask(sound, GROUPS, limit=2)] == TEAMS[:2]
+
+
+def test_healing_takes_everything_back_but_the_latency(ask, send, sound):
+    sound.latency = 0.001
+    sound.fail("server_error", times=None)
+    sound.serve("/api/authorization/v1/roles", [])
+    sound.faults.location = "http://127.0.0.1:9/"
+    sound.quirks = {"system_groups"}
+    sound.hide(766948348)
+    sound.limit(per_minute=1)
+    sound.heal()
+    assert [len(ask(sound, ROLES)) for _ in range(3)] == [7, 7, 7]
+    assert [row["name"] for row in ask(sound, GROUPS)] == TEAMS
+    sound.fail("moved")
+    assert send(sound, ROLES).headers["location"] == "https://elsewhere.example.com/"
+    assert sound.latency == 0.001
+
+
+def test_what_is_served_has_no_other_address(ask, send, sound):
+    sound.serve("/api/content/v2/users", [{"id": 1}])
+    assert ask(sound, "GET /api/content/v2/users") == [{"id": 1}]
+    assert ask(sound, "GET /api/content/v2/users", anything="at all") == [{"id": 1}]
+    assert len(ask(sound, "GET /api/content/v2/users/me")) == 15
+
+
+# --- who comes in ---------------------------------------------------------------------------------
+
+
+class Clock:
+    "A time that stands still, for one module."
+
+    def __init__(self, now):
+        self.now = now
+
+    def time(self):
+        return self.now
+
+    def monotonic(self):
+        return self.now
+
+
+def decoded(part):
+    import base64
+
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_a_session_lasts_for_eight_hours(send, sound, monkeypatch):
+    from urllib.parse import unquote
+
+    clock = Clock(1_711_929_600.25)
+    monkeypatch.setattr("domostats.sandbox.domo.time", clock)
+    wish = {
+        "method": "password",
+        "emailAddress": sound.username.upper(),
+        "password": sound.password,
+    }
+    reply = send(sound, "POST /api/content/v2/authentication", wish).json()
+    token = reply.pop("sessionToken")
+    assert reply == {
+        "userId": 1862305787,
+        "success": True,
+        "twoFactorInfo": {"token": None, "key": None, "status": "VALID", "phoneMask": None},
+    }
+    told = decoded(unquote(token))
+    assert len(told.pop("hmacSignature")) == 64 and len(told.pop("sid")) == 32
+    assert told == {
+        "customerId": "mmmm-0000-0000",
+        "expiration": 1_711_958_400_250,
+        "timestamp": 1_711_929_600_250,
+        "toes": "",
+        "userId": "1862305787",
+    }
+    door, mine = sound.domo.door, {"x-domo-authentication": token}
+    clock.now += 8 * 3600 - 1
+    assert door.who(mine)["displayName"] == "Pia Sage"
+    clock.now += 1
+    assert door.who(mine) is None
+    assert door.who({**mine, "x-domo-developer-token": sound.access_token})["id"] == 1862305787
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"method": "exptoken"},
+        {"method": None},
+        {"password": None},
+        {"password": 5},
+        {"emailAddress": ["x"]},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_what_is_no_sign_in(send, sound, change):
+    wish = {"method": "password", "emailAddress": sound.username, "password": sound.password}
+    reply = send(sound, "POST /api/content/v2/authentication", {**wish, **change})
+    assert reply.status_code == 400 and reply.json()["message"] == "Bad Request"
+    assert send(sound, "POST /api/content/v2/authentication", wish).json()["success"] is True
+    with_query = send(sound, "POST /api/content/v2/authentication", wish, a=1)
+    assert with_query.status_code == 400 and "parameters" in with_query.json()["message"]
+
+
+def test_a_token_of_the_public_api(web, sound, monkeypatch):
+    clock = Clock(1_711_929_600)
+    monkeypatch.setattr("domostats.sandbox.public.time", clock)
+    basic = sound.client_id, sound.client_secret
+    wish = {"grant_type": "client_credentials", "scope": "user data"}
+    reply = web.get(sound.url + "/oauth/token", params=wish, auth=basic, timeout=20)
+    told = reply.json()
+    token, number = told.pop("access_token"), told.pop("jti")
+    assert len(number) == 32 and told == {
+        "token_type": "bearer",
+        "expires_in": 3599,
+        "scope": "data user",
+        "customer": "sandbox",
+        "role": "Admin",
+        "userId": 1862305787,
+    }
+    head, inside, _ = token.split(".")
+    assert decoded(head) == {"alg": "none", "typ": "JWT"}
+    claims = decoded(inside)
+    assert len(claims.pop("jti")) == 32
+    assert claims == {"exp": 1_711_933_199, "scope": ["data", "user"], "userId": 1862305787}
+    allows = sound.domo.client.allows
+    bearer = {"authorization": f"Bearer {token}"}
+    assert [allows(bearer, scope) for scope in ("user", "data", "audit")] == [200, 200, 403]
+    clock.now += 3598
+    assert allows(bearer, "user") == 200
+    clock.now += 1
+    assert allows(bearer, "user") == 401
+    everything = {"grant_type": "client_credentials"}
+    reply = web.post(sound.url + "/oauth/token", data=everything, auth=basic, timeout=20)
+    assert reply.json()["scope"] == "account audit buzz dashboard data user workflow"
+
+
+@pytest.mark.parametrize(
+    "wish, secret, status",
+    [
+        ({"grant_type": "client_credentials"}, "guess", 401),
+        ({"grant_type": "password"}, None, 400),
+        ({}, None, 400),
+        ({"grant_type": "client_credentials", "scope": "user shoes"}, None, 400),
+        ({"grant_type": "client_credentials", "scope": " "}, None, 400),
+        ({"grant_type": "client_credentials", "state": "x"}, None, 400),
+    ],
+    ids=str,
+)
+def test_what_gets_no_token(web, sound, wish, secret, status):
+    basic = sound.client_id, secret or sound.client_secret
+    reply = web.get(sound.url + "/oauth/token", params=wish, auth=basic, timeout=20)
+    assert reply.status_code == status and "access_token" not in reply.text
+
+
+@pytest.mark.parametrize("value", ["Basic", "Basic ???", "Bearer eA==", "Basic eA==", ""])
+def test_what_is_no_client(web, sound, value):
+    headers = {"Authorization": value}
+    wish = {"grant_type": "client_credentials"}
+    reply = web.get(sound.url + "/oauth/token", params=wish, headers=headers, timeout=20)
+    assert reply.status_code == 401
+
+
+def test_users_of_the_public_api(web, sound):
+    basic = sound.client_id, sound.client_secret
+    wish = {"grant_type": "client_credentials", "scope": "user"}
+    told = web.get(sound.url + "/oauth/token", params=wish, auth=basic, timeout=20).json()
+    headers = {"Authorization": f"bearer {told['access_token']}"}
+
+    def users(**query):
+        reply = web.get(sound.url + "/v1/users", params=query, headers=headers, timeout=20)
+        return reply.json() if reply.status_code == 200 else reply.status_code
+
+    assert users(limit=1) == [
+        {
+            "id": 1862305787,
+            "name": "Pia Sage",
+            "email": "pia.sage@example.com",
+            "role": "Admin",
+            "roleId": "1",
+            "title": "Controller",
+            "phone": "555-0106",
+            "location": "Berlin",
+            "employeeNumber": 8395,
+            "createdAt": "2022-01-08T11:03:10Z",
+            "updatedAt": "2023-11-03T23:07:26Z",
+            "deleted": False,
+            "image": "https://api.domo.com/v1/users/1862305787/image",
+        }
+    ]
+    assert users(offset=1, limit=1)[0] == {
+        "id": 480339776,
+        "name": "Wren Bramble",
+        "email": "wren.bramble@example.com",
+        "role": "Analyst",
+        "roleId": "393491103",
+        "createdAt": "2022-04-05T15:51:56Z",
+        "updatedAt": "2022-10-22T20:46:33Z",
+        "deleted": False,
+        "image": "https://api.domo.com/v1/users/480339776/image",
+    }
+    assert [user["name"] for user in users()] == PERSON
+    assert [user["name"] for user in users(offset=11, limit=500)] == PERSON[11:]
+    assert users(offset=12) == [] and users(limit=501) == 400 and users(limit=0) == []
+    assert web.post(sound.url + "/v1/users", headers=headers, timeout=20).status_code == 405
+    assert web.get(sound.url + "/v1/groups", headers=headers, timeout=20).status_code == 404
+
+
+# --- what a value may look like -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "value, rows",
+    [
+        *(("2", 2), (" 2 ", 2), ("002", 2), ("", 4), ("0", 0), ("+2", None), ("2.0", None)),
+        *(("1e1", None), ("two", None), ("-1", None), ("1" * 20, None)),
+    ],
+)
+def test_whole_numbers_in_an_address(send, box, value, rows):
+    reply = send(box, GROUPS, limit=value)
+    assert (len(reply.json()) if reply.status_code == 200 else None) == rows
+
+
+@pytest.mark.parametrize(
+    "value, rows",
+    [(2, 2), ("2", 2), (None, 10), ("", 10), (0, 0), (True, None), (2.0, None), ([2], None)],
+    ids=repr,
+)
+def test_whole_numbers_in_a_body(send, box, value, rows):
+    reply = send(box, SEARCH, {"entityList": [["user"]], "count": value})
+    found = reply.json()
+    assert (len(found["searchObjects"]) if reply.status_code == 200 else None) == rows
+
+
+@pytest.mark.parametrize(
+    "value, down",
+    [
+        *(("true", False), ("True", False), ("1", False), ("", False)),
+        *(("false", True), ("FALSE", True), ("0", True), ("no", None), ("2", None)),
+    ],
+)
+def test_true_and_false_in_an_address(send, box, value, down):
+    reply = send(box, GROUPS, ascending=value)
+    if down is None:
+        assert reply.status_code == 400 and "neither true nor false" in reply.json()["message"]
+    else:
+        names = [row["name"] for row in reply.json()]
+        assert names == (TEAMS[::-1] if down else TEAMS)
+
+
+def test_lists_in_an_address(send, ask, box):
+    def told(query):
+        line = f"{IDENTITY}?limit=2&{query}"
+        return [pair["key"] for pair in ask(box, line)["users"][1]["attributes"]]
+
+    assert told("attributes=id,title") == ["id", "title"]
+    assert told("attributes=id&attributes=title") == ["id", "title"]
+    assert told("attributes=id%2C%20title") == ["id", "title"]
+    assert told("attributes=id,,title,") == ["id", "title"]
+    assert len(told("attributes=")) == 24
+
+
+def test_a_body_where_none_is_known_and_one_that_is_no_json(web, box):
+    headers = {"X-DOMO-Developer-Token": box.access_token}
+
+    def told(method, path, body):
+        reply = web.request(method, box.url + path, data=body, headers=headers, timeout=20)
+        return reply.status_code, reply.json()["message"] if reply.status_code != 200 else ""
+
+    groups, pages = GROUPS.split()[1], PAGES.split()[1]
+    assert told("GET", groups, b"{}") == (200, "")
+    assert told("GET", groups, b'{"limit": 1}')[0] == 400
+    assert "a body is not known here" in told("GET", groups, b'{"limit": 1}')[1]
+    assert "the body is no JSON" in told("POST", pages, b"{")[1]
+    assert told("POST", pages, b"") == (200, "") and told("POST", pages, b"null") == (200, "")
+    assert "is no JSON object" in told("POST", pages, b"[1]")[1]
+    assert told("POST", pages, b" " * 1_000_001)[0] == 400
+    assert "longer than 1000000 bytes" in told("POST", pages, b" " * 1_000_001)[1]
+    assert "no JSON" in told("POST", pages, b" " * 1_000_000)[1]
+
+
+def test_a_shelf_keeps_what_was_asked_for_last():
+    from domostats.sandbox.replies import Reply, Shelf
+
+    def reply(size):
+        return Reply(200, b"x" * size)
+
+    shelf = Shelf(room=10)
+    for key, size in (("a", 4), ("b", 4)):
+        shelf.put(key, reply(size))
+    assert shelf.get("a") == reply(4) and shelf.get("c") is None and "b" in shelf
+    shelf.put("c", reply(4))  # b was asked for longest ago
+    assert "b" not in shelf and "a" in shelf and "c" in shelf
+    shelf.put("d", reply(11))  # more than there is room for
+    assert "d" not in shelf and "a" in shelf
+    shelf.put("a", reply(9))  # it is there already
+    assert shelf.get("a") == reply(4) and "c" in shelf
+    shelf.put("e", reply(10))
+    assert shelf.get("e") == reply(10) and "a" not in shelf and "c" not in shelf
+    shelf.put("f", reply(0))
+    assert "e" in shelf and "f" in shelf
