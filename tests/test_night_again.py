@@ -5,6 +5,9 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
+import time
 from collections import Counter
 from datetime import date, timedelta
 from pathlib import Path
@@ -784,3 +787,122 @@ def test_1_what_is_new_is_not_made_a_second_time(box):
         assert e.value.reason == "already_done"
     names = [one.fields["name"] for one in agency(box).workspaces.values()]
     assert names.count("Only One") == 1
+
+
+# the next run after an outcome that nobody knows
+
+
+CALLS = {
+    "bulk": lambda dr, ids: dr.bulk_process_streams(ids, ["2024-01-01"] * 2, ["2024-01-10"] * 2),
+    "groups": lambda dr, ids: dr.bulk_process_groups(ids, ["2024-01-01"] * 2, ["2024-01-10"] * 2),
+    "batch": lambda dr, ids: dr.process_stream_batch(ids, "2024-01-01", "2024-01-10"),
+}
+
+
+@pytest.mark.parametrize("fault, is_made", [("drop_after", True), ("drop", False)])
+@pytest.mark.parametrize("form", CALLS)
+def test_the_next_run_finds_out_what_became_of_it(box, form, fault, is_made):
+    "As long as nobody can look, nothing is sent; when somebody can, what is missing is sent once."
+    ids = first_workspace(box, 2)
+    box.fail(fault, "/v1/data-streams/process")
+    box.fail(fault, f"/v1/data-streams/{ids[0]}/process")
+    for id in ids:
+        box.fail("forbidden", f"/v1/data-streams/api/{id}/stats", times=None)
+    first = CALLS[form](agency(box), ids)
+    unknown = first[first["status"] == "error"]
+    assert {*unknown["reason"]} == {"unknown_outcome"} and ids[0] in [*unknown["stream"]]
+    jobs = {job["id"] for job in box.jobs.values() if job["dataStreamId"] == ids[0]}
+    assert made(box)[ids[0], "2024-01-01", "2024-01-10"] == is_made
+    blind = CALLS[form](agency(box), ids)
+    assert [*blind["status"]].count("error") == len(unknown)  # who may not look is told why
+    assert not posts(box)
+    box.heal()
+    last = CALLS[form](agency(box), ids)
+    assert last["status"].tolist() == ["queued", "queued"]
+    assert {(id, "2024-01-01", "2024-01-10"): 1 for id in ids} == made(box)
+    assert bool(posts(box)) != is_made
+    found = last["job"][last["stream"] == ids[0]].tolist()
+    assert found == [max(job["id"] for job in box.jobs.values() if job["dataStreamId"] == ids[0])]
+    assert (found[0] in jobs) == is_made
+
+
+OTHER_PROGRAM = """
+import os, sys
+from domostats.clients.datorama import datorama
+from domostats.settings import Instance
+url, *ids = sys.argv[1:]
+dr = datorama(os.environ["TOKEN"], instance=Instance("datorama", url), pause=0)
+dr.bulk_process_streams([*map(int, ids)], ["2024-01-01"] * len(ids), ["2024-01-10"] * len(ids))
+"""
+
+
+def test_a_program_that_is_killed_leaves_its_work_to_the_next_one(box):
+    "While it runs, no other program does the same; when it is dead, the next does what is left."
+    ids = first_workspace(box, 3)
+    path = f"/v1/data-streams/{ids[1]}/process"
+    box.fail("slow", path, seconds=300)  # it is done at once, and nobody hears of it
+    child = subprocess.Popen(
+        [sys.executable, "-c", OTHER_PROGRAM, box.url, *map(str, ids)],
+        env={**os.environ, "TOKEN": box.api_token.reveal()},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        for _ in range(1200):
+            if any(call.path == path for call in [*box.log]) or child.poll() is not None:
+                break
+            time.sleep(0.05)
+        assert child.poll() is None, child.stderr.read()
+        dr = agency(box)
+        with pytest.raises(SettingsError) as refused:
+            CALLS["bulk"](dr, ids[1:])
+        assert refused.value.reason == "already_running" and not box.log
+        assert len(made(box)) == 2
+    finally:
+        child.kill()
+        child.communicate()
+    box.heal()
+    frame = CALLS["bulk"](agency(box), ids[1:])
+    assert frame["status"].tolist() == ["queued", "queued"]
+    assert [call.path.split("/")[3] for call in posts(box)] == [str(ids[2])]
+    assert {(id, "2024-01-01", "2024-01-10"): 1 for id in ids} == made(box)
+
+
+@pytest.mark.parametrize("left", [1, 20, 60])
+def test_the_last_line_of_an_old_record_may_be_cut_anywhere(box, left):
+    "Wherever the program died in writing that something was sent, it is not sent again."
+    ids = first_workspace(box, 2)
+    days = date(2024, 1, 1), date(2024, 1, 5)
+    since = box.clock.now()
+    for id in ids:
+        box.service.state.process(id, *days)
+    lines = [
+        json.dumps([f"{id} {days[0]} {days[1]}", "begun", {"after": 700_000, "since": since}])
+        for id in ids
+    ]
+    old_record(box, [lines[0], lines[1][:left]])
+    dr = session(box, {"joe": box.tokens["joe"]})
+    frame = dr.bulk_process_streams(ids, [days[0]] * 2, [days[1]] * 2)
+    assert len(made(box)) == 2 and set(made(box).values()) == {1}
+    assert not posts(box) and set(frame["status"]) == {"queued"}
+
+
+def test_what_is_restored_is_looked_at_without_a_call(box):
+    "A restored agency answers from its files: lists, tables, and that a call is finished."
+    dr = agency(box)
+    ids = first_workspace(box, 2)
+    dr.get_all_streams()
+    for id in ids:
+        dr.streams[id].get_stream_runs()
+    CALLS["bulk"](dr, ids)
+    names = {id: stream.fields["name"] for id, stream in dr.streams.items()}
+    box.log.clear()
+    again = session(
+        box, box.api_token, restore_spaces=True, restore_streams=True, restore_jobs=True
+    )
+    assert {id: stream.fields["name"] for id, stream in again.streams.items()} == names
+    assert again.streams[ids[0]].jobs and len(again.workspaces) == len(box.workspaces)
+    with pytest.raises(SettingsError) as refused:
+        CALLS["bulk"](again, ids)
+    assert refused.value.reason == "already_done"
+    assert not box.log

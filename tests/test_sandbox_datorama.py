@@ -859,3 +859,85 @@ def test_unknown_paths_and_tokens(box):
         get(box, WS, token=token).status_code
         for token in ("dato-api-x", f"Bearer {box.api_token.reveal()}")
     ] == [401, 401]
+
+
+# --- a day, reply by reply ----------------------------------------------------------------------------------------------
+
+AGENCY = ROOT / "tests" / "fixtures" / "agency" / "day.json"
+
+
+def test_a_day_at_a_small_agency():
+    """Every endpoint, asked in an order in which it matters what was done before.
+
+    `step` moves the clock on before a request (seconds), `as` is another user, `zip` names the file in
+    the reply. The replies were read through, beside the samples, before they became what is expected."""
+    wrong = []
+    sizes = dict(seed=5, workspaces=2, streams=7, users=2, jobs=2, parallel=2)
+    with sandbox.start_datorama(**sizes, today="2024-04-01") as box:
+        box.clock.speed = 0
+        box.clock.step(1_711_929_600 - box.clock.now())  # 1 April 2024, midnight
+        for known in json.loads(AGENCY.read_text()):
+            box.clock.step(known.get("step", 0))
+            method, path = known["ask"].split(" ")
+            who = [*box.tokens, "nobody"].index(known.get("as", "ada"))
+            token = "dato-api-guess" if who == 2 else None
+            reply = ask(box, method, path, known.get("body"), token, who % 2)
+            kind, value = reply.headers.get("content-type", ""), reply.text
+            if "zip" in known:
+                packed = zipfile.ZipFile(io.BytesIO(reply.content))
+                kind = kind.removeprefix("application/zip")
+                value = packed.read(known["zip"]).decode()
+            elif not isinstance(known["reply"], str):
+                assert kind == "application/json;charset=UTF-8", known["ask"]
+                value = reply.json()
+            told, expected = (json.dumps(one, sort_keys=True) for one in (value, known["reply"]))
+            if (reply.status_code, told) != (known["status"], expected):
+                wrong.append((known["ask"], known.get("as"), reply.status_code, told, expected))
+    assert wrong == []
+
+
+@pytest.mark.parametrize("count, shown", [(1, 1), (2, 1), (3, 2), (5, 4)])
+def test_all_but_the_first_user_see_all_workspaces_but_one(count, shown):
+    with sandbox.start_datorama(workspaces=count, streams=0, users=3, today="2024-04-01") as box:
+        assert len(get(box, WS).json()) == count
+        assert [len(get(box, WS, user=user).json()) for user in (1, 2)] == [shown, shown]
+        made = post(box, WS, {"name": "Of bob"}, user=1).json()["id"]
+        assert get(box, f"{WS}/{made}", user=1).status_code == 200
+        assert get(box, f"{WS}/{made}", user=2).status_code == 404
+
+
+def test_what_is_left_of_a_minute_and_of_a_day(box):
+    "The nine headers, call by call; resets are at the ends of the minute and of the day."
+    box.clock.step(1_711_929_610 - box.clock.now())
+    box.limits.update(platform=3, query=2, day=5)
+    names = [
+        f"X-{kind}-{what}"
+        for kind in ("PlatformRateLimit", "QueryRateLimit", "DailyQuota")
+        for what in ("Limit", "Remaining", "Reset")
+    ]
+
+    def headers(reply):
+        return [reply.headers.get(name) for name in names]
+
+    minute, midnight = "1711929660000", "1712016000000"
+    query = {"workspaceId": 1001, "dateRange": "CUSTOM", "measurements": [{"name": "Clicks"}]}
+    assert headers(get(box, WS)) == ["3", "2", minute, "2", "2", minute, "5", "4", midnight]
+    told = post(box, "/v1/query", query)
+    assert headers(told) == ["3", "2", minute, "2", "1", minute, "5", "3", midnight]
+    get(box, WS)
+    assert headers(get(box, WS)) == ["3", "0", minute, "2", "1", minute, "5", "1", midnight]
+    over = get(box, WS)
+    assert over.status_code == 429 and headers(over)[1] == "0" and headers(over)[7] == "1"
+    assert over.headers["X-RateLimit-Reset"] == minute
+    assert over.headers["X-DailyQuota-Rest"] == midnight
+    assert over.json() == {"status": 429, "message": "Too Many Requests"}
+    box.clock.step(49)
+    assert get(box, WS).status_code == 429
+    box.clock.step(1)
+    assert get(box, WS).status_code == 200  # the fifth of the day
+    last = get(box, WS)
+    assert last.status_code == 429 and headers(last)[7] == "0"
+    assert "X-RateLimit-Reset" not in last.headers
+    assert get(box, WS, user=1).status_code == 200  # somebody else has a day of her own
+    box.clock.step(86_400 - 60)
+    assert headers(get(box, WS))[6:8] == ["5", "4"]

@@ -713,13 +713,9 @@ def show_report_job(state, wish, id):
 
 def list_report_jobs(state, wish, id):
     "The jobs that an exported report has had."
-    return json_reply(
-        [
-            shown_job(state, job)
-            for job in state.report_jobs.values()
-            if job["reportId"] == there(state.reports, id, wish, state)["id"]
-        ]
-    )
+    report = there(state.reports, id, wish, state)
+    jobs = [job for job in state.report_jobs.values() if job["reportId"] == report["id"]]
+    return json_reply([shown_job(state, job) for job in jobs])
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000d4
@@ -850,7 +846,9 @@ def make_scheduler(state, wish):
 
 
 def list_schedulers(state, wish, id):
-    return json_reply([row for row in state.schedulers.values() if row["reportId"] == int(id)])
+    report = there(state.reports, id, wish, state)
+    rows = state.schedulers.values()
+    return json_reply([row for row in rows if row["reportId"] == report["id"]])
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000017

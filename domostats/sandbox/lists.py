@@ -44,6 +44,7 @@ __all__ = [
     "show_roles",
     "grants_of",
     "rows_for",
+    "pages_for",
     "ms_of_day",
     "narrowed_pages",
     "show_pages",
@@ -74,7 +75,7 @@ __all__ = [
 import uuid
 from collections import Counter
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Sequence
 from domostats.sandbox.endpoints import (
     Flag,
     OneOf,
@@ -522,6 +523,20 @@ def rows_for(data, user, count, grant, rows=None):
     )
 
 
+def pages_for(data: Any, user: dict) -> Sequence[int]:
+    """The numbers of the pages that a user sees: with the grant all, else those of which the user
+    is an owner, the first or another."""
+    rows, me = range(data.world.pages), ("USER", user["id"])
+    if "content.admin" in grants_of(data, user):
+        return rows
+
+    def own() -> list[int]:
+        owners = ((n, page_owners(data.world, n)) for n in rows)
+        return [n for n, people in owners if me in [(one.type, one.id) for one in people]]
+
+    return remember(data, f"pages of {user['id']}", own)
+
+
 # %% ../../nbs/08_sandbox/03_lists.ipynb #f19f53a5
 ORDERS = {
     "pageTitle": lambda world, n: page_title(n).lower(),
@@ -590,7 +605,7 @@ def show_pages(data: Any, user: dict, asked: Asked) -> Reply:
     """`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending`
     (recorded) and the clauses of its clients."""
     wanted = asked.body or {}
-    mine = rows_for(data, user, data.world.pages, "content.admin")
+    mine = pages_for(data, user)
     order = wanted.get("orderBy", "pageTitle")
     numbers = remember(
         data,
@@ -613,7 +628,7 @@ def show_pages(data: Any, user: dict, asked: Asked) -> Reply:
 def show_page_access(data: Any, user: dict, asked: Asked, id: str) -> Reply:
     "`GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded); 404 for a page that is not there or not to be seen (guessed)."
     world, n = data.world, page_number(data.world.seed, int(id))
-    mine = rows_for(data, user, world.pages, "content.admin")
+    mine = pages_for(data, user)
     if n not in mine or page_id(world.seed, n) != int(id):
         return trouble(404, asked.path)
     return json_reply(page_access(world, n, asked.query.get("expandUsers", False)))

@@ -93,7 +93,7 @@ from domostats.sandbox.entities import (
     page_owners,
     window,
 )
-from .lists import grants_of, remember, rows_for
+from .lists import grants_of, pages_for, remember, rows_for
 from .replies import Asked, Reply, json_reply, trouble
 from .world import DAY, PROVIDERS, Draws, person, user_number
 
@@ -304,7 +304,7 @@ ENTITIES = {
         COMMON_FIELDS,
     ),
     "page": Entity(
-        lambda data, user: rows_for(data, user, data.world.pages, "content.admin"),
+        pages_for,
         page_document,
         lambda data, n: facts_of(page_document(data, n)),
         COMMON_FIELDS,
