@@ -1,5 +1,6 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -14,6 +15,28 @@ from domostats.transport.clock import without_waits
 
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Often:
+    """What uvicorn knows as `asyncio`, with pauses of a twentieth.
+
+    It looks every tenth of a second whether it is to stop, and then waits for another. A thousand
+    tests have a sandbox of their own.
+    """
+
+    def __getattr__(self, name):
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds / 20)
+
+
+try:
+    import uvicorn.server
+except ImportError:  # the core alone, on another Python
+    pass
+else:
+    uvicorn.server.asyncio = Often()
 
 
 def files():
@@ -111,6 +134,17 @@ def environment(tmp_path_factory):
         return made[packages]
 
     return make
+
+
+def pytest_addoption(parser):
+    parser.addoption("--reversed", action="store_true", help="run the last test first")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    "The other way round: no test relies on what an earlier one has left."
+    if config.getoption("--reversed"):
+        items.reverse()
 
 
 def pytest_xdist_auto_num_workers(config):

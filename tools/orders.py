@@ -1,0 +1,103 @@
+"""Run each test file alone, in another order than the one it was written in.
+
+    python tools/orders.py                            every file, in orders of today
+    python tools/orders.py --seed 7                   every file, in the same orders as before
+    python tools/orders.py --seed 7 --reversed budget  the files of budgets, the last test first
+
+Each file has a process of its own, so no test finds what a test of another file has left; and an
+order of its own, so none finds what an earlier one has. What is slow to import is imported once,
+but nothing of the package.
+"""
+
+import argparse
+import importlib
+import os
+import random
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+HEAVY = ["pandas", "pyarrow.parquet", "duckdb", "msgspec", "requests", "hypothesis", "pytest"]
+HEAVY += ["starlette.applications", "uvicorn", "sqlalchemy.orm", "psycopg", "typer.testing"]
+HEAVY += ["rich.console", "tqdm", "pytest_randomly", "pytest_timeout"]
+NO_TESTS = 5  # what pytest ends with where every test of a file is a slow one
+
+
+def order_of(seed: int, backwards: bool) -> list[str]:
+    "The arguments of pytest for one order."
+    return ["-p", "no:randomly", "--reversed"] if backwards else [f"--randomly-seed={seed}"]
+
+
+def start(path: Path, order: list[str], output: Path) -> int:
+    "Run the tests of a file in a process of its own; gives its number."
+    child = os.fork()
+    if child:
+        return child
+    try:
+        with open(output, "wb") as file:
+            os.dup2(file.fileno(), 1)
+            os.dup2(file.fileno(), 2)
+        import pytest
+
+        arguments = ["-o", "addopts=--strict-markers", "-p", "no:cacheprovider", "-q", "-x"]
+        arguments += ["-m", "not slow", "--timeout=300", *order, str(path)]
+        code = int(pytest.main(arguments))
+        sys.stdout.flush()
+    except BaseException as e:
+        os.write(2, repr(e).encode())
+        code = 1
+    os._exit(code)
+
+
+def run(paths: list[Path], seed: int, backwards: bool, at_once: int) -> int:
+    "Run these files, so many at once, and tell what failed; gives how many did."
+    for name in HEAVY:
+        importlib.import_module(name)
+    draws, waiting, running, failed, began = random.Random(seed), [*paths], {}, 0, {}
+    draws.shuffle(waiting)
+    with tempfile.TemporaryDirectory() as folder:
+        while waiting or running:
+            while waiting and len(running) < at_once:
+                path = waiting.pop()
+                order = order_of(draws.randrange(10**6), backwards or draws.random() < 0.3)
+                output = Path(folder) / path.name
+                number = start(path, order, output)
+                running[number] = path, order, output
+                began[number] = time.monotonic()
+            number, status = os.wait()
+            path, order, output = running.pop(number)
+            code = os.waitstatus_to_exitcode(status)
+            said = output.read_text(errors="replace")
+            last = (said.strip().splitlines() or [""])[-1]
+            words = [path.name, order[-1], f"{time.monotonic() - began[number]:.1f} s:", last]
+            print(*words, flush=True)
+            if code not in (0, NO_TESTS):
+                failed += 1
+                print(said, flush=True)
+    return failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="parts of the names of files; without, all")
+    parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
+    parser.add_argument("--reversed", action="store_true", help="the last test first, everywhere")
+    parser.add_argument("-n", type=int, default=os.cpu_count(), help="how many files at once")
+    asked = parser.parse_args()
+    os.chdir(ROOT)
+    sys.path.insert(0, str(ROOT))
+    paths = [
+        path
+        for path in sorted(ROOT.glob("tests/test_*.py"))
+        if not asked.names or any(name in path.stem for name in asked.names)
+    ]
+    print(f"{len(paths)} files: python tools/orders.py --seed {asked.seed}", flush=True)
+    failed = run(paths, asked.seed, asked.reversed, asked.n)
+    print(f"{failed} files failed" if failed else "every file passed", flush=True)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
