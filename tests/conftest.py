@@ -66,12 +66,24 @@ def copy(tmp_path_factory):
     return folder
 
 
+PLACES = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_home(tmp_path_factory):
+    "What several tests share, such as a sandbox of a file, knows nothing of the user either."
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PLACES:
+            patch.setenv(name, str(tmp_path_factory.mktemp(name)))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     "Every test works in an empty folder, without credentials, with a home of its own."
     for name in [name for name in os.environ if name.startswith(("DOMO", "DATORAMA"))]:
         monkeypatch.delenv(name)
-    for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+    for name in PLACES:
         monkeypatch.setenv(name, str(tmp_path / name))
     work = tmp_path / "work"
     work.mkdir()

@@ -1,12 +1,12 @@
-"""Run each test file alone, in another order than the one it was written in.
+"""Run each test file alone, in another order than the one it was written in, and elsewhere.
 
     python tools/orders.py                            every file, in orders of today
     python tools/orders.py --seed 7                   every file, in the same orders as before
     python tools/orders.py --seed 7 --reversed budget  the files of budgets, the last test first
 
 Each file has a process of its own, so no test finds what a test of another file has left; and an
-order of its own, so none finds what an earlier one has. What is slow to import is imported once,
-but nothing of the package.
+order of its own, so none finds what an earlier one has. It is at a place of its own too, where
+the clocks show another time. What is slow to import is imported once, but nothing of the package.
 """
 
 import argparse
@@ -22,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ["pandas", "pyarrow.parquet", "duckdb", "msgspec", "requests", "hypothesis", "pytest"]
 HEAVY += ["starlette.applications", "uvicorn", "sqlalchemy.orm", "psycopg", "typer.testing"]
 HEAVY += ["rich.console", "tqdm", "pytest_randomly", "pytest_timeout"]
+ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Kiritimati"]
 NO_TESTS = 5  # what pytest ends with where every test of a file is a slow one
 
 
@@ -30,12 +31,14 @@ def order_of(seed: int, backwards: bool) -> list[str]:
     return ["-p", "no:randomly", "--reversed"] if backwards else [f"--randomly-seed={seed}"]
 
 
-def start(path: Path, order: list[str], output: Path) -> int:
+def start(path: Path, order: list[str], zone: str, output: Path) -> int:
     "Run the tests of a file in a process of its own; gives its number."
     child = os.fork()
     if child:
         return child
     try:
+        os.environ["TZ"] = zone
+        time.tzset()
         with open(output, "wb") as file:
             os.dup2(file.fileno(), 1)
             os.dup2(file.fileno(), 2)
@@ -62,16 +65,16 @@ def run(paths: list[Path], seed: int, backwards: bool, at_once: int) -> int:
             while waiting and len(running) < at_once:
                 path = waiting.pop()
                 order = order_of(draws.randrange(10**6), backwards or draws.random() < 0.3)
-                output = Path(folder) / path.name
-                number = start(path, order, output)
-                running[number] = path, order, output
+                zone, output = draws.choice(ZONES), Path(folder) / path.name
+                number = start(path, order, zone, output)
+                running[number] = path, order, zone, output
                 began[number] = time.monotonic()
             number, status = os.wait()
-            path, order, output = running.pop(number)
+            path, order, zone, output = running.pop(number)
             code = os.waitstatus_to_exitcode(status)
             said = output.read_text(errors="replace")
             last = (said.strip().splitlines() or [""])[-1]
-            words = [path.name, order[-1], f"{time.monotonic() - began[number]:.1f} s:", last]
+            words = [path.name, order[-1], zone, f"{time.monotonic() - began[number]:.1f} s:", last]
             print(*words, flush=True)
             if code not in (0, NO_TESTS):
                 failed += 1
