@@ -5,9 +5,11 @@ import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from domostats import sandbox
 from domostats.transport.clock import without_waits
@@ -102,6 +104,16 @@ def box(own_folder):
     "A running sandbox, stopped after the test."
     with sandbox.start(today=TODAY) as running:
         yield running
+
+
+def settle(box):
+    "Wait until a sandbox has answered all that was on its way to it from processes that have ended."
+    requests.get(f"{box.url}/sandbox", timeout=60)  # comes in after all of that
+    for _ in range(15_000):
+        if not box.server.uvicorn.server_state.tasks:
+            return
+        time.sleep(0.002)
+    raise AssertionError("the sandbox is still busy")
 
 
 @pytest.fixture(scope="session")

@@ -45,7 +45,7 @@ def start(path: Path, order: list[str], zone: str, output: Path) -> int:
         import pytest
 
         arguments = ["-o", "addopts=--strict-markers", "-p", "no:cacheprovider", "-q", "-x"]
-        arguments += ["-m", "not slow", "--timeout=300", *order, str(path)]
+        arguments += ["-m", "not slow", "--timeout=600", *order, str(path)]
         code = int(pytest.main(arguments))
         sys.stdout.flush()
     except BaseException as e:
