@@ -54,14 +54,20 @@ def start(path: Path, order: list[str], zone: str, output: Path) -> int:
     os._exit(code)
 
 
-def run(paths: list[Path], seed: int, backwards: bool, at_once: int) -> int:
-    "Run these files, so many at once, and tell what failed; gives how many did."
+def run(paths: list[Path], seed: int, backwards: bool, at_once: int, minutes: float) -> int:
+    """Run these files, so many at once, and tell what failed; gives how many did.
+
+    None is begun when so many minutes are over; which ones are left is up to the seed."""
     for name in HEAVY:
         importlib.import_module(name)
     draws, waiting, running, failed, began = random.Random(seed), [*paths], {}, 0, {}
     draws.shuffle(waiting)
+    end = time.monotonic() + 60 * minutes
     with tempfile.TemporaryDirectory() as folder:
         while waiting or running:
+            if waiting and time.monotonic() > end:
+                print(f"{len(waiting)} files were left out, for lack of time", flush=True)
+                waiting.clear()
             while waiting and len(running) < at_once:
                 path = waiting.pop()
                 order = order_of(draws.randrange(10**6), backwards or draws.random() < 0.3)
@@ -69,6 +75,8 @@ def run(paths: list[Path], seed: int, backwards: bool, at_once: int) -> int:
                 number = start(path, order, zone, output)
                 running[number] = path, order, zone, output
                 began[number] = time.monotonic()
+            if not running:
+                break
             number, status = os.wait()
             path, order, zone, output = running.pop(number)
             code = os.waitstatus_to_exitcode(status)
@@ -88,6 +96,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--reversed", action="store_true", help="the last test first, everywhere")
     parser.add_argument("-n", type=int, default=os.cpu_count(), help="how many files at once")
+    parser.add_argument("--minutes", type=float, default=60, help="begin no file after that")
     asked = parser.parse_args()
     os.chdir(ROOT)
     sys.path.insert(0, str(ROOT))
@@ -97,8 +106,8 @@ def main() -> None:
         if not asked.names or any(name in path.stem for name in asked.names)
     ]
     print(f"{len(paths)} files: python tools/orders.py --seed {asked.seed}", flush=True)
-    failed = run(paths, asked.seed, asked.reversed, asked.n)
-    print(f"{failed} files failed" if failed else "every file passed", flush=True)
+    failed = run(paths, asked.seed, asked.reversed, asked.n, asked.minutes)
+    print(f"{failed} files failed" if failed else "no file failed", flush=True)
     sys.exit(bool(failed))
 
 
