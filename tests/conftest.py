@@ -1,12 +1,15 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 
+import asyncio
 import os
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
+import requests
 
 from domostats import sandbox
 from domostats.transport.clock import without_waits
@@ -14,6 +17,28 @@ from domostats.transport.clock import without_waits
 
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
+
+
+class Often:
+    """What uvicorn knows as `asyncio`, with pauses of a twentieth.
+
+    It looks every tenth of a second whether it is to stop, and then waits for another. A thousand
+    tests have a sandbox of their own.
+    """
+
+    def __getattr__(self, name):
+        return getattr(asyncio, name)
+
+    async def sleep(self, seconds):
+        await asyncio.sleep(seconds / 20)
+
+
+try:
+    import uvicorn.server
+except ImportError:  # the core alone, on another Python
+    pass
+else:
+    uvicorn.server.asyncio = Often()
 
 
 def files():
@@ -43,12 +68,24 @@ def copy(tmp_path_factory):
     return folder
 
 
+PLACES = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def nobodys_home(tmp_path_factory):
+    "What several tests share, such as a sandbox of a file, knows nothing of the user either."
+    with pytest.MonkeyPatch.context() as patch:
+        for name in PLACES:
+            patch.setenv(name, str(tmp_path_factory.mktemp(name)))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
     "Every test works in an empty folder, without credentials, with a home of its own."
     for name in [name for name in os.environ if name.startswith(("DOMO", "DATORAMA"))]:
         monkeypatch.delenv(name)
-    for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
+    for name in PLACES:
         monkeypatch.setenv(name, str(tmp_path / name))
     work = tmp_path / "work"
     work.mkdir()
@@ -96,6 +133,16 @@ def give_away(monkeypatch):
     return give
 
 
+def settle(box):
+    "Wait until a sandbox has answered all that was on its way to it from processes that have ended."
+    requests.get(f"{box.url}/sandbox", timeout=60)  # comes in after all of that
+    for _ in range(15_000):
+        if not box.server.uvicorn.server_state.tasks:
+            return
+        time.sleep(0.002)
+    raise AssertionError("the sandbox is still busy")
+
+
 @pytest.fixture(scope="session")
 def postgres():
     "A PostgreSQL server; gives a function that makes an empty database and tells its address."
@@ -138,6 +185,17 @@ def environment(tmp_path_factory):
         return made[packages]
 
     return make
+
+
+def pytest_addoption(parser):
+    parser.addoption("--reversed", action="store_true", help="run the last test first")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config, items):
+    "The other way round: no test relies on what an earlier one has left."
+    if config.getoption("--reversed"):
+        items.reverse()
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import duckdb
 import pyarrow.parquet as pq
 import pytest
 import requests
+from commands import run
 
 from domostats import sandbox
 from domostats.interfaces.demo import WORKSHOP, workshop_providers
@@ -23,14 +23,8 @@ PROVIDERS = "/api/data/v2/datasources/providers"
 
 def domostats(*arguments, **environment):
     "Run the command; gives its exit code and all it printed."
-    done = subprocess.run(
-        [sys.executable, "-m", "domostats", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
-    return done.returncode, done.stdout + done.stderr
+    code, out, err = run(*arguments, environment={"COLUMNS": "200", **environment})
+    return code, out + err
 
 
 def test_two_demos_give_the_same_datasets_behind_a_proxy_or_not(monkeypatch):

@@ -1,14 +1,12 @@
 """What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing mixed."""
 
 import json
-import os
-import subprocess
-import sys
 import threading
 import warnings
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+import commands
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -29,14 +27,8 @@ KINDS = [*FILES, "store"]
 
 def domostats(*arguments, **environment):
     "Run the command; gives its exit code and all it printed."
-    done = subprocess.run(
-        [sys.executable, "-m", "domostats", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "COLUMNS": "200", **environment},
-    )
-    return done.returncode, done.stdout + done.stderr
+    code, out, err = commands.run(*arguments, environment={"COLUMNS": "200", **environment})
+    return code, out + err
 
 
 def serve(box, *accounts):

@@ -949,23 +949,28 @@ def told(place):
 
 @pytest.mark.parametrize("what", ["extract", "migrate"])
 def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, what):
-    draws, inside = random.Random(7), 0
-    for _ in range(20):
-        running = worker(what, tmp_path / "killed")
-        if running.stdout.readline().strip() == "done":
+    draws, inside, places = random.Random(7), 0, ["killed"]
+    for attempt in range(100):  # however fast this machine is, so many kills come in between
+        if inside == 20:
             break
+        running = worker(what, tmp_path / places[-1])
+        if running.stdout.readline().strip() == "done":
+            running.communicate(timeout=120)
+            places.append(f"killed {attempt}")
+            continue
         clock.sleep(draws.random() * 0.03)
         running.send_signal(signal.SIGKILL)
         inside += running.wait() == -signal.SIGKILL and running.stdout.read().splitlines()[-1:] != [
             "done"
         ]
         running.stdout.close()
-    assert inside >= 15
-    for place in ("killed", "whole"):
+    assert inside == 20
+    for place in (places[-1], "whole"):
         assert worker(what, tmp_path / place).communicate(timeout=120)[0].endswith("done\n")
-    assert told(tmp_path / "killed") == told(tmp_path / "whole") and len(
-        told(tmp_path / "whole")[1]
-    ) == (3 if what == "extract" else 160)
+    whole = told(tmp_path / "whole")
+    assert len(whole[1]) == (3 if what == "extract" else 160)
+    for place in places:
+        assert told(tmp_path / place) == whole
 
 
 def test_F34_two_programs_at_once_do_no_harm(tmp_path):

@@ -39,8 +39,7 @@ class Prepared(Report):
 
 report = Prepared("records", "one record", "id", Source("record", Whole("/records"), Record))
 fleet = run_all(report, [f"instance-{n}" for n in range(int(sys.argv[1]))])
-batches = fleet.reader() if hasattr(fleet, "reader") else fleet.table.to_batches()
-rows = sum(batch.num_rows for batch in batches)
+rows = sum(batch.num_rows for batch in fleet.reader())
 lines = open("/proc/self/status").read().splitlines()
 peak = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 print(rows, peak)

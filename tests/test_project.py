@@ -83,6 +83,11 @@ def test_code_is_formatted():
     run(ROOT, "ruff", "format", "--check", ".")
 
 
+def test_a_test_that_hangs_is_stopped(pytestconfig):
+    assert pytestconfig.pluginmanager.hasplugin("timeout")
+    assert 0 < float(pytestconfig.getini("timeout")) <= 600
+
+
 def test_the_package_needs_no_notebook_tools():
     loaded = subprocess.run(
         [

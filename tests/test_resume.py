@@ -12,9 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import commands
 import msgspec
 import pyarrow as pa
 import pytest
+from conftest import settle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -442,14 +444,8 @@ def test_a_formatter_is_mended_without_asking_again(box):
 
 
 def domostats(*arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "domostats", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=180,
-        env={**os.environ, "COLUMNS": "200"},
-    )
-    return done.returncode, done.stdout + done.stderr
+    code, out, err = commands.run(*arguments, environment={"COLUMNS": "200"})
+    return code, out + err
 
 
 def test_strict_and_then_mended_and_then_a_plain_repeat(box):
@@ -659,7 +655,7 @@ def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
                 time.sleep(0.002)
             child.kill()
             assert child.wait(60) == -9, "it was to be killed in mid-listing"
-            time.sleep(0.05)
+            settle(box)
             for _ in range(rng.randint(0, 2)):
                 remove_group(box, rng.randrange(150))
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)

@@ -12,8 +12,7 @@ import pyarrow as pa
 import pytest
 
 from domostats import reports, sandbox
-from domostats import errors
-from domostats.errors import DestinationError
+from domostats.errors import DestinationError, did_you_mean
 from domostats.interfaces import cli
 from domostats.loading.files import read_file
 from domostats.loading.store import Store
@@ -92,7 +91,6 @@ def test_a_slip_is_told_too_where_there_are_credentials(box, run, monkeypatch):
 
 
 def test_what_is_near_is_found_in_any_spelling():
-    did_you_mean = errors.did_you_mean
     assert did_you_mean("GROUPS", ["groups", "users"]) == " Did you mean 'groups'?"
     assert did_you_mean("v3", ["v1", "owners"]) == " Did you mean 'v1'?"
     assert did_you_mean("zebra", ["groups", "users"]) == ""
@@ -107,10 +105,9 @@ def test_a_dataset_of_which_nothing_was_loaded_is_said_with_those_there_are(box,
     code, printed = run("releases nothing")
     assert code == 3 and "unknown_dataset" in printed and "none yet" in printed
     assert run(f"snapshot groups --instance {box.name}")[0] == 0
-    name = Store().path.parent and f"history.groups/{box.name}"
     code, printed = run("releases history.group")
     assert code == 3 and "Did you mean 'history.groups" in printed, printed
-    assert name.split("/")[0] in printed
+    assert "history.groups" in printed.split("Did you mean")[1]
 
 
 def test_a_report_without_a_snapshot_has_no_table(run):

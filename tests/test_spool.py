@@ -14,6 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import pyarrow as pa
 import pytest
+from conftest import settle
 
 from domostats import sandbox
 from domostats.clients.domo.auth import AccessToken, Session, sign_in
@@ -117,7 +118,7 @@ def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monke
             child.communicate(timeout=60)
             assert child.returncode == -signal.SIGKILL, "it was to be killed in mid-listing"
             killed += 1
-            time.sleep(0.05)  # what was under way is heard
+            settle(box)  # what was under way is heard
             compared.append(len(there & set(asked[before:])))
             again.append(len(set(asked[before:]) - kept()))  # what was asked for in vain
         there, before = kept(), len(asked)

@@ -1,0 +1,79 @@
+"""The command line in a process of its own, without the second that its imports take.
+
+A server imports what every command needs, and nothing else; each command is a fork of it, with the
+folder, the environment and the words of whoever asks, and ends as any process does.
+"""
+
+import json
+import os
+import select
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+PATIENCE = 180  # seconds for one command
+
+SERVER = """
+import importlib, json, os, runpy, sys, time
+
+for name in (
+    "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "duckdb", "requests",
+    "rich.table", "tqdm.auto", "starlette.middleware.trustedhost", "uvicorn",
+    "uvicorn.protocols.http.h11_impl", "domostats.reports", "domostats.sandbox",
+    "domostats.interfaces.tracking_commands",
+):
+    importlib.import_module(name)
+while asked := json.loads(sys.stdin.readline() or "null"):
+    child = os.fork()
+    if not child:
+        break
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+if asked:
+    os.chdir(asked["folder"])
+    os.environ.clear()
+    os.environ.update(asked["environment"])
+    time.tzset()
+    for number, path in enumerate((os.devnull, *asked["said"])):
+        file = os.open(path, os.O_RDWR | os.O_CREAT)
+        os.dup2(file, number)
+        os.close(file)
+    sys.path[0] = os.getcwd()
+    sys.argv = ["domostats", *asked["words"]]
+    runpy.run_module("domostats", run_name="__main__", alter_sys=True)
+"""
+
+servers: list[subprocess.Popen] = []
+
+
+def run(*words, environment: dict | None = None) -> tuple[int, str, str]:
+    "Run a command here, with these variables besides; gives its exit code and what it said."
+    words = [str(word) for word in words]
+    environment = {**os.environ, **(environment or {})}
+    if not hasattr(os, "fork"):
+        command = [sys.executable, "-m", "domostats", *words]
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=PATIENCE, env=environment
+        )
+        return done.returncode, done.stdout, done.stderr
+    if not servers:
+        servers.append(
+            subprocess.Popen(
+                [sys.executable, "-c", SERVER],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        said = [Path(folder) / name for name in ("out", "err")]
+        asked = {"folder": os.getcwd(), "environment": environment, "words": words}
+        line = json.dumps({**asked, "said": [str(path) for path in said]})
+        server = servers[0]
+        print(line, file=server.stdin, flush=True)
+        if not select.select([server.stdout], [], [], PATIENCE)[0]:
+            servers.remove(server)
+            server.kill()
+            raise subprocess.TimeoutExpired(words, PATIENCE)
+        code = int(server.stdout.readline())
+        return code, *(path.read_text(encoding="utf-8", errors="replace") for path in said)
