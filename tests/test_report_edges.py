@@ -1,6 +1,7 @@
 """The edges of a report: joins, keys, findings, contracts, pieces, starts, and several instances."""
 
 import json
+import threading
 import warnings
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ import pytest
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
+from domostats.loading.coverage import LAST, Part, coverage_of
 from domostats.reports.report import (
     Keys,
     Lookup,
@@ -501,6 +503,9 @@ def test_a_frame_says_what_was_found():
         "uncertain": {"k0": [1, 1], "column": ["title", "author"]},
         "join_columns": {},
     }
+    part = Part(False, ("a page.",), ((run.window[0], LAST),))
+    assert run.coverage.parts == {("", "acme"): part} and run.coverage.report == "books"
+    assert coverage_of(run.table).parts == {("", ""): part}
     assert "uncertain" not in books({"id": 1}).dataframe().attrs["domostats"]
     with pytest.warns(UserWarning) as warned:
         books({"id": 1}, {"id": 1}, doubts=["a page."]).result()
@@ -703,6 +708,20 @@ def test_an_instance_that_is_named_twice_is_read_once(pair):
     assert [*by_name([two, one, two]).items()] == [(two.name, two), (one.name, one)]
     assert name_of(one) == one.name and name_of("acme") == "acme"
     assert name_of("https://acme.domo.com/") == "https://acme.domo.com/"
+
+
+def test_after_ctrl_c_nothing_is_begun_and_what_is_under_way_learns_of_it():
+    begun, stopped, released = [], threading.Event(), []
+
+    def work(n):
+        begun.append(n)
+        if n == 0:
+            raise KeyboardInterrupt
+        released.append(stopped.wait(30))
+
+    with pytest.raises(KeyboardInterrupt):
+        at_the_same_time(work, range(9), 1, stopped)
+    assert stopped.is_set() and begun in ([0], [0, 1]) and released in ([], [True])
 
 
 def test_work_is_done_for_each_in_their_order_and_its_error_comes_through():
