@@ -832,3 +832,102 @@ def test_a_store_is_private_with_all_that_is_beside_it(store):
         "store.duckdb"
     ]
     assert repr(store) == "<store store.duckdb>"
+
+
+# --- rows of several instances in one file ------------------------------------------------------------
+
+
+def of(name, by_instance=False, part=WHOLE, **columns):
+    "Rows of one instance, with or without its name in them."
+    table = pa.table({"instance": [name] * len([*columns.values()][0]), **columns})
+    table = table if by_instance else table.drop_columns("instance")
+    return mark_rows(table, Coverage({("", name): part}, by_instance, "users"))
+
+
+def write_both(path, **how):
+    "A file with two rows of acme and one of beta."
+    rows = {"instance": ["acme", "beta", "acme"], "id": [1, 2, 3], "said": ["a", "b\nb", "=c"]}
+    both = Coverage({("", "acme"): WHOLE, ("", "beta"): WHOLE}, True, "users")
+    write_file(mark_rows(pa.table(rows), both), path, **how)
+
+
+def refused_by_file(rows, path, **how):
+    "Why rows are not written; the file is as it was."
+    before = Path(path).read_bytes()
+    with pytest.raises(DestinationError) as caught:
+        write_file(rows, path, note=str, **how)
+    assert Path(path).read_bytes() == before
+    assert [name for name in os.listdir() if name.endswith(".part")] == []
+    return caught.value.reason, str(caught.value)
+
+
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_the_rows_of_the_others_stay_behind_the_new_ones(path):
+    write_both(path)
+    notes = []
+    assert write_file(of("beta", id=[9], said=["new"]), path, note=notes.append) == 1
+    assert read_file(path).to_pydict() == {
+        "instance": ["beta", "acme", "acme"],
+        "id": [9, 1, 3],
+        "said": ["new", "a", "=c"],
+    }
+    assert notes == [f"{path} keeps the rows of acme as they were."]
+
+
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_other_columns_do_not_come_among_rows_that_stay(path):
+    write_both(path)
+    reason, said = refused_by_file(of("beta", id=[9], color=["red"]), path)
+    assert reason == "other_columns" and "it keeps the rows of acme" in said
+    assert "the columns of the new rows are others" in said
+    if path == "x.csv":
+        reason, said = refused_by_file(of("beta", id=[9], said=["x"]), path, excel=True)
+        assert reason == "other_columns" and "one of the two is for Excel" in said
+        assert refused_by_file(of("beta", said=["x"], id=[9]), path)[0] == "other_columns"
+        write_both(path, excel=True)
+        write_file(of("beta", id=[9], said=["=x"]), path, excel=True, note=str)
+        assert read_file(path)["said"].to_pylist() == ["=x", "a", "=c"]
+    else:
+        write_file(of("beta", id=[2.5], said=["x"]), path, note=str)
+        assert read_file(path)["id"].to_pylist() == [2.5, 1.0, 3.0]
+        write_file(of("beta", id=[4]), path, note=str)  # what it lacks is null
+        assert read_file(path)["said"].to_pylist() == [None, "a", "=c"]
+        reason, said = refused_by_file(of("beta", id=["x"], said=["x"]), path)
+        assert reason == "other_columns" and "a column has another type there" in said
+
+
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_a_file_that_became_another_one_meanwhile_is_untouched(path):
+    write_both(path)
+    rows = of("beta", id=[9], said=["new"])
+
+    def batches():
+        write_file(pa.table({"id": [7], "said": ["of somebody else"]}), path)
+        yield from rows.to_batches()
+
+    with pytest.raises(DestinationError) as caught:
+        write_file(pa.RecordBatchReader.from_batches(rows.schema, batches()), path)
+    assert caught.value.reason == "not_written"
+    assert "was written by somebody else meanwhile, and is untouched" in str(caught.value)
+    assert read_file(path).to_pydict() == {"id": [7], "said": ["of somebody else"]}
+
+
+def test_a_source_that_has_no_column_for_the_key_or_none_at_all(store):
+    with pytest.raises(SettingsError) as caught:
+        store.write("x", pa.table({"a": [1], "b": [2]}), "UPSERT", ["a", "c", "d"])
+    assert caught.value.reason == "bad_update_key"
+    assert "update_key names 'c', 'd', which the rows do not have. Their columns are 'a', 'b'." in (
+        str(caught.value)
+    )
+    for rows, reason, words in (
+        (
+            {"a": [1, 1], "b": [2, 2]},
+            "duplicate_key",
+            "The key (a, b) is not unique in the new rows",
+        ),
+        ({"a": [1, None], "b": [2, 2]}, "null_key", "have nothing in the key (a, b)"),
+    ):
+        with pytest.raises(DestinationError) as caught:
+            store.write("x", pa.table(rows), "UPSERT", ["a", "b"])
+        assert caught.value.reason == reason and words in str(caught.value)
+    assert store.names() == []
