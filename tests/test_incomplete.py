@@ -140,8 +140,6 @@ def test_without_any_of_its_grants_a_report_is_incomplete(here, name):
     here.serve(GRANTS, [grant for grant in ALL + LIKE if grant not in NEEDED[name]])
     found = run(here, name)
     assert told(found) == [none_of(*NEEDED[name])] and found.notes == []
-    here.serve(GRANTS, [])
-    assert told(run(here, name)) == [none_of(*NEEDED[name])]
 
 
 @pytest.mark.parametrize("name, grant", ONE_OF)
@@ -273,8 +271,9 @@ def test_a_role_of_which_nobody_knows_has_no_grant(here):
 # --- what is refused among what is seen ---------------------------------------------------------
 
 
-@pytest.mark.parametrize("fault", ["forbidden", "not_found"])
-@pytest.mark.parametrize("name, rows", [("page_access", 17), ("page_people", 81)])
+@pytest.mark.parametrize(
+    "name, rows, fault", [("page_access", 17, "forbidden"), ("page_people", 81, "not_found")]
+)
 def test_pages_whose_shares_are_refused_are_counted(here, name, rows, fault):
     whole = run(here, name, format_fn="all")
     assert len(whole.rows) == rows and told(whole) == []
@@ -344,10 +343,10 @@ def test_a_group_whose_details_are_refused_stays_and_what_is_not_known_is_told(h
 @pytest.mark.parametrize(
     "name, format_fn, path, others",
     [
-        ("accounts", "domostats", "/api/data/v1/accounts", ["v1", "v2", "owners"]),
-        ("accounts", "owners", "/api/content/v2/users", ["domostats", "v1", "v2"]),
-        ("users", "domostats", "/api/authorization/v1/roles", ["user_activity", "identity"]),
-        ("users", "all", "/api/content/v2/users", ["user_activity", "identity"]),
+        ("accounts", "domostats", "/api/data/v1/accounts", ["v1"]),
+        ("accounts", "owners", "/api/content/v2/users", ["v2"]),
+        ("users", "domostats", "/api/authorization/v1/roles", ["identity"]),
+        ("users", "all", "/api/content/v2/users", ["identity"]),
         ("datasets", "domostats", "/api/data/v1/streams/bulk", ["all"]),
         ("datasets", "domostats", "/api/search/v1/query", ["all"]),
     ],
@@ -670,7 +669,7 @@ def test_until_alone_narrows_events_only(here):
     assert run(here, "activity_log", until=MARCH).findings == []
 
 
-@pytest.mark.parametrize("name", ["activity_log", "page_access", "datasets"])
+@pytest.mark.parametrize("name", ["activity_log", "page_access"])
 def test_a_narrowed_run_is_no_snapshot_and_replaces_no_whole_one(here, name):
     report = reports.find(name)
     whole, some = run(here, name, since=None, until=None), run(here, name, since=MARCH, until=None)
@@ -719,7 +718,7 @@ FEW = none_of("account.admin", "account.view.all")
 GENERATE = "generate accounts --instance {box} --format v1 --to "
 
 
-@pytest.mark.parametrize("to", ["a.parquet", "a.csv", "dataset"])
+@pytest.mark.parametrize("to", ["a.csv", "dataset"])
 def test_an_incomplete_run_does_not_replace_a_complete_one_and_says_what_to_do(
     fresh, domostats, to
 ):
