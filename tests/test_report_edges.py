@@ -3,7 +3,7 @@
 import json
 import threading
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from datetime import datetime, timezone
 
 import pyarrow as pa
@@ -338,6 +338,17 @@ def test_other_spellings_are_counted_by_field():
     assert "book, page 1, row 1, field 'pages'" in max(run.findings)
 
 
+def test_of_many_fields_in_another_spelling_five_are_told_and_the_others_counted():
+    names = "abcdefg"
+    kind = make_dataclass("Kind", [("id", int), *((name, int | None, None) for name in names)])
+    report = Report("kinds", "one", "id", Source("kind", Whole("/kinds"), kind))
+    record = {"id": 1, **{name: "5" for name in names}}
+    run = report.over(report.fields, {"kind": [page(1, record)]})
+    assert run.rows == [{"id": 1} | dict.fromkeys(names, 5)]
+    assert sum(line.startswith("Another spelling was taken (1 ") for line in run.findings) == 5
+    assert run.findings[5:] == ["2 more fields came in another spelling."]
+
+
 def test_new_fields_are_told_the_most_frequent_first():
     many = [{"id": n, **{f"new{k}": 1 for k in range(n)}} for n in range(1, 8)]
     run = books(*many)
@@ -556,7 +567,10 @@ def test_words_that_mean_nothing_are_refused_before_any_call(here):
     for use in groups.generate, groups.run, groups.format:
         with pytest.raises(TypeError, match=r"^groups\.\w+\(\) got an .*'frush'"):
             use(here, frush=True)
-    with pytest.raises(TypeError, match="frush"), groups.stream(here, frush=True):
+    with (
+        pytest.raises(TypeError, match=r"^groups\.stream\(\) got"),
+        groups.stream(here, frush=True),
+    ):
         pass
     with pytest.raises(TypeError, match=r"^run_all\(\) got .*'frush'. Did you mean 'fresh'"):
         run_all(groups, [here], frush=True)
