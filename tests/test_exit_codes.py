@@ -14,7 +14,6 @@ import typer
 
 from conftest import ROOT
 from domostats import sandbox
-from domostats import errors
 from domostats.errors import CredentialsError, DomostatsError
 from domostats.interfaces import cli
 from domostats.settings import find_instance
