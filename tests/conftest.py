@@ -4,6 +4,7 @@ import asyncio
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -82,7 +83,9 @@ def nobodys_home(tmp_path_factory):
 
 @pytest.fixture(autouse=True)
 def own_folder(tmp_path, monkeypatch):
-    "Every test works in an empty folder, without credentials, with a home of its own."
+    """Every test works in an empty folder, without credentials, with a home of its own.
+
+    What it imports from there is forgotten: another test has another module of that name."""
     for name in [name for name in os.environ if name.startswith(("DOMO", "DATORAMA"))]:
         monkeypatch.delenv(name)
     for name in PLACES:
@@ -90,6 +93,11 @@ def own_folder(tmp_path, monkeypatch):
     work = tmp_path / "work"
     work.mkdir()
     monkeypatch.chdir(work)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    yield
+    for name, module in [*sys.modules.items()]:
+        if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
+            del sys.modules[name]
 
 
 @pytest.fixture(autouse=True)
