@@ -17,6 +17,7 @@ __all__ = [
     "read_refusal",
     "ApiToken",
     "sign_in",
+    "user_of",
 ]
 
 # %% ../../../nbs/03_clients/datorama/01_auth.ipynb #da0a0003
@@ -212,6 +213,11 @@ def _as_tokens(given: Any) -> list[Secret]:
                 "malformed_secret",
             )
     return [*dict.fromkeys(Secret(token) for token in tokens)]
+
+
+def user_of(connection: Connection) -> str:
+    "Whose token a connection uses, as its owner calls them; empty where nobody said."
+    return getattr(connection.auth, "user", "") or ""
 
 
 def _no_tokens() -> SettingsError:

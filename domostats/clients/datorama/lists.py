@@ -108,7 +108,7 @@ class ListStore:
     `trouble` says why something could not be kept, None if everything was."""
 
     def __init__(self, place: str):
-        self.path = list_file(place)
+        self.path: Path = list_file(place)
         self.trouble: str | None = None
         self._con: sqlite3.Connection | None = None
         self._lock = threading.RLock()

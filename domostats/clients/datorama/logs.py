@@ -152,7 +152,7 @@ class JobLog(Log):
 
     Of an `error` it says why."""
 
-    columns = (
+    columns: tuple[str, ...] = (
         "workspace",
         "stream",
         "job",
@@ -164,7 +164,7 @@ class JobLog(Log):
         "exec_end",
         *WHY_COLUMNS,
     )
-    key = "stream", "job", "job_type", "start", "end"
+    key: tuple[str, ...] = ("stream", "job", "job_type", "start", "end")
 
     def __init__(self, clock: Clock):
         super().__init__()
@@ -252,8 +252,15 @@ DONE = "success", "failure", "error"  # the states of a job that has ended
 class UpdateLog(Log):
     "The changes that were made to streams. Of one that `failed` it says why."
 
-    columns = "stream", "new_params", "old_params", "status", "timestamp", *WHY_COLUMNS
-    key = "stream", "new_params", "old_params", "status"  # one that fails again is one row
+    columns: tuple[str, ...] = (
+        "stream",
+        "new_params",
+        "old_params",
+        "status",
+        "timestamp",
+        *WHY_COLUMNS,
+    )
+    key: tuple[str, ...] = ("stream", "new_params", "old_params", "status")  # a failure is one row
 
     def __init__(self, clock: Clock):
         super().__init__()
@@ -323,8 +330,8 @@ class Timer:
     def __init__(self, total: int, clock: Clock):
         self.total = total
         self.clock = clock
-        self.done = 0
-        self.begun = clock.now()
+        self.done: int = 0
+        self.begun: float = clock.now()
 
     def step(self) -> "Timer":
         "Count one step as done; gives itself."

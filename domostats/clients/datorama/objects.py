@@ -27,6 +27,10 @@ class Fields:
     def __init__(self, fields: Mapping[str, Any]):
         self.fields: dict[str, Any] = dict(fields)
 
+    def _refresh(self, fields: Mapping[str, Any]) -> None:
+        "Take these fields in place of those that were known."
+        self.fields = dict(fields)
+
     def __getattr__(self, name: str) -> Any:
         fields = self.__dict__.get("fields", {})
         if name in fields:

@@ -17,7 +17,7 @@ __all__ = [
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from .arguments import Ids, read_ids
-from .auth import AnyConnection
+from .auth import AnyConnection, user_of
 from .jobs import chosen_jobs, keep_longest, longest_pages
 from .logs import plan_calls
 from .objects import table
@@ -88,7 +88,7 @@ def read_workspaces(state: AgencyState, restore: bool = False) -> dict[int, Work
     state.workspaces = {row["id"]: known.get(row["id"]) or Workspace(row, state) for row in rows}
     for row in rows:
         workspace = state.workspaces[row["id"]]
-        workspace.fields = dict(row)
+        workspace._refresh(row)
         workspace.connection = seen_by.get(row["id"], state.connection)
     return state.workspaces
 
@@ -99,7 +99,7 @@ def _read_through_pool(
     "The workspaces that any user of a pool sees, and the part of the pool that sees each (by id)."
     rows, ways, asked = {}, {}, []
     for one in pool.living:
-        if one.auth.user and one.auth.user in asked:
+        if user_of(one) and user_of(one) in asked:
             continue
         try:
             seen = _workspaces_seen_by(state, one, restore)
@@ -108,10 +108,10 @@ def _read_through_pool(
                 raise
             pool.drop(one, e)
             continue
-        asked.append(one.auth.user)
+        asked.append(user_of(one))
         same = [one]
-        if one.auth.user:
-            same = [other for other in pool.living if other.auth.user == one.auth.user]
+        if user_of(one):
+            same = [other for other in pool.living if user_of(other) == user_of(one)]
         for row in seen:
             rows[row["id"]] = row
             ways.setdefault(row["id"], []).extend(same)

@@ -89,12 +89,12 @@ class AgencyState:
     def __init__(self, agency: "datorama", connection: AnyConnection, verbose: bool = False):
         self.agency = agency
         self.connection = connection
-        self.messages = Messages(verbose)
-        self.lists = ListStore(connection.place)
-        self.newest = NewestJob(connection)
-        self.log = JobLog(connection.clock)
-        self.updates = UpdateLog(connection.clock)
-        self.reader = Reader(connection)
+        self.messages: Messages = Messages(verbose)
+        self.lists: ListStore = ListStore(connection.place)
+        self.newest: NewestJob = NewestJob(connection)
+        self.log: JobLog = JobLog(connection.clock)
+        self.updates: UpdateLog = UpdateLog(connection.clock)
+        self.reader: Reader = Reader(connection)
         self.reader.longest |= longest_pages(connection)
         self.workspaces: dict[int, Workspace] = {}
         self.failed: dict[Any, DomostatsError] = {}
@@ -103,7 +103,7 @@ class AgencyState:
         self.not_restored: list[str] = []
         self.read_at: datetime | None = None
         self.patience: float = 6 * 3600
-        self.session = uuid.uuid4().hex
+        self.session: str = uuid.uuid4().hex
 
     @property
     def streams(self) -> "dict[int, Stream]":

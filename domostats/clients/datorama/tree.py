@@ -231,7 +231,7 @@ class Stream(Fields):
         path = f"/v1/data-streams/api/{self.id}/mapping"
         self.connection.ask(Request("PUT", path, body=mapping, reads=False, plain=True))
         self._state.updates.add(self.id, {"mapping": mapping}, {"mapping": old})
-        self.fields = dict(self.connection.get(f"/v1/data-streams/{self.id}").response)
+        self._refresh(self.connection.get(f"/v1/data-streams/{self.id}").response)
         self._state.lists.change("streams", self.id, self.fields)
         return self.get_mapping()
 
@@ -260,7 +260,7 @@ def take_change(stream: Stream, now: JsonObject, params: JsonObject) -> Stream:
     old = {name: stream.fields.get(name) for name in params}
     if not stream.fields.keys() <= now.keys():
         now = stream.connection.get(f"/v1/data-streams/{stream.id}").response
-    stream.fields = dict(now)
+    stream._refresh(now)
     stream._state.lists.change("streams", stream.id, stream.fields)
     stream._state.updates.add(stream.id, params, old)
     return stream
@@ -314,9 +314,9 @@ class Workspace(Fields):
     def __init__(self, fields: Mapping[str, Any], state: AgencyState):
         super().__init__(fields)
         self._state = state
-        self.connection = state.connection
-        self.throttle = False
-        self.queue_max = 15
+        self.connection: AnyConnection = state.connection
+        self.throttle: bool = False
+        self.queue_max: int = 15
         self.streams: dict[int, Stream] = {}
         self.read_at: datetime | None = None
         self.dimensions: dict[str, JsonObject] = {}
@@ -343,7 +343,7 @@ class Workspace(Fields):
         known = self.streams
         self.streams = {row["id"]: known.get(row["id"]) or Stream(row, self) for row in rows}
         for row in rows:
-            self.streams[row["id"]].fields = dict(row)
+            self.streams[row["id"]]._refresh(row)
         return self.streams
 
     def _read_part(self, name: str) -> Any:
@@ -486,7 +486,7 @@ class Workspace(Fields):
         SettingsError `bad_fields`, `bad_name`, `bad_value`; RetryLaterError `unknown_outcome`."""
         change = Change("workspaces", "change", self.id, {}, read_fields(params))
         make_change(self.connection, change)
-        self.fields = dict(self.connection.get(f"/v1/workspaces/{self.id}").response)
+        self._refresh(self.connection.get(f"/v1/workspaces/{self.id}").response)
         self._state.lists.change("workspaces", self.id, self.fields)
         return self
 
