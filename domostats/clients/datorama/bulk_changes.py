@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from .arguments import read_ids
-from .bulk import Work, same_length, started
+from .bulk import Work, same_length, start_work
 from .management import Change, find_change, make_change
 from .state import AgencyState
 from .tree import find_stream
@@ -103,7 +103,7 @@ def patch_streams(
         return {"fields": fields} if has_values(now, fields) else None
 
     slots = {key: str(stream) for key, (stream, _) in items.items()}
-    with started(state, Work("patch", items, send, look, slots=slots), fresh) as run:
+    with start_work(state, Work("patch", items, send, look, slots=slots), fresh) as run:
         try:
             for entry in run.entries():
                 if entry.state != "ok":
@@ -151,7 +151,7 @@ def make_all_changes(
 
     makes_new = any(one.action == "create" for one in changes)
     rows = []
-    with started(state, Work("changes", items, send, look, asks=makes_new), fresh) as run:
+    with start_work(state, Work("changes", items, send, look, asks=makes_new), fresh) as run:
         for entry in run.entries():
             one, facts = items[entry.key], entry.facts
             id, error = facts.get("id", one.id), facts.get("error", "")

@@ -7,8 +7,8 @@ __all__ = [
     "RangeItem",
     "RerunItem",
     "item_key",
-    "blocks_of",
-    "ranges",
+    "blocks_in",
+    "cut_ranges",
     "TableOptions",
     "log_entries",
     "job_facts",
@@ -31,10 +31,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from . import processing
 from .arguments import is_missing, is_one_day
 from .auth import AnyConnection
-from .bulk import Work, note_mark, read_mark, same_length, started
-from .jobs import jobs_in
+from .bulk import Work, record_mark, read_mark, same_length, start_work
+from .jobs import list_jobs
 from .logs import JobLog
-from .matching import clock_ahead, dated, jobs_again, new_jobs
+from .matching import clock_ahead, date_mark, find_reruns, find_new_jobs
 from .ranges import BLOCK, Days, cut, read_range
 from .state import AgencyState
 from .tree import find_stream, make_room, take_job
@@ -67,14 +67,14 @@ def item_key(stream: int, days: Days) -> str:
     return f"{stream} {days.start} {days.end}"
 
 
-def blocks_of(key: str) -> list[str]:
+def blocks_in(key: str) -> list[str]:
     """Find the jobs that the service makes of an item: a key for each, as if it were asked for
     alone."""
     stream, start, end = key.split(" ")
     return [item_key(int(stream), part) for part in cut(start, end)]
 
 
-def ranges(
+def cut_ranges(
     streams: Sequence[int], starts: Sequence[Any], ends: Sequence[Any], size: int
 ) -> dict[str, RangeItem]:
     """Cut the days of each stream into parts of at most `size` days; gives the items by key, each
@@ -195,9 +195,9 @@ class JobFinder:
         RetryLaterError `unknown_outcome`."""
         connection = connection_of(self.state, stream_id)
         if stream_id not in self._listed:
-            self._listed[stream_id] = jobs_in(connection, stream_id)
-        before = dated(read_mark(facts, self.state.session), connection)
-        return new_jobs(self._listed[stream_id], cut(*days), before, clock_ahead(connection))
+            self._listed[stream_id] = list_jobs(connection, stream_id)
+        before = date_mark(read_mark(facts, self.state.session), connection)
+        return find_new_jobs(self._listed[stream_id], cut(*days), before, clock_ahead(connection))
 
 
 def connection_of(state: AgencyState, stream_id: int) -> AnyConnection:
@@ -223,7 +223,7 @@ def process_ranges(
     `unequal_lengths`, `bad_date`, `reversed_range`, `already_running`, `already_done`, `twice`;
     DestinationError `cannot_write`, `other_columns`. Errors that would meet every part are
     raised."""
-    items = ranges(streams, starts, ends, size)
+    items = cut_ranges(streams, starts, ends, size)
     path = options.find_path(state.log, "process")
     finder = JobFinder(state)
 
@@ -237,8 +237,8 @@ def process_ranges(
         finder.forget()
         return {key: process_one(key) for key in keys}
 
-    work = Work("process", items, send, _look_for_range(finder, items), asks=True, parts=blocks_of)
-    with started(state, work, fresh) as run:
+    work = Work("process", items, send, _look_for_range(finder, items), asks=True, parts=blocks_in)
+    with start_work(state, work, fresh) as run:
         return log_entries(state, run.entries(), items, "process", options.create_df, path)
 
 
@@ -292,8 +292,8 @@ def process_groups(
         return {key: job_facts(jobs[items[key].stream]) for key in keys}
 
     look = _look_for_range(finder, items)
-    work = Work("process_groups", items, send, look, group, "process", asks=True, parts=blocks_of)
-    with started(state, work, fresh) as run:
+    work = Work("process_groups", items, send, look, group, "process", asks=True, parts=blocks_in)
+    with start_work(state, work, fresh) as run:
         return log_entries(state, run.entries(), items, "batch_processing", options.create_df, path)
 
 
@@ -307,7 +307,7 @@ def _process_together(
         by_workspace.setdefault(workspace, []).append(id)
     for some in by_workspace.values():
         make_room(find_stream(state, some[0]).workspace, len(some) * len(cut(*days)))
-    facts, newest = note_mark(state), state.newest
+    facts, newest = record_mark(state), state.newest
     made = processing.process_batch(
         connection_of(state, ids[0]), ids, days, newest.id, create, newest.heard
     )
@@ -376,7 +376,7 @@ def rerun_jobs(
         return dict(zip(keys, map(job_facts, deal_jobs(made, ids))))
 
     work = Work("rerun_batch", items, send, _look_for_rerun(state, items), group)
-    with started(state, work, fresh) as run:
+    with start_work(state, work, fresh) as run:
         return log_entries(state, run.entries(), items, "rerun", options.create_df, path)
 
 
@@ -399,7 +399,7 @@ def rerun_streams(
         return {key: rerun_one(key) for key in keys}
 
     work = Work("rerun_all", items, send, _look_for_rerun(state, items))
-    with started(state, work, fresh) as run:
+    with start_work(state, work, fresh) as run:
         return log_entries(state, run.entries(), items, "rerun", options.create_df, path)
 
 
@@ -412,7 +412,7 @@ def _look_for_rerun(
         stream, job = items[key]
         before = read_mark(facts, state.session)
         ids = None if job is None else [job]
-        again = jobs_again(connection_of(state, stream), stream, before, ids)
+        again = find_reruns(connection_of(state, stream), stream, before, ids)
         return None if again is None else job_facts(again)
 
     return look

@@ -49,17 +49,17 @@ from domostats.clients.datorama.management import (
     get_all,
     make_change,
 )
-from .objects import Fields, table, write_table
+from .objects import Fields, make_table, write_table
 from .queries import query_batch
 from .ranges import BLOCK
 from domostats.clients.datorama.reading import (
-    job_frame,
+    make_job_table,
     read_all_jobs,
     read_each,
     read_streams,
     read_workspaces,
     restore_all,
-    workspace_ids,
+    read_workspace_ids,
 )
 from .state import AgencyState
 from .tree import Job, Stream, Workspace, find_stream
@@ -247,7 +247,7 @@ class datorama:
         Gives a dict by id, or a data frame. A workspace that fails stands in `failed`, with a
         warning. SettingsError `unknown_workspace`, `bad_id`."""
         streams = read_streams(self._state, workspaces)
-        return table(streams) if create_df else {stream.id: stream for stream in streams}
+        return make_table(streams) if create_df else {stream.id: stream for stream in streams}
 
     @overload
     def get_all_jobs(
@@ -282,7 +282,7 @@ class datorama:
         stream) leave others out of what is given; `jobs` has all. A stream that fails stands in
         `failed`, with a warning. SettingsError `bad_id`, `bad_date`, `bad_size`."""
         jobs = read_all_jobs(self._state, streams, pgSize, since, newest)
-        return job_frame(jobs) if create_df else {job.id: job for job in jobs}
+        return make_job_table(jobs) if create_df else {job.id: job for job in jobs}
 
     get_all_jobs_meta = get_all_jobs
 
@@ -291,21 +291,21 @@ class datorama:
 
         Gives a dict by id of dicts by system name. A workspace that fails stands in `failed`, with
         a warning."""
-        ids = workspace_ids(self._state, workspaces)
+        ids = read_workspace_ids(self._state, workspaces)
         read_each(self._state, ids, lambda id: self.workspaces[id].get_dimensions(), "workspaces")
         return {id: self.workspaces[id].dimensions for id in ids if id not in self.failed}
 
     def workspace_table(self) -> "pd.DataFrame":
         "Make a data frame with a row for each workspace."
-        return table(self.workspaces.values())
+        return make_table(self.workspaces.values())
 
     def stream_table(self) -> "pd.DataFrame":
         "Make a data frame with a row for each stream."
-        return table(self.streams.values())
+        return make_table(self.streams.values())
 
     def job_table(self) -> "pd.DataFrame":
         "Make a data frame with a row for each job, and its workspace, stream and source."
-        return job_frame(self.jobs.values())
+        return make_job_table(self.jobs.values())
 
     def create_workspace_df(
         self, export: bool = False, export_name: str | Path = "Datorama Workspace Meta Data.csv"

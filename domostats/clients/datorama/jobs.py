@@ -9,14 +9,14 @@ __all__ = [
     "DOUBT",
     "jobs_of",
     "get_jobs",
-    "longest_pages",
+    "read_longest",
     "keep_longest",
-    "jobs_in",
+    "list_jobs",
     "read_jobs",
     "is_new",
     "began_before",
     "began_at",
-    "chosen_jobs",
+    "choose_jobs",
 ]
 
 # %% ../../../nbs/03_clients/datorama/05_jobs.ipynb #da4a0003
@@ -70,7 +70,7 @@ def get_jobs(
 
 
 # %% ../../../nbs/03_clients/datorama/05_jobs.ipynb #da4a00p2
-def longest_pages(connection: AnyConnection) -> Counter:
+def read_longest(connection: AnyConnection) -> Counter:
     """The most jobs that a page brought at this address so far, for each size that was asked for.
 
     The keys are those of `Reader.longest`: (names of the parameters, size)."""
@@ -85,7 +85,7 @@ def longest_pages(connection: AnyConnection) -> Counter:
 def keep_longest(connection: AnyConnection, longest: Counter) -> None:
     """Keep the length of the longest pages for the next run; where nothing can be written it is
     learned again."""
-    known = longest_pages(connection)
+    known = read_longest(connection)
     grown = known | longest
     if grown == known:
         return
@@ -101,10 +101,10 @@ def _pages_file(connection: AnyConnection) -> Path:
 
 
 # %% ../../../nbs/03_clients/datorama/05_jobs.ipynb #da4a00q2
-def jobs_in(connection: AnyConnection, stream_id: int | None) -> list[JsonObject]:
+def list_jobs(connection: AnyConnection, stream_id: int | None) -> list[JsonObject]:
     "Read all jobs of a stream, and remember how long its pages were."
     reader = Reader(connection)
-    reader.longest |= longest_pages(connection)
+    reader.longest |= read_longest(connection)
     jobs = [job for page in jobs_of(stream_id).pages(reader) for job in page.records()]
     keep_longest(connection, reader.longest)
     return jobs
@@ -170,7 +170,7 @@ def began_at(job: JsonObject) -> float:
     return float("inf") if began is None else began
 
 
-def chosen_jobs(jobs: dict[int, J], since: Any = None, newest: int | None = None) -> dict[int, J]:
+def choose_jobs(jobs: dict[int, J], since: Any = None, newest: int | None = None) -> dict[int, J]:
     """Choose, of jobs by id, those that began on the day `since` (UTC) or later, or the `newest` so
     many, or both.
 

@@ -9,18 +9,18 @@ __all__ = [
     "FRESH",
     "Mark",
     "clock_ahead",
-    "mark",
-    "dated",
-    "new_jobs",
-    "found_jobs",
-    "jobs_again",
+    "make_mark",
+    "date_mark",
+    "find_new_jobs",
+    "list_new_jobs",
+    "find_reruns",
 ]
 
 # %% ../../../nbs/03_clients/datorama/06_matching.ipynb #da4b0003
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from .auth import AnyConnection
-from .jobs import began_before, is_new, jobs_in
+from .jobs import began_before, is_new, list_jobs
 from .ranges import Days
 from .workspaces import JsonObject
 from ...errors import RetryLaterError
@@ -56,12 +56,14 @@ def clock_ahead(connection: AnyConnection) -> float | None:
     return None
 
 
-def mark(connection: AnyConnection, after: int | None = None, heard: float | None = None) -> Mark:
+def make_mark(
+    connection: AnyConnection, after: int | None = None, heard: float | None = None
+) -> Mark:
     "Make the `Mark` for a call that is sent now."
     return Mark(after, heard, connection.clock.now(), clock_ahead(connection))
 
 
-def dated(mark: Mark, connection: AnyConnection) -> Mark:
+def date_mark(mark: Mark, connection: AnyConnection) -> Mark:
     """Give a lost mark the earliest time at which its call can have been sent.
 
     A mark that is not lost, or that knows a job, stays as it is."""
@@ -76,7 +78,7 @@ SOON = 60  # seconds within which a job of ours begins, if nothing waits before 
 FRESH = 600  # seconds for which nobody else is thought to have made a job of the same days
 
 
-def new_jobs(
+def find_new_jobs(
     jobs: Sequence[JsonObject], parts: Sequence[Days], mark: Mark, ahead: float | None
 ) -> list[JsonObject] | None:
     """Find the jobs of these ranges that a call with this mark made, among all jobs of its stream;
@@ -129,19 +131,19 @@ def _began_soon(job: JsonObject, since: float | None) -> bool:
     return began is not None and since is not None and began / 1000 <= since + SOON
 
 
-def found_jobs(
+def list_new_jobs(
     connection: AnyConnection, stream_id: int, parts: Sequence[Days], mark: Mark
 ) -> list[JsonObject] | None:
     """List the jobs of a stream and find those of these ranges that a call with this `Mark` made;
     None for none.
 
     RetryLaterError `unknown_outcome`."""
-    jobs = jobs_in(connection, stream_id)
-    return new_jobs(jobs, parts, dated(mark, connection), clock_ahead(connection))
+    jobs = list_jobs(connection, stream_id)
+    return find_new_jobs(jobs, parts, date_mark(mark, connection), clock_ahead(connection))
 
 
 # %% ../../../nbs/03_clients/datorama/06_matching.ipynb #da4b000f
-def jobs_again(
+def find_reruns(
     connection: AnyConnection,
     stream_id: int | None,
     mark: Mark,
@@ -151,7 +153,7 @@ def jobs_again(
     `Mark`; None for none.
 
     RetryLaterError `unknown_outcome`: the mark is lost, and one ran within its time."""
-    jobs = jobs_in(connection, stream_id)
+    jobs = list_jobs(connection, stream_id)
     ahead = mark.ahead if mark.ahead is not None else clock_ahead(connection)
     asked = [job for job in jobs if ids is None or job["id"] in ids]
     if mark.is_lost:

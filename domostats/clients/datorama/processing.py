@@ -8,7 +8,7 @@ __all__ = ["process", "process_batch", "rerun", "rerun_all"]
 # %% ../../../nbs/03_clients/datorama/07_processing.ipynb #da4c0003
 from collections.abc import Iterable, Sequence
 from .auth import AnyConnection
-from .matching import found_jobs, jobs_again, mark
+from .matching import list_new_jobs, find_reruns, make_mark
 from .ranges import Days, cut
 from .workspaces import JsonObject
 from ...transport.retry import Request
@@ -29,11 +29,11 @@ def process(
 
     `after` is the highest job id that was heard of, `heard` when that was (by the service's clock;
     None: just now). RetryLaterError `unknown_outcome`."""
-    before = mark(connection, after, heard)
+    before = make_mark(connection, after, heard)
     path = f"/v1/data-streams/{stream_id}/process"
 
     def look() -> list[JsonObject] | None:
-        return found_jobs(connection, stream_id, cut(*days), before)
+        return list_new_jobs(connection, stream_id, cut(*days), before)
 
     return write(connection, Request("POST", path, body=days.body(), reads=False), look)
 
@@ -51,11 +51,11 @@ def process_batch(
     Gives a dict from stream to its jobs, or to None where the answer does not name them.
     `POST /v1/data-streams/process`, seen in four clients. `after` and `heard` as in `process`."""
     body = {"dataStreamIds": [*stream_ids], **days.body(), "create": create}
-    before = mark(connection, after, heard)
+    before = make_mark(connection, after, heard)
     request = Request("POST", "/v1/data-streams/process", body=body, reads=False)
 
     def look() -> list[JsonObject] | None:
-        return found_jobs(connection, stream_ids[0], cut(*days), before)
+        return list_new_jobs(connection, stream_ids[0], cut(*days), before)
 
     jobs = write(connection, request, look)
     by_stream = {}
@@ -78,11 +78,11 @@ def rerun(
     `POST /v1/data-streams/api/{id}/rerun`, seen in one client; the body is an array of ids. `after`
     and `heard` as in `process`. RetryLaterError `unknown_outcome`."""
     ids = [int(id) for id in ([job_ids] if isinstance(job_ids, (int, str)) else job_ids)]
-    before = mark(connection, after, heard)
+    before = make_mark(connection, after, heard)
     path = f"/v1/data-streams/api/{stream_id}/rerun"
 
     def look() -> list[JsonObject] | None:
-        return jobs_again(connection, stream_id, before, ids)
+        return find_reruns(connection, stream_id, before, ids)
 
     return write(connection, Request("POST", path, body=ids, reads=False), look)
 
@@ -91,10 +91,10 @@ def rerun_all(connection: AnyConnection, stream_id: int | None) -> list[JsonObje
     """Run all jobs of a stream again; gives them. RetryLaterError `unknown_outcome`.
 
     `POST /v1/data-streams/api/{id}/rerun-all`, seen in one client; no body."""
-    before = mark(connection)
+    before = make_mark(connection)
     path = f"/v1/data-streams/api/{stream_id}/rerun-all"
 
     def look() -> list[JsonObject] | None:
-        return jobs_again(connection, stream_id, before)
+        return find_reruns(connection, stream_id, before)
 
     return write(connection, Request("POST", path, reads=False), look)

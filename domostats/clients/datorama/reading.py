@@ -6,10 +6,10 @@
 __all__ = [
     "read_each",
     "read_workspaces",
-    "workspace_ids",
+    "read_workspace_ids",
     "read_streams",
     "read_all_jobs",
-    "job_frame",
+    "make_job_table",
     "restore_all",
 ]
 
@@ -18,9 +18,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 from .arguments import Ids, read_ids
 from .auth import AnyConnection, user_of
-from .jobs import chosen_jobs, keep_longest, longest_pages
+from .jobs import choose_jobs, keep_longest, read_longest
 from .logs import plan_calls
-from .objects import table
+from .objects import make_table
 from .state import AgencyState
 from .tree import Job, Stream, Workspace
 from .workspaces import WORKSPACES, JsonObject
@@ -130,7 +130,7 @@ def _workspaces_seen_by(
     return rows
 
 
-def workspace_ids(state: AgencyState, given: Ids | None) -> list[int]:
+def read_workspace_ids(state: AgencyState, given: Ids | None) -> list[int]:
     """Read the ids of these workspaces, each once; of all if none are named.
 
     SettingsError `unknown_workspace`, `bad_id`, `bad_list`."""
@@ -150,7 +150,7 @@ def workspace_ids(state: AgencyState, given: Ids | None) -> list[int]:
 # %% ../../../nbs/03_clients/datorama/18_reading.ipynb #da5d000d
 def read_streams(state: AgencyState, workspaces: Ids | None) -> list[Stream]:
     "Read the streams of these workspaces (ids, or one; None: of all), a call for each."
-    ids = workspace_ids(state, workspaces)
+    ids = read_workspace_ids(state, workspaces)
     read_each(state, ids, lambda id: state.workspaces[id].get_streams(), "workspaces")
     return [stream for id in ids for stream in state.workspaces[id].streams.values()]
 
@@ -165,15 +165,15 @@ def read_all_jobs(
     """Read the jobs of these streams (ids, or one; None: of all that are known), at least a call
     for each.
 
-    `size` of a page; `since` and `newest` as in `chosen_jobs`. A stream that fails stands in
+    `size` of a page; `since` and `newest` as in `choose_jobs`. A stream that fails stands in
     `failed`. SettingsError `bad_id`, `bad_date`, `bad_size`."""
     known = state.streams
     ids = [*known] if streams is None else [*dict.fromkeys(read_ids(streams))]
-    chosen_jobs({}, since, newest)
+    choose_jobs({}, since, newest)
     found: dict[int, dict[int, Job]] = {}
     state.plan = plan_calls(state.connection, {}, len(ids))
     _tell_jobs(state, len(ids), size)
-    state.reader.longest |= longest_pages(state.connection)
+    state.reader.longest |= read_longest(state.connection)
 
     def read(id: int) -> None:
         if id not in known:
@@ -188,15 +188,15 @@ def read_all_jobs(
 
 def _tell_jobs(state: AgencyState, count: int, size: int) -> None:
     "Say how many calls the jobs of so many streams take, and how long."
-    is_known = any(length == size for _, length in longest_pages(state.connection))
+    is_known = any(length == size for _, length in read_longest(state.connection))
     more = "" if is_known else f", up to {2 * count}: how long a page can be is not known"
     minutes = state.plan.seconds / 60 if state.plan else 0
     state.messages.tell(f"jobs of {count} streams: at least {count} calls{more}, {minutes:.0f} min")
 
 
-def job_frame(jobs: Iterable[Job]) -> "pd.DataFrame":
+def make_job_table(jobs: Iterable[Job]) -> "pd.DataFrame":
     "Make a data frame with a row for each of these jobs, and its workspace, stream and source."
-    return table(
+    return make_table(
         jobs,
         workspaceId=lambda job: job.stream.fields.get("workspaceId"),
         streamId=lambda job: job.stream.id,

@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 from .auth import AnyConnection
-from .jobs import longest_pages
+from .jobs import read_longest
 from .lists import ListStore
 from .logs import CallPlan, JobLog, Timer, UpdateLog
-from .matching import Mark, clock_ahead, mark
+from .matching import Mark, clock_ahead, make_mark
 from .workspaces import JsonObject
 from ...errors import EXIT_CODES, DomostatsError
 from ...transport.paging import Reader
@@ -72,7 +72,7 @@ class NewestJob:
 
     def mark(self) -> Mark:
         "Make the `Mark` for a call that is sent now."
-        return mark(self.connection, self.id, self.heard)
+        return make_mark(self.connection, self.id, self.heard)
 
 
 # %% ../../../nbs/03_clients/datorama/16_state.ipynb #da5c000f
@@ -95,7 +95,7 @@ class AgencyState:
         self.log: JobLog = JobLog(connection.clock)
         self.updates: UpdateLog = UpdateLog(connection.clock)
         self.reader: Reader = Reader(connection)
-        self.reader.longest |= longest_pages(connection)
+        self.reader.longest |= read_longest(connection)
         self.workspaces: dict[int, Workspace] = {}
         self.failed: dict[Any, DomostatsError] = {}
         self.plan: CallPlan | None = None

@@ -10,7 +10,7 @@ __all__ = [
     "streams_of",
     "get_data_streams",
     "get_data_stream",
-    "running_streams",
+    "find_running",
     "send_stream",
     "patch_stream",
     "put_fields",
@@ -73,7 +73,7 @@ def get_data_stream(
 STATUS_BATCH = 100  # streams whose status is asked for in one call
 
 
-def running_streams(
+def find_running(
     connection: AnyConnection, workspace_id: int, stream_ids: Sequence[int]
 ) -> set[int]:
     """Ask which of these streams run or wait at this moment; a call for a hundred of them.

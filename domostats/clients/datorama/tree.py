@@ -12,7 +12,7 @@ __all__ = [
     "StoredReport",
     "export_table",
     "Workspace",
-    "busy_streams",
+    "find_busy",
     "make_room",
     "find_stream",
 ]
@@ -26,14 +26,14 @@ from . import processing, queries, reporting
 from .arguments import Ids, read_fields, read_ids, read_name
 from .auth import AnyConnection
 from .downloads import download_job
-from .jobs import chosen_jobs, read_jobs
+from .jobs import choose_jobs, read_jobs
 from .management import Change, make_change
 from .objects import Fields, delete_object
 from .ranges import cut, read_range
 from .state import AgencyState
 from domostats.clients.datorama.streams import (
     put_fields,
-    running_streams,
+    find_running,
     send_stream,
     streams_of,
 )
@@ -133,7 +133,7 @@ class Stream(Fields):
         `since` (a day) and `newest` (a number) leave others out of what is given; `jobs` has all.
         `restore` takes what was read last, without a call. The jobs known before stay if it fails.
         SettingsError `nothing_to_restore`, `bad_size`, `bad_date`."""
-        chosen_jobs({}, since, newest)  # whether they can be meant, before the first call
+        choose_jobs({}, since, newest)  # whether they can be meant, before the first call
         state = self._state
         if restore:
             rows, self.read_at = state.restored("jobs", self.id)
@@ -150,7 +150,7 @@ class Stream(Fields):
         else:
             self.read_at = state.keep("jobs", self.id, rows)
             self.jobs = jobs
-        return chosen_jobs(self.jobs, since, newest)
+        return choose_jobs(self.jobs, since, newest)
 
     def process(self, start: Any, end: Any) -> list[Job]:
         """Process the days from `start` to `end`, in one call; gives the `Job`s.
@@ -471,7 +471,7 @@ class Workspace(Fields):
         look again.
 
         The more jobs there are the longer that is."""
-        for id in busy_streams(self):
+        for id in find_busy(self):
             self.streams[id].get_stream_runs()
         active = sum(
             not job.is_done for stream in self.streams.values() for job in stream.jobs.values()
@@ -500,11 +500,11 @@ class Workspace(Fields):
 
 
 # %% ../../../nbs/03_clients/datorama/17_tree.ipynb #da5a00a6
-def busy_streams(workspace: Workspace) -> set[int]:
+def find_busy(workspace: Workspace) -> set[int]:
     """Find the streams (ids) that have jobs which are not done, also those that somebody else has
     started."""
     streams = workspace.streams or workspace.get_streams()
-    running = running_streams(workspace.connection, workspace.id, [*streams])
+    running = find_running(workspace.connection, workspace.id, [*streams])
     ours = {
         id for id, stream in streams.items() if any(not job.is_done for job in stream.jobs.values())
     }
