@@ -88,7 +88,7 @@ def test_the_names_of_an_agency_and_of_what_is_in_it(dr):
 
 
 def test_every_name_of_an_agency_stands_in_its_page():
-    page = (Path(__file__).parent.parent / "nbs/03_clients/datorama/23_client.ipynb").read_text()
+    page = (Path(__file__).parent.parent / "nbs/03_clients/datorama/24_client.ipynb").read_text()
     assert [name for name in AGENCY if f"`{name}`" not in page] == []
 
 
