@@ -122,11 +122,11 @@ class BulkRun:
                 if entry.key not in self._given and entry.state in ("failed", "unknown"):
                     yield self._take(entry)
             done = sum(entry.state == "ok" for entry in record)
-            told = (
+            text = (
                 f"{e} It stopped here: {done} of {len(record)} are done. "
                 "The same call again goes on with the others."
             )
-            e.args = (told, *e.args[1:])
+            e.args = (text, *e.args[1:])
             raise
         state.warn_of_failed(len(record))
 
@@ -200,11 +200,11 @@ def start_work(state: AgencyState, work: Work, fresh: bool = False) -> Iterator[
 def _tell_of_earlier(state: AgencyState, name: str, record: Record) -> None:
     "Say that this is no beginning; aloud, if it may have been forgotten."
     done = sum(entry.state == "ok" for entry in record)
-    told = (
+    text = (
         f"{name}: this goes on where it stopped, {done} of {len(record)} are done already. "
         "To do all of it again, say fresh=True."
     )
     if record.age > DAY_SECONDS:
-        warn(told)
+        warn(text)
     else:
-        state.messages.tell(told)
+        state.messages.tell(text)

@@ -227,8 +227,8 @@ class datorama:
         found = read_workspaces(self._state, restore)
         if restore and self.read_at:
             age = (datetime.now(timezone.utc) - self.read_at).total_seconds()
-            told = f"{len(found)} workspaces, as they were {age_of(max(0, age))} ago"
-            self._state.messages.tell(told)
+            text = f"{len(found)} workspaces, as they were {age_of(max(0, age))} ago"
+            self._state.messages.tell(text)
         return found
 
     @overload

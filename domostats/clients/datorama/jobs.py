@@ -6,7 +6,7 @@
 __all__ = [
     "JOBS",
     "J",
-    "DOUBT",
+    "CLOCK_RESOLUTION",
     "jobs_of",
     "get_jobs",
     "read_longest",
@@ -155,13 +155,13 @@ def is_new(job: JsonObject, after: int | None = None, since: float = 0) -> bool:
     return job.get("startExecutionTime") is None or not began_before(job, since)
 
 
-DOUBT = 2  # seconds: times of the service's clock are told in whole ones
+CLOCK_RESOLUTION = 2  # seconds: times of the service's clock are told in whole ones
 
 
 def began_before(job: JsonObject, since: float | None) -> bool:
     "Whether a job began before this time for sure (epoch seconds by the service's clock)."
     began = job.get("startExecutionTime")
-    return began is not None and since is not None and began / 1000 < since - DOUBT
+    return began is not None and since is not None and began / 1000 < since - CLOCK_RESOLUTION
 
 
 def began_at(job: JsonObject) -> float:

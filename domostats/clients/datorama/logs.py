@@ -356,8 +356,8 @@ class Timer:
         return None if self.total else 0.0
 
     def __repr__(self) -> str:
-        told = f"{self.done} of {self.total} ({self.share:.0%}) in {self.elapsed:.0f} s"
+        text = f"{self.done} of {self.total} ({self.share:.0%}) in {self.elapsed:.0f} s"
         if self.remaining is None:
-            return f"<{told}>"
+            return f"<{text}>"
         end = format_time(self.clock.now() + self.remaining)[11:19]
-        return f"<{told}, {self.remaining:.0f} s to go, until {end} UTC>"
+        return f"<{text}, {self.remaining:.0f} s to go, until {end} UTC>"

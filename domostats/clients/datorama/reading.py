@@ -64,8 +64,8 @@ def read_each(
         for _ in state.reader.ahead(ids, attempt) if at_once else map(attempt, ids):
             done += 1
     except DomostatsError as e:
-        told = f"{e} {done} of {len(ids)} {what} were read before; they are there and are kept."
-        e.args = (told, *e.args[1:])
+        text = f"{e} {done} of {len(ids)} {what} were read before; they are there and are kept."
+        e.args = (text, *e.args[1:])
         raise
     finally:
         keep_longest(state.connection, state.reader.longest)
