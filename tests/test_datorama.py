@@ -32,7 +32,7 @@ from domostats.clients.datorama.management import Changes
 from domostats.clients.datorama.queries import question
 from domostats.clients.datorama.ranges import cut
 from domostats.clients.datorama.reporting import read_report
-from domostats.clients.datorama.tree import Job, Report, Stream, Workspace
+from domostats.clients.datorama.tree import Job, StoredReport, Stream, Workspace
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -182,7 +182,7 @@ def test_F3_objects_lead_up_and_down(box, dr):
 def test_F4_names_have_words_and_objects_show_their_fields(dr):
     stream = dr.get_all_streams()[20001]
     assert {"dataSourceName", "lastDataDate", "process", "rerun_all_jobs"} <= set(dir(stream))
-    for kind in (datorama, Workspace, Stream, Job, Report, Timer):
+    for kind in (datorama, Workspace, Stream, Job, StoredReport, Timer):
         for name, member in inspect.getmembers(kind):
             if not name.startswith("_"):
                 assert inspect.getdoc(member), f"{kind.__name__}.{name}"
@@ -297,9 +297,9 @@ def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes(capsys):
         box.clock.step(60 - box.clock.now() % 60 + 0.5)
         box.log.clear()
         capsys.readouterr()
-        dr._agency.reader.in_flight = 1
-        told, talk = [], dr._agency.talk
-        dr._agency.talk = lambda text: told.append((len(box.log), text)) or talk(text)
+        dr._state.reader.in_flight = 1
+        told, tell = [], dr._state.messages.tell
+        dr._state.messages.tell = lambda text: told.append((len(box.log), text)) or tell(text)
         begun = box.clock.now()
         jobs = dr.get_all_jobs()
         assert told[0] == (0, "jobs of 120 streams: at least 120 calls, 1 min")  # before the first
@@ -1231,7 +1231,7 @@ def test_F53_every_function_is_described_and_shown_at_work():
             if not name.startswith("_")
             and not (inspect.getdoc(getattr(module, name)) and re.search(rf"\b{name}\(", shown))
         ]
-    for kind in (datorama, Workspace, Stream, Job, Report, Timer, Changes):
+    for kind in (datorama, Workspace, Stream, Job, StoredReport, Timer, Changes):
         for name, one in inspect.getmembers(kind, inspect.isfunction):
             if name.startswith("_"):
                 continue

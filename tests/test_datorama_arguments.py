@@ -6,25 +6,20 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from datorama_support import api_streams, outcome, reset, shared_sandbox
 
-from domostats import sandbox
 from domostats.clients.datorama import datorama
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with sandbox.start_datorama(streams=12, today="2024-04-01") as box:
-            yield box
+    with shared_sandbox(tmp_path_factory, streams=12) as box:
+        yield box
 
 
 @pytest.fixture
 def box(running):
-    running.service.state.reset()
-    running.heal()
-    running.clock.step(120)
-    return running
+    return reset(running)
 
 
 @pytest.fixture
@@ -35,21 +30,8 @@ def dr(box):
     return made
 
 
-def outcome(what, *args, **kwargs):
-    "What a call gives, or the reason (else the kind) of its error."
-    try:
-        return what(*args, **kwargs)
-    except Exception as e:
-        return getattr(e, "reason", None) or type(e).__name__
-
-
 def bodies(box, ending):
     return [json.loads(call.body) for call in box.log if call.path.endswith(ending)]
-
-
-def api_streams(box, count):
-    ids = [id for id, one in box.streams.items() if one["dataSourceName"] != "TotalConnect"]
-    return ids[:count]
 
 
 # names and values

@@ -6,8 +6,8 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
+from datorama_support import outcome, reset, shared_sandbox
 
-from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.tree import Job, Stream, Workspace
 from domostats.transport.announced import Announced
@@ -17,20 +17,15 @@ from domostats.transport.pool import Pool
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with sandbox.start_datorama(streams=24, users=3, today="2024-04-01") as box:
-            yield box
+    with shared_sandbox(tmp_path_factory, streams=24, users=3) as box:
+        yield box
 
 
 @pytest.fixture
 def box(running):
     service, tokens = running.service, {name: [*some] for name, some in running.tokens.items()}
     seen = {name: [*some] for name, some in service.users.seen.items()}
-    service.state.reset()
-    running.heal()
-    running.clock.step(120)
-    yield running
+    yield reset(running)
     running.tokens.update(tokens)
     service.users.seen.update(seen)
 
@@ -48,14 +43,6 @@ def open_agency(box, token=None, **how):
     made.connection.go_by(box.clock)
     box.log.clear()
     return made
-
-
-def outcome(what, *args, **kwargs):
-    "What a call gives, or the reason (else the kind) of its error."
-    try:
-        return what(*args, **kwargs)
-    except Exception as e:
-        return getattr(e, "reason", None) or type(e).__name__
 
 
 def rows_of(path):
@@ -101,7 +88,7 @@ def test_the_names_of_an_agency_and_of_what_is_in_it(dr):
 
 
 def test_every_name_of_an_agency_stands_in_its_page():
-    page = (Path(__file__).parent.parent / "nbs/03_clients/datorama/11_datorama.ipynb").read_text()
+    page = (Path(__file__).parent.parent / "nbs/03_clients/datorama/24_client.ipynb").read_text()
     assert [name for name in AGENCY if f"`{name}`" not in page] == []
 
 

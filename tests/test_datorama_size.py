@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from datorama_support import outcome, reset, shared_sandbox
 
 from domostats import sandbox
 from domostats.clients.datorama import datorama
@@ -18,26 +19,13 @@ STREAMS = 60
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
-        with sandbox.start_datorama(streams=STREAMS, jobs=3, today="2024-04-01") as box:
-            yield box
+    with shared_sandbox(tmp_path_factory, streams=STREAMS, jobs=3) as box:
+        yield box
 
 
 @pytest.fixture
 def box(running):
-    running.service.state.reset()
-    running.heal()
-    running.clock.step(120)
-    return running
-
-
-def outcome(what, *args, **kwargs):
-    "What a call gives, or the reason (else the kind) of its error."
-    try:
-        return what(*args, **kwargs)
-    except Exception as e:
-        return getattr(e, "reason", None) or type(e).__name__
+    return reset(running)
 
 
 def open_agency(box, **how):

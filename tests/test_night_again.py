@@ -522,10 +522,10 @@ def test_5_each_failed_item_says_why(box, caplog):
 
 
 def test_5_the_exit_codes_are_those_of_the_command_line():
-    from domostats.clients.datorama import bulk
+    from domostats.clients.datorama import state
 
-    assert bulk.EXIT_CODES is cli.EXIT_CODES
-    assert {*bulk.EXIT_CODES} == {*DomostatsError.__subclasses__()}
+    assert state.EXIT_CODES is cli.EXIT_CODES
+    assert {*state.EXIT_CODES} == {*DomostatsError.__subclasses__()}
 
 
 def test_5_a_rename_that_fails_says_why(box, caplog):
