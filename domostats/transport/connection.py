@@ -84,6 +84,7 @@ from domostats.settings import (
     hides,
     is_loopback,
     masked,
+    own_file,
     setting,
     user_folder,
 )
@@ -891,9 +892,11 @@ def _note_of(url, fingerprint):
 
 
 def remembered(url, fingerprint):
-    "The id (text) of the user behind a credential as it was told before, or None."
+    """The id (text) of the user behind a credential as it was told before, or None.
+
+    A note that others may write is not believed, and a link in its place is not followed."""
     with suppress(OSError, UnicodeDecodeError):
-        return _note_of(url, fingerprint).read_text() or None
+        return own_file(_note_of(url, fingerprint), closed=0o022).decode() or None
 
 
 def remember(url, fingerprint, user):
