@@ -143,7 +143,7 @@ def test_a_list_that_comes_whole_is_one_call(box, heard, get, head, query, body,
         (get_groups, {}, f"GET {GROUPS}", OF_GROUPS, None, 0, 4),
         (get_pages, {}, f"POST {PAGES}", {}, TITLES, 1, 8),
     ],
-    ids=str,
+    ids=["users", "deleted users", "groups", "pages"],
 )
 def test_a_list_in_pages(box, heard, get, how, head, query, body, names, count):
     "The same words in every call, and a hundred rows from the first one on."

@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 from domostats import sandbox
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.ranges import cut
-from domostats.clients.datorama.tree import chosen_jobs
+from domostats.clients.datorama.jobs import choose_jobs
 from domostats.errors import RetryLaterError
 from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
@@ -183,7 +183,7 @@ def test_jobs_since_a_day_and_their_log_are_in_utc():
         n: SimpleNamespace(fields={"startExecutionTime": at})
         for n, at in enumerate((1_710_028_799_999, 1_710_028_800_000))
     }
-    assert [*chosen_jobs(jobs, since="2024-03-10")] == [1]
+    assert [*choose_jobs(jobs, since="2024-03-10")] == [1]
     clock = FakeClock()
     log = JobLog(clock)
     row = log.add_error(7, "update", "2024-03-01", "2024-03-10")

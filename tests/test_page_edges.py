@@ -737,7 +737,9 @@ def test_how_old_something_is_said_as_exactly_as_it_matters(seconds, said):
     assert age_of(seconds) == said
 
 
-@pytest.mark.parametrize("moment", ["soon", 5, "2024-13-01", object()], ids=repr)
+@pytest.mark.parametrize(
+    "moment", ["soon", 5, "2024-13-01", object()], ids=["word", "number", "month 13", "object"]
+)
 def test_what_is_no_moment_is_refused(moment):
     with pytest.raises(SettingsError) as caught:
         millis(moment)

@@ -436,14 +436,14 @@ def test_a_link_in_the_place_of_a_record_is_put_aside_and_its_file_stays():
 
 
 def test_the_lists_of_the_other_platform_and_the_registry_are_private():
-    from domostats.clients.datorama.lists import file_of, open_file
+    from domostats.clients.datorama.lists import list_file, open_list_file
     from domostats.tracking.registry import make_observatory_api
 
-    con = open_file(file_of("a place"))
+    con = open_list_file(list_file("a place"))
     con.execute("BEGIN IMMEDIATE")
     con.execute("CREATE TABLE more (a)")
     con.execute("COMMIT")
-    assert names(file_of("a place").parent)[0].endswith(".sqlite")
+    assert names(list_file("a place").parent)[0].endswith(".sqlite")
     assert open_ones(os.environ["XDG_STATE_HOME"]) == []
     con.close()
     make_observatory_api()

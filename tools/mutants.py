@@ -75,10 +75,12 @@ class Fault(NamedTuple):
     after: str
     start: int
     end: int
+    text: str  # of the line
 
     def __str__(self) -> str:
         short = " ".join(self.before.split())[:60]
-        return f"{self.module}: {self.kind}: {short} -> {' '.join(self.after.split())[:60]}"
+        after = " ".join(self.after.split())[:60]
+        return f"{self.module}: {self.kind}: {short} -> {after} in `{self.text.strip()[:100]}`"
 
 
 class Finder(ast.NodeVisitor):
@@ -86,9 +88,9 @@ class Finder(ast.NodeVisitor):
 
     def __init__(self, module: str, text: str):
         self.module, self.text, self.found = module, text, []
-        lines = text.splitlines(keepends=True)
+        self.lines = text.splitlines(keepends=True)
         self.starts = [0]
-        for line in lines:
+        for line in self.lines:
             self.starts.append(self.starts[-1] + len(line.encode()))
         self.bytes = text.encode()
 
@@ -102,8 +104,11 @@ class Finder(ast.NodeVisitor):
 
     def plant(self, node: ast.AST, kind: str, after: str) -> None:
         start, end = self.place(node)
-        fault = Fault(self.module, node.lineno, kind, self.source(node), after, start, end)
-        self.found.append(fault)
+        self.add(node.lineno, kind, self.source(node), after, start, end)
+
+    def add(self, line: int, kind: str, before: str, after: str, start: int, end: int) -> None:
+        text = self.lines[line - 1]
+        self.found.append(Fault(self.module, line, kind, before, after, start, end, text))
 
     def negate(self, test: ast.AST) -> None:
         self.plant(test, "condition", f"(not ({self.source(test)}))")
@@ -173,9 +178,7 @@ class Finder(ast.NodeVisitor):
             between = self.bytes[self.place(plain[0])[1] : self.place(plain[1])[0]].decode()
             before = self.bytes[start:end].decode()
             after = second + between + first
-            line = plain[0].lineno
-            fault = Fault(self.module, line, "exchanged", before, after, start, end)
-            self.found.append(fault)
+            self.add(plain[0].lineno, "exchanged", before, after, start, end)
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
@@ -284,9 +287,10 @@ class Coverage:
         self.tests: dict[str, dict[str, dict[int, list[str]]]] = {}
         self.times: dict[str, float] = {}
 
-    def load(self) -> "Coverage":
-        "Measure what is not known yet, and read it all."
-        files = sorted((ROOT / "tests").glob("test_*.py"))
+    def load(self, names: list[str]) -> "Coverage":
+        "Measure what is not known yet of these test files (none: of all), and read it."
+        files = [ROOT / "tests" / f"test_{name}.py" for name in names]
+        files = files or sorted((ROOT / "tests").glob("test_*.py"))
         if left := [path for path in files if not self.place(path).exists()]:
             self.measure(left)
         for path in files:
@@ -391,8 +395,8 @@ def read_times(path: Path) -> dict[str, float]:
 class Judge:
     "Plants faults in copies of the project, and says of each what became of it."
 
-    def __init__(self, folder: Path, workers: int, most: int):
-        self.coverage = Coverage().load()
+    def __init__(self, folder: Path, workers: int, most: int, files: list[str]):
+        self.coverage = Coverage().load(files)
         self.most = most
         self.free: Queue[Path] = Queue()
         for number in range(workers):
@@ -468,12 +472,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="modules with this in their path")
     parser.add_argument("--tests", type=int, default=120, help="tests a fault, at most")
+    parser.add_argument("--near", nargs="*", default=[], help="these test files only: rows csv")
     parser.add_argument("--least", type=float, default=0, help="fail below this rate, in percent")
     asked = parser.parse_args()
     rooms, low = asked.rooms or [*ROOMS], []
     FORKS.set_forkserver_preload(HEAVY)
     with tempfile.TemporaryDirectory() as folder:
-        judge = Judge(Path(folder), os.cpu_count() or 1, asked.tests)
+        judge = Judge(Path(folder), os.cpu_count() or 1, asked.tests, asked.near)
         for room in rooms:
             judged = judge_room(judge, sampled(room, asked.sample, asked.seed, asked.only))
             counts = Counter(outcome for fault, outcome in judged)
