@@ -12,7 +12,7 @@ __all__ = [
     "check_final",
     "records_at",
     "count_in",
-    "ahead",
+    "Ahead",
     "age_of",
     "Reader",
     "millis",
@@ -56,7 +56,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import singledispatch
 from hashlib import blake2b
-from typing import Any, Callable, ClassVar, NamedTuple
+from typing import Any, Callable, ClassVar, Iterable, Iterator, NamedTuple
 from urllib.parse import quote
 import msgspec
 from msgspec import Raw
@@ -196,26 +196,50 @@ def _whole(value):
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #610a51ee
-def ahead(items, work, most):
-    "Each item with what `work` makes of it, in their order; the first alone, then two at once, four ... up to `most`."
-    items, waiting, width = iter(items), deque(), 1
-    pool, is_stopped = ThreadPoolExecutor(most), False
-    try:
-        while True:
-            waiting.extend(
-                (item, pool.submit(work, item))
-                for item in itertools.islice(items, max(0, width - len(waiting)))
-            )
-            if not waiting:
-                return
-            item, future = waiting.popleft()
-            yield item, future.result()
-            width = min(2 * width, most)
-    except KeyboardInterrupt:
-        is_stopped = True  # nobody wants to wait for those that are under way
-        raise
-    finally:
-        pool.shutdown(wait=not is_stopped, cancel_futures=True)
+class Ahead:
+    """Each item with what `work` makes of it, in their order: an iterator of pairs.
+
+    The first is done alone, then two at once, four ... up to `most`, in threads. `close` waits for
+    what is under way. Who only stops iterating does not wait: Python may end an iterator that was
+    left in any thread and at any moment, and a wait there can last for ever."""
+
+    def __init__(self, items: Iterable[Any], work: Callable[[Any], Any], most: int):
+        self._pool = ThreadPoolExecutor(most)
+        self._pairs = self._work(iter(items), work, most)
+
+    def __iter__(self) -> "Ahead":
+        return self
+
+    def __next__(self) -> tuple[Any, Any]:
+        return next(self._pairs)
+
+    def close(self) -> None:
+        "Begin nothing more, and wait for what is under way."
+        self._pairs.close()
+        self._pool.shutdown(cancel_futures=True)
+
+    def _work(
+        self, items: Iterator[Any], work: Callable[[Any], Any], most: int
+    ) -> Iterator[tuple[Any, Any]]:
+        waiting, width = deque(), 1
+        try:
+            while True:
+                waiting.extend(
+                    (item, self._pool.submit(work, item))
+                    for item in itertools.islice(items, max(0, width - len(waiting)))
+                )
+                if not waiting:
+                    break
+                item, future = waiting.popleft()
+                yield item, future.result()
+                width = min(2 * width, most)
+        except (GeneratorExit, KeyboardInterrupt):
+            self._pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        except BaseException:
+            self._pool.shutdown(cancel_futures=True)
+            raise
+        self._pool.shutdown()
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e40
@@ -285,7 +309,7 @@ class Reader:
             self._thread.is_below = True
             return work(item)
 
-        return ahead(items, below, self.in_flight)
+        return Ahead(items, below, self.in_flight)
 
     @property
     def is_below(self) -> bool:
@@ -619,13 +643,15 @@ class Walk:
         "The pages that have rows, in their order."
         numbers = itertools.count(1)
         while not self.ended and self.next < self._cap():
-            for request, answer in self.reader.answers(self._requests()):
+            answers = self.reader.answers(self._requests())
+            for request, answer in answers:
                 before = self.came
                 for array, rows in self._page(request, answer):
                     if rows:
                         yield Page(next(numbers), array, rows)
                 self._judge(request, self.came - before)
                 if self.ended:
+                    answers.close()
                     break
         self._close()
 
