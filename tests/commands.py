@@ -6,7 +6,7 @@ folder, the environment and the words of whoever asks, and ends as any process d
 
 import json
 import os
-import select
+import selectors
 import subprocess
 import sys
 import tempfile
@@ -71,7 +71,10 @@ def run(*words, environment: dict | None = None) -> tuple[int, str, str]:
         line = json.dumps({**asked, "said": [str(path) for path in said]})
         server = servers[0]
         print(line, file=server.stdin, flush=True)
-        if not select.select([server.stdout], [], [], PATIENCE)[0]:
+        with selectors.DefaultSelector() as answer:  # `select` knows the first thousand files only
+            answer.register(server.stdout, selectors.EVENT_READ)
+            is_there = answer.select(PATIENCE)
+        if not is_there:
             servers.remove(server)
             server.kill()
             raise subprocess.TimeoutExpired(words, PATIENCE)

@@ -1,6 +1,7 @@
 """No reply takes more memory or more time than a call may have, whatever the service sends."""
 
 import gzip
+import re
 import socket
 import subprocess
 import sys
@@ -22,6 +23,24 @@ from domostats.transport.writes import download
 OK = b"HTTP/1.1 200 OK\r\n"
 
 
+def whole_request(connection):
+    "The bytes of one request with its body, however they come in; none where no more come."
+    request = b""
+    while b"\r\n\r\n" not in request or len(request) < size_of(request):
+        more = connection.recv(65_536)
+        if not more:
+            return b""
+        request += more
+    return request
+
+
+def size_of(request):
+    "How many bytes a request has that tells the size of its body, or has none."
+    head, _, _ = request.partition(b"\r\n\r\n")
+    size = re.search(rb"(?i)\r\ncontent-length: *(\d+)", head)
+    return len(head) + 4 + (int(size[1]) if size else 0)
+
+
 @contextmanager
 def served(say, after=None):
     """The address of a server that calls `say(connection, request)` for each request, a generator
@@ -32,12 +51,9 @@ def served(say, after=None):
     def answer(connection):
         with connection:
             while not stop.is_set():
-                request = b""
-                while not request.endswith(b"\r\n\r\n"):
-                    more = connection.recv(65_536)
-                    if not more:
-                        return
-                    request += more
+                request = whole_request(connection)
+                if not request:
+                    return
                 for piece in say(request):
                     if stop.is_set():
                         return
