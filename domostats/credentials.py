@@ -97,7 +97,8 @@ def _bound(binding: Binding) -> dict[str, Secret | Fault | None]:
     within = re.findall(rf"(?m)^\s*(?:export\s+)?({OURS})\s*=", statement)
     if binding.error:
         why = (
-            "cannot be read: a quote is not closed, or something stands behind it, or there is no =. "
+            "cannot be read: a quote is not closed, or something stands behind it, or there is "
+            "no =. "
             "Write NAME='VALUE', with \\' for a quote in it."
         )
         return dict.fromkeys([*named, *within], Fault(line, why))
@@ -222,7 +223,8 @@ def from_account(name, alias):
         values = None  # the module is closed source: which class it raises is not known
     if values is None:
         raise SettingsError(
-            f"The workspace gives no account {alias!r}. Add it to the workspace, share it with yourself, "
+            f"The workspace gives no account {alias!r}. Add it to the workspace, share it with "
+            "yourself, "
             "or mend the line 'account' in settings.ini.",
             "account_not_attached",
         )
@@ -245,9 +247,12 @@ def _property(values, name):
 
 # %% ../nbs/01_top/03_credentials.ipynb #939f8c0d
 def find_secrets(instance, *alternatives):
-    """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by name.
+    """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by
+    name.
 
-    A sandbox brings its own, and is never given others. CredentialsError `missing_secret` lists every place that was looked in, in order."""
+    A sandbox brings its own, and is never given others. CredentialsError `missing_secret` lists
+    every place that was looked in, in order.
+    """
     tried = []
     alias = account_alias(instance)
     places = [
@@ -265,7 +270,10 @@ def find_secrets(instance, *alternatives):
             return {name: instance.secrets[name] for name in names}
     if instance.secrets:
         raise CredentialsError(
-            f"{instance.name!r} brings its own secrets, and none of what is needed is among them: {_wanted(alternatives)}.",
+            (
+                f"{instance.name!r} brings its own secrets, and none of what is needed is among "
+                f"them: {_wanted(alternatives)}."
+            ),
             "missing_secret",
         )
     for spell in (lambda name: own_name(name, instance), lambda name: name):
@@ -299,10 +307,16 @@ def _missing(instance, alternatives, tried, alias):
     hint = (
         ""
         if alias
-        else "\nInside DomoJupyter, 'account = ALIAS' in settings.ini adds an account of the workspace to these places."
+        else (
+            "\nInside DomoJupyter, 'account = ALIAS' in settings.ini adds an account of the "
+            "workspace to these places."
+        )
     )
     return (
-        f"No credentials for instance {instance.name!r}.{near} Set {_wanted(alternatives)}, or check the spelling of the instance. Looked for, in this order:\n"
+        (
+            f"No credentials for instance {instance.name!r}.{near} Set {_wanted(alternatives)}, or "
+            "check the spelling of the instance. Looked for, in this order:\n"
+        )
         + "\n".join(f"  {n}. {place}" for n, place in enumerate(tried, 1))
         + hint
     )

@@ -70,7 +70,9 @@ class RetryLaterError(DomostatsError):
 
 
 class DataError(DomostatsError):
-    "Mend the data: where it stands (`page` and `row` count from 1), the `column` and the `type` that was met."
+    """Mend the data: where it stands (`page` and `row` count from 1), the `column` and the `type`
+    that was met.
+    """
 
     page = row = column = type = None
 
@@ -146,7 +148,9 @@ def your_code(what: str):
 
 # %% ../nbs/01_top/01_errors.ipynb #a1e00006
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    "` Did you mean 'accounts'?`, with the blank before it, for the known word nearest to this one; else an empty text."
+    """` Did you mean 'accounts'?`, with the blank before it, for the known word nearest to this
+    one; else an empty text.
+    """
     spelled = {one.lower(): one for one in known}
     likeness = 0.6 if len(str(word)) > 3 else 0.5  # of two short words one sign is half
     near = difflib.get_close_matches(str(word).lower(), spelled, 1, likeness)

@@ -14,13 +14,20 @@ from ..settings import find_instance, hides, shown
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0005
 @hides("credential")
 def sign_in(instance, credential=None, platform=None):
-    "The connection of this instance (name or `Instance`) with this credential (as its client takes it, None for the settings). SettingsError `wrong_platform`: it is not of the `platform` that is needed."
+    """The connection of this instance (name or `Instance`) with this credential (as its client
+    takes it, None for the settings).
+
+    SettingsError `wrong_platform`: it is not of the `platform` that is needed.
+    """
     place = find_instance(instance)
     there = place.platform
     if platform in (None, there):
         return import_module(f"domostats.clients.{there}.auth").sign_in(place, credential)
     needed = shown(platform).strip("'")
     raise SettingsError(
-        f"{place.name!r} is an instance of {there}, where one of {needed} is needed. If it is one, say platform = {needed} under [instance.{place.name}] in settings.ini.",
+        (
+            f"{place.name!r} is an instance of {there}, where one of {needed} is needed. If it is "
+            f"one, say platform = {needed} under [instance.{place.name}] in settings.ini."
+        ),
         "wrong_platform",
     )

@@ -42,14 +42,19 @@ def _document(row):
 
 def _not_found(collection, document_id):
     return DestinationError(
-        f"The collection {collection!r} has no document {document_id!r}. Read the ids with get_documents; nothing was changed.",
+        (
+            f"The collection {collection!r} has no document {document_id!r}. Read the ids with "
+            "get_documents; nothing was changed."
+        ),
         "not_found",
     )
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #ea5a9761
 def create_documents(collection, documents):
-    "Create a document from each dict and return them as `{'id', 'content'}` (the shape is a guess); DestinationError `not_json`, SettingsError `not_attached`, `bad_document`."
+    """Create a document from each dict and return them as `{'id', 'content'}` (the shape is a
+    guess); DestinationError `not_json`, SettingsError `not_attached`, `bad_document`.
+    """
     texts = [_json(_content(document)) for document in documents]
     with _documents(collection) as (con, name):
         n = con.execute("SELECT coalesce(max(number), 0) FROM kit.documents").fetchall()[0][0]
@@ -72,7 +77,9 @@ def _content(document):
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #18e007e7
 def get_documents(collection, offset, limit):
-    "A page of documents in the order of their creation, as a list of `{'id', 'content'}`; SettingsError `not_attached`."
+    """A page of documents in the order of their creation, as a list of `{'id', 'content'}`;
+    SettingsError `not_attached`.
+    """
     with _documents(collection) as (con, name):
         rows = con.execute(
             "SELECT id, content FROM kit.documents WHERE collection = ? ORDER BY number LIMIT ? OFFSET ?",
@@ -95,7 +102,9 @@ def get_document(collection, document_id):
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #ee2c19ef
 def update_documents(collection, documents):
-    "Put the content of each `{'id', 'content'}` in the place of the old one, all or none; DestinationError `not_found`, `not_json`, SettingsError `bad_document`."
+    """Put the content of each `{'id', 'content'}` in the place of the old one, all or none;
+    DestinationError `not_found`, `not_json`, SettingsError `bad_document`.
+    """
     rows = [
         (_json(_content(_part(document, "content"))), _part(document, "id"))
         for document in documents
@@ -119,14 +128,19 @@ def _part(document, key):
     if isinstance(document, dict) and key in document:
         return document[key]
     raise SettingsError(
-        f"To update, pass back the document that was read: a dict with 'id' and 'content'. There is no {key!r} in this one.",
+        (
+            "To update, pass back the document that was read: a dict with 'id' and 'content'. There "
+            f"is no {key!r} in this one."
+        ),
         "bad_document",
     )
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #81577945
 def delete_documents(collection, ids):
-    "Delete the documents with these ids, all or none; DestinationError `not_found`, SettingsError `not_attached`."
+    """Delete the documents with these ids, all or none; DestinationError `not_found`, SettingsError
+    `not_attached`.
+    """
     with _documents(collection) as (con, name):
         for id in ids:
             if not con.execute(

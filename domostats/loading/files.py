@@ -60,7 +60,9 @@ except ImportError:  # Windows has none
 
 # %% ../../nbs/06_loading/00_files.ipynb #82749edf
 def check_columns(names):
-    "A DestinationError `no_columns`, `bad_column` (half a character), or `duplicate_column` (names that differ by case only are the same); else nothing."
+    """A DestinationError `no_columns`, `bad_column` (half a character), or `duplicate_column`
+    (names that differ by case only are the same); else nothing.
+    """
     if not names:
         raise DestinationError(
             "The data has no columns, so there is nothing to write. Check the step that made it.",
@@ -77,7 +79,8 @@ def check_columns(names):
     twice = next((group for group in alike if len(group) > 1), None)
     if twice:
         raise DestinationError(
-            f"The data has the columns {twice[0]!r} and {twice[1]!r}, which most destinations cannot tell apart. "
+            f"The data has the columns {twice[0]!r} and {twice[1]!r}, which most destinations "
+            "cannot tell apart. "
             "Rename or drop one of them.",
             "duplicate_column",
         )
@@ -85,12 +88,15 @@ def check_columns(names):
 
 # %% ../../nbs/06_loading/00_files.ipynb #8549cf8b
 def _column(name, values):
-    "One column of a data frame as an Arrow array; DestinationError `mixed_column` where it holds more than one kind of value, with `column` and `row` (from 1)."
+    """One column of a data frame as an Arrow array; DestinationError `mixed_column` where it holds
+    more than one kind of value, with `column` and `row` (from 1).
+    """
     try:
         array = to_array(_dense(values))
     except Unfit as e:
         raise DestinationError(
-            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not fit ({e}). "
+            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not "
+            f"fit ({e}). "
             "Make it one type first, for example with .astype('string').",
             "mixed_column",
             column=name,
@@ -125,7 +131,8 @@ def _from_pandas(frame):
     if frame.columns.nlevels > 1:
         raise DestinationError(
             f"The columns have {frame.columns.nlevels} levels, and a destination has one. "
-            "Join them first: frame.columns = ['_'.join(map(str, name)) for name in frame.columns].",
+            "Join them first: frame.columns = ['_'.join(map(str, name)) for name in "
+            "frame.columns].",
             "bad_column",
         )
     names = [str(name) for name in frame.columns]
@@ -142,9 +149,12 @@ def is_frame(data):
 
 
 def to_reader(data):
-    """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a run of a report, a reader, or anything with an Arrow stream.
+    """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a
+    run of a report, a reader, or anything with an Arrow stream.
 
-    DestinationError `no_columns`, `bad_column`, `duplicate_column`, `mixed_column`; SettingsError `not_a_table` for anything else."""
+    DestinationError `no_columns`, `bad_column`, `duplicate_column`, `mixed_column`; SettingsError
+    `not_a_table` for anything else.
+    """
     if is_frame(data):
         data = _from_pandas(data)
     elif is_run(data):
@@ -154,7 +164,8 @@ def to_reader(data):
     if not isinstance(data, pa.RecordBatchReader):
         if not hasattr(data, "__arrow_c_stream__"):
             raise SettingsError(
-                f"A {type(data).__name__} is not a table. Give a pandas DataFrame, a pyarrow Table, or batches "
+                f"A {type(data).__name__} is not a table. Give a pandas DataFrame, a pyarrow "
+                "Table, or batches "
                 "with their schema: pyarrow.RecordBatchReader.from_batches(schema, batches).",
                 "not_a_table",
             )
@@ -162,7 +173,10 @@ def to_reader(data):
             data = pa.RecordBatchReader.from_stream(data)
         except (pa.ArrowException, TypeError, ValueError) as e:
             raise SettingsError(
-                f"A {type(data).__name__} is no table that Arrow can read: {e}. Give a pandas DataFrame or a pyarrow Table.",
+                (
+                    f"A {type(data).__name__} is no table that Arrow can read: {e}. Give a pandas "
+                    "DataFrame or a pyarrow Table."
+                ),
                 "not_a_table",
             ) from None
     check_columns(data.schema.names)
@@ -172,9 +186,12 @@ def to_reader(data):
 # %% ../../nbs/06_loading/00_files.ipynb #4570442f
 @contextmanager
 def replacing(path):
-    """A binary file that becomes the file at `path` when the block ends well, and vanishes when it does not.
+    """A binary file that becomes the file at `path` when the block ends well, and vanishes when it
+    does not.
 
-    What killed writers of this file have left is removed. DestinationError `no_folder` or `not_written` (no permission, disk full ...)."""
+    What killed writers of this file have left is removed. DestinationError `no_folder` or
+    `not_written` (no permission, disk full ...).
+    """
     with _told(path):
         # the umask says who may read what a user asked for
         file = open_draft(path, ".part", 0o666)
@@ -202,7 +219,10 @@ def _told(path):
     except (OSError, pa.ArrowException) as e:
         if not path.parent.is_dir():
             raise DestinationError(
-                f"{path} cannot be written: there is no folder {path.parent}. Make the folder, or mend the path.",
+                (
+                    f"{path} cannot be written: there is no folder {path.parent}. Make the folder, "
+                    "or mend the path."
+                ),
                 "no_folder",
             ) from None
         raise DestinationError(
@@ -254,7 +274,10 @@ def _is_binary(type: pa.DataType) -> bool:
 
 
 def _printable(array: pa.Array) -> tuple[pa.Array, bool]:
-    "The column as text, and whether that text stands in quotes. ArrowException for what has no text."
+    """The column as text, and whether that text stands in quotes.
+
+    ArrowException for what has no text.
+    """
     type = array.type
     if isinstance(type, pa.BaseExtensionType):
         return _printable(array.storage)
@@ -308,7 +331,9 @@ def _quoted(texts: pa.Array) -> pa.Array:
 
 class _CsvWriter:
     """Batches to CSV: a header, UTF-8, each text in quotes that are doubled inside, null as nothing
-    and the empty text as two quotes. With `excel` a spreadsheet knows it as UTF-8 and finds no formula in it."""
+    and the empty text as two quotes. With `excel` a spreadsheet knows it as UTF-8 and finds no
+    formula in it.
+    """
 
     def __init__(self, file, schema, excel=False):
         self.file, self.excel, self.schema = file, excel, schema
@@ -364,7 +389,9 @@ def _bytes_of(lines):
 
 
 def _says_type(column: pa.Array) -> bool:
-    "Whether a reader can tell from these values, as they stand in a CSV file, of what type they are."
+    """Whether a reader can tell from these values, as they stand in a CSV file, of what type they
+    are.
+    """
     if column.null_count == len(column):
         return False
     if column.type == pa.float64():
@@ -377,7 +404,9 @@ def _says_type(column: pa.Array) -> bool:
 def write_csv(data, file, excel=False):
     """Write data (as for `to_reader`) as CSV into an open binary file; the number of rows.
 
-    `excel`: for a spreadsheet, see `write_file`. DestinationError `column_type`, and those of `to_reader`."""
+    `excel`: for a spreadsheet, see `write_file`. DestinationError `column_type`, and those of
+    `to_reader`.
+    """
     reader = to_reader(data)
     return _pour(reader, _CsvWriter(file, reader.schema, excel))
 
@@ -387,7 +416,9 @@ GROUP = 100_000  # rows
 
 
 def _check_parquet(schema):
-    "DestinationError `column_type` for a column of a type that Parquet has no form for, such as empty objects."
+    """DestinationError `column_type` for a column of a type that Parquet has no form for, such as
+    empty objects.
+    """
     for field in schema:
         try:
             one = pa.schema([field.remove_metadata()])
@@ -395,7 +426,8 @@ def _check_parquet(schema):
                 writer.write_table(one.empty_table())
         except pa.ArrowException as e:
             raise DestinationError(
-                f"Column {field.name!r} is of the type {field.type}, which Parquet has no form for ({e}). "
+                f"Column {field.name!r} is of the type {field.type}, which Parquet has no form "
+                f"for ({e}). "
                 "Drop it, or cast it before writing.",
                 "column_type",
                 column=field.name,
@@ -458,7 +490,10 @@ def check_suffix(path):
     if path.suffix.lower() in WRITERS:
         return path.suffix.lower()
     raise SettingsError(
-        f"{path.name} is neither .parquet nor .csv: the end of the name chooses how the file is written. Rename it.",
+        (
+            f"{path.name} is neither .parquet nor .csv: the end of the name chooses how the file is "
+            "written. Rename it."
+        ),
         "bad_destination",
     )
 
@@ -479,7 +514,9 @@ def _checksum(path: Path) -> str:
 
 
 def _csv_note(path: Path) -> dict:
-    "What the note beside a CSV file says of it; nothing if there is none, or if it is about another file."
+    """What the note beside a CSV file says of it; nothing if there is none, or if it is about
+    another file.
+    """
     try:
         note = json.loads(_note_path(path).read_text(encoding="utf-8"))
         return note if note["sha256"] == _checksum(path) else {}
@@ -494,7 +531,9 @@ def _is_for_excel(path: Path) -> bool:
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    "The records of a CSV file as they stand there, the header first; a record may hold line breaks in quotes."
+    """The records of a CSV file as they stand there, the header first; a record may hold line
+    breaks in quotes.
+    """
     held, quotes = [], 0
     with open(path, "rb") as file:
         for line in file:
@@ -532,7 +571,10 @@ def _names_in(path: Path) -> list[str] | None:
 
 
 def file_coverage(path: str | Path) -> Coverage | None:
-    "What a .parquet or .csv file covers; None if there is no file. Where nothing is known of a file, it counts as complete."
+    """What a .parquet or .csv file covers; None if there is no file.
+
+    Where nothing is known of a file, it counts as complete.
+    """
     path = Path(path)
     if not path.is_file():
         return None
@@ -554,7 +596,10 @@ def file_coverage(path: str | Path) -> Coverage | None:
 
 # %% ../../nbs/06_loading/00_files.ipynb #5bda8684
 def with_instance(reader: pa.RecordBatchReader, name: str) -> pa.RecordBatchReader:
-    "The same rows with the column `instance` first. DestinationError `reserved_column` if they have one."
+    """The same rows with the column `instance` first.
+
+    DestinationError `reserved_column` if they have one.
+    """
     check_no_instance(reader.schema.names)
     schema = pa.schema([pa.field(COLUMN, pa.string()), *reader.schema], reader.schema.metadata)
 
@@ -591,7 +636,8 @@ def _fit(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch
         return _cast(batch, schema)
     except pa.ArrowException as e:
         raise DestinationError(
-            f"{path} was not written: a column does not fit into the type that it has with the rows that stay: {e}. "
+            f"{path} was not written: a column does not fit into the type that it has with the "
+            f"rows that stay: {e}. "
             "Cast it before writing, or write to another file.",
             "column_type",
         ) from e
@@ -608,7 +654,11 @@ def _unlike(path: Path, names: tuple, why: str) -> DestinationError:
 def _kept_batches(
     path: Path, names: tuple, own: list, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    "The rows of these instances in a Parquet file, in the schema of the new file, whose rows have the `own` columns. DestinationError `other_columns`."
+    """The rows of these instances in a Parquet file, in the schema of the new file, whose rows have
+    the `own` columns.
+
+    DestinationError `other_columns`.
+    """
     with parquet.ParquetFile(path) as file:
         old = file.schema_arrow.remove_metadata()
         if not ({*old.names} <= {*own} or {*own} <= {*old.names}):
@@ -639,7 +689,10 @@ def _kept_records(path: Path, names: tuple, own: list) -> Iterator[bytes]:
 # %% ../../nbs/06_loading/00_files.ipynb #250388a8
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    "A block in which no other writer of this kit decides about a file in the folder. Where the system has no such lock, this does nothing."
+    """A block in which no other writer of this kit decides about a file in the folder.
+
+    Where the system has no such lock, this does nothing.
+    """
     if fcntl is None:
         yield
         return
@@ -693,7 +746,10 @@ class _Write:
         )
         if self.plan.adopted != self.adopted:
             raise DestinationError(
-                f"{self.path} was written by somebody else meanwhile, and is untouched. Run this again.",
+                (
+                    f"{self.path} was written by somebody else meanwhile, and is untouched. Run this "
+                    "again."
+                ),
                 "not_written",
             )
 
@@ -745,23 +801,33 @@ def write_file(
     note: Callable[[str], None] = warn,
     excel: bool = False,
 ) -> int:
-    """Write data (as for `to_reader`) to a .parquet or .csv file, whole or not at all; the number of rows.
+    """Write data (as for `to_reader`) to a .parquet or .csv file, whole or not at all; the number
+    of rows.
 
-    In CSV each text stands in quotes, nothing else does, and null is nothing at all: `read_file` gives back what was written. What the file cannot
-    say by itself, such as the type of a column without a value, is in a note NAME.csv.domostats.json beside it. `excel` (.csv only) is for who opens
-    the file in a spreadsheet: it is known as UTF-8 there, and no text of it is taken for a formula; `read_file` knows such a file.
+    In CSV each text stands in quotes, nothing else does, and null is nothing at all: `read_file`
+    gives back what was written. What the file cannot say by itself, such as the type of a column
+    without a value, is in a note NAME.csv.domostats.json beside it. `excel` (.csv only) is for who
+    opens the file in a spreadsheet: it is known as UTF-8 there, and no text of it is taken for a
+    formula; `read_file` knows such a file.
 
-    A run of a report, its reader, or a data frame or table that came from one says what it covers. Then rows of instances that it did not look at
-    stay, and it never replaces what it may not: DataError `incomplete` (an incomplete run over a complete one; not if `allow_incomplete`), `narrowed`;
-    DestinationError `other_instance`, `other_report`, `other_columns`. `note` is called with each sentence that a user should know; a warning without it.
+    A run of a report, its reader, or a data frame or table that came from one says what it covers.
+    Then rows of instances that it did not look at stay, and it never replaces what it may not:
+    DataError `incomplete` (an incomplete run over a complete one; not if `allow_incomplete`),
+    `narrowed`; DestinationError `other_instance`, `other_report`, `other_columns`. `note` is called
+    with each sentence that a user should know; a warning without it.
 
-    SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`, `column_type`, and those of `to_reader`.
-    What the source raises while it is read comes through as it is."""
+    SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`,
+    `column_type`, and those of `to_reader`. What the source raises while it is read comes through
+    as it is.
+    """
     path = Path(path)
     make = WRITERS[check_suffix(path)]
     if excel and make is not _CsvWriter:
         raise SettingsError(
-            f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave it out.",
+            (
+                f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave it "
+                "out."
+            ),
             "bad_destination",
         )
     more = (excel,) if excel else ()
@@ -823,7 +889,10 @@ def _guessed(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 # %% ../../nbs/06_loading/00_files.ipynb #c5f00005
 def _as_type(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
-    "A column of text as the type it had before `_printable`. ArrowException, ValueError, TypeError."
+    """A column of text as the type it had before `_printable`.
+
+    ArrowException, ValueError, TypeError.
+    """
     if isinstance(type, pa.BaseExtensionType):
         stored = _as_type(texts, type.storage_type).combine_chunks()
         return pa.chunked_array([pa.ExtensionArray.from_storage(type, stored)])
@@ -891,7 +960,9 @@ FIELD = re.compile(rb'("[^"]*(?:""[^"]*)*")?[^,]*(?:,|\Z)')
 
 
 def _is_quoted(path: Path, places: dict[str, tuple[int, int]], width: int) -> set[str]:
-    "Those of these columns whose value at a place (row, column; both from 0) stands in quotes, where there are `width` columns."
+    """Those of these columns whose value at a place (row, column; both from 0) stands in quotes,
+    where there are `width` columns.
+    """
     wanted, quoted = {}, set()
     for name, (row, column) in places.items():
         wanted.setdefault(row, []).append((name, column))

@@ -60,7 +60,9 @@ from ..settings import expanded, find_settings, user_folder
 
 # %% ../../nbs/06_loading/01_store.ipynb #b6894a6b
 def store_path():
-    "The file of the store: `store` under [domostats] in settings.ini (seen from that file's folder), else in the user's data folder."
+    """The file of the store: `store` under [domostats] in settings.ini (seen from that file's
+    folder), else in the user's data folder.
+    """
     settings = find_settings()
     named = settings.get("domostats", "store", fallback=None)
     return settings.folder / expanded(named) if named else user_folder("data") / "store.duckdb"
@@ -97,7 +99,8 @@ def _holder(error):
 def _busy(path, holder, wait):
     return DestinationError(
         f"The store {path} is in use by {holder}, and was not free within {wait:g} s. "
-        "Close the notebook or program that has it open, or wait for it to end; then run this again.",
+        "Close the notebook or program that has it open, or wait for it to end; then run this "
+        "again.",
         "busy",
     )
 
@@ -138,7 +141,9 @@ def _begins(path):
 
 
 def _diagnosed(path, error):
-    "The DestinationError for what DuckDB says of a file; none of them sends anybody to throw history away."
+    """The DestinationError for what DuckDB says of a file; none of them sends anybody to throw
+    history away.
+    """
     first = _begins(path)
     is_duckdb = first[8:12] == b"DUCK"
     writer = first[52:64].split(b"\0")[0].decode("ascii", "replace")
@@ -164,7 +169,9 @@ def _diagnosed(path, error):
 
 
 def _connect(path, wait, until):
-    "A DuckDB connection, as soon as the file is free; DestinationError `busy` after the time `until`; those of `TROUBLES`."
+    """A DuckDB connection, as soon as the file is free; DestinationError `busy` after the time
+    `until`; those of `TROUBLES`.
+    """
     pause, long_wait = 0.01, LongWait()
     while True:
         try:
@@ -200,7 +207,8 @@ def _check_log(path: Path) -> None:
         return
     if about.st_uid not in (os.getuid(), 0, store.st_uid):
         raise DestinationError(
-            f"{log} belongs to another user, and is no part of your store. Have it removed, or keep "
+            f"{log} belongs to another user, and is no part of your store. Have it removed, or "
+            "keep "
             "the store in a folder of your own.",
             "foreign_file",
         )
@@ -271,7 +279,9 @@ def _turn(path, wait):
 
 @contextmanager
 def opened(path, wait=30, memory="256MB"):
-    "A DuckDB connection in a transaction that is committed when the block ends well; DestinationError `busy`, `not_a_store`, `no_store`, `not_written`."
+    """A DuckDB connection in a transaction that is committed when the block ends well;
+    DestinationError `busy`, `not_a_store`, `no_store`, `not_written`.
+    """
     until = time.monotonic() + wait
     with _turn(path, wait):
         if not path.exists():
@@ -295,7 +305,10 @@ def opened(path, wait=30, memory="256MB"):
                 con.commit()
             except duckdb.Error as e:
                 raise DestinationError(
-                    f"DuckDB refuses, and nothing was changed in {path}: {e}. Check the data, and the space on the disk.",
+                    (
+                        f"DuckDB refuses, and nothing was changed in {path}: {e}. Check the data, "
+                        "and the space on the disk."
+                    ),
                     "not_written",
                 ) from e
 
@@ -312,7 +325,9 @@ def folded(name: str) -> str:
 
 
 def _table(name):
-    "The table of a dataset; SettingsError `bad_dataset_name` for empty names, more than 200 characters, or control characters."
+    """The table of a dataset; SettingsError `bad_dataset_name` for empty names, more than 200
+    characters, or control characters.
+    """
     if (
         isinstance(name, str)
         and name.strip()
@@ -321,7 +336,10 @@ def _table(name):
     ):
         return f"datasets.{quoted(name)}"
     raise SettingsError(
-        f"{name!r:.80} cannot be the name of a dataset. Give one to 200 characters, with no line break or tab among them.",
+        (
+            f"{name!r:.80} cannot be the name of a dataset. Give one to 200 characters, with no line "
+            "break or tab among them."
+        ),
         "bad_dataset_name",
     )
 
@@ -364,7 +382,11 @@ def _plain_type(type):
 
 
 def _kept_type(field):
-    "The type that the store keeps for a column. DestinationError `column_type` where DuckDB has none for it, `bad_column` for one without a name."
+    """The type that the store keeps for a column.
+
+    DestinationError `column_type` where DuckDB has none for it, `bad_column` for one without a
+    name.
+    """
     if not field.name:
         raise DestinationError(
             "A column has no name, and a dataset needs one for each. Rename it.", "bad_column"
@@ -396,14 +418,20 @@ def _is_known(type):
 
 
 def _kept(name, column, kept):
-    "A column in the type that the store keeps. DestinationError `column_type` where a value does not fit."
+    """A column in the type that the store keeps.
+
+    DestinationError `column_type` where a value does not fit.
+    """
     if column.type == kept:
         return column
     try:
         return column.cast(kept, safe=False)
     except pa.ArrowException as e:
         raise DestinationError(
-            f"Column {name!r} ({column.type}) does not fit into {kept}: {e}. Cast it before writing.",
+            (
+                f"Column {name!r} ({column.type}) does not fit into {kept}: {e}. Cast it before "
+                "writing."
+            ),
             "column_type",
             column=name,
             type=str(column.type),
@@ -428,7 +456,9 @@ def _plain(reader):
 # %% ../../nbs/06_loading/01_store.ipynb #52b1af60
 @contextmanager
 def settled(data, folder):
-    "A function that gives all rows from the start each time it is called, as an Arrow table or reader."
+    """A function that gives all rows from the start each time it is called, as an Arrow table or
+    reader.
+    """
     rows = _plain(to_reader(data))
     if not isinstance(data, pa.RecordBatchReader):
         table = rows.read_all()
@@ -454,7 +484,9 @@ ARGUMENTS = {"REPLACE": None, "APPEND": None, "UPSERT": "update_key", "PARTITION
 
 
 class Update(NamedTuple):
-    "How rows enter a dataset: the method, the columns of its key (UPSERT), the name of the part (PARTITION)."
+    """How rows enter a dataset: the method, the columns of its key (UPSERT), the name of the part
+    (PARTITION).
+    """
 
     method: str = "REPLACE"
     key: tuple = ()
@@ -464,7 +496,9 @@ class Update(NamedTuple):
 def choose(last, update_method=None, update_key=None, partition_name=None):
     """The `Update` that this call means, where `last` is the one before it.
 
-    SettingsError `bad_update_method`, `bad_update_argument`, `missing_update_key`, `missing_partition_name`."""
+    SettingsError `bad_update_method`, `bad_update_argument`, `missing_update_key`,
+    `missing_partition_name`.
+    """
     method = update_method or last.method
     if method not in ARGUMENTS:
         raise SettingsError(
@@ -475,7 +509,8 @@ def choose(last, update_method=None, update_key=None, partition_name=None):
     for name, value in given.items():
         if value is not None and name != ARGUMENTS[method]:
             raise SettingsError(
-                f"{name} means nothing to {method}, which is {'asked for' if update_method else 'the last method of this dataset'}. "
+                f"{name} means nothing to {method}, which is "
+                f"{'asked for' if update_method else 'the last method of this dataset'}. "
                 "Leave it out, or name the method it belongs to.",
                 "bad_update_argument",
             )
@@ -506,7 +541,10 @@ def _part(name):
 def _missing(method):
     argument = ARGUMENTS[method]
     raise SettingsError(
-        f"{method} needs {argument}: {'the column, or columns, that make a row unique' if method == 'UPSERT' else 'a text, the part to replace'}.",
+        (
+            f"{method} needs {argument}: "
+            f"{'the column, or columns, that make a row unique' if method == 'UPSERT' else 'a text, the part to replace'}."
+        ),
         f"missing_{argument}",
     )
 
@@ -585,7 +623,9 @@ def _fits(run, column, own, type, source):
 
 # %% ../../nbs/06_loading/01_store.ipynb #e734fa68
 def _agreed(con, run, table, name, stored, coming):
-    "The type a stored column has after rows with another type have come; DestinationError `column_type`."
+    """The type a stored column has after rows with another type have come; DestinationError
+    `column_type`.
+    """
     column, new = quoted(name), "arriving"
     if stored == coming or not run(f"SELECT 1 FROM {new} WHERE {column} IS NOT NULL LIMIT 1"):
         return stored
@@ -600,7 +640,8 @@ def _agreed(con, run, table, name, stored, coming):
             ):
                 return type
     raise DestinationError(
-        f"Column {name!r} is {stored} in the dataset and {coming} in the new rows, and no type holds both without loss. "
+        f"Column {name!r} is {stored} in the dataset and {coming} in the new rows, and no type "
+        "holds both without loss. "
         "Cast the column before writing, or write all rows with REPLACE.",
         "column_type",
         column=name,
@@ -629,11 +670,16 @@ def fit_columns(con, run, table, select):
 
 # %% ../../nbs/06_loading/01_store.ipynb #2b79bc9c
 def check_key(run, names, key):
-    "SettingsError `bad_update_key` for a column that is not there; DestinationError `null_key`, `duplicate_key`."
+    """SettingsError `bad_update_key` for a column that is not there; DestinationError `null_key`,
+    `duplicate_key`.
+    """
     unknown = [name for name in key if name not in names]
     if unknown:
         raise SettingsError(
-            f"update_key names {', '.join(map(repr, unknown))}, which the rows do not have. Their columns are {', '.join(map(repr, names))}.",
+            (
+                f"update_key names {', '.join(map(repr, unknown))}, which the rows do not have. "
+                f"Their columns are {', '.join(map(repr, names))}."
+            ),
             "bad_update_key",
         )
     columns, shown = ", ".join(map(quoted, key)), ", ".join(key)
@@ -647,7 +693,8 @@ def check_key(run, names, key):
     double = run(f"SELECT {columns} FROM arriving GROUP BY {columns} HAVING count(*) > 1 LIMIT 1")
     if double:
         raise DestinationError(
-            f"The key ({shown}) is not unique in the new rows: {', '.join(map(str, double[0]))} comes more than once. "
+            f"The key ({shown}) is not unique in the new rows: {', '.join(map(str, double[0]))} "
+            "comes more than once. "
             "Drop the duplicates, or add a column to the key.",
             "duplicate_key",
         )
@@ -672,7 +719,10 @@ def _check_stored_key(con, table, key):
 
 
 def _bring(con, table, exists, rows, update, replaced=()):
-    "Bring rows into a dataset, inside of an open transaction; the number of rows. If instances are to be `replaced`, the rows of others stay."
+    """Bring rows into a dataset, inside of an open transaction; the number of rows.
+
+    If instances are to be `replaced`, the rows of others stay.
+    """
 
     def run(sql):
         con.register("arriving", rows())
@@ -729,7 +779,9 @@ LOCKED = (
 
 
 def ask(table, query):
-    "The answer to one SELECT about a pyarrow Table that the query calls `table`, as a pyarrow Table; SettingsError `bad_query`."
+    """The answer to one SELECT about a pyarrow Table that the query calls `table`, as a pyarrow
+    Table; SettingsError `bad_query`.
+    """
     if (
         not isinstance(query, str)
         or not query.isprintable()
@@ -782,14 +834,19 @@ def _back(column):
 class Store:
     """Datasets by name in one DuckDB file, which nobody holds open.
 
-    `path`: the file; where it is not given, `store` under [domostats] in settings.ini, else a file in the user's data folder.
-    `wait`: seconds to wait while another process has the file, before a DestinationError `busy` names it. SettingsError `bad_store_name`."""
+    `path`: the file; where it is not given, `store` under [domostats] in settings.ini, else a file
+    in the user's data folder. `wait`: seconds to wait while another process has the file, before a
+    DestinationError `busy` names it. SettingsError `bad_store_name`.
+    """
 
     def __init__(self, path=None, wait=30):
         self.path, self.wait = expanded(path or store_path()).resolve(), wait
         if self.path.stem.lower() in SCHEMAS:
             raise SettingsError(
-                f"The file of a store cannot be called {self.path.name}: {self.path.stem} is a name that the store uses inside. Call it otherwise.",
+                (
+                    f"The file of a store cannot be called {self.path.name}: {self.path.stem} is a "
+                    "name that the store uses inside. Call it otherwise."
+                ),
                 "bad_store_name",
             )
 
@@ -797,7 +854,11 @@ class Store:
         return f"<store {self.path.name}>"
 
     def open(self):
-        "A `with` block over a DuckDB connection, in one transaction; datasets are in the schema `datasets`. DestinationError `busy`, `not_a_store`, `not_written`."
+        """A `with` block over a DuckDB connection, in one transaction; datasets are in the schema
+        `datasets`.
+
+        DestinationError `busy`, `not_a_store`, `not_written`.
+        """
         return opened(self.path, self.wait)
 
     def names(self):
@@ -815,15 +876,21 @@ class Store:
         allow_incomplete: bool = False,
         note: Callable[[str], None] = warn,
     ) -> int:
-        """Write data (as for `loading.files.to_reader`) to a dataset, whole or not at all; the number of rows.
+        """Write data (as for `loading.files.to_reader`) to a dataset, whole or not at all; the
+        number of rows.
 
-        Methods: REPLACE (the first one), APPEND, UPSERT (update_key: column or columns), PARTITION (partition_name: text); none means the last one again.
-        A run of a report, its reader, or a data frame or table that came from one says what it covers. Then rows of instances that it did not look at
-        stay, and it never replaces what it may not: DataError `incomplete` (not if `allow_incomplete`), `narrowed`; DestinationError `other_instance`,
-        `other_report`, `other_columns`. `note` is called with each sentence that a user should know; a warning without it.
+        Methods: REPLACE (the first one), APPEND, UPSERT (update_key: column or columns), PARTITION
+        (partition_name: text); none means the last one again. A run of a report, its reader, or a
+        data frame or table that came from one says what it covers. Then rows of instances that it
+        did not look at stay, and it never replaces what it may not: DataError `incomplete` (not if
+        `allow_incomplete`), `narrowed`; DestinationError `other_instance`, `other_report`,
+        `other_columns`. `note` is called with each sentence that a user should know; a warning
+        without it.
 
-        SettingsError: see `choose`, and `bad_dataset_name`, `bad_update_key`. DestinationError: those of `open` and `to_reader`, and
-        `column_type`, `duplicate_key`, `null_key`, `reserved_column`. Source: Jupyter Workspaces user guide; DataSet update methods."""
+        SettingsError: see `choose`, and `bad_dataset_name`, `bad_update_key`. DestinationError:
+        those of `open` and `to_reader`, and `column_type`, `duplicate_key`, `null_key`,
+        `reserved_column`. Source: Jupyter Workspaces user guide; DataSet update methods.
+        """
         arguments = update_method, update_key, partition_name, allow_incomplete, note
         with self.writing(name, data, *arguments) as (con, n):
             rows = n
@@ -839,16 +906,25 @@ class Store:
         allow_incomplete: bool = False,
         note: Callable[[str], None] = warn,
     ):
-        "The same as a `with` block in the transaction that writes, with the connection and the number of rows: what else is done in it is done with the write, or not at all."
+        """The same as a `with` block in the transaction that writes, with the connection and the
+        number of rows: what else is done in it is done with the write, or not at all.
+        """
         arguments = update_method, update_key, partition_name
         return _writing(self, name, data, arguments, allow_incomplete, note)
 
     def read(self, name, query=None):
-        "A dataset, or what one SELECT says about it (`FROM table`), as a pyarrow Table; the whole dataset says what it covers. DestinationError `no_dataset`, SettingsError `bad_query`."
+        """A dataset, or what one SELECT says about it (`FROM table`), as a pyarrow Table; the whole
+        dataset says what it covers.
+
+        DestinationError `no_dataset`, SettingsError `bad_query`.
+        """
         return _read(self, name, query)
 
     def coverage(self, name: str) -> Coverage | None:
-        "What a dataset covers; None if there is none of this name. What nobody wrote down counts as complete."
+        """What a dataset covers; None if there is none of this name.
+
+        What nobody wrote down counts as complete.
+        """
         with self.open() as con:
             return _coverage(con, name)
 
@@ -864,13 +940,18 @@ def _names(con):
 
 
 def _found(con, name):
-    "The table of a dataset that exists; else a DestinationError `no_dataset` that names those which do."
+    """The table of a dataset that exists; else a DestinationError `no_dataset` that names those
+    which do.
+    """
     table = _table(name)
     if _last(con, name) is not None:
         return table
     others = ", ".join(map(repr, _names(con)[:10])) or "none yet"
     raise DestinationError(
-        f"The store has no dataset {name!r}. It has: {others}. Check the spelling, or write the dataset first.",
+        (
+            f"The store has no dataset {name!r}. It has: {others}. Check the spelling, or write the "
+            "dataset first."
+        ),
         "no_dataset",
     )
 
@@ -894,7 +975,10 @@ def _read(store, name, query):
 
 # %% ../../nbs/06_loading/01_store.ipynb #d4335a57
 def _coverage(con, name: str) -> Coverage | None:
-    "What a dataset covers; None if there is no such dataset. What nobody wrote down counts as complete."
+    """What a dataset covers; None if there is no such dataset.
+
+    What nobody wrote down counts as complete.
+    """
     note = _noted(con, name)
     if note is None:
         return None
@@ -931,12 +1015,15 @@ def _plan(con, name: str, data: Any, update: Update, allow_incomplete: bool) -> 
 
 
 def _check_alike(con, name: str, names: list, kept: tuple) -> None:
-    "DestinationError `other_columns` if these columns are not those of the dataset, of which the rows of some instances are kept."
+    """DestinationError `other_columns` if these columns are not those of the dataset, of which the
+    rows of some instances are kept.
+    """
     stored = {folded(column) for column in described(con, f"SELECT * FROM {_table(name)}")}
     stored, coming = stored - {PARTITION}, {*map(folded, names)}
     if not (stored <= coming or coming <= stored):
         raise DestinationError(
-            f"Dataset {name} was not written: it keeps the rows of {', '.join(kept)}, and the columns of the new "
+            f"Dataset {name} was not written: it keeps the rows of {', '.join(kept)}, and the "
+            "columns of the new "
             "rows are others. Run over all of its instances, or write to another dataset.",
             "other_columns",
         )
@@ -950,7 +1037,10 @@ def _writing(store, name, data, arguments, allow_incomplete=False, note=warn):
     with settled(run.reader() if is_run(data) else data, store.path.parent) as rows:
         if PARTITION in map(str.lower, rows().schema.names):
             raise DestinationError(
-                f"A column cannot be called {PARTITION}: the store needs the name for itself. Rename it.",
+                (
+                    f"A column cannot be called {PARTITION}: the store needs the name for itself. "
+                    "Rename it."
+                ),
                 "reserved_column",
             )
         with store.open() as con:

@@ -42,7 +42,9 @@ RETURNING slot"""
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un0a7
 class Minutes(Budget):
-    "So many calls in each minute of the clock, at least `gap` seconds apart, shared like every `Budget`."
+    """So many calls in each minute of the clock, at least `gap` seconds apart, shared like every
+    `Budget`.
+    """
 
     def __init__(self, place, per_minute, gap=0.0, **how):
         super().__init__(place, per_minute, begin=FIRST, **how)
@@ -80,7 +82,9 @@ class Minutes(Budget):
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un00b
 class Told(NamedTuple):
-    "What an answer says of one limit: how many calls are allowed and how many are left (int), and when it begins again (epoch seconds)."
+    """What an answer says of one limit: how many calls are allowed and how many are left (int), and
+    when it begins again (epoch seconds).
+    """
 
     limit: int
     left: int
@@ -148,7 +152,10 @@ class Kinds:
         return self.day.left
 
     def reserve(self, request):
-        "Wait until this call may start; the seconds waited. RetryLaterError `day_used_up` unless `overnight`."
+        """Wait until this call may start; the seconds waited.
+
+        RetryLaterError `day_used_up` unless `overnight`.
+        """
         start = steady_of(self.clock)
         while True:
             try:
@@ -173,7 +180,9 @@ class Kinds:
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un010
 def served_at(answer, told: dict) -> float | None:
-    "When the service gave an answer, by its own clock (epoch seconds), or None: from the header `Date`, else the begin of the minute that it announced."
+    """When the service gave an answer, by its own clock (epoch seconds), or None: from the header
+    `Date`, else the begin of the minute that it announced.
+    """
     try:
         return parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, TypeError, ValueError, OverflowError):
@@ -183,15 +192,20 @@ def served_at(answer, told: dict) -> float | None:
 
 
 class Announced(Kinds):
-    """The budget of one address and user of a service that announces its limits: `kinds` (dict: kind of call to calls a minute), `per_day` for all of them.
+    """The budget of one address and user of a service that announces its limits: `kinds` (dict:
+    kind of call to calls a minute), `per_day` for all of them.
 
-    `kind_of(request)` gives the kind of a call, `read(answer)` a dict from kind, or "day", to `Told`. `gap`: seconds between two calls.
-    `ahead_by`: how many seconds the service's clock was ahead of ours in the last answer (None before it). DestinationError as in `Budget`."""
+    `kind_of(request)` gives the kind of a call, `read(answer)` a dict from kind, or "day", to
+    `Told`. `gap`: seconds between two calls. `ahead_by`: how many seconds the service's clock was
+    ahead of ours in the last answer (None before it). DestinationError as in `Budget`.
+    """
 
     ahead_by = None
 
     def heard(self, request, answer):
-        "Take in what an answer says; after a 429 the kind of call is used up at any rate, for this minute."
+        """Take in what an answer says; after a 429 the kind of call is used up at any rate, for
+        this minute.
+        """
         told = self.read(answer)
         served = served_at(answer, told)
         if served is not None:
@@ -212,7 +226,9 @@ class Announced(Kinds):
         return self.kinds[self.kind_of(request)].ahead()
 
     def estimate(self, calls, kind=None):
-        "The seconds until the last of so many calls of a kind (the first, if none is named) can start."
+        """The seconds until the last of so many calls of a kind (the first, if none is named) can
+        start.
+        """
         minutes = self.kinds[kind or next(iter(self.kinds))]
         state, now = minutes._state(), self.clock.now()
         here = state["per_minute"] - (state["taken"] if state["minute"] == int(now // 60) else 0)

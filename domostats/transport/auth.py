@@ -25,7 +25,9 @@ from ..settings import MASK, Masked, MaskedBytes, Secret, hides
 # %% ../../nbs/02_transport/00_auth.ipynb #c84ded4c
 @hides("secret")
 def sendable(secret: Secret) -> bool:
-    "Whether a header can hold this `Secret` (or text): printable ASCII, no space, at least one character."
+    """Whether a header can hold this `Secret` (or text): printable ASCII, no space, at least one
+    character.
+    """
     return isinstance(secret, Secret) and bool(re.fullmatch(r"[!-~]+", secret.reveal()))
 
 
@@ -34,7 +36,9 @@ class Service:
     "What a service may say in its own way; here it says nothing."
 
     def who(self, connection):
-        "The id (text) of the user behind a credential, as the service tells it; None where it does not."
+        """The id (text) of the user behind a credential, as the service tells it; None where it
+        does not.
+        """
 
     def grants(self, ask, user=None):
         "The names of what this user may do, as the service tells them; None where it does not."
@@ -43,7 +47,9 @@ class Service:
         "Raise what only this service says in its own way; the connection judges the rest."
 
     def budget(self, place, label):
-        "The budget of calls for a place, where the service announces its limits; None: what the settings say."
+        """The budget of calls for a place, where the service announces its limits; None: what the
+        settings say.
+        """
 
     def retry(self):
         "The policy of repetition (`Retry`); None: the usual one."
@@ -53,7 +59,9 @@ class Service:
 class Auth(Service):
     """A credential as a request needs it; requests calls it to set the header.
 
-    `header`, `kind` and `replies_hold_secrets` belong to the class. `url` is the address it was made for ("": any). CredentialsError `malformed_secret`."""
+    `header`, `kind` and `replies_hold_secrets` belong to the class. `url` is the address it was
+    made for ("": any). CredentialsError `malformed_secret`.
+    """
 
     header, kind, signed_in, replies_hold_secrets = "Authorization", "credential", True, False
 
@@ -66,7 +74,10 @@ class Auth(Service):
             self.name, self.url = instance.name, instance.url
         if not sendable(secret):
             raise CredentialsError(
-                f"The {self.kind} is no text, or holds a space, a line break, a character that is not ASCII, or none at all. Copy it again, without anything around it.",
+                (
+                    f"The {self.kind} is no text, or holds a space, a line break, a character that "
+                    "is not ASCII, or none at all. Copy it again, without anything around it."
+                ),
                 "malformed_secret",
             )
 
@@ -101,7 +112,9 @@ class Auth(Service):
         return False
 
     def received(self, content: bytes) -> bytes:
-        "The body of a reply as it may be kept: masked where it holds a secret, without the credential where it was sent back with something that is not JSON."
+        """The body of a reply as it may be kept: masked where it holds a secret, without the
+        credential where it was sent back with something that is not JSON.
+        """
         if self.replies_hold_secrets:
             return MaskedBytes(content)
         value = b"" if self._secret is None else self._secret.reveal().encode()
@@ -116,7 +129,11 @@ HIDDEN_HEADERS = r".*(cookie|token|secret|session|password|auth|-key).*"
 
 
 def safe_headers(headers: dict[str, str], only_known: bool = False) -> dict[str, str]:
-    "The headers of a reply (names in lower case), masked where they may hold a secret: by their name, or all but those that are known to hold none. What follows a `?` in a location is left out."
+    """The headers of a reply (names in lower case), masked where they may hold a secret: by their
+    name, or all but those that are known to hold none.
+
+    What follows a `?` in a location is left out.
+    """
     safe = {}
     for name, value in headers.items():
         known = re.fullmatch(SHOWN_HEADERS, name) or not only_known
@@ -148,7 +165,9 @@ def _quiet_pool(pool: type) -> type:
 
 
 class QuietAdapter(HTTPAdapter):
-    "The way of `requests` to an address, directly or by a proxy, over connections that print nothing."
+    """The way of `requests` to an address, directly or by a proxy, over connections that print
+    nothing.
+    """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)

@@ -46,7 +46,8 @@ def step_of(per_minute):
     return 61.2 / per_minute if per_minute else 0.0
 
 
-LATE = 1.0  # seconds after its slot in which a call may still start: no second has more than twice the mean
+# seconds after its slot in which a call may still start: no second has more than twice the mean
+LATE = 1.0
 DAY = 86_400
 
 # %% ../../nbs/02_transport/02_budget.ipynb #db3ac4a7
@@ -94,19 +95,24 @@ def _told(path):
     said = str(error)
     if "locked" in said or "busy" in said:
         raise DestinationError(
-            f"The file of the budgets, {path}, stayed locked by another program. Close what has it open, then run this again.",
+            (
+                f"The file of the budgets, {path}, stayed locked by another program. Close what has "
+                "it open, then run this again."
+            ),
             "budget_busy",
         ) from error
     if isinstance(error, OSError) or any(
         word in said for word in ("unable to open", "readonly", "disk", "full", "locking protocol")
     ):
         raise DestinationError(
-            f"The file of the budgets, {path}, cannot be made or written: {said}. Check the folder, its permissions and the space on the disk; "
+            f"The file of the budgets, {path}, cannot be made or written: {said}. Check the "
+            "folder, its permissions and the space on the disk; "
             "XDG_STATE_HOME names another.",
             "no_budget",
         ) from error
     raise DestinationError(
-        f"The file of the budgets, {path}, is damaged: {said}. Stop what uses it and delete it with the -wal and -shm beside it; "
+        f"The file of the budgets, {path}, is damaged: {said}. Stop what uses it and delete it "
+        "with the -wal and -shm beside it; "
         "a new one is made, and only the counts of today are lost.",
         "budget_broken",
     ) from error
@@ -122,7 +128,11 @@ FIRST = (
 
 
 class Row:
-    "One budget's row in the file that all share; `run(sql, **values)` gives the rows (list of sqlite3.Row). DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`."
+    """One budget's row in the file that all share; `run(sql, **values)` gives the rows (list of
+    sqlite3.Row).
+
+    DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
+    """
 
     def __init__(self, place, label, per_minute, per_day, folder=None, patience=10, begin=LIMITS):
         self.place, self.folder, self.patience, self.begin, self._own = (
@@ -152,7 +162,10 @@ class Row:
     def _open(self, path):
         if sqlite3.sqlite_version_info < (3, 35):
             raise SettingsError(
-                f"The budget needs SQLite 3.35 or newer (2021), and this Python has {sqlite3.sqlite_version}. Use a newer Python.",
+                (
+                    "The budget needs SQLite 3.35 or newer (2021), and this Python has "
+                    f"{sqlite3.sqlite_version}. Use a newer Python."
+                ),
                 "old_sqlite",
             )
         if not path.exists():
@@ -187,7 +200,9 @@ RETURNING slot, day"""
 
 
 def take(row, now, step, counted=None):
-    "The next slot as (seconds since 1970, its day), or None if the day is used up; a call `counted` on that day is not counted again."
+    """The next slot as (seconds since 1970, its day), or None if the day is used up; a call
+    `counted` on that day is not counted again.
+    """
     found = row.run(RESERVE, now=now, step=step, counted=-1 if counted is None else counted)
     return tuple(found[0]) if found else None
 
@@ -227,7 +242,9 @@ def settle(row, clock):
 
 
 def moved_by(state, boot, ahead):
-    "The seconds by which a clock was set since the marks of a row were written; None if it was not."
+    """The seconds by which a clock was set since the marks of a row were written; None if it was
+    not.
+    """
     if state["ahead"] is None or state["boot"] != boot:
         return 0.0
     moved = ahead - state["ahead"]
@@ -241,7 +258,10 @@ def _is_same(state, boot):
 
 # %% ../../nbs/02_transport/02_budget.ipynb #6def59c7
 def await_slot(row, clock, step, rounds=100):
-    "Wait for a slot that is good when it comes. False if the day is used up; RetryLaterError `no_slot` when it was put off again and again."
+    """Wait for a slot that is good when it comes.
+
+    False if the day is used up; RetryLaterError `no_slot` when it was put off again and again.
+    """
     day = None
     for _ in range(rounds):
         settle(row, clock)
@@ -257,7 +277,10 @@ def await_slot(row, clock, step, rounds=100):
         if until > steady_of(clock) + _not_before(row, clock) - clock.now() - NEAR:
             return True
     raise RetryLaterError(
-        f"The service put off this call {rounds} times. Run it again later, with fewer calls at the same time.",
+        (
+            f"The service put off this call {rounds} times. Run it again later, with fewer calls at "
+            "the same time."
+        ),
         "no_slot",
     )
 
@@ -284,7 +307,8 @@ def _why(row, clock, step):
 def _used_up(per_day, now):
     left = DAY - now % DAY
     return RetryLaterError(
-        f"All {_spaced(per_day)} calls of today are used. Run it again after midnight UTC, in {left // 3600:.0f} h {left % 3600 // 60:.0f} min, "
+        f"All {_spaced(per_day)} calls of today are used. Run it again after midnight UTC, in "
+        f"{left // 3600:.0f} h {left % 3600 // 60:.0f} min, "
         "or raise per_day if the service allows more.",
         "day_used_up",
         retry_after=left,
@@ -305,7 +329,9 @@ def _limit(name, value):
 
 # %% ../../nbs/02_transport/02_budget.ipynb #9c4c36db
 def seconds_for(calls, step, queue, left, per_day, now):
-    "The seconds until the last of so many calls can start; `queue` seconds before the first, `left` calls today (None: no end)."
+    """The seconds until the last of so many calls can start; `queue` seconds before the first,
+    `left` calls today (None: no end).
+    """
     if calls <= 0:
         return 0.0
     if left is None or calls <= left:
@@ -344,10 +370,13 @@ class Outlook:
 
 # %% ../../nbs/02_transport/02_budget.ipynb #66a0c0c6
 class Budget(Outlook):
-    """Calls a minute and a day (UTC) for one address and user, shared by all threads and processes of this machine.
+    """Calls a minute and a day (UTC) for one address and user, shared by all threads and processes
+    of this machine.
 
-    `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables. None is no limit. SettingsError `bad_budget`;
-    DestinationError `budget_busy`, `budget_broken`, `no_budget` (the file in `folder`, else in the user's state folder)."""
+    `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables.
+    None is no limit. SettingsError `bad_budget`; DestinationError `budget_busy`, `budget_broken`,
+    `no_budget` (the file in `folder`, else in the user's state folder).
+    """
 
     def __init__(
         self,
@@ -372,7 +401,10 @@ class Budget(Outlook):
         )
 
     def reserve(self, request=None):
-        "Wait until one call may start; the seconds waited. RetryLaterError `day_used_up` with `retry_after`, `no_slot`."
+        """Wait until one call may start; the seconds waited.
+
+        RetryLaterError `day_used_up` with `retry_after`, `no_slot`.
+        """
         if not self.is_limited and self.clock.now() > _not_before(self._row, self.clock) + 2:
             return 0.0
         start = steady_of(self.clock)
@@ -431,9 +463,12 @@ def _words(budget):
 
 # %% ../../nbs/02_transport/02_budget.ipynb #bf3ea421
 def all_budgets(folder=None, clock=Clock()):
-    """A data frame with one row per budget on this machine: place (its label), per_minute, per_day, used_today, left_today (Int64), not_before, next_slot (UTC; not_before is missing when it is over).
+    """A data frame with one row per budget on this machine: place (its label), per_minute, per_day,
+    used_today, left_today (Int64), not_before, next_slot (UTC; not_before is missing when it is
+    over).
 
-    DestinationError as in `Budget`."""
+    DestinationError as in `Budget`.
+    """
     import pandas as pd
 
     path, now = budget_path(folder), clock.now()

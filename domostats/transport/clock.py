@@ -57,7 +57,9 @@ class Clock:
         return time.time()
 
     def steady(self) -> float:
-        "Seconds since some moment, the same for all processes, which nobody can set back or forward."
+        """Seconds since some moment, the same for all processes, which nobody can set back or
+        forward.
+        """
         return _since_start()
 
     def boot(self) -> str:
@@ -65,7 +67,10 @@ class Clock:
         return _start_id()
 
     def wait(self, seconds):
-        "Let this many seconds pass; Ctrl-C ends it. While waits are off, only note them in `waited`."
+        """Let this many seconds pass; Ctrl-C ends it.
+
+        While waits are off, only note them in `waited`.
+        """
         if seconds <= 0:
             return
         if _off:
@@ -151,9 +156,13 @@ def spell_seconds(seconds: float) -> str:
 
 # %% ../../nbs/02_transport/01_clock.ipynb #fbecc76e
 class FakeClock(Clock):
-    """A clock whose time passes only in `wait`: when all `threads` that use it wait, it moves on to the earliest of them.
+    """A clock whose time passes only in `wait`: when all `threads` that use it wait, it moves on to
+    the earliest of them.
 
-    Starts on 1 January 2024, 00:00 UTC; who changes `time` sets the clock, and no time passes by that. A thread that has ended says `done()`; RuntimeError if nothing moves for a minute of real time."""
+    Starts on 1 January 2024, 00:00 UTC; who changes `time` sets the clock, and no time passes by
+    that. A thread that has ended says `done()`; RuntimeError if nothing moves for a minute of real
+    time.
+    """
 
     def __init__(self, time=1_704_067_200.0, threads=1):
         self.time, self.awake = time, threads
@@ -198,7 +207,9 @@ class FakeClock(Clock):
 
 # %% ../../nbs/02_transport/01_clock.ipynb #61c0e5a1
 class FastClock(Clock):
-    "A clock that stands at `start` (epoch seconds) when it is made, and runs `speed` times as fast as others."
+    """A clock that stands at `start` (epoch seconds) when it is made, and runs `speed` times as
+    fast as others.
+    """
 
     def __init__(self, start, speed):
         self.start, self.speed, self.made = start, speed, time.monotonic()

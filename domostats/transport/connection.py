@@ -99,7 +99,10 @@ from .wire import BROKEN, mend, plain
 # %% ../../nbs/02_transport/04_connection.ipynb #341cefed
 @dataclass(frozen=True)
 class Answer:
-    "What the service said: `status` (int), `content` (bytes; the first of them where the rest went into a file), `headers` (dict, lower case), `seconds` (float), `size` (bytes); `call` is its line in the log."
+    """What the service said: `status` (int), `content` (bytes; the first of them where the rest
+    went into a file), `headers` (dict, lower case), `seconds` (float), `size` (bytes); `call` is
+    its line in the log.
+    """
 
     method: str
     url: str
@@ -119,7 +122,9 @@ class Answer:
     def response(self):
         """The JSON as plain lists and dicts. DataError `not_json`.
 
-        A value that is not to be read as it is becomes a warning that names its place. Of the reply to a sign-in, every text is masked."""
+        A value that is not to be read as it is becomes a warning that names its place. Of the reply
+        to a sign-in, every text is masked.
+        """
         try:
             value, flaws = self._plain()
         except BROKEN:
@@ -147,7 +152,10 @@ class Answer:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         raise DataError(
-            f"{self.method} {self.url} answered {self.status} with JSON of another shape than was ever recorded, or too deep to read.",
+            (
+                f"{self.method} {self.url} answered {self.status} with JSON of another shape than "
+                "was ever recorded, or too deep to read."
+            ),
             flaw,
             self,
         )
@@ -155,7 +163,9 @@ class Answer:
 
 # %% ../../nbs/02_transport/04_connection.ipynb #b9762d84
 def flaw_of(content):
-    "What keeps these bytes from being one whole JSON value, as (reason, words); None if nothing does."
+    """What keeps these bytes from being one whole JSON value, as (reason, words); None if nothing
+    does.
+    """
     content = content.strip()
     if not content:
         return "empty", "an empty body"
@@ -172,18 +182,25 @@ def flaw_of(content):
 
 
 def unreadable(answer):
-    "Raise DataError if the body is not one whole JSON value: `empty`, `html`, `truncated`, `not_json`."
+    """Raise DataError if the body is not one whole JSON value: `empty`, `html`, `truncated`,
+    `not_json`.
+    """
     said = flaw_of(answer.content)
     if said:
         raise DataError(
-            f"{answer.method} {answer.url} answered {answer.status} with {said[1]}. Run it again; if it stays, look at the address in a browser.",
+            (
+                f"{answer.method} {answer.url} answered {answer.status} with {said[1]}. Run it "
+                "again; if it stays, look at the address in a browser."
+            ),
             said[0],
             answer,
         )
 
 
 def mended(answer):
-    "The answer, with its odd characters out of the way if they alone keep its JSON from being read."
+    """The answer, with its odd characters out of the way if they alone keep its JSON from being
+    read.
+    """
     if flaw_of(answer.content) is None:
         return answer
     return _mended(answer) or unreadable(answer)
@@ -200,13 +217,19 @@ def refused(answer):
     status, what = answer.status, f"{answer.method} {answer.url} answered {answer.status}"
     if 300 <= status < 400:
         raise AccessError(
-            f"{what}, a redirect, most likely to a login page. It was not followed. Check the name of the instance and how this user signs in.",
+            (
+                f"{what}, a redirect, most likely to a login page. It was not followed. Check the "
+                "name of the instance and how this user signs in."
+            ),
             "redirected",
             answer,
         )
     if status == 401:
         raise CredentialsError(
-            f"{what}: the credential is wrong, revoked or expired. Sign in again or make a new token.",
+            (
+                f"{what}: the credential is wrong, revoked or expired. Sign in again or make a new "
+                "token."
+            ),
             "bad_token",
             answer,
         )
@@ -225,7 +248,9 @@ def refused(answer):
 
 
 def unavailable(answer):
-    "Raise RetryLaterError `rate_limited` for 429, `unavailable` for 502, 503 and 504, `server_error` for every other status of the 500s."
+    """Raise RetryLaterError `rate_limited` for 429, `unavailable` for 502, 503 and 504,
+    `server_error` for every other status of the 500s.
+    """
     if answer.status != 429 and answer.status < 500:
         return
     wait = retry_after(answer.headers.get("retry-after", ""), answer.headers.get("date", ""))
@@ -265,7 +290,9 @@ def _moment_in(text):
 
 # %% ../../nbs/02_transport/04_connection.ipynb #7fbf3744
 class BrokenOff(Exception):
-    "A connection that was there and ended: the request may have been heard, unlike one that never left."
+    """A connection that was there and ended: the request may have been heard, unlike one that never
+    left.
+    """
 
 
 class NoBundle(Exception):
@@ -331,19 +358,28 @@ FAILURES = (  # the first that fits
         TooLarge,
         DataError,
         "too_large",
-        "the reply is larger than a reply may be, and was given up. If it is as it should be, raise largest_reply in settings.ini",
+        (
+            "the reply is larger than a reply may be, and was given up. If it is as it should be, "
+            "raise largest_reply in settings.ini"
+        ),
     ),
     (
         TooSlow,
         RetryLaterError,
         "too_slow",
-        "the reply was not whole when its time was over, and was given up. Try again later, or raise longest_call in settings.ini",
+        (
+            "the reply was not whole when its time was over, and was given up. Try again later, or "
+            "raise longest_call in settings.ini"
+        ),
     ),
     (
         requests.exceptions.SSLError,
         SettingsError,
         "bad_certificate",
-        "its certificate could not be verified. If your company inspects traffic, set REQUESTS_CA_BUNDLE to its certificate",
+        (
+            "its certificate could not be verified. If your company inspects traffic, set "
+            "REQUESTS_CA_BUNDLE to its certificate"
+        ),
     ),
     (
         requests.exceptions.ProxyError,
@@ -395,7 +431,9 @@ def _set(*names):
 
 
 def kind_of(error: BaseException) -> type:
-    "The class by which `FAILURES` is searched: that of the error, or one of ours for what it really is."
+    """The class by which `FAILURES` is searched: that of the error, or one of ours for what it
+    really is.
+    """
     known, said = requests.exceptions, str(error)
     inner = error.args[0] if error.args else None
     if isinstance(error, known.SSLError) and "CERTIFICATE_VERIFY_FAILED" not in said:
@@ -444,7 +482,10 @@ class Limits(NamedTuple):
 
 
 def limits_of(instance) -> Limits:
-    "The limits that the environment or the settings say for an instance. SettingsError `bad_limit`."
+    """The limits that the environment or the settings say for an instance.
+
+    SettingsError `bad_limit`.
+    """
     size = _limit("largest_reply", instance) or LARGEST_REPLY
     return Limits(size * 1_000_000, _limit("longest_call", instance) or LONGEST_CALL)
 
@@ -573,7 +614,9 @@ class WatchedAdapter(QuietAdapter):
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #11a10009
-AT_ONCE = 1_000_000  # bytes of a body: ten threads that each ask Python for 10 kB at a time, as requests would, stand in each other's way
+# bytes of a body: ten threads that each ask Python for 10 kB at a time, as requests would, stand in
+# each other's way
+AT_ONCE = 1_000_000
 NESTED = 5  # packings inside each other
 ZLIB = {"gzip": 16 + zlib.MAX_WBITS, "x-gzip": 16 + zlib.MAX_WBITS, "deflate": zlib.MAX_WBITS}
 
@@ -613,7 +656,9 @@ def _unpacked(parts, kind):
 
 
 def _opened(kind, part):
-    "What unpacks a body that begins with these bytes: some services leave the frame of `deflate` away."
+    """What unpacks a body that begins with these bytes: some services leave the frame of `deflate`
+    away.
+    """
     unpack = zlib.decompressobj(ZLIB[kind])
     if kind == "deflate":
         try:
@@ -657,7 +702,9 @@ def _raw_parts(raw):
 
 
 def poured(parts, file):
-    "Write these parts into an emptied file; gives their size, and the first bytes of them to be judged."
+    """Write these parts into an emptied file; gives their size, and the first bytes of them to be
+    judged.
+    """
     file.seek(0)
     file.truncate()
     first, size = b"", 0
@@ -676,10 +723,12 @@ def _plain_text(value):
 
 
 def send(http, method, url, body, params, auth, into=None, limits=Limits(), clock=Clock()):
-    """One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if there is one.
+    """One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if
+    there is one.
 
     DataError `too_large`, RetryLaterError `too_slow` for a reply beyond the `limits`, and what
-    `FAILURES` names. No error that leaves here holds a secret."""
+    `FAILURES` names. No error that leaves here holds a secret.
+    """
     failure, interrupt, start = None, None, time.perf_counter()
     watch = Watch(limits.for_file() if into else limits, clock)
     try:
@@ -727,7 +776,10 @@ def send(http, method, url, body, params, auth, into=None, limits=Limits(), cloc
 # %% ../../nbs/02_transport/04_connection.ipynb #6792403c
 @dataclass
 class Call:
-    "One attempt: `at` (epoch seconds), `status` (0 where there was no reply), `reason` of its error or empty, `seconds`, `bytes`, `rows` (None where nobody counted), `attempt` from 1, calls left today."
+    """One attempt: `at` (epoch seconds), `status` (0 where there was no reply), `reason` of its
+    error or empty, `seconds`, `bytes`, `rows` (None where nobody counted), `attempt` from 1, calls
+    left today.
+    """
 
     at: float
     method: str
@@ -791,7 +843,11 @@ class Attempts:
     "What a `Connection` does for one request: attempts, each reserved, sent, noted and judged."
 
     def ask(self, request, debug_api=False, into=None):
-        "An `Answer` whose body is JSON (unless the request is `plain`), or an error, after as many attempts as `retry` allows. `into`: a file for the body."
+        """An `Answer` whose body is JSON (unless the request is `plain`), or an error, after as
+        many attempts as `retry` allows.
+
+        `into`: a file for the body.
+        """
         waiting = 0.0
         for attempt in count(1):
             way = self.way(request)
@@ -834,7 +890,9 @@ class Attempts:
         return self
 
     def attempt(self, request, number, used, debug_api=False, into=None):
-        "One attempt with number `used` of the credential's values, which is renewed if it has grown too old."
+        """One attempt with number `used` of the credential's values, which is renewed if it has
+        grown too old.
+        """
         answer = self._send(request, number, debug_api, into)
         if answer.status == 401 and self.auth.renew(used):
             answer = self._send(request, number, debug_api, into)
@@ -850,7 +908,8 @@ class Sending(Attempts):
     def _send(self, request, attempt, debug_api, into):
         if debug_api:
             print(
-                f"{request.method} {self.instance.url}{request.path} params={request.params} body={request.body} auth={self.auth}"
+                f"{request.method} {self.instance.url}{request.path} params={request.params} "
+                f"body={request.body} auth={self.auth}"
             )
         self.budget.reserve(request)
         call = Call(
@@ -915,13 +974,19 @@ def _checked(auth):
     if hasattr(auth, "fingerprint"):
         return auth
     raise CredentialsError(
-        "A connection takes a credential as an object, such as AccessToken(...) or get_session_token(...), which knows its header. Make one of the text.",
+        (
+            "A connection takes a credential as an object, such as AccessToken(...) or "
+            "get_session_token(...), which knows its header. Make one of the text."
+        ),
         "malformed_secret",
     )
 
 
 class Connection(Sending):
-    "The way to one instance with one credential; `calls` are its last attempts (`CallLog`), `budget` is shared by every process of this machine that asks as the same `user` (id as text, None: not known)."
+    """The way to one instance with one credential; `calls` are its last attempts (`CallLog`),
+    `budget` is shared by every process of this machine that asks as the same `user` (id as text,
+    None: not known).
+    """
 
     def __init__(self, instance, auth, user=None):
         auth = _checked(auth)
@@ -943,7 +1008,9 @@ class Connection(Sending):
         self.http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
 
     def settle(self, user):
-        "Let budget and pages be those of this user, or of the credential where nobody knows the user."
+        """Let budget and pages be those of this user, or of the credential where nobody knows the
+        user.
+        """
         self.user, self.place = user, f"{self.instance.url}|{user or self.auth.fingerprint}"
         self.budget = self.auth.budget(self.place, str(self.instance)) or Budget(
             self.place,
@@ -958,7 +1025,10 @@ class Connection(Sending):
         self.clock = self.budget.clock = clock
 
     def meet(self):
-        "Find out who is behind the credential, unless that is known or was asked before. RetryLaterError where nothing answers."
+        """Find out who is behind the credential, unless that is known or was asked before.
+
+        RetryLaterError where nothing answers.
+        """
         with self._met:
             if self.user is not None:
                 return
@@ -984,7 +1054,10 @@ _connections, _lock = {}, threading.Lock()
 
 @hides("auth")
 def connect(instance, auth):
-    "The one `Connection` of this address (`Instance`) and credential (an auth object). SettingsError `wrong_instance`; CredentialsError `malformed_secret`."
+    """The one `Connection` of this address (`Instance`) and credential (an auth object).
+
+    SettingsError `wrong_instance`; CredentialsError `malformed_secret`.
+    """
     auth = _checked(auth)
     if auth.url and auth.url != instance.url:
         raise SettingsError(

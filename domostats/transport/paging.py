@@ -81,7 +81,10 @@ class Page(NamedTuple):
 
 
 def inside(answer, path):
-    "The bytes at a dotted path of names inside a reply; the reply itself where the path is empty. DataError `no_list`."
+    """The bytes at a dotted path of names inside a reply; the reply itself where the path is empty.
+
+    DataError `no_list`.
+    """
     raw = answer.content
     for name in path.split(".") if path else ():
         raw = (members(raw) or {}).get(name)
@@ -90,7 +93,10 @@ def inside(answer, path):
     else:
         return raw
     raise DataError(
-        f"{answer.method} {answer.url} answered without {path!r}, where its list should be. Look at the reply with return_raw=True.",
+        (
+            f"{answer.method} {answer.url} answered without {path!r}, where its list should be. Look "
+            "at the reply with return_raw=True."
+        ),
         "no_list",
         answer,
     )
@@ -102,7 +108,10 @@ def rows_of(array):
     if rows is not None:
         return rows
     raise DataError(
-        "The service answered with one object where a list was expected. Look at it with return_raw=True.",
+        (
+            "The service answered with one object where a list was expected. Look at it with "
+            "return_raw=True."
+        ),
         "not_a_list",
     )
 
@@ -113,7 +122,9 @@ def array_of(rows):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #5a1f0c02
 def check_final(answer):
-    "DataError `pending` for a reply with another status than 200: it is not, or not yet, what was asked for."
+    """DataError `pending` for a reply with another status than 200: it is not, or not yet, what was
+    asked for.
+    """
     if answer.status != 200:
         raise DataError(
             f"{answer.method} {answer.url} answered {answer.status}: what was asked for is not "
@@ -197,7 +208,9 @@ def _whole(value):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #610a51ee
 def ahead(items, work, most):
-    "Each item with what `work` makes of it, in their order; the first alone, then two at once, four ... up to `most`."
+    """Each item with what `work` makes of it, in their order; the first alone, then two at once,
+    four ... up to `most`.
+    """
     items, waiting, width = iter(items), deque(), 1
     pool, is_stopped = ThreadPoolExecutor(most), False
     try:
@@ -234,13 +247,15 @@ def age_of(seconds: float) -> str:
 class Reader:
     """How one run reads.
 
-    It asks through a `connection`, looks into its `spool` (or None) first, and has at most `in_flight` requests on
-    their way. Of some listings it reads only what happened `since` and before `until` (epoch milliseconds;
-    SettingsError `bad_range` if the first is the later one). `now`
-    (epoch milliseconds) is when the run began: a run that goes on asks for the same as it did then.
+    It asks through a `connection`, looks into its `spool` (or None) first, and has at most
+    `in_flight` requests on their way. Of some listings it reads only what happened `since` and
+    before `until` (epoch milliseconds; SettingsError `bad_range` if the first is the later one).
+    `now` (epoch milliseconds) is when the run began: a run that goes on asks for the same as it did
+    then.
 
-    `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came before the run was
-    started this time, how old they are, and what has moved since."""
+    `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came
+    before the run was started this time, how old they are, and what has moved since.
+    """
 
     def __init__(
         self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False
@@ -302,7 +317,9 @@ class Reader:
         )
 
     def compare(self, listing) -> None:
-        "Where the run goes on, ask again for what may have moved of a list before its kept pages are used."
+        """Where the run goes on, ask again for what may have moved of a list before its kept pages
+        are used.
+        """
         if self.spool is not None and self.spool.is_resumed:
             compare_kept(listing, self)
 
@@ -369,9 +386,12 @@ def millis(moment):
 # %% ../../nbs/02_transport/06_paging.ipynb #f8f93f21
 @dataclass(frozen=True, eq=False)
 class Listing:
-    """How a list is asked for: `path` of the endpoint, `at` (dotted path of the array in the reply), `key` (the field that makes a record unique, by the service's name).
+    """How a list is asked for: `path` of the endpoint, `at` (dotted path of the array in the
+    reply), `key` (the field that makes a record unique, by the service's name).
 
-    `at` may be several paths, see `records_at`. `changed` is the field that says when a record changed (epoch milliseconds)."""
+    `at` may be several paths, see `records_at`. `changed` is the field that says when a record
+    changed (epoch milliseconds).
+    """
 
     path: str
     at: str | tuple = ""
@@ -438,7 +458,9 @@ def noted(page, answer):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #3c75b386
 class Known:
-    "The keys of the first page and of the last `pages` others; records without a key that can be read are compared as they are."
+    """The keys of the first page and of the last `pages` others; records without a key that can be
+    read are compared as they are.
+    """
 
     def __init__(self, key, pages):
         self.key = key
@@ -472,7 +494,9 @@ class Known:
         return bytes(row) if key == b"null" else key
 
     def new(self, array):
-        "The array without the records that are known, how many it had, and how many are left (none of a page that begins like the first); the keys are remembered."
+        """The array without the records that are known, how many it had, and how many are left
+        (none of a page that begins like the first); the keys are remembered.
+        """
         keys = self.keys(array)
         if self._are_known(keys):
             return b"[]", len(keys), 0
@@ -506,7 +530,10 @@ class Known:
 # %% ../../nbs/02_transport/06_paging.ipynb #be74dd6d
 @dataclass(frozen=True, eq=False)
 class Offset(Listing):
-    "A list in pages of `size` from an offset on: `names` of the two parameters, which stand in the body if `in_body`; `total` (dotted path, or several) where the reply has one; `cap`: the service goes no further than this row."
+    """A list in pages of `size` from an offset on: `names` of the two parameters, which stand in
+    the body if `in_body`; `total` (dotted path, or several) where the reply has one; `cap`: the
+    service goes no further than this row.
+    """
 
     size: int = 100
     names: tuple = ("offset", "limit")
@@ -580,7 +607,9 @@ class Offset(Listing):
         return low * self.size + rows(low)
 
     def calls(self, reader):
-        "How many calls it takes, at most: where no total tells the end, some pages behind it are on their way when it is met."
+        """How many calls it takes, at most: where no total tells the end, some pages behind it are
+        on their way when it is met.
+        """
         rows = self.rows(reader)
         pages, is_full = max(1, math.ceil(rows / self.size)), rows % self.size == 0
         if self.total:
@@ -594,9 +623,11 @@ PATIENCE = 10  # empty pages in a row, after which nobody waits for the rows tha
 
 
 class Walk:
-    """One way through an `Offset` listing. `told` is a total that another call told beforehand, or None.
+    """One way through an `Offset` listing. `told` is a total that another call told beforehand, or
+    None.
 
-    `came` is the number of rows so far, `total` what the service claims last."""
+    `came` is the number of rows so far, `total` what the service claims last.
+    """
 
     def __init__(self, listing, reader, told=None):
         self.listing = listing
@@ -649,7 +680,9 @@ class Walk:
         return self.is_short and not self.holes
 
     def _page(self, request, answer):
-        "What one page brings, and its rest where it came short: arrays, and how many new rows are in them."
+        """What one page brings, and its rest where it came short: arrays, and how many new rows are
+        in them.
+        """
         offset, size = self.listing.place_of(request)
         end = offset + size
         array, came, new = self._take(answer)
@@ -688,7 +721,9 @@ class Walk:
         return not self.empty and not self.has_gap
 
     def _take(self, answer):
-        "The new rows of an answer (bytes of an array), how many came in it, and how many of them are new."
+        """The new rows of an answer (bytes of an array), how many came in it, and how many of them
+        are new.
+        """
         total = self.listing.total_of(answer)
         if None not in (self.total, total) and self.total != total:
             self._doubt(
@@ -706,7 +741,9 @@ class Walk:
         return array, came, new
 
     def _take_again(self, request):
-        "The new rows of the same page asked for once more, or of a neighbour in whose place it came; and how many."
+        """The new rows of the same page asked for once more, or of a neighbour in whose place it
+        came; and how many.
+        """
         neighbours = () if self.empty else reversed(self.recent)
         for near in (request, *neighbours):
             array, _, new = self._take(self.reader.answer(near, again=True))
@@ -762,9 +799,11 @@ class Walk:
 # %% ../../nbs/02_transport/06_paging.ipynb #1c7c1212
 @dataclass(frozen=True, eq=False)
 class Cursor(Listing):
-    """A list in pages of `size`, each with the bookmark of the next at the dotted path `next`; none, null, or false at the path `more` is the end.
+    """A list in pages of `size`, each with the bookmark of the next at the dotted path `next`;
+    none, null, or false at the path `more` is the end.
 
-    `names` are the two parameters of the body, or of the field `within` of it."""
+    `names` are the two parameters of the body, or of the field `within` of it.
+    """
 
     size: int = 100
     names: tuple = ("after", "first")
@@ -845,7 +884,9 @@ def _told_errors(answer):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #b4f0c1a9
 class Bookmarks:
-    "One way through a `Cursor` listing; `widest` is the most rows of a page that is not the last, None to begin with."
+    """One way through a `Cursor` listing; `widest` is the most rows of a page that is not the last,
+    None to begin with.
+    """
 
     def __init__(self, listing, reader):
         self.listing = listing
@@ -874,7 +915,9 @@ class Bookmarks:
             self._compare(came)
 
     def _is_odd(self, answer, number):
-        "Whether a page brings nothing although something was promised, is known, or is shorter than others although more follow."
+        """Whether a page brings nothing although something was promised, is known, or is shorter
+        than others although more follow.
+        """
         rows, (more, bookmark) = self._rows_in(answer), self.listing.bookmark(answer)
         if not rows:
             return more or number > 1 and bool(self.listing.more)
@@ -900,7 +943,9 @@ class Bookmarks:
         )
 
     def _take(self, answer):
-        "The new rows of an answer (bytes of an array), how many came in it, and how many of them are new."
+        """The new rows of an answer (bytes of an array), how many came in it, and how many of them
+        are new.
+        """
         array, came, new = self.known.new(self.listing.array(answer))
         if came and not new:
             self._doubt("a page brings nothing new; the list may be cut.")
@@ -932,7 +977,12 @@ class Bookmarks:
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b01
 @dataclass(frozen=True, eq=False)
 class Numbered(Listing):
-    "A list in pages of `size`, numbered from 1: `names` of number and size in the body. `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is the last one. Where it is more than half as long, the next one is asked for too: rows may be hidden in it."
+    """A list in pages of `size`, numbered from 1: `names` of number and size in the body.
+
+    `cuts_alike`: the service may give fewer rows than asked for, and a page shorter than others is
+    the last one. Where it is more than half as long, the next one is asked for too: rows may be
+    hidden in it.
+    """
 
     size: int = 100
     names: tuple = ("pageNumber", "pageSize")
@@ -985,7 +1035,9 @@ class Numbered(Listing):
 
 # %% ../../nbs/02_transport/06_paging.ipynb #296fbcde
 def fields_of(page, *names):
-    "These fields (by the service's names) of the records of a page, each as plain Python or None; of what is no record all None."
+    """These fields (by the service's names) of the records of a page, each as plain Python or None;
+    of what is no record all None.
+    """
     shape = msgspec.defstruct(
         "Fields",
         [(f"field_{n}", object, None) for n in range(len(names))],
@@ -1007,7 +1059,9 @@ def is_narrowed(listing, reader):
 
 
 def count_wanted(listing, field, reader):
-    "How many values `wanted` gives, for an estimate: counted where the list is narrowed, else as many as it has rows."
+    """How many values `wanted` gives, for an estimate: counted where the list is narrowed, else as
+    many as it has rows.
+    """
     if is_narrowed(listing, reader):
         return sum(1 for _ in wanted(listing, field, reader))
     return listing.rows(reader)
@@ -1019,10 +1073,11 @@ def _field(record, name):
 
 
 def wanted(listing, field, reader):
-    """The values of a field in all records of a listing, without null; only of those changed since `reader.since`, if that is set.
+    """The values of a field in all records of a listing, without null; only of those changed since
+    `reader.since`, if that is set.
 
-    A record of which it is not known when it changed is among them. Records without a key that
-    can be read are counted, and that is a doubt: what belongs to them is not asked for.
+    A record of which it is not known when it changed is among them. Records without a key that can
+    be read are counted, and that is a doubt: what belongs to them is not asked for.
     """
     watched = [listing.changed] if reader.since is not None and listing.changed else []
     unreadable = 0
@@ -1046,9 +1101,12 @@ def wanted(listing, field, reader):
 # %% ../../nbs/02_transport/06_paging.ipynb #8a5d8d4a
 @dataclass(frozen=True, eq=False)
 class Each(Listing):
-    """One call for each record of `parents`: its `field` goes into the path in place of `{}`. A record is `{"parent": id, "reply": what came}`.
+    """One call for each record of `parents`: its `field` goes into the path in place of `{}`. A
+    record is `{"parent": id, "reply": what came}`.
 
-    `proof(id, reply)` is given the id and the reply (dict), and says what is wrong with it, or None."""
+    `proof(id, reply)` is given the id and the reply (dict), and says what is wrong with it, or
+    None.
+    """
 
     parents: Listing = None
     field: str = "id"
@@ -1094,7 +1152,8 @@ class Each(Listing):
             yield noted(Page(next(numbers), record, 1), answer)
         if lost:
             reader.doubt(
-                f"{self}: {len(lost)} of them are gone or hidden from this user, the first is {lost[0]}."
+                f"{self}: {len(lost)} of them are gone or hidden from this user, the first is "
+                f"{lost[0]}."
             )
         if unproven:
             id, flaw = unproven[0]
@@ -1118,7 +1177,9 @@ class Each(Listing):
 
 
 def says_id(*names):
-    "A proof for `Each`: the id at this path of names in the reply is that of the parent, as a number or as text."
+    """A proof for `Each`: the id at this path of names in the reply is that of the parent, as a
+    number or as text.
+    """
 
     def proof(id, reply):
         for name in names:
@@ -1140,7 +1201,9 @@ def replies():
 # %% ../../nbs/02_transport/06_paging.ipynb #4d1e7b11
 @dataclass(frozen=True, eq=False)
 class Under(Listing):
-    "The records of a list below each record of `parents`: `below(id)` gives the listing for the value of its `field`."
+    """The records of a list below each record of `parents`: `below(id)` gives the listing for the
+    value of its `field`.
+    """
 
     LOOKED: ClassVar[int] = 250  # of how many lists an estimate counts the calls
 
@@ -1165,7 +1228,8 @@ class Under(Listing):
                 yield page._replace(number=next(numbers))
         if lost:
             reader.doubt(
-                f"{self}: {len(lost)} of them are gone or hidden from this user, the first is {lost[0]}."
+                f"{self}: {len(lost)} of them are gone or hidden from this user, the first is "
+                f"{lost[0]}."
             )
 
     def rows(self, reader):
@@ -1176,7 +1240,9 @@ class Under(Listing):
         return self.parents
 
     def own_calls(self, reader):
-        """How many calls the lists below take together: read through, or the most likely number where there are many."""
+        """How many calls the lists below take together: read through, or the most likely number
+        where there are many.
+        """
         ids = [*wanted(self.parents, self.field, reader)]
         looked = ids[:: math.ceil(len(ids) / self.LOOKED)] if ids else []
         tally, counts = Tally(reader), []
@@ -1199,7 +1265,9 @@ class Under(Listing):
 # %% ../../nbs/02_transport/06_paging.ipynb #4ae8fc80
 @dataclass(frozen=True, eq=False)
 class Bulk(Listing):
-    "The records with the ids that stand in a `field` of other listing `ids`, `size` of them a call: in the query as `param`, joined by commas, or as the body."
+    """The records with the ids that stand in a `field` of other listing `ids`, `size` of them a
+    call: in the query as `param`, joined by commas, or as the body.
+    """
 
     ids: Listing = None
     field: str = "id"
@@ -1212,7 +1280,9 @@ class Bulk(Listing):
         return self.request()._replace(body=ids)
 
     def own(self, answer, ids):
-        "The records of these ids (text) in an answer, each once, and those without an id that can be read; how many of the ids came, and how many others."
+        """The records of these ids (text) in an answer, each once, and those without an id that can
+        be read; how many of the ids came, and how many others.
+        """
         array, left = self.array(answer), {*ids}
         keys = [key for (key,) in fields_of(Page(0, array, 0), self.key)]
         own = [
@@ -1239,7 +1309,8 @@ class Bulk(Listing):
             yield noted(Page(number, array_of(rows), len(rows)), answer)
         if came < asked:
             reader.doubt(
-                f"{self}: {asked - came} of {asked} ids brought no record; this user may not see them, or they are gone."
+                f"{self}: {asked - came} of {asked} ids brought no record; this user may not see "
+                "them, or they are gone."
             )
 
     @property
@@ -1255,8 +1326,9 @@ class Bulk(Listing):
     def rows(self, reader):
         """How many records there are, for an estimate.
 
-        Where the ids stand in a field that a record need not have, a few records are looked at; the number is one that
-        is hardly ever passed."""
+        Where the ids stand in a field that a record need not have, a few records are looked at; the
+        number is one that is hardly ever passed.
+        """
         rows = count_wanted(self.ids, self.field, reader)
         if self.field == self.ids.key or not isinstance(self.ids, Bulk):
             return rows
@@ -1280,7 +1352,9 @@ class Bulk(Listing):
         return looked, having
 
     def _some_ids(self, reader, most):
-        "A few of the ids that the records are asked for by: all of them where there are few, or where they are known anyway."
+        """A few of the ids that the records are asked for by: all of them where there are few, or
+        where they are known anyway.
+        """
         rows = count_wanted(self.ids, self.field, reader)
         if rows <= most * self.size or is_narrowed(self.ids, reader):
             ids = [*once(wanted(self.ids, self.field, reader))]
@@ -1321,7 +1395,9 @@ class Tally(Reader):
 
 
 class Scout(Reader):
-    "A reader that only looks ahead: it asks for nothing twice, and `costs(listings)` says what a run would ask for."
+    """A reader that only looks ahead: it asks for nothing twice, and `costs(listings)` says what a
+    run would ask for.
+    """
 
     def __init__(self, connection, since=None, until=None):
         super().__init__(connection, None, since, until)
@@ -1336,7 +1412,9 @@ class Scout(Reader):
         return self.answer(request)
 
     def costs(self, listings: list[Listing]) -> dict[Listing, int]:
-        "The calls of each of these listings and of those above them, without what one of them has from another."
+        """The calls of each of these listings and of those above them, without what one of them has
+        from another.
+        """
         waiting, found = [*listings], {}
         while waiting:
             listing = waiting.pop(0)
@@ -1354,8 +1432,9 @@ class Scout(Reader):
 class PageDigest(NamedTuple):
     """What a page tells of its list.
 
-    `rows` is how many it has, `keys` a digest of their keys, `beside` what stands beside them (a total, a bookmark),
-    and `is_last` whether it looks like the last one."""
+    `rows` is how many it has, `keys` a digest of their keys, `beside` what stands beside them (a
+    total, a bookmark), and `is_last` whether it looks like the last one.
+    """
 
     rows: int
     keys: bytes
@@ -1392,7 +1471,9 @@ def _(listing: Cursor, answer: Answer) -> PageDigest:
 
 # %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e54
 class KeptPage(NamedTuple):
-    "A page that was kept: the `request` for it, and the places in the list, from `start` up to `end`, that it was asked for."
+    """A page that was kept: the `request` for it, and the places in the list, from `start` up to
+    `end`, that it was asked for.
+    """
 
     start: int
     end: int
@@ -1454,7 +1535,9 @@ def _(listing: Cursor, spool: Spool) -> list[KeptPage]:
 
 # %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e58
 def choose_pages(pages: list[KeptPage]) -> list[KeptPage]:
-    "Those of the kept pages that are asked for again: where the list begins, where it ends, and what is beside a gap."
+    """Those of the kept pages that are asked for again: where the list begins, where it ends, and
+    what is beside a gap.
+    """
     chosen = {0, len(pages) - 1}
     reached = pages[0].end
     for number, page in enumerate(pages):
@@ -1490,7 +1573,9 @@ def _is_whole(listing: Listing, pages: list[KeptPage], digests: dict[str, PageDi
 def compare_kept(listing: Listing, reader: Reader) -> None:
     """Ask again for some pages of a list that an earlier start of this run kept.
 
-    If one of them tells something else now, none of the kept ones will be used, and the reader notes it."""
+    If one of them tells something else now, none of the kept ones will be used, and the reader
+    notes it.
+    """
     spool = reader.spool
     if not spool.claim(f"{listing.request().fingerprint} {getattr(listing, 'size', '')}"):
         return
@@ -1541,7 +1626,10 @@ def _distrust(listing: Listing, reader: Reader, pages: list[KeptPage]) -> None:
 
 # %% ../../nbs/02_transport/06_paging.ipynb #bd1387e2
 def all_of(connection, listing, debug_api=False):
-    "An `Answer` whose `.response` is the whole list, whatever its pages. What may be missing is a warning."
+    """An `Answer` whose `.response` is the whole list, whatever its pages.
+
+    What may be missing is a warning.
+    """
     reader = Reader(connection, debug_api=debug_api)
     if isinstance(listing, Whole):
         answer = reader.answer(listing.request())

@@ -20,8 +20,10 @@ from .retry import Request, Retry
 class Pool(Attempts):
     """Connections to one address, of different users; `ask` goes through the one that may go first.
 
-    `dropped` (dict: connection to its error) are those whose credential was refused. CredentialsError `bad_token`
-    when none is left; AccessError `no_user_left` when none of this part is."""
+    `dropped` (dict: connection to its error) are those whose credential was refused.
+    CredentialsError `bad_token` when none is left; AccessError `no_user_left` when none of this
+    part is.
+    """
 
     def __init__(self, connections: Iterable[Connection], whole: "Pool | None" = None):
         self.connections = [*connections]
@@ -53,7 +55,8 @@ class Pool(Attempts):
             left = len(self.whole.living)
             if left:
                 warn(
-                    f"The token of {connection.auth.user or 'one of the users'} was refused and is left out; "
+                    f"The token of {connection.auth.user or 'one of the users'} was refused and "
+                    "is left out; "
                     f"{left} of {len(self.whole.connections)} are left. {error}"
                 )
         if not self.whole.living:
@@ -74,7 +77,8 @@ class Pool(Attempts):
         living = self.living
         if not living and self.whole.living:
             raise AccessError(
-                f"{request.method} {request.path}: no user who sees this is left; their tokens were refused. "
+                f"{request.method} {request.path}: no user who sees this is left; their tokens "
+                "were refused. "
                 "Make new tokens for them, then run it again.",
                 "no_user_left",
             )
@@ -112,7 +116,9 @@ class Pool(Attempts):
 
 # %% ../../nbs/02_transport/10_pool.ipynb #p001a00c
 class PoolBudget:
-    "What the budgets of several users allow together: calls a day, calls left today, and how long so many calls take."
+    """What the budgets of several users allow together: calls a day, calls left today, and how long
+    so many calls take.
+    """
 
     is_limited = True
 

@@ -48,9 +48,11 @@ KEPT = 7 * DAY  # seconds for which a finished item is remembered
 
 
 def open_book(folder: Path, now: float) -> sqlite3.Connection:
-    """The database of an address, in its folder; one that is damaged is put aside, and a new one says so.
+    """The database of an address, in its folder; one that is damaged is put aside, and a new one
+    says so.
 
-    SettingsError `no_state_folder`, `newer_record`."""
+    SettingsError `no_state_folder`, `newer_record`.
+    """
     path = folder / "record.sqlite"
     try:
         if path.exists() and not _is_whole(path):
@@ -85,7 +87,10 @@ def _new_book(path: Path) -> sqlite3.Connection:
 
 
 def _is_whole(path: Path) -> bool:
-    "Whether every page of the database is there and holds what it should. SettingsError `newer_record`."
+    """Whether every page of the database is there and holds what it should.
+
+    SettingsError `newer_record`.
+    """
     try:
         with closing(_connected(path)) as con:
             con.execute("BEGIN")
@@ -108,7 +113,10 @@ def _is_whole(path: Path) -> bool:
         return False
     if version > 1:
         raise SettingsError(
-            f"{path} was written by a newer version of the kit. Use that one, or finish its work there and delete the file.",
+            (
+                f"{path} was written by a newer version of the kit. Use that one, or finish its work "
+                "there and delete the file."
+            ),
             "newer_record",
         )
     return version == 1
@@ -131,8 +139,9 @@ OPEN = "sent", "unknown"  # nobody knows whether these were carried out
 class Entry(NamedTuple):
     """The last word about an item.
 
-    `state` is `intended`, `sent`, `ok`, `failed` or `unknown`; `facts` (dict) is what else was written down; `at`
-    (epoch seconds) is when."""
+    `state` is `intended`, `sent`, `ok`, `failed` or `unknown`; `facts` (dict) is what else was
+    written down; `at` (epoch seconds) is when.
+    """
 
     key: str
     state: str
@@ -141,10 +150,13 @@ class Entry(NamedTuple):
 
 
 class Record:
-    """The items of one call, each with its `Entry`: `record[key]`, `record.get(key)`, `len(record)`.
+    """The items of one call, each with its `Entry`: `record[key]`, `record.get(key)`,
+    `len(record)`.
 
-    `went_on`: whether some of them are left from an earlier call. `lost` (dict, or None): what is known of an
-    earlier record that is not whole; then an item that stands nowhere may have been sent all the same."""
+    `went_on`: whether some of them are left from an earlier call. `lost` (dict, or None): what is
+    known of an earlier record that is not whole; then an item that stands nowhere may have been
+    sent all the same.
+    """
 
     def __init__(self, con, call: str, kind: str, users: str, now: Callable):
         self.con, self.call, self.kind, self.users, self.now = con, call, kind, users, now
@@ -223,7 +235,9 @@ class Outcome(NamedTuple):
 
 
 def attempt(record: Record, batch: tuple, send: Callable, look: Callable, facts: Callable):
-    "Look for what may be there, and send the rest of a batch (item keys); gives the error of it, or None."
+    """Look for what may be there, and send the rest of a batch (item keys); gives the error of it,
+    or None.
+    """
     try:
         for key in batch:
             entry = record[key]
@@ -278,7 +292,9 @@ TOKEN = re.compile(
 
 
 def said_in(answer, most: int = 200) -> str:
-    "The words in the body of a refusal, on one line and without what looks like a token; empty for a web page."
+    """The words in the body of a refusal, on one line and without what looks like a token; empty
+    for a web page.
+    """
     body = bytes(answer.content[: 4 * most]).decode("utf-8", "replace").strip()
     if not body or body.startswith("<"):
         return ""
@@ -296,11 +312,13 @@ def carried_out(
 ) -> Iterator[Outcome]:
     """Do the items that the record does not know as done; gives an `Outcome` for each.
 
-    `send(keys)` makes the items of a batch and gives a dict of facts for each; `look(key, facts)` gives the facts
-    about what was made of an item, or None if nothing was. `facts()` is written down before anything is sent.
-    `batches(keys)` puts items together that are sent with one call; without it each is alone. What is open is looked
-    up before anything else is sent. Errors that end all work are raised: CredentialsError, SettingsError,
-    DestinationError, RetryLaterError `day_used_up`, and whatever lasts longer than `patience`."""
+    `send(keys)` makes the items of a batch and gives a dict of facts for each; `look(key, facts)`
+    gives the facts about what was made of an item, or None if nothing was. `facts()` is written
+    down before anything is sent. `batches(keys)` puts items together that are sent with one call;
+    without it each is alone. What is open is looked up before anything else is sent. Errors that
+    end all work are raised: CredentialsError, SettingsError, DestinationError, RetryLaterError
+    `day_used_up`, and whatever lasts longer than `patience`.
+    """
     patience, keys = patience or Patience(), [*record.entries]
     yield from (Outcome(record[key]) for key in keys if record[key].state == "ok")
     doubtful = [
@@ -357,7 +375,9 @@ def _worked(record, batches, one_attempt, patience):
 
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd0f
 def _shared(mine: str, theirs: str) -> bool:
-    "Whether two sets of users (JSON lists of their places) may be the same person: a token without a name may be anybody's."
+    """Whether two sets of users (JSON lists of their places) may be the same person: a token
+    without a name may be anybody's.
+    """
     mine, theirs = {*json.loads(mine)}, {*json.loads(theirs)}
     return "" in mine or "" in theirs or bool(mine & theirs)
 
@@ -377,11 +397,14 @@ def recorded(
 ):
     """A `with` block around a call that makes these items at an address, with its `Record`.
 
-    Items of an earlier call of these `users` (names; empty where nobody knows) that was not finished go on, whatever
-    the list they stood in; `fresh` begins anew. With `asks` items that were finished less than a day ago are refused.
-    When all items are `ok` at the end of the block, the call is finished. Of items with the same entry in `slots` the
-    later one supersedes the earlier one. `parts(key)` tells what the service makes of an item: an item with a part that
-    another one has made already is refused like one that was finished. SettingsError `already_running`, `already_done`, `twice`, `no_state_folder`."""
+    Items of an earlier call of these `users` (names; empty where nobody knows) that was not
+    finished go on, whatever the list they stood in; `fresh` begins anew. With `asks` items that
+    were finished less than a day ago are refused. When all items are `ok` at the end of the block,
+    the call is finished. Of items with the same entry in `slots` the later one supersedes the
+    earlier one. `parts(key)` tells what the service makes of an item: an item with a part that
+    another one has made already is refused like one that was finished. SettingsError
+    `already_running`, `already_done`, `twice`, `no_state_folder`.
+    """
     folder = make_folder(folder_of("work", url, "record"))
     users, call = json.dumps(sorted({*users})), uuid.uuid4().hex
     place = make_folder(folder / "calls" / call)
@@ -485,16 +508,21 @@ def _running_now(key):
 
 
 def _check_parts(now, keys, found, others, calls, running, fresh, parts):
-    """Refuse items that were made already under other keys: wholly, or in part by work that is not finished.
+    """Refuse items that were made already under other keys: wholly, or in part by work that is not
+    finished.
 
-    An item that was begun after those knew of them. SettingsError `already_running`, `already_done`; `twice` for two
-    items of one call with a part in common."""
+    An item that was begun after those knew of them. SettingsError `already_running`,
+    `already_done`; `twice` for two items of one call with a part in common.
+    """
     wanted, made = {}, {}
     for key in keys:
         for part in parts(key):
             if wanted.setdefault(part, key) != key:
                 raise SettingsError(
-                    f"{wanted[part]} and {key} are both wanted, and both make {part}. Keep one of the two.",
+                    (
+                        f"{wanted[part]} and {key} are both wanted, and both make {part}. Keep one "
+                        "of the two."
+                    ),
                     "twice",
                 )
     for row in others:
@@ -517,7 +545,8 @@ def _check_parts(now, keys, found, others, calls, running, fresh, parts):
         there = [made[part] for part in parts(key) if part in made]
         if there and (len(there) == len(parts(key)) or any(is_open for _, is_open in there)):
             raise SettingsError(
-                f"The days of {key} were sent already, as {there[0][0]}, and nothing was sent now. Give the same ranges "
+                f"The days of {key} were sent already, as {there[0][0]}, and nothing was sent "
+                "now. Give the same ranges "
                 "as before to go on, or leave these out; to do them again, say fresh=True.",
                 "already_done",
             )
@@ -542,7 +571,8 @@ def _keep_what_counts(record, found, calls, asks, total, keeps):
     if done:
         hours = max(0.0, now - max(ended for _, ended in done)) / 3600
         raise SettingsError(
-            f"{len(done)} of these {total} items were finished {hours:.1f} hours ago, {done[0][0]} among them, and "
+            f"{len(done)} of these {total} items were finished {hours:.1f} hours ago, "
+            f"{done[0][0]} among them, and "
             "nothing was sent. To do them again, say fresh=True; else leave them out.",
             "already_done",
         )
@@ -550,18 +580,22 @@ def _keep_what_counts(record, found, calls, asks, total, keeps):
 
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd14
 def take_old_records(con: sqlite3.Connection, places: Iterable[str], now: Callable) -> None:
-    """Take over what version 0.1.0 left open at these places: a folder for each list of tasks, with a file of lines.
+    """Take over what version 0.1.0 left open at these places: a folder for each list of tasks, with
+    a file of lines.
 
-    A file is renamed when it was taken over. One whose end is missing leaves its beginning as `lost`. Files of other
-    places stay, with a warning: nobody can tell whose they are."""
+    A file is renamed when it was taken over. One whose end is missing leaves its beginning as
+    `lost`. Files of other places stay, with a warning: nobody can tell whose they are.
+    """
     mine = [folder_of("work", place, "").parent for place in places]
     room = mine[0].parent if mine else None
     files = sorted(room.glob("*/*/open.jsonl")) if mine and room.is_dir() else []
     others = [file for file in files if file.parent.parent not in mine]
     if others:
         warn(
-            f"{len(others)} records of unfinished work were left by version 0.1.0 under another credential or address, "
-            f"{others[0]} among them. If it was this work, finish it with that credential first; else delete the file."
+            f"{len(others)} records of unfinished work were left by version 0.1.0 under another "
+            "credential or address, "
+            f"{others[0]} among them. If it was this work, finish it with that credential first; "
+            "else delete the file."
         )
     for file in (file for file in files if file.parent.parent in mine):
         entries, is_whole = read_old_record(file)
@@ -589,7 +623,9 @@ def take_old_records(con: sqlite3.Connection, places: Iterable[str], now: Callab
 
 
 def read_old_record(file: Path) -> tuple[list, bool]:
-    "The last word about each task as (key, state, facts), and whether the end of the file is there."
+    """The last word about each task as (key, state, facts), and whether the end of the file is
+    there.
+    """
     lines, found = [line for line in file.read_bytes().split(b"\n") if line.strip()], {}
     is_whole = True
     for line in lines:

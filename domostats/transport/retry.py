@@ -15,9 +15,11 @@ from hashlib import blake2b
 
 # %% ../../nbs/02_transport/03_retry.ipynb #1547f26b
 class Request(NamedTuple):
-    """One request without its credential: `params` (dict or None) go into the query, `body` is sent as JSON; one that only `reads` may be sent twice.
+    """One request without its credential: `params` (dict or None) go into the query, `body` is sent
+    as JSON; one that only `reads` may be sent twice.
 
-    The answer has to be JSON unless `plain`."""
+    The answer has to be JSON unless `plain`.
+    """
 
     method: str
     path: str
@@ -48,7 +50,11 @@ def worth_another(error, request, passing=PASSING):
 # %% ../../nbs/02_transport/03_retry.ipynb #221f44b6
 @dataclass(frozen=True)
 class Retry:
-    "At most `tries` attempts; between them `first` seconds, then twice as long each time up to `most`; a `Retry-After` longer than `longest` ends the run. `passing`: reasons after which a read is repeated."
+    """At most `tries` attempts; between them `first` seconds, then twice as long each time up to
+    `most`; a `Retry-After` longer than `longest` ends the run.
+
+    `passing`: reasons after which a read is repeated.
+    """
 
     tries: int = 5
     first: float = 1
@@ -60,7 +66,9 @@ class Retry:
         return min(self.most, self.first * 2 ** (attempt - 1))
 
     def pause(self, error, request, attempt):
-        "The seconds before the next attempt after `attempt` (1, 2 ...) failed with this error; None for no more."
+        """The seconds before the next attempt after `attempt` (1, 2 ...) failed with this error;
+        None for no more.
+        """
         asked = getattr(error, "retry_after", None)
         if (
             attempt >= self.tries

@@ -42,10 +42,11 @@ from .connection import Answer
 class Kept(msgspec.Struct, array_like=True):
     """An answer as it lies on disk.
 
-    `asked` (JSON) are the path, the parameters and the body of the request. `packed` is the body of the answer, compressed,
-    and `size` its length. `at` (epoch seconds) is when it came, `run` (epoch
-    seconds) is when its run began, and `session` counts how often that run had been started by then. `check` is
-    the check sum."""
+    `asked` (JSON) are the path, the parameters and the body of the request. `packed` is the body of
+    the answer, compressed, and `size` its length. `at` (epoch seconds) is when it came, `run`
+    (epoch seconds) is when its run began, and `session` counts how often that run had been started
+    by then. `check` is the check sum.
+    """
 
     method: str
     url: str
@@ -90,9 +91,11 @@ def write_kept(file: Path, kept: Kept) -> None:
 
 
 def replace_file(file: Path, content: bytes, at: float | None = None) -> None:
-    """Put a file for this user only in place of another, whole or not at all; `at` is its time (epoch seconds).
+    """Put a file for this user only in place of another, whole or not at all; `at` is its time
+    (epoch seconds).
 
-    SettingsError `no_state_folder`."""
+    SettingsError `no_state_folder`.
+    """
     draft = file.with_name(f"{uuid.uuid4().hex}.draft")
     try:
         with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
@@ -124,9 +127,10 @@ FORM = 2  # of what lies on disk; the first one had neither a record nor check s
 class RunRecord(msgspec.Struct):
     """What is known of a run besides its pages.
 
-    `began` (epoch seconds), `session` (how often it was started), `moved` (by endpoint the session since which its
-    answers count), `fault` (the reason of the error in the data on which it failed, or empty), `question` (what it
-    was begun for, beside its name)."""
+    `began` (epoch seconds), `session` (how often it was started), `moved` (by endpoint the session
+    since which its answers count), `fault` (the reason of the error in the data on which it failed,
+    or empty), `question` (what it was begun for, beside its name).
+    """
 
     began: float
     session: int = 1
@@ -159,8 +163,10 @@ def endpoint(request) -> str:
 class Spool:
     """The answers of one run in a folder, by request.
 
-    With `restored` no other answer may be asked for. With `reuse` a list that is whole here is not compared with
-    the service. `note` is where the `record` of the run is kept, None where it is not."""
+    With `restored` no other answer may be asked for. With `reuse` a list that is whole here is not
+    compared with the service. `note` is where the `record` of the run is kept, None where it is
+    not.
+    """
 
     def __init__(
         self,
@@ -202,7 +208,10 @@ class Spool:
         write_kept(self.folder / request.fingerprint, kept)
 
     def kept(self, request) -> Kept | None:
-        "The answer to this request as it lies on disk, or None. SettingsError `nothing_to_restore`."
+        """The answer to this request as it lies on disk, or None.
+
+        SettingsError `nothing_to_restore`.
+        """
         file = self.folder / request.fingerprint
         kept = read_kept(file)
         if kept and kept.run == self.began:
@@ -270,7 +279,9 @@ def _digest(text):
 
 
 def folder_of(room, place, name):
-    "The folder of this name for this place (address and user) in a room of the user's state folder."
+    """The folder of this name for this place (address and user) in a room of the user's state
+    folder.
+    """
     return user_folder("state") / room / _digest(place) / _digest(name)
 
 
@@ -288,7 +299,9 @@ OLDEST = 6 * 3600  # seconds: an instance has changed too much after that
 
 
 def _open_record(folder: Path, oldest: float, question: str) -> RunRecord | None:
-    "The record of the open run, if that has answers, began less than `oldest` seconds ago and for the same question."
+    """The record of the open run, if that has answers, began less than `oldest` seconds ago and for
+    the same question.
+    """
     run, note = folder / "open", folder / "began"
     record = read_record(note) if run.is_dir() and any(run.iterdir()) else None
     if record is None or record.question != question or not oldest:
@@ -342,7 +355,10 @@ def _last(folder: Path, name: str) -> Spool:
     last = folder / "last"
     if not last.is_dir():
         raise SettingsError(
-            f"There is no finished run of {name} for this user to restore. Run it once without restore.",
+            (
+                f"There is no finished run of {name} for this user to restore. Run it once without "
+                "restore."
+            ),
             "nothing_to_restore",
         )
     files = [file for file in sorted(last.iterdir()) if file.suffix != ".draft"]
@@ -369,7 +385,9 @@ NOT_KEPT = "empty", "html", "truncated", "not_json", "bad_reply", "bad_request",
 
 
 def data_fault(error: BaseException) -> str:
-    "The reason of the fault in the data that ended a run with this error; empty where it was another."
+    """The reason of the fault in the data that ended a run with this error; empty where it was
+    another.
+    """
     if isinstance(error, DataError):
         return "" if error.reason in (*BY_FORMATTER, *NOT_KEPT) else error.reason or "data"
     if isinstance(error, msgspec.MsgspecError):
@@ -417,9 +435,10 @@ def _own_folder():
 def spooled(place, name, restore=False, oldest=OLDEST, reuse=False, question=""):
     """A `with` block around a run, with its `Spool`.
 
-    What an earlier run of this place, name and question left open less than `oldest` seconds ago is in it, unless
-    that run failed on its data; with `reuse` also then. `restore` gives the last finished run instead.
-    SettingsError `nothing_to_restore`, `no_state_folder`."""
+    What an earlier run of this place, name and question left open less than `oldest` seconds ago is
+    in it, unless that run failed on its data; with `reuse` also then. `restore` gives the last
+    finished run instead. SettingsError `nothing_to_restore`, `no_state_folder`.
+    """
     folder = folder_of("spool", place, name)
     if restore:
         yield _last(folder, name)

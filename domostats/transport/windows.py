@@ -79,11 +79,15 @@ class Windows(Offset):
         )
 
     def is_small(self, start, end, count):
-        "Whether a window is read as it is: it has few enough events, or it cannot be cut, or nothing is known of it."
+        """Whether a window is read as it is: it has few enough events, or it cannot be cut, or
+        nothing is known of it.
+        """
         return count is None or count <= self.most or end - start <= 1
 
     def halves(self, reader, start, end, count):
-        "The two halves (start, end, count) of a window; their counts add up to the `count` of the whole."
+        """The two halves (start, end, count) of a window; their counts add up to the `count` of the
+        whole.
+        """
         middle = (start + end) // 2
         before = self.counted(reader, start, middle)
         if before > count:
@@ -105,7 +109,9 @@ class Windows(Offset):
 # %% ../../nbs/02_transport/07_windows.ipynb #7a73b997
 @dataclass(frozen=True, eq=False)
 class Count(Listing):
-    "A list of which only the count is compared when a run goes on: the answer to the request `asked`."
+    """A list of which only the count is compared when a run goes on: the answer to the request
+    `asked`.
+    """
 
     asked: Request = None
 
@@ -120,7 +126,9 @@ def pages_of(rows, size):
 
 @dataclass(frozen=True, eq=False)
 class Events(Windows):
-    "What happened from `since` to `until` of the reader, or to the beginning of the run, in `Windows`, oldest first."
+    """What happened from `since` to `until` of the reader, or to the beginning of the run, in
+    `Windows`, oldest first.
+    """
 
     def pages(self, reader):
         return in_a_row(walk.pages() for walk in self.walks(reader))
@@ -150,7 +158,9 @@ class Events(Windows):
         return Offset(self.path, self.at, self.key, params, size=self.size, names=self.names)
 
     def rows(self, reader):
-        "How many events there are, for an estimate: the count, or what the first page has if that is more."
+        """How many events there are, for an estimate: the count, or what the first page has if that
+        is more.
+        """
         start, end = self.span(reader)
         if end <= start:
             return 0
@@ -171,7 +181,9 @@ def next_moment(reader):
 
 @dataclass(frozen=True, eq=False)
 class Filtered(Offset):
-    "An `Offset` listing in the body, with a `total` and a `cap`, that takes filters: `dates` are the spellings of the creation date, `owner` is the field of the owner's id."
+    """An `Offset` listing in the body, with a `total` and a `cap`, that takes filters: `dates` are
+    the spellings of the creation date, `owner` is the field of the owner's id.
+    """
 
     dates: tuple = ("create_date", "createDate")
     owner: str = "owned_by_id"
@@ -197,7 +209,9 @@ class Filtered(Offset):
 # %% ../../nbs/02_transport/07_windows.ipynb #47ff7e57
 @dataclass(frozen=True, eq=False)
 class Search(Filtered):
-    "A `Filtered` list of any length, cut by creation date, and by owner where that does not help; `owners` are pairs of a listing and its field of ids."
+    """A `Filtered` list of any length, cut by creation date, and by owner where that does not help;
+    `owners` are pairs of a listing and its field of ids.
+    """
 
     def pages(self, reader):
         return in_a_row(walk.pages() for walk in self.walks(reader))
@@ -225,11 +239,13 @@ class Search(Filtered):
             came += walk.came
         if total >= self.cap and came < total:
             reader.doubt(
-                f"{self}: {total} records are counted, and {came} of them came in pieces below the cap of {self.cap}; {total - came} are missing."
+                f"{self}: {total} records are counted, and {came} of them came in pieces below "
+                f"the cap of {self.cap}; {total - came} are missing."
             )
         if total >= self.cap and came > total:
             reader.doubt(
-                f"{self}: {total} records are counted, and {came} came in pieces; some may have come more than once."
+                f"{self}: {total} records are counted, and {came} came in pieces; some may have "
+                "come more than once."
             )
 
     def pieces(self, reader, total):
@@ -269,7 +285,9 @@ class Search(Filtered):
             yield from self.by_date(reader, field, middle, end, total - before)
 
     def by_owner(self, reader, total):
-        "A piece for each owner; the list itself, where the service counts the whole for any of them."
+        """A piece for each owner; the list itself, where the service counts the whole for any of
+        them.
+        """
         ids = (id for one, field in self.owners for id in wanted(one, field, reader))
         first = [*islice(ids, 2)]
         if len(first) == 2 and all(self.owned_by(id).counted(reader) == total for id in first):

@@ -89,7 +89,9 @@ def shallow(content: bytes) -> bytes:
 
 # %% ../../nbs/02_transport/03a_wire.ipynb #f35d9a65
 def readable(raw: bytes) -> bytes | None:
-    "One JSON value in good UTF-8, half an emoji as the six characters of its escape; None for bytes that are no text."
+    """One JSON value in good UTF-8, half an emoji as the six characters of its escape; None for
+    bytes that are no text.
+    """
     try:
         bytes(raw).decode()
         return bytes(raw)
@@ -142,9 +144,11 @@ def elements(raw: bytes) -> list[Raw] | None:
 
 # %% ../../nbs/02_transport/03a_wire.ipynb #4f491362
 def plain(raw: bytes, place: str = "") -> tuple[Any, list[str]]:
-    """A JSON value as plain lists and dicts, and a sentence for each value in it that was not to be read as it is.
+    """A JSON value as plain lists and dicts, and a sentence for each value in it that was not to be
+    read as it is.
 
-    msgspec.DecodeError for what is no JSON at all."""
+    msgspec.DecodeError for what is no JSON at all.
+    """
     try:
         return msgspec.json.decode(raw), []
     except BROKEN:

@@ -39,9 +39,12 @@ from .retry import is_open
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te00a
 def write(connection, request, look, take=attrgetter("response")):
-    """What a request that changes something brings: what `take` makes of its answer (its JSON), or what `look()` finds where it is not known whether it was heard.
+    """What a request that changes something brings: what `take` makes of its answer (its JSON), or
+    what `look()` finds where it is not known whether it was heard.
 
-    `look` gives None if nothing is there; then the request is sent again. RetryLaterError `unknown_outcome` when that cannot be found out either."""
+    `look` gives None if nothing is there; then the request is sent again. RetryLaterError
+    `unknown_outcome` when that cannot be found out either.
+    """
     for attempt in count(1):
         try:
             return take(connection.ask(request))
@@ -61,23 +64,32 @@ def write(connection, request, look, take=attrgetter("response")):
                 continue
             raise error
         raise RetryLaterError(
-            f"{request.method} {request.path} broke off, and it could not be looked up whether it was carried out: {error} Look it up before you repeat it.",
+            (
+                f"{request.method} {request.path} broke off, and it could not be looked up whether "
+                f"it was carried out: {error} Look it up before you repeat it."
+            ),
             "unknown_outcome",
         ) from error
 
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te00e
 def download(connection, request, path, check=None):
-    """Bring the body of a reply into a file, whole or not at all; gives its `Path`. `check(path)` raises what is wrong with a file.
+    """Bring the body of a reply into a file, whole or not at all; gives its `Path`. `check(path)`
+    raises what is wrong with a file.
 
-    DestinationError `cannot_write`; the errors of `connection.ask`. The request is asked with `plain`."""
+    DestinationError `cannot_write`; the errors of `connection.ask`. The request is asked with
+    `plain`.
+    """
     path = Path(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         file = open_draft(path)
     except OSError as e:
         raise DestinationError(
-            f"No file can be made in {path.parent} ({type(e).__name__}). Check the folder and its permissions.",
+            (
+                f"No file can be made in {path.parent} ({type(e).__name__}). Check the folder and "
+                "its permissions."
+            ),
             "cannot_write",
         ) from None
     try:
@@ -95,12 +107,18 @@ def download(connection, request, path, check=None):
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te013
 def wait_until(connection, condition, deadline=6 * 3600):
-    "Wait until `condition()` gives None; else it gives the seconds after which to ask again. RetryLaterError `not_in_time` after `deadline` seconds."
+    """Wait until `condition()` gives None; else it gives the seconds after which to ask again.
+
+    RetryLaterError `not_in_time` after `deadline` seconds.
+    """
     until = steady_of(connection.clock) + deadline
     while (pause := condition()) is not None:
         if steady_of(connection.clock) + pause > until:
             raise RetryLaterError(
-                f"It did not come about within {deadline / 60:.0f} minutes. Look at what is stuck, then run this again.",
+                (
+                    f"It did not come about within {deadline / 60:.0f} minutes. Look at what is "
+                    "stuck, then run this again."
+                ),
                 "not_in_time",
                 retry_after=pause,
             )
@@ -115,8 +133,10 @@ EVERYWHERE = "redirected", "blocked"  # no matter what was asked for
 def verdict(error: DomostatsError) -> str:
     """What an error of one item means for the others.
 
-    `stop`: it would meet all of them, and only a person can mend it. `wait`: there is no way to the service now.
-    `later`: the service is out of order, if it is the same with others. `failed`: it is about this item alone."""
+    `stop`: it would meet all of them, and only a person can mend it. `wait`: there is no way to the
+    service now. `later`: the service is out of order, if it is the same with others. `failed`: it
+    is about this item alone.
+    """
     if isinstance(error, (CredentialsError, SettingsError, DestinationError)):
         return STOP
     if error.reason in ("day_used_up", "no_slot") or error.reason in EVERYWHERE:
@@ -132,9 +152,11 @@ def verdict(error: DomostatsError) -> str:
 
 
 class Patience:
-    """Waiting for a service that does not answer: longer and longer, a word each time, and not for ever.
+    """Waiting for a service that does not answer: longer and longer, a word each time, and not for
+    ever.
 
-    `say(text)` tells it; after `most` seconds of waiting `wait` raises the error instead."""
+    `say(text)` tells it; after `most` seconds of waiting `wait` raises the error instead.
+    """
 
     def __init__(self, clock: Clock = Clock(), say: Callable | None = None, most: float = 6 * 3600):
         self.clock, self.most = clock, most
@@ -160,17 +182,21 @@ class Patience:
             )
             raise error
         self.say(
-            f"No answer since {self.waited / 60:.0f} min ({error.reason}); the next try is in {self.pause:.0f} s. "
-            f"It goes on by itself when the service answers, and ends after {self.most / 3600:.1f} h."
+            f"No answer since {self.waited / 60:.0f} min ({error.reason}); the next try is in "
+            f"{self.pause:.0f} s. "
+            "It goes on by itself when the service answers, and ends after "
+            f"{self.most / 3600:.1f} h."
         )
         self.clock.wait(self.pause)
         self.waited, self.pause = self.waited + self.pause, min(2 * self.pause, 300.0)
 
 
 def patiently(do: Callable, patience: Patience) -> Any:
-    """What `do()` gives, as soon as there is a way to the service; of several threads one waits for all.
+    """What `do()` gives, as soon as there is a way to the service; of several threads one waits for
+    all.
 
-    The errors of `do`, and RetryLaterError `unreachable` when that lasts too long."""
+    The errors of `do`, and RetryLaterError `unreachable` when that lasts too long.
+    """
     while True:
         answers = patience.answers
         try:

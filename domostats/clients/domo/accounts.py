@@ -23,9 +23,11 @@ PROVIDERS = Whole("/api/data/v2/datasources/providers", key="key")
 
 @hides("session_token")
 def get_accounts(domo_instance, session_token=None, debug_api=False):
-    """Providers with nested `accounts`: a list of dicts in `.response`. `GET /api/data/v2/datasources/providers`, recorded.
+    """Providers with nested `accounts`: a list of dicts in `.response`. `GET
+    /api/data/v2/datasources/providers`, recorded.
 
-    Without the grant to manage all accounts the list is shorter, and nothing in it says so."""
+    Without the grant to manage all accounts the list is shorter, and nothing in it says so.
+    """
     return all_of(sign_in(domo_instance, session_token), PROVIDERS, debug_api)
 
 
@@ -35,9 +37,11 @@ ACCOUNTS = Whole("/api/data/v1/accounts", key="id")
 
 @hides("session_token")
 def get_flat_accounts(domo_instance, session_token=None, debug_api=False):
-    """Accounts without their provider, one dict each in `.response`. `GET /api/data/v1/accounts`, recorded.
+    """Accounts without their provider, one dict each in `.response`. `GET /api/data/v1/accounts`,
+    recorded.
 
-    Holds what this user owns or was given; all of it with the grant to manage all accounts."""
+    Holds what this user owns or was given; all of it with the grant to manage all accounts.
+    """
     return all_of(sign_in(domo_instance, session_token), ACCOUNTS, debug_api)
 
 

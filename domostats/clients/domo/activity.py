@@ -19,9 +19,12 @@ ACTIVITY_LOG = Events(
 
 @hides("session_token")
 def get_activity_log(domo_instance, session_token=None, since=None, until=None, debug_api=False):
-    """All events from `since` on and before `until` (datetimes, UTC where they have no zone), a list of dicts.
+    """All events from `since` on and before `until` (datetimes, UTC where they have no zone), a
+    list of dicts.
 
-    `GET /api/audit/v1/user-audits`, recorded; 1000 a page, newest first; about one year is kept. Needs the grant `audit`: AccessError `forbidden`."""
+    `GET /api/audit/v1/user-audits`, recorded; 1000 a page, newest first; about one year is kept.
+    Needs the grant `audit`: AccessError `forbidden`.
+    """
     reader = Reader(
         sign_in(domo_instance, session_token),
         since=millis(since),

@@ -56,21 +56,29 @@ class DomoAuth:
         )
         if moved or b"Domo - Blocked" in answer.content[:5000]:
             raise AccessError(
-                f"{answer.url} is closed to the network this runs in. Ask an administrator to add its address to the "
+                f"{answer.url} is closed to the network this runs in. Ask an administrator to "
+                "add its address to the "
                 "allow-list (Admin > Security), or connect through your company's VPN.",
                 "blocked",
                 answer,
             )
 
     def who(self, connection):
-        "The id of the user behind it (text), None where Domo does not tell. `GET /api/content/v2/users/me`, recorded. RetryLaterError where nothing answers."
+        """The id of the user behind it (text), None where Domo does not tell.
+
+        `GET /api/content/v2/users/me`, recorded. RetryLaterError where nothing answers.
+        """
         try:
             return str(connection.ask(ME).read(Someone).id)
         except (AccessError, CredentialsError, DataError):
             return None
 
     def grants(self, ask, user=None):
-        "The grants of the user behind it (id), a set of names; `ask` gives the `Answer` to a `Request`. DataError `unexpected`."
+        """The grants of the user behind it (id), a set of names; `ask` gives the `Answer` to a
+        `Request`.
+
+        DataError `unexpected`.
+        """
         user = user or ask(ME).read(Someone).id
         role = (
             ask(Request("GET", f"/api/content/v2/users/{user}", {"includeDetails": "true"}))
@@ -109,7 +117,10 @@ class NotSignedIn(DomoAuth, NoAuth):
         super().judge(answer)
         if answer.status == 403:
             raise AccessError(
-                f"There is no instance behind {answer.url.split('/api')[0]}. Check the name: it is what stands before .domo.com in the browser.",
+                (
+                    f"There is no instance behind {answer.url.split('/api')[0]}. Check the name: it "
+                    "is what stands before .domo.com in the browser."
+                ),
                 "unknown_instance",
                 answer,
             )
@@ -119,7 +130,10 @@ class NotSignedIn(DomoAuth, NoAuth):
 OUTCOMES = {
     "INVALID_CREDENTIALS": (
         "wrong_password",
-        "Domo does not know this user with this password. Check both; people who sign in through SSO have no password here and need an access token.",
+        (
+            "Domo does not know this user with this password. Check both; people who sign in through "
+            "SSO have no password here and need an access token."
+        ),
     ),
     "ACCOUNT_LOCKED": (
         "locked",
@@ -127,17 +141,25 @@ OUTCOMES = {
     ),
     "SECOND_FACTOR": (
         "second_factor",
-        "This user needs a second factor, which a program cannot give. Use an access token (DOMO_ACCESS_TOKEN).",
+        (
+            "This user needs a second factor, which a program cannot give. Use an access token "
+            "(DOMO_ACCESS_TOKEN)."
+        ),
     ),
     "NO_TOKEN": (
         "no_token",
-        "Domo answered without a session. Password sign-in may be switched off: use an access token (DOMO_ACCESS_TOKEN).",
+        (
+            "Domo answered without a session. Password sign-in may be switched off: use an access "
+            "token (DOMO_ACCESS_TOKEN)."
+        ),
     ),
 }
 
 
 def outcome(reply: object) -> tuple[Secret | None, str | None]:
-    "What the reply to a sign-in comes to: (token as a `Secret`, None), or (None, a key of `OUTCOMES`)."
+    """What the reply to a sign-in comes to: (token as a `Secret`, None), or (None, a key of
+    `OUTCOMES`).
+    """
     reply = masked(reply) if isinstance(reply, dict) else {}
     token, factor, why = (reply.get(name) for name in ("sessionToken", "twoFactorInfo", "reason"))
     token = Secret(token) if isinstance(token, str) and token.isascii() else None
@@ -207,9 +229,12 @@ class Session(SessionToken):
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #a0d3284f
 @hides("domo_password")
 def get_session_token(domo_instance, domo_username, domo_password):
-    """Sign in with a password; gives a `Session` (its repr shows no secret). `POST /api/content/v2/authentication`, recorded.
+    """Sign in with a password; gives a `Session` (its repr shows no secret). `POST
+    /api/content/v2/authentication`, recorded.
 
-    CredentialsError `wrong_password`, `locked`, `second_factor`, `no_token`; AccessError `unknown_instance`, `blocked`, `redirected`; SettingsError `bad_name`."""
+    CredentialsError `wrong_password`, `locked`, `second_factor`, `no_token`; AccessError
+    `unknown_instance`, `blocked`, `redirected`; SettingsError `bad_name`.
+    """
     session = Session(find_instance(domo_instance), domo_username, domo_password)
     session.ready()
     return session
@@ -220,7 +245,11 @@ DOMO_SECRETS = ("DOMO_ACCESS_TOKEN",), ("DOMO_USERNAME", "DOMO_PASSWORD")
 
 
 def from_settings(instance):
-    "The credential that the settings hold for this instance: an access token first, then username and password. CredentialsError `missing_secret`."
+    """The credential that the settings hold for this instance: an access token first, then username
+    and password.
+
+    CredentialsError `missing_secret`.
+    """
     found = find_secrets(instance, *DOMO_SECRETS)
     if "DOMO_ACCESS_TOKEN" in found:
         return AccessToken(found["DOMO_ACCESS_TOKEN"], instance=instance)
@@ -229,7 +258,9 @@ def from_settings(instance):
 
 @hides("session_token")
 def sign_in(domo_instance, session_token=None):
-    "The connection of this instance (name or `Instance`) with this credential (an auth object, a session token as text, or None for the settings)."
+    """The connection of this instance (name or `Instance`) with this credential (an auth object, a
+    session token as text, or None for the settings).
+    """
     instance = find_instance(domo_instance)
     if session_token is None:
         session_token = from_settings(instance)

@@ -35,7 +35,10 @@ CERTIFIED_DATASETS = Cursor(
 
 @hides("session_token")
 def get_certified_datasets(domo_instance, session_token=None, debug_api=False):
-    """The datasets with a certification, each as `{node: {id, title, certifyState, ...}}` in `.response`; times in milliseconds.
+    """The datasets with a certification, each as `{node: {id, title, certifyState, ...}}` in
+    `.response`; times in milliseconds.
 
-    `POST /api/synapse/approval/graphql`, operation `getCertifiedEntities`, guessed from its clients; pages of 100."""
+    `POST /api/synapse/approval/graphql`, operation `getCertifiedEntities`, guessed from its
+    clients; pages of 100.
+    """
     return all_of(sign_in(domo_instance, session_token), CERTIFIED_DATASETS, debug_api)

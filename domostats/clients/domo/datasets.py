@@ -49,7 +49,11 @@ DATASET_SEARCH = Search(
 
 @hides("session_token")
 def search_datasets(domo_instance, session_token=None, debug_api=False):
-    "All datasets as the search shows them, one dict each in `.response`. `POST /api/data/ui/v3/datasources/search`, known from client code; 100 a page, a total, 10 000 at most."
+    """All datasets as the search shows them, one dict each in `.response`.
+
+    `POST /api/data/ui/v3/datasources/search`, known from client code; 100 a page, a total, 10 000
+    at most.
+    """
     return all_of(sign_in(domo_instance, session_token), DATASET_SEARCH, debug_api)
 
 
@@ -66,7 +70,11 @@ DATASETS = Bulk(
 
 @hides("session_token")
 def get_datasets(domo_instance, session_token=None, debug_api=False):
-    "All datasets with everything known of them, one dict each in `.response`. `POST /api/data/v3/datasources/bulk`, known from client code; the object is recorded; 100 ids a call."
+    """All datasets with everything known of them, one dict each in `.response`.
+
+    `POST /api/data/v3/datasources/bulk`, known from client code; the object is recorded; 100 ids a
+    call.
+    """
     return all_of(sign_in(domo_instance, session_token), DATASETS, debug_api)
 
 
@@ -92,7 +100,10 @@ DATASET_DOCUMENTS = Search(
 
 @hides("session_token")
 def search_dataset_documents(domo_instance, session_token=None, debug_api=False):
-    "The search documents of all datasets, one dict each in `.response`; ids are text. `POST /api/search/v1/query`, documented; 10 000 at most."
+    """The search documents of all datasets, one dict each in `.response`; ids are text.
+
+    `POST /api/search/v1/query`, documented; 10 000 at most.
+    """
     return all_of(sign_in(domo_instance, session_token), DATASET_DOCUMENTS, debug_api)
 
 
@@ -104,5 +115,8 @@ STREAMS = Bulk(
 
 @hides("session_token")
 def get_streams(domo_instance, session_token=None, debug_api=False):
-    "The streams of all datasets that have one, one dict each in `.response`; times in seconds. `GET /api/data/v1/streams/bulk`, known from client code; the object is recorded; 50 ids a call."
+    """The streams of all datasets that have one, one dict each in `.response`; times in seconds.
+
+    `GET /api/data/v1/streams/bulk`, known from client code; the object is recorded; 50 ids a call.
+    """
     return all_of(sign_in(domo_instance, session_token), STREAMS, debug_api)

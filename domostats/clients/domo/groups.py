@@ -55,7 +55,11 @@ GROUP_DETAILS = Each(
 
 @hides("session_token")
 def get_group_details(domo_instance, session_token=None, debug_api=False):
-    "For each group `{parent: its id, reply: the group}` in `.response`, with `creatorId`, `default`, `active`, `hidden`. `GET /api/content/v2/groups/{id}`, recorded (a deleted group); one call a group."
+    """For each group `{parent: its id, reply: the group}` in `.response`, with `creatorId`,
+    `default`, `active`, `hidden`.
+
+    `GET /api/content/v2/groups/{id}`, recorded (a deleted group); one call a group.
+    """
     return all_of(sign_in(domo_instance, session_token), GROUP_DETAILS, debug_api)
 
 
@@ -65,5 +69,8 @@ ROLES = Whole("/api/authorization/v1/roles", key="id")
 
 @hides("session_token")
 def get_roles(domo_instance, session_token=None, debug_api=False):
-    "All roles, one dict each in `.response`; times in milliseconds. `GET /api/authorization/v1/roles`, recorded."
+    """All roles, one dict each in `.response`; times in milliseconds.
+
+    `GET /api/authorization/v1/roles`, recorded.
+    """
     return all_of(sign_in(domo_instance, session_token), ROLES, debug_api)

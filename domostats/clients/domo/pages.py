@@ -24,9 +24,11 @@ PAGES = Offset(
 
 @hides("session_token")
 def get_pages(domo_instance, session_token=None, debug_api=False):
-    """All pages, one dict each in `.response`. `POST /api/content/v1/pages/adminsummary`, recorded; pages of 100, no total.
+    """All pages, one dict each in `.response`. `POST /api/content/v1/pages/adminsummary`, recorded;
+    pages of 100, no total.
 
-    Without the grant to manage all pages only one's own."""
+    Without the grant to manage all pages only one's own.
+    """
     return all_of(sign_in(domo_instance, session_token), PAGES, debug_api)
 
 

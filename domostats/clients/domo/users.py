@@ -31,14 +31,19 @@ USERS = Whole("/api/content/v2/users", key="id")
 
 @hides("session_token")
 def get_users(domo_instance, session_token=None, debug_api=False):
-    "All users, one dict each in `.response`; `created` is in seconds, `modified` in milliseconds. `GET /api/content/v2/users`, recorded."
+    """All users, one dict each in `.response`; `created` is in seconds, `modified` in milliseconds.
+
+    `GET /api/content/v2/users`, recorded.
+    """
     return all_of(sign_in(domo_instance, session_token), USERS, debug_api)
 
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #894531eb
 ATTRIBUTES = (
-    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone hireDate modified created alternateEmail employeeLocation "
-    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending isActive invitorUserId lastActivity lastLogin avatarKey"
+    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone "
+    "hireDate modified created alternateEmail employeeLocation "
+    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending "
+    "isActive invitorUserId lastActivity lastLogin avatarKey"
 ).split()
 
 IDENTITY_USERS = Offset(
@@ -51,11 +56,14 @@ ALL_USERS = replace(IDENTITY_USERS, params=IDENTITY_USERS.params | {"includeDele
 def get_identity_users(
     domo_instance, session_token=None, debug_api=False, include_deleted: bool = False
 ):
-    """All users with their `attributes` (pairs of `key` and `values`), one dict each in `.response`; times in milliseconds.
+    """All users with their `attributes` (pairs of `key` and `values`), one dict each in
+    `.response`; times in milliseconds.
 
-    With `include_deleted` those too who were deleted: their `isActive` is false.
-    `GET /api/identity/v1/users`, documented; pages of 100 are what clients use, no total. That `includeDeleted` is
-    heeded here, and that `lastLogin` is among the attributes, is described and was not recorded."""
+    With `include_deleted` those too who were deleted: their `isActive` is false. `GET
+    /api/identity/v1/users`, documented; pages of 100 are what clients use, no total. That
+    `includeDeleted` is heeded here, and that `lastLogin` is among the attributes, is described and
+    was not recorded.
+    """
     listing = ALL_USERS if include_deleted else IDENTITY_USERS
     return all_of(sign_in(domo_instance, session_token), listing, debug_api)
 
@@ -88,7 +96,10 @@ def get_user_by_id(domo_instance, session_token=None, user_id=None, debug_api=Fa
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #a54b0068
 @hides("session_token")
 def get_current_user(domo_instance, session_token=None, debug_api=False):
-    "The user behind the credential, a dict in `.response`. `GET /api/content/v2/users/me`, recorded; AccessError `unknown_instance`."
+    """The user behind the credential, a dict in `.response`.
+
+    `GET /api/content/v2/users/me`, recorded; AccessError `unknown_instance`.
+    """
     connection, refused = sign_in(domo_instance, session_token), None
     try:
         return connection.get("/api/content/v2/users/me", debug_api=debug_api)
@@ -97,7 +108,10 @@ def get_current_user(domo_instance, session_token=None, debug_api=False):
             raise
         refused = e.answer
     raise AccessError(
-        f"{connection.instance} answered 403 to 'who am I?'. Most likely there is no instance of this name.",
+        (
+            f"{connection.instance} answered 403 to 'who am I?'. Most likely there is no instance of "
+            "this name."
+        ),
         "unknown_instance",
         refused,
     )
@@ -105,7 +119,10 @@ def get_current_user(domo_instance, session_token=None, debug_api=False):
 
 @hides("session_token")
 def get_role_grants(domo_instance, session_token=None, role_id=None, debug_api=False):
-    "The grants of a role, a list of names in `.response`; empty for a role that is not there. `GET /api/authorization/v1/roles/{id}/authorities`, recorded."
+    """The grants of a role, a list of names in `.response`; empty for a role that is not there.
+
+    `GET /api/authorization/v1/roles/{id}/authorities`, recorded.
+    """
     check_id("role_id", role_id)
     return sign_in(domo_instance, session_token).get(
         f"/api/authorization/v1/roles/{role_id}/authorities", debug_api=debug_api
