@@ -23,7 +23,7 @@ __all__ = [
 # %% ../nbs/01_top/01_errors.ipynb #cceb2488
 import difflib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -125,7 +125,7 @@ def place_in(error: BaseException, inside: Path | None = OWN) -> tuple[str, int]
 
 
 @contextmanager
-def your_code(what: str):
+def your_code(what: str) -> Iterator[None]:
     """A `with` block around code that a user wrote; `what` says whose it is.
 
     CodeError `not_importable` for what an import or the text itself does wrong, `code_failed` for

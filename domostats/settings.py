@@ -57,9 +57,10 @@ __all__ = [
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
 import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re
 import secrets, stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 import requests
 from .errors import SettingsError
@@ -109,10 +110,10 @@ class MaskedBytes(bytes):
         cut = super().__getitem__(place)
         return MaskedBytes(cut) if isinstance(place, slice) else cut
 
-    def strip(self, *characters) -> "MaskedBytes":
+    def strip(self, *characters: bytes | None) -> "MaskedBytes":
         return MaskedBytes(super().strip(*characters))
 
-    def decode(self, *how) -> Masked:
+    def decode(self, *how: str) -> Masked:
         return Masked(super().decode(*how))
 
     def __copy__(self) -> "MaskedBytes":
@@ -330,7 +331,11 @@ def _is_set(name):
     return setting(f"instance.{name.lower()}", "url") is not None
 
 
-def hides(*names: str):
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
+
+
+def hides(*names: str) -> Callable[[Callable[_Given, _Made]], Callable[_Given, _Made]]:
     """A decorator: what comes for the arguments of these names arrives as `Secret`, in dicts, lists
     and tuples too, so that no traceback with local values shows it.
 
@@ -358,9 +363,9 @@ def hides(*names: str):
                 raise SettingsError(
                     f"{function.__qualname__.removesuffix('.__init__')}(): what was given as "
                     f"{wrong[0]} seems to belong elsewhere. A secret is taken as "
-                    f"{' or '.join(names)} "
-                    "alone; were two arguments exchanged? An instance that has a name like a "
-                    "token is known by its 'url' under [instance.NAME] in settings.ini.",
+                    f"{' or '.join(names)} alone; were two arguments exchanged? An instance that "
+                    "has a name like a token is known by its 'url' under [instance.NAME] in "
+                    "settings.ini.",
                     wrong[1],
                 )
             for name in given.arguments.keys() & {*names}:
@@ -405,7 +410,7 @@ def _no_home(consequence: str, variables: str) -> SettingsError:
 
 
 # %% ../nbs/01_top/02_settings.ipynb #e845e1ff
-def settings_places():
+def settings_places() -> list[Path]:
     "Every file that `find_settings` looks at, in order."
     named = os.environ.get("DOMOSTATS_SETTINGS")
     here = Path.cwd()
@@ -486,8 +491,7 @@ def check_owner(path: Path) -> None:
         return
     raise SettingsError(
         f"{path} belongs to another user, and would decide where your secrets go. Move to a "
-        "folder of your own, "
-        "or name the file in DOMOSTATS_SETTINGS if you trust it.",
+        "folder of your own, or name the file in DOMOSTATS_SETTINGS if you trust it.",
         "foreign_file",
     )
 
@@ -786,7 +790,7 @@ def setting(section: str, name: str) -> str | None:
 
 # %% ../nbs/01_top/02_settings.ipynb #c02ed7bd
 @hides()
-def check_name(name):
+def check_name(name: object) -> str:
     """The name in lower case, if it can be the name of an instance; else a SettingsError
     `bad_name`.
 
@@ -796,15 +800,14 @@ def check_name(name):
         return str(name).lower()
     raise SettingsError(
         f"{shown(name)} is not the name of an instance. Give the part before .domo.com, such as "
-        "'acme' "
-        "(letters, digits, hyphens). Another address can be set in settings.ini under "
+        "'acme' (letters, digits, hyphens). Another address can be set in settings.ini under "
         "[instance.NAME].",
         "bad_name",
     )
 
 
 # %% ../nbs/01_top/02_settings.ipynb #893a8ef2
-def is_loopback(url):
+def is_loopback(url: str) -> bool:
     "Whether the host of this address is the machine itself."
     host = urlsplit(url).hostname or ""
     try:
@@ -813,7 +816,7 @@ def is_loopback(url):
         return host == "localhost"
 
 
-def check_url(url, name):
+def check_url(url: str, name: str) -> str:
     """The address without a trailing slash, if a secret may be sent there; else a SettingsError
     `bad_url`.
     """
@@ -834,8 +837,8 @@ def check_url(url, name):
     name = shown(name).strip("'")
     raise SettingsError(
         f"The address of instance {name!r} must be https://HOST (plain http only on this "
-        "machine), with no user, path or query in it. "
-        f"Mend the line 'url' under [instance.{name}] in settings.ini.",
+        "machine), with no user, path or query in it. Mend the line 'url' under "
+        f"[instance.{name}] in settings.ini.",
         "bad_url",
     )
 
@@ -873,7 +876,7 @@ class Instance:
         return self.name
 
     @property
-    def platform(self):
+    def platform(self) -> str:
         "The platform that answers there, one of `PLATFORMS`. SettingsError `unknown_platform`."
         named, word = setting(f"instance.{self.name}", "platform"), self.name.split("-")[0]
         if named is None:
@@ -893,12 +896,12 @@ class Instance:
 SANDBOX = r"(sandbox|datorama)(-\d+)?"  # of Domo, of Datorama
 
 
-def sandbox_note(name):
+def sandbox_note(name: str) -> Path:
     "Where a running sandbox of this user leaves its address."
     return user_folder("state") / "sandboxes" / f"{name}.json"
 
 
-def signed(key, number):
+def signed(key, number: str) -> str:
     "What only somebody who knows the key can make of this number: a text."
     return hmac.new(key.reveal().encode(), number.encode(), "sha256").hexdigest()
 
@@ -920,7 +923,7 @@ def own_file(path: Path, closed: int = 0o077) -> bytes:
 
 
 # %% ../nbs/01_top/02_settings.ipynb #1a6fbef6
-def read_note(name):
+def read_note(name: str) -> Instance | None:
     "The sandbox of this name that is running now, as an `Instance`, or None."
     try:
         note = {
@@ -969,7 +972,7 @@ REGIONS = {
 
 
 @hides()
-def find_instance(name):
+def find_instance(name: str | Instance) -> Instance:
     """The instance of this name (str); an `Instance` is given back as it is.
 
     SettingsError `bad_name`, `bad_url`, `no_sandbox`.
@@ -989,8 +992,8 @@ def find_instance(name):
         return running
     raise SettingsError(
         (
-            f"No sandbox called {name!r} is running{_what_runs()}. Start one: 'domostats sandbox' in "
-            "a terminal, or sandbox.start() in a notebook."
+            f"No sandbox called {name!r} is running{_what_runs()}. Start one: 'domostats sandbox' "
+            "in a terminal, or sandbox.start() in a notebook."
         ),
         "no_sandbox",
     )

@@ -7,13 +7,20 @@ __all__ = ["sign_in"]
 
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0003
 from importlib import import_module
+from typing import TYPE_CHECKING
 from ..errors import SettingsError
-from ..settings import find_instance, hides, shown
+from ..settings import Instance, find_instance, hides, shown
+
+if TYPE_CHECKING:
+    from domostats.transport.connection import Connection
+    from domostats.transport.pool import Pool
 
 
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0005
 @hides("credential")
-def sign_in(instance, credential=None, platform=None):
+def sign_in(
+    instance: str | Instance, credential: object = None, platform: str | None = None
+) -> "Connection | Pool":
     """The connection of this instance (name or `Instance`) with this credential (as its client
     takes it, None for the settings).
 

@@ -20,11 +20,15 @@ __all__ = [
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
 import importlib, inspect, io, json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import DestinationError, SettingsError
 from ..settings import Secret
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #982afd0b
@@ -56,7 +60,13 @@ def _panel():
 IN_WORKSPACE = False  # the last cell of this notebook finds out
 
 
-def attach(inputs=(), outputs=(), accounts=None, collections=(), payload=None):
+def attach(
+    inputs: str | Iterable[str] | dict[str, str] = (),
+    outputs: str | Iterable[str] | dict[str, str] = (),
+    accounts: dict[str, dict[str, Any]] | None = None,
+    collections: str | Iterable[str] | dict[str, str] = (),
+    payload: Any = None,
+) -> None:
     """Attach things to this process as the settings panel attaches them to a workspace; inside a
     real workspace this does nothing.
 
@@ -92,8 +102,8 @@ def _json(value):
     except (TypeError, ValueError, RecursionError) as e:
         raise DestinationError(
             (
-                f"This cannot be written as JSON: {e}. Use dict, list, str, numbers (no NaN), True, "
-                "False and None."
+                f"This cannot be written as JSON: {e}. Use dict, list, str, numbers (no NaN), "
+                "True, False and None."
             ),
             "not_json",
         ) from None
@@ -109,14 +119,13 @@ def _attached(kind, alias):
     example = f"{kind}={{{alias!r}: {{...}}}}" if kind == "accounts" else f"{kind}=[{alias!r}]"
     raise SettingsError(
         f"{alias!r} is not attached. The {kind} attached to this process are: {others}. In a "
-        "workspace add it in the settings panel; "
-        f"here call domojupyter.attach({example}).",
+        f"workspace add it in the settings panel; here call domojupyter.attach({example}).",
         "not_attached",
     )
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #3fcea8b3
-def get_account_property_keys(account_alias):
+def get_account_property_keys(account_alias: str) -> list[str]:
     """The names of the properties of an attached account, as a list; SettingsError `not_attached`.
 
     Source: Domo's Jupyter examples.
@@ -124,7 +133,7 @@ def get_account_property_keys(account_alias):
     return list(_attached("accounts", account_alias))
 
 
-def get_account_property_value(account_alias, property_name):
+def get_account_property_value(account_alias: str, property_name: str) -> str:
     """The value of a property in plain text; SettingsError `not_attached`, `unknown_property`.
 
     Source: Domo's Jupyter examples.
@@ -142,7 +151,13 @@ def get_account_property_value(account_alias, property_name):
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #044f5e79
-def write_dataframe(df, alias, update_method=None, update_key=None, partition_name=None):
+def write_dataframe(
+    df: "pd.DataFrame",
+    alias: str,
+    update_method: str | None = None,
+    update_key: str | list[str] | None = None,
+    partition_name: str | None = None,
+) -> None:
     """Write a pandas DataFrame to an attached output dataset. The last update method sticks to the
     dataset, REPLACE at first.
 
@@ -156,8 +171,8 @@ def write_dataframe(df, alias, update_method=None, update_key=None, partition_na
     if not is_frame(df):
         raise SettingsError(
             (
-                f"write_dataframe takes a pandas DataFrame, not a {type(df).__name__}. Make one with "
-                "pandas.DataFrame(...)."
+                f"write_dataframe takes a pandas DataFrame, not a {type(df).__name__}. Make one "
+                "with pandas.DataFrame(...)."
             ),
             "not_a_dataframe",
         )
@@ -180,7 +195,7 @@ def _dtype(type):
     return pd.StringDtype() if kinds.is_string(type) or kinds.is_large_string(type) else None
 
 
-def read_dataframe(alias, query=None, **read_csv_kwargs):
+def read_dataframe(alias: str, query: str | None = None, **read_csv_kwargs: Any) -> "pd.DataFrame":
     """An attached input dataset as a pandas DataFrame, or what one SELECT says about it (the
     dataset is called `table`).
 
@@ -232,9 +247,8 @@ def _by_csv(table, options):
     except Exception as e:
         raise SettingsError(
             f"pandas.read_csv refuses these arguments ({', '.join(options)}) for "
-            f"{', '.join(table.column_names)}: "
-            f"{type(e).__name__}: {e}. Check them; without any the dataset is read with its own "
-            "types.",
+            f"{', '.join(table.column_names)}: {type(e).__name__}: {e}. Check them; without any "
+            "the dataset is read with its own types.",
             "bad_argument",
         ) from None
     chosen = options.get("dtype", {})

@@ -12,7 +12,7 @@ from . import _json, _panel, found_in, take_over
 
 
 # %% ../../nbs/07_domojupyter/02_execution.ipynb #d0590360
-def get_payload():
+def get_payload() -> Any:
     """What the workflow passed in: the payload given to `attach`, `{}` if there was none.
 
     Source: Jupyter Workspaces user guide.
@@ -20,7 +20,7 @@ def get_payload():
     return json.loads(_json(_panel().payload))
 
 
-def write_response(obj):
+def write_response(obj: object) -> None:
     """Give an object to the workflow; DestinationError `not_json`.
 
     Source: Jupyter Workspaces user guide.
@@ -28,7 +28,7 @@ def write_response(obj):
     _panel().response = _json(obj)
 
 
-def last_response():
+def last_response() -> Any:
     """What was last given to `write_response` in this process, None if nothing was.
 
     Not in the real module.

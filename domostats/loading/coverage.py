@@ -146,10 +146,9 @@ def replace_part(standing: Part | None, arriving: Part, place: str, allowed: boo
         raise DataError(
             f"The window of this run is {spell_windows(arriving.windows)}; that of {place} is "
             f"{spell_windows(standing.windows)}. The run would remove rows that it did not look "
-            "at, so nothing "
-            "was written. Take the same window or a wider one, run without --changed-since and "
-            "--until, "
-            "add to a dataset with --method UPSERT, or write to another place.",
+            "at, so nothing was written. Take the same window or a wider one, run without "
+            "--changed-since and --until, add to a dataset with --method UPSERT, or write to "
+            "another place.",
             "narrowed",
         )
     if standing.complete and not arriving.complete and not allowed:
@@ -485,9 +484,8 @@ def plan_write(
     if names:
         if standing.report and arriving.report and standing.report != arriving.report:
             raise DestinationError(
-                f"{place} holds the report {standing.report} of {', '.join(names)}, and these "
-                "are rows of "
-                f"{arriving.report}. Write each report to a place of its own.",
+                f"{place} holds the report {standing.report} of {', '.join(names)}, and these are "
+                f"rows of {arriving.report}. Write each report to a place of its own.",
                 "other_report",
             )
         notes.append(f"{place} keeps the rows of {', '.join(filter(None, names))} as they were.")

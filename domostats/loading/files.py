@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from csv import reader as read_records
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
@@ -57,9 +57,13 @@ try:
 except ImportError:  # Windows has none
     fcntl = None
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from typing import TypeGuard
+
 
 # %% ../../nbs/06_loading/00_files.ipynb #82749edf
-def check_columns(names):
+def check_columns(names: list[str]) -> None:
     """A DestinationError `no_columns`, `bad_column` (half a character), or `duplicate_column`
     (names that differ by case only are the same); else nothing.
     """
@@ -80,8 +84,7 @@ def check_columns(names):
     if twice:
         raise DestinationError(
             f"The data has the columns {twice[0]!r} and {twice[1]!r}, which most destinations "
-            "cannot tell apart. "
-            "Rename or drop one of them.",
+            "cannot tell apart. Rename or drop one of them.",
             "duplicate_column",
         )
 
@@ -95,9 +98,8 @@ def _column(name, values):
         array = to_array(_dense(values))
     except Unfit as e:
         raise DestinationError(
-            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not "
-            f"fit ({e}). "
-            "Make it one type first, for example with .astype('string').",
+            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not fit "
+            f"({e}). Make it one type first, for example with .astype('string').",
             "mixed_column",
             column=name,
             row=e.row,
@@ -142,13 +144,13 @@ def _from_pandas(frame):
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #5800b7e9
-def is_frame(data):
+def is_frame(data: object) -> "TypeGuard[pd.DataFrame]":
     "Whether this is a pandas DataFrame; pandas is not loaded to find out."
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(data, pandas.DataFrame)
 
 
-def to_reader(data):
+def to_reader(data: Any) -> pa.RecordBatchReader:
     """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a
     run of a report, a reader, or anything with an Arrow stream.
 
@@ -165,8 +167,8 @@ def to_reader(data):
         if not hasattr(data, "__arrow_c_stream__"):
             raise SettingsError(
                 f"A {type(data).__name__} is not a table. Give a pandas DataFrame, a pyarrow "
-                "Table, or batches "
-                "with their schema: pyarrow.RecordBatchReader.from_batches(schema, batches).",
+                "Table, or batches with their schema: "
+                "pyarrow.RecordBatchReader.from_batches(schema, batches).",
                 "not_a_table",
             )
         try:
@@ -185,7 +187,7 @@ def to_reader(data):
 
 # %% ../../nbs/06_loading/00_files.ipynb #4570442f
 @contextmanager
-def replacing(path):
+def replacing(path: Path) -> Iterator[IO[bytes]]:
     """A binary file that becomes the file at `path` when the block ends well, and vanishes when it
     does not.
 
@@ -401,7 +403,7 @@ def _says_type(column: pa.Array) -> bool:
     return column.type in plain
 
 
-def write_csv(data, file, excel=False):
+def write_csv(data: Any, file: IO[bytes], excel: bool = False) -> int:
     """Write data (as for `to_reader`) as CSV into an open binary file; the number of rows.
 
     `excel`: for a spreadsheet, see `write_file`. DestinationError `column_type`, and those of
@@ -427,8 +429,7 @@ def _check_parquet(schema):
         except pa.ArrowException as e:
             raise DestinationError(
                 f"Column {field.name!r} is of the type {field.type}, which Parquet has no form "
-                f"for ({e}). "
-                "Drop it, or cast it before writing.",
+                f"for ({e}). Drop it, or cast it before writing.",
                 "column_type",
                 column=field.name,
             ) from None
@@ -485,14 +486,14 @@ def _pour(reader, writer, told=nullcontext, finish=None):
 WRITERS = {".parquet": _ParquetWriter, ".csv": _CsvWriter}
 
 
-def check_suffix(path):
+def check_suffix(path: Path) -> str:
     "The suffix of a path this module can handle; else a SettingsError `bad_destination`."
     if path.suffix.lower() in WRITERS:
         return path.suffix.lower()
     raise SettingsError(
         (
-            f"{path.name} is neither .parquet nor .csv: the end of the name chooses how the file is "
-            "written. Rename it."
+            f"{path.name} is neither .parquet nor .csv: the end of the name chooses how the file "
+            "is written. Rename it."
         ),
         "bad_destination",
     )
@@ -637,8 +638,7 @@ def _fit(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch
     except pa.ArrowException as e:
         raise DestinationError(
             f"{path} was not written: a column does not fit into the type that it has with the "
-            f"rows that stay: {e}. "
-            "Cast it before writing, or write to another file.",
+            f"rows that stay: {e}. Cast it before writing, or write to another file.",
             "column_type",
         ) from e
 
@@ -747,8 +747,8 @@ class _Write:
         if self.plan.adopted != self.adopted:
             raise DestinationError(
                 (
-                    f"{self.path} was written by somebody else meanwhile, and is untouched. Run this "
-                    "again."
+                    f"{self.path} was written by somebody else meanwhile, and is untouched. Run "
+                    "this again."
                 ),
                 "not_written",
             )
@@ -825,8 +825,8 @@ def write_file(
     if excel and make is not _CsvWriter:
         raise SettingsError(
             (
-                f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave it "
-                "out."
+                f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave "
+                "it out."
             ),
             "bad_destination",
         )
@@ -1002,7 +1002,7 @@ def _read_csv(path: Path, note: dict) -> pa.Table:
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #544b5791
-def read_file(path):
+def read_file(path: str | Path) -> pa.Table:
     """The `pyarrow.Table` of a .parquet or .csv file, which says what it covers if the file does.
 
     In CSV what stands in quotes is text, anything else what it looks like, and nothing is null; a

@@ -16,10 +16,17 @@ __all__ = [
 
 # %% ../../nbs/02_transport/00_auth.ipynb #4ef32565
 import functools, hashlib, re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from requests.adapters import HTTPAdapter
 from ..errors import CredentialsError
 from ..settings import MASK, Masked, MaskedBytes, Secret, hides
+
+if TYPE_CHECKING:
+    from domostats.transport.announced import Kinds
+    from domostats.transport.budget import Budget
+    from domostats.transport.connection import Answer, Connection
+    from domostats.transport.retry import Request, Retry
 
 
 # %% ../../nbs/02_transport/00_auth.ipynb #c84ded4c
@@ -35,23 +42,25 @@ def sendable(secret: Secret) -> bool:
 class Service:
     "What a service may say in its own way; here it says nothing."
 
-    def who(self, connection):
+    def who(self, connection: "Connection") -> str | None:
         """The id (text) of the user behind a credential, as the service tells it; None where it
         does not.
         """
 
-    def grants(self, ask, user=None):
+    def grants(
+        self, ask: "Callable[[Request], Answer]", user: str | None = None
+    ) -> set[str] | None:
         "The names of what this user may do, as the service tells them; None where it does not."
 
-    def judge(self, answer):
+    def judge(self, answer: "Answer") -> None:
         "Raise what only this service says in its own way; the connection judges the rest."
 
-    def budget(self, place, label):
+    def budget(self, place: str, label: str) -> "Budget | Kinds | None":
         """The budget of calls for a place, where the service announces its limits; None: what the
         settings say.
         """
 
-    def retry(self):
+    def retry(self) -> "Retry | None":
         "The policy of repetition (`Retry`); None: the usual one."
 
 
@@ -95,7 +104,7 @@ class Auth(Service):
         )
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         "A short text that tells two credentials apart and gives neither away."
         identity = MaskedBytes(self._identity().encode("utf-8", "surrogatepass"))
         return hashlib.blake2b(identity, digest_size=16).hexdigest()
@@ -103,11 +112,11 @@ class Auth(Service):
     def _identity(self):
         return f"{self.header}:{self._secret.reveal()}"
 
-    def ready(self):
+    def ready(self) -> int:
         "The number of the value in use: it grows when the value is renewed."
         return 0
 
-    def renew(self, used):
+    def renew(self, used: int) -> bool:
         "Whether there is another value than number `used` to try; a plain token has none."
         return False
 
@@ -124,7 +133,10 @@ class Auth(Service):
 
 
 # %% ../../nbs/02_transport/00_auth.ipynb #5ec1a002
-SHOWN_HEADERS = r"(content|date|server|retry|x-\w*(rate|quota)|transfer|connection|cache|etag|location|x-next).*"
+SHOWN_HEADERS = (
+    r"(content|date|server|retry|x-\w*(rate|quota)|transfer|connection|cache|etag|location"
+    r"|x-next).*"
+)
 HIDDEN_HEADERS = r".*(cookie|token|secret|session|password|auth|-key).*"
 
 

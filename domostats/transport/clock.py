@@ -21,6 +21,7 @@ __all__ = [
 
 # %% ../../nbs/02_transport/01_clock.ipynb #f63b1d34
 import functools, heapq, itertools, threading, time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -53,7 +54,7 @@ def _start_id() -> str:
 class Clock:
     "The time of this machine: seconds since 1970 UTC, the same for all its processes."
 
-    def now(self):
+    def now(self) -> float:
         return time.time()
 
     def steady(self) -> float:
@@ -66,7 +67,7 @@ class Clock:
         "Two values of `steady` can be compared where this text is the same, and not empty."
         return _start_id()
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         """Let this many seconds pass; Ctrl-C ends it.
 
         While waits are off, only note them in `waited`.
@@ -79,18 +80,18 @@ class Clock:
             time.sleep(seconds)
 
 
-def now():
+def now() -> float:
     "Seconds since 1970 UTC (float)."
     return Clock().now()
 
 
-def wait(seconds):
+def wait(seconds: float) -> None:
     "Let this many seconds pass, unless waits are off."
     Clock().wait(seconds)
 
 
 # %% ../../nbs/02_transport/01_clock.ipynb #6ca17211
-def set_waits(on):
+def set_waits(on: bool) -> None:
     "Switch all waits of this process on or off; switching them off empties `waited`."
     global _off
     if not on and not _off:
@@ -99,7 +100,7 @@ def set_waits(on):
 
 
 @contextmanager
-def without_waits():
+def without_waits() -> Iterator[list[float]]:
     "All waits of this process off for a while; gives the list of the seconds that were not waited."
     was = _off
     set_waits(False)
@@ -169,7 +170,7 @@ class FakeClock(Clock):
         self.passed = 0.0
         self._lock, self._asleep, self._number = threading.Lock(), [], itertools.count()
 
-    def now(self):
+    def now(self) -> float:
         return self.time
 
     def steady(self) -> float:
@@ -178,7 +179,7 @@ class FakeClock(Clock):
     def boot(self) -> str:
         return "fake"
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         "Sleep until the clock says so."
         if seconds <= 0:
             return
@@ -189,7 +190,7 @@ class FakeClock(Clock):
         if not turn.wait(60):
             raise RuntimeError("Somebody who uses this clock neither waits nor says done().")
 
-    def done(self):
+    def done(self) -> None:
         "This thread will not wait again."
         with self._lock:
             self._one_less()
@@ -214,7 +215,7 @@ class FastClock(Clock):
     def __init__(self, start, speed):
         self.start, self.speed, self.made = start, speed, time.monotonic()
 
-    def now(self):
+    def now(self) -> float:
         return self.start + (time.monotonic() - self.made) * self.speed
 
     def steady(self) -> float:
@@ -223,5 +224,5 @@ class FastClock(Clock):
     def boot(self) -> str:
         return ""
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         super().wait(seconds / self.speed)

@@ -14,7 +14,9 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #c1446341
 from .auth import sign_in
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Whole, all_of
 
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #194df13f
@@ -22,7 +24,11 @@ PROVIDERS = Whole("/api/data/v2/datasources/providers", key="key")
 
 
 @hides("session_token")
-def get_accounts(domo_instance, session_token=None, debug_api=False):
+def get_accounts(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """Providers with nested `accounts`: a list of dicts in `.response`. `GET
     /api/data/v2/datasources/providers`, recorded.
 
@@ -36,7 +42,11 @@ ACCOUNTS = Whole("/api/data/v1/accounts", key="id")
 
 
 @hides("session_token")
-def get_flat_accounts(domo_instance, session_token=None, debug_api=False):
+def get_flat_accounts(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """Accounts without their provider, one dict each in `.response`. `GET /api/data/v1/accounts`,
     recorded.
 
@@ -50,7 +60,11 @@ ACCOUNT_TEMPLATES = Whole("/api/data/v1/accounts/templates/user/extended", key="
 
 
 @hides("session_token")
-def get_account_templates(domo_instance, session_token=None, debug_api=False):
+def get_account_templates(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """OAuth configurations, one dict each in `.response`.
 
     `GET /api/data/v1/accounts/templates/user/extended`, described; whether somebody without the
