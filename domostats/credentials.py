@@ -23,6 +23,7 @@ from .errors import CredentialsError, SettingsError, did_you_mean
 from domostats.settings import (
     Fault,
     Found,
+    Instance,
     Secret,
     expanded,
     known_instances,
@@ -37,7 +38,7 @@ from domostats.settings import (
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #ad11689c
-def own_name(name, instance):
+def own_name(name: str, instance: Instance) -> str:
     "The name a secret has when it is meant for this instance alone: `DOMO_PASSWORD__MY_INSTANCE`."
     return f"{name}__{instance.name.upper().replace('-', '_')}"
 
@@ -179,7 +180,10 @@ def _named_dotenv() -> tuple[Path, Found]:
 
 def from_dotenv(name: str) -> Secret | None:
     ".env, in the working folder or above it"
-    path, found, unreadable, named = None, None, False, os.environ.get("DOMOSTATS_ENV")
+    path = None
+    found = None
+    unreadable = False
+    named = os.environ.get("DOMOSTATS_ENV")
     try:
         if named:
             path, found = _named_dotenv()
@@ -203,12 +207,12 @@ def from_dotenv(name: str) -> Secret | None:
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #8203639d
-def account_alias(instance):
+def account_alias(instance: Instance) -> str | None:
     "The alias of the workspace account that `settings.ini` names for this instance, or None."
     return setting(f"instance.{instance.name}", "account") or setting("domostats", "account")
 
 
-def from_account(name, alias):
+def from_account(name: str, alias: str) -> Secret | None:
     "an account of the DomoJupyter workspace"
     try:
         import domojupyter
@@ -245,7 +249,7 @@ def _property(values, name):
 
 
 # %% ../nbs/01_top/03_credentials.ipynb #939f8c0d
-def find_secrets(instance, *alternatives):
+def find_secrets(instance: Instance, *alternatives: tuple[str, ...]) -> dict[str, Secret]:
     """The first of the `alternatives` (tuples of names) that is complete, as a dict of `Secret`s by
     name.
 

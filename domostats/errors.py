@@ -26,6 +26,7 @@ import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 # %% ../nbs/01_top/01_errors.ipynb #f3e82983
@@ -44,7 +45,7 @@ class DomostatsError(Exception):
     `reason` (str) is stable and short: `wrong_password`, `blocked`, `unknown_instance` ...
     `answer` is the reply of the service, or None. Neither ever holds a secret."""
 
-    def __init__(self, message, reason="", answer=None, **details):
+    def __init__(self, message: str, reason: str = "", answer: Any = None, **details: Any):
         super().__init__(message)
         self.reason, self.answer = reason, answer
         vars(self).update(details)

@@ -27,7 +27,9 @@ class LongWait:
     `clock` gives seconds that only grow."""
 
     def __init__(self, after: float = 2.0, clock: Callable[[], float] = time.monotonic):
-        self.after, self.clock, self.is_told = after, clock, False
+        self.after = after
+        self.clock = clock
+        self.is_told = False
         self.since = clock()
 
     def at(self, sentence: str) -> None:

@@ -97,7 +97,7 @@ class Masked(str):
 
 
 class MaskedBytes(bytes):
-    "The same for bytes."
+    "Bytes whose repr is `<secret>`, and that of whatever is cut from them."
 
     __slots__ = ()
 
@@ -434,7 +434,9 @@ class Found:
     link by which it was found), `mode`."""
 
     def __init__(self, content: bytes, owners: set[int], mode: int):
-        self.content, self.owners, self.mode = content, owners, mode
+        self.content = content
+        self.owners = owners
+        self.mode = mode
 
     @property
     def counts(self) -> bool:

@@ -446,7 +446,9 @@ def plan_write(
     by_instance = arriving.by_instance or bool(adopted)
     keeps = by_instance and standing.by_instance
     meets = keeps or by_instance and all(name for _, name in standing.parts)
-    kept, parts, notes = {}, {}, []
+    kept = {}
+    parts = {}
+    notes = []
     for key, part in standing.parts.items():
         stays = keeps and key[1] not in (adopted, *arriving.instances)
         if method == "PARTITION":
@@ -507,7 +509,7 @@ def _note_of(old: Part | None, part: Part, whose: str, method: str) -> str:
 
 
 def _plan_unmarked(standing: Coverage | None, method: str, partition: str) -> Plan:
-    "The same for rows that say nothing of themselves: they count as complete."
+    "The `Plan` for rows that say nothing of themselves: they count as complete."
     if standing is None or method == "REPLACE":
         return Plan(None)
     if method == "PARTITION":

@@ -338,7 +338,9 @@ class _CsvWriter:
     """
 
     def __init__(self, file, schema, excel=False):
-        self.file, self.excel, self.schema = file, excel, schema
+        self.file = file
+        self.excel = excel
+        self.schema = schema
         self.unseen = {*schema.names}  # columns whose type cannot be told from what was written
         for field in schema:
             self._texts(field.name, pa.nulls(0, field.type))
@@ -709,9 +711,13 @@ class _Write:
     "One write to a file: `data` on their way to `path`."
 
     def __init__(self, data: Any, path: Path, allow_incomplete: bool, excel: bool = False):
-        self.data, self.path, self.allow_incomplete = run_of(data), path, allow_incomplete
+        self.data = run_of(data)
+        self.path = path
+        self.allow_incomplete = allow_incomplete
         self.excel, self.is_plain = excel, True
-        self.kind, self.plan, self.rows = check_suffix(path), None, to_reader(data)
+        self.kind = check_suffix(path)
+        self.plan = None
+        self.rows = to_reader(data)
         arriving = coverage_of(self.data)
         standing = file_coverage(path) if arriving else None
         self.adopted = ""
@@ -766,7 +772,7 @@ class _Write:
             writer.mark(self.plan.coverage.to_json())
 
     def finish_csv(self, file: Any) -> None:
-        "The same for the records of a CSV file, whose writer is closed."
+        "Add the records of a CSV file that stay, as they stand there; its writer is closed."
         if self.kind == ".csv" and self.plan.kept:
             if _is_for_excel(self.path) != self.excel:
                 raise _unlike(self.path, self.plan.kept, "one of the two is for Excel")
@@ -832,7 +838,10 @@ def write_file(
         )
     more = (excel,) if excel else ()
     work = _Write(data, path, allow_incomplete, excel)
-    told = lambda: _told(path)
+
+    def told():
+        return _told(path)
+
     with ExitStack() as lock:
         with replacing(path) as file:
             with told():
@@ -985,7 +994,9 @@ def _read_csv(path: Path, note: dict) -> pa.Table:
         columns = [_unguarded(column) for column in table.columns]
         names = _unguarded(pa.array(table.column_names, pa.string())).to_pylist()
         table = pa.table(columns, names=names)
-    types, found, places = _noted_types(note, table.column_names), {}, {}
+    types = _noted_types(note, table.column_names)
+    found = {}
+    places = {}
     for position, (name, texts) in enumerate(zip(table.column_names, table.columns)):
         if name in types:
             with suppress(pa.ArrowException, ValueError, TypeError):

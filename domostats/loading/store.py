@@ -856,7 +856,7 @@ class Store:
     DestinationError `busy` names it. SettingsError `bad_store_name`.
     """
 
-    def __init__(self, path=None, wait=30):
+    def __init__(self, path: str | Path | None = None, wait: float = 30):
         self.path, self.wait = expanded(path or store_path()).resolve(), wait
         if self.path.stem.lower() in SCHEMAS:
             raise SettingsError(
@@ -923,8 +923,9 @@ class Store:
         allow_incomplete: bool = False,
         note: Callable[[str], None] = warn,
     ) -> AbstractContextManager[tuple[duckdb.DuckDBPyConnection, int]]:
-        """The same as a `with` block in the transaction that writes, with the connection and the
-        number of rows: what else is done in it is done with the write, or not at all.
+        """A `with` block in the transaction that writes, with the connection and the number of rows.
+
+        It takes what `write` takes. What else is done in it is done with the write, or not at all.
         """
         arguments = update_method, update_key, partition_name
         return _writing(self, name, data, arguments, allow_incomplete, note)

@@ -20,7 +20,8 @@ __all__ = [
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un003
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Callable, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple
 from ..errors import RetryLaterError
 from ..notices import tell
 from .budget import DAY, FIRST, Budget, seconds_for, settle
@@ -68,7 +69,7 @@ class Minutes(Budget):
     `Budget`.
     """
 
-    def __init__(self, place, per_minute, gap=0.0, **how):
+    def __init__(self, place: str, per_minute: int | None, gap: float = 0.0, **how: Any):
         super().__init__(place, per_minute, begin=FIRST, **how)
         self.gap = gap
 
@@ -147,16 +148,16 @@ class Kinds:
 
     def __init__(
         self,
-        place,
-        kinds,
-        per_day,
+        place: str,
+        kinds: dict[str, int],
+        per_day: int,
         kind_of: Callable,
         read: Callable,
-        gap=0.0,
-        overnight=True,
-        folder=None,
-        clock=Clock(),
-        label="",
+        gap: float = 0.0,
+        overnight: bool = True,
+        folder: str | Path | None = None,
+        clock: Clock = Clock(),
+        label: str = "",
     ):
         how = {"folder": folder, "clock": clock}
         self.day = Budget(place, None, per_day, label=label, begin=FIRST, **how)
@@ -164,7 +165,10 @@ class Kinds:
             kind: Minutes(f"{place}|{kind}", limit, gap, label=f"{label} {kind}".strip(), **how)
             for kind, limit in kinds.items()
         }
-        self.kind_of, self.read, self.overnight, self.is_limited = kind_of, read, overnight, True
+        self.kind_of = kind_of
+        self.read = read
+        self.overnight = overnight
+        self.is_limited = True
 
     @property
     def clock(self) -> Clock:

@@ -20,7 +20,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from requests.adapters import HTTPAdapter
 from ..errors import CredentialsError
-from ..settings import MASK, Masked, MaskedBytes, Secret, hides
+from ..settings import MASK, Instance, Masked, MaskedBytes, Secret, hides
 
 if TYPE_CHECKING:
     from domostats.transport.announced import Kinds
@@ -72,12 +72,15 @@ class Auth(Service):
     made for ("": any). CredentialsError `malformed_secret`.
     """
 
-    header, kind, signed_in, replies_hold_secrets = "Authorization", "credential", True, False
+    header = "Authorization"
+    kind = "credential"
+    signed_in = True
+    replies_hold_secrets = False
 
     user = name = url = ""
 
     @hides("secret")
-    def __init__(self, secret, user="", instance=None):
+    def __init__(self, secret: Secret, user: str = "", instance: Instance | None = None):
         self._secret, self.user = secret, user
         if instance:
             self.name, self.url = instance.name, instance.url
@@ -208,7 +211,7 @@ class NoAuth(Auth):
 
     kind, replies_hold_secrets = "no credential", True
 
-    def __init__(self, instance=None):
+    def __init__(self, instance: Instance | None = None):
         super().__init__("none", instance=instance)
 
     def __call__(self, request):

@@ -155,14 +155,21 @@ class Row:
     DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
     """
 
-    def __init__(self, place, label, per_minute, per_day, folder=None, patience=10, begin=LIMITS):
-        self.place, self.folder, self.patience, self.begin, self._own = (
-            hashlib.blake2b(place.encode(), digest_size=16).hexdigest(),
-            folder,
-            patience,
-            begin,
-            {},
-        )
+    def __init__(
+        self,
+        place: str,
+        label: str | None,
+        per_minute: int | None,
+        per_day: int | None,
+        folder: str | Path | None = None,
+        patience: float = 10,
+        begin: str = LIMITS,
+    ):
+        self.place = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
+        self.folder = folder
+        self.patience = patience
+        self.begin = begin
+        self._own = {}
         self.values = dict(
             place=self.place, label=label or self.place[:8], per_minute=per_minute, per_day=per_day
         )
@@ -415,25 +422,21 @@ class Budget(Outlook):
 
     def __init__(
         self,
-        place,
-        per_minute=None,
-        per_day=None,
-        folder=None,
-        clock=Clock(),
-        label=None,
-        begin=LIMITS,
+        place: str,
+        per_minute: int | None = None,
+        per_day: int | None = None,
+        folder: str | Path | None = None,
+        clock: Clock = Clock(),
+        label: str | None = None,
+        begin: str = LIMITS,
     ):
-        self.per_minute, self.per_day, self.clock = (
-            _limit("per_minute", per_minute),
-            _limit("per_day", per_day),
-            clock,
-        )
-        self.folder, self.step, self.is_limited, self._row = (
-            folder,
-            step_of(per_minute),
-            bool(per_minute or per_day),
-            Row(place, label, per_minute, per_day, folder, begin=begin),
-        )
+        self.per_minute = _limit("per_minute", per_minute)
+        self.per_day = _limit("per_day", per_day)
+        self.clock = clock
+        self.folder = folder
+        self.step = step_of(per_minute)
+        self.is_limited = bool(per_minute or per_day)
+        self._row = Row(place, label, per_minute, per_day, folder, begin=begin)
 
     def reserve(self, request: "Request | None" = None) -> float:
         """Wait until one call may start; the seconds waited.
@@ -516,9 +519,13 @@ def all_budgets(folder: str | Path | None = None, clock: Clock = Clock()) -> "pd
                 con.execute("SELECT * FROM budgets ORDER BY label, place").fetchall() if con else []
             )
         finally:
-            con and con.close()
+            if con:
+                con.close()
     states = [_as_settled(state, clock) for state in found]
-    moment = lambda seconds: datetime.fromtimestamp(seconds, timezone.utc)
+
+    def moment(seconds):
+        return datetime.fromtimestamp(seconds, timezone.utc)
+
     rows = [
         (
             s["label"],

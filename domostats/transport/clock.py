@@ -165,10 +165,12 @@ class FakeClock(Clock):
     time.
     """
 
-    def __init__(self, time=1_704_067_200.0, threads=1):
+    def __init__(self, time: float = 1_704_067_200.0, threads: int = 1):
         self.time, self.awake = time, threads
         self.passed = 0.0
-        self._lock, self._asleep, self._number = threading.Lock(), [], itertools.count()
+        self._lock = threading.Lock()
+        self._asleep = []
+        self._number = itertools.count()
 
     def now(self) -> float:
         return self.time
@@ -212,8 +214,10 @@ class FastClock(Clock):
     fast as others.
     """
 
-    def __init__(self, start, speed):
-        self.start, self.speed, self.made = start, speed, time.monotonic()
+    def __init__(self, start: float, speed: float):
+        self.start = start
+        self.speed = speed
+        self.made = time.monotonic()
 
     def now(self) -> float:
         return self.start + (time.monotonic() - self.made) * self.speed

@@ -98,6 +98,7 @@ from .retry import Request, Retry
 from .wire import BROKEN, mend, plain
 
 if TYPE_CHECKING:
+    import socket
     import pandas as pd
     from _typeshed import WriteableBuffer
 
@@ -542,7 +543,7 @@ class Watch:
 class WatchedFile(io.RawIOBase):
     "What comes over a socket, as long as a `Watch` allows it."
 
-    def __init__(self, sock, watch: Watch):
+    def __init__(self, sock: "socket.socket", watch: Watch):
         self.sock, self.watch = sock, watch
         self.pause = sock.gettimeout()
         self.file = sock.makefile("rb", buffering=0)
@@ -585,7 +586,7 @@ def watched(watch: Watch) -> Iterator[Watch]:
 class WatchedResponse(http.client.HTTPResponse):
     "A reply of `http.client` that is read under the watch of its thread, if there is one."
 
-    def __init__(self, sock, *args, **kwargs):
+    def __init__(self, sock: "socket.socket", *args: Any, **kwargs: Any):
         super().__init__(sock, *args, **kwargs)
         watch = getattr(_watches, "current", None)
         if watch is not None:
@@ -745,7 +746,9 @@ def send(
     DataError `too_large`, RetryLaterError `too_slow` for a reply beyond the `limits`, and what
     `FAILURES` names. No error that leaves here holds a secret.
     """
-    failure, interrupt, start = None, None, time.perf_counter()
+    failure = None
+    interrupt = None
+    start = time.perf_counter()
     watch = Watch(limits.for_file() if into else limits, clock)
     try:
         with (
@@ -814,15 +817,16 @@ class CallLog(deque):
 
     def __init__(self):
         super().__init__(maxlen=10_000)
-        self.name, self.total, self.repeated, self.received = secrets.token_hex(4), 0, 0, 0
+        self.name = secrets.token_hex(4)
+        self.total = 0
+        self.repeated = 0
+        self.received = 0
 
     def note(self, call: Call) -> None:
         self.append(call)
-        self.total, self.repeated, self.received = (
-            self.total + 1,
-            self.repeated + (call.attempt > 1),
-            self.received + call.bytes,
-        )
+        self.total += 1
+        self.repeated += call.attempt > 1
+        self.received += call.bytes
 
     def frame(self) -> "pd.DataFrame":
         "A pandas DataFrame, a row an attempt."
@@ -965,7 +969,9 @@ class Sending(Attempts):
                 self.limits,
                 self.clock,
             )
-            call.status, call.seconds, call.bytes = answer.status, answer.seconds, answer.size
+            call.status = answer.status
+            call.seconds = answer.seconds
+            call.bytes = answer.size
             self.budget.heard(request, answer)
             return replace(answer, call=call)
         except DomostatsError as e:
@@ -1022,16 +1028,14 @@ class Connection(Sending):
     None: not known).
     """
 
-    def __init__(self, instance, auth, user=None):
+    def __init__(self, instance: Instance, auth: Auth, user: str | None = None):
         auth = _checked(auth)
-        self.instance, self.auth, self.calls, self.retry, self.clock, self._met = (
-            instance,
-            auth,
-            CallLog(),
-            auth.retry() or Retry(),
-            Clock(),
-            threading.RLock(),
-        )
+        self.instance = instance
+        self.auth = auth
+        self.calls = CallLog()
+        self.retry = auth.retry() or Retry()
+        self.clock = Clock()
+        self._met = threading.RLock()
         self.limits = limits_of(instance)
         self.settle(user or remembered(instance.url, auth.fingerprint))
         self.http = requests.Session()

@@ -223,7 +223,9 @@ def ahead(
     """Each item with what `work` makes of it, in their order; the first alone, then two at once,
     four ... up to `most`.
     """
-    items, waiting, width = iter(items), deque(), 1
+    items = iter(items)
+    waiting = deque()
+    width = 1
     pool, is_stopped = ThreadPoolExecutor(most), False
     try:
         while True:
@@ -270,7 +272,13 @@ class Reader:
     """
 
     def __init__(
-        self, connection, spool=None, since=None, until=None, in_flight=10, debug_api=False
+        self,
+        connection: "Connection | Pool",
+        spool: Spool | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        in_flight: int = 10,
+        debug_api: bool = False,
     ):
         if since is not None and until is not None and since > until:
             raise SettingsError(
@@ -284,7 +292,9 @@ class Reader:
         self.doubts, self.notes = [], []
         self.longest = Counter()  # of numbered pages: the most rows that one had
         self.proven = Counter()  # the same, where a page with rows came behind it
-        self._old, self._oldest, self._moved = set(), math.inf, []
+        self._old = set()
+        self._oldest = math.inf
+        self._moved = []
         self._thread, self._lock = threading.local(), threading.Lock()
 
     def answer(self, request: Request, again: bool = False) -> Answer:
@@ -478,7 +488,7 @@ class Known:
     read are compared as they are.
     """
 
-    def __init__(self, key, pages):
+    def __init__(self, key: str, pages: int):
         self.key = key
         self.pages = pages
         self.first = []
@@ -645,7 +655,7 @@ class Walk:
     `came` is the number of rows so far, `total` what the service claims last.
     """
 
-    def __init__(self, listing, reader, told=None):
+    def __init__(self, listing: "Offset", reader: Reader, told: int | None = None):
         self.listing = listing
         self.reader = reader
         self.total = told
@@ -904,7 +914,7 @@ class Bookmarks:
     None to begin with.
     """
 
-    def __init__(self, listing, reader):
+    def __init__(self, listing: Cursor, reader: Reader):
         self.listing = listing
         self.reader = reader
         self.known = Known(listing.key, 2)
@@ -1141,7 +1151,9 @@ class Each(Listing):
         return (self.proof and self.proof(id, reply)) or ""
 
     def pages(self, reader: Reader) -> Iterator[Page]:
-        lost, unproven, numbers = [], [], itertools.count(1)
+        lost = []
+        unproven = []
+        numbers = itertools.count(1)
 
         def ask(id):
             request = Request("GET", self.path.format(quote(str(id), "")), self.params or None)
@@ -1397,9 +1409,11 @@ def once(values: Iterable[_Item]) -> Iterator[_Item]:
 class Tally(Reader):
     "Another reader of the same run that counts the different requests that it answers."
 
-    def __init__(self, reader):
+    def __init__(self, reader: Reader):
         super().__init__(reader.connection, None, reader.since, reader.until)
-        self.reader, self.asked, self.now = reader, set(), reader.now
+        self.reader = reader
+        self.asked = set()
+        self.now = reader.now
 
     @property
     def calls(self) -> int:
@@ -1415,7 +1429,9 @@ class Scout(Reader):
     run would ask for.
     """
 
-    def __init__(self, connection, since=None, until=None):
+    def __init__(
+        self, connection: "Connection | Pool", since: int | None = None, until: int | None = None
+    ):
         super().__init__(connection, None, since, until)
         self.kept = {}
 
@@ -1537,7 +1553,10 @@ def _(listing: Numbered, spool: Spool) -> list[KeptPage]:
 
 @kept_pages.register
 def _(listing: Cursor, spool: Spool) -> list[KeptPage]:
-    found, more, bookmark, met = [], True, None, set()
+    found = []
+    more = True
+    bookmark = None
+    met = set()
     while more and bookmark not in met:
         met.add(bookmark)
         request = listing.page(bookmark)

@@ -32,7 +32,9 @@ class Pool(Attempts):
     def __init__(self, connections: Iterable[Connection], whole: "Pool | None" = None):
         self.connections = [*connections]
         first = self.connections[0]
-        self.instance, self.auth, self.user = first.instance, first.auth, None
+        self.instance = first.instance
+        self.auth = first.auth
+        self.user = None
         self.retry, self._clock = self.auth.retry() or Retry(), Clock()
         self.place = "|".join(sorted({one.place for one in self.connections}))
         self.whole, self.dropped = whole or self, whole.dropped if whole else {}

@@ -164,10 +164,16 @@ class Record:
     sent all the same.
     """
 
-    def __init__(self, con, call: str, kind: str, users: str, now: Callable):
-        self.con, self.call, self.kind, self.users, self.now = con, call, kind, users, now
+    def __init__(self, con: sqlite3.Connection, call: str, kind: str, users: str, now: Callable):
+        self.con = con
+        self.call = call
+        self.kind = kind
+        self.users = users
+        self.now = now
         self.entries: dict[str, Entry] = {}
-        self.went_on, self.oldest, self.lost = False, now(), None
+        self.went_on = False
+        self.oldest = now()
+        self.lost = None
 
     def put(self, key: str, state: str, **facts: Any) -> Entry:
         "Write an entry and see it on the disk; gives it. SettingsError `no_state_folder`."
@@ -349,7 +355,9 @@ def carried_out(
 
 
 def _worked(record, batches, one_attempt, patience):
-    waiting, held, spared = deque(batches), [], set()
+    waiting = deque(batches)
+    held = []
+    spared = set()
 
     def outcomes(some):
         return [Outcome(record[key], error) for batch, error in some for key in batch]
@@ -458,7 +466,10 @@ def _begin(record, keys, fresh, asks, folder, slots, parts):
     con.execute("DELETE FROM calls WHERE id NOT IN (SELECT call FROM items)")
     calls = {row["id"]: row for row in con.execute("SELECT * FROM calls")}
     running = {call for call in calls if calls[call]["ended"] is None and _is_running(folder, call)}
-    wanted, found, stale, others = {*keys}, {}, [], []
+    wanted = {*keys}
+    found = {}
+    stale = []
+    others = []
     for row in con.execute(
         "SELECT rowid, * FROM items WHERE kind = ? ORDER BY at, rowid", (record.kind,)
     ):

@@ -183,9 +183,14 @@ class Spool:
         note: Path | None = None,
         reuse: bool = False,
     ):
-        self.folder, self.restored, self.note, self.reuse = folder, restored, note, reuse
+        self.folder = folder
+        self.restored = restored
+        self.note = note
+        self.reuse = reuse
         self.record = record or RunRecord(time.time())
-        self._compared, self._lock, self._asked = set(), threading.RLock(), None
+        self._compared = set()
+        self._lock = threading.RLock()
+        self._asked = None
 
     @property
     def began(self) -> float:

@@ -200,7 +200,7 @@ class Filtered(Offset):
     owners: tuple = ()
 
     def having(self: _Filtered, *filters: dict[str, Any]) -> _Filtered:
-        "The same list with these filters more."
+        "This list with these further filters."
         return replace(
             self, body={**self.body, "filters": [*self.body.get("filters", []), *filters]}
         )

@@ -74,7 +74,9 @@ STRUCTURE = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]', re.DOTALL)
 
 def shallow(content: bytes) -> bytes:
     "The same JSON with an unreadable text in place of each value below a hundred levels."
-    depth, kept, pieces = 0, 0, []
+    depth = 0
+    kept = 0
+    pieces = []
     for found in STRUCTURE.finditer(content):
         sign = found[0]
         if sign in (b"[", b"{"):

@@ -186,7 +186,9 @@ class Patience:
 
     def over(self) -> None:
         "It answers again."
-        self.answers, self.waited, self.pause = self.answers + 1, 0.0, 30.0
+        self.answers += 1
+        self.waited = 0.0
+        self.pause = 30.0
 
     @property
     def is_waiting(self) -> bool:

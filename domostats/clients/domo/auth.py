@@ -178,8 +178,11 @@ class Session(SessionToken):
     "A session with the password behind it: made at the first call, made again when it has expired."
 
     @hides("password")
-    def __init__(self, instance, user, password):
-        self._password, self.user, self.name, self.url = password, user, instance.name, instance.url
+    def __init__(self, instance: Instance, user: str, password: Secret):
+        self._password = password
+        self.user = user
+        self.name = instance.name
+        self.url = instance.url
         if not isinstance(password, Secret):
             raise CredentialsError(
                 "A password is text. Give it as text, or set DOMO_PASSWORD.", "malformed_secret"
@@ -188,7 +191,9 @@ class Session(SessionToken):
             Connection(instance, NotSignedIn(instance), self.fingerprint),
             threading.Lock(),
         )
-        self._secret, self._number, self._refusal = None, 0, None
+        self._secret = None
+        self._number = 0
+        self._refusal = None
 
     @property
     def signed_in(self) -> bool:
