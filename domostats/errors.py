@@ -23,9 +23,10 @@ __all__ = [
 # %% ../nbs/01_top/01_errors.ipynb #cceb2488
 import difflib
 import traceback
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 
 # %% ../nbs/01_top/01_errors.ipynb #f3e82983
@@ -44,7 +45,7 @@ class DomostatsError(Exception):
     `reason` (str) is stable and short: `wrong_password`, `blocked`, `unknown_instance` ...
     `answer` is the reply of the service, or None. Neither ever holds a secret."""
 
-    def __init__(self, message, reason="", answer=None, **details):
+    def __init__(self, message: str, reason: str = "", answer: Any = None, **details: Any):
         super().__init__(message)
         self.reason, self.answer = reason, answer
         vars(self).update(details)
@@ -70,7 +71,9 @@ class RetryLaterError(DomostatsError):
 
 
 class DataError(DomostatsError):
-    "Mend the data: where it stands (`page` and `row` count from 1), the `column` and the `type` that was met."
+    """Mend the data: where it stands (`page` and `row` count from 1), the `column` and the `type`
+    that was met.
+    """
 
     page = row = column = type = None
 
@@ -123,7 +126,7 @@ def place_in(error: BaseException, inside: Path | None = OWN) -> tuple[str, int]
 
 
 @contextmanager
-def your_code(what: str):
+def your_code(what: str) -> Iterator[None]:
     """A `with` block around code that a user wrote; `what` says whose it is.
 
     CodeError `not_importable` for what an import or the text itself does wrong, `code_failed` for
@@ -146,7 +149,9 @@ def your_code(what: str):
 
 # %% ../nbs/01_top/01_errors.ipynb #a1e00006
 def did_you_mean(word: object, known: Iterable[str]) -> str:
-    "` Did you mean 'accounts'?`, with the blank before it, for the known word nearest to this one; else an empty text."
+    """` Did you mean 'accounts'?`, with the blank before it, for the known word nearest to this
+    one; else an empty text.
+    """
     spelled = {one.lower(): one for one in known}
     likeness = 0.6 if len(str(word)) > 3 else 0.5  # of two short words one sign is half
     near = difflib.get_close_matches(str(word).lower(), spelled, 1, likeness)

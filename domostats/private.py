@@ -133,7 +133,9 @@ def sweep(folder: Path, beginning: str, end: str) -> None:
 def open_draft(path: Path, end: str = ".draft", mode: int = 0o600) -> BinaryIO:
     """A new file beside `path`, open for writing; `.name` is its path (str). OSError.
 
-    It counts as in use as long as it is open. Drafts of `path` that killed programs have left are removed."""
+    It counts as in use as long as it is open. Drafts of `path` that killed programs have left are
+    removed.
+    """
     sweep(path.parent, f".{path.name}.", end)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:
@@ -191,10 +193,12 @@ def _new_folder(parent: Path, beginning: str) -> tuple[Path, int | None]:
 
 @contextmanager
 def scratch(parent: str | Path | None = None, beginning: str = "domostats.") -> Iterator[Path]:
-    """A `with` block with a new folder (`Path`) for this user only, which is removed at its end. OSError.
+    """A `with` block with a new folder (`Path`) for this user only, which is removed at its end.
+    OSError.
 
-    It is made in `parent`, or where the system keeps such folders. Those of the same `beginning` that killed programs
-    have left there are removed."""
+    It is made in `parent`, or where the system keeps such folders. Those of the same `beginning`
+    that killed programs have left there are removed.
+    """
     parent = Path(parent or tempfile.gettempdir())
     sweep(parent, beginning, END)
     folder, handle = _new_folder(parent, beginning)

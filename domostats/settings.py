@@ -57,9 +57,10 @@ __all__ = [
 # %% ../nbs/01_top/02_settings.ipynb #82a4a4ef
 import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re
 import secrets, stat
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
 import requests
 from .errors import SettingsError
@@ -71,7 +72,11 @@ MASK = "<secret>"
 
 
 class Masked(str):
-    "A text whose repr is `<secret>`, and that of whatever is cut from it; in every other way it is the text. A pickle of it holds `<secret>`."
+    """A text whose repr is `<secret>`, and that of whatever is cut from it; in every other way it
+    is the text.
+
+    A pickle of it holds `<secret>`.
+    """
 
     __slots__ = ()
 
@@ -92,7 +97,7 @@ class Masked(str):
 
 
 class MaskedBytes(bytes):
-    "The same for bytes."
+    "Bytes whose repr is `<secret>`, and that of whatever is cut from them."
 
     __slots__ = ()
 
@@ -105,10 +110,10 @@ class MaskedBytes(bytes):
         cut = super().__getitem__(place)
         return MaskedBytes(cut) if isinstance(place, slice) else cut
 
-    def strip(self, *characters) -> "MaskedBytes":
+    def strip(self, *characters: bytes | None) -> "MaskedBytes":
         return MaskedBytes(super().strip(*characters))
 
-    def decode(self, *how) -> Masked:
+    def decode(self, *how: str) -> Masked:
         return Masked(super().decode(*how))
 
     def __copy__(self) -> "MaskedBytes":
@@ -122,7 +127,9 @@ class MaskedBytes(bytes):
 
 
 def masked(value: object) -> object:
-    "The same value with every text and all bytes in it masked, however deep they stand in dicts, lists, tuples and sets; nothing is refused."
+    """The same value with every text and all bytes in it masked, however deep they stand in dicts,
+    lists, tuples and sets; nothing is refused.
+    """
     if isinstance(value, str):
         return Masked(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
@@ -136,9 +143,11 @@ def masked(value: object) -> object:
 
 # %% ../nbs/01_top/02_settings.ipynb #a7b056a2
 class Secret:
-    """A value that shows itself as `<secret>`; `reveal()` gives it out as `Masked` text, and is called where a header or a body is written.
+    """A value that shows itself as `<secret>`; `reveal()` gives it out as `Masked` text, and is
+    called where a header or a body is written.
 
-    `value`: text, UTF-8 bytes, a number, a `Secret`, or an object with `get_secret_value()`. It is not pickled. SettingsError `malformed_secret`.
+    `value`: text, UTF-8 bytes, a number, a `Secret`, or an object with `get_secret_value()`. It is
+    not pickled. SettingsError `malformed_secret`.
     """
 
     __slots__ = ("_value",)
@@ -202,7 +211,9 @@ KEPT_IN = r"(DOMO|DOMOSTATS|DATORAMA)_.*(TOKEN|PASSWORD|SECRET|KEY)"
 
 
 def is_token(text: str) -> bool:
-    "Whether a text looks like a token: long and of letters and digits without an order, a UUID, or what a variable such as DOMO_ACCESS_TOKEN holds."
+    """Whether a text looks like a token: long and of letters and digits without an order, a UUID,
+    or what a variable such as DOMO_ACCESS_TOKEN holds.
+    """
     if any(re.fullmatch(pattern, text) for pattern in PLAIN[1:]):
         return False
     if len(text) >= 8 and text in [
@@ -223,12 +234,16 @@ def is_token(text: str) -> bool:
 
 
 def is_plain(text: str) -> bool:
-    "Whether a text may stand in a message or a traceback: a word, a number, a time, an address for mail, a host of a service, a path; and no token."
+    """Whether a text may stand in a message or a traceback: a word, a number, a time, an address
+    for mail, a host of a service, a path; and no token.
+    """
     return any(re.fullmatch(pattern, text) for pattern in PLAIN) and not is_token(text)
 
 
 def shown(value: object) -> str:
-    "A value that somebody gave, as a message may quote it: itself if it is plain, `<secret>` or its type if not."
+    """A value that somebody gave, as a message may quote it: itself if it is plain, `<secret>` or
+    its type if not.
+    """
     if isinstance(value, str):
         return repr(str(value)) if is_plain(value) else MASK
     return repr(value) if value is None else f"something of type {type(value).__name__}"
@@ -236,7 +251,11 @@ def shown(value: object) -> str:
 
 # %% ../nbs/01_top/02_settings.ipynb #7340d9d7
 def sealed(value: object) -> object:
-    "The same value with a `Secret` for every text, number and bytes in it; dicts, lists, tuples and sets keep their form. SettingsError `malformed_secret`."
+    """The same value with a `Secret` for every text, number and bytes in it; dicts, lists, tuples
+    and sets keep their form.
+
+    SettingsError `malformed_secret`.
+    """
     if type(value) in (list, tuple, set, frozenset):
         return type(value)(sealed(one) for one in value)
     if isinstance(value, dict):
@@ -277,7 +296,9 @@ def _unshown(value):
 
 
 def _together(given):
-    "The arguments of a call by name; those that came as further keywords beside the others, but not fields that are sent."
+    """The arguments of a call by name; those that came as further keywords beside the others, but
+    not fields that are sent.
+    """
     for name, value in given.arguments.items():
         if given.signature.parameters[name].kind is not inspect.Parameter.VAR_KEYWORD:
             yield name, value, given.arguments
@@ -286,7 +307,9 @@ def _together(given):
 
 
 def _misplaced(given, names):
-    "The argument in which a secret seems to stand that belongs elsewhere, and the reason of its error; None where all is well."
+    """The argument in which a secret seems to stand that belongs elsewhere, and the reason of its
+    error; None where all is well.
+    """
     for name, value, _ in _together(given):
         if name in names:
             is_turned = isinstance(value, dict) and _is_turned(value)
@@ -308,10 +331,17 @@ def _is_set(name):
     return setting(f"instance.{name.lower()}", "url") is not None
 
 
-def hides(*names: str):
-    """A decorator: what comes for the arguments of these names arrives as `Secret`, in dicts, lists and tuples too, so that no traceback with local values shows it.
+_Given = ParamSpec("_Given")
+_Made = TypeVar("_Made")
 
-    What comes for the others and may be a secret arrives masked; what looks like a token there is refused. SettingsError `misplaced_secret`, `bad_id`, `malformed_secret`."""
+
+def hides(*names: str) -> Callable[[Callable[_Given, _Made]], Callable[_Given, _Made]]:
+    """A decorator: what comes for the arguments of these names arrives as `Secret`, in dicts, lists
+    and tuples too, so that no traceback with local values shows it.
+
+    What comes for the others and may be a secret arrives masked; what looks like a token there is
+    refused. SettingsError `misplaced_secret`, `bad_id`, `malformed_secret`.
+    """
 
     def decorate(function):
         signature = inspect.signature(function)
@@ -331,8 +361,11 @@ def hides(*names: str):
             value = place = None
             if wrong := names and _misplaced(given, names):
                 raise SettingsError(
-                    f"{function.__qualname__.removesuffix('.__init__')}(): what was given as {wrong[0]} seems to belong elsewhere. A secret is taken as {' or '.join(names)} "
-                    "alone; were two arguments exchanged? An instance that has a name like a token is known by its 'url' under [instance.NAME] in settings.ini.",
+                    f"{function.__qualname__.removesuffix('.__init__')}(): what was given as "
+                    f"{wrong[0]} seems to belong elsewhere. A secret is taken as "
+                    f"{' or '.join(names)} alone; were two arguments exchanged? An instance that "
+                    "has a name like a token is known by its 'url' under [instance.NAME] in "
+                    "settings.ini.",
                     wrong[1],
                 )
             for name in given.arguments.keys() & {*names}:
@@ -356,7 +389,10 @@ def expanded(path: str | Path) -> Path:
 
 
 def user_folder(kind: str) -> Path:
-    "Where the kit keeps what is this user's own; `kind` is `config`, `data` or `state`. SettingsError `no_home`."
+    """Where the kit keeps what is this user's own; `kind` is `config`, `data` or `state`.
+
+    SettingsError `no_home`.
+    """
     if folder := kit_folder(kind):
         return folder
     raise _no_home(
@@ -374,7 +410,7 @@ def _no_home(consequence: str, variables: str) -> SettingsError:
 
 
 # %% ../nbs/01_top/02_settings.ipynb #e845e1ff
-def settings_places():
+def settings_places() -> list[Path]:
     "Every file that `find_settings` looks at, in order."
     named = os.environ.get("DOMOSTATS_SETTINGS")
     here = Path.cwd()
@@ -398,7 +434,9 @@ class Found:
     link by which it was found), `mode`."""
 
     def __init__(self, content: bytes, owners: set[int], mode: int):
-        self.content, self.owners, self.mode = content, owners, mode
+        self.content = content
+        self.owners = owners
+        self.mode = mode
 
     @property
     def counts(self) -> bool:
@@ -454,8 +492,8 @@ def check_owner(path: Path) -> None:
     if {path.lstat().st_uid, path.stat().st_uid} <= {os.getuid(), 0}:
         return
     raise SettingsError(
-        f"{path} belongs to another user, and would decide where your secrets go. Move to a folder of your own, "
-        "or name the file in DOMOSTATS_SETTINGS if you trust it.",
+        f"{path} belongs to another user, and would decide where your secrets go. Move to a "
+        "folder of your own, or name the file in DOMOSTATS_SETTINGS if you trust it.",
         "foreign_file",
     )
 
@@ -698,10 +736,12 @@ def _settings_at(path: Path, is_chosen: bool) -> configparser.ConfigParser | Non
 
 
 def read_settings(path: str | Path) -> configparser.ConfigParser:
-    """One file as a `ConfigParser`; `.folder` is where it stands. A file that is not there is empty.
+    """One file as a `ConfigParser`; `.folder` is where it stands. A file that is not there is
+    empty.
 
-    Whose it is does not matter if DOMOSTATS_SETTINGS names it. SettingsError `bad_settings` and `unknown_setting`
-    (with the line), `no_settings`, `foreign_file`."""
+    Whose it is does not matter if DOMOSTATS_SETTINGS names it. SettingsError `bad_settings` and
+    `unknown_setting` (with the line), `no_settings`, `foreign_file`.
+    """
     is_named = str(path) == os.environ.get("DOMOSTATS_SETTINGS")
     path = expanded(path)
     if is_named and not path.is_file():
@@ -752,19 +792,24 @@ def setting(section: str, name: str) -> str | None:
 
 # %% ../nbs/01_top/02_settings.ipynb #c02ed7bd
 @hides()
-def check_name(name):
-    "The name in lower case, if it can be the name of an instance; else a SettingsError `bad_name`. One that looks like a token has to stand in settings.ini."
+def check_name(name: object) -> str:
+    """The name in lower case, if it can be the name of an instance; else a SettingsError
+    `bad_name`.
+
+    One that looks like a token has to stand in settings.ini.
+    """
     if isinstance(name, str) and re.fullmatch(NAME, name) and (not is_token(name) or _is_set(name)):
         return str(name).lower()
     raise SettingsError(
-        f"{shown(name)} is not the name of an instance. Give the part before .domo.com, such as 'acme' "
-        "(letters, digits, hyphens). Another address can be set in settings.ini under [instance.NAME].",
+        f"{shown(name)} is not the name of an instance. Give the part before .domo.com, such as "
+        "'acme' (letters, digits, hyphens). Another address can be set in settings.ini under "
+        "[instance.NAME].",
         "bad_name",
     )
 
 
 # %% ../nbs/01_top/02_settings.ipynb #893a8ef2
-def is_loopback(url):
+def is_loopback(url: str) -> bool:
     "Whether the host of this address is the machine itself."
     host = urlsplit(url).hostname or ""
     try:
@@ -773,8 +818,10 @@ def is_loopback(url):
         return host == "localhost"
 
 
-def check_url(url, name):
-    "The address without a trailing slash, if a secret may be sent there; else a SettingsError `bad_url`."
+def check_url(url: str, name: str) -> str:
+    """The address without a trailing slash, if a secret may be sent there; else a SettingsError
+    `bad_url`.
+    """
     url = url.rstrip("/")
     try:
         ok = (
@@ -791,8 +838,9 @@ def check_url(url, name):
     url = None  # there may be a password in it
     name = shown(name).strip("'")
     raise SettingsError(
-        f"The address of instance {name!r} must be https://HOST (plain http only on this machine), with no user, path or query in it. "
-        f"Mend the line 'url' under [instance.{name}] in settings.ini.",
+        f"The address of instance {name!r} must be https://HOST (plain http only on this "
+        "machine), with no user, path or query in it. Mend the line 'url' under "
+        f"[instance.{name}] in settings.ini.",
         "bad_url",
     )
 
@@ -803,7 +851,11 @@ PLATFORMS = "domo", "datorama"  # each has a client of this name
 
 @dataclass(frozen=True, init=False)
 class Instance:
-    "Where one customer's data lives: `name`, `url` (scheme, host, port) and, for a sandbox, its own `secrets` by name. SettingsError `bad_url`."
+    """Where one customer's data lives: `name`, `url` (scheme, host, port) and, for a sandbox, its
+    own `secrets` by name.
+
+    SettingsError `bad_url`.
+    """
 
     name: str
     url: str
@@ -826,7 +878,7 @@ class Instance:
         return self.name
 
     @property
-    def platform(self):
+    def platform(self) -> str:
         "The platform that answers there, one of `PLATFORMS`. SettingsError `unknown_platform`."
         named, word = setting(f"instance.{self.name}", "platform"), self.name.split("-")[0]
         if named is None:
@@ -834,7 +886,10 @@ class Instance:
         if named in PLATFORMS:
             return named
         raise SettingsError(
-            f"platform = {named} under [instance.{self.name}] in settings.ini is not one of {', '.join(PLATFORMS)}. Mend the line.",
+            (
+                f"platform = {named} under [instance.{self.name}] in settings.ini is not one of "
+                f"{', '.join(PLATFORMS)}. Mend the line."
+            ),
             "unknown_platform",
         )
 
@@ -843,12 +898,12 @@ class Instance:
 SANDBOX = r"(sandbox|datorama)(-\d+)?"  # of Domo, of Datorama
 
 
-def sandbox_note(name):
+def sandbox_note(name: str) -> Path:
     "Where a running sandbox of this user leaves its address."
     return user_folder("state") / "sandboxes" / f"{name}.json"
 
 
-def signed(key, number):
+def signed(key, number: str) -> str:
     "What only somebody who knows the key can make of this number: a text."
     return hmac.new(key.reveal().encode(), number.encode(), "sha256").hexdigest()
 
@@ -870,7 +925,7 @@ def own_file(path: Path, closed: int = 0o077) -> bytes:
 
 
 # %% ../nbs/01_top/02_settings.ipynb #1a6fbef6
-def read_note(name):
+def read_note(name: str) -> Instance | None:
     "The sandbox of this name that is running now, as an `Instance`, or None."
     try:
         note = {
@@ -919,8 +974,11 @@ REGIONS = {
 
 
 @hides()
-def find_instance(name):
-    "The instance of this name (str); an `Instance` is given back as it is. SettingsError `bad_name`, `bad_url`, `no_sandbox`."
+def find_instance(name: str | Instance) -> Instance:
+    """The instance of this name (str); an `Instance` is given back as it is.
+
+    SettingsError `bad_name`, `bad_url`, `no_sandbox`.
+    """
     if isinstance(name, Instance):
         return name
     name = check_name(name)
@@ -935,7 +993,10 @@ def find_instance(name):
     if running:
         return running
     raise SettingsError(
-        f"No sandbox called {name!r} is running{_what_runs()}. Start one: 'domostats sandbox' in a terminal, or sandbox.start() in a notebook.",
+        (
+            f"No sandbox called {name!r} is running{_what_runs()}. Start one: 'domostats sandbox' "
+            "in a terminal, or sandbox.start() in a notebook."
+        ),
         "no_sandbox",
     )
 

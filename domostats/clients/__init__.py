@@ -7,20 +7,34 @@ __all__ = ["sign_in"]
 
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0003
 from importlib import import_module
+from typing import TYPE_CHECKING
 from ..errors import SettingsError
-from ..settings import find_instance, hides, shown
+from ..settings import Instance, find_instance, hides, shown
+
+if TYPE_CHECKING:
+    from domostats.transport.connection import Connection
+    from domostats.transport.pool import Pool
 
 
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0005
 @hides("credential")
-def sign_in(instance, credential=None, platform=None):
-    "The connection of this instance (name or `Instance`) with this credential (as its client takes it, None for the settings). SettingsError `wrong_platform`: it is not of the `platform` that is needed."
+def sign_in(
+    instance: str | Instance, credential: object = None, platform: str | None = None
+) -> "Connection | Pool":
+    """The connection of this instance (name or `Instance`) with this credential (as its client
+    takes it, None for the settings).
+
+    SettingsError `wrong_platform`: it is not of the `platform` that is needed.
+    """
     place = find_instance(instance)
     there = place.platform
     if platform in (None, there):
         return import_module(f"domostats.clients.{there}.auth").sign_in(place, credential)
     needed = shown(platform).strip("'")
     raise SettingsError(
-        f"{place.name!r} is an instance of {there}, where one of {needed} is needed. If it is one, say platform = {needed} under [instance.{place.name}] in settings.ini.",
+        (
+            f"{place.name!r} is an instance of {there}, where one of {needed} is needed. If it is "
+            f"one, say platform = {needed} under [instance.{place.name}] in settings.ini."
+        ),
         "wrong_platform",
     )

@@ -20,17 +20,23 @@ __all__ = [
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
 import importlib, inspect, io, json
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 from ..errors import DestinationError, SettingsError
 from ..settings import Secret
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #982afd0b
 @dataclass
 class Panel:
-    "What is attached: alias to dataset of the store (inputs, outputs), alias to properties (accounts), collections, and what a workflow passes in and gets back."
+    """What is attached: alias to dataset of the store (inputs, outputs), alias to properties
+    (accounts), collections, and what a workflow passes in and gets back.
+    """
 
     inputs: dict = field(default_factory=dict)
     outputs: dict = field(default_factory=dict)
@@ -54,11 +60,20 @@ def _panel():
 IN_WORKSPACE = False  # the last cell of this notebook finds out
 
 
-def attach(inputs=(), outputs=(), accounts=None, collections=(), payload=None):
-    """Attach things to this process as the settings panel attaches them to a workspace; inside a real workspace this does nothing.
+def attach(
+    inputs: str | Iterable[str] | dict[str, str] = (),
+    outputs: str | Iterable[str] | dict[str, str] = (),
+    accounts: dict[str, dict[str, Any]] | None = None,
+    collections: str | Iterable[str] | dict[str, str] = (),
+    payload: Any = None,
+) -> None:
+    """Attach things to this process as the settings panel attaches them to a workspace; inside a
+    real workspace this does nothing.
 
-    `inputs`, `outputs`, `collections`: an alias, a list of them, or a dict from alias to the name in the store. `accounts`: alias to a dict of
-    properties (str or Secret). `payload`: what `execution.get_payload()` returns. Each call adds; nothing is written to disk."""
+    `inputs`, `outputs`, `collections`: an alias, a list of them, or a dict from alias to the name
+    in the store. `accounts`: alias to a dict of properties (str or Secret). `payload`: what
+    `execution.get_payload()` returns. Each call adds; nothing is written to disk.
+    """
     if IN_WORKSPACE:
         return
     accounts = {
@@ -86,7 +101,10 @@ def _json(value):
         return json.dumps(value, allow_nan=False, ensure_ascii=False)
     except (TypeError, ValueError, RecursionError) as e:
         raise DestinationError(
-            f"This cannot be written as JSON: {e}. Use dict, list, str, numbers (no NaN), True, False and None.",
+            (
+                f"This cannot be written as JSON: {e}. Use dict, list, str, numbers (no NaN), "
+                "True, False and None."
+            ),
             "not_json",
         ) from None
 
@@ -100,31 +118,46 @@ def _attached(kind, alias):
     others = ", ".join(map(repr, known)) or "nothing"
     example = f"{kind}={{{alias!r}: {{...}}}}" if kind == "accounts" else f"{kind}=[{alias!r}]"
     raise SettingsError(
-        f"{alias!r} is not attached. The {kind} attached to this process are: {others}. In a workspace add it in the settings panel; "
-        f"here call domojupyter.attach({example}).",
+        f"{alias!r} is not attached. The {kind} attached to this process are: {others}. In a "
+        f"workspace add it in the settings panel; here call domojupyter.attach({example}).",
         "not_attached",
     )
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #3fcea8b3
-def get_account_property_keys(account_alias):
-    "The names of the properties of an attached account, as a list; SettingsError `not_attached`. Source: Domo's Jupyter examples."
+def get_account_property_keys(account_alias: str) -> list[str]:
+    """The names of the properties of an attached account, as a list; SettingsError `not_attached`.
+
+    Source: Domo's Jupyter examples.
+    """
     return list(_attached("accounts", account_alias))
 
 
-def get_account_property_value(account_alias, property_name):
-    "The value of a property in plain text; SettingsError `not_attached`, `unknown_property`. Source: Domo's Jupyter examples."
+def get_account_property_value(account_alias: str, property_name: str) -> str:
+    """The value of a property in plain text; SettingsError `not_attached`, `unknown_property`.
+
+    Source: Domo's Jupyter examples.
+    """
     properties = _attached("accounts", account_alias)
     if property_name in properties:
         return str(properties[property_name].reveal())
     raise SettingsError(
-        f"The account {account_alias!r} has no property {property_name!r}. It has: {', '.join(map(repr, properties)) or 'none'}.",
+        (
+            f"The account {account_alias!r} has no property {property_name!r}. It has: "
+            f"{', '.join(map(repr, properties)) or 'none'}."
+        ),
         "unknown_property",
     )
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #044f5e79
-def write_dataframe(df, alias, update_method=None, update_key=None, partition_name=None):
+def write_dataframe(
+    df: "pd.DataFrame",
+    alias: str,
+    update_method: str | None = None,
+    update_key: str | list[str] | None = None,
+    partition_name: str | None = None,
+) -> None:
     """Write a pandas DataFrame to an attached output dataset. The last update method sticks to the
     dataset, REPLACE at first.
 
@@ -137,7 +170,10 @@ def write_dataframe(df, alias, update_method=None, update_key=None, partition_na
     dataset = _attached("outputs", alias)
     if not is_frame(df):
         raise SettingsError(
-            f"write_dataframe takes a pandas DataFrame, not a {type(df).__name__}. Make one with pandas.DataFrame(...).",
+            (
+                f"write_dataframe takes a pandas DataFrame, not a {type(df).__name__}. Make one "
+                "with pandas.DataFrame(...)."
+            ),
             "not_a_dataframe",
         )
     Store().write(dataset, df, update_method, update_key, partition_name)
@@ -145,7 +181,9 @@ def write_dataframe(df, alias, update_method=None, update_key=None, partition_na
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #8ca905ad
 def _dtype(type):
-    "The pandas type for an Arrow type where pandas would choose one that cannot hold a missing value; else None."
+    """The pandas type for an Arrow type where pandas would choose one that cannot hold a missing
+    value; else None.
+    """
     import pandas as pd, pyarrow.types as kinds
 
     if type == "uint64":
@@ -157,12 +195,15 @@ def _dtype(type):
     return pd.StringDtype() if kinds.is_string(type) or kinds.is_large_string(type) else None
 
 
-def read_dataframe(alias, query=None, **read_csv_kwargs):
-    """An attached input dataset as a pandas DataFrame, or what one SELECT says about it (the dataset is called `table`).
+def read_dataframe(alias: str, query: str | None = None, **read_csv_kwargs: Any) -> "pd.DataFrame":
+    """An attached input dataset as a pandas DataFrame, or what one SELECT says about it (the
+    dataset is called `table`).
 
-    Types come from the dataset: Int64, float64, boolean, string, datetime64[us] (UTC, no zone). Any argument of `pandas.read_csv` may be given and
-    wins; the rows then take the way of the real module, through CSV, where an empty text is missing.
-    SettingsError `not_attached`, `bad_query`, `bad_argument`; DestinationError `no_dataset`. Source: Jupyter Workspaces user guide."""
+    Types come from the dataset: Int64, float64, boolean, string, datetime64[us] (UTC, no zone). Any
+    argument of `pandas.read_csv` may be given and wins; the rows then take the way of the real
+    module, through CSV, where an empty text is missing. SettingsError `not_attached`, `bad_query`,
+    `bad_argument`; DestinationError `no_dataset`. Source: Jupyter Workspaces user guide.
+    """
     from domostats.loading.store import Store
 
     table = Store().read(_attached("inputs", alias), query)
@@ -197,15 +238,17 @@ def _by_csv(table, options):
     if whole:
         raise SettingsError(
             f"read_dataframe gives one data frame, so {whole[0]} cannot be given. Leave it out; "
-            "for a part of the rows ask for it: read_dataframe(alias, 'SELECT ... FROM table LIMIT 1000').",
+            "for a part of the rows ask for it: read_dataframe(alias, 'SELECT ... FROM table "
+            "LIMIT 1000').",
             "bad_argument",
         )
     try:
         frame = pd.read_csv(csv, **_defaults(table, options))
     except Exception as e:
         raise SettingsError(
-            f"pandas.read_csv refuses these arguments ({', '.join(options)}) for {', '.join(table.column_names)}: "
-            f"{type(e).__name__}: {e}. Check them; without any the dataset is read with its own types.",
+            f"pandas.read_csv refuses these arguments ({', '.join(options)}) for "
+            f"{', '.join(table.column_names)}: {type(e).__name__}: {e}. Check them; without any "
+            "the dataset is read with its own types.",
             "bad_argument",
         ) from None
     chosen = options.get("dtype", {})
@@ -240,9 +283,12 @@ def _defaults(table, options):
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #62224476
 def take_over(module: str, own: dict, names: tuple[str, ...]) -> ModuleType | None:
-    """Replace these names of one of our modules (`own`, its globals) by those of the real `module`; gives that, None outside of a workspace.
+    """Replace these names of one of our modules (`own`, its globals) by those of the real `module`;
+    gives that, None outside of a workspace.
 
-    A name that it lacks says so when it is called: SettingsError `old_module`. ModuleNotFoundError if the workspace has no such module."""
+    A name that it lacks says so when it is called: SettingsError `old_module`. ModuleNotFoundError
+    if the workspace has no such module.
+    """
     try:
         real = importlib.import_module(module)
     except ModuleNotFoundError as e:

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #b12cf1a5
 import json, uuid
+from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
 from ..errors import DestinationError, SettingsError
@@ -31,7 +32,8 @@ def _documents(collection):
     name = _attached("collections", collection)
     with Store().open() as con:
         con.execute(
-            "CREATE TABLE IF NOT EXISTS kit.documents (collection VARCHAR, number BIGINT, id VARCHAR, content VARCHAR)"
+            """CREATE TABLE IF NOT EXISTS kit.documents
+               (collection VARCHAR, number BIGINT, id VARCHAR, content VARCHAR)"""
         )
         yield con, name
 
@@ -42,14 +44,19 @@ def _document(row):
 
 def _not_found(collection, document_id):
     return DestinationError(
-        f"The collection {collection!r} has no document {document_id!r}. Read the ids with get_documents; nothing was changed.",
+        (
+            f"The collection {collection!r} has no document {document_id!r}. Read the ids with "
+            "get_documents; nothing was changed."
+        ),
         "not_found",
     )
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #ea5a9761
-def create_documents(collection, documents):
-    "Create a document from each dict and return them as `{'id', 'content'}` (the shape is a guess); DestinationError `not_json`, SettingsError `not_attached`, `bad_document`."
+def create_documents(collection: str, documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Create a document from each dict and return them as `{'id', 'content'}` (the shape is a
+    guess); DestinationError `not_json`, SettingsError `not_attached`, `bad_document`.
+    """
     texts = [_json(_content(document)) for document in documents]
     with _documents(collection) as (con, name):
         n = con.execute("SELECT coalesce(max(number), 0) FROM kit.documents").fetchall()[0][0]
@@ -59,7 +66,7 @@ def create_documents(collection, documents):
     return [_document(row[2:]) for row in rows]
 
 
-def create_document(collection, document):
+def create_document(collection: str, document: dict[str, Any]) -> dict[str, Any]:
     "Create one document from a dict; see `create_documents`."
     return create_documents(collection, [document])[0]
 
@@ -71,17 +78,22 @@ def _content(document):
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #18e007e7
-def get_documents(collection, offset, limit):
-    "A page of documents in the order of their creation, as a list of `{'id', 'content'}`; SettingsError `not_attached`."
+def get_documents(collection: str, offset: int, limit: int) -> list[dict[str, Any]]:
+    """A page of documents in the order of their creation, as a list of `{'id', 'content'}`;
+    SettingsError `not_attached`.
+    """
     with _documents(collection) as (con, name):
         rows = con.execute(
-            "SELECT id, content FROM kit.documents WHERE collection = ? ORDER BY number LIMIT ? OFFSET ?",
+            """SELECT id, content FROM kit.documents
+               WHERE collection = ?
+               ORDER BY number
+               LIMIT ? OFFSET ?""",
             [name, limit, offset],
         ).fetchall()
     return [_document(row) for row in rows]
 
 
-def get_document(collection, document_id):
+def get_document(collection: str, document_id: str) -> dict[str, Any]:
     "One document, `{'id', 'content'}`; DestinationError `not_found`, SettingsError `not_attached`."
     with _documents(collection) as (con, name):
         rows = con.execute(
@@ -94,8 +106,10 @@ def get_document(collection, document_id):
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #ee2c19ef
-def update_documents(collection, documents):
-    "Put the content of each `{'id', 'content'}` in the place of the old one, all or none; DestinationError `not_found`, `not_json`, SettingsError `bad_document`."
+def update_documents(collection: str, documents: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put the content of each `{'id', 'content'}` in the place of the old one, all or none;
+    DestinationError `not_found`, `not_json`, SettingsError `bad_document`.
+    """
     rows = [
         (_json(_content(_part(document, "content"))), _part(document, "id"))
         for document in documents
@@ -110,7 +124,7 @@ def update_documents(collection, documents):
     return [_document((id, text)) for text, id in rows]
 
 
-def update_document(collection, document):
+def update_document(collection: str, document: dict[str, Any]) -> dict[str, Any]:
     "Update one document; see `update_documents`."
     return update_documents(collection, [document])[0]
 
@@ -119,14 +133,19 @@ def _part(document, key):
     if isinstance(document, dict) and key in document:
         return document[key]
     raise SettingsError(
-        f"To update, pass back the document that was read: a dict with 'id' and 'content'. There is no {key!r} in this one.",
+        (
+            "To update, pass back the document that was read: a dict with 'id' and 'content'. "
+            f"There is no {key!r} in this one."
+        ),
         "bad_document",
     )
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #81577945
-def delete_documents(collection, ids):
-    "Delete the documents with these ids, all or none; DestinationError `not_found`, SettingsError `not_attached`."
+def delete_documents(collection: str, ids: Iterable[str]) -> None:
+    """Delete the documents with these ids, all or none; DestinationError `not_found`, SettingsError
+    `not_attached`.
+    """
     with _documents(collection) as (con, name):
         for id in ids:
             if not con.execute(
@@ -135,7 +154,7 @@ def delete_documents(collection, ids):
                 raise _not_found(collection, id)
 
 
-def delete_document(collection, document_id):
+def delete_document(collection: str, document_id: str) -> None:
     "Delete one document; see `delete_documents`."
     delete_documents(collection, [document_id])
 

@@ -12,18 +12,27 @@ from . import _json, _panel, found_in, take_over
 
 
 # %% ../../nbs/07_domojupyter/02_execution.ipynb #d0590360
-def get_payload():
-    "What the workflow passed in: the payload given to `attach`, `{}` if there was none. Source: Jupyter Workspaces user guide."
+def get_payload() -> Any:
+    """What the workflow passed in: the payload given to `attach`, `{}` if there was none.
+
+    Source: Jupyter Workspaces user guide.
+    """
     return json.loads(_json(_panel().payload))
 
 
-def write_response(obj):
-    "Give an object to the workflow; DestinationError `not_json`. Source: Jupyter Workspaces user guide."
+def write_response(obj: object) -> None:
+    """Give an object to the workflow; DestinationError `not_json`.
+
+    Source: Jupyter Workspaces user guide.
+    """
     _panel().response = _json(obj)
 
 
-def last_response():
-    "What was last given to `write_response` in this process, None if nothing was. Not in the real module."
+def last_response() -> Any:
+    """What was last given to `write_response` in this process, None if nothing was.
+
+    Not in the real module.
+    """
     return None if _panel().response is None else json.loads(_panel().response)
 
 

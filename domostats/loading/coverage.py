@@ -53,7 +53,11 @@ def _ends(window: tuple) -> tuple:
 
 
 def unite(windows: Iterable) -> tuple:
-    "The fewest windows (since, until) that cover the same, in order; windows that touch become one. `()` if they cover all of time."
+    """The fewest windows (since, until) that cover the same, in order; windows that touch become
+    one.
+
+    `()` if they cover all of time.
+    """
     united = []
     for since, until in sorted(_ends(window) for window in windows):
         if united and since <= united[-1][1]:
@@ -101,9 +105,11 @@ REASONS = 5  # sentences that are kept
 class Part(NamedTuple):
     """What is known of some rows: those of one instance, or of one partition.
 
-    `complete`: the rows of a complete run are among them. `missing`: why others may be missing (sentences).
-    `windows`: the time they are from, as `unite` gives it; `()` if nothing was narrowed.
-    What nobody knows anything of counts as complete: it may be, and then it must not be lost."""
+    `complete`: the rows of a complete run are among them. `missing`: why others may be missing
+    (sentences). `windows`: the time they are from, as `unite` gives it; `()` if nothing was
+    narrowed. What nobody knows anything of counts as complete: it may be, and then it must not be
+    lost.
+    """
 
     complete: bool = True
     missing: tuple = ()
@@ -111,7 +117,9 @@ class Part(NamedTuple):
 
 
 def part_of(reasons: Iterable = (), window: tuple | None = None) -> Part:
-    "The `Part` that a run brings, which is incomplete for these `reasons` (none: complete) and was narrowed to this `window`."
+    """The `Part` that a run brings, which is incomplete for these `reasons` (none: complete) and
+    was narrowed to this `window`.
+    """
     missing = tuple(dict.fromkeys(map(str, reasons)))[:REASONS]
     return Part(not missing, missing, unite([window] if window else ()))
 
@@ -128,15 +136,19 @@ def _incomplete(arriving: Part, place: str, doing: str) -> DataError:
 
 
 def replace_part(standing: Part | None, arriving: Part, place: str, allowed: bool = False) -> Part:
-    "What is known after rows were replaced. DataError `incomplete` (not if it is `allowed`), `narrowed`."
+    """What is known after rows were replaced.
+
+    DataError `incomplete` (not if it is `allowed`), `narrowed`.
+    """
     if standing is None:
         return arriving
     if not contains(arriving.windows, standing.windows):
         raise DataError(
             f"The window of this run is {spell_windows(arriving.windows)}; that of {place} is "
-            f"{spell_windows(standing.windows)}. The run would remove rows that it did not look at, so nothing "
-            "was written. Take the same window or a wider one, run without --changed-since and --until, "
-            "add to a dataset with --method UPSERT, or write to another place.",
+            f"{spell_windows(standing.windows)}. The run would remove rows that it did not look "
+            "at, so nothing was written. Take the same window or a wider one, run without "
+            "--changed-since and --until, add to a dataset with --method UPSERT, or write to "
+            "another place.",
             "narrowed",
         )
     if standing.complete and not arriving.complete and not allowed:
@@ -168,7 +180,10 @@ def upsert_part(standing: Part | None, arriving: Part) -> Part:
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #1370e16a
 def append_part(standing: Part | None, arriving: Part, place: str, allowed: bool = False) -> Part:
-    "What is known after rows were appended. DataError `incomplete` (not if it is `allowed`), `narrowed`."
+    """What is known after rows were appended.
+
+    DataError `incomplete` (not if it is `allowed`), `narrowed`.
+    """
     if not arriving.complete and not allowed:
         raise _incomplete(
             arriving, place, "what is appended cannot be replaced by a complete run later"
@@ -187,7 +202,10 @@ def append_part(standing: Part | None, arriving: Part, place: str, allowed: bool
                 + (
                     "Take --method UPSERT, or write to another place."
                     if until == LAST
-                    else f"Go on with --changed-since {until:%Y-%m-%dT%H:%M:%S}, or take --method UPSERT."
+                    else (
+                        f"Go on with --changed-since {until:%Y-%m-%dT%H:%M:%S}, or take --method "
+                        "UPSERT."
+                    )
                 ),
                 "narrowed",
             )
@@ -206,10 +224,15 @@ COLUMN = "instance"
 
 
 def check_no_instance(names: Iterable[str]) -> None:
-    "DestinationError `reserved_column` if one of these columns is called as the one that holds the name of the instance."
+    """DestinationError `reserved_column` if one of these columns is called as the one that holds
+    the name of the instance.
+    """
     if COLUMN in map(str.lower, names):
         raise DestinationError(
-            f"The rows have a column {COLUMN!r}, which would hold the name of their instance. Rename it.",
+            (
+                f"The rows have a column {COLUMN!r}, which would hold the name of their instance. "
+                "Rename it."
+            ),
             "reserved_column",
             column=COLUMN,
         )
@@ -217,7 +240,9 @@ def check_no_instance(names: Iterable[str]) -> None:
 
 @dataclass(frozen=True)
 class Coverage:
-    "What a table holds: `parts` (`Part` by (partition, instance)), whether it has the column `instance` (`by_instance`), and of which `report`."
+    """What a table holds: `parts` (`Part` by (partition, instance)), whether it has the column
+    `instance` (`by_instance`), and of which `report`.
+    """
 
     parts: dict = field(default_factory=lambda: {("", ""): Part()})
     by_instance: bool = False
@@ -256,7 +281,9 @@ class Coverage:
 
 
 def read_coverage(mark: dict) -> Coverage:
-    "The coverage in what `to_dict` gave, or in what a data frame says of itself in `attrs` (`incomplete`, `doubts`, `violations`, `window`)."
+    """The coverage in what `to_dict` gave, or in what a data frame says of itself in `attrs`
+    (`incomplete`, `doubts`, `violations`, `window`).
+    """
     if "coverage" in mark:
         mark = mark["coverage"]
     if "parts" in mark:
@@ -280,12 +307,16 @@ _RUNS = weakref.WeakKeyDictionary()
 
 
 def is_run(data: Any) -> bool:
-    "Whether these are the rows of a run, or of runs over several instances, with what it says of them."
+    """Whether these are the rows of a run, or of runs over several instances, with what it says of
+    them.
+    """
     return hasattr(data, "coverage") and hasattr(data, "reader")
 
 
 def follow(reader: Any, run: Any) -> Any:
-    "Remember that this `pyarrow.RecordBatchReader` hands on the rows of a run, or of whatever another reader follows; gives the reader."
+    """Remember that this `pyarrow.RecordBatchReader` hands on the rows of a run, or of whatever
+    another reader follows; gives the reader.
+    """
     run = _RUNS.get(run, run) if type(run) is type(reader) else run
     if is_run(run):
         _RUNS[reader] = run
@@ -298,7 +329,9 @@ def run_of(data: Any) -> Any:
 
 
 def coverage_of(data: Any) -> Coverage | None:
-    "What these data say they cover: a run (when it is read) or its reader, a data frame, an Arrow table or stream; None if they say nothing."
+    """What these data say they cover: a run (when it is read) or its reader, a data frame, an Arrow
+    table or stream; None if they say nothing.
+    """
     run = run_of(data)
     if is_run(run):
         return run.coverage
@@ -345,7 +378,10 @@ def _mixed(place: str, why: str) -> DestinationError:
 
 
 def _named(standing: Coverage, arriving: Coverage, method: str, partition: str, place: str) -> str:
-    "The instance whose name the arriving rows have to get; `` if none. DestinationError `other_instance`."
+    """The instance whose name the arriving rows have to get; `` if none.
+
+    DestinationError `other_instance`.
+    """
     touched = {
         key: part
         for key, part in standing.parts.items()
@@ -396,9 +432,12 @@ def plan_write(
     partition: str = "",
     allow_incomplete: bool = False,
 ) -> Plan:
-    """The `Plan` to bring rows to a place, by what it covers (None: there is nothing yet) and what they cover (None: they do not say, and count as complete).
+    """The `Plan` to bring rows to a place, by what it covers (None: there is nothing yet) and what
+    they cover (None: they do not say, and count as complete).
 
-    DataError `incomplete`, `narrowed`: see `replace_part` and `append_part`; DestinationError `other_instance`, `other_report`."""
+    DataError `incomplete`, `narrowed`: see `replace_part` and `append_part`; DestinationError
+    `other_instance`, `other_report`.
+    """
     if arriving is None:
         return _plan_unmarked(standing, method, partition)
     if standing is None:
@@ -407,7 +446,9 @@ def plan_write(
     by_instance = arriving.by_instance or bool(adopted)
     keeps = by_instance and standing.by_instance
     meets = keeps or by_instance and all(name for _, name in standing.parts)
-    kept, parts, notes = {}, {}, []
+    kept = {}
+    parts = {}
+    notes = []
     for key, part in standing.parts.items():
         stays = keeps and key[1] not in (adopted, *arriving.instances)
         if method == "PARTITION":
@@ -445,8 +486,8 @@ def plan_write(
     if names:
         if standing.report and arriving.report and standing.report != arriving.report:
             raise DestinationError(
-                f"{place} holds the report {standing.report} of {', '.join(names)}, and these are rows of "
-                f"{arriving.report}. Write each report to a place of its own.",
+                f"{place} holds the report {standing.report} of {', '.join(names)}, and these are "
+                f"rows of {arriving.report}. Write each report to a place of its own.",
                 "other_report",
             )
         notes.append(f"{place} keeps the rows of {', '.join(filter(None, names))} as they were.")
@@ -458,14 +499,17 @@ def _note_of(old: Part | None, part: Part, whose: str, method: str) -> str:
     "What to say of an incomplete part that is written."
     why = " ".join(part.missing)
     if method == "UPSERT" and old is not None:
-        return f"{whose}: updated from an incomplete run, nothing was removed, new rows may be missing: {why}"
+        return (
+            f"{whose}: updated from an incomplete run, nothing was removed, new rows may be "
+            f"missing: {why}"
+        )
     if old is not None and old.complete:
         return f"{whose}: incomplete from now on, in place of a complete run: {why}"
     return f"{whose}: incomplete, rows may be missing: {why}"
 
 
 def _plan_unmarked(standing: Coverage | None, method: str, partition: str) -> Plan:
-    "The same for rows that say nothing of themselves: they count as complete."
+    "The `Plan` for rows that say nothing of themselves: they count as complete."
     if standing is None or method == "REPLACE":
         return Plan(None)
     if method == "PARTITION":
@@ -478,7 +522,9 @@ def _plan_unmarked(standing: Coverage | None, method: str, partition: str) -> Pl
 def refused_parts(
     standing: Coverage | None, arriving: Coverage, place: str, allow_incomplete: bool = False
 ) -> dict:
-    "The instances whose rows may not replace those that stand at a place, with the error of each (`DataError` by name)."
+    """The instances whose rows may not replace those that stand at a place, with the error of each
+    (`DataError` by name).
+    """
     refused = {}
     for key, part in arriving.parts.items():
         try:

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from csv import reader as read_records
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
@@ -57,10 +57,16 @@ try:
 except ImportError:  # Windows has none
     fcntl = None
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from typing import TypeGuard
+
 
 # %% ../../nbs/06_loading/00_files.ipynb #82749edf
-def check_columns(names):
-    "A DestinationError `no_columns`, `bad_column` (half a character), or `duplicate_column` (names that differ by case only are the same); else nothing."
+def check_columns(names: list[str]) -> None:
+    """A DestinationError `no_columns`, `bad_column` (half a character), or `duplicate_column`
+    (names that differ by case only are the same); else nothing.
+    """
     if not names:
         raise DestinationError(
             "The data has no columns, so there is nothing to write. Check the step that made it.",
@@ -77,21 +83,23 @@ def check_columns(names):
     twice = next((group for group in alike if len(group) > 1), None)
     if twice:
         raise DestinationError(
-            f"The data has the columns {twice[0]!r} and {twice[1]!r}, which most destinations cannot tell apart. "
-            "Rename or drop one of them.",
+            f"The data has the columns {twice[0]!r} and {twice[1]!r}, which most destinations "
+            "cannot tell apart. Rename or drop one of them.",
             "duplicate_column",
         )
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #8549cf8b
 def _column(name, values):
-    "One column of a data frame as an Arrow array; DestinationError `mixed_column` where it holds more than one kind of value, with `column` and `row` (from 1)."
+    """One column of a data frame as an Arrow array; DestinationError `mixed_column` where it holds
+    more than one kind of value, with `column` and `row` (from 1).
+    """
     try:
         array = to_array(_dense(values))
     except Unfit as e:
         raise DestinationError(
-            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not fit ({e}). "
-            "Make it one type first, for example with .astype('string').",
+            f"Column {name!r} mixes values that no single type can hold: row {e.row} does not fit "
+            f"({e}). Make it one type first, for example with .astype('string').",
             "mixed_column",
             column=name,
             row=e.row,
@@ -125,7 +133,8 @@ def _from_pandas(frame):
     if frame.columns.nlevels > 1:
         raise DestinationError(
             f"The columns have {frame.columns.nlevels} levels, and a destination has one. "
-            "Join them first: frame.columns = ['_'.join(map(str, name)) for name in frame.columns].",
+            "Join them first: frame.columns = ['_'.join(map(str, name)) for name in "
+            "frame.columns].",
             "bad_column",
         )
     names = [str(name) for name in frame.columns]
@@ -135,16 +144,19 @@ def _from_pandas(frame):
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #5800b7e9
-def is_frame(data):
+def is_frame(data: object) -> "TypeGuard[pd.DataFrame]":
     "Whether this is a pandas DataFrame; pandas is not loaded to find out."
     pandas = sys.modules.get("pandas")
     return pandas is not None and isinstance(data, pandas.DataFrame)
 
 
-def to_reader(data):
-    """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a run of a report, a reader, or anything with an Arrow stream.
+def to_reader(data: Any) -> pa.RecordBatchReader:
+    """A `pyarrow.RecordBatchReader` over a pandas DataFrame (without its index), a pyarrow Table, a
+    run of a report, a reader, or anything with an Arrow stream.
 
-    DestinationError `no_columns`, `bad_column`, `duplicate_column`, `mixed_column`; SettingsError `not_a_table` for anything else."""
+    DestinationError `no_columns`, `bad_column`, `duplicate_column`, `mixed_column`; SettingsError
+    `not_a_table` for anything else.
+    """
     if is_frame(data):
         data = _from_pandas(data)
     elif is_run(data):
@@ -154,15 +166,19 @@ def to_reader(data):
     if not isinstance(data, pa.RecordBatchReader):
         if not hasattr(data, "__arrow_c_stream__"):
             raise SettingsError(
-                f"A {type(data).__name__} is not a table. Give a pandas DataFrame, a pyarrow Table, or batches "
-                "with their schema: pyarrow.RecordBatchReader.from_batches(schema, batches).",
+                f"A {type(data).__name__} is not a table. Give a pandas DataFrame, a pyarrow "
+                "Table, or batches with their schema: "
+                "pyarrow.RecordBatchReader.from_batches(schema, batches).",
                 "not_a_table",
             )
         try:
             data = pa.RecordBatchReader.from_stream(data)
         except (pa.ArrowException, TypeError, ValueError) as e:
             raise SettingsError(
-                f"A {type(data).__name__} is no table that Arrow can read: {e}. Give a pandas DataFrame or a pyarrow Table.",
+                (
+                    f"A {type(data).__name__} is no table that Arrow can read: {e}. Give a pandas "
+                    "DataFrame or a pyarrow Table."
+                ),
                 "not_a_table",
             ) from None
     check_columns(data.schema.names)
@@ -171,10 +187,13 @@ def to_reader(data):
 
 # %% ../../nbs/06_loading/00_files.ipynb #4570442f
 @contextmanager
-def replacing(path):
-    """A binary file that becomes the file at `path` when the block ends well, and vanishes when it does not.
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """A binary file that becomes the file at `path` when the block ends well, and vanishes when it
+    does not.
 
-    What killed writers of this file have left is removed. DestinationError `no_folder` or `not_written` (no permission, disk full ...)."""
+    What killed writers of this file have left is removed. DestinationError `no_folder` or
+    `not_written` (no permission, disk full ...).
+    """
     with _told(path):
         # the umask says who may read what a user asked for
         file = open_draft(path, ".part", 0o666)
@@ -202,7 +221,10 @@ def _told(path):
     except (OSError, pa.ArrowException) as e:
         if not path.parent.is_dir():
             raise DestinationError(
-                f"{path} cannot be written: there is no folder {path.parent}. Make the folder, or mend the path.",
+                (
+                    f"{path} cannot be written: there is no folder {path.parent}. Make the folder, "
+                    "or mend the path."
+                ),
                 "no_folder",
             ) from None
         raise DestinationError(
@@ -254,7 +276,10 @@ def _is_binary(type: pa.DataType) -> bool:
 
 
 def _printable(array: pa.Array) -> tuple[pa.Array, bool]:
-    "The column as text, and whether that text stands in quotes. ArrowException for what has no text."
+    """The column as text, and whether that text stands in quotes.
+
+    ArrowException for what has no text.
+    """
     type = array.type
     if isinstance(type, pa.BaseExtensionType):
         return _printable(array.storage)
@@ -308,10 +333,14 @@ def _quoted(texts: pa.Array) -> pa.Array:
 
 class _CsvWriter:
     """Batches to CSV: a header, UTF-8, each text in quotes that are doubled inside, null as nothing
-    and the empty text as two quotes. With `excel` a spreadsheet knows it as UTF-8 and finds no formula in it."""
+    and the empty text as two quotes. With `excel` a spreadsheet knows it as UTF-8 and finds no
+    formula in it.
+    """
 
     def __init__(self, file, schema, excel=False):
-        self.file, self.excel, self.schema = file, excel, schema
+        self.file = file
+        self.excel = excel
+        self.schema = schema
         self.unseen = {*schema.names}  # columns whose type cannot be told from what was written
         for field in schema:
             self._texts(field.name, pa.nulls(0, field.type))
@@ -364,7 +393,9 @@ def _bytes_of(lines):
 
 
 def _says_type(column: pa.Array) -> bool:
-    "Whether a reader can tell from these values, as they stand in a CSV file, of what type they are."
+    """Whether a reader can tell from these values, as they stand in a CSV file, of what type they
+    are.
+    """
     if column.null_count == len(column):
         return False
     if column.type == pa.float64():
@@ -374,10 +405,12 @@ def _says_type(column: pa.Array) -> bool:
     return column.type in plain
 
 
-def write_csv(data, file, excel=False):
+def write_csv(data: Any, file: IO[bytes], excel: bool = False) -> int:
     """Write data (as for `to_reader`) as CSV into an open binary file; the number of rows.
 
-    `excel`: for a spreadsheet, see `write_file`. DestinationError `column_type`, and those of `to_reader`."""
+    `excel`: for a spreadsheet, see `write_file`. DestinationError `column_type`, and those of
+    `to_reader`.
+    """
     reader = to_reader(data)
     return _pour(reader, _CsvWriter(file, reader.schema, excel))
 
@@ -387,7 +420,9 @@ GROUP = 100_000  # rows
 
 
 def _check_parquet(schema):
-    "DestinationError `column_type` for a column of a type that Parquet has no form for, such as empty objects."
+    """DestinationError `column_type` for a column of a type that Parquet has no form for, such as
+    empty objects.
+    """
     for field in schema:
         try:
             one = pa.schema([field.remove_metadata()])
@@ -395,8 +430,8 @@ def _check_parquet(schema):
                 writer.write_table(one.empty_table())
         except pa.ArrowException as e:
             raise DestinationError(
-                f"Column {field.name!r} is of the type {field.type}, which Parquet has no form for ({e}). "
-                "Drop it, or cast it before writing.",
+                f"Column {field.name!r} is of the type {field.type}, which Parquet has no form "
+                f"for ({e}). Drop it, or cast it before writing.",
                 "column_type",
                 column=field.name,
             ) from None
@@ -453,12 +488,15 @@ def _pour(reader, writer, told=nullcontext, finish=None):
 WRITERS = {".parquet": _ParquetWriter, ".csv": _CsvWriter}
 
 
-def check_suffix(path):
+def check_suffix(path: Path) -> str:
     "The suffix of a path this module can handle; else a SettingsError `bad_destination`."
     if path.suffix.lower() in WRITERS:
         return path.suffix.lower()
     raise SettingsError(
-        f"{path.name} is neither .parquet nor .csv: the end of the name chooses how the file is written. Rename it.",
+        (
+            f"{path.name} is neither .parquet nor .csv: the end of the name chooses how the file "
+            "is written. Rename it."
+        ),
         "bad_destination",
     )
 
@@ -479,7 +517,9 @@ def _checksum(path: Path) -> str:
 
 
 def _csv_note(path: Path) -> dict:
-    "What the note beside a CSV file says of it; nothing if there is none, or if it is about another file."
+    """What the note beside a CSV file says of it; nothing if there is none, or if it is about
+    another file.
+    """
     try:
         note = json.loads(_note_path(path).read_text(encoding="utf-8"))
         return note if note["sha256"] == _checksum(path) else {}
@@ -494,7 +534,9 @@ def _is_for_excel(path: Path) -> bool:
 
 
 def _records(path: Path) -> Iterator[bytes]:
-    "The records of a CSV file as they stand there, the header first; a record may hold line breaks in quotes."
+    """The records of a CSV file as they stand there, the header first; a record may hold line
+    breaks in quotes.
+    """
     held, quotes = [], 0
     with open(path, "rb") as file:
         for line in file:
@@ -532,7 +574,10 @@ def _names_in(path: Path) -> list[str] | None:
 
 
 def file_coverage(path: str | Path) -> Coverage | None:
-    "What a .parquet or .csv file covers; None if there is no file. Where nothing is known of a file, it counts as complete."
+    """What a .parquet or .csv file covers; None if there is no file.
+
+    Where nothing is known of a file, it counts as complete.
+    """
     path = Path(path)
     if not path.is_file():
         return None
@@ -554,7 +599,10 @@ def file_coverage(path: str | Path) -> Coverage | None:
 
 # %% ../../nbs/06_loading/00_files.ipynb #5bda8684
 def with_instance(reader: pa.RecordBatchReader, name: str) -> pa.RecordBatchReader:
-    "The same rows with the column `instance` first. DestinationError `reserved_column` if they have one."
+    """The same rows with the column `instance` first.
+
+    DestinationError `reserved_column` if they have one.
+    """
     check_no_instance(reader.schema.names)
     schema = pa.schema([pa.field(COLUMN, pa.string()), *reader.schema], reader.schema.metadata)
 
@@ -591,8 +639,8 @@ def _fit(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch
         return _cast(batch, schema)
     except pa.ArrowException as e:
         raise DestinationError(
-            f"{path} was not written: a column does not fit into the type that it has with the rows that stay: {e}. "
-            "Cast it before writing, or write to another file.",
+            f"{path} was not written: a column does not fit into the type that it has with the "
+            f"rows that stay: {e}. Cast it before writing, or write to another file.",
             "column_type",
         ) from e
 
@@ -608,7 +656,11 @@ def _unlike(path: Path, names: tuple, why: str) -> DestinationError:
 def _kept_batches(
     path: Path, names: tuple, own: list, schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
-    "The rows of these instances in a Parquet file, in the schema of the new file, whose rows have the `own` columns. DestinationError `other_columns`."
+    """The rows of these instances in a Parquet file, in the schema of the new file, whose rows have
+    the `own` columns.
+
+    DestinationError `other_columns`.
+    """
     with parquet.ParquetFile(path) as file:
         old = file.schema_arrow.remove_metadata()
         if not ({*old.names} <= {*own} or {*own} <= {*old.names}):
@@ -639,7 +691,10 @@ def _kept_records(path: Path, names: tuple, own: list) -> Iterator[bytes]:
 # %% ../../nbs/06_loading/00_files.ipynb #250388a8
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    "A block in which no other writer of this kit decides about a file in the folder. Where the system has no such lock, this does nothing."
+    """A block in which no other writer of this kit decides about a file in the folder.
+
+    Where the system has no such lock, this does nothing.
+    """
     if fcntl is None:
         yield
         return
@@ -656,9 +711,13 @@ class _Write:
     "One write to a file: `data` on their way to `path`."
 
     def __init__(self, data: Any, path: Path, allow_incomplete: bool, excel: bool = False):
-        self.data, self.path, self.allow_incomplete = run_of(data), path, allow_incomplete
+        self.data = run_of(data)
+        self.path = path
+        self.allow_incomplete = allow_incomplete
         self.excel, self.is_plain = excel, True
-        self.kind, self.plan, self.rows = check_suffix(path), None, to_reader(data)
+        self.kind = check_suffix(path)
+        self.plan = None
+        self.rows = to_reader(data)
         arriving = coverage_of(self.data)
         standing = file_coverage(path) if arriving else None
         self.adopted = ""
@@ -693,7 +752,10 @@ class _Write:
         )
         if self.plan.adopted != self.adopted:
             raise DestinationError(
-                f"{self.path} was written by somebody else meanwhile, and is untouched. Run this again.",
+                (
+                    f"{self.path} was written by somebody else meanwhile, and is untouched. Run "
+                    "this again."
+                ),
                 "not_written",
             )
 
@@ -710,7 +772,7 @@ class _Write:
             writer.mark(self.plan.coverage.to_json())
 
     def finish_csv(self, file: Any) -> None:
-        "The same for the records of a CSV file, whose writer is closed."
+        "Add the records of a CSV file that stay, as they stand there; its writer is closed."
         if self.kind == ".csv" and self.plan.kept:
             if _is_for_excel(self.path) != self.excel:
                 raise _unlike(self.path, self.plan.kept, "one of the two is for Excel")
@@ -745,28 +807,41 @@ def write_file(
     note: Callable[[str], None] = warn,
     excel: bool = False,
 ) -> int:
-    """Write data (as for `to_reader`) to a .parquet or .csv file, whole or not at all; the number of rows.
+    """Write data (as for `to_reader`) to a .parquet or .csv file, whole or not at all; the number
+    of rows.
 
-    In CSV each text stands in quotes, nothing else does, and null is nothing at all: `read_file` gives back what was written. What the file cannot
-    say by itself, such as the type of a column without a value, is in a note NAME.csv.domostats.json beside it. `excel` (.csv only) is for who opens
-    the file in a spreadsheet: it is known as UTF-8 there, and no text of it is taken for a formula; `read_file` knows such a file.
+    In CSV each text stands in quotes, nothing else does, and null is nothing at all: `read_file`
+    gives back what was written. What the file cannot say by itself, such as the type of a column
+    without a value, is in a note NAME.csv.domostats.json beside it. `excel` (.csv only) is for who
+    opens the file in a spreadsheet: it is known as UTF-8 there, and no text of it is taken for a
+    formula; `read_file` knows such a file.
 
-    A run of a report, its reader, or a data frame or table that came from one says what it covers. Then rows of instances that it did not look at
-    stay, and it never replaces what it may not: DataError `incomplete` (an incomplete run over a complete one; not if `allow_incomplete`), `narrowed`;
-    DestinationError `other_instance`, `other_report`, `other_columns`. `note` is called with each sentence that a user should know; a warning without it.
+    A run of a report, its reader, or a data frame or table that came from one says what it covers.
+    Then rows of instances that it did not look at stay, and it never replaces what it may not:
+    DataError `incomplete` (an incomplete run over a complete one; not if `allow_incomplete`),
+    `narrowed`; DestinationError `other_instance`, `other_report`, `other_columns`. `note` is called
+    with each sentence that a user should know; a warning without it.
 
-    SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`, `column_type`, and those of `to_reader`.
-    What the source raises while it is read comes through as it is."""
+    SettingsError `bad_destination`, `not_a_table`; DestinationError `no_folder`, `not_written`,
+    `column_type`, and those of `to_reader`. What the source raises while it is read comes through
+    as it is.
+    """
     path = Path(path)
     make = WRITERS[check_suffix(path)]
     if excel and make is not _CsvWriter:
         raise SettingsError(
-            f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave it out.",
+            (
+                f"{path.name} is no .csv file, and excel is for those. Name a .csv file, or leave "
+                "it out."
+            ),
             "bad_destination",
         )
     more = (excel,) if excel else ()
     work = _Write(data, path, allow_incomplete, excel)
-    told = lambda: _told(path)
+
+    def told():
+        return _told(path)
+
     with ExitStack() as lock:
         with replacing(path) as file:
             with told():
@@ -823,7 +898,10 @@ def _guessed(texts: pa.ChunkedArray) -> pa.ChunkedArray | None:
 
 # %% ../../nbs/06_loading/00_files.ipynb #c5f00005
 def _as_type(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
-    "A column of text as the type it had before `_printable`. ArrowException, ValueError, TypeError."
+    """A column of text as the type it had before `_printable`.
+
+    ArrowException, ValueError, TypeError.
+    """
     if isinstance(type, pa.BaseExtensionType):
         stored = _as_type(texts, type.storage_type).combine_chunks()
         return pa.chunked_array([pa.ExtensionArray.from_storage(type, stored)])
@@ -891,7 +969,9 @@ FIELD = re.compile(rb'("[^"]*(?:""[^"]*)*")?[^,]*(?:,|\Z)')
 
 
 def _is_quoted(path: Path, places: dict[str, tuple[int, int]], width: int) -> set[str]:
-    "Those of these columns whose value at a place (row, column; both from 0) stands in quotes, where there are `width` columns."
+    """Those of these columns whose value at a place (row, column; both from 0) stands in quotes,
+    where there are `width` columns.
+    """
     wanted, quoted = {}, set()
     for name, (row, column) in places.items():
         wanted.setdefault(row, []).append((name, column))
@@ -914,7 +994,9 @@ def _read_csv(path: Path, note: dict) -> pa.Table:
         columns = [_unguarded(column) for column in table.columns]
         names = _unguarded(pa.array(table.column_names, pa.string())).to_pylist()
         table = pa.table(columns, names=names)
-    types, found, places = _noted_types(note, table.column_names), {}, {}
+    types = _noted_types(note, table.column_names)
+    found = {}
+    places = {}
     for position, (name, texts) in enumerate(zip(table.column_names, table.columns)):
         if name in types:
             with suppress(pa.ArrowException, ValueError, TypeError):
@@ -931,7 +1013,7 @@ def _read_csv(path: Path, note: dict) -> pa.Table:
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #544b5791
-def read_file(path):
+def read_file(path: str | Path) -> pa.Table:
     """The `pyarrow.Table` of a .parquet or .csv file, which says what it covers if the file does.
 
     In CSV what stands in quotes is text, anything else what it looks like, and nothing is null; a

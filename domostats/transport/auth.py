@@ -16,16 +16,25 @@ __all__ = [
 
 # %% ../../nbs/02_transport/00_auth.ipynb #4ef32565
 import functools, hashlib, re
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 from requests.adapters import HTTPAdapter
 from ..errors import CredentialsError
-from ..settings import MASK, Masked, MaskedBytes, Secret, hides
+from ..settings import MASK, Instance, Masked, MaskedBytes, Secret, hides
+
+if TYPE_CHECKING:
+    from domostats.transport.announced import Kinds
+    from domostats.transport.budget import Budget
+    from domostats.transport.connection import Answer, Connection
+    from domostats.transport.retry import Request, Retry
 
 
 # %% ../../nbs/02_transport/00_auth.ipynb #c84ded4c
 @hides("secret")
 def sendable(secret: Secret) -> bool:
-    "Whether a header can hold this `Secret` (or text): printable ASCII, no space, at least one character."
+    """Whether a header can hold this `Secret` (or text): printable ASCII, no space, at least one
+    character.
+    """
     return isinstance(secret, Secret) and bool(re.fullmatch(r"[!-~]+", secret.reveal()))
 
 
@@ -33,19 +42,25 @@ def sendable(secret: Secret) -> bool:
 class Service:
     "What a service may say in its own way; here it says nothing."
 
-    def who(self, connection):
-        "The id (text) of the user behind a credential, as the service tells it; None where it does not."
+    def who(self, connection: "Connection") -> str | None:
+        """The id (text) of the user behind a credential, as the service tells it; None where it
+        does not.
+        """
 
-    def grants(self, ask, user=None):
+    def grants(
+        self, ask: "Callable[[Request], Answer]", user: str | None = None
+    ) -> set[str] | None:
         "The names of what this user may do, as the service tells them; None where it does not."
 
-    def judge(self, answer):
+    def judge(self, answer: "Answer") -> None:
         "Raise what only this service says in its own way; the connection judges the rest."
 
-    def budget(self, place, label):
-        "The budget of calls for a place, where the service announces its limits; None: what the settings say."
+    def budget(self, place: str, label: str) -> "Budget | Kinds | None":
+        """The budget of calls for a place, where the service announces its limits; None: what the
+        settings say.
+        """
 
-    def retry(self):
+    def retry(self) -> "Retry | None":
         "The policy of repetition (`Retry`); None: the usual one."
 
 
@@ -53,20 +68,28 @@ class Service:
 class Auth(Service):
     """A credential as a request needs it; requests calls it to set the header.
 
-    `header`, `kind` and `replies_hold_secrets` belong to the class. `url` is the address it was made for ("": any). CredentialsError `malformed_secret`."""
+    `header`, `kind` and `replies_hold_secrets` belong to the class. `url` is the address it was
+    made for ("": any). CredentialsError `malformed_secret`.
+    """
 
-    header, kind, signed_in, replies_hold_secrets = "Authorization", "credential", True, False
+    header = "Authorization"
+    kind = "credential"
+    signed_in = True
+    replies_hold_secrets = False
 
     user = name = url = ""
 
     @hides("secret")
-    def __init__(self, secret, user="", instance=None):
+    def __init__(self, secret: Secret, user: str = "", instance: Instance | None = None):
         self._secret, self.user = secret, user
         if instance:
             self.name, self.url = instance.name, instance.url
         if not sendable(secret):
             raise CredentialsError(
-                f"The {self.kind} is no text, or holds a space, a line break, a character that is not ASCII, or none at all. Copy it again, without anything around it.",
+                (
+                    f"The {self.kind} is no text, or holds a space, a line break, a character that "
+                    "is not ASCII, or none at all. Copy it again, without anything around it."
+                ),
                 "malformed_secret",
             )
 
@@ -84,7 +107,7 @@ class Auth(Service):
         )
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         "A short text that tells two credentials apart and gives neither away."
         identity = MaskedBytes(self._identity().encode("utf-8", "surrogatepass"))
         return hashlib.blake2b(identity, digest_size=16).hexdigest()
@@ -92,16 +115,18 @@ class Auth(Service):
     def _identity(self):
         return f"{self.header}:{self._secret.reveal()}"
 
-    def ready(self):
+    def ready(self) -> int:
         "The number of the value in use: it grows when the value is renewed."
         return 0
 
-    def renew(self, used):
+    def renew(self, used: int) -> bool:
         "Whether there is another value than number `used` to try; a plain token has none."
         return False
 
     def received(self, content: bytes) -> bytes:
-        "The body of a reply as it may be kept: masked where it holds a secret, without the credential where it was sent back with something that is not JSON."
+        """The body of a reply as it may be kept: masked where it holds a secret, without the
+        credential where it was sent back with something that is not JSON.
+        """
         if self.replies_hold_secrets:
             return MaskedBytes(content)
         value = b"" if self._secret is None else self._secret.reveal().encode()
@@ -111,12 +136,19 @@ class Auth(Service):
 
 
 # %% ../../nbs/02_transport/00_auth.ipynb #5ec1a002
-SHOWN_HEADERS = r"(content|date|server|retry|x-\w*(rate|quota)|transfer|connection|cache|etag|location|x-next).*"
+SHOWN_HEADERS = (
+    r"(content|date|server|retry|x-\w*(rate|quota)|transfer|connection|cache|etag|location"
+    r"|x-next).*"
+)
 HIDDEN_HEADERS = r".*(cookie|token|secret|session|password|auth|-key).*"
 
 
 def safe_headers(headers: dict[str, str], only_known: bool = False) -> dict[str, str]:
-    "The headers of a reply (names in lower case), masked where they may hold a secret: by their name, or all but those that are known to hold none. What follows a `?` in a location is left out."
+    """The headers of a reply (names in lower case), masked where they may hold a secret: by their
+    name, or all but those that are known to hold none.
+
+    What follows a `?` in a location is left out.
+    """
     safe = {}
     for name, value in headers.items():
         known = re.fullmatch(SHOWN_HEADERS, name) or not only_known
@@ -148,7 +180,9 @@ def _quiet_pool(pool: type) -> type:
 
 
 class QuietAdapter(HTTPAdapter):
-    "The way of `requests` to an address, directly or by a proxy, over connections that print nothing."
+    """The way of `requests` to an address, directly or by a proxy, over connections that print
+    nothing.
+    """
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
@@ -177,7 +211,7 @@ class NoAuth(Auth):
 
     kind, replies_hold_secrets = "no credential", True
 
-    def __init__(self, instance=None):
+    def __init__(self, instance: Instance | None = None):
         super().__init__("none", instance=instance)
 
     def __call__(self, request):

@@ -34,25 +34,46 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 from ..errors import DestinationError, RetryLaterError, SettingsError
 from ..private import make_private, scratch
 from ..settings import user_folder
 from .clock import Clock, LONG, boot_of, steady_of, wait_for
 
+if TYPE_CHECKING:
+    import pandas as pd
+    from domostats.transport.connection import Answer
+    from domostats.transport.retry import Request
+
 
 # %% ../../nbs/02_transport/02_budget.ipynb #2e125614
-def step_of(per_minute):
+def step_of(per_minute: int | None) -> float:
     "The seconds from one slot to the next: two percent more than a limit needs, 0 without a limit."
     return 61.2 / per_minute if per_minute else 0.0
 
 
-LATE = 1.0  # seconds after its slot in which a call may still start: no second has more than twice the mean
+# seconds after its slot in which a call may still start: no second has more than twice the mean
+LATE = 1.0
 DAY = 86_400
 
 # %% ../../nbs/02_transport/02_budget.ipynb #db3ac4a7
-TABLE = """CREATE TABLE budgets (place TEXT PRIMARY KEY, label TEXT, per_minute INT, per_day INT,
-           slot REAL NOT NULL DEFAULT 0, next REAL NOT NULL DEFAULT 0, not_before REAL NOT NULL DEFAULT 0, day INT NOT NULL DEFAULT 0, used INT NOT NULL DEFAULT 0,
-           minute INT NOT NULL DEFAULT 0, taken INT NOT NULL DEFAULT 0, asked REAL NOT NULL DEFAULT 900, boot TEXT NOT NULL DEFAULT '', ahead REAL)"""
+TABLE = """
+CREATE TABLE budgets (
+    place TEXT PRIMARY KEY,
+    label TEXT,
+    per_minute INT,
+    per_day INT,
+    slot REAL NOT NULL DEFAULT 0,
+    next REAL NOT NULL DEFAULT 0,
+    not_before REAL NOT NULL DEFAULT 0,
+    day INT NOT NULL DEFAULT 0,
+    used INT NOT NULL DEFAULT 0,
+    minute INT NOT NULL DEFAULT 0,
+    taken INT NOT NULL DEFAULT 0,
+    asked REAL NOT NULL DEFAULT 900,
+    boot TEXT NOT NULL DEFAULT '',
+    ahead REAL
+)"""
 LATER = (
     "minute INT NOT NULL DEFAULT 0",
     "taken INT NOT NULL DEFAULT 0",
@@ -62,7 +83,7 @@ LATER = (
 )  # columns that a file made before they were thought of lacks
 
 
-def budget_path(folder=None):
+def budget_path(folder: str | Path | None = None) -> Path:
     "The file of all budgets: in this folder, else in the user's state folder."
     return Path(folder or user_folder("state")) / "budget.sqlite"
 
@@ -94,49 +115,66 @@ def _told(path):
     said = str(error)
     if "locked" in said or "busy" in said:
         raise DestinationError(
-            f"The file of the budgets, {path}, stayed locked by another program. Close what has it open, then run this again.",
+            (
+                f"The file of the budgets, {path}, stayed locked by another program. Close what "
+                "has it open, then run this again."
+            ),
             "budget_busy",
         ) from error
     if isinstance(error, OSError) or any(
         word in said for word in ("unable to open", "readonly", "disk", "full", "locking protocol")
     ):
         raise DestinationError(
-            f"The file of the budgets, {path}, cannot be made or written: {said}. Check the folder, its permissions and the space on the disk; "
+            f"The file of the budgets, {path}, cannot be made or written: {said}. Check the "
+            "folder, its permissions and the space on the disk; "
             "XDG_STATE_HOME names another.",
             "no_budget",
         ) from error
     raise DestinationError(
-        f"The file of the budgets, {path}, is damaged: {said}. Stop what uses it and delete it with the -wal and -shm beside it; "
-        "a new one is made, and only the counts of today are lost.",
+        f"The file of the budgets, {path}, is damaged: {said}. Stop what uses it and delete it "
+        "with the -wal and -shm beside it; a new one is made, and only the counts of today are "
+        "lost.",
         "budget_broken",
     ) from error
 
 
 # %% ../../nbs/02_transport/02_budget.ipynb #7d74bf50
-LIMITS = """INSERT INTO budgets (place, label, per_minute, per_day) VALUES (:place, :label, :per_minute, :per_day)
-            ON CONFLICT DO UPDATE SET label = :label, per_minute = :per_minute, per_day = :per_day"""
+LIMITS = """
+INSERT INTO budgets (place, label, per_minute, per_day)
+VALUES (:place, :label, :per_minute, :per_day)
+ON CONFLICT DO UPDATE SET label = :label, per_minute = :per_minute, per_day = :per_day"""
 
-FIRST = (
-    LIMITS.partition("DO UPDATE")[0] + "DO NOTHING"
-)  # of a service that announces its limits: what it has said stays
+# of a service that announces its limits: what it has said stays
+FIRST = LIMITS.partition("DO UPDATE")[0] + "DO NOTHING"
 
 
 class Row:
-    "One budget's row in the file that all share; `run(sql, **values)` gives the rows (list of sqlite3.Row). DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`."
+    """One budget's row in the file that all share; `run(sql, **values)` gives the rows (list of
+    sqlite3.Row).
 
-    def __init__(self, place, label, per_minute, per_day, folder=None, patience=10, begin=LIMITS):
-        self.place, self.folder, self.patience, self.begin, self._own = (
-            hashlib.blake2b(place.encode(), digest_size=16).hexdigest(),
-            folder,
-            patience,
-            begin,
-            {},
-        )
+    DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
+    """
+
+    def __init__(
+        self,
+        place: str,
+        label: str | None,
+        per_minute: int | None,
+        per_day: int | None,
+        folder: str | Path | None = None,
+        patience: float = 10,
+        begin: str = LIMITS,
+    ):
+        self.place = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
+        self.folder = folder
+        self.patience = patience
+        self.begin = begin
+        self._own = {}
         self.values = dict(
             place=self.place, label=label or self.place[:8], per_minute=per_minute, per_day=per_day
         )
 
-    def run(self, sql, **values):
+    def run(self, sql: str, **values: object) -> list[sqlite3.Row]:
         path = budget_path(self.folder)
         own = self._own.setdefault(
             (os.getpid(), path), SimpleNamespace(lock=threading.Lock(), con=None)
@@ -152,7 +190,10 @@ class Row:
     def _open(self, path):
         if sqlite3.sqlite_version_info < (3, 35):
             raise SettingsError(
-                f"The budget needs SQLite 3.35 or newer (2021), and this Python has {sqlite3.sqlite_version}. Use a newer Python.",
+                (
+                    "The budget needs SQLite 3.35 or newer (2021), and this Python has "
+                    f"{sqlite3.sqlite_version}. Use a newer Python."
+                ),
                 "old_sqlite",
             )
         if not path.exists():
@@ -175,19 +216,33 @@ class Row:
 
 # %% ../../nbs/02_transport/02_budget.ipynb #5869b939
 RESERVE = """
-WITH open AS (SELECT place, next, max(:now, CASE WHEN not_before <= :now + 86400 THEN not_before ELSE 0 END) AS first FROM budgets WHERE place = :place),
-     free AS (SELECT place, CASE WHEN next BETWEEN first AND first + 3600 THEN next ELSE first END AS slot FROM open),
-     mine AS (SELECT place, slot, CAST(slot / 86400 AS INT) AS day FROM free)
-UPDATE budgets SET slot = mine.slot, day = mine.day,
-    next = mine.slot + CASE WHEN mine.slot BETWEEN not_before AND not_before + 2 THEN max(:step, 0.05) ELSE :step END,
+WITH open AS (
+         SELECT place, next,
+                max(:now, CASE WHEN not_before <= :now + 86400 THEN not_before ELSE 0 END) AS first
+         FROM budgets
+         WHERE place = :place),
+     free AS (
+         SELECT place,
+                CASE WHEN next BETWEEN first AND first + 3600 THEN next ELSE first END AS slot
+         FROM open),
+     mine AS (
+         SELECT place, slot, CAST(slot / 86400 AS INT) AS day
+         FROM free)
+UPDATE budgets SET
+    slot = mine.slot,
+    day = mine.day,
+    next = mine.slot + CASE WHEN mine.slot BETWEEN not_before AND not_before + 2
+                            THEN max(:step, 0.05) ELSE :step END,
     used = CASE WHEN budgets.day = mine.day THEN used ELSE 0 END + (mine.day <> :counted)
 FROM mine WHERE budgets.place = mine.place
     AND (per_day IS NULL OR budgets.day <> mine.day OR used + (mine.day <> :counted) <= per_day)
 RETURNING slot, day"""
 
 
-def take(row, now, step, counted=None):
-    "The next slot as (seconds since 1970, its day), or None if the day is used up; a call `counted` on that day is not counted again."
+def take(row: Row, now: float, step: float, counted: int | None = None) -> tuple[float, int] | None:
+    """The next slot as (seconds since 1970, its day), or None if the day is used up; a call
+    `counted` on that day is not counted again.
+    """
     found = row.run(RESERVE, now=now, step=step, counted=-1 if counted is None else counted)
     return tuple(found[0]) if found else None
 
@@ -206,7 +261,7 @@ SETTLE = """UPDATE budgets SET
 WHERE place = :place AND boot IS :was_boot AND ahead IS :was_ahead"""
 
 
-def settle(row, clock):
+def settle(row: Row, clock: Clock) -> None:
     "Let the marks of a row go by this clock, which may have been set since they were written."
     state = row.run("SELECT boot, ahead FROM budgets WHERE place = :place")[0]
     now, boot = clock.now(), boot_of(clock)
@@ -226,8 +281,10 @@ def settle(row, clock):
     )
 
 
-def moved_by(state, boot, ahead):
-    "The seconds by which a clock was set since the marks of a row were written; None if it was not."
+def moved_by(state: dict[str, Any], boot: str, ahead: float) -> float | None:
+    """The seconds by which a clock was set since the marks of a row were written; None if it was
+    not.
+    """
     if state["ahead"] is None or state["boot"] != boot:
         return 0.0
     moved = ahead - state["ahead"]
@@ -240,8 +297,11 @@ def _is_same(state, boot):
 
 
 # %% ../../nbs/02_transport/02_budget.ipynb #6def59c7
-def await_slot(row, clock, step, rounds=100):
-    "Wait for a slot that is good when it comes. False if the day is used up; RetryLaterError `no_slot` when it was put off again and again."
+def await_slot(row: Row, clock: Clock, step: float, rounds: int = 100) -> bool:
+    """Wait for a slot that is good when it comes.
+
+    False if the day is used up; RetryLaterError `no_slot` when it was put off again and again.
+    """
     day = None
     for _ in range(rounds):
         settle(row, clock)
@@ -257,7 +317,10 @@ def await_slot(row, clock, step, rounds=100):
         if until > steady_of(clock) + _not_before(row, clock) - clock.now() - NEAR:
             return True
     raise RetryLaterError(
-        f"The service put off this call {rounds} times. Run it again later, with fewer calls at the same time.",
+        (
+            f"The service put off this call {rounds} times. Run it again later, with fewer calls "
+            "at the same time."
+        ),
         "no_slot",
     )
 
@@ -284,7 +347,8 @@ def _why(row, clock, step):
 def _used_up(per_day, now):
     left = DAY - now % DAY
     return RetryLaterError(
-        f"All {_spaced(per_day)} calls of today are used. Run it again after midnight UTC, in {left // 3600:.0f} h {left % 3600 // 60:.0f} min, "
+        f"All {_spaced(per_day)} calls of today are used. Run it again after midnight UTC, in "
+        f"{left // 3600:.0f} h {left % 3600 // 60:.0f} min, "
         "or raise per_day if the service allows more.",
         "day_used_up",
         retry_after=left,
@@ -304,8 +368,12 @@ def _limit(name, value):
 
 
 # %% ../../nbs/02_transport/02_budget.ipynb #9c4c36db
-def seconds_for(calls, step, queue, left, per_day, now):
-    "The seconds until the last of so many calls can start; `queue` seconds before the first, `left` calls today (None: no end)."
+def seconds_for(
+    calls: int, step: float, queue: float, left: int | None, per_day: int | None, now: float
+) -> float:
+    """The seconds until the last of so many calls can start; `queue` seconds before the first,
+    `left` calls today (None: no end).
+    """
     if calls <= 0:
         return 0.0
     if left is None or calls <= left:
@@ -319,7 +387,7 @@ class Outlook:
     "What can be seen of a budget: how many calls are left, and how long more of them take."
 
     @property
-    def left(self):
+    def left(self) -> int | None:
         "The calls left today (int); None without a limit."
         return None if self.per_day is None else _left(self._state(), self.clock.now())
 
@@ -327,15 +395,15 @@ class Outlook:
         settle(self._row, self.clock)
         return self._row.run("SELECT * FROM budgets WHERE place = :place")[0]
 
-    def ahead(self, request=None):
+    def ahead(self, request: "Request | None" = None) -> float:
         return max(0.0, _next(self._state(), self.clock.now()) - self.clock.now())
 
-    def estimate(self, calls):
+    def estimate(self, calls: int) -> float:
         "The seconds until the last of so many calls can start."
         now, state = self.clock.now(), self._state()
         return seconds_for(calls, self.step, self.ahead(), _left(state, now), self.per_day, now)
 
-    def frame(self):
+    def frame(self) -> "pd.DataFrame":
         return all_budgets(self.folder, self.clock)
 
     def __repr__(self):
@@ -344,35 +412,37 @@ class Outlook:
 
 # %% ../../nbs/02_transport/02_budget.ipynb #66a0c0c6
 class Budget(Outlook):
-    """Calls a minute and a day (UTC) for one address and user, shared by all threads and processes of this machine.
+    """Calls a minute and a day (UTC) for one address and user, shared by all threads and processes
+    of this machine.
 
-    `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables. None is no limit. SettingsError `bad_budget`;
-    DestinationError `budget_busy`, `budget_broken`, `no_budget` (the file in `folder`, else in the user's state folder)."""
+    `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables.
+    None is no limit. SettingsError `bad_budget`; DestinationError `budget_busy`, `budget_broken`,
+    `no_budget` (the file in `folder`, else in the user's state folder).
+    """
 
     def __init__(
         self,
-        place,
-        per_minute=None,
-        per_day=None,
-        folder=None,
-        clock=Clock(),
-        label=None,
-        begin=LIMITS,
+        place: str,
+        per_minute: int | None = None,
+        per_day: int | None = None,
+        folder: str | Path | None = None,
+        clock: Clock = Clock(),
+        label: str | None = None,
+        begin: str = LIMITS,
     ):
-        self.per_minute, self.per_day, self.clock = (
-            _limit("per_minute", per_minute),
-            _limit("per_day", per_day),
-            clock,
-        )
-        self.folder, self.step, self.is_limited, self._row = (
-            folder,
-            step_of(per_minute),
-            bool(per_minute or per_day),
-            Row(place, label, per_minute, per_day, folder, begin=begin),
-        )
+        self.per_minute = _limit("per_minute", per_minute)
+        self.per_day = _limit("per_day", per_day)
+        self.clock = clock
+        self.folder = folder
+        self.step = step_of(per_minute)
+        self.is_limited = bool(per_minute or per_day)
+        self._row = Row(place, label, per_minute, per_day, folder, begin=begin)
 
-    def reserve(self, request=None):
-        "Wait until one call may start; the seconds waited. RetryLaterError `day_used_up` with `retry_after`, `no_slot`."
+    def reserve(self, request: "Request | None" = None) -> float:
+        """Wait until one call may start; the seconds waited.
+
+        RetryLaterError `day_used_up` with `retry_after`, `no_slot`.
+        """
         if not self.is_limited and self.clock.now() > _not_before(self._row, self.clock) + 2:
             return 0.0
         start = steady_of(self.clock)
@@ -380,10 +450,10 @@ class Budget(Outlook):
             raise _used_up(self._state()["per_day"], self.clock.now())
         return steady_of(self.clock) - start
 
-    def heard(self, request, answer):
+    def heard(self, request: "Request", answer: "Answer") -> None:
         "Take in what an answer says of the limits: here nothing."
 
-    def not_before(self, seconds):
+    def not_before(self, seconds: float) -> None:
         "Nobody starts a call within so many seconds (a day at most); one set for later stays."
         settle(self._row, self.clock)
         now, asked = self.clock.now(), min(max(seconds, 0), DAY)
@@ -430,10 +500,13 @@ def _words(budget):
 
 
 # %% ../../nbs/02_transport/02_budget.ipynb #bf3ea421
-def all_budgets(folder=None, clock=Clock()):
-    """A data frame with one row per budget on this machine: place (its label), per_minute, per_day, used_today, left_today (Int64), not_before, next_slot (UTC; not_before is missing when it is over).
+def all_budgets(folder: str | Path | None = None, clock: Clock = Clock()) -> "pd.DataFrame":
+    """A data frame with one row per budget on this machine: place (its label), per_minute, per_day,
+    used_today, left_today (Int64), not_before, next_slot (UTC; not_before is missing when it is
+    over).
 
-    DestinationError as in `Budget`."""
+    DestinationError as in `Budget`.
+    """
     import pandas as pd
 
     path, now = budget_path(folder), clock.now()
@@ -446,9 +519,13 @@ def all_budgets(folder=None, clock=Clock()):
                 con.execute("SELECT * FROM budgets ORDER BY label, place").fetchall() if con else []
             )
         finally:
-            con and con.close()
+            if con:
+                con.close()
     states = [_as_settled(state, clock) for state in found]
-    moment = lambda seconds: datetime.fromtimestamp(seconds, timezone.utc)
+
+    def moment(seconds):
+        return datetime.fromtimestamp(seconds, timezone.utc)
+
     rows = [
         (
             s["label"],

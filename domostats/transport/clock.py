@@ -21,6 +21,7 @@ __all__ = [
 
 # %% ../../nbs/02_transport/01_clock.ipynb #f63b1d34
 import functools, heapq, itertools, threading, time
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
@@ -53,19 +54,24 @@ def _start_id() -> str:
 class Clock:
     "The time of this machine: seconds since 1970 UTC, the same for all its processes."
 
-    def now(self):
+    def now(self) -> float:
         return time.time()
 
     def steady(self) -> float:
-        "Seconds since some moment, the same for all processes, which nobody can set back or forward."
+        """Seconds since some moment, the same for all processes, which nobody can set back or
+        forward.
+        """
         return _since_start()
 
     def boot(self) -> str:
         "Two values of `steady` can be compared where this text is the same, and not empty."
         return _start_id()
 
-    def wait(self, seconds):
-        "Let this many seconds pass; Ctrl-C ends it. While waits are off, only note them in `waited`."
+    def wait(self, seconds: float) -> None:
+        """Let this many seconds pass; Ctrl-C ends it.
+
+        While waits are off, only note them in `waited`.
+        """
         if seconds <= 0:
             return
         if _off:
@@ -74,18 +80,18 @@ class Clock:
             time.sleep(seconds)
 
 
-def now():
+def now() -> float:
     "Seconds since 1970 UTC (float)."
     return Clock().now()
 
 
-def wait(seconds):
+def wait(seconds: float) -> None:
     "Let this many seconds pass, unless waits are off."
     Clock().wait(seconds)
 
 
 # %% ../../nbs/02_transport/01_clock.ipynb #6ca17211
-def set_waits(on):
+def set_waits(on: bool) -> None:
     "Switch all waits of this process on or off; switching them off empties `waited`."
     global _off
     if not on and not _off:
@@ -94,7 +100,7 @@ def set_waits(on):
 
 
 @contextmanager
-def without_waits():
+def without_waits() -> Iterator[list[float]]:
     "All waits of this process off for a while; gives the list of the seconds that were not waited."
     was = _off
     set_waits(False)
@@ -151,16 +157,22 @@ def spell_seconds(seconds: float) -> str:
 
 # %% ../../nbs/02_transport/01_clock.ipynb #fbecc76e
 class FakeClock(Clock):
-    """A clock whose time passes only in `wait`: when all `threads` that use it wait, it moves on to the earliest of them.
+    """A clock whose time passes only in `wait`: when all `threads` that use it wait, it moves on to
+    the earliest of them.
 
-    Starts on 1 January 2024, 00:00 UTC; who changes `time` sets the clock, and no time passes by that. A thread that has ended says `done()`; RuntimeError if nothing moves for a minute of real time."""
+    Starts on 1 January 2024, 00:00 UTC; who changes `time` sets the clock, and no time passes by
+    that. A thread that has ended says `done()`; RuntimeError if nothing moves for a minute of real
+    time.
+    """
 
-    def __init__(self, time=1_704_067_200.0, threads=1):
+    def __init__(self, time: float = 1_704_067_200.0, threads: int = 1):
         self.time, self.awake = time, threads
         self.passed = 0.0
-        self._lock, self._asleep, self._number = threading.Lock(), [], itertools.count()
+        self._lock = threading.Lock()
+        self._asleep = []
+        self._number = itertools.count()
 
-    def now(self):
+    def now(self) -> float:
         return self.time
 
     def steady(self) -> float:
@@ -169,7 +181,7 @@ class FakeClock(Clock):
     def boot(self) -> str:
         return "fake"
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         "Sleep until the clock says so."
         if seconds <= 0:
             return
@@ -180,7 +192,7 @@ class FakeClock(Clock):
         if not turn.wait(60):
             raise RuntimeError("Somebody who uses this clock neither waits nor says done().")
 
-    def done(self):
+    def done(self) -> None:
         "This thread will not wait again."
         with self._lock:
             self._one_less()
@@ -198,12 +210,16 @@ class FakeClock(Clock):
 
 # %% ../../nbs/02_transport/01_clock.ipynb #61c0e5a1
 class FastClock(Clock):
-    "A clock that stands at `start` (epoch seconds) when it is made, and runs `speed` times as fast as others."
+    """A clock that stands at `start` (epoch seconds) when it is made, and runs `speed` times as
+    fast as others.
+    """
 
-    def __init__(self, start, speed):
-        self.start, self.speed, self.made = start, speed, time.monotonic()
+    def __init__(self, start: float, speed: float):
+        self.start = start
+        self.speed = speed
+        self.made = time.monotonic()
 
-    def now(self):
+    def now(self) -> float:
         return self.start + (time.monotonic() - self.made) * self.speed
 
     def steady(self) -> float:
@@ -212,5 +228,5 @@ class FastClock(Clock):
     def boot(self) -> str:
         return ""
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         super().wait(seconds / self.speed)

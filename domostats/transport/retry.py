@@ -8,16 +8,21 @@ __all__ = ["UNTOUCHED", "PASSING", "REFUSED", "Request", "worth_another", "Retry
 # %% ../../nbs/02_transport/03_retry.ipynb #0765ca55
 import random
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 from hashlib import blake2b
+
+if TYPE_CHECKING:
+    from domostats.errors import DomostatsError
 
 
 # %% ../../nbs/02_transport/03_retry.ipynb #1547f26b
 class Request(NamedTuple):
-    """One request without its credential: `params` (dict or None) go into the query, `body` is sent as JSON; one that only `reads` may be sent twice.
+    """One request without its credential: `params` (dict or None) go into the query, `body` is sent
+    as JSON; one that only `reads` may be sent twice.
 
-    The answer has to be JSON unless `plain`."""
+    The answer has to be JSON unless `plain`.
+    """
 
     method: str
     path: str
@@ -27,7 +32,7 @@ class Request(NamedTuple):
     plain: bool = False
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         "A text that two requests share when they ask the same."
         asked = [self.method, self.path, self.params or {}, self.body]
         return blake2b(
@@ -40,7 +45,9 @@ UNTOUCHED = "rate_limited", "unreachable"  # the service did nothing
 PASSING = "timeout", "cut", "truncated", "unavailable"  # it may have done something
 
 
-def worth_another(error, request, passing=PASSING):
+def worth_another(
+    error: "DomostatsError", request: Request, passing: tuple[str, ...] = PASSING
+) -> bool:
     "Whether this request may be sent again after this error (one of the kit's)."
     return error.reason in UNTOUCHED or error.reason in passing and request.reads
 
@@ -48,7 +55,11 @@ def worth_another(error, request, passing=PASSING):
 # %% ../../nbs/02_transport/03_retry.ipynb #221f44b6
 @dataclass(frozen=True)
 class Retry:
-    "At most `tries` attempts; between them `first` seconds, then twice as long each time up to `most`; a `Retry-After` longer than `longest` ends the run. `passing`: reasons after which a read is repeated."
+    """At most `tries` attempts; between them `first` seconds, then twice as long each time up to
+    `most`; a `Retry-After` longer than `longest` ends the run.
+
+    `passing`: reasons after which a read is repeated.
+    """
 
     tries: int = 5
     first: float = 1
@@ -56,11 +67,13 @@ class Retry:
     longest: float = 900
     passing: tuple = PASSING
 
-    def floor(self, attempt):
+    def floor(self, attempt: int) -> float:
         return min(self.most, self.first * 2 ** (attempt - 1))
 
-    def pause(self, error, request, attempt):
-        "The seconds before the next attempt after `attempt` (1, 2 ...) failed with this error; None for no more."
+    def pause(self, error: "DomostatsError", request: Request, attempt: int) -> float | None:
+        """The seconds before the next attempt after `attempt` (1, 2 ...) failed with this error;
+        None for no more.
+        """
         asked = getattr(error, "retry_after", None)
         if (
             attempt >= self.tries
@@ -93,6 +106,6 @@ REFUSED = (
 )
 
 
-def is_open(error):
+def is_open(error: "DomostatsError") -> bool:
     "Whether it is not known if a write was carried out that ended in this error."
     return error.reason not in REFUSED

@@ -14,7 +14,9 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #c1446341
 from .auth import sign_in
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Whole, all_of
 
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #194df13f
@@ -22,10 +24,16 @@ PROVIDERS = Whole("/api/data/v2/datasources/providers", key="key")
 
 
 @hides("session_token")
-def get_accounts(domo_instance, session_token=None, debug_api=False):
-    """Providers with nested `accounts`: a list of dicts in `.response`. `GET /api/data/v2/datasources/providers`, recorded.
+def get_accounts(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """Providers with nested `accounts`: a list of dicts in `.response`. `GET
+    /api/data/v2/datasources/providers`, recorded.
 
-    Without the grant to manage all accounts the list is shorter, and nothing in it says so."""
+    Without the grant to manage all accounts the list is shorter, and nothing in it says so.
+    """
     return all_of(sign_in(domo_instance, session_token), PROVIDERS, debug_api)
 
 
@@ -34,10 +42,16 @@ ACCOUNTS = Whole("/api/data/v1/accounts", key="id")
 
 
 @hides("session_token")
-def get_flat_accounts(domo_instance, session_token=None, debug_api=False):
-    """Accounts without their provider, one dict each in `.response`. `GET /api/data/v1/accounts`, recorded.
+def get_flat_accounts(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """Accounts without their provider, one dict each in `.response`. `GET /api/data/v1/accounts`,
+    recorded.
 
-    Holds what this user owns or was given; all of it with the grant to manage all accounts."""
+    Holds what this user owns or was given; all of it with the grant to manage all accounts.
+    """
     return all_of(sign_in(domo_instance, session_token), ACCOUNTS, debug_api)
 
 
@@ -46,7 +60,11 @@ ACCOUNT_TEMPLATES = Whole("/api/data/v1/accounts/templates/user/extended", key="
 
 
 @hides("session_token")
-def get_account_templates(domo_instance, session_token=None, debug_api=False):
+def get_account_templates(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """OAuth configurations, one dict each in `.response`.
 
     `GET /api/data/v1/accounts/templates/user/extended`, described; whether somebody without the

@@ -6,8 +6,11 @@
 __all__ = ["ACTIVITY_LOG", "get_activity_log"]
 
 # %% ../../../nbs/03_clients/domo/06_activity.ipynb #558ecfde
+from datetime import date
+from typing import Any
 from .auth import sign_in
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
 from ...transport.paging import Reader, millis
 from ...transport.windows import Events
 
@@ -18,10 +21,19 @@ ACTIVITY_LOG = Events(
 
 
 @hides("session_token")
-def get_activity_log(domo_instance, session_token=None, since=None, until=None, debug_api=False):
-    """All events from `since` on and before `until` (datetimes, UTC where they have no zone), a list of dicts.
+def get_activity_log(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    since: date | str | None = None,
+    until: date | str | None = None,
+    debug_api: bool = False,
+) -> list[dict[str, Any]]:
+    """All events from `since` on and before `until` (datetimes, UTC where they have no zone), a
+    list of dicts.
 
-    `GET /api/audit/v1/user-audits`, recorded; 1000 a page, newest first; about one year is kept. Needs the grant `audit`: AccessError `forbidden`."""
+    `GET /api/audit/v1/user-audits`, recorded; 1000 a page, newest first; about one year is kept.
+    Needs the grant `audit`: AccessError `forbidden`.
+    """
     reader = Reader(
         sign_in(domo_instance, session_token),
         since=millis(since),

@@ -22,13 +22,14 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #14315f4d
 import threading
+from collections.abc import Callable
 from typing import Annotated, Union
 import msgspec
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
-from ...settings import Secret, find_instance, hides, masked
+from ...settings import Instance, Secret, find_instance, hides, masked
 from ...transport.auth import Auth, NoAuth, sendable
-from ...transport.connection import Connection, connect
+from ...transport.connection import Answer, Connection, connect
 from ...transport.retry import Request
 
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #fc04d1be
@@ -48,7 +49,7 @@ class Someone(msgspec.Struct):
 class DomoAuth:
     "What Domo says in its own way, whatever the credential."
 
-    def judge(self, answer):
+    def judge(self, answer: Answer) -> None:
         "AccessError `blocked`: the network this runs in is not on the allow-list of the instance."
         moved = 300 <= answer.status < 400 and (
             b"whitelist/blocked" in answer.content[:5000]
@@ -56,21 +57,29 @@ class DomoAuth:
         )
         if moved or b"Domo - Blocked" in answer.content[:5000]:
             raise AccessError(
-                f"{answer.url} is closed to the network this runs in. Ask an administrator to add its address to the "
-                "allow-list (Admin > Security), or connect through your company's VPN.",
+                f"{answer.url} is closed to the network this runs in. Ask an administrator to add "
+                "its address to the allow-list (Admin > Security), or connect through your "
+                "company's VPN.",
                 "blocked",
                 answer,
             )
 
-    def who(self, connection):
-        "The id of the user behind it (text), None where Domo does not tell. `GET /api/content/v2/users/me`, recorded. RetryLaterError where nothing answers."
+    def who(self, connection: Connection) -> str | None:
+        """The id of the user behind it (text), None where Domo does not tell.
+
+        `GET /api/content/v2/users/me`, recorded. RetryLaterError where nothing answers.
+        """
         try:
             return str(connection.ask(ME).read(Someone).id)
         except (AccessError, CredentialsError, DataError):
             return None
 
-    def grants(self, ask, user=None):
-        "The grants of the user behind it (id), a set of names; `ask` gives the `Answer` to a `Request`. DataError `unexpected`."
+    def grants(self, ask: Callable[[Request], Answer], user: str | None = None) -> set[str]:
+        """The grants of the user behind it (id), a set of names; `ask` gives the `Answer` to a
+        `Request`.
+
+        DataError `unexpected`.
+        """
         user = user or ask(ME).read(Someone).id
         role = (
             ask(Request("GET", f"/api/content/v2/users/{user}", {"includeDetails": "true"}))
@@ -94,7 +103,7 @@ class SessionToken(DomoAuth, Auth):
 
     header, kind = "X-DOMO-Authentication", "session"
 
-    def judge(self, answer):
+    def judge(self, answer: Answer) -> None:
         super().judge(answer)
         if answer.status == 401:
             raise CredentialsError(
@@ -105,11 +114,14 @@ class SessionToken(DomoAuth, Auth):
 class NotSignedIn(DomoAuth, NoAuth):
     "The sign-in itself."
 
-    def judge(self, answer):
+    def judge(self, answer: Answer) -> None:
         super().judge(answer)
         if answer.status == 403:
             raise AccessError(
-                f"There is no instance behind {answer.url.split('/api')[0]}. Check the name: it is what stands before .domo.com in the browser.",
+                (
+                    f"There is no instance behind {answer.url.split('/api')[0]}. Check the name: "
+                    "it is what stands before .domo.com in the browser."
+                ),
                 "unknown_instance",
                 answer,
             )
@@ -119,7 +131,10 @@ class NotSignedIn(DomoAuth, NoAuth):
 OUTCOMES = {
     "INVALID_CREDENTIALS": (
         "wrong_password",
-        "Domo does not know this user with this password. Check both; people who sign in through SSO have no password here and need an access token.",
+        (
+            "Domo does not know this user with this password. Check both; people who sign in "
+            "through SSO have no password here and need an access token."
+        ),
     ),
     "ACCOUNT_LOCKED": (
         "locked",
@@ -127,17 +142,25 @@ OUTCOMES = {
     ),
     "SECOND_FACTOR": (
         "second_factor",
-        "This user needs a second factor, which a program cannot give. Use an access token (DOMO_ACCESS_TOKEN).",
+        (
+            "This user needs a second factor, which a program cannot give. Use an access token "
+            "(DOMO_ACCESS_TOKEN)."
+        ),
     ),
     "NO_TOKEN": (
         "no_token",
-        "Domo answered without a session. Password sign-in may be switched off: use an access token (DOMO_ACCESS_TOKEN).",
+        (
+            "Domo answered without a session. Password sign-in may be switched off: use an access "
+            "token (DOMO_ACCESS_TOKEN)."
+        ),
     ),
 }
 
 
 def outcome(reply: object) -> tuple[Secret | None, str | None]:
-    "What the reply to a sign-in comes to: (token as a `Secret`, None), or (None, a key of `OUTCOMES`)."
+    """What the reply to a sign-in comes to: (token as a `Secret`, None), or (None, a key of
+    `OUTCOMES`).
+    """
     reply = masked(reply) if isinstance(reply, dict) else {}
     token, factor, why = (reply.get(name) for name in ("sessionToken", "twoFactorInfo", "reason"))
     token = Secret(token) if isinstance(token, str) and token.isascii() else None
@@ -155,8 +178,11 @@ class Session(SessionToken):
     "A session with the password behind it: made at the first call, made again when it has expired."
 
     @hides("password")
-    def __init__(self, instance, user, password):
-        self._password, self.user, self.name, self.url = password, user, instance.name, instance.url
+    def __init__(self, instance: Instance, user: str, password: Secret):
+        self._password = password
+        self.user = user
+        self.name = instance.name
+        self.url = instance.url
         if not isinstance(password, Secret):
             raise CredentialsError(
                 "A password is text. Give it as text, or set DOMO_PASSWORD.", "malformed_secret"
@@ -165,21 +191,23 @@ class Session(SessionToken):
             Connection(instance, NotSignedIn(instance), self.fingerprint),
             threading.Lock(),
         )
-        self._secret, self._number, self._refusal = None, 0, None
+        self._secret = None
+        self._number = 0
+        self._refusal = None
 
     @property
-    def signed_in(self):
+    def signed_in(self) -> bool:
         return self._secret is not None
 
     def _identity(self):
         return f"{self.user}\0{self._password.reveal()}"  # the same for every session of this user
 
-    def ready(self):
+    def ready(self) -> int:
         if not self.signed_in:
             self.renew(0)
         return self._number
 
-    def renew(self, used):
+    def renew(self, used: int) -> bool:
         with self._lock:
             if self._refusal:
                 raise self._refusal.with_traceback(None)
@@ -206,10 +234,15 @@ class Session(SessionToken):
 
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #a0d3284f
 @hides("domo_password")
-def get_session_token(domo_instance, domo_username, domo_password):
-    """Sign in with a password; gives a `Session` (its repr shows no secret). `POST /api/content/v2/authentication`, recorded.
+def get_session_token(
+    domo_instance: str | Instance, domo_username: str, domo_password: str | Secret
+) -> Session:
+    """Sign in with a password; gives a `Session` (its repr shows no secret). `POST
+    /api/content/v2/authentication`, recorded.
 
-    CredentialsError `wrong_password`, `locked`, `second_factor`, `no_token`; AccessError `unknown_instance`, `blocked`, `redirected`; SettingsError `bad_name`."""
+    CredentialsError `wrong_password`, `locked`, `second_factor`, `no_token`; AccessError
+    `unknown_instance`, `blocked`, `redirected`; SettingsError `bad_name`.
+    """
     session = Session(find_instance(domo_instance), domo_username, domo_password)
     session.ready()
     return session
@@ -219,8 +252,12 @@ def get_session_token(domo_instance, domo_username, domo_password):
 DOMO_SECRETS = ("DOMO_ACCESS_TOKEN",), ("DOMO_USERNAME", "DOMO_PASSWORD")
 
 
-def from_settings(instance):
-    "The credential that the settings hold for this instance: an access token first, then username and password. CredentialsError `missing_secret`."
+def from_settings(instance: Instance) -> AccessToken | Session:
+    """The credential that the settings hold for this instance: an access token first, then username
+    and password.
+
+    CredentialsError `missing_secret`.
+    """
     found = find_secrets(instance, *DOMO_SECRETS)
     if "DOMO_ACCESS_TOKEN" in found:
         return AccessToken(found["DOMO_ACCESS_TOKEN"], instance=instance)
@@ -228,8 +265,12 @@ def from_settings(instance):
 
 
 @hides("session_token")
-def sign_in(domo_instance, session_token=None):
-    "The connection of this instance (name or `Instance`) with this credential (an auth object, a session token as text, or None for the settings)."
+def sign_in(
+    domo_instance: str | Instance, session_token: Auth | Secret | str | None = None
+) -> Connection:
+    """The connection of this instance (name or `Instance`) with this credential (an auth object, a
+    session token as text, or None for the settings).
+    """
     instance = find_instance(domo_instance)
     if session_token is None:
         session_token = from_settings(instance)

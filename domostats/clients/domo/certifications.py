@@ -7,14 +7,21 @@ __all__ = ["QUERY", "FOUND", "CERTIFIED_DATASETS", "get_certified_datasets"]
 
 # %% ../../../nbs/03_clients/domo/07_certifications.ipynb #e1a70c03
 from .auth import sign_in
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Cursor, all_of
 
 # %% ../../../nbs/03_clients/domo/07_certifications.ipynb #e1a70c07
-QUERY = """query getCertifiedEntities($type: String, $first: Int, $after: String, $stateFilter: String) {
-  certifyEntitiesConnection(type: $type, first: $first, after: $after, stateFilter: $stateFilter) {
-    edges { node { id title entityType processType owners lastUpdated views dateCertified certifyState certifyApprovalId provider } }
-    pageInfo { hasNextPage endCursor } } }"""
+QUERY = (
+    "query getCertifiedEntities($type: String, $first: Int, $after: String, "
+    "$stateFilter: String) {\n"
+    "  certifyEntitiesConnection(type: $type, first: $first, after: $after, "
+    "stateFilter: $stateFilter) {\n"
+    "    edges { node { id title entityType processType owners lastUpdated views dateCertified "
+    "certifyState certifyApprovalId provider } }\n"
+    "    pageInfo { hasNextPage endCursor } } }"
+)
 
 FOUND = "data.certifyEntitiesConnection"
 CERTIFIED_DATASETS = Cursor(
@@ -34,8 +41,15 @@ CERTIFIED_DATASETS = Cursor(
 
 
 @hides("session_token")
-def get_certified_datasets(domo_instance, session_token=None, debug_api=False):
-    """The datasets with a certification, each as `{node: {id, title, certifyState, ...}}` in `.response`; times in milliseconds.
+def get_certified_datasets(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """The datasets with a certification, each as `{node: {id, title, certifyState, ...}}` in
+    `.response`; times in milliseconds.
 
-    `POST /api/synapse/approval/graphql`, operation `getCertifiedEntities`, guessed from its clients; pages of 100."""
+    `POST /api/synapse/approval/graphql`, operation `getCertifiedEntities`, guessed from its
+    clients; pages of 100.
+    """
     return all_of(sign_in(domo_instance, session_token), CERTIFIED_DATASETS, debug_api)

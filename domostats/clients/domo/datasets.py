@@ -19,7 +19,9 @@ __all__ = [
 from .auth import sign_in
 from .groups import GROUPS
 from .users import USERS
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Bulk, all_of
 from ...transport.windows import Search
 
@@ -48,8 +50,16 @@ DATASET_SEARCH = Search(
 
 
 @hides("session_token")
-def search_datasets(domo_instance, session_token=None, debug_api=False):
-    "All datasets as the search shows them, one dict each in `.response`. `POST /api/data/ui/v3/datasources/search`, known from client code; 100 a page, a total, 10 000 at most."
+def search_datasets(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """All datasets as the search shows them, one dict each in `.response`.
+
+    `POST /api/data/ui/v3/datasources/search`, known from client code; 100 a page, a total, 10 000
+    at most.
+    """
     return all_of(sign_in(domo_instance, session_token), DATASET_SEARCH, debug_api)
 
 
@@ -65,8 +75,16 @@ DATASETS = Bulk(
 
 
 @hides("session_token")
-def get_datasets(domo_instance, session_token=None, debug_api=False):
-    "All datasets with everything known of them, one dict each in `.response`. `POST /api/data/v3/datasources/bulk`, known from client code; the object is recorded; 100 ids a call."
+def get_datasets(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """All datasets with everything known of them, one dict each in `.response`.
+
+    `POST /api/data/v3/datasources/bulk`, known from client code; the object is recorded; 100 ids a
+    call.
+    """
     return all_of(sign_in(domo_instance, session_token), DATASETS, debug_api)
 
 
@@ -91,8 +109,15 @@ DATASET_DOCUMENTS = Search(
 
 
 @hides("session_token")
-def search_dataset_documents(domo_instance, session_token=None, debug_api=False):
-    "The search documents of all datasets, one dict each in `.response`; ids are text. `POST /api/search/v1/query`, documented; 10 000 at most."
+def search_dataset_documents(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """The search documents of all datasets, one dict each in `.response`; ids are text.
+
+    `POST /api/search/v1/query`, documented; 10 000 at most.
+    """
     return all_of(sign_in(domo_instance, session_token), DATASET_DOCUMENTS, debug_api)
 
 
@@ -103,6 +128,13 @@ STREAMS = Bulk(
 
 
 @hides("session_token")
-def get_streams(domo_instance, session_token=None, debug_api=False):
-    "The streams of all datasets that have one, one dict each in `.response`; times in seconds. `GET /api/data/v1/streams/bulk`, known from client code; the object is recorded; 50 ids a call."
+def get_streams(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """The streams of all datasets that have one, one dict each in `.response`; times in seconds.
+
+    `GET /api/data/v1/streams/bulk`, known from client code; the object is recorded; 50 ids a call.
+    """
     return all_of(sign_in(domo_instance, session_token), STREAMS, debug_api)

@@ -16,7 +16,9 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/03_groups.ipynb #7ae76b30
 from .auth import sign_in
 from ...notices import warn
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Each, Offset, Whole, all_of, says_id
 
 # %% ../../../nbs/03_clients/domo/03_groups.ipynb #e93bbfb2
@@ -28,7 +30,11 @@ GROUPS = Offset(
 
 
 @hides("session_token")
-def get_groups(domo_instance, session_token=None, debug_api=False):
+def get_groups(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """All groups, one dict each in `.response`; `created` is text without a zone.
 
     `GET /api/content/v2/groups/grouplist`, recorded; pages of 100, no total. A warning where
@@ -40,7 +46,7 @@ def get_groups(domo_instance, session_token=None, debug_api=False):
     return answer
 
 
-def lacks_members(group):
+def lacks_members(group: object) -> bool:
     "Whether a group (dict) counts members and has none."
     if not isinstance(group, dict) or group.get("groupMembers"):
         return False
@@ -54,8 +60,16 @@ GROUP_DETAILS = Each(
 
 
 @hides("session_token")
-def get_group_details(domo_instance, session_token=None, debug_api=False):
-    "For each group `{parent: its id, reply: the group}` in `.response`, with `creatorId`, `default`, `active`, `hidden`. `GET /api/content/v2/groups/{id}`, recorded (a deleted group); one call a group."
+def get_group_details(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """For each group `{parent: its id, reply: the group}` in `.response`, with `creatorId`,
+    `default`, `active`, `hidden`.
+
+    `GET /api/content/v2/groups/{id}`, recorded (a deleted group); one call a group.
+    """
     return all_of(sign_in(domo_instance, session_token), GROUP_DETAILS, debug_api)
 
 
@@ -64,6 +78,13 @@ ROLES = Whole("/api/authorization/v1/roles", key="id")
 
 
 @hides("session_token")
-def get_roles(domo_instance, session_token=None, debug_api=False):
-    "All roles, one dict each in `.response`; times in milliseconds. `GET /api/authorization/v1/roles`, recorded."
+def get_roles(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """All roles, one dict each in `.response`; times in milliseconds.
+
+    `GET /api/authorization/v1/roles`, recorded.
+    """
     return all_of(sign_in(domo_instance, session_token), ROLES, debug_api)

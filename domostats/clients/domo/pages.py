@@ -6,8 +6,11 @@
 __all__ = ["PAGES", "says_its_page", "PAGE_ACCESS", "get_pages", "is_access_of", "get_page_access"]
 
 # %% ../../../nbs/03_clients/domo/05_pages.ipynb #a431b944
+from typing import Any
 from .auth import sign_in
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Each, Offset, all_of, says_id
 
 # %% ../../../nbs/03_clients/domo/05_pages.ipynb #e5c25f8c
@@ -23,10 +26,16 @@ PAGES = Offset(
 
 
 @hides("session_token")
-def get_pages(domo_instance, session_token=None, debug_api=False):
-    """All pages, one dict each in `.response`. `POST /api/content/v1/pages/adminsummary`, recorded; pages of 100, no total.
+def get_pages(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """All pages, one dict each in `.response`. `POST /api/content/v1/pages/adminsummary`, recorded;
+    pages of 100, no total.
 
-    Without the grant to manage all pages only one's own."""
+    Without the grant to manage all pages only one's own.
+    """
     return all_of(sign_in(domo_instance, session_token), PAGES, debug_api)
 
 
@@ -34,7 +43,7 @@ def get_pages(domo_instance, session_token=None, debug_api=False):
 says_its_page = says_id("resource", "id")
 
 
-def is_access_of(id, reply):
+def is_access_of(id: int | str, reply: dict[str, Any]) -> str | None:
     """What speaks against a reply (dict) as the access list of page `id`, as text; None if nothing
     does."""
     wrong = says_its_page(id, reply)
@@ -69,7 +78,11 @@ PAGE_ACCESS = Each(
 
 
 @hides("session_token")
-def get_page_access(domo_instance, session_token=None, debug_api=False):
+def get_page_access(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """For each page `{parent: its id, reply: {users, groups, totalUserCount}}` in `.response`.
 
     `GET /api/content/v1/share/accesslist/page/{id}`, recorded; one call a page. A reply that is not

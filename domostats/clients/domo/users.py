@@ -22,7 +22,9 @@ import re
 from dataclasses import replace
 from .auth import sign_in
 from ...errors import AccessError, DataError, SettingsError
-from ...settings import hides
+from ...settings import Instance, Secret, hides
+from ...transport.auth import Auth
+from ...transport.connection import Answer
 from ...transport.paging import Offset, Whole, all_of
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #63c153ee
@@ -30,15 +32,24 @@ USERS = Whole("/api/content/v2/users", key="id")
 
 
 @hides("session_token")
-def get_users(domo_instance, session_token=None, debug_api=False):
-    "All users, one dict each in `.response`; `created` is in seconds, `modified` in milliseconds. `GET /api/content/v2/users`, recorded."
+def get_users(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """All users, one dict each in `.response`; `created` is in seconds, `modified` in milliseconds.
+
+    `GET /api/content/v2/users`, recorded.
+    """
     return all_of(sign_in(domo_instance, session_token), USERS, debug_api)
 
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #894531eb
 ATTRIBUTES = (
-    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone hireDate modified created alternateEmail employeeLocation "
-    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending isActive invitorUserId lastActivity lastLogin avatarKey"
+    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone "
+    "hireDate modified created alternateEmail employeeLocation "
+    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending "
+    "isActive invitorUserId lastActivity lastLogin avatarKey"
 ).split()
 
 IDENTITY_USERS = Offset(
@@ -49,26 +60,37 @@ ALL_USERS = replace(IDENTITY_USERS, params=IDENTITY_USERS.params | {"includeDele
 
 @hides("session_token")
 def get_identity_users(
-    domo_instance, session_token=None, debug_api=False, include_deleted: bool = False
-):
-    """All users with their `attributes` (pairs of `key` and `values`), one dict each in `.response`; times in milliseconds.
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+    include_deleted: bool = False,
+) -> Answer:
+    """All users with their `attributes` (pairs of `key` and `values`), one dict each in
+    `.response`; times in milliseconds.
 
-    With `include_deleted` those too who were deleted: their `isActive` is false.
-    `GET /api/identity/v1/users`, documented; pages of 100 are what clients use, no total. That `includeDeleted` is
-    heeded here, and that `lastLogin` is among the attributes, is described and was not recorded."""
+    With `include_deleted` those too who were deleted: their `isActive` is false. `GET
+    /api/identity/v1/users`, documented; pages of 100 are what clients use, no total. That
+    `includeDeleted` is heeded here, and that `lastLogin` is among the attributes, is described and
+    was not recorded.
+    """
     listing = ALL_USERS if include_deleted else IDENTITY_USERS
     return all_of(sign_in(domo_instance, session_token), listing, debug_api)
 
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #9d823887
-def check_id(name, value):
+def check_id(name: str, value: object) -> None:
     "SettingsError `bad_id` for anything that is not a whole number, as a number or as text."
     if not re.fullmatch(r"\d{1,19}", str(value)):
         raise SettingsError(f"{name} is a whole number, not {value!r}.", "bad_id")
 
 
 @hides("session_token")
-def get_user_by_id(domo_instance, session_token=None, user_id=None, debug_api=False):
+def get_user_by_id(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    user_id: int | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
     """One user, a dict in `.response`. `GET /api/content/v2/users/{id}`, recorded.
 
     AccessError `not_found` (Domo answers 200 and nothing); SettingsError `bad_id`."""
@@ -87,8 +109,15 @@ def get_user_by_id(domo_instance, session_token=None, user_id=None, debug_api=Fa
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #a54b0068
 @hides("session_token")
-def get_current_user(domo_instance, session_token=None, debug_api=False):
-    "The user behind the credential, a dict in `.response`. `GET /api/content/v2/users/me`, recorded; AccessError `unknown_instance`."
+def get_current_user(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """The user behind the credential, a dict in `.response`.
+
+    `GET /api/content/v2/users/me`, recorded; AccessError `unknown_instance`.
+    """
     connection, refused = sign_in(domo_instance, session_token), None
     try:
         return connection.get("/api/content/v2/users/me", debug_api=debug_api)
@@ -97,15 +126,26 @@ def get_current_user(domo_instance, session_token=None, debug_api=False):
             raise
         refused = e.answer
     raise AccessError(
-        f"{connection.instance} answered 403 to 'who am I?'. Most likely there is no instance of this name.",
+        (
+            f"{connection.instance} answered 403 to 'who am I?'. Most likely there is no instance "
+            "of this name."
+        ),
         "unknown_instance",
         refused,
     )
 
 
 @hides("session_token")
-def get_role_grants(domo_instance, session_token=None, role_id=None, debug_api=False):
-    "The grants of a role, a list of names in `.response`; empty for a role that is not there. `GET /api/authorization/v1/roles/{id}/authorities`, recorded."
+def get_role_grants(
+    domo_instance: str | Instance,
+    session_token: Auth | Secret | str | None = None,
+    role_id: int | str | None = None,
+    debug_api: bool = False,
+) -> Answer:
+    """The grants of a role, a list of names in `.response`; empty for a role that is not there.
+
+    `GET /api/authorization/v1/roles/{id}/authorities`, recorded.
+    """
     check_id("role_id", role_id)
     return sign_in(domo_instance, session_token).get(
         f"/api/authorization/v1/roles/{role_id}/authorities", debug_api=debug_api
@@ -114,7 +154,9 @@ def get_role_grants(domo_instance, session_token=None, role_id=None, debug_api=F
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #fdb82944
 @hides("session_token")
-def get_my_grants(domo_instance, session_token=None):
+def get_my_grants(
+    domo_instance: str | Instance, session_token: Auth | Secret | str | None = None
+) -> set[str]:
     "The grants of the user behind the credential: a set of names. DataError `unexpected`."
     connection = sign_in(domo_instance, session_token)
     return connection.auth.grants(connection.ask)
