@@ -179,9 +179,12 @@ def exit_code(error: BaseException) -> int:
 
 HELP = """Turn the admin API of a SaaS platform into clean, typed, historical datasets.
 
-Begin with [bold]domostats demo[/bold], which needs no account and no network; [bold]domostats lab[/bold] opens the lessons.
+Begin with [bold]domostats demo[/bold], which needs no account and no network; \
+[bold]domostats lab[/bold] opens the lessons.
 
-[bold]domostats check NAME[/bold] says what your own credentials can see: DOMO_ACCESS_TOKEN, or DOMO_USERNAME with DOMO_PASSWORD, or for Datorama DATORAMA_API_TOKEN, in the environment or in .env."""
+[bold]domostats check NAME[/bold] says what your own credentials can see: \
+DOMO_ACCESS_TOKEN, or DOMO_USERNAME with DOMO_PASSWORD, or for Datorama DATORAMA_API_TOKEN, \
+in the environment or in .env."""
 
 EPILOG = f"Exit codes: {' · '.join(f'{code} {words}' for code, words in MEANINGS.items())}."
 
@@ -323,7 +326,8 @@ def _close_output():
 
 
 def show_error(error: BaseException) -> None:
-    "Print an error for the one who typed the command: what kind it is, what it says; with `-v` its traceback."
+    """Print an error for the one who typed the command: what kind it is, what it says; with `-v`
+    its traceback."""
     if Told.traceback:
         say("".join(traceback.format_exception(error)), err=True)
     name, sentence = in_words(error)
@@ -343,8 +347,8 @@ def in_words(error: BaseException) -> tuple[str, str]:
     file, line = place_in(error, None)
     return (
         type(error).__name__,
-        f"{' '.join(str(error).split())[:300]} ({Path(file).name}, line {line}). This is a fault of "
-        "domostats itself. Run it again with -v, and tell us what it prints.",
+        f"{' '.join(str(error).split())[:300]} ({Path(file).name}, line {line}). This is a fault "
+        "of domostats itself. Run it again with -v, and tell us what it prints.",
     )
 
 
@@ -402,7 +406,8 @@ NARROWEST = 14  # signs: a column with fewer is a tower of syllables
 
 
 def show(title, columns, rows):
-    "Print a table; where it has too many columns for the terminal, each row with its columns below one another."
+    """Print a table; where it has too many columns for the terminal, each row with its columns
+    below one another."""
     rows, console = [[printable(value) for value in row] for row in rows], Console()
     longest = [
         max(map(cell_len, [str(Text.from_markup(name)), *(row[n] for row in rows)]))
@@ -451,7 +456,8 @@ def demo():
         ),
     )
     typer.echo(
-        f"{len(rows)} datasets are in the store {store.path}. Next: make lab, or, where JupyterLab is installed, domostats lab"
+        f"{len(rows)} datasets are in the store {store.path}. Next: make lab, or, where "
+        "JupyterLab is installed, domostats lab"
     )
 
 
@@ -537,7 +543,10 @@ def run_sandbox(
 
 
 def _present(running):
-    return f"{running} answers at {running.url} under the name {running.name!r}. Try: domostats check {running.name}"
+    return (
+        f"{running} answers at {running.url} under the name {running.name!r}. Try: domostats "
+        f"check {running.name}"
+    )
 
 
 def until_stopped(sentence, to_print=None):
@@ -606,7 +615,8 @@ def check(instance: Annotated[str, typer.Argument(help=PLACE)]):
 
 
 def _doubt_name(name):
-    "Say so if a name looks like a slip of the one of a sandbox that runs, or of an instance in settings.ini."
+    """Say so if a name looks like a slip of the one of a sandbox that runs, or of an instance in
+    settings.ini."""
     known = known_instances()
     if name not in known and (near := did_you_mean(name, known)):
         note(f"{name} is not in settings.ini, and no sandbox.{near}")
@@ -615,7 +625,10 @@ def _doubt_name(name):
 def _of_domo(place):
     me, grants = get_current_user(place).response, get_my_grants(place)
     return (
-        f"{me.get('displayName')} <{me.get('emailAddress')}>, user {me['id']}, at {place.url}, with {len(grants)} grants",
+        (
+            f"{me.get('displayName')} <{me.get('emailAddress')}>, user {me['id']}, at "
+            f"{place.url}, with {len(grants)} grants"
+        ),
         grants,
     )
 
@@ -623,7 +636,10 @@ def _of_domo(place):
 def _of_datorama(place):
     seen = get_workspaces(place).response
     return (
-        f"a user, whom Datorama does not name, at {place.url}, who sees {len(seen)} workspaces: {', '.join(str(one.get('name')) for one in seen[:5])}"
+        (
+            f"a user, whom Datorama does not name, at {place.url}, who sees {len(seen)} "
+            f"workspaces: {', '.join(str(one.get('name')) for one in seen[:5])}"
+        )
         + " ..." * (len(seen) > 5),
         set(),
     )
@@ -667,7 +683,8 @@ def list_reports(
         return
     report = reports.find(name)
     typer.echo(
-        f"{report.name}: one row is {report.grain}. Key: {', '.join(report.key)}. Sources: {_sources([report.source, *report.lookups])}."
+        f"{report.name}: one row is {report.grain}. Key: {', '.join(report.key)}. Sources: "
+        f"{_sources([report.source, *report.lookups])}."
     )
     for format_name, formatter in report.formatters.items():
         asked = [report.source, *report.needed(formatter)]
@@ -854,7 +871,10 @@ Since = Annotated[
     typer.Option(
         "--changed-since",
         **A_TIME,
-        help="Only events from this time on (UTC), without it all that the service keeps; of objects that cost a call each, only those changed since.",
+        help=(
+            "Only events from this time on (UTC), without it all that the service keeps; of "
+            "objects that cost a call each, only those changed since."
+        ),
     ),
 ]
 Until = Annotated[
@@ -867,7 +887,9 @@ AllowIncomplete = Annotated[
     bool,
     typer.Option(
         "--allow-incomplete",
-        help="Let an incomplete run replace a complete one; without it that is refused, exit code 6.",
+        help=(
+            "Let an incomplete run replace a complete one; without it that is refused, exit code 6."
+        ),
     ),
 ]
 Excel = Annotated[
@@ -917,7 +939,10 @@ def generate(
     contract: Annotated[
         Contract,
         typer.Option(
-            help="Fields nobody declared: report them, extend the dataset by one column of JSON, or freeze and fail."
+            help=(
+                "Fields nobody declared: report them, extend the dataset by one column of JSON, "
+                "or freeze and fail."
+            )
         ),
     ] = Contract.report,
     restore: Restore = False,
@@ -927,7 +952,8 @@ def generate(
     until: Until = None,
     excel: Excel = False,
 ):
-    "Generate a report and write it: domostats generate accounts --instance acme --format v1 --to accounts.parquet"
+    """Generate a report and write it: domostats generate accounts --instance acme --format v1 --to
+    accounts.parquet"""
     found = reports.find(report)
     formatter = found.formatter(format_name)
     check_destination(to)
@@ -1059,7 +1085,8 @@ def _fail(failures):
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #691c5d9a
 def _chosen(only, instance):
-    "The reports (names) that are wanted of an instance; those of any platform last, since they tell of the others."
+    """The reports (names) that are wanted of an instance; those of any platform last, since they
+    tell of the others."""
     if only:
         return [name.strip() for names in only for name in names.split(",")]
     return sorted(
@@ -1071,7 +1098,10 @@ def _chosen(only, instance):
 Only = Annotated[
     Optional[list[str]],
     typer.Option(
-        help="Only these reports, separated by commas; without it all that the platform of the instance has."
+        help=(
+            "Only these reports, separated by commas; without it all that the platform of the "
+            "instance has."
+        )
     ),
 ]
 
@@ -1122,21 +1152,28 @@ def run(
     changed_since: Since = None,
     until: Until = None,
 ):
-    "Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance acme --only users,groups"
+    """Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance
+    acme --only users,groups"""
     wanted = by_name(instance).values()
     chosen = {name: [reports.find(report) for report in _chosen(only, name)] for name in wanted}
     if to:
         _make_folder(to)
-    place = lambda label: str(to / f"{label}.parquet") if to else label
+
+    def place(label):
+        return str(to / f"{label}.parquet") if to else label
+
+    def named(report, name):
+        return place(report.name if len(chosen) == 1 else f"{report.name}_{name_of(name)}")
+
     how = dict(restore=restore, fresh=fresh, reuse=reuse, since=changed_since, until=until)
-    named = lambda report, name: place(
-        report.name if len(chosen) == 1 else f"{report.name}_{name_of(name)}"
-    )
     for report in {report.name: report for some in chosen.values() for report in some}.values():
         _tell_span(report, changed_since)
     stopped = threading.Event()
     written = dict(strict=strict, allow_incomplete=allow_incomplete, stopped=stopped)
-    one = lambda name: _run_instance(chosen[name], name, named, how, **written)
+
+    def one(name):
+        return _run_instance(chosen[name], name, named, how, **written)
+
     done = at_the_same_time(one, chosen, 5, stopped)
     lines = [line for lines, _ in done for line in lines]
     failures = {what: error for _, failures in done for what, error in failures.items()}
@@ -1148,18 +1185,22 @@ def run(
 
 # %% ../../nbs/09_interfaces/02_cli.ipynb #e27e7e07
 def _make_folder(folder: Path) -> None:
-    "Make a folder with those above it. DestinationError `no_folder`; SettingsError `bad_destination`."
+    """Make a folder with those above it. DestinationError `no_folder`; SettingsError
+    `bad_destination`."""
     if folder.suffix.lower() in (".parquet", ".csv") and not folder.exists():
         raise SettingsError(
-            f"{folder} is a file by its name, and run writes a file for each report: name a folder.",
+            (
+                f"{folder} is a file by its name, and run writes a file for each report: name a "
+                "folder."
+            ),
             "bad_destination",
         )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as e:
         raise DestinationError(
-            f"{folder} cannot be a folder to write to ({type(e).__name__}). Take another, or remove "
-            "the file that is in its way.",
+            f"{folder} cannot be a folder to write to ({type(e).__name__}). Take another, or "
+            "remove the file that is in its way.",
             "no_folder",
         ) from e
 
@@ -1207,7 +1248,10 @@ Format = Annotated[
     Optional[str],
     typer.Option(
         "--format",
-        help="One of the report's formats; by default the first that holds its key. Each has a history of its own.",
+        help=(
+            "One of the report's formats; by default the first that holds its key. Each has a "
+            "history of its own."
+        ),
     ),
 ]
 WhoseHistory = Annotated[
@@ -1227,7 +1271,10 @@ To = Annotated[
     Optional[str],
     typer.Option(
         metavar="FILE|DATASET",
-        help="A path ending in .parquet or .csv, or a dataset of the local store; without it the first rows are shown.",
+        help=(
+            "A path ending in .parquet or .csv, or a dataset of the local store; without it the "
+            "first rows are shown."
+        ),
     ),
 ]
 
@@ -1259,7 +1306,8 @@ def snapshot(
     ] = False,
     dry_run: DryRun = False,
 ):
-    "Keep a report as it is now, beside all that it was before: domostats snapshot users --instance acme"
+    """Keep a report as it is now, beside all that it was before: domostats snapshot users
+    --instance acme"""
     from domostats.tracking.history import History
 
     found, place = reports.find(report), find_instance(instance)
@@ -1321,7 +1369,8 @@ def show_history(
     picture: PictureTo = None,
     excel: Excel = False,
 ):
-    "List the snapshots of a report, or give it as it was: domostats history users --at 2024-04-01 --to users.parquet"
+    """List the snapshots of a report, or give it as it was: domostats history users --at
+    2024-04-01 --to users.parquet"""
     if picture and (to or at):
         raise typer.BadParameter(
             "it draws all snapshots: ask for --to or --at in another command",
@@ -1400,7 +1449,8 @@ def take_back(
     ] = False,
     dry_run: DryRun = False,
 ):
-    "Undo a snapshot, so that the history is what it was before: domostats take-back users --instance acme"
+    """Undo a snapshot, so that the history is what it was before: domostats take-back users
+    --instance acme"""
     undone = _history(report, format_name, instance).take_back(at, and_later, dry_run)
     title = "would be taken back" if dry_run else "taken back"
     show(title, ["report", "at (UTC)"], [(report, moment) for moment in undone])
@@ -1415,7 +1465,9 @@ def erase(
     instance: WhoseHistory = None,
     dry_run: DryRun = False,
 ):
-    "Take one row, such as a person, out of all versions of a report, in every format: domostats erase users 27 --instance acme. A later snapshot brings it back as long as the instance has it."
+    """Take one row, such as a person, out of all versions of a report, in every format: domostats
+    erase users 27 --instance acme. A later snapshot brings it back as long as the instance has
+    it."""
     from domostats.tracking.history import History
 
     found, lines = reports.find(report), []
@@ -1464,7 +1516,8 @@ def upgrade_store(
     ] = False,
     dry_run: DryRun = False,
 ):
-    "Bring the local store into the form of this version: domostats upgrade --instance acme --dry-run"
+    """Bring the local store into the form of this version: domostats upgrade --instance acme
+    --dry-run"""
     from domostats.tracking.upgrades import upgrade
 
     wrong = [pair for pair in snapshots or [] if "=" not in pair]

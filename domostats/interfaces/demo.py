@@ -67,7 +67,8 @@ def workshop_sandbox():
 
 # %% ../../nbs/09_interfaces/00_demo.ipynb #903ed5d0
 def run_demo(store=None, say=print):
-    "Write the workshop's accounts as `accounts_v1`, `accounts_v2` and `accounts_domostats`; gives the names and their numbers of rows."
+    """Write the workshop's accounts as `accounts_v1`, `accounts_v2` and `accounts_domostats`;
+    gives the names and their numbers of rows."""
     store = store or Store()
     with workshop_sandbox() as box:
         session = get_session_token(box, box.username, box.password)
@@ -78,6 +79,7 @@ def run_demo(store=None, say=print):
             store.write(f"accounts_{name}", run.table, update_method="REPLACE")
             written[f"accounts_{name}"] = run.table.num_rows
             say(
-                f"written:   accounts_{name}, {run.table.num_rows} rows, {run.table.num_columns} columns"
+                f"written:   accounts_{name}, {run.table.num_rows} rows, "
+                f"{run.table.num_columns} columns"
             )
     return written

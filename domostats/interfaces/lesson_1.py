@@ -151,7 +151,8 @@ def grain(one_row, rows):
         raise NotYet(f"one row for {one_row}? {GRAINS[one_row]}. What is the report about?")
     if one_row != "an account":
         raise NotYet(
-            f"one_row is one of the four phrases in the comment, as text, and this is {show(one_row)}."
+            "one_row is one of the four phrases in the comment, as text, and this is "
+            f"{show(one_row)}."
         )
     if type(rows) is bool or not hasattr(rows, "__index__"):
         raise NotYet(f"rows is a whole number, and this is {a(rows)}, {show(rows)}.")
@@ -162,9 +163,13 @@ def grain(one_row, rows):
     there = len(naming.flatten_list_of_lists(provider["accounts"] for provider in providers))
     if rows != there:
         raise NotYet(
-            f"{rows} is {'more' if rows > there else 'less'} than there are in this list. Go through all providers and add up how long their lists are."
+            f"{rows} is {'more' if rows > there else 'less'} than there are in this list. Go "
+            "through all providers and add up how long their lists are."
         )
-    return "one row for each account, and none for a provider without any. Every other decision of this lesson follows from that."
+    return (
+        "one row for each account, and none for a provider without any. Every other decision of "
+        "this lesson follows from that."
+    )
 
 
 # %% ../../nbs/09_interfaces/05_lesson_1.ipynb #7972c0d3
@@ -183,7 +188,8 @@ def stubs(format_account, format_accounts):
         has = [p.name for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
         if not has:
             raise NotYet(
-                f"{name} takes nothing yet. What does it need to do its work? The table says it, in two words."
+                f"{name} takes nothing yet. What does it need to do its work? The table says "
+                "it, in two words."
             )
         if sorted(has) == sorted(wanted) and has != wanted:
             raise NotYet(
@@ -191,7 +197,8 @@ def stubs(format_account, format_accounts):
             )
         if has != wanted:
             raise NotYet(
-                f"{name}({', '.join(has)}) should take the two things that the table has for it, under the names that they have there in brackets, and no other."
+                f"{name}({', '.join(has)}) should take the two things that the table has for "
+                "it, under the names that they have there in brackets, and no other."
             )
         promise = signature.return_annotation
         if promise is signature.empty:
@@ -200,9 +207,13 @@ def stubs(format_account, format_accounts):
             )
         if getattr(promise, "__origin__", promise) not in (gives, gives.__name__):
             raise NotYet(
-                f"{name} promises {getattr(promise, '__name__', show(promise))}. Look at the last column of the table again."
+                f"{name} promises {getattr(promise, '__name__', show(promise))}. Look at the "
+                "last column of the table again."
             )
-    return "two stubs that somebody else could fill in. The one for a single row comes first, because it can be tested with a single row."
+    return (
+        "two stubs that somebody else could fill in. The one for a single row comes first, "
+        "because it can be tested with a single row."
+    )
 
 
 # %% ../../nbs/09_interfaces/05_lesson_1.ipynb #67d9147b
@@ -225,7 +236,10 @@ def flatten(function):
     ]:
         tried = call(function, nested)
         same(tried.value, naming.flatten_list_of_lists(nested), tried.text)
-    return "every member is there once, in its place, whatever it is: a nought, nothing, a word, a list."
+    return (
+        "every member is there once, in its place, whatever it is: a nought, nothing, a word, a "
+        "list."
+    )
 
 
 # %% ../../nbs/09_interfaces/05_lesson_1.ipynb #ef64816e
@@ -258,7 +272,8 @@ def snake_case(function):
             raise NotYet(f"{tried.text} gives {a(tried.value)}, and a text is asked for.")
         if tried.value != naming.format_str_camel_case(name):
             raise NotYet(
-                f"{tried.text} gives {tried.value!r}. Say the words in {name!r} one by one: each begins at a run of capitals, or behind a space or a hyphen."
+                f"{tried.text} gives {tried.value!r}. Say the words in {name!r} one by one: "
+                "each begins at a run of capitals, or behind a space or a hyphen."
             )
     return "all names come out in snake_case, also those that were not shown."
 
@@ -274,7 +289,10 @@ def _formats(function, ours):
 @task("format_account_v1", kit.format_account_v1)
 def account_v1(function):
     _formats(function, kit.format_account_v1)
-    return f"{len(pairs())} accounts came out as seven columns, in order, and none of them was changed."
+    return (
+        f"{len(pairs())} accounts came out as seven columns, in order, and none of them was "
+        "changed."
+    )
 
 
 @task("format_account_v2", kit.format_account_v2)
@@ -329,7 +347,10 @@ def dataset(function):
             same(rows.value, want, rows.text)
             frame = call(function, providers, format_fn=format_fn)
             same_frame(frame.value, want, frame.text)
-    return "one function, and as many datasets as there are formatters. It also works for an instance without any account."
+    return (
+        "one function, and as many datasets as there are formatters. It also works for an "
+        "instance without any account."
+    )
 
 
 # %% ../../nbs/09_interfaces/05_lesson_1.ipynb #e6c435d2
@@ -349,7 +370,8 @@ def _requests(box, most, function):
     sent = sum(not _asks_who_it_is(box, path) for _, path, _ in box.calls[before:])
     if not sent:
         raise NotYet(
-            f"{text} asks the instance nothing. Where do its rows come from? It should use what it is handed, not a variable of the notebook."
+            f"{text} asks the instance nothing. Where do its rows come from? It should use "
+            "what it is handed, not a variable of the notebook."
         )
     if sent > most:
         raise NotYet(
@@ -377,7 +399,8 @@ def generate(function):
             raw = call(function, **given, return_raw=True)
             if not alike(raw.value, providers):
                 raise NotYet(
-                    f"{raw.text} gives {show(raw.value)}. With return_raw=True it should be the reply as it came, before any formatting."
+                    f"{raw.text} gives {show(raw.value)}. With return_raw=True it should be "
+                    "the reply as it came, before any formatting."
                 )
         if not call(function, **given, debug_api=True).printed:
             raise NotYet(
@@ -400,7 +423,8 @@ def kit_main(session_token, domo_instance):
 def main(function):
     if domojupyter.IN_WORKSPACE:
         raise NotYet(
-            "this check would write to the real outputs of this workspace, so it stays away. Read the two datasets yourself."
+            "this check would write to the real outputs of this workspace, so it stays away. "
+            "Read the two datasets yourself."
         )
     with _hidden() as box, _hidden(accounts=6) as smaller:
         full, limited = _sessions(box)
@@ -413,7 +437,10 @@ def main(function):
                     for alias, format_fn in OUTPUTS.items():
                         rows = kit.generate(instance, session, format_fn, is_dataframe=False)
                         _written(alias, rows)
-    return "two datasets with their own columns, and after a second run the rows of the second run, once."
+    return (
+        "two datasets with their own columns, and after a second run the rows of the second run, "
+        "once."
+    )
 
 
 def _written(alias, want):
@@ -440,4 +467,7 @@ def owners(function):
             same(tried.value, kit_owners(session, box), tried.text)
             with _requests(box, 2, function):
                 call(function, session_token=session, domo_instance=box)
-    return "every owner who is still there has a name, the account of one who has left has kept its row, and it took two requests."
+    return (
+        "every owner who is still there has a name, the account of one who has left has kept its "
+        "row, and it took two requests."
+    )

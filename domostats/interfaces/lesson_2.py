@@ -49,7 +49,8 @@ def cost(function):
         tried, want = call(function, *given), kit_cost(*given)
         if not isinstance(tried.value, tuple) or len(tried.value) != 2:
             raise NotYet(
-                f"{tried.text} gives {a(tried.value)}, {show(tried.value)}. Two numbers are asked for, as a pair: return calls, minutes"
+                f"{tried.text} gives {a(tried.value)}, {show(tried.value)}. Two numbers are "
+                "asked for, as a pair: return calls, minutes"
             )
         calls, minutes = tried.value
         for name, number in (("calls", calls), ("minutes", minutes)):
@@ -59,18 +60,25 @@ def cost(function):
                 )
         if calls != want[0]:
             raise NotYet(
-                f"{tried.text} says {calls} calls. {'Too many' if calls > want[0] else 'Too few'}: count those for the streams of each workspace, and those for the jobs of each stream."
+                f"{tried.text} says {calls} calls. "
+                f"{'Too many' if calls > want[0] else 'Too few'}: count those for the "
+                "streams of each workspace, and those for the jobs of each stream."
             )
         if abs(minutes - want[1]) > 1e-6:
             raise NotYet(
-                f"{tried.text} says {show(minutes)} minutes. How many calls may all these users make in one minute?"
+                f"{tried.text} says {show(minutes)} minutes. How many calls may all these "
+                "users make in one minute?"
             )
-    return "a quarter of an hour for one user, and half of that for two. Somebody who knows that does not sit and wonder whether the program hangs."
+    return (
+        "a quarter of an hour for one user, and half of that for two. Somebody who knows that "
+        "does not sit and wonder whether the program hangs."
+    )
 
 
 # %% ../../nbs/09_interfaces/06_lesson_2.ipynb #0b7e462f
 def ranges():
-    "Ranges of days (start, end) that an answer is tried on, over the ends of months and years, and a leap day."
+    """Ranges of days (start, end) that an answer is tried on, over the ends of months and years,
+    and a leap day."""
     draws, first = random.Random(7), date(2023, 12, 1)
     drawn = [
         (start, start + timedelta(draws.randrange(0, 95)))
@@ -87,7 +95,8 @@ def ranges():
 
 
 def kit_blocks(start, end):
-    "The blocks of at most ten days from `start` to `end`, both inclusive: a list of pairs of dates."
+    """The blocks of at most ten days from `start` to `end`, both inclusive: a list of pairs of
+    dates."""
     return [(part.start, part.end) for part in cut(start, end)]
 
 
@@ -111,7 +120,8 @@ def blocks(function):
         )
         if wrong is not None:
             raise NotYet(
-                f"{tried.text} has {show(wrong)} in its list. Each member is a pair of dates: (first day, last day)."
+                f"{tried.text} has {show(wrong)} in its list. Each member is a pair of "
+                "dates: (first day, last day)."
             )
         days = [
             first + timedelta(n)
@@ -120,23 +130,30 @@ def blocks(function):
         ]
         if len(days) != len({*days}):
             raise NotYet(
-                f"{tried.text} has a day in two blocks. Where does a block begin, when the one before it ends?"
+                f"{tried.text} has a day in two blocks. Where does a block begin, when the "
+                "one before it ends?"
             )
         if days != sorted(days):
             raise NotYet(f"{tried.text} has its blocks in another order than the days.")
         _covered(tried, days, start, end)
         if tried.value != want:
             raise NotYet(
-                f"{tried.text} gives blocks of {', '.join(str((last - first).days + 1) for first, last in tried.value[:6])} days. Which lengths does the service make of {(end - start).days + 1} days?"
+                f"{tried.text} gives blocks of "
+                f"{', '.join(str((last - first).days + 1) for first, last in tried.value[:6])} "
+                f"days. Which lengths does the service make of {(end - start).days + 1} days?"
             )
-    return "every day is in one block, and the blocks are those that the service itself would make. So the same work can be planned again tomorrow, and compared."
+    return (
+        "every day is in one block, and the blocks are those that the service itself would make. "
+        "So the same work can be planned again tomorrow, and compared."
+    )
 
 
 def _covered(tried, days, start, end):
     whole = [start + timedelta(n) for n in range((end - start).days + 1)]
     if set(whole) - set(days):
         raise NotYet(
-            f"{tried.text} leaves out {min(set(whole) - set(days))}. Both ends of a range belong to it."
+            f"{tried.text} leaves out {min(set(whole) - set(days))}. Both ends of a range "
+            "belong to it."
         )
     if set(days) - set(whole):
         raise NotYet(f"{tried.text} goes as far as {max(days)}, which was not asked for.")
@@ -161,7 +178,8 @@ def wishes():
 
 
 def kit_grouped(wanted):
-    "The streams that share their days: a dict from (start, end) to the list of their ids, in the order in which they come."
+    """The streams that share their days: a dict from (start, end) to the list of their ids, in the
+    order in which they come."""
     groups = {}
     for stream, start, end in wanted:
         groups.setdefault((start, end), []).append(stream)
@@ -181,11 +199,13 @@ def groups(function):
         )
         if odd is not None:
             raise NotYet(
-                f"{tried.text} has the key {show(odd)}. A key is a pair: (start, end). Two streams share a call only if both are the same."
+                f"{tried.text} has the key {show(odd)}. A key is a pair: (start, end). Two "
+                "streams share a call only if both are the same."
             )
         if set(tried.value) != set(want):
             raise NotYet(
-                f"{tried.text} has {len(tried.value)} groups where there are {len(want)}. Count the different pairs of start and end."
+                f"{tried.text} has {len(tried.value)} groups where there are {len(want)}. "
+                "Count the different pairs of start and end."
             )
         for days, ids in want.items():
             same(tried.value[days], ids, f"the group {days} of {tried.text}")
@@ -236,21 +256,30 @@ def lost(function):
         tried, want = run(function, jobs, newest, *days).value, kit_lost_job(jobs, newest, *days)
         if want is None and tried is not None:
             raise NotYet(
-                f"For {_told(jobs, newest, days)} your function gives {show(tried)}, but no such job was made by this call. {_why(jobs, newest, days)}"
+                f"For {_told(jobs, newest, days)} your function gives {show(tried)}, but no "
+                f"such job was made by this call. {_why(jobs, newest, days)}"
             )
         if want is not None and tried is None:
             raise NotYet(
-                f"For {_told(jobs, newest, days)} your function gives None, but the job is there. Repeating the call would make it a second time."
+                f"For {_told(jobs, newest, days)} your function gives None, but the job is "
+                "there. Repeating the call would make it a second time."
             )
         if tried != want:
             raise NotYet(
-                f"For {_told(jobs, newest, days)} your function gives {show(tried)}. The whole job is asked for, as it stands in the list."
+                f"For {_told(jobs, newest, days)} your function gives {show(tried)}. The "
+                "whole job is asked for, as it stands in the list."
             )
-    return "it finds what was made and nothing else: not the run of last week, not another range. So nobody has to guess, and nothing is made twice."
+    return (
+        "it finds what was made and nothing else: not the run of last week, not another range. "
+        "So nobody has to guess, and nothing is made twice."
+    )
 
 
 def _told(jobs, newest, days):
-    return f"{len(jobs)} jobs with the ids {[job['id'] for job in jobs]}, the newest before the call {newest}, and {days[0]} to {days[1]}"
+    return (
+        f"{len(jobs)} jobs with the ids {[job['id'] for job in jobs]}, the newest before the "
+        f"call {newest}, and {days[0]} to {days[1]}"
+    )
 
 
 def _why(jobs, newest, days):
@@ -274,7 +303,8 @@ RECORDS = [  # the plan, and the lines of a record
 
 
 def kit_sorted_out(plan, record):
-    "Two lists of what is left of a plan, in its order: what has to be looked at, and what is to be done."
+    """Two lists of what is left of a plan, in its order: what has to be looked at, and what is to
+    be done."""
     last = dict(record)
     return [key for key in plan if last.get(key) in ("begun", "unknown")], [
         key for key in plan if last.get(key) in (None, "failed")
@@ -291,7 +321,8 @@ def sorting(function):
             and all(isinstance(one, list) for one in tried.value)
         ):
             raise NotYet(
-                f"{tried.text} gives {a(tried.value)}, {show(tried.value)}. Two lists are asked for: return to_look_at, to_do"
+                f"{tried.text} gives {a(tried.value)}, {show(tried.value)}. Two lists are "
+                "asked for: return to_look_at, to_do"
             )
         for name, one, other in zip(("to look at", "to do"), tried.value, want):
             extra, missing = (
@@ -300,17 +331,22 @@ def sorting(function):
             )
             if extra:
                 raise NotYet(
-                    f"{tried.text}: {extra[0]!r} is among those {name}, and does not belong there. What is the last word about it in the record?"
+                    f"{tried.text}: {extra[0]!r} is among those {name}, and does not belong "
+                    "there. What is the last word about it in the record?"
                 )
             if missing:
                 raise NotYet(
-                    f"{tried.text}: {missing[0]!r} is missing among those {name}. What is the last word about it in the record?"
+                    f"{tried.text}: {missing[0]!r} is missing among those {name}. What is "
+                    "the last word about it in the record?"
                 )
             if one != other:
                 raise NotYet(
                     f"{tried.text} has what is {name} in another order than the plan, or twice."
                 )
-    return "what is done is done, what was refused gets another chance, and what was begun is looked at before anything is sent again."
+    return (
+        "what is done is done, what was refused gets another chance, and what was begun is "
+        "looked at before anything is sent again."
+    )
 
 
 # %% ../../nbs/09_interfaces/06_lesson_2.ipynb #0b7e463f
@@ -334,17 +370,19 @@ def logs():
     def made(rows):
         return pd.DataFrame(rows, columns=columns).convert_dtypes()
 
-    row = lambda workspace, status, n: (
-        workspace,
-        20001 + n,
-        None if status == "error" else 700_000 + n,
-        "process",
-        "2024-01-01",
-        "2024-01-10",
-        status,
-        "2024-04-02 06:00:00",
-        "nat",
-    )
+    def row(workspace, status, n):
+        return (
+            workspace,
+            20001 + n,
+            None if status == "error" else 700_000 + n,
+            "process",
+            "2024-01-01",
+            "2024-01-10",
+            status,
+            "2024-04-02 06:00:00",
+            "nat",
+        )
+
     many = [
         row(
             draws.choice([1001, 1008, 1015]),
@@ -370,7 +408,8 @@ def logs():
 
 
 def kit_failures(log):
-    "A data frame with the columns `workspace` and `failed`: how many jobs of each workspace did not succeed, the most first, and the lower id first where it is a tie."
+    """A data frame with the columns `workspace` and `failed`: how many jobs of each workspace did
+    not succeed, the most first, and the lower id first where it is a tie."""
     failed = log[log["status"] != "success"].groupby("workspace").size().reset_index(name="failed")
     return failed.sort_values(["failed", "workspace"], ascending=[False, True], ignore_index=True)
 
@@ -384,4 +423,7 @@ def failures(function):
             for row in kit_failures(log).to_dict("records")
         ]
         same_frame(tried.value, want, f"Your table for a log of {len(log)} jobs")
-    return "one line for each workspace in which somebody has something to do this morning, and the worst one first."
+    return (
+        "one line for each workspace in which somebody has something to do this morning, and the "
+        "worst one first."
+    )

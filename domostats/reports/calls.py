@@ -59,7 +59,8 @@ def calls_of(connection):
 # %% ../../nbs/05_reports/09_calls.ipynb #138cf2d7
 @dataclass
 class Call:
-    "An attempt of this process; `seconds` until its body was there, `bytes` of it, `budget_left` of the day."
+    """An attempt of this process; `seconds` until its body was there, `bytes` of it, `budget_left`
+    of the day."""
 
     id: str
     at: Millis

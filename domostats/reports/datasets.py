@@ -36,7 +36,8 @@ from ..transport.wire import elements, members, plain
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #9423e9c5
 def lifted(record, *names, columns=()):
-    "The record (a dict of bytes) with the fields of these objects in place of the objects; of one that is none, those of `columns` (by the service's names) are marked."
+    """The record (a dict of bytes) with the fields of these objects in place of the objects; of
+    one that is none, those of `columns` (by the service's names) are marked."""
     record = dict(record)
     for name in names:
         raw = record.pop(name, None)
@@ -85,7 +86,8 @@ def flat_dataset(raw):
 # %% ../../nbs/05_reports/05_datasets.ipynb #93dc526d
 @dataclass
 class Dataset:
-    "A dataset with all details, recorded (one), its objects `owner`, `cardInfo` and `certification` lifted, its beast modes counted."
+    """A dataset with all details, recorded (one), its objects `owner`, `cardInfo` and
+    `certification` lifted, its beast modes counted."""
 
     id: str
     name: str | None = None
@@ -118,7 +120,7 @@ class Dataset:
 # %% ../../nbs/05_reports/05_datasets.ipynb #26ef41fc
 @dataclass
 class FullDataset(Dataset):
-    "The same with what tells of its state and its place."
+    "A dataset with all details, and with what tells of its state and its place."
 
     valid_configuration: bool | None = None
     valid_account: bool | None = None
@@ -165,7 +167,8 @@ class Stream:
 
 
 def schedule_type(raw):
-    "The type in the schedule of a stream (bytes, or None), which is JSON inside of a text; an object is another form of it."
+    """The type in the schedule of a stream (bytes, or None), which is JSON inside of a text; an
+    object is another form of it."""
     if is_null(raw):
         return None
     schedule = members(raw)

@@ -30,7 +30,8 @@ from ..transport.wire import elements, members
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #9a9c86db
 def reply_of(raw):
-    "The page (bytes of its id) and the reply (dict of bytes) in what one call for a page brought; None where there is none, or one without its two lists."
+    """The page (bytes of its id) and the reply (dict of bytes) in what one call for a page
+    brought; None where there is none, or one without its two lists."""
     page = members(raw) or {}
     reply = members(page["reply"]) if "reply" in page else None
     if reply is None or "parent" not in page:
@@ -41,7 +42,8 @@ def reply_of(raw):
 
 
 def entries(record, name):
-    "The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it is none; one that is no list is the only entry."
+    """The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it
+    is none; one that is no list is the only entry."""
     raw = record.get(name, b"null")
     if bytes(raw) == b"null":
         return []
@@ -65,7 +67,8 @@ GROUP = {"entityId": "id", "entityName": "name", "groupType": "type", "isActive"
 
 
 def shares(raw):
-    "The shares (list of bytes) in what one call for a page brought; the reply itself where it is none."
+    """The shares (list of bytes) in what one call for a page brought; the reply itself where it is
+    none."""
     found = reply_of(raw)
     if found is None:
         return [raw]
@@ -89,7 +92,8 @@ class Share:
 
 @dataclass
 class Page:
-    "A page as the administrator's list has it, recorded. `owner_id` may be null where `owners` names somebody."
+    """A page as the administrator's list has it, recorded. `owner_id` may be null where `owners`
+    names somebody."""
 
     page_id: TextId
     page_title: str | None = None

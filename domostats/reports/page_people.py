@@ -17,7 +17,8 @@ from ..transport.wire import plain
 
 # %% ../../nbs/05_reports/07_page_people.ipynb #23831518
 def people(raw):
-    "The people (list of bytes) in what one call for a page brought; the reply itself where it is none."
+    """The people (list of bytes) in what one call for a page brought; the reply itself where it is
+    none."""
     found = reply_of(raw)
     if found is None:
         return [raw]
@@ -41,7 +42,8 @@ def group_id(group):
 
 
 def person_of(page, via, user):
-    "A person (bytes) who may open a page; an entry that is no object stays what it is, to be rejected."
+    """A person (bytes) who may open a page; an entry that is no object stays what it is, to be
+    rejected."""
     if not isinstance(user, dict):
         return bytes(user)
     names = {"userId": "id", "userName": "displayName", "emailAddress": "emailAddress"}
@@ -52,7 +54,8 @@ def person_of(page, via, user):
 
 @dataclass
 class Person:
-    "Somebody who may open a page; `via_group_id` is empty for a direct share. Made from the access list, recorded."
+    """Somebody who may open a page; `via_group_id` is empty for a direct share. Made from the
+    access list, recorded."""
 
     page_id: TextId
     user_id: TextId

@@ -118,10 +118,13 @@ from ..transport.wire import json_bytes
 # %% ../../nbs/05_reports/00_report.ipynb #5ea81c59
 @dataclass(frozen=True)
 class Source:
-    """One retrieval: a formatter gets its records as `keyword`, they come from a `listing`, each is a `row_type`.
+    """One retrieval: a formatter gets its records as `keyword`, they come from a `listing`, each
+    is a `row_type`.
 
-    With `partial` the row type names only the fields it needs, and others are no news. `reshape()` gives a function that is called
-    with the array of each page in turn (bytes) and gives another, where a record is not yet what a row is made from; `one_by_one` makes it from a function of a record."""
+    With `partial` the row type names only the fields it needs, and others are no news. `reshape()`
+    gives a function that is called with the array of each page in turn (bytes) and gives another,
+    where a record is not yet what a row is made from; `one_by_one` makes it from a function of a
+    record."""
 
     keyword: str
     listing: Listing
@@ -137,7 +140,8 @@ class Source:
 
 
 def one_by_one(function):
-    "A reshape that puts in place of each record (bytes) those that a function makes of it (list of bytes)."
+    """A reshape that puts in place of each record (bytes) those that a function makes of it (list
+    of bytes)."""
     return lambda: (
         lambda array: array_of([made for raw in rows_of(array) for made in function(raw)])
     )
@@ -145,10 +149,12 @@ def one_by_one(function):
 
 @dataclass(frozen=True)
 class Lookup(Source):
-    """A source joined to the report's own, on = (field of ours, field of it), names as in the row types; `both` keeps its records that match nothing.
+    """A source joined to the report's own, on = (field of ours, field of it), names as in the row
+    types; `both` keeps its records that match nothing.
 
-    A record of ours that names one which did not come has cells that are not known, unless the lookup is not `expected` to have
-    one for each: then its absence is the answer, as for a dataset that nobody certified."""
+    A record of ours that names one which did not come has cells that are not known, unless the
+    lookup is not `expected` to have one for each: then its absence is the answer, as for a dataset
+    that nobody certified."""
 
     on: tuple = ()
     both: bool = False
@@ -157,7 +163,8 @@ class Lookup(Source):
 
 # %% ../../nbs/05_reports/00_report.ipynb #d9965a66
 def ids_of(records, name, kind=str):
-    "One field of these records as text, None where there is none; of ids that are numbers (`kind` is `NumberId`) the digits without zeros before them."
+    """One field of these records as text, None where there is none; of ids that are numbers
+    (`kind` is `NumberId`) the digits without zeros before them."""
     ids = [getattr(record, name) for record in records]
     if kind is NumberId:
         ids = [id if id is None else int(id) for id in ids]
@@ -179,11 +186,8 @@ class Beside:
     "All records of a lookup, to be put beside others; `met` are the ids that were asked for."
 
     def __init__(self, lookup, pages):
-        self.lookup, self.records, self.met = (
-            lookup,
-            Records(lookup.row_type, not lookup.partial, keys=[lookup.on[1]]),
-            set(),
-        )
+        self.lookup, self.met = lookup, set()
+        self.records = Records(lookup.row_type, not lookup.partial, keys=[lookup.on[1]])
         reshape = lookup.reshape and lookup.reshape()
         for page in pages:
             take_in(self.records, lookup, reshape, page)
@@ -219,10 +223,12 @@ def unfold(parents, field, own, page):
 
 # %% ../../nbs/05_reports/00_report.ipynb #f836f227
 class Gathering:
-    "The records of some pages with their parents, and all lookups: `records` and `positions` by keyword (None where there is no record). Only a field of the `key` rejects a record."
+    """The records of some pages with their parents, and all lookups: `records` and `positions` by
+    keyword (None where there is no record). Only a field of the `key` rejects a record."""
 
     def __init__(self, source, key=None):
-        self.source, self.reshape, self.lookups = source, source.reshape and source.reshape(), {}
+        self.source, self.lookups = source, {}
+        self.reshape = source.reshape and source.reshape()
         self.records = {source.keyword: Records(source.row_type, not source.partial, key)}
         if parent := source.parent:
             self.records[parent.keyword] = Records(parent.row_type, not parent.partial, keys=())
@@ -249,7 +255,7 @@ class Gathering:
 
 # %% ../../nbs/05_reports/00_report.ipynb #f836f228
 class Alignment(Gathering):
-    "The same, row by row."
+    "Records of some pages, their parents and the lookups, put beside each other row by row."
 
     def align(self):
         "Put the lookups beside them; gives the number of rows."
@@ -287,7 +293,8 @@ def table_of(aligned, keywords):
 
 
 def dicts_of(aligned, keywords):
-    "For each row a dict from keyword to the record as a plain dict (ids as the row type declares them), or None."
+    """For each row a dict from keyword to the record as a plain dict (ids as the row type declares
+    them), or None."""
     plain = {keyword: plain_dicts(aligned.records[keyword]) + [None] for keyword in keywords}
     rows = zip(*(aligned.positions[keyword] for keyword in keywords))
     return [
@@ -312,7 +319,8 @@ class Keys:
     LARGE = 100_000
 
     def __init__(self):
-        self.file, self.rows, self.held = None, 0, []
+        self.file = None
+        self.rows, self.held = 0, []
 
     def add(self, *columns):
         "The columns of a key (Arrow arrays), for some rows."
@@ -324,10 +332,8 @@ class Keys:
     def _spill(self):
         if self.file is None:
             self.file = tempfile.TemporaryFile()
-            self.sink, self.names = (
-                pa.ipc.new_stream(self.file, self.held[0].schema),
-                ", ".join(self.held[0].column_names),
-            )
+            self.sink = pa.ipc.new_stream(self.file, self.held[0].schema)
+            self.names = ", ".join(self.held[0].column_names)
         for table in self.held:
             self.sink.write_table(table)
         self.held = []
@@ -346,26 +352,41 @@ class Keys:
             return sum(self._repeated(con, part, parts) for part in range(parts))
 
     def _repeated(self, con, part, parts):
-        "The same for one part of the keys: each part is small enough for memory, whatever the number of rows."
+        """How many keys of one part came more than once.
+
+        Each part is small enough for memory, whatever the number of rows."""
         self.file.seek(0)
         con.register("keys", pa.ipc.open_stream(self.file))
         return con.execute(
-            f"SELECT count(*) FROM (SELECT {self.names} FROM keys WHERE hash({self.names}) % {parts} = {part} GROUP BY ALL HAVING count(*) > 1)"
+            f"""
+            SELECT count(*)
+            FROM (
+                SELECT {self.names}
+                FROM keys
+                WHERE hash({self.names}) % {parts} = {part}
+                GROUP BY ALL
+                HAVING count(*) > 1
+            )
+            """
         ).fetchall()[0][0]
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #87bc594d
 class Findings:
-    """What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts` (what may be missing), `repeated` (keys seen twice), `notes` (which answers are older than the run).
+    """What was found on the way: `violations` (list), `unknown` (fields and how often), `doubts`
+    (what may be missing), `repeated` (keys seen twice), `notes` (which answers are older than the
+    run).
 
-    `nulls` and `spellings` count by field (`keyword.serviceName`) the values that were made null and those that were taken in another
-    form. `reads` are the fields that somebody looks at (None: all): of others there is no sentence, but the contract counts them."""
+    `nulls` and `spellings` count by field (`keyword.serviceName`) the values that were made null
+    and those that were taken in another form. `reads` are the fields that somebody looks at (None:
+    all): of others there is no sentence, but the contract counts them."""
 
     label = ""  # what an error says it is about
 
     def __init__(self, sources, doubts, reads=None):
-        self.sources, self.doubts, self.reads, self.repeated = sources, doubts, reads, 0
-        self.notes = []
+        self.sources, self.reads = sources, reads
+        self.doubts, self.notes = doubts, []
+        self.repeated = 0
 
     @property
     def violations(self):
@@ -393,7 +414,8 @@ class Findings:
         )
 
     def deviations(self, kind, read=True):
-        "The first deviations of this kind (`null`, `spelling`) of each field, each with its source; of fields that are `read` or of all."
+        """The first deviations of this kind (`null`, `spelling`) of each field, each with its
+        source; of fields that are `read` or of all."""
         return [
             (keyword, deviation)
             for keyword, records in self.sources.items()
@@ -404,12 +426,13 @@ class Findings:
 
     @property
     def incomplete(self):
-        "Whether rows may be missing, for whatever reason: a list that is in doubt, or a record that was rejected."
+        """Whether rows may be missing, for whatever reason: a list that is in doubt, or a record
+        that was rejected."""
         return bool(self.doubts or self.violations)
 
     @property
     def partial(self):
-        "Another name of `incomplete`."
+        "Whether rows may be missing: the older name of `incomplete`."
         return self.incomplete
 
     @property
@@ -429,7 +452,9 @@ class Findings:
         return lines + self.notes
 
     def contract(self):
-        "A data frame: for each source the fields that are new, that came in no record, that rejected one, that were made null and that came in another spelling; with how often, and an example."
+        """A data frame: for each source the fields that are new, that came in no record, that
+        rejected one, that were made null and that came in another spelling; with how often, and an
+        example."""
         import pandas as pd
 
         rows = [row for source in self.sources.items() for row in contract_rows(*source)]
@@ -438,7 +463,8 @@ class Findings:
         )
 
     def check_strict(self):
-        "DataError `violations` if a record was rejected, a value was made null, or one was taken in another spelling."
+        """DataError `violations` if a record was rejected, a value was made null, or one was taken
+        in another spelling."""
         check_strict(self)
 
 
@@ -485,7 +511,8 @@ def lines_of_spellings(findings, read=True):
 
 
 def contract_rows(keyword, records):
-    "What the records of a source tell of its contract: tuples of source, field, kind, times and example."
+    """What the records of a source tell of its contract: tuples of source, field, kind, times and
+    example."""
     rows = [(keyword, name, "new", times, "") for name, times in records.unknown.items()]
     rows += [
         (keyword, name, "missing", None, "")
@@ -511,7 +538,8 @@ POLICIES = "report", "extend", "freeze"
 
 
 def first_deviation(findings):
-    "The first record that was rejected, value that was made null or taken in another spelling, with its source; None if there is none."
+    """The first record that was rejected, value that was made null or taken in another spelling,
+    with its source; None if there is none."""
     found = rejections(findings)
     for kind in ("null", "spelling"):
         found = found or findings.deviations(kind, read=False)
@@ -523,27 +551,33 @@ def _details(bad):
 
 
 def check_frozen(findings):
-    "DataError `contract` for the first record or value that is not as declared, or the first unknown field."
+    """DataError `contract` for the first record or value that is not as declared, or the first
+    unknown field."""
     found, new = first_deviation(findings), findings.unknown
     if found:
         keyword, bad = found
         raise DataError(
-            f"The contract is frozen, and a record does not keep to it: {keyword}, {bad}. Nothing was "
-            "written. The next run asks anew; contract='report' with reuse=True takes the pages "
+            f"The contract is frozen, and a record does not keep to it: {keyword}, {bad}. Nothing "
+            "was written. The next run asks anew; contract='report' with reuse=True takes the pages "
             "that have come.",
             "contract",
             **_details(bad),
         )
     if new:
         raise DataError(
-            f"The contract is frozen, and the service sends new fields: {', '.join(sorted(new)[:5])}. Nothing was written; declare them, or take contract='extend'.",
+            (
+                "The contract is frozen, and the service sends new fields: "
+                f"{', '.join(sorted(new)[:5])}. Nothing was written; declare them, or take "
+                "contract='extend'."
+            ),
             "contract",
             column=min(new),
         )
 
 
 def check_strict(findings):
-    "DataError `violations` if a record was rejected, a value was made null, or one was taken in another spelling."
+    """DataError `violations` if a record was rejected, a value was made null, or one was taken in
+    another spelling."""
     found = first_deviation(findings)
     if not found:
         return
@@ -558,7 +592,8 @@ def check_strict(findings):
 
 # %% ../../nbs/05_reports/00_report.ipynb #33421950
 def keywords_of(format_fn, own, objects):
-    "The keywords among `objects` that a formatter or function reads; `**kwargs` stands for the report's `own`. SettingsError `bad_formatter`."
+    """The keywords among `objects` that a formatter or function reads; `**kwargs` stands for the
+    report's `own`. SettingsError `bad_formatter`."""
     if isinstance(format_fn, Formatter):
         return list(format_fn.keywords)
     parameters = inspect.signature(format_fn).parameters.values()
@@ -574,14 +609,18 @@ def keywords_of(format_fn, own, objects):
 
 
 def made_by(format_fn, aligned, keywords, before=0):
-    "What a function makes of each of these rows, a list; `before` rows were made already. DataError `formatter_failed`."
+    """What a function makes of each of these rows, a list; `before` rows were made already.
+    DataError `formatter_failed`."""
     made = []
     for n, row in enumerate(dicts_of(aligned, keywords), before + 1):
         try:
             made.append(format_fn(**row))
         except Exception as e:
             raise DataError(
-                f"The formatter failed on row {n} with {type(e).__name__}: {e}. Try it on that row alone.",
+                (
+                    f"The formatter failed on row {n} with {type(e).__name__}: {e}. Try it on "
+                    "that row alone."
+                ),
                 "formatter_failed",
                 row=n,
             ) from e
@@ -590,9 +629,11 @@ def made_by(format_fn, aligned, keywords, before=0):
 
 # %% ../../nbs/05_reports/00_report.ipynb #b937d81d
 def key_places(report, key):
-    """The places (`keyword.serviceName`) of one field of a report's key: that of the record itself first.
+    """The places (`keyword.serviceName`) of one field of a report's key: that of the record itself
+    first.
 
-    A lookup that is joined by this field, and of which records that match nothing become rows too, has it in a field of its own."""
+    A lookup that is joined by this field, and of which records that match nothing become rows too,
+    has it in a field of its own."""
 
     def place(source, name):
         names = {
@@ -605,7 +646,8 @@ def key_places(report, key):
 
 
 def steps_from(rule, places, objects):
-    "How many one-to-one rules lie between these places and a column; None where the column does not hold what stands there."
+    """How many one-to-one rules lie between these places and a column; None where the column does
+    not hold what stands there."""
     if isinstance(rule, str):
         return 0 if place_of(rule, objects) in places else None
     inputs = [steps_from(part, places, objects) for part in rule.inputs]
@@ -616,7 +658,8 @@ def steps_from(rule, places, objects):
 
 # %% ../../nbs/05_reports/00_report.ipynb #f3f31c43
 def key_column(report, formatter, key):
-    "The column of a formatter that holds one field of the report's key, or None; the one nearest to the field itself."
+    """The column of a formatter that holds one field of the report's key, or None; the one nearest
+    to the field itself."""
     places, found = key_places(report, key), []
     for name, rule in getattr(formatter, "rules", {}).items():
         steps = steps_from(rule, places, formatter.objects)
@@ -626,7 +669,8 @@ def key_column(report, formatter, key):
 
 
 def join_columns(report, formatter):
-    "For each column of a formatter that is made from lookups, the columns that hold the ids by which these are joined, where the formatter has them: a dict of tuples."
+    """For each column of a formatter that is made from lookups, the columns that hold the ids by
+    which these are joined, where the formatter has them: a dict of tuples."""
     rules = getattr(formatter, "rules", {})
     ids = {
         lookup.keyword: tuple(
@@ -647,7 +691,8 @@ def join_columns(report, formatter):
 
 
 def key_columns(report, formatter):
-    "The columns of a formatter that hold the key of a report, a list of names. SettingsError `unknown_key`."
+    """The columns of a formatter that hold the key of a report, a list of names. SettingsError
+    `unknown_key`."""
     found = [key_column(report, formatter, key) for key in report.key]
     missing = [key for key, name in zip(report.key, found) if name is None]
     if not missing:
@@ -667,29 +712,25 @@ def key_columns(report, formatter):
 
 # %% ../../nbs/05_reports/00_report.ipynb #9981731b
 class Declaration:
-    """What a dataset is: `name`, `grain` (what one row is), `key` (the field or fields, by our names, that make it unique), its source and lookups.
+    """What a dataset is: `name`, `grain` (what one row is), `key` (the field or fields, by our
+    names, that make it unique), its source and lookups.
 
-    Of the grants in `needs` one is enough to see all of it, and without one some is left out: that is recorded. Grants in
-    `guessed` may be needed for all of it, which nobody has seen: without them a run has a note, and is no less whole.
-    `platform` is whose data it is, None where any instance will do. The first of its
-    `formatters` (dict) is the default; to begin with there is one, `all`, with every field. SettingsError `unknown_key`, `unknown_type`."""
+    Of the grants in `needs` one is enough to see all of it, and without one some is left out: that
+    is recorded. Grants in `guessed` may be needed for all of it, which nobody has seen: without
+    them a run has a note, and is no less whole. `platform` is whose data it is, None where any
+    instance will do. The first of its `formatters` (dict) is the default; to begin with there is
+    one, `all`, with every field. SettingsError `unknown_key`, `unknown_type`."""
 
     def __init__(self, name, grain, key, source, *lookups, needs=(), guessed=(), platform="domo"):
         self.guessed = guessed
-        self.name, self.grain, self.source, self.lookups, self.needs, self.platform = (
-            name,
-            grain,
-            source,
-            lookups,
-            needs,
-            platform,
-        )
+        self.name, self.grain = name, grain
+        self.source, self.lookups = source, lookups
+        self.needs = needs
+        self.platform = platform
         self.key = (key,) if isinstance(key, str) else tuple(key)
         own = [source, source.parent] if source.parent else [source]
-        self.own, self.objects = (
-            [s.keyword for s in own],
-            {s.keyword: s.row_type for s in [*own, *lookups]},
-        )
+        self.own = [s.keyword for s in own]
+        self.objects = {s.keyword: s.row_type for s in [*own, *lookups]}
         self.formatters = {"all": self.fields}
         key_columns(self, self.fields)
 
@@ -699,7 +740,8 @@ class Declaration:
         return every_field(self.objects)
 
     def formatter(self, format_fn=None):
-        "The formatter of this name, or the one given; without a name the first. SettingsError `unknown_formatter`."
+        """The formatter of this name, or the one given; without a name the first. SettingsError
+        `unknown_formatter`."""
         if callable(format_fn):
             return format_fn
         if format_fn is None:
@@ -735,9 +777,11 @@ class Declaration:
 
 # %% ../../nbs/05_reports/00_report.ipynb #5c1f0a02
 def lost_rows(aligned: "Alignment", doubted: bool = False) -> dict[str, set[int]]:
-    """For each field (`keyword.serviceName`) whose value is not known in some rows, the numbers of these rows; for each source (`keyword`) those where its record should be and is not.
+    """For each field (`keyword.serviceName`) whose value is not known in some rows, the numbers of
+    these rows; for each source (`keyword`) those where its record should be and is not.
 
-    A lookup that is not expected to have a record for each of ours is asked only where its list is not whole: it rejected some, or is `doubted`."""
+    A lookup that is not expected to have a record for each of ours is asked only where its list is
+    not whole: it rejected some, or is `doubted`."""
     lost = {}
     for keyword, records in aligned.records.items():
         positions = aligned.positions[keyword]
@@ -772,9 +816,11 @@ def rows_at(positions, those):
 
 # %% ../../nbs/05_reports/00_report.ipynb #5c1f0a05
 class Unknown:
-    """The cells of a report whose value is not known: `add` those of some rows, `table` has all of them.
+    """The cells of a report whose value is not known: `add` those of some rows, `table` has all of
+    them.
 
-    The columns of the table are `k0`, `k1` ... (the key of the row, as in the output) and `column` (the name of the column)."""
+    The columns of the table are `k0`, `k1` ... (the key of the row, as in the output) and `column`
+    (the name of the column)."""
 
     def __init__(self, report, formatter):
         self.formatter, self.tables = formatter, []
@@ -815,7 +861,8 @@ PIECE = 1_000  # rows: what fits into the cache of a processor
 
 
 def places_read(report, formatter):
-    "The fields (`keyword.serviceName`) that a formatter, its joins and the key look at; None for a function, of which nobody knows."
+    """The fields (`keyword.serviceName`) that a formatter, its joins and the key look at; None for
+    a function, of which nobody knows."""
     if not isinstance(formatter, Formatter):
         return None
     read = {place for places in formatter.places.values() for place in places}
@@ -826,34 +873,32 @@ def places_read(report, formatter):
 
 
 class Pieces(Findings):
-    "A run of a report that hands on what it makes piece by piece; what was found is known when all is read."
+    """A run of a report that hands on what it makes piece by piece; what was found is known when
+    all is read."""
 
     def __init__(self, report, formatter, aligned, pages, doubts=(), contract="report"):
         super().__init__(aligned.records, doubts, places_read(report, formatter))
-        self.report, self.formatter, self.aligned, self.pages, self.policy = (
-            report,
-            formatter,
-            aligned,
-            pages,
-            contract,
-        )
-        self.keywords, self.keys, self.came = (
-            keywords_of(formatter, report.own, report.objects),
-            Keys(),
-            0,
-        )
+        self.report, self.formatter = report, formatter
+        self.aligned, self.pages = aligned, pages
+        self.policy = contract
+        self.keywords = keywords_of(formatter, report.own, report.objects)
+        self.keys = Keys()
+        self.came = 0
         self.own = aligned.records[report.source.keyword]
         self.unknown_cells = Unknown(report, formatter)
 
     @property
     def uncertain(self):
-        """The cells whose value is not known, a pyarrow Table, when all is read: made from a field that became null, or from a lookup whose record is missing.
+        """The cells whose value is not known, a pyarrow Table, when all is read: made from a field
+        that became null, or from a lookup whose record is missing.
 
-        Its columns are the key of the row (`k0`, `k1` ..., in the order of `key_columns`) and `column`, the name of the column."""
+        Its columns are the key of the row (`k0`, `k1` ..., in the order of `key_columns`) and
+        `column`, the name of the column."""
         return self.unknown_cells.table
 
     def pieces(self):
-        "What the formatter makes of some pages: tables of a `Formatter`, lists of a function. DataError `all_set_aside`, `contract`, `formatter_failed`."
+        """What the formatter makes of some pages: tables of a `Formatter`, lists of a function.
+        DataError `all_set_aside`, `contract`, `formatter_failed`."""
         began = time.monotonic()
         for page in self.pages:
             self.aligned.take(page)
@@ -865,7 +910,10 @@ class Pieces(Findings):
         bad = self._own_violations()
         if bad and not self.came:
             raise DataError(
-                f"Every record of {self.report.name} had to be set aside, the first because of {bad[0]}.",
+                (
+                    f"Every record of {self.report.name} had to be set aside, the first because "
+                    f"of {bad[0]}."
+                ),
                 "all_set_aside",
             )
         self.aligned.rest()
@@ -886,7 +934,8 @@ class Pieces(Findings):
 
 # %% ../../nbs/05_reports/00_report.ipynb #8e1f0aa6
 class Run(Pieces):
-    "One run of a report: `table` (pyarrow) or `rows` (dicts) of it, or `reader()` for what no memory holds; what was found is known when all is read."
+    """One run of a report: `table` (pyarrow) or `rows` (dicts) of it, or `reader()` for what no
+    memory holds; what was found is known when all is read."""
 
     def _made(self):
         if self.policy == "freeze":
@@ -917,9 +966,11 @@ class Run(Pieces):
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b1b6efd
 def extended(made, others):
-    """A table, or a list of rows, with the column `other_fields`; rows that only a lookup has hold none.
+    """A table, or a list of rows, with the column `other_fields`; rows that only a lookup has hold
+    none.
 
-    What is no row (dict) stays as it is, and is told when a table is made of it. DataError `name_clash`."""
+    What is no row (dict) stays as it is, and is told when a table is made of it. DataError
+    `name_clash`."""
     others = others + [None] * (len(made) - len(others))
     if isinstance(made, pa.Table):
         check_free(made.column_names)
@@ -947,10 +998,11 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
-    """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to; None if it comes whole.
+    """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to;
+    None if it comes whole.
 
-    Events are narrowed by both ends, and an end that has not yet come is open. What costs a call for each object is
-    narrowed to the objects that changed since."""
+    Events are narrowed by both ends, and an end that has not yet come is open. What costs a call
+    for each object is narrowed to the objects that changed since."""
     if isinstance(listing, Windows):
         if reader.since is None and reader.until is None:
             return None
@@ -967,7 +1019,8 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
 
 
 def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
-    "The window (since, until; datetimes or None) of a run that reads these listings; None if none of them is narrowed."
+    """The window (since, until; datetimes or None) of a run that reads these listings; None if
+    none of them is narrowed."""
     found = next(filter(None, (_narrowing(listing, reader) for listing in listings)), None)
     if found is None:
         return None
@@ -978,8 +1031,8 @@ def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
 class Result(Run):
     """A `Run` as people take it.
 
-    `instance` is the name of the instance whose rows they are, `window` the pair (since, until; datetimes or None)
-    that it was narrowed to, None if it is whole."""
+    `instance` is the name of the instance whose rows they are, `window` the pair (since, until;
+    datetimes or None) that it was narrowed to, None if it is whole."""
 
     instance = window = None
     is_handed_on = False
@@ -991,7 +1044,8 @@ class Result(Run):
 
     @property
     def join_columns(self) -> dict:
-        "For each column that is made from lookups, the columns with the ids that they are joined by."
+        """For each column that is made from lookups, the columns with the ids that they are joined
+        by."""
         return join_columns(self.report, self.formatter)
 
     @property
@@ -1025,12 +1079,18 @@ class Result(Run):
         return self.made.to_pylist() if isinstance(self.made, pa.Table) else self.made
 
     def reader(self):
-        "All rows as a `pyarrow.RecordBatchReader`, read while they are asked for; a function's columns are typed from all its rows, so they are made first. SettingsError `already_read`."
+        """All rows as a `pyarrow.RecordBatchReader`, read while they are asked for.
+
+        A function's columns are typed from all its rows, so they are made first. SettingsError
+        `already_read`."""
         if "made" in vars(self) or not isinstance(self.formatter, Formatter):
             return follow(self.table.to_reader(), self)
         if self.is_handed_on:
             raise SettingsError(
-                "The rows of this run were handed on already, and are not kept. Take run.table, or run it again.",
+                (
+                    "The rows of this run were handed on already, and are not kept. Take "
+                    "run.table, or run it again."
+                ),
                 "already_read",
             )
         self.is_handed_on = True
@@ -1081,11 +1141,15 @@ def unseen(report, reader):
     except DomostatsError as e:
         return f"whether this user sees all of it could not be found out ({e.reason})."
     if not report.is_whole(grants):
-        return f"this user has none of {', '.join(report.needs)}, and sees only what is theirs or shared with them."
+        return (
+            f"this user has none of {', '.join(report.needs)}, and sees only what is theirs or "
+            "shared with them."
+        )
 
 
 def guess(report, reader):
-    "What a report may lack if a guess about grants is right, as a sentence; None where the user has them, or nobody knows."
+    """What a report may lack if a guess about grants is right, as a sentence; None where the user
+    has them, or nobody knows."""
     if not report.guessed:
         return None
     try:
@@ -1118,18 +1182,20 @@ def reading(
 ):
     """A `with` block with the `Reader` of a run called `name`.
 
-    A run that died less than six hours ago goes on from the answers that it has: after trouble with the network, the
-    credentials, the destination or a formatter, after an interrupt and after a kill. Some of these answers are asked
-    for again, to see whether the list has moved, and the run notes how old they are. It still reads what it was
-    begun for: without `until`, events end at the beginning of the run, and later ones belong to the next. With
-    another `since` or `until` it is another run, and begun anew.
+    A run that died less than six hours ago goes on from the answers that it has: after trouble
+    with the network, the credentials, the destination or a formatter, after an interrupt and after
+    a kill. Some of these answers are asked for again, to see whether the list has moved, and the
+    run notes how old they are. It still reads what it was begun for: without `until`, events end
+    at the beginning of the run, and later ones belong to the next. With another `since` or `until`
+    it is another run, and begun anew.
 
-    A run that failed on its data is begun anew, since the data may have been mended; `reuse` takes its answers, and
-    asks for no list again that is whole. `fresh` begins anew in any case. `restore` plays the last finished run
-    again, without a call.
+    A run that failed on its data is begun anew, since the data may have been mended; `reuse` takes
+    its answers, and asks for no list again that is whole. `fresh` begins anew in any case.
+    `restore` plays the last finished run again, without a call.
 
-    `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between them, one call for
-    each object to those changed since. SettingsError `nothing_to_restore`, `no_state_folder`, `bad_start`, `bad_range`."""
+    `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between
+    them, one call for each object to those changed since. SettingsError `nothing_to_restore`,
+    `no_state_folder`, `bad_start`, `bad_range`."""
     chosen = [word for word, is_set in zip(STARTS, (restore, fresh, reuse)) if is_set]
     if len(chosen) > 1:
         raise SettingsError(
@@ -1190,15 +1256,18 @@ class Stream(Declaration):
 
     @hides("session_token")
     def sign_in(self, domo_instance, session_token=None):
-        "The connection to this instance. SettingsError `wrong_platform` for one of another platform."
+        """The connection to this instance. SettingsError `wrong_platform` for one of another
+        platform."""
         return sign_in(domo_instance, session_token, self.platform)
 
     @hides("session_token")
     @contextmanager
     def stream(self, domo_instance, session_token=None, format_fn=None, contract="report", **how):
-        """A `with` block around a run, whose `reader()` gives the rows while they come: for files and stores, in memory that does not grow with the rows.
+        """A `with` block around a run, whose `reader()` gives the rows while they come: for files
+        and stores, in memory that does not grow with the rows.
 
-        `contract`: what to do about the unexpected, `report`, `extend` or `freeze`; for `how` see `reading`. SettingsError `bad_contract`; DataError `contract`."""
+        `contract`: what to do about the unexpected, `report`, `extend` or `freeze`; for `how` see
+        `reading`. SettingsError `bad_contract`; DataError `contract`."""
         check_keywords(f"{self.name}.stream", how, HOW)
         formatter = self.formatter(format_fn)
         keywords_of(formatter, self.own, self.objects)
@@ -1255,9 +1324,11 @@ class Report(Stream):
         return_raw=False,
         **how,
     ):
-        """The report of this instance (name or `Instance`), as a data frame; a list of dicts without `is_dataframe`.
+        """The report of this instance (name or `Instance`), as a data frame; a list of dicts
+        without `is_dataframe`.
 
-        `format_fn` is the name of a formatter, a formatter or a function; `return_raw` gives the list of the first source as it is; for `how` see `stream`."""
+        `format_fn` is the name of a formatter, a formatter or a function; `return_raw` gives the
+        list of the first source as it is; for `how` see `stream`."""
         known = ("session_token", "format_fn", "is_dataframe", "return_raw", "contract", *HOW)
         check_keywords(f"{self.name}.generate", how, known)
         if return_raw:
@@ -1271,7 +1342,8 @@ class Report(Stream):
 
     @hides("session_token")
     def run(self, domo_instance, session_token=None, format_fn=None, **how):
-        "The same as a `Result` with its findings, all read; its `instance` is whose data it is (name)."
+        """The report of this instance as a `Result` with its findings, all read; its `instance` is whose data it is
+        (name)."""
         known = ("session_token", "format_fn", "contract", *HOW)
         check_keywords(f"{self.name}.run", how, known)
         with self.stream(domo_instance, session_token, format_fn, **how) as run:
@@ -1279,7 +1351,8 @@ class Report(Stream):
         return run
 
     def format(self, api_response, format_fn=None, is_dataframe=True, **lookups):
-        "The same from a list fetched before (plain lists and dicts); lookups that the formatter reads are given by their keywords."
+        """The report, made from a list fetched before (plain lists and dicts); lookups that the formatter
+        reads are given by their keywords."""
         known = ("format_fn", "is_dataframe", *(lookup.keyword for lookup in self.lookups))
         check_keywords(f"{self.name}.format", lookups, known)
         formatter = self.formatter(format_fn)
@@ -1300,7 +1373,8 @@ class Report(Stream):
 
 # %% ../../nbs/05_reports/00_report.ipynb #8899eded
 class Estimate(NamedTuple):
-    "How many calls each listing takes (dict), and the seconds until the last of them can start under the budget."
+    """How many calls each listing takes (dict), and the seconds until the last of them can start
+    under the budget."""
 
     calls: dict
     seconds: float
@@ -1315,10 +1389,12 @@ class Estimate(NamedTuple):
 
 @hides("session_token")
 def estimate(report, domo_instance, session_token=None, format_fn=None, since=None, until=None):
-    """The `Estimate` of a report for an instance, which is never below what a run asks for, and hardly above.
+    """The `Estimate` of a report for an instance, which is never below what a run asks for, and
+    hardly above.
 
-    A list that others stand on counts once. One without a total, or with a total that its last page does not bear
-    out, is probed with whole pages. Where only what changed `since` is wanted, the list that tells it is read."""
+    A list that others stand on counts once. One without a total, or with a total that its last
+    page does not bear out, is probed with whole pages. Where only what changed `since` is wanted,
+    the list that tells it is read."""
     connection = report.sign_in(domo_instance, session_token)
     scout = Scout(connection, millis(since), millis(until))
     listings = {
@@ -1335,7 +1411,8 @@ def estimate(report, domo_instance, session_token=None, format_fn=None, since=No
 
 # %% ../../nbs/05_reports/00_report.ipynb #2f77e80e
 class Spill:
-    "Batches by name, on disk: what many instances bring, some of them at once, in memory that does not grow with them."
+    """Batches by name, on disk: what many instances bring, some of them at once, in memory that
+    does not grow with them."""
 
     def __init__(self):
         self.file, self.lock = tempfile.TemporaryFile(), threading.Lock()
@@ -1375,45 +1452,54 @@ class Spill:
 
 # %% ../../nbs/05_reports/00_report.ipynb #02a63825
 def _settle(run: Result, spill: Spill, name: str) -> Result:
-    "Let go of all that a run holds in memory, its rows now being in a spill under this name; what it found stays."
+    """Let go of all that a run holds in memory, its rows now being in a spill under this name;
+    what it found stays."""
     for beside in run.aligned.lookups.values():
         beside.records.reset()
         beside.places.clear()
         beside.met.clear()
     vars(run).pop("made", None)
-    run.keys, run.pages, run.is_handed_on = Keys(), (), False
+    run.keys, run.pages = Keys(), ()
+    run.is_handed_on = False
     run.pieces = lambda: spill.tables(name)
     return run
 
 
 def _unite_schemas(schemas: list[pa.Schema]) -> pa.Schema:
-    "One schema for the rows of several instances. DataError `column_type` where a column is of kinds that do not go together."
+    """One schema for the rows of several instances. DataError `column_type` where a column is of
+    kinds that do not go together."""
     try:
         return pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowException as e:
         raise DataError(
-            f"The instances do not agree on the type of a column: {e}. Let the formatter give it one type.",
+            (
+                f"The instances do not agree on the type of a column: {e}. Let the formatter "
+                "give it one type."
+            ),
             "column_type",
         ) from e
 
 
 class Fleet:
-    "One report of many instances: `table` or `reader()` with the column `instance` first, `runs` by name, `failures` (error by name)."
+    """One report of many instances: `table` or `reader()` with the column `instance` first, `runs`
+    by name, `failures` (error by name)."""
 
     def __init__(self, report: Stream, spill: Spill, runs: dict, failures: dict):
-        self.report, self.spill, self.runs, self.failures = report, spill, runs, failures
+        self.report, self.spill = report, spill
+        self.runs, self.failures = runs, failures
 
     def __repr__(self):
         return f"<{self.report.name} of {len(self.runs)} instances, {len(self.failures)} failed>"
 
     def without(self, failures: dict) -> "Fleet":
-        "The same without the rows of some instances, which count as failed (error by name)."
+        "This report without the rows of some instances, which count as failed (error by name)."
         runs = {name: run for name, run in self.runs.items() if name not in failures}
         return Fleet(self.report, self.spill, runs, self.failures | failures)
 
     @property
     def schema(self) -> pa.Schema:
-        "The columns of all instances together, `instance` first. DestinationError `reserved_column`."
+        """The columns of all instances together, `instance` first. DestinationError
+        `reserved_column`."""
         own = _unite_schemas([self.spill.schemas[name].remove_metadata() for name in self.runs])
         check_no_instance(own.names)
         return pa.schema([("instance", pa.string()), *own])
@@ -1512,12 +1598,14 @@ def at_the_same_time(
 def run_all(
     report: Stream, instances: list, format_fn: Any = None, at_once: int = 5, **how: Any
 ) -> Fleet:
-    """A `Fleet`: the report of each of these instances (names or `Instance`s), some at once, each with its own credentials and budget.
+    """A `Fleet`: the report of each of these instances (names or `Instance`s), some at once, each
+    with its own credentials and budget.
 
-    The rows wait on disk, so that memory does not grow with the number of instances. Of an instance that fails no row is
-    among them. DomostatsError of the first if all fail."""
+    The rows wait on disk, so that memory does not grow with the number of instances. Of an
+    instance that fails no row is among them. DomostatsError of the first if all fail."""
     check_keywords("run_all", how, ("format_fn", "at_once", "contract", *HOW))
-    spill, wanted, stopped = Spill(), by_name(instances), threading.Event()
+    spill, stopped = Spill(), threading.Event()
+    wanted = by_name(instances)
 
     def one(name):
         try:

@@ -73,9 +73,11 @@ def flat_pairs(user):
 
 
 def flat_user(raw):
-    """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no other.
+    """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no
+    other.
 
-    Without any list of attributes all fields are marked; a pair without a name leaves the list itself behind, as a field that is not known."""
+    Without any list of attributes all fields are marked; a pair without a name leaves the list
+    itself behind, as a field that is not known."""
     try:
         return msgspec.json.encode(flat_pairs(ONE.decode(raw)))
     except BROKEN:
@@ -100,7 +102,8 @@ def flat_user(raw):
 
 
 def first_value(raw):
-    "The first of the values of an attribute (bytes), in a list of one or none; a bare value is another form of it."
+    """The first of the values of an attribute (bytes), in a list of one or none; a bare value is
+    another form of it."""
     values = elements(raw)
     if values is not None:
         return values[:1]
@@ -112,7 +115,8 @@ def first_value(raw):
 # %% ../../nbs/05_reports/03_users.ipynb #e83268c9
 @dataclass
 class User:
-    "A user as the identity service has it: each attribute a field. Documented; `id` 0 is a real user."
+    """A user as the identity service has it: each attribute a field. Documented; `id` 0 is a real
+    user."""
 
     id: TextId
     display_name: str | None = None

@@ -73,7 +73,8 @@ def text(field):
 
 
 def truth_text(field):
-    "True and false as the texts true and false. DomoStats has texts there; how it spells them is a guess."
+    """True and false as the texts true and false. DomoStats has texts there; how it spells them is
+    a guess."""
     return Rule(
         f"({_labels([field])}) as text (true or false: a guess)",
         (field,),
@@ -105,7 +106,8 @@ def _labels(inputs, between=", "):
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #d08be46c
 def link(before, field, after=""):
-    "The field between two pieces of text; where these are a path, a report puts the address of its instance before it."
+    """The field between two pieces of text; where these are a path, a report puts the address of
+    its instance before it."""
     return Rule(
         f"{before}({_labels([field])}){after}",
         (field,),
@@ -161,7 +163,8 @@ def nothing(why, type=pa.string()):
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #24692e68
 def place_of(field, objects):
-    "The column `keyword.serviceName` that a field name stands for; without a keyword the first of `objects` is meant. SettingsError `unknown_field`."
+    """The column `keyword.serviceName` that a field name stands for; without a keyword the first
+    of `objects` is meant. SettingsError `unknown_field`."""
     keyword, dot, name = field.partition(".")
     if not dot or keyword not in objects:
         keyword, name = next(iter(objects)), field
@@ -181,7 +184,8 @@ def places_of(rule, objects):
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #0658cb63
 class Rules:
-    "The columns of a row: `rules` is a dict from column name to field name or `Rule`, `objects` a dict from keyword to row type, the record itself first."
+    """The columns of a row: `rules` is a dict from column name to field name or `Rule`, `objects`
+    a dict from keyword to row type, the record itself first."""
 
     def __init__(self, objects, rules):
         self.objects, self.rules = dict(objects), dict(rules)
@@ -198,7 +202,8 @@ class Rules:
         return type(self)(self.objects, {**self.rules, **added})
 
     def rename(self, **names):
-        "With these columns, old=new, called otherwise. SettingsError `unknown_column`, `column_exists`."
+        """With these columns, old=new, called otherwise. SettingsError `unknown_column`,
+        `column_exists`."""
         return self.drop(*names).add({new: self.rules[old] for old, new in names.items()})
 
     def drop(self, *names):
@@ -242,12 +247,16 @@ def one_row(keyword, row_type, record, reads=None):
     for one in records.deviations:
         if one.kind == "null" and (reads is None or one.field in reads):
             warn(
-                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null."
+                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} "
+                "was expected; it is null."
             )
     if records.violations:
         bad = records.violations[0]
         raise DataError(
-            f"This {keyword} is no {row_type.__name__}: {bad.met} in field {bad.field!r} where {bad.expected} was expected.",
+            (
+                f"This {keyword} is no {row_type.__name__}: {bad.met} in field {bad.field!r} "
+                f"where {bad.expected} was expected."
+            ),
             "bad_record",
             column=bad.field,
             type=bad.met,
@@ -257,9 +266,11 @@ def one_row(keyword, row_type, record, reads=None):
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #75017d48
 class Formatter(Rules):
-    """Columns from records. Called with the records, by keyword or in the order of `objects`, it gives one flat dict; `format` does the same to a whole table.
+    """Columns from records. Called with the records, by keyword or in the order of `objects`, it
+    gives one flat dict; `format` does the same to a whole table.
 
-    `schema` (pyarrow) are the columns and their types, `keywords` the objects it reads. SettingsError `unknown_field`; DataError `bad_record`."""
+    `schema` (pyarrow) are the columns and their types, `keywords` the objects it reads.
+    SettingsError `unknown_field`; DataError `bad_record`."""
 
     def __init__(self, objects, rules):
         super().__init__(objects, rules)
@@ -268,7 +279,8 @@ class Formatter(Rules):
         self.schema = self.format(self._table(dict.fromkeys(objects)).slice(0, 0)).schema
 
     def format(self, table):
-        "The columns, as a pyarrow Table, from a table whose columns are called `keyword.serviceName`."
+        """The columns, as a pyarrow Table, from a table whose columns are called
+        `keyword.serviceName`."""
         return pa.table({name: self._value(rule, table) for name, rule in self.rules.items()})
 
     def _value(self, rule, table):

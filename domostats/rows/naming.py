@@ -29,20 +29,24 @@ WORD = re.compile(
 
 
 def format_str_camel_case(text):
-    "The name in snake_case; space, hyphen, underscore, dot and slash separate words, every other sign stays."
+    """The name in snake_case; space, hyphen, underscore, dot and slash separate words, every other
+    sign stays."""
     words = [word for part in re.split(r"[\s\-_./]+", text) for word in WORD.findall(part)]
     return "_".join(words).lower() or text
 
 
 # %% ../../nbs/04_rows/00_naming.ipynb #6a1903d5
 def format_keys(record):
-    "The same dict with its keys in snake_case. DataError `name_clash` where two keys become one."
+    "The dict with its keys in snake_case. DataError `name_clash` where two keys become one."
     names = {}
     for key in record:
         name = format_str_camel_case(key)
         if name in names:
             raise DataError(
-                f"The fields {names[name]!r} and {key!r} would both be called {name!r}. Rename one of them first.",
+                (
+                    f"The fields {names[name]!r} and {key!r} would both be called {name!r}. "
+                    "Rename one of them first."
+                ),
                 "name_clash",
                 column=name,
             )

@@ -92,7 +92,8 @@ class Seconds(int):
 
 
 class TextTime(str):
-    "A time as text without a zone, `2023-06-08 20:59:05.0`, taken as UTC (a guess: no source names the zone)."
+    """A time as text without a zone, `2023-06-08 20:59:05.0`, taken as UTC (a guess: no source
+    names the zone)."""
 
 
 class JsonText(str):
@@ -146,7 +147,9 @@ DIGITS = Annotated[str, Meta(pattern=rf"^{spelling.DIGITS_64}\Z")]
 FIRST_YEAR, LAST_YEAR = -62_135_596_800, 253_402_300_799  # 0001 and 9999, in seconds
 UTC = pa.timestamp("us", tz="UTC")
 
-TYPES = {  # what the wire may bring, what the column holds, how a value gets there; the types in which Arrow may take the whole column
+# What the wire may bring, what the column holds, how a value gets there; the types in which Arrow
+# may take the whole column.
+TYPES = {
     int: (INT64, pa.int64(), None),
     float: (float, pa.float64(), None),
     bool: (bool, pa.bool_(), None),
@@ -210,7 +213,10 @@ def _column(declared, hint):
     kind = next((arg for arg in typing.get_args(hint) if arg is not type(None)), hint)
     if kind not in TYPES:
         raise SettingsError(
-            f"Field {declared.name!r} has the type {kind}; a row type knows {', '.join(t.__name__ for t in TYPES if t is not Any)} and Any.",
+            (
+                f"Field {declared.name!r} has the type {kind}; a row type knows "
+                f"{', '.join(t.__name__ for t in TYPES if t is not Any)} and Any."
+            ),
             "unknown_type",
         )
     required = declared.default is dataclasses.MISSING
@@ -221,7 +227,8 @@ def _column(declared, hint):
 # %% ../../nbs/04_rows/01_rowtype.ipynb #21cc6d4a
 @functools.lru_cache(maxsize=100)
 def decoder(row_type, unknown=(), strict=True, many=False):
-    "A msgspec decoder of one record, or of an array of `many`; fields in `unknown` are let in, any other is a ValidationError, or is ignored if not `strict`."
+    """A msgspec decoder of one record, or of an array of `many`; fields in `unknown` are let in,
+    any other is a ValidationError, or is ignored if not `strict`."""
     columns = columns_of(row_type).values()
     known = [
         (c.name, c.wire) if c.required else (c.name, Union[c.wire, None], None) for c in columns
@@ -258,12 +265,16 @@ class Place:
     "Where something was met: page and row (from 1) and field, what it was and what was expected."
 
     def __str__(self):
-        return f"page {self.page}, row {self.row}, field {self.field!r}: {self.met} where {self.expected} was expected"
+        return (
+            f"page {self.page}, row {self.row}, field {self.field!r}: {self.met} where "
+            f"{self.expected} was expected"
+        )
 
 
 @dataclass(frozen=True)
 class Violation(Place):
-    "A record that was set aside: `page` and `row` count from 1, `field` is the service's name, `met` what stood there; `raw` is the record."
+    """A record that was set aside: `page` and `row` count from 1, `field` is the service's name,
+    `met` what stood there; `raw` is the record."""
 
     page: int
     row: int
@@ -400,10 +411,12 @@ def read_value(column: Column, raw: bytes) -> tuple[Any, str, str]:
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #6cebb50f
 class Learner:
-    "The decoder of a row type, which learns the fields that nobody declared: `learned` (names), `strict` while it knows them all."
+    """The decoder of a row type, which learns the fields that nobody declared: `learned` (names),
+    `strict` while it knows them all."""
 
     def __init__(self, row_type, strict=True):
-        self.row_type, self.columns, self.strict = row_type, columns_of(row_type), strict
+        self.row_type, self.columns = row_type, columns_of(row_type)
+        self.strict = strict
         self.learned, self.decoder = (), decoder(row_type, strict=strict)
 
     def learn(self, record):
@@ -561,11 +574,13 @@ def raws_of(records):
     ]
 
 
-LOOKED_AT = 20  # pages: a field that is null throughout, and came in none of the first twenty, counts as missing
+# Pages: a field that is null throughout, and came in none of the first twenty, counts as missing.
+LOOKED_AT = 20
 
 
 def seen_in(good, array, records):
-    "The unseen fields that this page holds: by their names in its bytes, and after some pages, which is cheaper, by a value of theirs that is not null, 0 or empty."
+    """The unseen fields that this page holds: by their names in its bytes, and after some pages,
+    which is cheaper, by a value of theirs that is not null, 0 or empty."""
     records.looked += 1
     if records.looked <= LOOKED_AT:
         held = bytes(array)
@@ -623,14 +638,16 @@ def turned(records, row, width):
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #15e4a351
 def arrow_columns(records, keyword, index=None):
-    "A dict from `keyword.serviceName` to an Arrow array; row *n* is record *n* (no index, or a range), or record `index[n]`, or null where that is None."
+    """A dict from `keyword.serviceName` to an Arrow array; row *n* is record *n* (no index, or a
+    range), or record `index[n]`, or null where that is None."""
     nothing = (None,) * len(records.columns)
     chosen, row = records.records, astuple
     if index is not None and not isinstance(index, range):
-        chosen, row = (
-            [None if i is None else chosen[i] for i in index],
-            lambda record: nothing if record is None else astuple(record),
-        )
+        chosen = [None if i is None else chosen[i] for i in index]
+
+        def row(record):
+            return nothing if record is None else astuple(record)
+
     taken = zip(records.columns.values(), turned(chosen, row, len(nothing)))
     return {
         f"{keyword}.{c.service_name}": arrow_column(c, values)

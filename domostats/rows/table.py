@@ -38,7 +38,8 @@ def to_array(values: Any) -> pa.Array:
 
 
 def _array_of(values):
-    "An Arrow array, or None: each type has errors of its own, and which one it was does not matter."
+    """An Arrow array, or None: each type has errors of its own, and which one it was does not
+    matter."""
     try:
         array = pa.array(values, from_pandas=True)
     except Exception:
@@ -114,7 +115,8 @@ def _is_moment(value):
 def table_of_rows(rows: Iterable[dict]) -> pa.Table:
     """A pyarrow Table of dicts; columns in order of first appearance, a missing key is null.
 
-    DataError `not_a_row`, `bad_column` (a name that no table can hold), `mixed_column` (with `column`, `row` and `type`)."""
+    DataError `not_a_row`, `bad_column` (a name that no table can hold), `mixed_column` (with
+    `column`, `row` and `type`)."""
     rows = list(rows)
     for n, row in enumerate(rows, 1):
         if not isinstance(row, dict):
@@ -168,7 +170,8 @@ def _column(name, values):
 
 # %% ../../nbs/04_rows/02_table.ipynb #67bc6a88
 def to_dataframe(table):
-    """A pandas DataFrame: Int64, boolean and string columns that know nulls, float64, datetime64[us, UTC].
+    """A pandas DataFrame: Int64, boolean and string columns that know nulls, float64,
+    datetime64[us, UTC].
 
     DataError `bad_column` for a column that pandas has no type for."""
     import pandas as pd
