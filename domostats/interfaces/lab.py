@@ -16,7 +16,7 @@ from ..settings import expanded
 
 
 # %% ../../nbs/09_interfaces/01_lab.ipynb #420fd4f5
-def exercises_folder():
+def exercises_folder() -> Path:
     "The folder that holds the exercises. SettingsError `no_lessons`."
     installed = [
         Path(base) / "share" / "domostats" / "exercises"
@@ -35,7 +35,7 @@ def exercises_folder():
 
 
 # %% ../../nbs/09_interfaces/01_lab.ipynb #1c470162
-def copy_lessons(folder):
+def copy_lessons(folder: str | Path) -> list[str]:
     """Copy every exercise that is not there yet into `folder`; gives the names of the copied ones.
     DestinationError `no_folder`."""
     lessons, new = sorted(exercises_folder().glob("*.ipynb")), []
@@ -74,7 +74,7 @@ def check_home() -> None:
         )
 
 
-def open_lab(folder="lessons", *options):
+def open_lab(folder: str | Path = "lessons", *options: str) -> int:
     """Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code.
     SettingsError `missing_extra`, `no_home`; DestinationError `no_folder`."""
     if not find_spec("jupyterlab"):

@@ -25,6 +25,7 @@ __all__ = [
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #8422a697
 import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib, textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from ..private import scratch
 
@@ -44,7 +45,9 @@ def _wrapped(line):
 class Outcome:
     "What a check has found: `passed` (bool) and `says` (str); its repr is the sentence."
 
-    def __init__(self, passed, says, name="", answer=None, ours=None):
+    def __init__(
+        self, passed: bool, says: str, name: str = "", answer: Any = None, ours: Any = None
+    ):
         self.passed, self.says = passed, says
         self.name = name
         self._answer, self._ours = answer, ours
@@ -53,7 +56,7 @@ class Outcome:
         sentence = f"{'passed' if self.passed else 'not yet'}: {self.says}"
         return "\n".join(_wrapped(line) for line in sentence.split("\n"))
 
-    def use(self):
+    def use(self) -> Any:
         """Say it, and give what the lesson goes on with: the answer if it has passed, else the
         kit's own."""
         print(self)
@@ -64,7 +67,7 @@ class Outcome:
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #4ba98dd9
-def task(name, ours=None):
+def task(name: str, ours: Any = None) -> Callable[[Callable[..., str]], Callable[..., Outcome]]:
     """A decorator: from a function that looks at an answer to a check of the task `name`, which
     never raises and gives an `Outcome`; `ours` is the kit's own answer."""
 
@@ -138,7 +141,7 @@ class _Short(reprlib.Repr):
         return f"<{len(frame)} rows>"
 
 
-def show(value, width=80):
+def show(value: object, width: int = 80) -> str:
     "A value in a few words, whatever it is."
     try:
         text = re.sub(" at 0x[0-9a-f]+", "", " ".join(_Short().repr(value).split()))
@@ -147,7 +150,9 @@ def show(value, width=80):
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def written(function, args=(), kwargs={}):
+def written(
+    function: object, args: Iterable[object] = (), kwargs: Mapping[str, object] = {}
+) -> str:
     "A call as text."
     parts = [show(arg, 48) for arg in args] + [
         f"{name}={show(value, 48)}" for name, value in kwargs.items()
@@ -163,7 +168,7 @@ def _instructions(function):
     return [(i.opname, i.argval) for i in dis.get_instructions(function) if i.opname != "NOP"]
 
 
-def is_open(answer):
+def is_open(answer: object) -> bool:
     "Whether this is `...`, or a function with nothing (but a docstring) in it."
     return (
         answer is ...
@@ -181,7 +186,7 @@ class Call(NamedTuple):
     printed: str
 
 
-def call(function, *args, **kwargs):
+def call(function: Any, *args: Any, **kwargs: Any) -> Call:
     """Try a function out, as a `Call`; NotYet if it is none, is still empty, stops with an error,
     changes what it was given, or gives nothing back."""
     tried = run(function, *args, **kwargs)
@@ -195,7 +200,7 @@ def call(function, *args, **kwargs):
     raise NotYet(f"{tried.text} gives back None. Is there a return at its end?")
 
 
-def run(function, *args, **kwargs):
+def run(function: Any, *args: Any, **kwargs: Any) -> Call:
     "Try a function out, as a `Call`; it need not give anything back."
     if not callable(function):
         raise NotYet(
@@ -250,14 +255,14 @@ def _advice(error):
     )
 
 
-def a(value):
+def a(value: object) -> str:
     "What a value is, with its article."
     kind = "None" if value is None else type(value).__name__
     return kind if value is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #0644dc2e
-def alike(one, other):
+def alike(one: object, other: object) -> bool:
     "Whether two plain values are equal, with the same types and the same order of keys."
     if type(one) is not type(other):
         return False
@@ -269,7 +274,7 @@ def alike(one, other):
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #d0117e8a
-def same(got, want, text):
+def same(got: Any, want: Any, text: str) -> None:
     """NotYet with the first difference between what came and what should have come from the call
     `text`; a list and a dict are gone through."""
     if type(got) is not type(want):
@@ -341,7 +346,7 @@ def _same_row(got, want, text):
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #a87d9b28
-def rows_in(frame, text):
+def rows_in(frame: object, text: str) -> list[dict[str, Any]]:
     """The rows of a data frame as a list of dicts, with None for what is missing; NotYet if it is
     none."""
     import pandas
@@ -351,14 +356,14 @@ def rows_in(frame, text):
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def same_frame(frame, want, text):
+def same_frame(frame: object, want: list[dict[str, Any]], text: str) -> None:
     "NotYet if a data frame does not hold these rows (list of dicts)."
     same(rows_in(frame, text), want, text)
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #3e1d1d2e
 @contextlib.contextmanager
-def temporary_store():
+def temporary_store() -> Iterator[None]:
     "In this block, settings and store are empty ones of their own."
     before = os.environ.get("DOMOSTATS_SETTINGS")
     with scratch() as folder:
@@ -374,7 +379,7 @@ def temporary_store():
 
 
 @functools.cache
-def own_store():
+def own_store() -> None:
     "A temporary store for the rest of this process, the same if called again."
     store = contextlib.ExitStack()
     store.enter_context(temporary_store())

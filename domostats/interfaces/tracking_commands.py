@@ -79,7 +79,7 @@ def _day(moment):
 
 
 @app.command("make-migrations")
-def make_migrations(dry_run: DryRun = False):
+def make_migrations(dry_run: DryRun = False) -> None:
     "Write a migration with the tables that the extractors declare and no migration has yet."
     from domostats.tracking.extractors import ask_for, configured, personal_columns
     from domostats.tracking.migrations import Migrations
@@ -101,7 +101,7 @@ def make_migrations(dry_run: DryRun = False):
 
 
 @app.command()
-def migrate(dry_run: DryRun = False):
+def migrate(dry_run: DryRun = False) -> None:
     "Apply the migrations that the store has not had."
     from domostats.tracking.migrations import Migrations
 
@@ -133,7 +133,7 @@ def _parts():
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900008
 @app.command("print-extract")
-def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = None):
+def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = None) -> None:
     """Show what would be extracted for the days from first to last, both inclusive (yesterday by
     default): domostats print-extract -f 2022-01-01 -l 2022-01-05"""
     from domostats.tracking.extractors import Extraction, findings_of
@@ -173,7 +173,7 @@ def extract(
     dry_run: DryRun = False,
     rezone: Rezone = False,
     allow_incomplete: AllowIncomplete = False,
-):
+) -> None:
     """Extract every day that is missing, up to the last one that is over; with -f and -l those
     days again."""
     from domostats.tracking.extractors import Extraction
@@ -281,7 +281,7 @@ def releases(
     ] = None,
     picture: PictureTo = None,
     dry_run: DryRun = False,
-):
+) -> None:
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
     from domostats.loading.store import Store
     from domostats.tracking.entities import STATES
@@ -489,7 +489,7 @@ app.add_typer(registry, name="registry")
 
 
 @registry.callback()
-def of_the_registry():
+def of_the_registry() -> None:
     "The registry of workflows, datasets and releases."
 
 
@@ -514,7 +514,7 @@ def serve(
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port; 0 for one that is free.")
     ] = 0,
-):
+) -> None:
     """Serve the registry over HTTP until Ctrl-C. Keys: DOMOSTATS_REGISTRY_KEY for those who write,
     DOMOSTATS_REGISTRY_READ_KEY for those who read."""
     from domostats.tracking.database import Database

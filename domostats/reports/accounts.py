@@ -25,7 +25,7 @@ from typing import Any
 from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
 from ..clients.domo.users import USERS
 from .report import Lookup, Report, Source
-from ..rows.formatter import Formatter, constant, first, number, text, truth_text
+from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
 
 
@@ -114,7 +114,7 @@ format_account_v1 = format_account_v2.drop("type", "days_to_expiry", "expired")
 
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #3f00c66d
-def either(name):
+def either(name: str) -> Rule:
     return first(f"flat_obj.{name}", name)
 
 

@@ -19,8 +19,10 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #adbd4a24
+from collections.abc import Mapping
 from dataclasses import dataclass
 import msgspec
+from msgspec import Raw
 from ..clients.domo.pages import PAGE_ACCESS, PAGES
 from .report import Lookup, Report, Source, one_by_one
 from ..rows.formatter import Formatter, nothing, when
@@ -29,7 +31,7 @@ from ..transport.wire import elements, members
 
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #9a9c86db
-def reply_of(raw):
+def reply_of(raw: bytes) -> tuple[Raw, dict[str, Raw]] | None:
     """The page (bytes of its id) and the reply (dict of bytes) in what one call for a page
     brought; None where there is none, or one without its two lists."""
     page = members(raw) or {}
@@ -41,7 +43,7 @@ def reply_of(raw):
     return page["parent"], reply
 
 
-def entries(record, name):
+def entries(record: Mapping[str, bytes], name: str) -> list[dict[str, Raw] | bytes]:
     """The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it
     is none; one that is no list is the only entry."""
     raw = record.get(name, b"null")
@@ -53,7 +55,9 @@ def entries(record, name):
     return [entry if (fields := members(entry)) is None else fields for entry in found]
 
 
-def share_of(page, kind, entry, names):
+def share_of(
+    page: bytes, kind: str, entry: Mapping[str, bytes] | bytes, names: Mapping[str, str]
+) -> bytes:
     "A share (bytes) of a page; an entry that is no object stays what it is, to be rejected."
     if not isinstance(entry, dict):
         return bytes(entry)
@@ -66,7 +70,7 @@ USER = {"entityId": "id", "entityName": "displayName"}
 GROUP = {"entityId": "id", "entityName": "name", "groupType": "type", "isActive": "active"}
 
 
-def shares(raw):
+def shares(raw: bytes) -> list[bytes]:
     """The shares (list of bytes) in what one call for a page brought; the reply itself where it is
     none."""
     found = reply_of(raw)

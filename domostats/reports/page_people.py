@@ -6,6 +6,7 @@
 __all__ = ["report", "generate", "people", "group_id", "person_of", "Person"]
 
 # %% ../../nbs/05_reports/07_page_people.ipynb #a5c37453
+from collections.abc import Mapping
 from dataclasses import dataclass
 import msgspec
 from ..clients.domo.pages import PAGE_ACCESS
@@ -16,7 +17,7 @@ from ..transport.wire import plain
 
 
 # %% ../../nbs/05_reports/07_page_people.ipynb #23831518
-def people(raw):
+def people(raw: bytes) -> list[bytes]:
     """The people (list of bytes) in what one call for a page brought; the reply itself where it is
     none."""
     found = reply_of(raw)
@@ -33,7 +34,7 @@ def people(raw):
     return made
 
 
-def group_id(group):
+def group_id(group: Mapping[str, bytes]) -> str | None:
     "The id of a group (dict of bytes) as text; None for what is no id."
     value = plain(group["id"])[0] if "id" in group else None
     if isinstance(value, float) and value.is_integer():
@@ -41,7 +42,7 @@ def group_id(group):
     return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
-def person_of(page, via, user):
+def person_of(page: bytes, via: str | None, user: Mapping[str, bytes] | bytes) -> bytes:
     """A person (bytes) who may open a page; an entry that is no object stays what it is, to be
     rejected."""
     if not isinstance(user, dict):

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/03_users.ipynb #6c2e7d9b
+from collections.abc import Callable
 from dataclasses import dataclass
 import msgspec, pyarrow as pa
 from msgspec import Raw
@@ -50,7 +51,7 @@ PAGE = msgspec.json.Decoder(list[WithPairs])
 ONE = msgspec.json.Decoder(WithPairs)
 
 
-def flat_users():
+def flat_users() -> Callable[[bytes], bytes]:
     "A reshape: users with their attributes as fields, the first of each one's values."
 
     def flat(array):
@@ -62,7 +63,7 @@ def flat_users():
     return flat
 
 
-def flat_pairs(user):
+def flat_pairs(user: WithPairs) -> dict[str, bytes]:
     "A user (a `WithPairs`) as a dict of bytes; its own id counts, not the attribute of that name."
     flat = {"id": user.id}
     for pair in user.attributes:
@@ -72,7 +73,7 @@ def flat_pairs(user):
     return flat
 
 
-def flat_user(raw):
+def flat_user(raw: bytes) -> bytes:
     """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no
     other.
 
@@ -101,7 +102,7 @@ def flat_user(raw):
     return msgspec.json.encode(flat)
 
 
-def first_value(raw):
+def first_value(raw: bytes) -> list[bytes]:
     """The first of the values of an attribute (bytes), in a list of one or none; a bare value is
     another form of it."""
     values = elements(raw)

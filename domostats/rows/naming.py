@@ -7,12 +7,13 @@ __all__ = ["WORD", "flatten_list_of_lists", "format_str_camel_case", "format_key
 
 # %% ../../nbs/04_rows/00_naming.ipynb #4bd6977e
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 from ..errors import DataError
 
 
 # %% ../../nbs/04_rows/00_naming.ipynb #322bdd6b
-def flatten_list_of_lists(list_of_lists) -> list[Any]:
+def flatten_list_of_lists(list_of_lists: Iterable[Iterable[Any]]) -> list[Any]:
     "One list with the members of all the lists, in their order."
     return [row for rows in list_of_lists for row in rows]
 
@@ -28,7 +29,7 @@ WORD = re.compile(
 )
 
 
-def format_str_camel_case(text):
+def format_str_camel_case(text: str) -> str:
     """The name in snake_case; space, hyphen, underscore, dot and slash separate words, every other
     sign stays."""
     words = [word for part in re.split(r"[\s\-_./]+", text) for word in WORD.findall(part)]
@@ -36,7 +37,7 @@ def format_str_camel_case(text):
 
 
 # %% ../../nbs/04_rows/00_naming.ipynb #6a1903d5
-def format_keys(record):
+def format_keys(record: Mapping[str, Any]) -> dict[str, Any]:
     "The dict with its keys in snake_case. DataError `name_clash` where two keys become one."
     names = {}
     for key in record:
