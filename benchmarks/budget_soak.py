@@ -1,8 +1,9 @@
-"""Four processes of ten threads share a budget of 600 calls a minute, in real time, and one of them meets a 429.
+"""Four processes of ten threads share 600 calls a minute, in real time; one of them meets a 429.
 
-    python benchmarks/budget_soak.py --minutes 3
+python benchmarks/budget_soak.py --minutes 3
 
-The server runs here, on a loopback port, and writes down when each call arrives. Exit code 1 if a bound is passed."""
+The server runs here, on a loopback port, and writes down when each call arrives. Exit code 1 if a
+bound is passed."""
 
 import argparse
 import http.client
@@ -23,7 +24,8 @@ PER_MINUTE, PROCESSES, THREADS, RETRY_AFTER, GRACE = 600, 4, 10, 15, 0.5
 
 
 def work(name, port, folder, start, end):
-    "One process: ten threads that call as fast as the budget lets them; prints the worst waits before and after the 429."
+    """One process: ten threads that call as fast as the budget lets them; prints the worst waits
+    before and after the 429."""
     budget = Budget("soak", per_minute=PER_MINUTE, folder=folder)
 
     def thread(_):
@@ -48,7 +50,8 @@ def work(name, port, folder, start, end):
 
 
 def serve(stop_at):
-    "A server that answers 429 once, to the first call after `stop_at`; (server, arrivals as (time, process), times of a 429)."
+    """A server that answers 429 once, to the first call after `stop_at`; (server, arrivals as
+    (time, process), times of a 429)."""
     arrivals, refused, lock = [], [], threading.Lock()
 
     class Handler(BaseHTTPRequestHandler):
@@ -114,11 +117,13 @@ def judge(arrivals, refused, start, minutes):
         )
     shares = Counter(name for _, name in arrivals)
     print(
-        f"busiest second {busiest(times)}; per process {min(shares.values())} to {max(shares.values())} calls"
+        f"busiest second {busiest(times)}; per process {min(shares.values())} to "
+        f"{max(shares.values())} calls"
     )
     if refused:
         print(
-            f"429 at second {refused[0] - start:.1f}: {early} calls while it held, the next {min(after, default=float('nan')):.2f} s after it, "
+            f"429 at second {refused[0] - start:.1f}: {early} calls while it held, "
+            f"the next {min(after, default=float('nan')):.2f} s after it, "
             f"{sum(at < 1 for at in after)} in its first second"
         )
     failed += [f"a second with {busiest(times)} calls"] * (busiest(times) > 2 * PER_MINUTE / 60)
@@ -160,7 +165,8 @@ def main(minutes):
     server.shutdown()
     failed = judge(arrivals, refused, start, minutes)
     print(
-        f"worst wait {max(one['worst'] for one in told):.1f} s, the 429 of {RETRY_AFTER} s included; met by {sum(one['met'] for one in told)} thread"
+        f"worst wait {max(one['worst'] for one in told):.1f} s, the 429 of {RETRY_AFTER} s "
+        f"included; met by {sum(one['met'] for one in told)} thread"
     )
     print("\n".join(f"FAILED: {one}" for one in failed) or "all bounds kept")
     return bool(failed)

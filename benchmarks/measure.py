@@ -1,4 +1,5 @@
-"""What every measured script shares: its parameters, its clock, its one line of JSON. Standard library only, it runs in the peers' environments too."""
+"""What every measured script shares: its parameters, its clock, its one line of JSON. Standard
+library only, it runs in the peers' environments too."""
 
 import hashlib
 import importlib
@@ -43,13 +44,15 @@ class Clock:
 
 
 def fingerprint(rows):
-    "How many rows there are and a hash of their key columns, in whatever order they come: `{rows, hash}`."
+    """How many rows there are and a hash of their key columns, in whatever order they come:
+    `{rows, hash}`."""
     lines = sorted("\t".join(map(str, row)) for row in rows)
     return {"rows": len(lines), "hash": hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]}
 
 
 def timed(work, pages):
-    "What `work` makes of the pages, and the clock of that; the first page once before, so that what a library imports late is not counted."
+    """What `work` makes of the pages, and the clock of that; the first page once before, so that
+    what a library imports late is not counted."""
     work(pages[:1])
     with Clock() as clock:
         made = work(pages)
@@ -62,7 +65,8 @@ def tell(rows, clock):
 
 
 def environment():
-    "The environment of a measured script: this folder can be imported from, and loopback goes through no proxy."
+    """The environment of a measured script: this folder can be imported from, and loopback goes
+    through no proxy."""
     path = os.pathsep.join(
         filter(None, [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")])
     )
@@ -86,8 +90,9 @@ def run(python, script, **asked):
 
 
 def peak_rss():
-    """The most memory this process has held, in bytes. Linux keeps it in /proc: `ru_maxrss` there begins with the peak of the parent (seen: 990 MB for a
-    child that held 13). Elsewhere `ru_maxrss`, which macOS gives in bytes."""
+    """The most memory this process has held, in bytes. Linux keeps it in /proc: `ru_maxrss` there
+    begins with the peak of the parent (seen: 990 MB for a child that held 13). Elsewhere
+    `ru_maxrss`, which macOS gives in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
         return next(
@@ -101,7 +106,8 @@ def peak_rss():
 
 
 def peak(function_name, *args):
-    "Run `MODULE:FUNCTION` with these arguments in a fresh child; gives `{value, rss, seconds, cpu}`, rss in bytes. Arguments and value are JSON."
+    """Run `MODULE:FUNCTION` with these arguments in a fresh child; gives `{value, rss, seconds,
+    cpu}`, rss in bytes. Arguments and value are JSON."""
     return run(sys.executable, __file__, function=function_name, args=args)
 
 

@@ -1,4 +1,5 @@
-"""A whole activity log on the way of a report, batch by batch, to each destination: `load`, for a process whose memory is measured."""
+"""A whole activity log on the way of a report, batch by batch, to each destination: `load`, for a
+process whose memory is measured."""
 
 import tempfile
 from datetime import datetime
@@ -18,7 +19,8 @@ WRITERS = {
 
 
 def load(url, access_token, to):
-    "How many events went to `to`: an Arrow stream that is read and dropped, a Parquet file, a DuckDB table."
+    """How many events went to `to`: an Arrow stream that is read and dropped, a Parquet file, a
+    DuckDB table."""
     since, until = datetime(2022, 1, 1), datetime(2024, 4, 2)  # more than the world's year
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -1,5 +1,6 @@
-"""Page bytes to a typed, formatted table with domostats, as a run does it: parsed, checked against the row type, columns made. An event without
-the key that a report adds to it, since nobody else makes one."""
+"""Page bytes to a typed, formatted table with domostats, as a run does it: parsed, checked against
+the row type, columns made. An event without the key that a report adds to it, since nobody else
+makes one."""
 
 from dataclasses import dataclass, fields, make_dataclass
 
@@ -69,7 +70,8 @@ made, clock = timed(table, list(read_pages(asked["path"], asked["pages"])))
 
 
 def plain(name):
-    "A column as it was in the pages: snake case back to camel case, a moment in milliseconds, an id as a number."
+    """A column as it was in the pages: snake case back to camel case, a moment in milliseconds, an
+    id as a number."""
     column = made["".join("_" + letter.lower() if letter.isupper() else letter for letter in name)]
     if name == "time":
         return (round(moment.timestamp() * 1000) for moment in column.to_pylist())

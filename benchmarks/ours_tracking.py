@@ -47,7 +47,8 @@ def users(count, days):
 
 
 def history(count, days):
-    "Seconds of each daily snapshot, and the size of the store after the first and after so many days."
+    """Seconds of each daily snapshot, and the size of the store after the first and after so many
+    days."""
     seconds, sizes = [], []
     with tempfile.TemporaryDirectory() as folder:
         kept = History("users", "id", Store(Path(folder) / "store.duckdb"))
@@ -119,7 +120,11 @@ def delta(days, times):
         migrations.apply()
         with store.open() as con:
             con.execute(
-                f"INSERT INTO datasets.figures SELECT DATE '2016-01-01' + n::INTEGER, n * 10, n * n, 0.5 FROM range({days}) AS r(n)"
+                f"""
+                INSERT INTO datasets.figures
+                SELECT DATE '2016-01-01' + n::INTEGER, n * 10, n * n, 0.5
+                FROM range({days}) AS r(n)
+                """
             )
         with store.open() as con:
             seen = {"scan": [], "view": []}

@@ -1,4 +1,5 @@
-"""Users with domostats: fetched ten pages at a time, kept on disk page by page, typed and checked, to an Arrow table."""
+"""Users with domostats: fetched ten pages at a time, kept on disk page by page, typed and checked,
+to an Arrow table."""
 
 from dataclasses import replace
 

@@ -1,4 +1,5 @@
-"""Page bytes of made-up users and events, as the API gives them, kept in a file: one page a line, so that every reader starts from the same bytes."""
+"""Page bytes of made-up users and events, as the API gives them, kept in a file: one page a line,
+so that every reader starts from the same bytes."""
 
 import json
 import os

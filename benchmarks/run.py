@@ -1,6 +1,8 @@
-"""The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch] [table] [memory] [imports] [tracking]`. Exit code 1 when a target is missed.
+"""The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch]
+[table] [memory] [imports] [tracking]`. Exit code 1 when a target is missed.
 
-Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this file."""
+Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this
+file."""
 
 import contextlib
 import json
@@ -27,7 +29,9 @@ HERE = Path(__file__).resolve().parent
 OUT, OURS = HERE / "out", "domostats"
 PAGE = 500  # users a page, for every client
 WANTED = {
-    "attributes": "id,displayName,emailAddress,roleId,title,department,isActive,created,lastActivity"
+    "attributes": (
+        "id,displayName,emailAddress,roleId,title,department,isActive,created,lastActivity"
+    )
 }  # of the identity list, for every client of it
 FETCH = {
     "pydomo": "peers/pydomo_users.py",
@@ -40,7 +44,8 @@ DESTINATIONS = "arrow", "parquet", "duckdb"  # of ours_events.load
 
 @dataclass
 class Row:
-    "One line of the results: medians. `rate` is rows per wall second (fetch) or per CPU second (table); `rss` in bytes."
+    """One line of the results: medians. `rate` is rows per wall second (fetch) or per CPU second
+    (table); `rss` in bytes."""
 
     benchmark: str
     who: str
@@ -53,7 +58,8 @@ class Row:
 
 @dataclass
 class Target:
-    "What is promised: `value` against `bound`; value None is not measured. `at_most` turns the comparison round."
+    """What is promised: `value` against `bound`; value None is not measured. `at_most` turns the
+    comparison round."""
 
     what: str
     value: Optional[float]
@@ -67,11 +73,15 @@ class Target:
         )
 
     def __str__(self):
-        return f"{self.what}: {'not measured' if self.value is None else f'{self.value:.2f}'} ({'at most' if self.at_most else 'at least'} {self.bound:.3g})"
+        return (
+            f"{self.what}: {'not measured' if self.value is None else f'{self.value:.2f}'} "
+            f"({'at most' if self.at_most else 'at least'} {self.bound:.3g})"
+        )
 
 
 def entries(scripts):
-    "Who takes part, as name -> (python, script): those whose script is there; ours runs in this environment, each peer in its own."
+    """Who takes part, as name -> (python, script): those whose script is there; ours runs in this
+    environment, each peer in its own."""
     there = {who: HERE / script for who, script in scripts.items() if (HERE / script).exists()}
     return {
         who: (sys.executable if who == OURS else venvs.make(who), script)
@@ -83,13 +93,15 @@ def agree(results):
     "Stop when two of these results hold other rows: their times could not be compared."
     if len({(result["rows"], result["hash"]) for result in results.values()}) > 1:
         raise SystemExit(
-            f"The rows differ: { {who: (result['rows'], result['hash']) for who, result in results.items()} }"
+            "The rows differ: "
+            f"{ {who: (result['rows'], result['hash']) for who, result in results.items()} }"
         )
     return next(iter(results.values()))
 
 
 def medians(what, calls, runs, expected):
-    "Each call `runs` times, turn by turn, so that a busy minute hits everybody; name -> result with the medians. Every result must be the expected one."
+    """Each call `runs` times, turn by turn, so that a busy minute hits everybody; name -> result
+    with the medians. Every result must be the expected one."""
     seen = {who: [] for who in calls}
     for who in track(
         [who for _ in range(runs) for who in calls], what, console=Console(stderr=True)
@@ -111,7 +123,8 @@ def medians(what, calls, runs, expected):
 
 @contextlib.contextmanager
 def serving(**world):
-    "A sandbox in a process of its own, as the dict that server.py prints. Its notes go to a folder of their own."
+    """A sandbox in a process of its own, as the dict that server.py prints. Its notes go to a
+    folder of their own."""
     with tempfile.TemporaryDirectory() as state:
         server = subprocess.Popen(
             [sys.executable, HERE / "server.py", json.dumps(world)],
@@ -201,7 +214,8 @@ def table(count, few, runs):
 
 
 def memory(few, many, runs):
-    "Peak memory of a whole activity log, read on the way of a report, for each destination: it should not grow with the rows."
+    """Peak memory of a whole activity log, read on the way of a report, for each destination: it
+    should not grow with the rows."""
     rows = {}
     for events in (few, many):
         with serving(events=events) as box:
@@ -240,7 +254,10 @@ def imports(runs):
     "Seconds of an import in a fresh interpreter, of the import alone."
 
     def once(module):
-        code = f"import time; begun = time.perf_counter(); import {module}; print(time.perf_counter() - begun)"
+        code = (
+            f"import time; begun = time.perf_counter(); import {module}; "
+            "print(time.perf_counter() - begun)"
+        )
         return float(
             subprocess.run(
                 [sys.executable, "-c", code],
@@ -275,7 +292,8 @@ def imports(runs):
 
 
 def tracking(count, days, few, runs):
-    "Daily snapshots of a table of which one row in a hundred changes; an extract of one day; a delta view."
+    """Daily snapshots of a table of which one row in a hundred changes; an extract of one day; a
+    delta view."""
 
     def of(*words):
         return json.loads(

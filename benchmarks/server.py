@@ -1,4 +1,5 @@
-"""The sandbox in a process of its own: prints where it is and who may in, as one line of JSON, and runs until its standard input is closed."""
+"""The sandbox in a process of its own: prints where it is and who may in, as one line of JSON, and
+runs until its standard input is closed."""
 
 import json
 import sys

@@ -1,4 +1,5 @@
-"""One environment per peer, below .venv-bench: `python benchmarks/venvs.py [NAME ...]`. What is there already is left alone."""
+"""One environment per peer, below .venv-bench: `python benchmarks/venvs.py [NAME ...]`. What is
+there already is left alone."""
 
 import subprocess
 import sys
@@ -15,7 +16,8 @@ PEERS = {  # name: what pip is asked for; below the peer stands what its speed d
 
 
 def make(name):
-    "The interpreter of a peer's environment, which is made unless it was made from the same list before."
+    """The interpreter of a peer's environment, which is made unless it was made from the same list
+    before."""
     python, made, wanted = (
         FOLDER / name / "bin" / "python",
         FOLDER / name / "made-from",

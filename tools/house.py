@@ -10,8 +10,8 @@
     unshown    public functions and methods that no cell and no test calls
     names      names that are defined in two or more modules with two meanings
 
-A limit may go down, never up. `SHARED` lists the names that two modules may define, with the reason.
-"""
+A limit may go down, never up. `SHARED` lists the names that two modules may define, with the
+reason."""
 
 import ast
 import sys

@@ -1,13 +1,16 @@
-"""The lessons: `run` executes the solutions and stores their outputs, `make` writes the exercises from them, `check` says whether they are current.
+"""The lessons: `run` executes the solutions and stores their outputs, `make` writes the exercises
+from them, `check` says whether they are current.
 
-In a solution, what is to be done stands between two comments, and what stands in its place in the exercise is up to the author:
+In a solution, what is to be done stands between two comments, and what stands in its place in the
+exercise is up to the author:
 
     # BEGIN SOLUTION
     return sorted(rows)
     # STUB: return ...
     # END SOLUTION
 
-Without a STUB line the region becomes three dots. Cells with the tag `solution-only` are left out."""
+Without a STUB line the region becomes three dots. Cells with the tag `solution-only` are left
+out."""
 
 import copy
 import os
@@ -74,13 +77,15 @@ def exercise(solution):
         made.cells.append(cell)
     if not regions:
         raise LessonError(
-            "There is no solution region in this notebook, so there would be nothing to do in the exercise."
+            "There is no solution region in this notebook, so there would be nothing to do "
+            "in the exercise."
         )
     return made
 
 
 def tidy(notebook):
-    "The same notebook without what differs from run to run: cells are counted from 1, no timings, no addresses, no widget numbers."
+    """The notebook without what differs from run to run: cells are counted from 1, no
+    timings, no addresses, no widget numbers."""
     notebook.metadata, count = nbformat.from_dict(METADATA), 0
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
@@ -97,7 +102,8 @@ def tidy(notebook):
 
 
 def _joined(outputs):
-    "The outputs with neighbouring pieces of one stream put together: how a kernel cuts them is chance."
+    """The outputs with neighbouring pieces of one stream put together: how a kernel cuts them is
+    chance."""
     joined = []
     for output in outputs:
         if (
@@ -129,7 +135,8 @@ def text_of(notebook):
 
 
 def executed(notebook, folder):
-    "Run a notebook from its top in a kernel of its own that works in `folder`, and give it back; the first error ends it."
+    """Run a notebook from its top in a kernel of its own that works in `folder`, and give it back;
+    the first error ends it."""
     from nbclient import NotebookClient
 
     NotebookClient(
@@ -143,7 +150,8 @@ def executed(notebook, folder):
 
 
 def run(tutorials=TUTORIALS):
-    "Execute every solution and store its outputs, in a home of its own: no sandbox or setting of this user shows in them."
+    """Execute every solution and store its outputs, in a home of its own: no sandbox or setting of
+    this user shows in them."""
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(
             {name: home for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}

@@ -1,4 +1,5 @@
-"""Make everything that is made from notebooks: the package, the stored outputs, README.md and the exercises."""
+"""Make everything that is made from notebooks: the package, the stored outputs, README.md and the
+exercises."""
 
 import os
 import subprocess

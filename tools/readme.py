@@ -1,4 +1,5 @@
-"""Write README.md from nbs/index.ipynb; with --check, exit 1 if README.md is not what it would write."""
+"""Write README.md from nbs/index.ipynb; with --check, exit 1 if README.md is not what it would
+write."""
 
 import re
 import sys

@@ -1,4 +1,5 @@
-"""Page bytes to a normalised table with dlt: a resource that yields pages of rows, extract, normalize to Parquet; no load."""
+"""Page bytes to a normalised table with dlt: a resource that yields pages of rows, extract,
+normalize to Parquet; no load."""
 
 import json
 import tempfile

@@ -1,5 +1,6 @@
-"""Users with domolibrary, unmodified: its own `looper` over GET /api/identity/v1/users, 500 a page. Its routes write the address of Domo
-themselves, its looper takes one, so the looper is called as the routes call it."""
+"""Users with domolibrary, unmodified: its own `looper` over GET /api/identity/v1/users, 500 a
+page. Its routes write the address of Domo themselves, its looper takes one, so the looper is
+called as the routes call it."""
 
 import asyncio
 

@@ -1,4 +1,5 @@
-"""Users with pydomo, unmodified: its own paging over GET /v1/users/, 500 a page, no data frame, which is its faster way."""
+"""Users with pydomo, unmodified: its own paging over GET /v1/users/, 500 a page, no data frame,
+which is its faster way."""
 
 from measure import Clock, parameters, tell
 from pydomo import Domo

@@ -1,4 +1,5 @@
-"""Page bytes to a table, the usual way of a notebook: json.loads of all pages into one list, then one pandas.DataFrame."""
+"""Page bytes to a table, the usual way of a notebook: json.loads of all pages into one list, then
+one pandas.DataFrame."""
 
 import json
 

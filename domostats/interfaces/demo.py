@@ -7,6 +7,8 @@ __all__ = ["WORKSHOP", "workshop_providers", "workshop_sandbox", "run_demo"]
 
 # %% ../../nbs/09_interfaces/00_demo.ipynb #a45fa41d
 import json
+from collections.abc import Callable
+from typing import Any
 from .. import sandbox
 from ..clients.domo.auth import get_session_token
 from ..loading.store import Store
@@ -27,7 +29,7 @@ WORKSHOP = [
 ]
 
 
-def workshop_providers():
+def workshop_providers() -> list[dict[str, Any]]:
     "The provider list of the workshop, as `GET /api/data/v2/datasources/providers` answered it."
     accounts = [
         {
@@ -57,7 +59,7 @@ def workshop_providers():
 
 
 # %% ../../nbs/09_interfaces/00_demo.ipynb #8ad03826
-def workshop_sandbox():
+def workshop_sandbox() -> sandbox.Sandbox:
     "A running sandbox whose accounts are those of the workshop."
     with scratch() as folder:
         payload = folder / "accounts.json"
@@ -66,8 +68,9 @@ def workshop_sandbox():
 
 
 # %% ../../nbs/09_interfaces/00_demo.ipynb #903ed5d0
-def run_demo(store=None, say=print):
-    "Write the workshop's accounts as `accounts_v1`, `accounts_v2` and `accounts_domostats`; gives the names and their numbers of rows."
+def run_demo(store: Store | None = None, say: Callable[[str], object] = print) -> dict[str, int]:
+    """Write the workshop's accounts as `accounts_v1`, `accounts_v2` and `accounts_domostats`;
+    gives the names and their numbers of rows."""
     store = store or Store()
     with workshop_sandbox() as box:
         session = get_session_token(box, box.username, box.password)
@@ -78,6 +81,7 @@ def run_demo(store=None, say=print):
             store.write(f"accounts_{name}", run.table, update_method="REPLACE")
             written[f"accounts_{name}"] = run.table.num_rows
             say(
-                f"written:   accounts_{name}, {run.table.num_rows} rows, {run.table.num_columns} columns"
+                f"written:   accounts_{name}, {run.table.num_rows} rows, "
+                f"{run.table.num_columns} columns"
             )
     return written

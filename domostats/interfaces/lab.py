@@ -16,7 +16,7 @@ from ..settings import expanded
 
 
 # %% ../../nbs/09_interfaces/01_lab.ipynb #420fd4f5
-def exercises_folder():
+def exercises_folder() -> Path:
     "The folder that holds the exercises. SettingsError `no_lessons`."
     installed = [
         Path(base) / "share" / "domostats" / "exercises"
@@ -26,14 +26,18 @@ def exercises_folder():
         if any(folder.glob("*.ipynb")):
             return folder
     raise SettingsError(
-        "The lessons are not installed. Install domostats again, or work in a clone of the project.",
+        (
+            "The lessons are not installed. Install domostats again, or work in a clone of the "
+            "project."
+        ),
         "no_lessons",
     )
 
 
 # %% ../../nbs/09_interfaces/01_lab.ipynb #1c470162
-def copy_lessons(folder):
-    "Copy every exercise that is not there yet into `folder`; gives the names of the copied ones. DestinationError `no_folder`."
+def copy_lessons(folder: str | Path) -> list[str]:
+    """Copy every exercise that is not there yet into `folder`; gives the names of the copied ones.
+    DestinationError `no_folder`."""
     lessons, new = sorted(exercises_folder().glob("*.ipynb")), []
     try:
         make_private(folder)
@@ -70,11 +74,15 @@ def check_home() -> None:
         )
 
 
-def open_lab(folder="lessons", *options):
-    "Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code. SettingsError `missing_extra`, `no_home`; DestinationError `no_folder`."
+def open_lab(folder: str | Path = "lessons", *options: str) -> int:
+    """Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code.
+    SettingsError `missing_extra`, `no_home`; DestinationError `no_folder`."""
     if not find_spec("jupyterlab"):
         raise SettingsError(
-            "JupyterLab is not installed. In your clone of the project: make lab, or pip install '.[notebook]'.",
+            (
+                "JupyterLab is not installed. In your clone of the project: make lab, or pip "
+                "install '.[notebook]'."
+            ),
             "missing_extra",
         )
     copy_lessons(folder)

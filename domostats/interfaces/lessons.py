@@ -25,6 +25,7 @@ __all__ = [
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #8422a697
 import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib, textwrap
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 from ..private import scratch
 
@@ -44,21 +45,20 @@ def _wrapped(line):
 class Outcome:
     "What a check has found: `passed` (bool) and `says` (str); its repr is the sentence."
 
-    def __init__(self, passed, says, name="", answer=None, ours=None):
-        self.passed, self.says, self.name, self._answer, self._ours = (
-            passed,
-            says,
-            name,
-            answer,
-            ours,
-        )
+    def __init__(
+        self, passed: bool, says: str, name: str = "", answer: Any = None, ours: Any = None
+    ):
+        self.passed, self.says = passed, says
+        self.name = name
+        self._answer, self._ours = answer, ours
 
     def __repr__(self):
         sentence = f"{'passed' if self.passed else 'not yet'}: {self.says}"
         return "\n".join(_wrapped(line) for line in sentence.split("\n"))
 
-    def use(self):
-        "Say it, and give what the lesson goes on with: the answer if it has passed, else the kit's own."
+    def use(self) -> Any:
+        """Say it, and give what the lesson goes on with: the answer if it has passed, else the
+        kit's own."""
         print(self)
         if self.passed:
             return self._answer
@@ -67,8 +67,9 @@ class Outcome:
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #4ba98dd9
-def task(name, ours=None):
-    "A decorator: from a function that looks at an answer to a check of the task `name`, which never raises and gives an `Outcome`; `ours` is the kit's own answer."
+def task(name: str, ours: Any = None) -> Callable[[Callable[..., str]], Callable[..., Outcome]]:
+    """A decorator: from a function that looks at an answer to a check of the task `name`, which
+    never raises and gives an `Outcome`; `ours` is the kit's own answer."""
 
     def decorate(look):
         @functools.wraps(look)
@@ -87,7 +88,10 @@ def _outcome(look, name, ours, answer, named):
     answer += tuple(named.values())
     passed, says = (
         False,
-        f"the task is still open. Put your own work in the place of the three dots in the cell above ({name}), run that cell, then this one.",
+        (
+            "the task is still open. Put your own work in the place of the three dots in the "
+            f"cell above ({name}), run that cell, then this one."
+        ),
     )
     if answer and not any(part is ... for part in answer):
         try:
@@ -95,14 +99,19 @@ def _outcome(look, name, ours, answer, named):
         except NotYet as e:
             says = str(e)
         except BaseException as e:
-            says = f"the check cannot make sense of this ({type(e).__name__}). Compare what you hand over with what the task asks for."
+            says = (
+                f"the check cannot make sense of this ({type(e).__name__}). Compare what you "
+                "hand over with what the task asks for."
+            )
     return Outcome(passed, says, name, answer[0] if answer else None, ours)
 
 
 def _looked_at(look, ours, answer):
     if ours is not None and answer[0] is ours:
         raise NotYet(
-            "this is the kit's own answer, which stands in for yours. Run the cell with your answer again, then this one. Yours has to define that very name, and to end without an error."
+            "this is the kit's own answer, which stands in for yours. Run the cell with your "
+            "answer again, then this one. Yours has to define that very name, and to end "
+            "without an error."
         )
     inspect.signature(look).bind(*answer)
     return True, look(*answer)
@@ -112,7 +121,9 @@ def _looked_at(look, ours, answer):
 class _Short(reprlib.Repr):
     def __init__(self):
         super().__init__()
-        self.maxlevel, self.maxdict, self.maxlist, self.maxstring, self.maxother = 4, 3, 3, 40, 60
+        self.maxlevel = 4
+        self.maxdict = self.maxlist = 3
+        self.maxstring, self.maxother = 40, 60
 
     def repr_dict(self, record, level):
         if level <= 0:
@@ -130,7 +141,7 @@ class _Short(reprlib.Repr):
         return f"<{len(frame)} rows>"
 
 
-def show(value, width=80):
+def show(value: object, width: int = 80) -> str:
     "A value in a few words, whatever it is."
     try:
         text = re.sub(" at 0x[0-9a-f]+", "", " ".join(_Short().repr(value).split()))
@@ -139,7 +150,9 @@ def show(value, width=80):
     return text if len(text) <= width else text[: width - 3] + "..."
 
 
-def written(function, args=(), kwargs={}):
+def written(
+    function: object, args: Iterable[object] = (), kwargs: Mapping[str, object] = {}
+) -> str:
     "A call as text."
     parts = [show(arg, 48) for arg in args] + [
         f"{name}={show(value, 48)}" for name, value in kwargs.items()
@@ -155,7 +168,7 @@ def _instructions(function):
     return [(i.opname, i.argval) for i in dis.get_instructions(function) if i.opname != "NOP"]
 
 
-def is_open(answer):
+def is_open(answer: object) -> bool:
     "Whether this is `...`, or a function with nothing (but a docstring) in it."
     return (
         answer is ...
@@ -173,27 +186,31 @@ class Call(NamedTuple):
     printed: str
 
 
-def call(function, *args, **kwargs):
-    "Try a function out, as a `Call`; NotYet if it is none, is still empty, stops with an error, changes what it was given, or gives nothing back."
+def call(function: Any, *args: Any, **kwargs: Any) -> Call:
+    """Try a function out, as a `Call`; NotYet if it is none, is still empty, stops with an error,
+    changes what it was given, or gives nothing back."""
     tried = run(function, *args, **kwargs)
     if tried.value is not None:
         return tried
     if tried.printed:
         raise NotYet(
-            f"{tried.text} prints something and gives back None. Whoever calls it cannot work with what is on the screen: use return."
+            f"{tried.text} prints something and gives back None. Whoever calls it cannot "
+            "work with what is on the screen: use return."
         )
     raise NotYet(f"{tried.text} gives back None. Is there a return at its end?")
 
 
-def run(function, *args, **kwargs):
-    "The same for a function that need not give anything back."
+def run(function: Any, *args: Any, **kwargs: Any) -> Call:
+    "Try a function out, as a `Call`; it need not give anything back."
     if not callable(function):
         raise NotYet(
-            f"a function is asked for, and this is {a(function)}. Hand the function over by its name, without parentheses behind it."
+            f"a function is asked for, and this is {a(function)}. Hand the function over by "
+            "its name, without parentheses behind it."
         )
     if is_open(function):
         raise NotYet(
-            f"{function.__name__} has nothing in it yet. Put your own lines in the place of the three dots, run that cell, then this one."
+            f"{function.__name__} has nothing in it yet. Put your own lines in the place of "
+            "the three dots, run that cell, then this one."
         )
     text, printed = written(function, args, kwargs), io.StringIO()
     given = [
@@ -210,7 +227,8 @@ def run(function, *args, **kwargs):
     for before, after in zip((*args, *kwargs.values()), given):
         if isinstance(before, (list, dict)) and before != after:
             raise NotYet(
-                f"{text} changes what it was given, and the next one who uses that will be surprised. Leave it as it is, and make a new list or dict."
+                f"{text} changes what it was given, and the next one who uses that will be "
+                "surprised. Leave it as it is, and make a new list or dict."
             )
     return Call(value, text, printed.getvalue())
 
@@ -220,22 +238,31 @@ def _advice(error):
     if isinstance(error, KeyError):
         return "There is no such key in what it was given: print the keys."
     if isinstance(error, TypeError) and "unexpected keyword" in str(error):
-        return "Its first line has no place for that. Is a name missing there, or something that takes in the rest of the keywords?"
+        return (
+            "Its first line has no place for that. Is a name missing there, or something that "
+            "takes in the rest of the keywords?"
+        )
     if isinstance(error, TypeError) and "argument" in str(error):
         return "Compare the names in its first line with the call."
     if isinstance(error, NameError):
-        return "A name is spelled differently in two places, or it is used before it is made (in a comprehension the outer loop comes first), or a cell further up has not been run."
-    return "Run the cell with your function again, and try it on one record in the cell below it, before you run the check."
+        return (
+            "A name is spelled differently in two places, or it is used before it is made (in a "
+            "comprehension the outer loop comes first), or a cell further up has not been run."
+        )
+    return (
+        "Run the cell with your function again, and try it on one record in the cell below it, "
+        "before you run the check."
+    )
 
 
-def a(value):
+def a(value: object) -> str:
     "What a value is, with its article."
     kind = "None" if value is None else type(value).__name__
     return kind if value is None else f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #0644dc2e
-def alike(one, other):
+def alike(one: object, other: object) -> bool:
     "Whether two plain values are equal, with the same types and the same order of keys."
     if type(one) is not type(other):
         return False
@@ -247,8 +274,9 @@ def alike(one, other):
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #d0117e8a
-def same(got, want, text):
-    "NotYet with the first difference between what came and what should have come from the call `text`; a list and a dict are gone through."
+def same(got: Any, want: Any, text: str) -> None:
+    """NotYet with the first difference between what came and what should have come from the call
+    `text`; a list and a dict are gone through."""
     if type(got) is not type(want):
         raise NotYet(f"{text} gives {a(got)}, {show(got)}. {a(want).capitalize()} is asked for.")
     if isinstance(want, dict):
@@ -265,7 +293,8 @@ def _same_list(got, want, text):
     unit = "row" if want and isinstance(want[0], dict) else "member"
     if len(got) != len(want):
         raise NotYet(
-            f"{text} gives {len(got)} {unit}{'s' * (len(got) != 1)}, and there should be {len(want)}. Which are {'missing' if len(got) < len(want) else 'too many'}?"
+            f"{text} gives {len(got)} {unit}{'s' * (len(got) != 1)}, and there should be "
+            f"{len(want)}. Which are {'missing' if len(got) < len(want) else 'too many'}?"
         )
     if not alike(got, want) and all(any(alike(one, other) for other in want) for one in got):
         raise NotYet(
@@ -297,25 +326,29 @@ def _same_row(got, want, text):
         raise NotYet(f"{text} has {extra[0]!r}, which is not asked for, and no {missing[0]!r}.")
     if missing:
         raise NotYet(
-            f"{text} has no {missing[0]!r}. It is asked for, and a column without a value is still a column."
+            f"{text} has no {missing[0]!r}. It is asked for, and a column without a value is "
+            "still a column."
         )
     if extra:
         raise NotYet(f"{text} has {extra[0]!r}, which is not asked for.")
     wrong = next((key for key in want if not alike(got[key], want[key])), None)
     if wrong:
         raise NotYet(
-            f"{text} has {_typed(got[wrong])} in {wrong!r}. Compare that with the record it comes from."
+            f"{text} has {_typed(got[wrong])} in {wrong!r}. Compare that with the record it "
+            "comes from."
         )
     place = next((n for n, (one, other) in enumerate(zip(got, want)) if one != other), None)
     if place is not None:
         raise NotYet(
-            f"{text} has the right columns in another order: {list(got)[place]!r} does not come there."
+            f"{text} has the right columns in another order: {list(got)[place]!r} does not "
+            "come there."
         )
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #a87d9b28
-def rows_in(frame, text):
-    "The rows of a data frame as a list of dicts, with None for what is missing; NotYet if it is none."
+def rows_in(frame: object, text: str) -> list[dict[str, Any]]:
+    """The rows of a data frame as a list of dicts, with None for what is missing; NotYet if it is
+    none."""
     import pandas
 
     if not isinstance(frame, pandas.DataFrame):
@@ -323,14 +356,14 @@ def rows_in(frame, text):
     return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-def same_frame(frame, want, text):
+def same_frame(frame: object, want: list[dict[str, Any]], text: str) -> None:
     "NotYet if a data frame does not hold these rows (list of dicts)."
     same(rows_in(frame, text), want, text)
 
 
 # %% ../../nbs/09_interfaces/04_lessons.ipynb #3e1d1d2e
 @contextlib.contextmanager
-def temporary_store():
+def temporary_store() -> Iterator[None]:
     "In this block, settings and store are empty ones of their own."
     before = os.environ.get("DOMOSTATS_SETTINGS")
     with scratch() as folder:
@@ -346,7 +379,7 @@ def temporary_store():
 
 
 @functools.cache
-def own_store():
+def own_store() -> None:
     "A temporary store for the rest of this process, the same if called again."
     store = contextlib.ExitStack()
     store.enter_context(temporary_store())

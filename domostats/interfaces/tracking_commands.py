@@ -79,7 +79,7 @@ def _day(moment):
 
 
 @app.command("make-migrations")
-def make_migrations(dry_run: DryRun = False):
+def make_migrations(dry_run: DryRun = False) -> None:
     "Write a migration with the tables that the extractors declare and no migration has yet."
     from domostats.tracking.extractors import ask_for, configured, personal_columns
     from domostats.tracking.migrations import Migrations
@@ -101,7 +101,7 @@ def make_migrations(dry_run: DryRun = False):
 
 
 @app.command()
-def migrate(dry_run: DryRun = False):
+def migrate(dry_run: DryRun = False) -> None:
     "Apply the migrations that the store has not had."
     from domostats.tracking.migrations import Migrations
 
@@ -133,15 +133,18 @@ def _parts():
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #11900008
 @app.command("print-extract")
-def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = None):
-    "Show what would be extracted for the days from first to last, both inclusive (yesterday by default): domostats print-extract -f 2022-01-01 -l 2022-01-05"
+def print_extract(first: FirstDay = None, last: LastDay = None, only: Only = None) -> None:
+    """Show what would be extracted for the days from first to last, both inclusive (yesterday by
+    default): domostats print-extract -f 2022-01-01 -l 2022-01-05"""
     from domostats.tracking.extractors import Extraction, findings_of
 
-    extraction, seen, n = Extraction(), None, 0
+    extraction = Extraction()
+    seen, n = None, 0
     for table, day, batch in extraction.preview(_day(first), _day(last), only):
         if table.name != seen:
             typer.echo(
-                f"{table.name}: {'daily figures' if table.daily else 'single events'}, by {table.date_field}"
+                f"{table.name}: {'daily figures' if table.daily else 'single events'}, by "
+                f"{table.date_field}"
             )
         seen, n = table.name, n + batch.num_rows
         for at in range(0, batch.num_rows, 500):
@@ -170,11 +173,14 @@ def extract(
     dry_run: DryRun = False,
     rezone: Rezone = False,
     allow_incomplete: AllowIncomplete = False,
-):
-    "Extract every day that is missing, up to the last one that is over; with -f and -l those days again."
+) -> None:
+    """Extract every day that is missing, up to the last one that is over; with -f and -l those
+    days again."""
     from domostats.tracking.extractors import Extraction
 
-    extraction, failures, n, told = Extraction(), [], 0, set()
+    extraction = Extraction()
+    failures, told = [], set()
+    n = 0
     if rezone and (first or last):
         raise typer.BadParameter(
             "it replaces all days of the other zone: leave --first and --last out",
@@ -258,7 +264,10 @@ def releases(
         bool,
         typer.Option(
             "--registry",
-            help="Ask the registry ('registry' under \\[domostats] in settings.ini), not the ledger of the store.",
+            help=(
+                "Ask the registry ('registry' under \\[domostats] in settings.ini), not the "
+                "ledger of the store."
+            ),
         ),
     ] = False,
     record: Annotated[
@@ -272,7 +281,7 @@ def releases(
     ] = None,
     picture: PictureTo = None,
     dry_run: DryRun = False,
-):
+) -> None:
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
     from domostats.loading.store import Store
     from domostats.tracking.entities import STATES
@@ -362,7 +371,10 @@ def _overview(lines):
 
 def _line(line):
     at = getattr(line, "loaded_at", None) or getattr(line, "ingestion_end", None) or None
-    plain = lambda value: "" if value is None else value
+
+    def plain(value):
+        return "" if value is None else value
+
     return (
         line.release_key,
         "incomplete"
@@ -376,7 +388,8 @@ def _line(line):
 
 # %% ../../nbs/09_interfaces/07_tracking_commands.ipynb #1190000e
 def _in_registry(name):
-    "The books (`CatchUp`) of a dataset, by its id or its name in the registry; SettingsError `unknown_dataset`."
+    """The books (`CatchUp`) of a dataset, by its id or its name in the registry; SettingsError
+    `unknown_dataset`."""
     from domostats.tracking.catch_up import CatchUp
     from domostats.tracking.registry import make_observatory_api
 
@@ -388,7 +401,10 @@ def _in_registry(name):
         return CatchUp(found[0], api)
     near = "" if found else did_you_mean(name, [one.name for one in api.get_datasets()])
     raise SettingsError(
-        f"The registry has {len(found)} datasets called {name!r:.60}.{near} Give the id of one; list them with: domostats releases --registry",
+        (
+            f"The registry has {len(found)} datasets called {name!r:.60}.{near} Give the id of "
+            "one; list them with: domostats releases --registry"
+        ),
         "unknown_dataset",
     )
 
@@ -412,7 +428,8 @@ def _registered():
 def _record(books, dry_run):
     keys = [*books.unrecorded()] if dry_run else [release.release_key for release in books.record()]
     typer.echo(
-        f"{len(keys)} releases {'would be' if dry_run else 'were'} recorded{': ' if keys else ''}{', '.join(keys[:20])}"
+        f"{len(keys)} releases {'would be' if dry_run else 'were'} "
+        f"recorded{': ' if keys else ''}{', '.join(keys[:20])}"
     )
 
 
@@ -421,18 +438,28 @@ def _forget(books, dataset, lines, key, dry_run):
 
     if key not in [line.release_key for line in lines]:
         raise DataError(
-            f"{dataset} has no release {key!r:.60}. Its releases: {', '.join(line.release_key for line in lines[:20]) or 'none'}.",
+            (
+                f"{dataset} has no release {key!r:.60}. Its releases: "
+                f"{', '.join(line.release_key for line in lines[:20]) or 'none'}."
+            ),
             "not_found",
         )
     if dataset.startswith("history."):
         raise SettingsError(
-            "A snapshot is not loaded again, so it is not forgotten. A wrong one is taken back: domostats take-back REPORT --instance NAME",
+            (
+                "A snapshot is not loaded again, so it is not forgotten. A wrong one is taken "
+                "back: domostats take-back REPORT --instance NAME"
+            ),
             "not_a_release",
         )
     if not dry_run:
-        catch_up.forget(books, key) if books else loads.Loads().forget(dataset, key)
+        if books:
+            catch_up.forget(books, key)
+        else:
+            loads.Loads().forget(dataset, key)
     typer.echo(
-        f"{key} of {dataset} {'would be' if dry_run else 'is'} forgotten: it counts as missing, and its rows stay until it is loaded again"
+        f"{key} of {dataset} {'would be' if dry_run else 'is'} forgotten: it counts as "
+        "missing, and its rows stay until it is loaded again"
     )
 
 
@@ -441,7 +468,8 @@ def _drawn(dataset, lines, path):
     from domostats.tracking.pictures import calendar, days_of
 
     typer.echo(
-        f"drawn: {calendar(f'{dataset}: what is loaded', days_of(lines, *_wanted(dataset))).save(path)}"
+        "drawn: "
+        f"{calendar(f'{dataset}: what is loaded', days_of(lines, *_wanted(dataset))).save(path)}"
     )
 
 
@@ -461,7 +489,7 @@ app.add_typer(registry, name="registry")
 
 
 @registry.callback()
-def of_the_registry():
+def of_the_registry() -> None:
     "The registry of workflows, datasets and releases."
 
 
@@ -477,14 +505,18 @@ def serve(
     host: Annotated[
         str,
         typer.Option(
-            help="The address to listen at; put a server with a certificate in front of any but this machine's own."
+            help=(
+                "The address to listen at; put a server with a certificate in front of any but "
+                "this machine's own."
+            )
         ),
     ] = "127.0.0.1",
     port: Annotated[
         int, typer.Option(min=0, max=65535, help="The port; 0 for one that is free.")
     ] = 0,
-):
-    "Serve the registry over HTTP until Ctrl-C. Keys: DOMOSTATS_REGISTRY_KEY for those who write, DOMOSTATS_REGISTRY_READ_KEY for those who read."
+) -> None:
+    """Serve the registry over HTTP until Ctrl-C. Keys: DOMOSTATS_REGISTRY_KEY for those who write,
+    DOMOSTATS_REGISTRY_READ_KEY for those who read."""
     from domostats.tracking.database import Database
     from domostats.tracking.registry import find_key
     from domostats.tracking.service import make_service, serving

@@ -25,14 +25,15 @@ from typing import Any
 from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
 from ..clients.domo.users import USERS
 from .report import Lookup, Report, Source
-from ..rows.formatter import Formatter, constant, first, number, text, truth_text
+from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
 
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #7b54e7e1
 @dataclass
 class Provider:
-    "A connector, with the accounts that open it; `authentication_scheme` is absent where there is nothing to open. Provider list, recorded."
+    """A connector, with the accounts that open it; `authentication_scheme` is absent where there
+    is nothing to open. Provider list, recorded."""
 
     key: str | None = None
     name: str | None = None
@@ -43,7 +44,8 @@ class Provider:
 
 @dataclass
 class Account:
-    "An account as the provider list has it, recorded. The three fields of its end were null in every recording: their types are those of like fields, times in milliseconds among them."
+    """An account as the provider list has it, recorded. The three fields of its end were null in
+    every recording: their types are those of like fields, times in milliseconds among them."""
 
     id: NumberId
     name: str | None = None
@@ -61,7 +63,8 @@ class Account:
 # %% ../../nbs/05_reports/02_accounts.ipynb #f06e3692
 @dataclass
 class FlatAccount:
-    "An account as the flat list has it, recorded; `configurations` was always empty, the template fields always null; `origin` is named in an interface only."
+    """An account as the flat list has it, recorded; `configurations` was always empty, the
+    template fields always null; `origin` is named in an interface only."""
 
     id: NumberId
     user_id: TextId | None = None
@@ -111,7 +114,7 @@ format_account_v1 = format_account_v2.drop("type", "days_to_expiry", "expired")
 
 
 # %% ../../nbs/05_reports/02_accounts.ipynb #3f00c66d
-def either(name):
+def either(name: str) -> Rule:
     return first(f"flat_obj.{name}", name)
 
 

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../nbs/05_reports/08_activity_log.ipynb #6ecdd129
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
 import msgspec, pyarrow as pa
@@ -38,7 +39,7 @@ class Identity(msgspec.Struct, rename="camel"):
 IDENTITY = msgspec.json.Decoder(Identity)
 
 
-def event_keys():
+def event_keys() -> Callable[[bytes], bytes]:
     "A reshape that gives each event a field `eventKey`, the same on every run."
     doubles, moment = Counter(), [None]
 

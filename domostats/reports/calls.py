@@ -6,12 +6,17 @@
 __all__ = ["report", "generate", "Made", "calls_of", "Call"]
 
 # %% ../../nbs/05_reports/09_calls.ipynb #9063b482
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
 import msgspec
 from .report import Report, Source
 from ..rows.rowtype import Millis, named
 from ..transport.connection import Answer
-from ..transport.paging import Listing, Page
+from ..transport.paging import Listing, Page, Reader
+
+if TYPE_CHECKING:
+    from domostats.clients.datorama.auth import AnyConnection
 
 
 # %% ../../nbs/05_reports/09_calls.ipynb #8c98df74
@@ -19,7 +24,7 @@ from ..transport.paging import Listing, Page
 class Made(Listing):
     "The calls that a connection has made so far, which cost none."
 
-    def pages(self, reader):
+    def pages(self, reader: Reader) -> Iterator[Page]:
         request = self.request()
         if reader.spool is not None and reader.spool.restored:
             answer = reader.spool.find(request)
@@ -36,17 +41,17 @@ class Made(Listing):
                 reader.spool.keep(request, answer)
         yield Page(1, answer.content, len(answer.response))
 
-    def rows(self, reader):
+    def rows(self, reader: Reader) -> int:
         return len(calls_of(reader.connection))
 
-    def calls(self, reader):
+    def calls(self, reader: Reader) -> int:
         return 0
 
     def __str__(self):
         return "the calls of this process"
 
 
-def calls_of(connection):
+def calls_of(connection: "AnyConnection") -> list[dict[str, Any]]:
     "The calls of a connection, or of all in a pool, as dicts."
     logs = [one.calls for one in getattr(connection, "connections", [connection])]
     return [
@@ -59,7 +64,8 @@ def calls_of(connection):
 # %% ../../nbs/05_reports/09_calls.ipynb #138cf2d7
 @dataclass
 class Call:
-    "An attempt of this process; `seconds` until its body was there, `bytes` of it, `budget_left` of the day."
+    """An attempt of this process; `seconds` until its body was there, `bytes` of it, `budget_left`
+    of the day."""
 
     id: str
     at: Millis

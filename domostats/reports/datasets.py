@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #312d4a09
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 import msgspec
@@ -35,8 +36,11 @@ from ..transport.wire import elements, members, plain
 
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #9423e9c5
-def lifted(record, *names, columns=()):
-    "The record (a dict of bytes) with the fields of these objects in place of the objects; of one that is none, those of `columns` (by the service's names) are marked."
+def lifted(
+    record: Mapping[str, bytes], *names: str, columns: Iterable[str] = ()
+) -> dict[str, bytes]:
+    """The record (a dict of bytes) with the fields of these objects in place of the objects; of
+    one that is none, those of `columns` (by the service's names) are marked."""
     record = dict(record)
     for name in names:
         raw = record.pop(name, None)
@@ -50,18 +54,18 @@ def lifted(record, *names, columns=()):
     return record
 
 
-def is_null(raw):
+def is_null(raw: bytes | None) -> bool:
     "Whether nothing came, or null."
     return raw is None or bytes(raw) == b"null"
 
 
-def is_part(column, name):
+def is_part(column: str, name: str) -> bool:
     "Whether a field is lifted out of the object of this name."
     return column.startswith(name) and column[len(name) :][:1].isupper()
 
 
 # %% ../../nbs/05_reports/05_datasets.ipynb #3d0c7f12
-def beast_modes(raw):
+def beast_modes(raw: bytes | None) -> Raw:
     "How many beast modes the `properties` of a dataset (bytes, or None) hold, as bytes."
     for name in ("formulas", "formulas"):
         inner = {} if is_null(raw) else members(raw)
@@ -72,7 +76,7 @@ def beast_modes(raw):
     return unread(raw) if formulas is None else Raw(b"%d" % len(formulas))
 
 
-def flat_dataset(raw):
+def flat_dataset(raw: bytes) -> list[bytes]:
     "A dataset (bytes) as it is read below; what is no record stays as it is."
     record = members(raw)
     if record is None:
@@ -85,7 +89,8 @@ def flat_dataset(raw):
 # %% ../../nbs/05_reports/05_datasets.ipynb #93dc526d
 @dataclass
 class Dataset:
-    "A dataset with all details, recorded (one), its objects `owner`, `cardInfo` and `certification` lifted, its beast modes counted."
+    """A dataset with all details, recorded (one), its objects `owner`, `cardInfo` and
+    `certification` lifted, its beast modes counted."""
 
     id: str
     name: str | None = None
@@ -118,7 +123,7 @@ class Dataset:
 # %% ../../nbs/05_reports/05_datasets.ipynb #26ef41fc
 @dataclass
 class FullDataset(Dataset):
-    "The same with what tells of its state and its place."
+    "A dataset with all details, and with what tells of its state and its place."
 
     valid_configuration: bool | None = None
     valid_account: bool | None = None
@@ -164,8 +169,9 @@ class Stream:
     first_account_id: TextId | None = None
 
 
-def schedule_type(raw):
-    "The type in the schedule of a stream (bytes, or None), which is JSON inside of a text; an object is another form of it."
+def schedule_type(raw: bytes | None) -> Raw | None:
+    """The type in the schedule of a stream (bytes, or None), which is JSON inside of a text; an
+    object is another form of it."""
     if is_null(raw):
         return None
     schedule = members(raw)
@@ -181,7 +187,7 @@ def schedule_type(raw):
     return unread(raw, "text without an object in it") if schedule is None else schedule.get("type")
 
 
-def first_account(raw):
+def first_account(raw: bytes | None) -> Raw | None:
     "The id of the first account of a stream (bytes, or None)."
     accounts = [] if is_null(raw) else elements(raw)
     if accounts is None:
@@ -192,7 +198,7 @@ def first_account(raw):
     return unread(accounts[0]) if account is None else account.get("accountId")
 
 
-def flat_stream(raw):
+def flat_stream(raw: bytes) -> list[bytes]:
     "A stream (bytes) as a `Stream` is read; what is no record stays as it is."
     stream = members(raw)
     if stream is None:

@@ -25,7 +25,8 @@ from ..rows.rowtype import Millis, NumberId, TextId
 # %% ../../nbs/05_reports/02a_oauth_configurations.ipynb #0a0th107
 @dataclass
 class OAuthConfiguration:
-    "An OAuth configuration, which the API calls an account template; described. The maps of what was entered are left as they are."
+    """An OAuth configuration, which the API calls an account template; described. The maps of what
+    was entered are left as they are."""
 
     id: NumberId
     name: str | None = None

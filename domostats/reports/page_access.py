@@ -19,8 +19,10 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #adbd4a24
+from collections.abc import Mapping
 from dataclasses import dataclass
 import msgspec
+from msgspec import Raw
 from ..clients.domo.pages import PAGE_ACCESS, PAGES
 from .report import Lookup, Report, Source, one_by_one
 from ..rows.formatter import Formatter, nothing, when
@@ -29,8 +31,9 @@ from ..transport.wire import elements, members
 
 
 # %% ../../nbs/05_reports/06_page_access.ipynb #9a9c86db
-def reply_of(raw):
-    "The page (bytes of its id) and the reply (dict of bytes) in what one call for a page brought; None where there is none, or one without its two lists."
+def reply_of(raw: bytes) -> tuple[Raw, dict[str, Raw]] | None:
+    """The page (bytes of its id) and the reply (dict of bytes) in what one call for a page
+    brought; None where there is none, or one without its two lists."""
     page = members(raw) or {}
     reply = members(page["reply"]) if "reply" in page else None
     if reply is None or "parent" not in page:
@@ -40,8 +43,9 @@ def reply_of(raw):
     return page["parent"], reply
 
 
-def entries(record, name):
-    "The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it is none; one that is no list is the only entry."
+def entries(record: Mapping[str, bytes], name: str) -> list[dict[str, Raw] | bytes]:
+    """The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it
+    is none; one that is no list is the only entry."""
     raw = record.get(name, b"null")
     if bytes(raw) == b"null":
         return []
@@ -51,7 +55,9 @@ def entries(record, name):
     return [entry if (fields := members(entry)) is None else fields for entry in found]
 
 
-def share_of(page, kind, entry, names):
+def share_of(
+    page: bytes, kind: str, entry: Mapping[str, bytes] | bytes, names: Mapping[str, str]
+) -> bytes:
     "A share (bytes) of a page; an entry that is no object stays what it is, to be rejected."
     if not isinstance(entry, dict):
         return bytes(entry)
@@ -64,8 +70,9 @@ USER = {"entityId": "id", "entityName": "displayName"}
 GROUP = {"entityId": "id", "entityName": "name", "groupType": "type", "isActive": "active"}
 
 
-def shares(raw):
-    "The shares (list of bytes) in what one call for a page brought; the reply itself where it is none."
+def shares(raw: bytes) -> list[bytes]:
+    """The shares (list of bytes) in what one call for a page brought; the reply itself where it is
+    none."""
     found = reply_of(raw)
     if found is None:
         return [raw]
@@ -89,7 +96,8 @@ class Share:
 
 @dataclass
 class Page:
-    "A page as the administrator's list has it, recorded. `owner_id` may be null where `owners` names somebody."
+    """A page as the administrator's list has it, recorded. `owner_id` may be null where `owners`
+    names somebody."""
 
     page_id: TextId
     page_title: str | None = None

@@ -6,6 +6,7 @@
 __all__ = ["report", "generate", "people", "group_id", "person_of", "Person"]
 
 # %% ../../nbs/05_reports/07_page_people.ipynb #a5c37453
+from collections.abc import Mapping
 from dataclasses import dataclass
 import msgspec
 from ..clients.domo.pages import PAGE_ACCESS
@@ -16,8 +17,9 @@ from ..transport.wire import plain
 
 
 # %% ../../nbs/05_reports/07_page_people.ipynb #23831518
-def people(raw):
-    "The people (list of bytes) in what one call for a page brought; the reply itself where it is none."
+def people(raw: bytes) -> list[bytes]:
+    """The people (list of bytes) in what one call for a page brought; the reply itself where it is
+    none."""
     found = reply_of(raw)
     if found is None:
         return [raw]
@@ -32,7 +34,7 @@ def people(raw):
     return made
 
 
-def group_id(group):
+def group_id(group: Mapping[str, bytes]) -> str | None:
     "The id of a group (dict of bytes) as text; None for what is no id."
     value = plain(group["id"])[0] if "id" in group else None
     if isinstance(value, float) and value.is_integer():
@@ -40,8 +42,9 @@ def group_id(group):
     return str(value) if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 
-def person_of(page, via, user):
-    "A person (bytes) who may open a page; an entry that is no object stays what it is, to be rejected."
+def person_of(page: bytes, via: str | None, user: Mapping[str, bytes] | bytes) -> bytes:
+    """A person (bytes) who may open a page; an entry that is no object stays what it is, to be
+    rejected."""
     if not isinstance(user, dict):
         return bytes(user)
     names = {"userId": "id", "userName": "displayName", "emailAddress": "emailAddress"}
@@ -52,7 +55,8 @@ def person_of(page, via, user):
 
 @dataclass
 class Person:
-    "Somebody who may open a page; `via_group_id` is empty for a direct share. Made from the access list, recorded."
+    """Somebody who may open a page; `via_group_id` is empty for a direct share. Made from the
+    access list, recorded."""
 
     page_id: TextId
     user_id: TextId

@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/03_users.ipynb #6c2e7d9b
+from collections.abc import Callable
 from dataclasses import dataclass
 import msgspec, pyarrow as pa
 from msgspec import Raw
@@ -50,7 +51,7 @@ PAGE = msgspec.json.Decoder(list[WithPairs])
 ONE = msgspec.json.Decoder(WithPairs)
 
 
-def flat_users():
+def flat_users() -> Callable[[bytes], bytes]:
     "A reshape: users with their attributes as fields, the first of each one's values."
 
     def flat(array):
@@ -62,7 +63,7 @@ def flat_users():
     return flat
 
 
-def flat_pairs(user):
+def flat_pairs(user: WithPairs) -> dict[str, bytes]:
     "A user (a `WithPairs`) as a dict of bytes; its own id counts, not the attribute of that name."
     flat = {"id": user.id}
     for pair in user.attributes:
@@ -72,10 +73,12 @@ def flat_pairs(user):
     return flat
 
 
-def flat_user(raw):
-    """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no other.
+def flat_user(raw: bytes) -> bytes:
+    """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no
+    other.
 
-    Without any list of attributes all fields are marked; a pair without a name leaves the list itself behind, as a field that is not known."""
+    Without any list of attributes all fields are marked; a pair without a name leaves the list
+    itself behind, as a field that is not known."""
     try:
         return msgspec.json.encode(flat_pairs(ONE.decode(raw)))
     except BROKEN:
@@ -99,8 +102,9 @@ def flat_user(raw):
     return msgspec.json.encode(flat)
 
 
-def first_value(raw):
-    "The first of the values of an attribute (bytes), in a list of one or none; a bare value is another form of it."
+def first_value(raw: bytes) -> list[bytes]:
+    """The first of the values of an attribute (bytes), in a list of one or none; a bare value is
+    another form of it."""
     values = elements(raw)
     if values is not None:
         return values[:1]
@@ -112,7 +116,8 @@ def first_value(raw):
 # %% ../../nbs/05_reports/03_users.ipynb #e83268c9
 @dataclass
 class User:
-    "A user as the identity service has it: each attribute a field. Documented; `id` 0 is a real user."
+    """A user as the identity service has it: each attribute a field. Documented; `id` 0 is a real
+    user."""
 
     id: TextId
     display_name: str | None = None

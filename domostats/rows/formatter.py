@@ -25,8 +25,9 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #6ab29c69
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Callable
+from typing import TYPE_CHECKING, Any, Callable
 import pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, SettingsError, did_you_mean
 from ..notices import warn
@@ -34,6 +35,9 @@ from .naming import flatten_list_of_lists
 from .spelling import DIGITS_64
 from .rowtype import Records, arrow_columns, columns_of
 from ..transport.wire import json_bytes
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #8cb0e294
@@ -52,7 +56,7 @@ class Rule:
     one_to_one: bool = False
 
 
-def first(*inputs):
+def first(*inputs: str | Rule) -> Rule:
     "The first of these that is not null: an answer to two services that know the same thing."
     return Rule(
         _labels(inputs, ", else "),
@@ -62,7 +66,7 @@ def first(*inputs):
     )
 
 
-def text(field):
+def text(field: str | Rule) -> Rule:
     "As text."
     return Rule(
         f"({_labels([field])}) as text",
@@ -72,8 +76,9 @@ def text(field):
     )
 
 
-def truth_text(field):
-    "True and false as the texts true and false. DomoStats has texts there; how it spells them is a guess."
+def truth_text(field: str | Rule) -> Rule:
+    """True and false as the texts true and false. DomoStats has texts there; how it spells them is
+    a guess."""
     return Rule(
         f"({_labels([field])}) as text (true or false: a guess)",
         (field,),
@@ -82,7 +87,7 @@ def truth_text(field):
     )
 
 
-def number(field):
+def number(field: str | Rule) -> Rule:
     "A text of digits as a whole number; null where it is something else."
 
     def compute(column, rows):
@@ -94,7 +99,7 @@ def number(field):
     return Rule(f"({_labels([field])}) as a number", (field,), compute, one_to_one=True)
 
 
-def constant(value):
+def constant(value: object) -> Rule:
     "The same value in every row."
     return Rule(repr(value), (), lambda rows: pa.repeat(value, rows))
 
@@ -104,8 +109,9 @@ def _labels(inputs, between=", "):
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #d08be46c
-def link(before, field, after=""):
-    "The field between two pieces of text; where these are a path, a report puts the address of its instance before it."
+def link(before: str, field: str | Rule, after: str = "") -> Rule:
+    """The field between two pieces of text; where these are a path, a report puts the address of
+    its instance before it."""
     return Rule(
         f"{before}({_labels([field])}){after}",
         (field,),
@@ -120,7 +126,7 @@ def link(before, field, after=""):
     )
 
 
-def yes_no(field):
+def yes_no(field: str | Rule) -> Rule:
     "Yes for true, No for false."
     return Rule(
         f"({_labels([field])}) as Yes or No",
@@ -129,7 +135,7 @@ def yes_no(field):
     )
 
 
-def titled(field):
+def titled(field: str | Rule) -> Rule:
     "SUCCESS as Success."
     return Rule(
         f"({_labels([field])}) with one capital",
@@ -138,14 +144,14 @@ def titled(field):
     )
 
 
-def is_there(field):
+def is_there(field: str | Rule) -> Rule:
     "Whether there is a value."
     return Rule(
         f"whether there is ({_labels([field])})", (field,), lambda column, rows: pc.is_valid(column)
     )
 
 
-def when(field, value, then):
+def when(field: str | Rule, value: object, then: str | Rule) -> Rule:
     "The second field where the first has this value, else null."
     return Rule(
         f"({_labels([then])}) where {_labels([field])} is {value}",
@@ -154,14 +160,15 @@ def when(field, value, then):
     )
 
 
-def nothing(why, type=pa.string()):
+def nothing(why: str, type: pa.DataType = pa.string()) -> Rule:
     "Null in every row, and why."
     return Rule(f"nothing: {why}", (), lambda rows: pa.nulls(rows, type))
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #24692e68
-def place_of(field, objects):
-    "The column `keyword.serviceName` that a field name stands for; without a keyword the first of `objects` is meant. SettingsError `unknown_field`."
+def place_of(field: str, objects: Mapping[str, type]) -> str:
+    """The column `keyword.serviceName` that a field name stands for; without a keyword the first
+    of `objects` is meant. SettingsError `unknown_field`."""
     keyword, dot, name = field.partition(".")
     if not dot or keyword not in objects:
         keyword, name = next(iter(objects)), field
@@ -172,7 +179,7 @@ def place_of(field, objects):
     raise SettingsError(f"{keyword} has no field {name!r}.{hint}", "unknown_field")
 
 
-def places_of(rule, objects):
+def places_of(rule: str | Rule, objects: Mapping[str, type]) -> list[str]:
     "Every column that a rule or field name reads."
     if isinstance(rule, str):
         return [place_of(rule, objects)]
@@ -181,13 +188,18 @@ def places_of(rule, objects):
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #0658cb63
 class Rules:
-    "The columns of a row: `rules` is a dict from column name to field name or `Rule`, `objects` a dict from keyword to row type, the record itself first."
+    """The columns of a row: `rules` is a dict from column name to field name or `Rule`, `objects`
+    a dict from keyword to row type, the record itself first."""
 
-    def __init__(self, objects, rules):
+    def __init__(self, objects: Mapping[str, type], rules: Mapping[str, str | Rule]):
         self.objects, self.rules = dict(objects), dict(rules)
         self.places = {name: places_of(rule, objects) for name, rule in rules.items()}
 
-    def add(self, rules=(), **more):
+    def add(
+        self,
+        rules: Mapping[str, str | Rule] | Iterable[tuple[str, str | Rule]] = (),
+        **more: str | Rule,
+    ) -> "Self":
         "With these columns at the end. SettingsError `column_exists`, `unknown_field`."
         added = {**dict(rules), **more}
         for name in added:
@@ -197,11 +209,12 @@ class Rules:
                 )
         return type(self)(self.objects, {**self.rules, **added})
 
-    def rename(self, **names):
-        "With these columns, old=new, called otherwise. SettingsError `unknown_column`, `column_exists`."
+    def rename(self, **names: str) -> "Self":
+        """With these columns, old=new, called otherwise. SettingsError `unknown_column`,
+        `column_exists`."""
         return self.drop(*names).add({new: self.rules[old] for old, new in names.items()})
 
-    def drop(self, *names):
+    def drop(self, *names: str) -> "Self":
         "Without these columns. SettingsError `unknown_column`."
         for name in names:
             if name not in self.rules:
@@ -213,7 +226,7 @@ class Rules:
             self.objects, {name: rule for name, rule in self.rules.items() if name not in names}
         )
 
-    def at(self, url):
+    def at(self, url: str) -> "Self":
         "With links that lead to the instance at this address."
         return type(self)(
             self.objects,
@@ -228,7 +241,12 @@ class Rules:
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #abfd5cfd
-def one_row(keyword, row_type, record, reads=None):
+def one_row(
+    keyword: str,
+    row_type: type,
+    record: Mapping[str, Any] | None,
+    reads: Collection[str] | None = None,
+) -> dict[str, pa.Array]:
     """The columns of one record (a dict, or None for nulls). DataError `bad_record`.
 
     `reads` are the fields that somebody looks at (by the service's names; None: all). A required
@@ -242,12 +260,16 @@ def one_row(keyword, row_type, record, reads=None):
     for one in records.deviations:
         if one.kind == "null" and (reads is None or one.field in reads):
             warn(
-                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} was expected; it is null."
+                f"This {keyword} has {one.met} in field {one.field!r} where {one.expected} "
+                "was expected; it is null."
             )
     if records.violations:
         bad = records.violations[0]
         raise DataError(
-            f"This {keyword} is no {row_type.__name__}: {bad.met} in field {bad.field!r} where {bad.expected} was expected.",
+            (
+                f"This {keyword} is no {row_type.__name__}: {bad.met} in field {bad.field!r} "
+                f"where {bad.expected} was expected."
+            ),
             "bad_record",
             column=bad.field,
             type=bad.met,
@@ -257,18 +279,21 @@ def one_row(keyword, row_type, record, reads=None):
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #75017d48
 class Formatter(Rules):
-    """Columns from records. Called with the records, by keyword or in the order of `objects`, it gives one flat dict; `format` does the same to a whole table.
+    """Columns from records. Called with the records, by keyword or in the order of `objects`, it
+    gives one flat dict; `format` does the same to a whole table.
 
-    `schema` (pyarrow) are the columns and their types, `keywords` the objects it reads. SettingsError `unknown_field`; DataError `bad_record`."""
+    `schema` (pyarrow) are the columns and their types, `keywords` the objects it reads.
+    SettingsError `unknown_field`; DataError `bad_record`."""
 
-    def __init__(self, objects, rules):
+    def __init__(self, objects: Mapping[str, type], rules: Mapping[str, str | Rule]):
         super().__init__(objects, rules)
         used = {place.partition(".")[0] for places in self.places.values() for place in places}
         self.keywords = tuple(keyword for keyword in objects if keyword in used)
         self.schema = self.format(self._table(dict.fromkeys(objects)).slice(0, 0)).schema
 
-    def format(self, table):
-        "The columns, as a pyarrow Table, from a table whose columns are called `keyword.serviceName`."
+    def format(self, table: pa.Table) -> pa.Table:
+        """The columns, as a pyarrow Table, from a table whose columns are called
+        `keyword.serviceName`."""
         return pa.table({name: self._value(rule, table) for name, rule in self.rules.items()})
 
     def _value(self, rule, table):
@@ -278,7 +303,9 @@ class Formatter(Rules):
             *(self._value(part, table) for part in rule.inputs), rows=table.num_rows
         )
 
-    def __call__(self, *in_order, **records):
+    def __call__(
+        self, *in_order: Mapping[str, Any] | None, **records: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
         records |= zip(self.objects, in_order)
         missing = [keyword for keyword in self.keywords if keyword not in records]
         if missing:
@@ -298,7 +325,7 @@ class Formatter(Rules):
 
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #994e359d
-def every_field(objects):
+def every_field(objects: Mapping[str, type]) -> Formatter:
     "The formatter that keeps every field of the record under its own name."
     record = next(iter(objects.values()))
     return Formatter(

@@ -7,12 +7,13 @@ __all__ = ["WORD", "flatten_list_of_lists", "format_str_camel_case", "format_key
 
 # %% ../../nbs/04_rows/00_naming.ipynb #4bd6977e
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any
 from ..errors import DataError
 
 
 # %% ../../nbs/04_rows/00_naming.ipynb #322bdd6b
-def flatten_list_of_lists(list_of_lists) -> list[Any]:
+def flatten_list_of_lists(list_of_lists: Iterable[Iterable[Any]]) -> list[Any]:
     "One list with the members of all the lists, in their order."
     return [row for rows in list_of_lists for row in rows]
 
@@ -28,21 +29,25 @@ WORD = re.compile(
 )
 
 
-def format_str_camel_case(text):
-    "The name in snake_case; space, hyphen, underscore, dot and slash separate words, every other sign stays."
+def format_str_camel_case(text: str) -> str:
+    """The name in snake_case; space, hyphen, underscore, dot and slash separate words, every other
+    sign stays."""
     words = [word for part in re.split(r"[\s\-_./]+", text) for word in WORD.findall(part)]
     return "_".join(words).lower() or text
 
 
 # %% ../../nbs/04_rows/00_naming.ipynb #6a1903d5
-def format_keys(record):
-    "The same dict with its keys in snake_case. DataError `name_clash` where two keys become one."
+def format_keys(record: Mapping[str, Any]) -> dict[str, Any]:
+    "The dict with its keys in snake_case. DataError `name_clash` where two keys become one."
     names = {}
     for key in record:
         name = format_str_camel_case(key)
         if name in names:
             raise DataError(
-                f"The fields {names[name]!r} and {key!r} would both be called {name!r}. Rename one of them first.",
+                (
+                    f"The fields {names[name]!r} and {key!r} would both be called {name!r}. "
+                    "Rename one of them first."
+                ),
                 "name_clash",
                 column=name,
             )
