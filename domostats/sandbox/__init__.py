@@ -25,22 +25,29 @@ from datetime import date
 from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Collection, Literal, TypeVar
 from urllib.parse import urlsplit
 from ..errors import SettingsError
 from ..private import make_private, replacing_private, sweep
 from .datorama_face import DESK, Datorama, desk
 from .datorama_world import Agency
 from .domo import Domo, Limit
-from .replies import json_reply, trouble
+from .replies import Reply, json_reply, trouble
 from .world import World, day_of, moment_of
 from ..settings import Instance, Secret, read_note, sandbox_note, signed
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_Box = TypeVar("_Box")
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #3fc82f17
 LONGEST = 1_000_000  # bytes of a request's body
 
 
 async def _read_body(request):
-    "The body of a request, or None when it is longer than `LONGEST`; it is read to its end, so that the answer is heard."
+    """The body of a request, or None when it is longer than `LONGEST`; it is read to its end, so
+    that the answer is heard."""
     size, chunks = 0, []
     async for chunk in request.stream():
         size += len(chunk)
@@ -63,15 +70,14 @@ async def _break_off(receive, send, reset):
 
 
 async def _send_reply(reply, receive, send, latency=0):
-    "Send a `Reply` when `latency` has passed; one that ends before its time announces its whole body, sends half of it, and is left at that."
+    """Send a `Reply` when `latency` has passed; one that ends before its time announces its whole
+    body, sends half of it, and is left at that."""
     await asyncio.sleep(reply.delay + latency)
     if reply.end == "drop":
         return await _break_off(receive, send, False)
     early = reply.end in ("cut", "reset")
-    size, body = (
-        max(len(reply.body), early),
-        reply.body[: len(reply.body) // 2] if early else reply.body,
-    )
+    size = max(len(reply.body), early)
+    body = reply.body[: len(reply.body) // 2] if early else reply.body
     headers = {**reply.headers, "content-length": str(size)}
     await send(
         {
@@ -90,7 +96,8 @@ OWN_PATHS = "/sandbox", "/sandbox/faults"
 
 
 def _desk(domo, key, request, body):
-    'The reply of the sandbox\'s own two addresses: `{"do": "fail", "fault": ...}`, `{"do": "serve", ...}` or `{"do": "heal"}` for the second.'
+    """The reply of the sandbox's own two addresses: `{"do": "fail", "fault": ...}`, `{"do":
+    "serve", ...}` or `{"do": "heal"}` for the second."""
     path, method = request.scope["path"], request.method
     if path == "/sandbox":
         return (
@@ -113,29 +120,35 @@ def _desk(domo, key, request, body):
 
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #a1aca3a7
-def make_app(face, key, desk=_desk, own_paths=OWN_PATHS):
-    "The web application (ASGI) in front of a `Domo`, or of another face; `desk` answers at the sandbox's `own_paths`."
+def make_app(
+    face: Domo | Datorama,
+    key: Secret,
+    desk: Callable[..., Reply] = _desk,
+    own_paths: Collection[str] = OWN_PATHS,
+) -> "ASGIApp":
+    """The web application (ASGI) in front of a `Domo`, or of another face; `desk` answers at the
+    sandbox's `own_paths`."""
     from starlette.middleware.trustedhost import TrustedHostMiddleware
     from starlette.requests import Request
 
     async def app(scope, receive, send):
         request = Request(scope, receive)
-        path, body, latency = scope["path"], await _read_body(request), 0
+        path = scope["path"]
+        body = await _read_body(request)
+        latency = 0
         if body is None:
             reply = trouble(400, path, f"The body is longer than {LONGEST} bytes.")
         elif path in own_paths:
             reply = desk(face, key, request, body)
         else:
-            call, latency = (
-                (
-                    scope["method"],
-                    path,
-                    request.headers,
-                    body,
-                    scope["query_string"].decode("latin-1"),
-                ),
-                face.latency,
+            call = (
+                scope["method"],
+                path,
+                request.headers,
+                body,
+                scope["query_string"].decode("latin-1"),
             )
+            latency = face.latency
             reply = (
                 face.reply(*call)
                 if face.ready(*call)
@@ -148,9 +161,10 @@ def make_app(face, key, desk=_desk, own_paths=OWN_PATHS):
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #54446e88
 class Server:
-    "A web server for this machine only, in a thread of its own; `url` says where. `tells_time`: the app dates its answers."
+    """A web server for this machine only, in a thread of its own; `url` says where. `tells_time`:
+    the app dates its answers."""
 
-    def __init__(self, app, tells_time=False):
+    def __init__(self, app: "ASGIApp", tells_time: bool = False):
         import uvicorn
 
         self.socket = socket.socket(
@@ -179,7 +193,7 @@ class Server:
         )
         self.thread.start()
 
-    def stop(self):
+    def stop(self) -> None:
         self.uvicorn.should_exit = True
         self.thread.join(timeout=5)
         self.socket.close()
@@ -188,7 +202,8 @@ class Server:
 # %% ../../nbs/08_sandbox/13_start.ipynb #17a30855
 @contextlib.contextmanager
 def _one_at_a_time():
-    "Only one process of this user is in here; gives the folder of the notes. SettingsError `no_state_folder`."
+    """Only one process of this user is in here; gives the folder of the notes. SettingsError
+    `no_state_folder`."""
     folder = sandbox_note("sandbox").parent
     try:
         make_private(folder)
@@ -207,7 +222,7 @@ def _one_at_a_time():
 
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #5ea1631b
-def leave_note(note, kind="sandbox"):
+def leave_note(note: dict, kind: str = "sandbox") -> str:
     "Write this note under the first name of a kind that is free, and give the name."
     with _one_at_a_time() as folder:
         _remove_left(folder)
@@ -230,7 +245,7 @@ def _remove_left(folder: Path) -> None:
                 note.unlink()
 
 
-def take_back_note(name, url):
+def take_back_note(name: str, url: str) -> None:
     "Remove the note, if it is still the one of the sandbox at this address."
     with _one_at_a_time(), contextlib.suppress(OSError, ValueError, KeyError):
         if json.loads(sandbox_note(name).read_text())["url"] == url:
@@ -245,9 +260,11 @@ def _inside(place):
 
 
 class Sandbox(Instance):
-    """An offline instance that is running. `limited` is the login of a user who sees only her own things, `fired` counts the faults that were met.
+    """An offline instance that is running. `limited` is the login of a user who sees only her own
+    things, `fired` counts the faults that were met.
 
-    `latency` (seconds) and `quirks` can be set; `quirks` is a set of names: `ignores_date_filter`, `hundred_a_page`, `system_groups`."""
+    `latency` (seconds) and `quirks` can be set; `quirks` is a set of names: `ignores_date_filter`,
+    `hundred_a_page`, `system_groups`."""
 
     username, password, access_token = map(
         _inside, ("admin.username", "admin.password", "admin.access_token")
@@ -261,31 +278,39 @@ class Sandbox(Instance):
         lambda box, names: setattr(box.domo.data, "quirks", set(names))
     )
 
-    def __init__(self, name, url, secrets, domo, server):
+    def __init__(self, name: str, url: str, secrets: dict[str, Secret], domo: Domo, server: Server):
         super().__init__(name, url, secrets)
         self.domo, self.server = domo, server
 
-    def fail(self, fault, path=None, times=1, after=0, seconds=None, missing=None):
+    def fail(
+        self,
+        fault: str,
+        path: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float | None = None,
+        missing: Collection[int] | Literal["all"] | None = None,
+    ) -> None:
         self.domo.faults.fail(fault, path, times, after, seconds, missing)
 
-    def hide(self, *ids):
+    def hide(self, *ids: int | str) -> None:
         """Leave the records with these ids out of every list, after it was cut into pages: what a
         user may not see leaves a gap. Without ids nothing is hidden."""
         self.domo.data.hidden = frozenset(map(str, ids))
 
-    def serve(self, path, value):
+    def serve(self, path: str, value: Any) -> None:
         self.domo.faults.serve(path, value)
 
-    def limit(self, per_minute=None):
+    def limit(self, per_minute: int | None = None) -> None:
         self.domo.limit = Limit(per_minute)
 
-    def expire(self):
+    def expire(self) -> None:
         self.domo.door.sessions.clear()
 
-    def stop(self):
+    def stop(self) -> None:
         stop(self)
 
-    def heal(self):
+    def heal(self) -> None:
         """Take back every fault, everything served, the limit, the quirks and what is hidden; the
         latency stays."""
         self.domo.faults.heal()
@@ -338,23 +363,25 @@ _running, _lock = {}, threading.RLock()  # (sizes, day or None, payload files) -
 
 
 def start(
-    seed=1,
-    users=12,
-    accounts=10,
-    groups=8,
-    datasets=15,
-    pages=8,
-    events=200,
-    payloads=None,
-    same_day=0,
+    seed: int = 1,
+    users: int = 12,
+    accounts: int = 10,
+    groups: int = 8,
+    datasets: int = 15,
+    pages: int = 8,
+    events: int = 200,
+    payloads: dict[str, str] | dict[str, Path] | None = None,
+    same_day: int = 0,
     today: date | str | None = None,
 ) -> Sandbox:
-    """An offline instance on this machine, a `Sandbox`: the same for the same arguments, until it is stopped or this process ends.
+    """An offline instance on this machine, a `Sandbox`: the same for the same arguments, until it
+    is stopped or this process ends.
 
     The numbers make the `World`; `payloads={"accounts": FILE}` serves a recorded provider list.
-    `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the world stands: what
-    happened until then is there. None is the day on which it is started (UTC), and it stays.
-    SettingsError `missing_extra`, `bad_size`, `bad_day`, `bad_payload`, `no_state_folder`, `no_answer`."""
+    `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the world
+    stands: what happened until then is there. None is the day on which it is started (UTC), and it
+    stays. SettingsError `missing_extra`, `bad_size`, `bad_day`, `bad_payload`, `no_state_folder`,
+    `no_answer`."""
     if not isinstance(payloads or {}, dict):
         raise _bad_payload(f"payloads is a dict, not {type(payloads).__name__}.")
     files = tuple((name, os.path.abspath(str(path))) for name, path in (payloads or {}).items())
@@ -381,8 +408,16 @@ def _open(world, given):
 
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #83f712f4
-def open_face(face, values, kind_of_box, kind="sandbox", desk=_desk, own_paths=OWN_PATHS):
-    "Serve a face; gives the box (of a class) that stands for it, under the first free name of its kind. SettingsError `missing_extra`, `no_state_folder`, `no_answer`."
+def open_face(
+    face: Domo | Datorama,
+    values: dict[str, Secret],
+    kind_of_box: Callable[..., _Box],
+    kind: str = "sandbox",
+    desk: Callable[..., Reply] = _desk,
+    own_paths: Collection[str] = OWN_PATHS,
+) -> _Box:
+    """Serve a face; gives the box (of a class) that stands for it, under the first free name of its
+    kind. SettingsError `missing_extra`, `no_state_folder`, `no_answer`."""
     try:
         import starlette, uvicorn
     except ModuleNotFoundError:
@@ -406,7 +441,7 @@ def open_face(face, values, kind_of_box, kind="sandbox", desk=_desk, own_paths=O
 
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #a1974ae2
-def stop(box):
+def stop(box: "Sandbox | DatoramaSandbox") -> None:
     "End this sandbox; once more does no harm."
     with _lock:
         key = next((key for key, one in _running.items() if one is box), None)
@@ -436,9 +471,11 @@ def _of_service(place):
 
 
 class DatoramaSandbox(Instance):
-    """An offline Datorama that is running: `workspaces`, `streams` and `jobs` (dicts by id), `tokens` (by user), `limits`, `quirks`, `clock` and the `log` of calls.
+    """An offline Datorama that is running: `workspaces`, `streams` and `jobs` (dicts by id),
+    `tokens` (by user), `limits`, `quirks`, `clock` and the `log` of calls.
 
-    `use_calls(user, platform=1)` is somebody else who asks with the same user; `snapshot()` and `reset(snapshot)` put everything back."""
+    `use_calls(user, platform=1)` is somebody else who asks with the same user; `snapshot()` and
+    `reset(snapshot)` put everything back."""
 
     workspaces, streams, jobs, reports = map(
         _of_service, ("state.workspaces", "state.streams", "state.jobs", "state.reports")
@@ -451,32 +488,41 @@ class DatoramaSandbox(Instance):
         lambda box, seconds: setattr(box.service, "latency", seconds)
     )
 
-    def __init__(self, name, url, secrets, service, server):
+    def __init__(
+        self, name: str, url: str, secrets: dict[str, Secret], service: Datorama, server: Server
+    ):
         super().__init__(name, url, secrets)
         self.service, self.server = service, server
 
     @property
-    def api_token(self):
+    def api_token(self) -> Secret:
         return next(iter(self.tokens.values()))[0]
 
-    def use_calls(self, user, **calls):
+    def use_calls(self, user: str, **calls: int) -> None:
         for kind, times in calls.items():
             self.service.limits.use(user, kind, times)
 
-    def fail(self, fault, path=None, times=1, after=0, seconds=None):
+    def fail(
+        self,
+        fault: str,
+        path: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float | None = None,
+    ) -> None:
         self.faults.fail(fault, path, times, after, seconds)
 
-    def heal(self):
+    def heal(self) -> None:
         self.faults.heal()
         self.quirks.clear()
 
-    def snapshot(self):
+    def snapshot(self) -> dict:
         return self.service.state.snapshot()
 
-    def reset(self, snapshot=None):
+    def reset(self, snapshot: dict | None = None) -> None:
         self.service.state.reset(snapshot)
 
-    def stop(self):
+    def stop(self) -> None:
         stop(self)
 
     def __enter__(self):
@@ -491,20 +537,22 @@ class DatoramaSandbox(Instance):
 
 # %% ../../nbs/08_sandbox/13_start.ipynb #5da70a02
 def start_datorama(
-    seed=1,
-    workspaces=3,
-    streams=24,
-    users=2,
-    jobs=4,
-    parallel=4,
+    seed: int = 1,
+    workspaces: int = 3,
+    streams: int = 24,
+    users: int = 2,
+    jobs: int = 4,
+    parallel: int = 4,
     today: date | str | None = None,
 ) -> DatoramaSandbox:
-    """An offline Datorama on this machine, a `DatoramaSandbox`: the same for the same arguments, until it is stopped or this process ends.
+    """An offline Datorama on this machine, a `DatoramaSandbox`: the same for the same arguments,
+    until it is stopped or this process ends.
 
-    Every stream has run about `jobs` times; `parallel` jobs of a workspace run at once.
-    `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the agency stands; its clock
-    begins to run at the beginning of that day (UTC). None is the day and the moment at which it is started.
-    SettingsError `missing_extra`, `bad_size`, `bad_day`, `no_state_folder`, `no_answer`."""
+    Every stream has run about `jobs` times; `parallel` jobs of a workspace run at once. `today` (a
+    date, a datetime or ISO text; not before 1 April 2024) is the day on which the agency stands;
+    its clock begins to run at the beginning of that day (UTC). None is the day and the moment at
+    which it is started. SettingsError `missing_extra`, `bad_size`, `bad_day`, `no_state_folder`,
+    `no_answer`."""
     sizes = seed, workspaces, streams, users, jobs, parallel
     if any(type(size) is not int or size < least for size, least in zip(sizes, (0, 1, 0, 1, 0, 1))):
         raise SettingsError(

@@ -23,7 +23,7 @@ __all__ = [
 import hmac, json, secrets, threading, time
 from collections import deque
 from email.utils import formatdate
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple
 from urllib.parse import parse_qsl
 from ..errors import SettingsError
 from ..settings import Secret, signed
@@ -33,6 +33,9 @@ from .datorama_state import State, names
 from .datorama_world import Agency
 from .faults import Faults
 from .replies import HTML, JSON, Reply, json_reply
+
+if TYPE_CHECKING:
+    from starlette.requests import Request
 
 
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn000006
@@ -59,7 +62,7 @@ BEFORE = {
 }
 
 
-def quoted(reply):
+def quoted(reply: Reply) -> Reply:
     "The same reply with the words of a refusal somewhere in it."
     value = json.loads(reply.body)
     first = value[0] if isinstance(value, list) and value else value
@@ -82,7 +85,8 @@ DATORAMA_FAULTS = {**BEFORE, **AFTER}
 
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn000008
 class Call(NamedTuple):
-    "One request: `at` (epoch seconds, virtual), `query` (raw text), `body` (bytes), who asked, and the status of the answer (0: none was sent)."
+    """One request: `at` (epoch seconds, virtual), `query` (raw text), `body` (bytes), who asked,
+    and the status of the answer (0: none was sent)."""
 
     at: float
     method: str
@@ -96,7 +100,7 @@ class Call(NamedTuple):
 class Users:
     "Who may come in: `tokens` (lists of `Secret` by user) and `seen` (sets of workspace ids)."
 
-    def __init__(self, agency, workspaces):
+    def __init__(self, agency: Agency, workspaces: Iterable[int]):
         self.tokens = {
             name: [Secret(f"dato-api-{secrets.token_hex(16)}") for _ in range(2)]
             for name in names(agency)
@@ -107,7 +111,7 @@ class Users:
             for n, name in enumerate(self.tokens)
         }
 
-    def who(self, headers):
+    def who(self, headers: Mapping[str, str]) -> str:
         "The user behind the headers of a request, or an empty text."
         given = (headers.get("authorization") or "").encode()
         return next(
@@ -122,7 +126,7 @@ class Users:
 
 
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn0000a9
-def weight(wish, each):
+def weight(wish: Wish, each: bool) -> int:
     "How many calls a request counts for: a batch of queries may count each of them."
     return (
         max(1, wish.body.count(b'"workspaceId"')) if each and wish.path == "/v1/query-batch" else 1
@@ -131,30 +135,29 @@ def weight(wish, each):
 
 # %% ../../nbs/08_sandbox/12_datorama_face.ipynb #dn000009
 class Datorama:
-    "The service of an `Agency`: `state`, `limits`, `clock`, `quirks`, `faults`, and the `log` of the last hundred thousand calls."
+    """The service of an `Agency`: `state`, `limits`, `clock`, `quirks`, `faults`, and the `log` of
+    the last hundred thousand calls."""
 
     tells_time = True  # its answers have a `Date` of its own clock
 
-    def __init__(self, agency=Agency()):
-        self.agency, self.clock, self.quirks, self.faults, self.latency = (
-            agency,
-            VirtualClock(agency.now),
-            set(),
-            Faults(DATORAMA_FAULTS),
-            0,
-        )
-        self.state, self.limits, self.log, self.lock = (
-            State(agency, self.clock, self.quirks),
-            Limits(self.clock),
-            deque(maxlen=100_000),
-            threading.RLock(),
-        )
+    def __init__(self, agency: Agency = Agency()):
+        self.agency = agency
+        self.clock = VirtualClock(agency.now)
+        self.quirks = set()
+        self.faults = Faults(DATORAMA_FAULTS)
+        self.latency = 0
+        self.state = State(agency, self.clock, self.quirks)
+        self.limits = Limits(self.clock)
+        self.log = deque(maxlen=100_000)
+        self.lock = threading.RLock()
         self.users = Users(agency, self.state.workspaces)
 
-    def ready(self, *call):
+    def ready(self, *call: object) -> bool:
         return False  # every call is answered in a thread
 
-    def reply(self, method, path, headers, body=b"", query=""):
+    def reply(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", query: str = ""
+    ) -> Reply:
         "The `Reply` to a request; `headers` are asked for in lower case, `query` is the raw text."
         user, at = self.users.who(headers), self.clock.now()
         with self.lock:
@@ -252,7 +255,7 @@ DESKS = {
 }
 
 
-def desk(service, key, request, body):
+def desk(service: Datorama, key: Secret, request: "Request", body: bytes) -> Reply:
     "The reply of one of the sandbox's own addresses."
     path = request.scope["path"]
     if path == "/sandbox":

@@ -183,8 +183,8 @@ def read_named(kinds: dict, values: dict, what: str, others: bool = False) -> di
 class Endpoint:
     """An address of the sandbox: `answer(data, user, asked, *ids)` gives its `Reply`.
 
-    `query` holds the kind of every parameter by name; `body` is the kind of the JSON body, None where
-    there is none. Called like `answer`, with a request that it checks first: Refused."""
+    `query` holds the kind of every parameter by name; `body` is the kind of the JSON body, None
+    where there is none. Called like `answer`, with a request that it checks first: Refused."""
 
     method: str
     path: str

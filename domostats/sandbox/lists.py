@@ -75,7 +75,7 @@ __all__ = [
 import uuid
 from collections import Counter
 from datetime import datetime, timezone
-from typing import Any, Sequence
+from typing import TYPE_CHECKING, Any, Callable, Collection, Iterable, Sequence, TypeVar
 from domostats.sandbox.endpoints import (
     Flag,
     OneOf,
@@ -90,6 +90,7 @@ from domostats.sandbox.endpoints import (
 )
 from domostats.sandbox.entities import (
     ACTS,
+    LastSeen,
     all_groups,
     dataset_number,
     dataset_uuid,
@@ -122,12 +123,18 @@ from domostats.sandbox.world import (
     OPENED,
     TODAY,
     Draws,
+    World,
     deleted_numbers,
     deleted_user,
     role_of,
     turns,
     user_id,
 )
+
+if TYPE_CHECKING:
+    from domostats.sandbox.domo import Data
+
+_T = TypeVar("_T")
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #3dbe0040
 NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
@@ -142,14 +149,14 @@ IDENTITY_ATTRIBUTES = """
 PLAIN = "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified".split()  # the same in both lists of users
 
 
-def remember(data, name, make):
+def remember(data: "Data", name: str, make: Callable[[], _T]) -> _T:
     "What `make` gives, made once for this instance."
     if name not in data.memo:
         data.memo[name] = make()
     return data.memo[name]
 
 
-def members_index(data: Any) -> dict[int, list[int]]:
+def members_index(data: "Data") -> dict[int, list[int]]:
     "The numbers of the groups that a user is a member of, by the id of the user; made once."
 
     def make() -> dict[int, list[int]]:
@@ -163,13 +170,13 @@ def members_index(data: Any) -> dict[int, list[int]]:
     return remember(data, "members", make)
 
 
-def groups_of(data: Any, id: int) -> list:
+def groups_of(data: "Data", id: int) -> list:
     "The ordinary groups (`Group`) that the user of this id is a member of."
     numbers = members_index(data).get(id, [])
     return [make_group(data.world, n) for n in numbers if n < data.world.groups]
 
 
-def in_the_log(n, seen, found):
+def in_the_log(n: int, seen: LastSeen, found: dict) -> dict[str, int]:
     "The last activity and the last login (dict) of user `n`, not before what the log says."
     last, login = seen.events.get(n), seen.logins.get(n)
     times = {}
@@ -181,8 +188,16 @@ def in_the_log(n, seen, found):
     return times
 
 
-def attributes_of(seed, n, user, now=TODAY, seen=None, people=None):
-    "The attributes of a user as name -> value: those of the older list under their newer names, and some more."
+def attributes_of(
+    seed: int,
+    n: int,
+    user: dict,
+    now: int = TODAY,
+    seen: LastSeen | None = None,
+    people: int | None = None,
+) -> dict:
+    """The attributes of a user as name -> value: those of the older list under their newer names,
+    and some more."""
     draws = Draws(seed, "identity", n)
     found = {name: user[name] for name in PLAIN if name in user} | {
         "created": user["created"] * 1000
@@ -219,8 +234,17 @@ def attributes_of(seed, n, user, now=TODAY, seen=None, people=None):
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #b616fb8a
-def identity_user(seed, n, user, wanted=None, now=TODAY, seen=None, people=None):
-    "A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted` attributes only, None is all."
+def identity_user(
+    seed: int,
+    n: int,
+    user: dict,
+    wanted: Collection[str] | None = None,
+    now: int = TODAY,
+    seen: LastSeen | None = None,
+    people: int | None = None,
+) -> dict:
+    """A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted`
+    attributes only, None is all."""
     found = [
         {"key": key, "values": [value], **({"source": "domo"} if key == "lastActivity" else {})}
         for key, value in attributes_of(seed, n, user, now, seen, people).items()
@@ -234,7 +258,7 @@ def identity_user(seed, n, user, wanted=None, now=TODAY, seen=None, people=None)
     }
 
 
-def with_parts(data: Any, users: list[dict], parts: list[str]) -> list[dict]:
+def with_parts(data: "Data", users: list[dict], parts: list[str]) -> list[dict]:
     "The users with what `parts` adds: `role` for ROLE, `groups` for GROUPS."
     for user in users:
         if "ROLE" in parts:
@@ -251,12 +275,14 @@ def with_parts(data: Any, users: list[dict], parts: list[str]) -> list[dict]:
 PARTS_OF_USER = Some(OneOf("DETAILED", "GROUPS", "ROLE"))
 
 
-def people_of(data: Any, n: int) -> dict:
+def people_of(data: "Data", n: int) -> dict:
     "User `n`, one who is there or one who was deleted."
     return data.user_at(n) if n < data.user_count else deleted_user(data.world, n)
 
 
-def identity_users(data: Any, numbers: Any, wanted: set | None, parts: list[str]) -> list[dict]:
+def identity_users(
+    data: "Data", numbers: Iterable[int], wanted: set | None, parts: list[str]
+) -> list[dict]:
     "These users as the newer lists have them, with what `parts` adds."
     world = data.world
     seen = remember(data, "last seen", lambda: last_seen(world))
@@ -278,7 +304,7 @@ def identity_users(data: Any, numbers: Any, wanted: set | None, parts: list[str]
         "includeDeleted": Flag(),
     },
 )
-def show_identity(data: Any, user: dict, asked: Asked) -> Reply:
+def show_identity(data: "Data", user: dict, asked: Asked) -> Reply:
     """`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=&includeDeleted=`; who was
     deleted comes last (guessed)."""
     query = asked.query
@@ -344,7 +370,7 @@ def user_passes(one: dict, found: dict) -> bool:
         parts=PARTS_OF_USER,
     ),
 )
-def show_user_search(data: Any, user: dict, asked: Asked) -> Reply:
+def show_user_search(data: "Data", user: dict, asked: Asked) -> Reply:
     """`POST /api/identity/v1/users/search`, filters, `sort` and page in the body (seen in clients);
     `count` of all that were found with `showCount` or `count`."""
     world, body = data.world, asked.body or {}
@@ -373,7 +399,7 @@ def show_user_search(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #7269f4d3
-def listed_group(world, n):
+def listed_group(world: World, n: int) -> dict:
     "A group as the list has it (recorded): ids of people are text, `created` is text."
     group = make_group(world, n)
     return {
@@ -394,7 +420,7 @@ def listed_group(world, n):
 KINDS_OF_GROUP = "open", "adHoc", "closed", "directory", "dynamic", "system"
 
 
-def narrowed_groups(data: Any, numbers: list[int], query: dict) -> list[int]:
+def narrowed_groups(data: "Data", numbers: list[int], query: dict) -> list[int]:
     """Those groups that have the text of `search` in their name, `members` among their people, and
     this `owner`."""
     world = data.world
@@ -429,7 +455,7 @@ def narrowed_groups(data: Any, numbers: list[int], query: dict) -> list[int]:
         "includeFullMembership": Flag(),
     },
 )
-def show_groups(data: Any, user: dict, asked: Asked) -> Reply:
+def show_groups(data: "Data", user: dict, asked: Asked) -> Reply:
     """`GET /api/content/v2/groups/grouplist` by name, `search`, `members` and `owner` (recorded);
     without `includeFullMembership` no group has `groupMembers` (documented)."""
     world, system = data.world, "system_groups" in data.quirks
@@ -451,7 +477,7 @@ def show_groups(data: Any, user: dict, asked: Asked) -> Reply:
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #7061a917
 @serves("GET", f"/api/content/v2/groups/{NUMBER}")
-def show_group(data, user, asked, id):
+def show_group(data: "Data", user: dict, asked: Asked, id: str) -> Reply:
     "`GET /api/content/v2/groups/{id}` (recorded): deleted groups answer too, an unknown id is 404."
     world, n = data.world, group_number(data.world.seed, int(id))
     if n >= all_groups(world) or group_id(world.seed, n) != int(id):
@@ -480,7 +506,7 @@ def show_group(data, user, asked, id):
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #23578d61
 @serves("GET", "/api/authorization/v1/roles")
-def show_roles(data, user, asked):
+def show_roles(data: "Data", user: dict, asked: Asked) -> Reply:
     "`GET /api/authorization/v1/roles` (recorded)."
     world = data.world
     users = remember(
@@ -508,13 +534,14 @@ def show_roles(data, user, asked):
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #15756233
-def grants_of(data, user):
+def grants_of(data: "Data", user: dict) -> set[str]:
     role = data.world.roles.get(user["roleId"])
     return set(role.grants if role else ())
 
 
-def rows_for(data, user, count, grant, rows=None):
-    "The rows of these (all, if None) that a user sees: with the grant all, else those that are the user's own. A range."
+def rows_for(data: "Data", user: dict, count: int, grant: str, rows: range | None = None) -> range:
+    """The rows of these (all, if None) that a user sees: with the grant all, else those that are
+    the user's own. A range."""
     rows = range(count) if rows is None else rows
     return (
         rows
@@ -523,7 +550,7 @@ def rows_for(data, user, count, grant, rows=None):
     )
 
 
-def pages_for(data: Any, user: dict) -> Sequence[int]:
+def pages_for(data: "Data", user: dict) -> Sequence[int]:
     """The numbers of the pages that a user sees: with the grant all, else those of which the user
     is an owner, the first or another."""
     rows, me = range(data.world.pages), ("USER", user["id"])
@@ -558,7 +585,7 @@ def ms_of_day(text: str, days: int = 0) -> int:
 MOST_PARENTS = 10  # more of them find nothing, without an error (seen by a client)
 
 
-def narrowed_pages(world: Any, numbers: list[int], body: dict) -> list[int]:
+def narrowed_pages(world: World, numbers: list[int], body: dict) -> list[int]:
     "Those pages that fit the clauses of `body`; a clause counts when its switch is on."
     if body.get("includePageTitleClause"):
         text = body.get("pageTitleSearchText", "").lower()
@@ -601,7 +628,7 @@ def narrowed_pages(world: Any, numbers: list[int], body: dict) -> list[int]:
         lastModifiedEndDate=Text(),
     ),
 )
-def show_pages(data: Any, user: dict, asked: Asked) -> Reply:
+def show_pages(data: "Data", user: dict, asked: Asked) -> Reply:
     """`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending`
     (recorded) and the clauses of its clients."""
     wanted = asked.body or {}
@@ -625,8 +652,9 @@ def show_pages(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 @serves("GET", f"/api/content/v1/share/accesslist/page/{NUMBER}", query={"expandUsers": Flag()})
-def show_page_access(data: Any, user: dict, asked: Asked, id: str) -> Reply:
-    "`GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded); 404 for a page that is not there or not to be seen (guessed)."
+def show_page_access(data: "Data", user: dict, asked: Asked, id: str) -> Reply:
+    """`GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded); 404 for a page
+    that is not there or not to be seen (guessed)."""
     world, n = data.world, page_number(data.world.seed, int(id))
     mine = pages_for(data, user)
     if n not in mine or page_id(world.seed, n) != int(id):
@@ -635,7 +663,7 @@ def show_page_access(data: Any, user: dict, asked: Asked, id: str) -> Reply:
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #d8450738
-def visible_dataset(data, user, id):
+def visible_dataset(data: "Data", user: dict, id: str) -> int | None:
     "The number of the dataset with this UUID if this user sees it, or None."
     n = dataset_number(data.world.seed, id)
     return (
@@ -675,7 +703,7 @@ DETAILS = {"includeAllDetails": Flag(), "part": PART, "includeFormulas": Flag()}
 
 
 @serves("GET", f"/api/data/v3/datasources/{UUID}", query=DETAILS)
-def show_dataset(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+def show_dataset(data: "Data", user: dict, asked: Asked, id: str) -> Reply:
     "`GET /api/data/v3/datasources/{uuid}` (recorded); 404 for an unknown one."
     n = visible_dataset(data, user, id)
     if n is None:
@@ -689,7 +717,7 @@ def show_dataset(data: Any, user: dict, asked: Asked, id: str) -> Reply:
     query={**DETAILS, "includePrivate": OneOf("true", "True")},
     body=Some(Text(), most=100),
 )
-def show_dataset_bulk(data: Any, user: dict, asked: Asked) -> Reply:
+def show_dataset_bulk(data: "Data", user: dict, asked: Asked) -> Reply:
     "`POST /api/data/v3/datasources/bulk`, body up to 100 UUIDs; more are 400 (guessed)."
     if not isinstance(asked.body, list):
         raise Refused("the body is a list of at most 100 ids")
@@ -709,7 +737,7 @@ NARROW = {  # parameter: does a dataset pass this value?
 }
 
 
-def narrowed_datasets(data: Any, user: dict, query: dict) -> Any:
+def narrowed_datasets(data: "Data", user: dict, query: dict) -> Sequence[int]:
     """The numbers of the datasets that a user sees and that pass the filters of a query; found once
     for each query."""
     rows = rows_for(data, user, data.world.datasets, "dataset.admin")
@@ -741,7 +769,7 @@ def narrowed_datasets(data: Any, user: dict, query: dict) -> Any:
         "ownerId": Whole(),
     },
 )
-def show_datasets(data: Any, user: dict, asked: Asked) -> Reply:
+def show_datasets(data: "Data", user: dict, asked: Asked) -> Reply:
     """`GET /api/data/v3/datasources?limit=&offset=&part=core` and filters (guessed from its
     clients); in the order in which they were created."""
     rows = narrowed_datasets(data, user, asked.query)
@@ -754,7 +782,7 @@ def show_datasets(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #4b40acbf
-def visible_stream(data, user, id):
+def visible_stream(data: "Data", user: dict, id: int) -> dict | None:
     "The stream of this id (int) if this user sees its dataset, or None."
     n = stream_number(id)
     return (
@@ -765,7 +793,7 @@ def visible_stream(data, user, id):
 
 
 @serves("GET", f"/api/data/v1/streams/{NUMBER}", query={"fields": OneOf("all")})
-def show_stream(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+def show_stream(data: "Data", user: dict, asked: Asked, id: str) -> Reply:
     """`GET /api/data/v1/streams/{id}` (recorded), the same with `fields=all`; 404 for an unknown
     one."""
     found = visible_stream(data, user, int(id))
@@ -777,7 +805,7 @@ def show_stream(data: Any, user: dict, asked: Asked, id: str) -> Reply:
     "/api/data/v1/streams/bulk",
     query={"streamId": Some(Whole(), most=50), "fields": OneOf("all")},
 )
-def show_streams(data: Any, user: dict, asked: Asked) -> Reply:
+def show_streams(data: "Data", user: dict, asked: Asked) -> Reply:
     "`GET /api/data/v1/streams/bulk?streamId=1,2`, up to 50 ids; more are 400 (guessed)."
     streams = [visible_stream(data, user, id) for id in asked.query.get("streamId", [])]
     return json_reply([stream for stream in streams if stream])
@@ -807,7 +835,7 @@ WINDOW = {"start": Whole(), "end": Whole()}
 EVENTS_ASKED = {**WINDOW, **dict.fromkeys(EVENT_FILTERS, Some(Text())), "user": Some(Whole())}
 
 
-def found_events(data: Any, query: dict) -> Any:
+def found_events(data: "Data", query: dict) -> Sequence[int]:
     """The numbers of the events that are asked for, newest first. Refused for a type of object that
     is not known."""
     world = data.world
@@ -838,8 +866,9 @@ def found_events(data: Any, query: dict) -> Any:
     "/api/audit/v1/user-audits",
     query={**EVENTS_ASKED, "offset": Whole(), "limit": Whole(most=1000)},
 )
-def show_events(data: Any, user: dict, asked: Asked) -> Reply:
-    "`GET /api/audit/v1/user-audits?start=&end=&offset=&limit=` (recorded); 403 without the grant `audit`."
+def show_events(data: "Data", user: dict, asked: Asked) -> Reply:
+    """`GET /api/audit/v1/user-audits?start=&end=&offset=&limit=` (recorded); 403 without the grant
+    `audit`."""
     if "audit" not in grants_of(data, user):
         return trouble(403, asked.path)
     numbers = found_events(data, asked.query)
@@ -852,7 +881,7 @@ def show_events(data: Any, user: dict, asked: Asked) -> Reply:
     "/api/audit/v1/user-audits/count",
     query={**EVENTS_ASKED, "offset": Whole(), "limit": Whole(most=1000)},
 )
-def count_events(data: Any, user: dict, asked: Asked) -> Reply:
+def count_events(data: "Data", user: dict, asked: Asked) -> Reply:
     """`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients); a
     page changes no count."""
     if "audit" not in grants_of(data, user):
@@ -864,19 +893,19 @@ def count_events(data: Any, user: dict, asked: Asked) -> Reply:
 TYPE = "([A-Za-z_]{1,64})"
 
 
-def type_rows(names: Any) -> list[dict]:
+def type_rows(names: Iterable[str]) -> list[dict]:
     "Names as rows of `type` and `translation`."
     return [{"type": name, "translation": name.replace("_", " ").capitalize()} for name in names]
 
 
 @serves("GET", "/api/audit/v1/user-audits/objectTypes")
-def show_object_types(data: Any, user: dict, asked: Asked) -> Reply:
+def show_object_types(data: "Data", user: dict, asked: Asked) -> Reply:
     "`GET /api/audit/v1/user-audits/objectTypes` (recorded): `type` and `translation`."
     return json_reply(type_rows(OBJECT_TYPES))
 
 
 @serves("GET", f"/api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes")
-def show_event_types(data: Any, user: dict, asked: Asked, type: str) -> Reply:
+def show_event_types(data: "Data", user: dict, asked: Asked, type: str) -> Reply:
     """`GET /api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes`: what this world does to
     objects of a type (guessed); 404 for an unknown type."""
     if type not in OBJECT_TYPES:
@@ -889,7 +918,7 @@ def show_event_types(data: Any, user: dict, asked: Asked, type: str) -> Reply:
     f"/api/audit/v1/user-audits/objectTypes/{TYPE}",
     query={**WINDOW, "offset": Whole(), "limit": Whole(most=1000)},
 )
-def show_event_objects(data: Any, user: dict, asked: Asked, type: str) -> Reply:
+def show_event_objects(data: "Data", user: dict, asked: Asked, type: str) -> Reply:
     """`GET /api/audit/v1/user-audits/objectTypes/{TYPE}?start=&end=` (recorded): the objects of the
     events, `objectId` and `objectName`, and no events."""
     if "audit" not in grants_of(data, user):
@@ -905,7 +934,7 @@ def show_event_objects(data: Any, user: dict, asked: Asked, type: str) -> Reply:
 
 
 # %% ../../nbs/08_sandbox/03_lists.ipynb #51b7e0a4
-def certified_numbers(data, user, wanted):
+def certified_numbers(data: "Data", user: dict, wanted: str | None) -> list[int]:
     "The numbers of the datasets whose certification is in this state (None: in any)."
     world = data.world
     states = {
@@ -916,7 +945,7 @@ def certified_numbers(data, user, wanted):
     return [n for n, state in states.items() if wanted in (None, state)]
 
 
-def certified_node(world, n):
+def certified_node(world: World, n: int) -> dict:
     "Dataset `n` as the list of certifications has it."
     dataset = make_dataset(world, n)
     seal = dataset["certification"]
@@ -962,7 +991,7 @@ class Operations:
 
 
 @serves("POST", "/api/synapse/approval/graphql", body=Operations())
-def show_certified(data: Any, user: dict, asked: Asked) -> Reply:
+def show_certified(data: "Data", user: dict, asked: Asked) -> Reply:
     """`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`,
     `first`, `after`, `searchTerm`, `stateFilter` (guessed from its clients); datasets only."""
     operation = asked.body or {}

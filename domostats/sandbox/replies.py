@@ -22,14 +22,17 @@ __all__ = [
 import json, secrets, threading
 from collections import OrderedDict
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, Collection, Hashable, NamedTuple, Sequence, TypeVar
 from urllib.parse import parse_qsl
 import msgspec
+
+_T = TypeVar("_T")
 
 
 # %% ../../nbs/08_sandbox/02_replies.ipynb #46c429a9
 class Reply(NamedTuple):
-    "What is sent back; `end` says how the connection ends before its time: `cut` and `reset` in mid-body, `drop` before any byte. `delay` is in seconds."
+    """What is sent back; `end` says how the connection ends before its time: `cut` and `reset` in
+    mid-body, `drop` before any byte. `delay` is in seconds."""
 
     status: int
     body: bytes
@@ -38,18 +41,16 @@ class Reply(NamedTuple):
     delay: float = 0
 
 
-JSON, HTML = (
-    {"content-type": "application/json;charset=UTF-8"},
-    {"content-type": "text/html;charset=UTF-8"},
-)
+JSON = {"content-type": "application/json;charset=UTF-8"}
+HTML = {"content-type": "text/html;charset=UTF-8"}
 
 
-def json_reply(value, status=200):
+def json_reply(value: Any, status: int = 200) -> Reply:
     return Reply(status, msgspec.json.encode(value), JSON)
 
 
 # %% ../../nbs/08_sandbox/02_replies.ipynb #adba3f8a
-def trouble(status, path, message="", headers={}):
+def trouble(status: int, path: str, message: str = "", headers: dict[str, str] = {}) -> Reply:
     "An error as Domo words it (401 recorded, the others by analogy)."
     letters = "".join(secrets.choice("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789") for _ in range(20))
     phrase = HTTPStatus(status).phrase
@@ -63,7 +64,7 @@ def trouble(status, path, message="", headers={}):
     return json_reply(body, status)._replace(headers={**JSON, **headers})
 
 
-def not_signed_in(path):
+def not_signed_in(path: str) -> Reply:
     return trouble(401, path, "Full authentication is required to access this resource")
 
 
@@ -71,7 +72,7 @@ def not_signed_in(path):
 PAGING = "offset", "limit", "skip", "count", "after", "first"
 
 
-def without(value, names):
+def without(value: Any, names: Collection[str]) -> Any:
     "A dict, and those inside of it, without these names; another value as it is."
     return (
         {name: without(inner, names) for name, inner in value.items() if name not in names}
@@ -82,9 +83,11 @@ def without(value, names):
 
 # %% ../../nbs/08_sandbox/02_replies.ipynb #5f80e6b7
 class Asked(NamedTuple):
-    """What a request wants: `path`, `query` (names and values as text) and the `body` as parsed JSON, None where it is none.
+    """What a request wants: `path`, `query` (names and values as text) and the `body` as parsed
+    JSON, None where it is none.
 
-    `shift` moves every page by so many rows, for faults; `broken` says that there is a body and it is no JSON."""
+    `shift` moves every page by so many rows, for faults; `broken` says that there is a body and it
+    is no JSON."""
 
     path: str
     query: dict = {}
@@ -92,7 +95,7 @@ class Asked(NamedTuple):
     shift: int = 0
     broken: bool = False
 
-    def number(self, name, default, most=None, body=False):
+    def number(self, name: str, default: int, most: int | None = None, body: bool = False) -> int:
         "A whole number from the query (or the body), at most `most`. ValueError for anything else."
         value = (
             (self.body if isinstance(self.body, dict) else {}).get(name, default)
@@ -110,19 +113,28 @@ class Asked(NamedTuple):
             raise ValueError(f"{name} is no number")
         return int(value) if most is None else min(int(value), most)
 
-    def slice(self, rows, start, size, default, most, body=False):
+    def slice(
+        self,
+        rows: Sequence[_T],
+        start: str,
+        size: str,
+        default: int,
+        most: int | None,
+        body: bool = False,
+    ) -> Sequence[_T]:
         "The page of `rows` that begins at number `start` and has `size` rows; the two are names."
         first = max(0, self.number(start, 0, body=body) + self.shift)
         return rows[first : first + self.number(size, default, most, body=body)]
 
-    def unpaged(self):
+    def unpaged(self) -> "Asked":
         "The same without a word about pages."
         return self._replace(query=without(self.query, PAGING), body=without(self.body, PAGING))
 
 
 # %% ../../nbs/08_sandbox/02_replies.ipynb #2e0014bb
-def read_asked(path, query="", body=b""):
-    "The `Asked` of a request: raw query text and raw body; a name that stands several times has its values with commas between."
+def read_asked(path: str, query: str = "", body: bytes = b"") -> Asked:
+    """The `Asked` of a request: raw query text and raw body; a name that stands several times has
+    its values with commas between."""
     broken = False
     try:
         value = json.loads(body) if body else None
@@ -141,16 +153,19 @@ SHELF = 250_000_000  # bytes: all users of an instance of 200 000
 class Shelf:
     "The latest values by key, up to `room` bytes of their bodies."
 
-    def __init__(self, room=SHELF):
-        self.room, self.used, self.kept, self.lock = room, 0, OrderedDict(), threading.Lock()
+    def __init__(self, room: int = SHELF):
+        self.room = room
+        self.used = 0
+        self.kept = OrderedDict()
+        self.lock = threading.Lock()
 
-    def get(self, key):
+    def get(self, key: Hashable) -> Reply | None:
         with self.lock:
             if key in self.kept:
                 self.kept.move_to_end(key)
             return self.kept.get(key)
 
-    def put(self, key, reply):
+    def put(self, key: Hashable, reply: Reply) -> None:
         "Keep this reply, unless it is larger than the whole shelf."
         with self.lock:
             if key in self.kept or len(reply.body) > self.room:

@@ -64,35 +64,40 @@ from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import NamedTuple, Sequence, TypeVar
 from ..errors import SettingsError
+
+_T = TypeVar("_T")
 
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #90edb457
 class Draws:
-    "The draws of object `n` of a `kind` in the world of a `seed`; every field has its own, and none depends on another."
+    """The draws of object `n` of a `kind` in the world of a `seed`; every field has its own, and
+    none depends on another."""
 
-    def __init__(self, seed, kind, n):
+    def __init__(self, seed: int, kind: str, n: int | str):
         self.place = f"{seed}/{kind}/{n}/"
 
-    def below(self, field, stop):
+    def below(self, field: str, stop: int) -> int:
         return (
             int.from_bytes(blake2b((self.place + field).encode(), digest_size=8).digest(), "big")
             % stop
         )
 
-    def between(self, field, first, last):
+    def between(self, field: str, first: int, last: int) -> int:
         return first + self.below(field, last - first + 1)
 
-    def chance(self, field, percent):
+    def chance(self, field: str, percent: int) -> bool:
         return self.below(field, 100) < percent
 
-    def pick(self, field, options):
+    def pick(self, field: str, options: Sequence[_T]) -> _T:
         return options[self.below(field, len(options))]
 
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #0724ed72
-CIRCLE, STEP, FIRST_ID = 2_000_000_000, 618_033_989, 100_000_000
+CIRCLE = 2_000_000_000
+STEP = 618_033_989
+FIRST_ID = 100_000_000
 
 
 @lru_cache
@@ -101,22 +106,22 @@ def _start(seed, what, size):
     return Draws(seed, what, 0).below("start", size)
 
 
-def nth_id(seed, what, n):
+def nth_id(seed: int, what: str, n: int) -> int:
     "The id of the `n`-th of the things called `what` (int)."
     return FIRST_ID + (_start(seed, what, CIRCLE) + n * STEP) % CIRCLE
 
 
-def nth_number(seed, what, id):
+def nth_number(seed: int, what: str, id: int) -> int:
     "Which of the things called `what` has this id: the way back from `nth_id`."
     return (id - FIRST_ID - _start(seed, what, CIRCLE)) * pow(STEP, -1, CIRCLE) % CIRCLE
 
 
-def user_id(seed, n):
+def user_id(seed: int, n: int) -> int:
     "The id of user `n`; user 0 is the built-in support user, whose id is 0 on every instance."
     return nth_id(seed, "user id", n) if n else 0
 
 
-def user_number(seed, id):
+def user_number(seed: int, id: int) -> int:
     "Which user has this id: the way back from `user_id`."
     return nth_number(seed, "user id", id) if id else 0
 
@@ -132,7 +137,7 @@ LAST = (
 ).split()
 
 
-def person(seed, n):
+def person(seed: int, n: int) -> tuple[str, str]:
     "The name of person `n`, and the part of the mail address before the @."
     first = FIRST[(n * 7 + _start(seed, "first name", len(FIRST))) % len(FIRST)]
     last = LAST[(n * 11 + _start(seed, "last name", len(LAST))) % len(LAST)]
@@ -189,7 +194,7 @@ BUILT_IN = (
 
 
 @lru_cache
-def make_roles(seed):
+def make_roles(seed: int) -> dict[int, Role]:
     "All roles of the world, by id (int)."
     first = Draws(seed, "role", 0).between("id", 200_000_000, 2_000_000_000)
     custom = (
@@ -200,11 +205,9 @@ def make_roles(seed):
 
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #day00002
-OPENED, TODAY, DAY = (
-    1_580_425_515,
-    1_711_929_600,
-    86_400,
-)  # epoch seconds: the instance is from January 2020, and 1 April 2024 is the first day that can be today
+OPENED = 1_580_425_515
+TODAY = 1_711_929_600
+DAY = 86_400  # epoch seconds: the instance is from January 2020, and 1 April 2024 is the first day that can be today
 LAST_TODAY = date(2200, 1, 1)
 
 
@@ -258,7 +261,8 @@ class Turns(NamedTuple):
 
 
 def turns(draws: Draws, field: str, first: int, least: int, most: int) -> Turns:
-    "The `Turns` of a field: its `first` moment (milliseconds) is given, it comes again every `least` to `most` days."
+    """The `Turns` of a field: its `first` moment (milliseconds) is given, it comes again every
+    `least` to `most` days."""
     every = draws.between(f"{field} every", least * DAY, most * DAY) * 1000
     return Turns(first, TODAY * 1000 + draws.below(f"{field} next", every), every)
 
@@ -289,7 +293,7 @@ OPTIONAL = {  # field: how many users in a hundred have it, and how it is drawn
 }
 
 
-def optional_fields(draws, complete=False):
+def optional_fields(draws: Draws, complete: bool = False) -> dict[str, str | int]:
     "The fields that are set for this user, drawn one by one."
     return {
         field: make(draws)
@@ -321,8 +325,9 @@ MONITOR = {
 ADMIN, ANALYST = 1, 2
 
 
-def role_of(seed, n):
-    "The role of user `n`: Admin for user 1, by turns a custom role, else one of the built-in roles."
+def role_of(seed: int, n: int) -> Role:
+    """The role of user `n`: Admin for user 1, by turns a custom role, else one of the built-in
+    roles."""
     roles = [*make_roles(seed).values()]
     if n % 4 == 2:
         return roles[-1] if n % 8 == 6 else roles[-2]
@@ -330,7 +335,8 @@ def role_of(seed, n):
 
 
 def has_accepted(draws: Draws, n: int) -> bool:
-    "Whether user `n`, whose draws these are, has taken up the invitation; who has not was never there."
+    """Whether user `n`, whose draws these are, has taken up the invitation; who has not was never
+    there."""
     return n in (ADMIN, ANALYST) or draws.chance("accepted", 85)
 
 
@@ -341,16 +347,17 @@ def user_changes(draws: Draws, created: int) -> Turns:
 
 
 def make_user(seed: int, n: int, now: int = TODAY) -> dict:
-    """User `n` as `GET /api/content/v2/users` gives it (recorded): `created` in seconds, `modified` in milliseconds, what is not set is absent.
+    """User `n` as `GET /api/content/v2/users` gives it (recorded): `created` in seconds, `modified`
+    in milliseconds, what is not set is absent.
 
     `now` (epoch seconds) is the day on which the world stands."""
     if n == 0:
         return dict(MONITOR)
-    draws, role, (name, mail) = Draws(seed, "user", n), role_of(seed, n), person(seed, n)
-    created, accepted = (
-        draws.between("created", OPENED, TODAY - 30 * DAY),
-        has_accepted(draws, n),
-    )
+    draws = Draws(seed, "user", n)
+    role = role_of(seed, n)
+    (name, mail) = person(seed, n)
+    created = draws.between("created", OPENED, TODAY - 30 * DAY)
+    accepted = has_accepted(draws, n)
     return {
         "id": user_id(seed, n),
         "invitorUserId": user_id(seed, draws.between("invitor", 1, max(1, n - 1))),
@@ -401,7 +408,8 @@ BY_SCHEME = {
 
 # %% ../../nbs/08_sandbox/00_world.ipynb #72a09794
 class Account(NamedTuple):
-    "The facts of an account; `created` and `modified` in epoch seconds, `owner` the id of a user (int)."
+    """The facts of an account; `created` and `modified` in epoch seconds, `owner` the id of a user
+    (int)."""
 
     id: int
     owner: int
@@ -424,7 +432,7 @@ class Account(NamedTuple):
 DELETED = 1_000_000_000
 
 
-def owner_number(draws, n, users):
+def owner_number(draws: Draws, n: int, users: int) -> int:
     "Which user owns account `n`: by turns the analyst or a deleted user, else anybody but user 0."
     return (
         ANALYST
@@ -444,7 +452,7 @@ def account_dates(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
     return created, turns(draws, "modified", first, 60, 900).last(now) // 1000
 
 
-def deleted_numbers(world) -> list[int]:
+def deleted_numbers(world: "World") -> list[int]:
     "The numbers of the users who were deleted and still own something."
     owners = {
         owner_number(Draws(world.seed, "account", n), n, world.users)
@@ -453,20 +461,23 @@ def deleted_numbers(world) -> list[int]:
     return sorted({DELETED} | owners)
 
 
-def deleted_user(world, n: int) -> dict:
-    "User `n` (one of `deleted_numbers`) as the list of users had them; that they are not active any more is a guess."
+def deleted_user(world: "World", n: int) -> dict:
+    """User `n` (one of `deleted_numbers`) as the list of users had them; that they are not active
+    any more is a guess."""
     inviter = user_id(world.seed, ADMIN)
     return make_user(world.seed, n, world.now) | {"active": False, "invitorUserId": inviter}
 
 
 def account_end(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
-    "When the credentials of an account end (epoch milliseconds), and in how many whole days; they are renewed in time. Nobody has recorded either."
+    """When the credentials of an account end (epoch milliseconds), and in how many whole days; they
+    are renewed in time. Nobody has recorded either."""
     ends = turns(Draws(seed, "account end", id), "ends", TODAY * 1000, 60, 400).coming(now)
     return ends, (ends // 1000 - now) // DAY
 
 
 def make_account(seed: int, n: int, users: int, now: int = TODAY, datasets: int = 0) -> Account:
-    """Account `n` of a world with this many users that stands at `now` (epoch seconds), as an `Account`.
+    """Account `n` of a world with this many users that stands at `now` (epoch seconds), as an
+    `Account`.
 
     `datasets` is how many datasets use it."""
     draws, turn = Draws(seed, "account", n), n % 10
@@ -505,7 +516,8 @@ CONNECTED, UPLOADED, PUSHED = (
 
 
 def how_many(stop: int, step: int, first: int, turns: list[int]) -> int:
-    "How many of the numbers `first`, `first + step`, ... below `stop` leave one of these remainders (`turns`) by six."
+    """How many of the numbers `first`, `first + step`, ... below `stop` leave one of these
+    remainders (`turns`) by six."""
     count, size = len(range(first, stop, step)), len(DATASET_KINDS)
     cycle = [(first + k * step) % size in turns for k in range(size)]
     return count // size * sum(cycle) + sum(cycle[: count % size])
@@ -515,8 +527,8 @@ def how_many(stop: int, step: int, first: int, turns: list[int]) -> int:
 class World:
     """A made-up instance: how many there are of each thing, the same for the same `seed`.
 
-    `events` is how many happened in the year up to `today` (a day as `day_of` takes it); `same_day` of the datasets
-    were created in the same millisecond. SettingsError `bad_size`, `bad_day`."""
+    `events` is how many happened in the year up to `today` (a day as `day_of` takes it); `same_day`
+    of the datasets were created in the same millisecond. SettingsError `bad_size`, `bad_day`."""
 
     seed: int = 1
     users: int = 12
@@ -533,10 +545,8 @@ class World:
         for what, value in vars(self).items():
             if what == "today":
                 continue
-            least, most = (
-                3 if what == "users" else 0,
-                self.datasets if what == "same_day" else DELETED // 2,
-            )
+            least = 3 if what == "users" else 0
+            most = self.datasets if what == "same_day" else DELETED // 2
             if type(value) is not int or not least <= value <= most:
                 raise SettingsError(
                     f"A sandbox cannot have {what}={value!r}: give a whole number from {least} to {most}.",
@@ -544,7 +554,7 @@ class World:
                 )
 
     @property
-    def roles(self):
+    def roles(self) -> dict[int, Role]:
         return make_roles(self.seed)
 
     @cached_property
@@ -552,17 +562,17 @@ class World:
         "The moment at which the world stands: the beginning of its day (UTC), in epoch seconds."
         return moment_of(self.today)
 
-    def user(self, n):
+    def user(self, n: int) -> dict:
         return make_user(self.seed, n, self.now)
 
-    def account(self, n):
+    def account(self, n: int) -> Account:
         return make_account(self.seed, n, self.users, self.now, self.datasets_of(n))
 
     def datasets_of(self, n: int) -> int:
         "How many datasets use account `n`: those of the connectors that have their turn with it."
         return how_many(self.datasets, self.accounts, n, CONNECTED)
 
-    def user_by_id(self, id):
+    def user_by_id(self, id: int) -> dict | None:
         "The user of this id, or None."
         n = user_number(self.seed, id)
         return self.user(n) if n < self.users and user_id(self.seed, n) == id else None
