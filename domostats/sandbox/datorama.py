@@ -256,7 +256,8 @@ def list_patterns(state: State, wish: Wish, id: int | str) -> Reply:
 
 def list_harmonized(state: State, wish: Wish, id: int | str) -> Reply:
     "The harmonized dimensions of a workspace."
-    return of_workspace(state, id, wish) and json_reply(
+    of_workspace(state, id, wish)
+    return json_reply(
         [
             {
                 "id": 8001,
@@ -270,9 +271,8 @@ def list_harmonized(state: State, wish: Wish, id: int | str) -> Reply:
 
 
 def list_calculated(state: State, wish: Wish, id: int | str) -> Reply:
-    return of_workspace(state, id, wish) and json_reply(
-        [one for one in state.calculated.values() if one["workspaceId"] == int(id)]
-    )
+    of_workspace(state, id, wish)
+    return json_reply([one for one in state.calculated.values() if one["workspaceId"] == int(id)])
 
 
 def _stamped(state, wish, born, row):
@@ -756,9 +756,8 @@ def download_report(state: State, wish: Wish, id: int | str) -> Reply:
         + as_csv([headers, *rows])
     )
     name = report.get("exportFileName") or "report"
-    disposition = {
-        "content-disposition": f'attachment; filename="{name}.{"zip" if job["compressed"] else "csv"}"'
-    }
+    ending = "zip" if job["compressed"] else "csv"
+    disposition = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
     return (
         Reply(
             200, as_zip(f"{name}.csv", content), {"content-type": "application/zip", **disposition}
@@ -838,9 +837,8 @@ def show_connector(state: State, wish: Wish, id: int | str) -> Reply:
 
 
 def show_dashboards(state: State, wish: Wish, id: int | str) -> Reply:
-    return of_workspace(state, id, wish) and json_reply(
-        {"widgets": [{"id": 1, "pageId": 2, "dashboardId": 3}]}
-    )
+    of_workspace(state, id, wish)
+    return json_reply({"widgets": [{"id": 1, "pageId": 2, "dashboardId": 3}]})
 
 
 def make_scheduler(state: State, wish: Wish) -> Reply:

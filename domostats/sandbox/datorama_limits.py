@@ -18,7 +18,9 @@ class VirtualClock:
     fast it runs (0: not at all)."""
 
     def __init__(self, start: float = TODAY, speed: float = 1):
-        self.start, self.made, self._speed = start, time.monotonic(), speed
+        self.start = start
+        self.made = time.monotonic()
+        self._speed = speed
 
     def now(self) -> float:
         return self.start + (time.monotonic() - self.made) * self._speed
@@ -92,9 +94,8 @@ class Limits:
                 f"{name}-Reset": str(round(reset * 1000)),
             }
         if full:
-            found["X-DailyQuota-Rest"] = found[
-                f"{NAMES['day']}-Reset"
-            ]  # spelled so in the documentation
+            # `Rest` for `Reset`: spelled so in the documentation
+            found["X-DailyQuota-Rest"] = found[f"{NAMES['day']}-Reset"]
         if {*full} - {"day"}:
             found["X-RateLimit-Reset"] = found[f"{NAMES['platform']}-Reset"]
         return found

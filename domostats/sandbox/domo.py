@@ -384,7 +384,10 @@ def show_grants(data: Data, user: dict, asked: Asked, id: str) -> Reply:
 # %% ../../nbs/08_sandbox/06_domo.ipynb #d05edd35
 def own_part(entries: list, user: dict) -> list:
     "A given provider list with only the accounts that this user owns."
-    own = lambda record: isinstance(record, dict) and str(record.get("userId")) == str(user["id"])
+
+    def own(record):
+        return isinstance(record, dict) and str(record.get("userId")) == str(user["id"])
+
     return [
         {**entry, "accounts": [record for record in entry["accounts"] if own(record)]}
         if isinstance(entry, dict) and isinstance(entry.get("accounts"), list)
@@ -723,7 +726,10 @@ class Domo(GoodDay):
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str
     ) -> Reply:
         "The reply of a good or a bad day; the last ones are kept by path."
-        real = lambda change=None: self.genuine(method, path, headers, body, query, change)
+
+        def real(change=None):
+            return self.genuine(method, path, headers, body, query, change)
+
         waiting = self.faults.take(path)
         reply = real() if waiting is None else self._fail(waiting, path, real)
         if reply.status == 200 and not reply.end:

@@ -311,12 +311,13 @@ def make_page(world: World, n: int) -> dict:
     """Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is
     always there."""
     draws = Draws(world.seed, "page", n)
-    (parent, top) = page_above(n)
+    parent, top = page_above(n)
     first = owner_of(world, n)
     named = first.type == "USER" and n % 8 != 5
-    place = lambda number: (
-        (None, None) if number is None else (page_id(world.seed, number), page_title(number))
-    )
+
+    def place(number):
+        return (None, None) if number is None else (page_id(world.seed, number), page_title(number))
+
     return {
         "pageId": page_id(world.seed, n),
         "pageTitle": page_title(n),
@@ -366,8 +367,8 @@ def shared_group(world: World, number: int, expand: bool) -> dict:
 
 
 def page_access(world: World, n: int, expand: bool = True) -> dict:
-    """Who may see page `n`: the reply of `GET
-    /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."""
+    """Who may see page `n`: the reply of
+    `GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."""
     draws, people = Draws(world.seed, "page access", n), world.users - 1
     first, size = draws.below("first", people), min(people, draws.below("people", 4))
     users = [world.user(1 + (first + k) % people) for k in range(size)]
@@ -678,8 +679,8 @@ def dataset_document(world: World, n: int) -> dict:
 # %% ../../nbs/08_sandbox/01_entities.ipynb #05b69454
 NOTHING_OF_ACCOUNT = dict.fromkeys(
     (
-        "accountTemplateAuthorizationId accountTemplateId configurations createdAt createdBy credentialsType dataProviderType displayName "
-        "modifiedAt modifiedBy name type userId"
+        "accountTemplateAuthorizationId accountTemplateId configurations createdAt createdBy "
+        "credentialsType dataProviderType displayName modifiedAt modifiedBy name type userId"
     ).split()
 )
 

@@ -52,7 +52,8 @@ class Met(NamedTuple):
 
 
 def _page(title, text):
-    return f"<!DOCTYPE html><html><head><title>{title}</title></head><body><p>{text}</p></body></html>".encode()
+    head = f"<head><title>{title}</title></head>"
+    return f"<!DOCTYPE html><html>{head}<body><p>{text}</p></body></html>".encode()
 
 
 def _canned(*reply):
@@ -69,7 +70,8 @@ SIGN_IN_FAULTS = {
     "no_token": _canned(200, b"{}", JSON),
     "second_factor": _canned(
         200,
-        b'{"success":true,"twoFactorInfo":{"token":null,"key":null,"status":"REQUIRED","phoneMask":null}}',
+        b'{"success":true,"twoFactorInfo":'
+        b'{"token":null,"key":null,"status":"REQUIRED","phoneMask":null}}',
         JSON,
     ),
     "unknown_instance": _canned(403, b""),
@@ -140,7 +142,7 @@ ROWS = (
 
 
 def with_rows(value: Any, change: Callable[[list], list]) -> Any:
-    "The same page with what `change` makes of its list of rows, wherever they stand."
+    "A page with what `change` makes of its list of rows, wherever they stand."
     if isinstance(value, list):
         return change(value)
     if not isinstance(value, dict):
@@ -255,8 +257,10 @@ def _check(kinds, fault, path, times, after, seconds, missing=None):
     ):
         return
     raise SettingsError(
-        f"There is no fault {fault!r} at path={path!r} with times={times!r}, after={after!r} and seconds={seconds!r}. The path is text or None, times is 1 "
-        f"or more or None, after and seconds are 0 or more, missing is None, 'all' or numbers of rows, and the faults are {', '.join(kinds)}.",
+        f"There is no fault {fault!r} at path={path!r} with times={times!r}, after={after!r} and "
+        f"seconds={seconds!r}. The path is text or None, times is 1 or more or None, after and "
+        "seconds are 0 or more, missing is None, 'all' or numbers of rows, and the faults are "
+        f"{', '.join(kinds)}.",
         "bad_fault",
     )
 
