@@ -231,12 +231,13 @@ MEASUREMENTS = {
 
 
 def _named(names):
-    return lambda state, wish, id: (
+    def show(state, wish, id):
         of_workspace(state, id, wish)
-        and json_reply(
+        return json_reply(
             {name: {"systemName": name, "displayName": shown} for name, shown in names.items()}
         )
-    )
+
+    return show
 
 
 def list_patterns(state: State, wish: Wish, id: int | str) -> Reply:
@@ -773,12 +774,13 @@ def _plain(rows):
 
 
 def _rows_in(rows):
-    return lambda state, wish, id: (
+    def show(state, wish, id):
         of_workspace(state, id, wish)
-        and json_reply(
+        return json_reply(
             [row for row in getattr(state, rows).values() if row.get("workspaceId") == int(id)]
         )
-    )
+
+    return show
 
 
 def _found(rows):
