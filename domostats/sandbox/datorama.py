@@ -77,15 +77,19 @@ __all__ = [
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000003
 import csv, io, json, re, zipfile
 from datetime import date, timedelta
-from typing import NamedTuple
+from typing import Callable, Iterable, Mapping, NamedTuple, Sequence, TypeVar
+from .datorama_state import State
 from .datorama_world import history
 from .world import DAY, TODAY, Draws
 from .replies import HTML, Reply, json_reply
 
+_T = TypeVar("_T")
+
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000006
 class Wish(NamedTuple):
-    "A request: `query` (dict of texts), `body` (bytes), the id of the user who asks, and the `seen` workspaces (set of ids)."
+    """A request: `query` (dict of texts), `body` (bytes), the id of the user who asks, and the
+    `seen` workspaces (set of ids)."""
 
     method: str
     path: str
@@ -98,11 +102,11 @@ class Wish(NamedTuple):
 class Refusal(Exception):
     "Why a request is not carried out: a status and words."
 
-    def __init__(self, status, words):
+    def __init__(self, status: int, words: str | list[str]):
         self.reply = json_reply({"errors": words}, status)
 
 
-def read(wish, kind):
+def read(wish: Wish, kind: type[_T]) -> _T:
     "The body as a dict or a list. Refusal 400 (the text is guessed)."
     try:
         value = json.loads(wish.body or b"null")
@@ -113,14 +117,14 @@ def read(wish, kind):
     raise Refusal(400, f"The body should be a JSON {'object' if kind is dict else 'array'}")
 
 
-def field(body, name, kind):
+def field(body: dict, name: str, kind: type[_T]) -> _T:
     "A field of a body that must be there and of a kind. Refusal 400."
     if isinstance(body.get(name), kind) and not isinstance(body[name], bool):
         return body[name]
     raise Refusal(400, f"{name} is missing or of the wrong type")
 
 
-def day(body, name):
+def day(body: dict, name: str) -> date:
     try:
         return date.fromisoformat(field(body, name, str))
     except ValueError:
@@ -128,8 +132,15 @@ def day(body, name):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000008
-def there(rows, id, wish, state, workspace=lambda row: row["workspaceId"]):
-    "The row with this id, if it is there and in a workspace that the user sees. Refusal 404 or 403."
+def there(
+    rows: Mapping[int, dict],
+    id: int | str,
+    wish: Wish,
+    state: State,
+    workspace: Callable[[dict], int | None] = lambda row: row["workspaceId"],
+) -> dict:
+    """The row with this id, if it is there and in a workspace that the user sees. Refusal 404 or
+    403."""
     row = rows.get(int(id))
     if row is None:
         raise Refusal(404, "Not Found")
@@ -141,15 +152,15 @@ def there(rows, id, wish, state, workspace=lambda row: row["workspaceId"]):
     )
 
 
-def of_workspace(state, id, wish):
+def of_workspace(state: State, id: int | str, wish: Wish) -> dict:
     return there(state.workspaces, id, wish, state, lambda row: row["id"])
 
 
-def of_stream(state, id, wish):
+def of_stream(state: State, id: int | str, wish: Wish) -> dict:
     return there(state.streams, id, wish, state)
 
 
-def of_job(state, id, wish):
+def of_job(state: State, id: int | str, wish: Wish) -> dict:
     "The job with this id, if the user who asks may see its workspace."
     return there(
         state.jobs,
@@ -164,23 +175,24 @@ def of_job(state, id, wish):
     )
 
 
-def list_workspaces(state, wish):
+def list_workspaces(state: State, wish: Wish) -> Reply:
     return json_reply([row for id, row in state.workspaces.items() if id in wish.seen])
 
 
-def show_workspace(state, wish, id):
+def show_workspace(state: State, wish: Wish, id: int | str) -> Reply:
     return json_reply(of_workspace(state, id, wish))
 
 
-def list_streams(state, wish, id):
+def list_streams(state: State, wish: Wish, id: int | str) -> Reply:
     of_workspace(state, id, wish)
     return json_reply(
         [stream for stream in state.streams.values() if stream["workspaceId"] == int(id)]
     )
 
 
-def list_status(state, wish, id):
-    "State of the streams with these ids, as many as there are; of one that runs or waits that of its newest job (guessed)."
+def list_status(state: State, wish: Wish, id: int | str) -> Reply:
+    """State of the streams with these ids, as many as there are; of one that runs or waits that of
+    its newest job (guessed)."""
     state.advance()
     open_jobs = {
         job["dataStreamId"]: job["status"]
@@ -219,15 +231,16 @@ MEASUREMENTS = {
 
 
 def _named(names):
-    return lambda state, wish, id: (
+    def show(state, wish, id):
         of_workspace(state, id, wish)
-        and json_reply(
+        return json_reply(
             {name: {"systemName": name, "displayName": shown} for name, shown in names.items()}
         )
-    )
+
+    return show
 
 
-def list_patterns(state, wish, id):
+def list_patterns(state: State, wish: Wish, id: int | str) -> Reply:
     "`GET /v1/workspaces/{id}/patterns` (an array, guessed)."
     of_workspace(state, id, wish)
     own = {
@@ -242,9 +255,10 @@ def list_patterns(state, wish, id):
     )
 
 
-def list_harmonized(state, wish, id):
+def list_harmonized(state: State, wish: Wish, id: int | str) -> Reply:
     "The harmonized dimensions of a workspace."
-    return of_workspace(state, id, wish) and json_reply(
+    of_workspace(state, id, wish)
+    return json_reply(
         [
             {
                 "id": 8001,
@@ -257,10 +271,9 @@ def list_harmonized(state, wish, id):
     )
 
 
-def list_calculated(state, wish, id):
-    return of_workspace(state, id, wish) and json_reply(
-        [one for one in state.calculated.values() if one["workspaceId"] == int(id)]
-    )
+def list_calculated(state: State, wish: Wish, id: int | str) -> Reply:
+    of_workspace(state, id, wish)
+    return json_reply([one for one in state.calculated.values() if one["workspaceId"] == int(id)])
 
 
 def _stamped(state, wish, born, row):
@@ -323,7 +336,7 @@ def _touched(state, wish, row):
     }
 
 
-def changed(state, wish, rows, row):
+def changed(state: State, wish: Wish, rows: dict[int, dict], row: dict) -> dict:
     "Change a row as a PATCH or a PUT says; gives it."
     body = {name: value for name, value in read(wish, dict).items() if name not in OWN}
     kept = (
@@ -349,15 +362,15 @@ def _remover(rows, find):
     return remove
 
 
-def show_stream(state, wish, id, workspace=None):
+def show_stream(state: State, wish: Wish, id: int | str, workspace: str | None = None) -> Reply:
     return json_reply(of_stream(state, id, wish))
 
 
-def show_stream_in(state, wish, workspace, id):
+def show_stream_in(state: State, wish: Wish, workspace: str, id: int | str) -> Reply:
     return show_stream(state, wish, id)
 
 
-def make_stream_row(state, wish):
+def make_stream_row(state: State, wish: Wish) -> Reply:
     "`POST /v1/data-streams`: 201 and the stream with its id."
     body = read(wish, dict)
     of_workspace(state, field(body, "workspaceId", int), wish)
@@ -377,7 +390,7 @@ def make_stream_row(state, wish):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000c1
-def make_workspace_row(state, wish):
+def make_workspace_row(state: State, wish: Wish) -> Reply:
     "`POST /v1/workspaces`: 201 and the workspace (guessed)."
     body = read(wish, dict)
     row = _stamped(
@@ -392,7 +405,7 @@ def make_workspace_row(state, wish):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df00000e
-def process(state, wish, id):
+def process(state: State, wish: Wish, id: int | str) -> Reply:
     "`POST /v1/data-streams/{id}/process`: the jobs made; uploaded files cannot be asked for."
     stream, body = of_stream(state, id, wish), read(wish, dict)
     return json_reply(_processed(state, wish, stream, day(body, "startDate"), day(body, "endDate")))
@@ -406,18 +419,17 @@ def _processed(state, wish, stream, start, end):
     return state.process(stream["id"], start, end, wish.user_id)
 
 
-def process_many(state, wish):
-    "`POST /v1/data-streams/process`: one range for many streams; nothing is done if one of them is not there (guessed)."
+def process_many(state: State, wish: Wish) -> Reply:
+    """`POST /v1/data-streams/process`: one range for many streams; nothing is done if one of them
+    is not there (guessed)."""
     body = read(wish, dict)
-    streams, start, end = (
-        [
-            of_stream(state, id, wish)
-            for id in field(body, "dataStreamIds", list)
-            if isinstance(id, int)
-        ],
-        day(body, "startDate"),
-        day(body, "endDate"),
-    )
+    streams = [
+        of_stream(state, id, wish)
+        for id in field(body, "dataStreamIds", list)
+        if isinstance(id, int)
+    ]
+    start = day(body, "startDate")
+    end = day(body, "endDate")
     if len(streams) < len(body["dataStreamIds"]):
         raise Refusal(400, "dataStreamIds are whole numbers")
     return json_reply(
@@ -429,8 +441,9 @@ def process_many(state, wish):
 CAP = "stats_cap_10"
 
 
-def list_stats(state, wish, id):
-    "`POST /v1/data-streams/api/{id}/stats`: a bare array, ids ascending; past the end an empty one."
+def list_stats(state: State, wish: Wish, id: int | str) -> Reply:
+    """`POST /v1/data-streams/api/{id}/stats`: a bare array, ids ascending; past the end an empty
+    one."""
     stream, body = of_stream(state, id, wish), read(wish, dict) if wish.body else {}
     state.advance()
     size, number = (
@@ -443,12 +456,12 @@ def list_stats(state, wish, id):
     return json_reply(jobs[size * (number - 1) : size * number])
 
 
-def show_job(state, wish, id):
+def show_job(state: State, wish: Wish, id: int | str) -> Reply:
     state.advance()
     return json_reply(of_job(state, id, wish))
 
 
-def rerun(state, wish, id):
+def rerun(state: State, wish: Wish, id: int | str) -> Reply:
     "`POST /v1/data-streams/api/{id}/rerun`: a bare array of job ids."
     stream, ids = of_stream(state, id, wish), read(wish, list)
     if not ids or any(not isinstance(one, int) for one in ids):
@@ -458,7 +471,7 @@ def rerun(state, wish, id):
     return json_reply(state.rerun(ids))
 
 
-def rerun_all(state, wish, id):
+def rerun_all(state: State, wish: Wish, id: int | str) -> Reply:
     "Run every job of a data stream again."
     stream = of_stream(state, id, wish)
     return json_reply(
@@ -469,7 +482,7 @@ def rerun_all(state, wish, id):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000010
-def job_rows(state, job):
+def job_rows(state: State, job: dict) -> list[list[str]]:
     "The raw data of a job: rows of texts, the header first."
     draws = Draws(state.agency.seed, "data", job["id"])
     return [
@@ -486,14 +499,14 @@ def job_rows(state, job):
     ]
 
 
-def as_csv(rows):
+def as_csv(rows: Iterable[Sequence]) -> bytes:
     "Rows of texts as the bytes of a CSV."
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
     return text.getvalue().encode()
 
 
-def as_zip(name, content):
+def as_zip(name: str, content: bytes) -> bytes:
     "A zip with one file in it, the same bytes for the same content."
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -501,8 +514,9 @@ def as_zip(name, content):
     return packed.getvalue()
 
 
-def download(state, wish, id, files=False):
-    "`GET /v1/data-stream-stats/{id}/download` or `.../dynamic/{id}/download`; 404 where a job has no data."
+def download(state: State, wish: Wish, id: int | str, files: bool = False) -> Reply:
+    """`GET /v1/data-stream-stats/{id}/download` or `.../dynamic/{id}/download`; 404 where a job has
+    no data."""
     state.advance()
     job = of_job(state, id, wish)
     if job["status"] != "SUCCESS" or files != (
@@ -517,7 +531,7 @@ def download(state, wish, id, files=False):
     )
 
 
-def download_files(state, wish, id):
+def download_files(state: State, wish: Wish, id: int | str) -> Reply:
     return download(state, wish, id, files=True)
 
 
@@ -530,8 +544,9 @@ SHOWN = {
 FIRST_DAY = date(2023, 3, 1)
 
 
-def deliveries(state, workspace):
-    "The table of a workspace: a list of dicts by system name, three campaigns on each of four hundred days up to the agency's."
+def deliveries(state: State, workspace: int) -> list[dict]:
+    """The table of a workspace: a list of dicts by system name, three campaigns on each of four
+    hundred days up to the agency's."""
     first = (state.agency.now - TODAY) // DAY
     draws = Draws(state.agency.seed, "deliveries", workspace)
     return [
@@ -550,7 +565,7 @@ def deliveries(state, workspace):
     ]
 
 
-def system_name(name):
+def system_name(name: object) -> str:
     if isinstance(name, str) and name in SHOWN:
         return SHOWN[name]
     raise Refusal(422, [f"Field not found: {str(name)[:60]}"])
@@ -573,7 +588,7 @@ TESTS = {
 }
 
 
-def passes(row, tests, together):
+def passes(row: dict, tests: list[dict], together: str | None) -> bool:
     "Whether a row passes these filters, all of them or (`OR`) one."
     found = [
         TESTS[one.get("operator", "EQUALS")](
@@ -585,7 +600,7 @@ def passes(row, tests, together):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000013
-def picked(state, query):
+def picked(state: State, query: dict) -> list[dict]:
     "The rows of the table that the filters of a query leave."
     rows = deliveries(state, int(query.get("workspaceId") or 0))
     if query.get("dateRange") == "CUSTOM":
@@ -595,10 +610,8 @@ def picked(state, query):
             if str(query.get("startDate", "")) <= row["DAY"] <= str(query.get("endDate") or "9")
         ]
     for one in query.get("groupDimensionFilters") or []:
-        values, name = (
-            {str(value) for value in one.get("vals", [])},
-            system_name(one.get("dimension")),
-        )
+        values = {str(value) for value in one.get("vals", [])}
+        name = system_name(one.get("dimension"))
         rows = [row for row in rows if (row[name] in values) == (one.get("operator") != "NOT IN")]
     for tests, how in (
         ("stringDimensionFilters", "stringDimensionFiltersOperator"),
@@ -609,8 +622,9 @@ def picked(state, query):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000d3
-def answered(state, query, system):
-    "The header and rows of a query: sums of the measurements by its dimensions, sorted and cut as it says. Refusal 422."
+def answered(state: State, query: dict, system: bool) -> tuple[list[str], list[list]]:
+    """The header and rows of a query: sums of the measurements by its dimensions, sorted and cut as
+    it says. Refusal 422."""
     names = (
         [system_name(name) for name in query.get("dimensions") or []],
         [system_name(one.get("name")) for one in query.get("measurements") or []],
@@ -632,7 +646,7 @@ def answered(state, query, system):
     return [name if system else shown[name] for part in names for name in part], rows
 
 
-def query_one(state, wish, query):
+def query_one(state: State, wish: Wish, query: dict) -> dict:
     "What one query gives; `errors` is empty where all is well, and a day has a midnight behind it."
     if not isinstance(query, dict) or not (
         query.get("workspaceId") and query.get("dateRange") and query.get("measurements")
@@ -653,23 +667,23 @@ def query_one(state, wish, query):
     }
 
 
-def query(state, wish):
+def query(state: State, wish: Wish) -> Reply:
     return json_reply(query_one(state, wish, read(wish, dict)))
 
 
-def query_batch(state, wish):
+def query_batch(state: State, wish: Wish) -> Reply:
     return json_reply([query_one(state, wish, one) for one in read(wish, list)])
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000014
-def make_report(state, wish):
+def make_report(state: State, wish: Wish) -> Reply:
     "`POST /v1/reports`: 201. Only so many are kept; how many nobody has told, so five by a switch."
     if "five_reports" in state.quirks and len(state.reports) >= 5:
         raise Refusal(400, "No more than five reports can be stored")
     return _maker("reports")(state, wish)
 
 
-def process_report(state, wish, id):
+def process_report(state: State, wish: Wish, id: int | str) -> Reply:
     "`POST /v1/reports/{id}/process`: an array with the job."
     report = there(state.reports, id, wish, state)
     job = {
@@ -687,7 +701,7 @@ def process_report(state, wish, id):
     return json_reply([shown_job(state, job)])
 
 
-def shown_job(state, job):
+def shown_job(state: State, job: dict) -> dict:
     "A job of a report as it is at this moment; a report without metrics fails."
     if job["status"] == "IN_PROGRESS" and state.clock.now() >= job["ready"]:
         good = bool(state.reports.get(job["reportId"], {}).get("config", {}).get("metrics"))
@@ -698,7 +712,7 @@ def shown_job(state, job):
     return {name: value for name, value in job.items() if name != "ready"}
 
 
-def of_report_job(state, id, wish):
+def of_report_job(state: State, id: int | str, wish: Wish) -> dict:
     "The job of a report with this id. Refusal 404."
     job = state.report_jobs.get(int(id))
     if not job:
@@ -707,11 +721,11 @@ def of_report_job(state, id, wish):
     return job
 
 
-def show_report_job(state, wish, id):
+def show_report_job(state: State, wish: Wish, id: int | str) -> Reply:
     return json_reply(shown_job(state, of_report_job(state, id, wish)))
 
 
-def list_report_jobs(state, wish, id):
+def list_report_jobs(state: State, wish: Wish, id: int | str) -> Reply:
     "The jobs that an exported report has had."
     report = there(state.reports, id, wish, state)
     jobs = [job for job in state.report_jobs.values() if job["reportId"] == report["id"]]
@@ -719,16 +733,14 @@ def list_report_jobs(state, wish, id):
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df0000d4
-def download_report(state, wish, id):
+def download_report(state: State, wish: Wish, id: int | str) -> Reply:
     "The file of a report: lines about it, an empty line, the header, the rows."
     job = of_report_job(state, id, wish)
     if shown_job(state, job)["status"] != "SUCCESS":
         raise Refusal(404, "No data")
     report = state.reports[job["reportId"]]
-    config, dates = (
-        report.get("config", {}),
-        report.get("config", {}).get("filter", {}).get("date", {}),
-    )
+    config = report.get("config", {})
+    dates = report.get("config", {}).get("filter", {}).get("date", {})
     headers, rows = answered(
         state,
         {
@@ -740,14 +752,13 @@ def download_report(state, wish, id):
         },
         False,
     )
-    content, name = (
+    content = (
         f"Report,{report.get('name')}\nWorkspace,{report['workspaceId']}\n\n".encode()
-        + as_csv([headers, *rows]),
-        report.get("exportFileName") or "report",
+        + as_csv([headers, *rows])
     )
-    disposition = {
-        "content-disposition": f'attachment; filename="{name}.{"zip" if job["compressed"] else "csv"}"'
-    }
+    name = report.get("exportFileName") or "report"
+    ending = "zip" if job["compressed"] else "csv"
+    disposition = {"content-disposition": f'attachment; filename="{name}.{ending}"'}
     return (
         Reply(
             200, as_zip(f"{name}.csv", content), {"content-type": "application/zip", **disposition}
@@ -763,12 +774,13 @@ def _plain(rows):
 
 
 def _rows_in(rows):
-    return lambda state, wish, id: (
+    def show(state, wish, id):
         of_workspace(state, id, wish)
-        and json_reply(
+        return json_reply(
             [row for row in getattr(state, rows).values() if row.get("workspaceId") == int(id)]
         )
-    )
+
+    return show
 
 
 def _found(rows):
@@ -785,8 +797,9 @@ def _lister(rows):
     return lambda state, wish, *ids: json_reply([*getattr(state, rows).values()])
 
 
-def show_mapping(state, wish, id):
-    "`GET /v1/data-streams/api/{id}/mapping` (inferred): which field comes from where; the same stands in the configuration as a list."
+def show_mapping(state: State, wish: Wish, id: int | str) -> Reply:
+    """`GET /v1/data-streams/api/{id}/mapping` (inferred): which field comes from where; the same
+    stands in the configuration as a list."""
     return json_reply(
         {
             one["field"]: {name: value for name, value in one.items() if name != "field"}
@@ -795,7 +808,7 @@ def show_mapping(state, wish, id):
     )
 
 
-def put_mapping(state, wish, id):
+def put_mapping(state: State, wish: Wish, id: int | str) -> Reply:
     "`PUT /v1/data-streams/api/{id}/mapping` (inferred)."
     body = read(wish, dict)
     if not all(isinstance(value, dict) for value in body.values()):
@@ -806,7 +819,7 @@ def put_mapping(state, wish, id):
     return json_reply(body)
 
 
-def make_user(state, wish, account=None):
+def make_user(state: State, wish: Wish, account: str | None = None) -> Reply:
     "`POST /v1/users` (guessed)."
     body = read(wish, dict)
     row = {
@@ -821,17 +834,16 @@ def make_user(state, wish, account=None):
     return json_reply(row, 201)
 
 
-def show_connector(state, wish, id):
+def show_connector(state: State, wish: Wish, id: int | str) -> Reply:
     return json_reply({"id": int(id), "name": "Example Ads"})
 
 
-def show_dashboards(state, wish, id):
-    return of_workspace(state, id, wish) and json_reply(
-        {"widgets": [{"id": 1, "pageId": 2, "dashboardId": 3}]}
-    )
+def show_dashboards(state: State, wish: Wish, id: int | str) -> Reply:
+    of_workspace(state, id, wish)
+    return json_reply({"widgets": [{"id": 1, "pageId": 2, "dashboardId": 3}]})
 
 
-def make_scheduler(state, wish):
+def make_scheduler(state: State, wish: Wish) -> Reply:
     "`POST /v1/report-schedulers`: 201."
     body = read(wish, dict)
     row = {
@@ -845,14 +857,17 @@ def make_scheduler(state, wish):
     return json_reply(row, 201)
 
 
-def list_schedulers(state, wish, id):
+def list_schedulers(state: State, wish: Wish, id: int | str) -> Reply:
     report = there(state.reports, id, wish, state)
     rows = state.schedulers.values()
     return json_reply([row for row in rows if row["reportId"] == report["id"]])
 
 
 # %% ../../nbs/08_sandbox/11_datorama.ipynb #df000017
-N, WS, DS, ST = r"(\d{1,18})", "/v1/workspaces", "/v1/data-streams", r"/v1/data-stream-stats?"
+N = r"(\d{1,18})"
+WS = "/v1/workspaces"
+DS = "/v1/data-streams"
+ST = r"/v1/data-stream-stats?"
 REFERENCE = {
     "time-zones": "UTC",
     "currencies": "EUR",
@@ -922,7 +937,7 @@ ROUTES = {  # (method, pattern of the path): answer
 }
 
 
-def answer(state, wish):
+def answer(state: State, wish: Wish) -> Reply:
     "The reply of the endpoint at this address; an unknown one is 404, or a web page by a switch."
     for (methods, pattern), serve in ROUTES.items():
         if wish.method in methods.split("|") and (found := re.fullmatch(pattern, wish.path)):

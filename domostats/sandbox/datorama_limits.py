@@ -8,31 +8,35 @@ __all__ = ["NAMES", "MINUTE", "DAY", "VirtualClock", "Limits"]
 # %% ../../nbs/08_sandbox/09_datorama_limits.ipynb #d1000003
 import threading, time
 from collections import Counter
+from typing import Collection
 from .world import TODAY
 
 
 # %% ../../nbs/08_sandbox/09_datorama_limits.ipynb #d1000005
 class VirtualClock:
-    "A time of its own: `now()` in epoch seconds, `step(seconds)` moves it on, `speed` says how fast it runs (0: not at all)."
+    """A time of its own: `now()` in epoch seconds, `step(seconds)` moves it on, `speed` says how
+    fast it runs (0: not at all)."""
 
-    def __init__(self, start=TODAY, speed=1):
-        self.start, self.made, self._speed = start, time.monotonic(), speed
+    def __init__(self, start: float = TODAY, speed: float = 1):
+        self.start = start
+        self.made = time.monotonic()
+        self._speed = speed
 
-    def now(self):
+    def now(self) -> float:
         return self.start + (time.monotonic() - self.made) * self._speed
 
-    def step(self, seconds):
+    def step(self, seconds: float) -> None:
         self.start += seconds
 
-    def wait(self, seconds):
+    def wait(self, seconds: float) -> None:
         self.step(max(0, seconds))  # whoever waits by this clock moves it on
 
     @property
-    def speed(self):
+    def speed(self) -> float:
         return self._speed
 
     @speed.setter
-    def speed(self, speed):
+    def speed(self, speed: float) -> None:
         self.start, self.made, self._speed = self.now(), time.monotonic(), speed
 
 
@@ -46,36 +50,40 @@ MINUTE, DAY = 60, 86_400
 
 
 class Limits:
-    "The calls of each user: `limits` (dict: platform and query a minute, day), `counts` by (user, kind, window)."
+    """The calls of each user: `limits` (dict: platform and query a minute, day), `counts` by (user,
+    kind, window)."""
 
-    def __init__(self, clock):
-        self.clock, self.limits, self.counts, self.lock = (
-            clock,
-            {"platform": 60, "query": 200, "day": 20_000},
-            Counter(),
-            threading.Lock(),
-        )
+    def __init__(self, clock: VirtualClock):
+        self.clock = clock
+        self.limits = {"platform": 60, "query": 200, "day": 20_000}
+        self.counts = Counter()
+        self.lock = threading.Lock()
 
-    def window(self, kind):
+    def window(self, kind: str) -> int:
         return int(self.clock.now() // (DAY if kind == "day" else MINUTE))
 
-    def left(self, user, kind):
+    def left(self, user: str, kind: str) -> int:
         return max(0, self.limits[kind] - self.counts[user, kind, self.window(kind)])
 
-    def take(self, user, kind, calls=1, refused_count=False):
-        "Which limit these calls of a kind would pass, `day` or the kind, or None; those that pass are counted."
+    def take(self, user: str, kind: str, calls: int = 1, refused_count: bool = False) -> str | None:
+        """Which limit these calls of a kind would pass, `day` or the kind, or None; those that pass
+        are counted."""
         with self.lock:
             over = next((one for one in ("day", kind) if self.left(user, one) < calls), None)
             if not over or refused_count:
                 self.use(user, kind, calls)
         return over
 
-    def use(self, user, kind, calls=1):
+    def use(self, user: str, kind: str, calls: int = 1) -> None:
         for one in ("day", kind):
             self.counts[user, one, self.window(one)] += calls
 
-    def headers(self, user, now=None, full=()):
-        "The nine headers for a user; resets in milliseconds, on this clock or on another whose time is given. The kinds in `full` are shown as used up, and a refusal names their resets once more."
+    def headers(
+        self, user: str, now: float | None = None, full: Collection[str] = ()
+    ) -> dict[str, str]:
+        """The nine headers for a user; resets in milliseconds, on this clock or on another whose
+        time is given. The kinds in `full` are shown as used up, and a refusal names their resets
+        once more."""
         found = {}
         for kind, name in NAMES.items():
             length = DAY if kind == "day" else MINUTE
@@ -86,9 +94,8 @@ class Limits:
                 f"{name}-Reset": str(round(reset * 1000)),
             }
         if full:
-            found["X-DailyQuota-Rest"] = found[
-                f"{NAMES['day']}-Reset"
-            ]  # spelled so in the documentation
+            # `Rest` for `Reset`: spelled so in the documentation
+            found["X-DailyQuota-Rest"] = found[f"{NAMES['day']}-Reset"]
         if {*full} - {"day"}:
             found["X-RateLimit-Reset"] = found[f"{NAMES['platform']}-Reset"]
         return found

@@ -9,8 +9,11 @@ __all__ = ["blocks", "Queue", "Jobs", "Rows", "names", "State"]
 import copy, heapq
 from collections import UserDict, deque
 from datetime import date
+from typing import Callable, Iterable, Mapping
+from .datorama_limits import VirtualClock
 from domostats.sandbox.datorama_world import (
     FIRST_JOB,
+    Agency,
     days_of_jobs,
     finished,
     jobs_of_stream,
@@ -23,7 +26,7 @@ from .world import Draws
 
 
 # %% ../../nbs/08_sandbox/10_datorama_state.ipynb #ds000007
-def blocks(start, end):
+def blocks(start: date, end: date) -> list[tuple[date, date]]:
     "The ten-day parts of a range of dates, as (first, last)."
     last = end.toordinal()
     return [
@@ -34,19 +37,25 @@ def blocks(start, end):
 
 # %% ../../nbs/08_sandbox/10_datorama_state.ipynb #ds00000a
 class Queue:
-    "The jobs of a workspace: `waiting` (ids), `running` (end and id, the next to end first), at most `parallel` of them."
+    """The jobs of a workspace: `waiting` (ids), `running` (end and id, the next to end first), at
+    most `parallel` of them."""
 
-    def __init__(self, parallel):
-        self.parallel, self.waiting, self.running = parallel, deque(), []
+    def __init__(self, parallel: int):
+        self.parallel = parallel
+        self.waiting = deque()
+        self.running = []
 
-    def add(self, id, now, start):
+    def add(self, id: int, now: float, start: Callable[[int, float], float]) -> None:
         if len(self.running) < self.parallel:
             heapq.heappush(self.running, (start(id, now), id))
         else:
             self.waiting.append(id)
 
-    def advance(self, now, start, end):
-        "Let everything happen that has happened by now: `start(id, at)` gives when a job will end, `end(id, at)` ends it."
+    def advance(
+        self, now: float, start: Callable[[int, float], float], end: Callable[[int, float], None]
+    ) -> None:
+        """Let everything happen that has happened by now: `start(id, at)` gives when a job will
+        end, `end(id, at)` ends it."""
         while self.running and self.running[0][0] <= now:
             at, id = heapq.heappop(self.running)
             end(id, at)
@@ -60,7 +69,7 @@ class Queue:
 class Jobs(UserDict):
     "Jobs by id; `of_stream` has the ids of each stream's."
 
-    def __init__(self, jobs=()):
+    def __init__(self, jobs: Mapping[int, dict] | Iterable[tuple[int, dict]] = ()):
         self.of_stream = {}
         super().__init__(jobs)
 
@@ -92,8 +101,10 @@ class Rows:
         "next",
     )
 
-    def __init__(self, agency, clock, quirks):
-        self.agency, self.clock, self.quirks = agency, clock, quirks
+    def __init__(self, agency: Agency, clock: VirtualClock, quirks: set[str]):
+        self.agency = agency
+        self.clock = clock
+        self.quirks = quirks
         self.workspaces = {
             one["id"]: one for one in (make_workspace(agency, n) for n in range(agency.workspaces))
         }
@@ -106,13 +117,11 @@ class Rows:
             for day in jobs_of_stream(agency, n)
         ]
         self.jobs = Jobs({job["id"]: job for job in sorted(jobs, key=lambda job: job["id"])})
-        self.reports, self.report_jobs, self.schedulers, self.patterns, self.calculated = (
-            {},
-            {},
-            {},
-            {},
-            {},
-        )
+        self.reports = {}
+        self.report_jobs = {}
+        self.schedulers = {}
+        self.patterns = {}
+        self.calculated = {}
         self.permission_sets = {
             7001: {"id": 7001, "accountId": 9001, "workspaceId": None, "name": "Editor"}
         }
@@ -135,25 +144,25 @@ class Rows:
             "other": 40_001,
         }
 
-    def snapshot(self):
+    def snapshot(self) -> dict:
         return copy.deepcopy({name: getattr(self, name) for name in self.KEPT})
 
-    def reset(self, snapshot=None):
+    def reset(self, snapshot: dict | None = None) -> None:
         "Put back what a snapshot holds, or what there was to begin with."
         self.__init__(self.agency, self.clock, self.quirks)
         for name, value in copy.deepcopy(snapshot or {}).items():
             setattr(self, name, value)
 
-    def jobs_of(self, stream_id):
+    def jobs_of(self, stream_id: int) -> list[dict]:
         "The jobs of a stream."
         return [self.jobs[id] for id in self.jobs.of_stream.get(stream_id, ())]
 
-    def new_id(self, kind):
+    def new_id(self, kind: str) -> int:
         self.next[kind] += 1
         return self.next[kind] - 1
 
 
-def names(agency):
+def names(agency: Agency) -> list[str]:
     return ["ada", "bob", "eve", "joe", "kim"][: agency.users] + [
         f"user{n}" for n in range(5, agency.users)
     ]
@@ -163,7 +172,7 @@ def names(agency):
 class State(Rows):
     "An agency whose jobs run."
 
-    def process(self, stream_id, start, end, user_id=501):
+    def process(self, stream_id: int, start: date, end: date, user_id: int = 501) -> list[dict]:
         "Make the jobs of this range of dates; gives them."
         self.advance()
         return [
@@ -179,7 +188,7 @@ class State(Rows):
             for first, last in blocks(start, end)
         ]
 
-    def rerun(self, job_ids):
+    def rerun(self, job_ids: Iterable[int]) -> list[dict]:
         "Put these jobs back in the queue, under their ids or new ones; gives them."
         self.advance()
         renew = "rerun_new_id" in self.quirks
@@ -219,6 +228,6 @@ class State(Rows):
                 **({"lastDataDate": job["dataEndDate"], "hasData": True} if good else {}),
             }
 
-    def advance(self):
+    def advance(self) -> None:
         for queue in self.queues.values():
             queue.advance(self.clock.now(), self._start, self._end)

@@ -33,7 +33,8 @@ from .world import DAY, OPENED, TODAY, Draws, turns
 
 # %% ../../nbs/08_sandbox/08_datorama_world.ipynb #dw000005
 class Agency(NamedTuple):
-    """The sizes of an agency: every stream has run about `jobs` times; `parallel` jobs of a workspace run at once.
+    """The sizes of an agency: every stream has run about `jobs` times; `parallel` jobs of a
+    workspace run at once.
 
     `now` (epoch seconds) is the beginning of the day on which it stands."""
 
@@ -46,7 +47,7 @@ class Agency(NamedTuple):
     now: int = TODAY
 
 
-def history(draws, at=OPENED, now=TODAY):
+def history(draws: Draws, at: int = OPENED, now: int = TODAY) -> dict:
     "Who made it and when (documented for every entity), as it is `now`; times in milliseconds."
     made = draws.between("made", at, TODAY)
     changes = turns(draws, "changed", draws.between("changed", made, TODAY) * 1000, 20, 400)
@@ -64,11 +65,11 @@ def history(draws, at=OPENED, now=TODAY):
 CLIENTS = "Alder Foods", "Birch Travel", "Cedar Bank", "Dogwood Games", "Elm Motors", "Fir Health"
 
 
-def workspace_id(n):
+def workspace_id(n: int) -> int:
     return 1001 + 7 * n
 
 
-def make_workspace(agency, n):
+def make_workspace(agency: Agency, n: int) -> dict:
     "Workspace `n` as `GET /v1/workspaces` gives it."
     draws = Draws(agency.seed, "workspace", n)
     ids = {
@@ -123,11 +124,11 @@ MAPPING = [
 ]
 
 
-def stream_id(n):
+def stream_id(n: int) -> int:
     return 20_001 + 3 * n
 
 
-def stream_place(agency, n):
+def stream_place(agency: Agency, n: int) -> int:
     return n % agency.workspaces
 
 
@@ -136,13 +137,15 @@ def _utc_day(seconds):
 
 
 def days_of_jobs(agency: Agency) -> range:
-    "The days of the jobs that are shown, up to the day on which the agency stands; day 0 is in March 2024."
+    """The days of the jobs that are shown, up to the day on which the agency stands; day 0 is in
+    March 2024."""
     first, days = (agency.now - TODAY) // DAY, 2 * agency.jobs + 1
     return range(first, first + days)
 
 
 def jobs_of_stream(agency: Agency, n: int) -> list[int]:
-    "The days (numbers) on which stream `n` has run: it runs on some days in a row, and then rests for some."
+    """The days (numbers) on which stream `n` has run: it runs on some days in a row, and then rests
+    for some."""
     days = days_of_jobs(agency)
     runs = Draws(agency.seed, "jobs", n).below("count", len(days)) if agency.jobs else 0
     return [day for day in days if day % len(days) < runs]
@@ -154,17 +157,16 @@ def job_begins(agency: Agency, n: int, day: int) -> int:
 
 
 def last_update(agency: Agency, n: int) -> int:
-    "When stream `n` got its last rows (epoch seconds): with its last job, and not before 1 April 2024."
+    """When stream `n` got its last rows (epoch seconds): with its last job, and not before 1 April
+    2024."""
     return max([TODAY, *(job_begins(agency, n, day) for day in jobs_of_stream(agency, n)[-1:])])
 
 
-def make_stream(agency, n):
+def make_stream(agency: Agency, n: int) -> dict:
     "Data stream `n` as `GET /v1/data-streams/{id}` gives it."
     draws, source = Draws(agency.seed, "stream", n), SOURCES[n % len(SOURCES)]
-    rows, account = (
-        draws.between("rows", 10, 9000),
-        f"{draws.between('a', 100, 999)}-{draws.between('b', 100, 999)}-{n:04}",
-    )
+    rows = draws.between("rows", 10, 9000)
+    account = f"{draws.between('a', 100, 999)}-{draws.between('b', 100, 999)}-{n:04}"
     updated = last_update(agency, n)
     last = _utc_day(updated) - timedelta(draws.below("late", 3))
     return {
@@ -209,11 +211,11 @@ def make_stream(agency, n):
 FIRST_JOB = 600_000
 
 
-def log_end(seconds):
+def log_end(seconds: float) -> str:
     return f"[{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}.]"
 
 
-def finished(draws, job, end):
+def finished(draws: Draws, job: dict, end: float) -> dict:
     "The job after it has ended at this moment (epoch seconds): most of them well."
     good = not draws.chance("fails", 8)
     text = (
@@ -229,7 +231,7 @@ def finished(draws, job, end):
     }
 
 
-def run_seconds(seed, id):
+def run_seconds(seed: int, id: int) -> int:
     return Draws(seed, "run", id).between("seconds", 20, 90)
 
 

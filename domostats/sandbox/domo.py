@@ -48,7 +48,7 @@ __all__ = [
 import base64, hmac, json, re, secrets, threading, time
 from collections import OrderedDict, deque
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Callable, Iterable, Mapping, NamedTuple
 from urllib.parse import quote
 import msgspec
 from domostats.sandbox.endpoints import (
@@ -85,6 +85,7 @@ from domostats.sandbox.world import (
     TODAY,
     Account,
     Draws,
+    World,
     account_dates,
     make_user,
     user_id,
@@ -92,8 +93,9 @@ from domostats.sandbox.world import (
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #2b0f1bab
-def provider_account(account):
-    "The facts as the provider list tells them (recorded): `userId` is text. When credentials end was null in every recording; here one account in thirty says so, by OAuth (a guess)."
+def provider_account(account: Account) -> dict:
+    """The facts as the provider list tells them (recorded): `userId` is text. When credentials end
+    was null in every recording; here one account in thirty says so, by OAuth (a guess)."""
     return {
         "id": account.id,
         "name": account.name,
@@ -109,8 +111,9 @@ def provider_account(account):
     }
 
 
-def provider_list(world, accounts):
-    "The reply of `GET /api/data/v2/datasources/providers`: all providers, those without an account too."
+def provider_list(world: World, accounts: Iterable[Account]) -> list[dict]:
+    """The reply of `GET /api/data/v2/datasources/providers`: all providers, those without an
+    account too."""
     inside, counts = {key: [] for key in PROVIDERS}, without_account(world)
     for account in accounts:
         if account.by_provider:
@@ -128,7 +131,7 @@ def provider_list(world, accounts):
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #adb90993
-def flat_account(account):
+def flat_account(account: Account) -> dict:
     "The facts as the flat list tells them (recorded): ids are numbers, dates in milliseconds."
     record = {
         "id": account.id,
@@ -153,13 +156,13 @@ def flat_account(account):
     }
 
 
-def flat_list(accounts):
+def flat_list(accounts: Iterable[Account]) -> list[dict]:
     "The reply of `GET /api/data/v1/accounts`."
     return [flat_account(account) for account in accounts if account.in_flat_list]
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #0a0th002
-def account_template(world, n: int) -> dict:
+def account_template(world: World, n: int) -> dict:
     "OAuth configuration `n` of a world, as the list of templates tells it (described)."
     draws = Draws(world.seed, "account template", n)
     provider = draws.pick("provider", BY_SCHEME["oauth"])
@@ -203,11 +206,12 @@ def _whole_number(value):
 
 
 def _field_of(record, name, kind=str):
-    "A field of a record that need not be there, or need not be of the kind it should be: then None."
+    """A field of a record that need not be there, or need not be of the kind it should be: then
+    None."""
     return record[name] if isinstance(record.get(name), kind) else None
 
 
-def given_account(entry, record, seed, now=TODAY):
+def given_account(entry: dict, record: dict, seed: int, now: int = TODAY) -> Account | None:
     "The facts that one account of a given provider list tells, or None when it has no id."
     id = _whole_number(record.get("id"))
     if id is None:
@@ -228,7 +232,7 @@ def given_account(entry, record, seed, now=TODAY):
     )
 
 
-def given_accounts(entries, seed, now=TODAY):
+def given_accounts(entries: list, seed: int, now: int = TODAY) -> list[Account]:
     "The facts of all accounts in a given provider list (parsed JSON)."
     entries = [entry for entry in entries if isinstance(entry, dict)]
     found = [
@@ -244,7 +248,7 @@ def given_accounts(entries, seed, now=TODAY):
 STRANGER = 3_000_000_000
 
 
-def strangers(world, accounts):
+def strangers(world: World, accounts: Iterable[Account]) -> dict[int, dict]:
     "The users that these accounts make necessary beside those of the world, by id."
     ids = {account.owner for account in accounts if account.owner is not None}
     return {
@@ -260,47 +264,51 @@ class Data:
     """What an instance shows of a `world`, with its `quirks` (names); `given` (bytes) is a provider
     list to serve as it is; the rows with the ids in `hidden` (text) are left out of every list."""
 
-    def __init__(self, world, given=None):
-        self.world, self.given, self.quirks, self.memo, self._bytes = world, given, set(), {}, {}
+    def __init__(self, world: World, given: bytes | None = None):
+        self.world = world
+        self.given = given
+        self.quirks = set()
+        self.memo = {}
+        self._bytes = {}
         self.hidden = frozenset()
         self.entries = json.loads(given) if given else []
 
     @cached_property
-    def accounts(self):
+    def accounts(self) -> list[Account]:
         "The facts of all accounts."
         if self.given:
             return given_accounts(self.entries, self.world.seed, self.world.now)
         return [self.world.account(n) for n in range(self.world.accounts)]
 
     @cached_property
-    def owners(self):
+    def owners(self) -> dict[int, dict]:
         return strangers(self.world, self.accounts) if self.given else {}
 
     @property
-    def size(self):
+    def size(self) -> tuple[int, int]:
         "How many users and accounts there are."
         return self.world.users + len(self.owners), len(
             self.accounts
         ) if self.given else self.world.accounts
 
     @property
-    def user_count(self):
+    def user_count(self) -> int:
         return self.size[0]
 
-    def user(self, id):
+    def user(self, id: int) -> dict | None:
         return self.owners.get(id) or self.world.user_by_id(id)
 
-    def user_at(self, n):
+    def user_at(self, n: int) -> dict:
         return (
             self.world.user(n)
             if n < self.world.users
             else [*self.owners.values()][n - self.world.users]
         )
 
-    def users(self):
+    def users(self) -> list[dict]:
         return [*map(self.world.user, range(self.world.users)), *self.owners.values()]
 
-    def once(self, name, make):
+    def once(self, name: str, make: Callable[[], list]) -> Reply:
         "The JSON of a list that is made once; `name` says which."
         if name not in self._bytes:
             self._bytes[name] = msgspec.json.encode(make())
@@ -308,13 +316,13 @@ class Data:
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #07594487
-def sees_all_accounts(data, user):
+def sees_all_accounts(data: Data, user: dict) -> bool:
     "Whether the role of this user has a grant for the accounts of others."
     role = data.world.roles.get(user["roleId"])
     return bool(role and {"account.admin", "account.view.all"} & set(role.grants))
 
 
-def seen_by(data, user):
+def seen_by(data: Data, user: dict) -> list[Account]:
     return [account for account in data.accounts if account.owner == user["id"]]
 
 
@@ -330,19 +338,19 @@ DETAILS_OF_USER = {
 
 
 @serves("GET", "/api/content/v2/users/me")
-def show_me(data: Any, user: dict, asked: Asked) -> Reply:
+def show_me(data: Data, user: dict, asked: Asked) -> Reply:
     "`GET /api/content/v2/users/me` (recorded)."
     return json_reply({name: user[name] for name in ME if name in user})
 
 
 @serves("GET", "/api/content/v2/users")
-def show_users(data: Any, user: dict, asked: Asked) -> Reply:
+def show_users(data: Data, user: dict, asked: Asked) -> Reply:
     "`GET /api/content/v2/users`, all at once (recorded)."
     return data.once("users", data.users)
 
 
 @serves("GET", f"/api/content/v2/users/{NUMBER}", query=DETAILS_OF_USER)
-def show_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+def show_user(data: Data, user: dict, asked: Asked, id: str) -> Reply:
     """`GET /api/content/v2/users/{id}?includeDetails=true` (recorded): an unknown id is 200 and
     empty. All that is set comes, whatever `attributes` a client names."""
     found = data.user(int(id))
@@ -350,7 +358,7 @@ def show_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
 
 
 @serves("GET", f"/api/content/v3/users/{NUMBER}", query=DETAILS_OF_USER)
-def show_newer_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+def show_newer_user(data: Data, user: dict, asked: Asked, id: str) -> Reply:
     """`GET /api/content/v3/users/{id}?includeDetails=true` (shape from a collection of requests):
     404 for an unknown id."""
     found = data.user(int(id))
@@ -367,16 +375,19 @@ def show_newer_user(data: Any, user: dict, asked: Asked, id: str) -> Reply:
 
 
 @serves("GET", f"/api/authorization/v1/roles/{NUMBER}/authorities")
-def show_grants(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+def show_grants(data: Data, user: dict, asked: Asked, id: str) -> Reply:
     "`GET /api/authorization/v1/roles/{id}/authorities` (recorded): an unknown role has none."
     role = data.world.roles.get(int(id))
     return json_reply(role.grants if role else [])
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #d05edd35
-def own_part(entries, user):
+def own_part(entries: list, user: dict) -> list:
     "A given provider list with only the accounts that this user owns."
-    own = lambda record: isinstance(record, dict) and str(record.get("userId")) == str(user["id"])
+
+    def own(record):
+        return isinstance(record, dict) and str(record.get("userId")) == str(user["id"])
+
     return [
         {**entry, "accounts": [record for record in entry["accounts"] if own(record)]}
         if isinstance(entry, dict) and isinstance(entry.get("accounts"), list)
@@ -386,7 +397,7 @@ def own_part(entries, user):
 
 
 @serves("GET", "/api/data/v2/datasources/providers")
-def show_providers(data: Any, user: dict, asked: Asked) -> Reply:
+def show_providers(data: Data, user: dict, asked: Asked) -> Reply:
     "The providers with those of their accounts that the user may see."
     everything = sees_all_accounts(data, user)
     if data.given:
@@ -399,7 +410,7 @@ def show_providers(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 @serves("GET", f"/api/data/v1/accounts/{NUMBER}", query={"unmask": Flag()})
-def show_account(data: Any, user: dict, asked: Asked, id: str) -> Reply:
+def show_account(data: Data, user: dict, asked: Asked, id: str) -> Reply:
     """`GET /api/data/v1/accounts/{id}` (recorded): one account as the flat list has it; 404 for one
     that is not there or not to be seen. No secret stands in it, whatever `unmask` says."""
     seen = data.accounts if sees_all_accounts(data, user) else seen_by(data, user)
@@ -408,7 +419,7 @@ def show_account(data: Any, user: dict, asked: Asked, id: str) -> Reply:
 
 
 @serves("GET", "/api/data/v1/accounts")
-def show_accounts(data: Any, user: dict, asked: Asked) -> Reply:
+def show_accounts(data: Data, user: dict, asked: Asked) -> Reply:
     "`GET /api/data/v1/accounts` (recorded): the accounts that the user may see."
     if sees_all_accounts(data, user):
         return data.once("accounts", lambda: flat_list(data.accounts))
@@ -416,7 +427,7 @@ def show_accounts(data: Any, user: dict, asked: Asked) -> Reply:
 
 
 @serves("GET", "/api/data/v1/accounts/templates/user/extended")
-def show_account_templates(data: Any, user: dict, asked: Asked) -> Reply:
+def show_account_templates(data: Data, user: dict, asked: Asked) -> Reply:
     """`GET /api/data/v1/accounts/templates/user/extended` (described): the OAuth configurations.
     A world that was brought along has none."""
     count = 0 if data.given else -(-data.world.accounts // 12)
@@ -441,8 +452,9 @@ ROUTES = {  # by method and pattern of the path
 }
 
 
-def route(data: Any, user: dict, method: str, asked: Asked) -> Reply:
-    "The reply of the endpoint that is `asked`; 404 where there is none, 405 for another method than its own."
+def route(data: Data, user: dict, method: str, asked: Asked) -> Reply:
+    """The reply of the endpoint that is `asked`; 404 where there is none, 405 for another method
+    than its own."""
     others = set()
     for (verb, pattern), endpoint in ROUTES.items():
         match = re.fullmatch(pattern, asked.path)
@@ -463,13 +475,14 @@ def _same(a, b):
 
 
 class Login:
-    "Somebody who may come in: `username`, `password` and `access_token` as text, none of which its repr shows."
+    """Somebody who may come in: `username`, `password` and `access_token` as text, none of which
+    its repr shows."""
 
-    def __init__(self, user):
+    def __init__(self, user: dict):
         self.user, self.username = user, user["emailAddress"]
         self.password, self.access_token = secrets.token_urlsafe(12), secrets.token_hex(24)
 
-    def holds(self, token):
+    def holds(self, token: str | None) -> bool:
         return _same(self.access_token, token or "")
 
     def __repr__(self):
@@ -479,7 +492,7 @@ class Login:
 HOURS_8 = 8 * 3600
 
 
-def make_session_token(user):
+def make_session_token(user: dict) -> str:
     "A new session token of the recorded form."
     now = int(time.time() * 1000)
     content = {
@@ -498,10 +511,10 @@ def make_session_token(user):
 class Door:
     "Who may come in: `logins`, and the sessions that are open."
 
-    def __init__(self, *logins):
+    def __init__(self, *logins: Login):
         self.logins, self.sessions = logins, {}
 
-    def sign_in(self, body):
+    def sign_in(self, body: bytes) -> Reply:
         "The reply to a sign-in (recorded: success and INVALID_CREDENTIALS)."
         try:
             asked = json.loads(body)
@@ -520,7 +533,7 @@ class Door:
                 return json_reply(self.open(login.user))
         return json_reply({"success": False, "reason": "INVALID_CREDENTIALS"})
 
-    def open(self, user):
+    def open(self, user: dict) -> dict:
         token = make_session_token(user)
         self.sessions[token] = user, time.monotonic() + HOURS_8
         return {
@@ -530,7 +543,7 @@ class Door:
             "twoFactorInfo": {"token": None, "key": None, "status": "VALID", "phoneMask": None},
         }
 
-    def who(self, headers):
+    def who(self, headers: Mapping[str, str]) -> dict | None:
         "The user behind the headers of a request (names in lower case), or None."
         user, until = self.sessions.get(headers.get("x-domo-authentication"), (None, 0))
         if user and time.monotonic() < until:
@@ -549,11 +562,15 @@ class Door:
 class Limit:
     "At most `per_minute` requests in each calendar minute; None is no limit."
 
-    def __init__(self, per_minute=None):
-        self.per_minute, self.minute, self.count, self.lock = per_minute, None, 0, threading.Lock()
+    def __init__(self, per_minute: int | None = None):
+        self.per_minute = per_minute
+        self.minute = None
+        self.count = 0
+        self.lock = threading.Lock()
 
-    def wait(self, now):
-        "How many seconds (int) a request at `now` (epoch seconds) comes too early; 0 when it may pass, and is counted."
+    def wait(self, now: float) -> int:
+        """How many seconds (int) a request at `now` (epoch seconds) comes too early; 0 when it may
+        pass, and is counted."""
         if self.per_minute is None:
             return 0
         with self.lock:
@@ -574,8 +591,10 @@ WHOLE = (
 class GoodDay:
     "An instance on a good day: `genuine` answers who may ask."
 
-    def __init__(self, world, given=None):
-        self.data, self.faults, self.shelf = Data(world, given), Faults(), Shelf()
+    def __init__(self, world: World, given: bytes | None = None):
+        self.data = Data(world, given)
+        self.faults = Faults()
+        self.shelf = Shelf()
         self.admin, self.limited = Login(world.user(ADMIN)), Login(world.user(ANALYST))
         self.door, self.client = Door(self.admin, self.limited), Client(self.admin.user)
 
@@ -585,7 +604,15 @@ class GoodDay:
         `body` take."""
         return describe({**ROUTES, **PUBLIC})
 
-    def genuine(self, method, path, headers, body, query="", change=None):
+    def genuine(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str],
+        body: bytes,
+        query: str = "",
+        change: str | None = None,
+    ) -> Reply:
         "The reply of a good day, or what `change` (one of `CHANGES`) makes of it."
         if path == TOKEN:
             return (
@@ -617,7 +644,15 @@ class GoodDay:
     def _key(self, user, *asked):
         return user and user["id"], *asked, frozenset(self.data.quirks)
 
-    def page(self, user, method, path, body, query, change=None):
+    def page(
+        self,
+        user: dict | None,
+        method: str,
+        path: str,
+        body: bytes,
+        query: str,
+        change: str | None = None,
+    ) -> Reply:
         """What is on the shelf for this request, else what the endpoint says, which is put there;
         without the rows that are hidden."""
         reply = self._page(user, method, path, body, query, change)
@@ -641,11 +676,14 @@ class GoodDay:
 
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #5b0de6c4
-LOG_LENGTH, CALLS_LENGTH, LAST_LENGTH = 10_000, 100_000, 64
+LOG_LENGTH = 10_000
+CALLS_LENGTH = 100_000
+LAST_LENGTH = 64
 
 
 class Call(NamedTuple):
-    "One request: `at` epoch seconds, `query` raw text, `status` 0 when nothing was sent, `client` its User-Agent."
+    """One request: `at` epoch seconds, `query` raw text, `status` 0 when nothing was sent, `client`
+    its User-Agent."""
 
     at: float
     method: str
@@ -657,19 +695,20 @@ class Call(NamedTuple):
 
 # %% ../../nbs/08_sandbox/06_domo.ipynb #1d043159
 class Domo(GoodDay):
-    "An instance: `reply` answers one request, `calls` are the last ten thousand as (method, path, status), `log` the last hundred thousand as `Call`."
+    """An instance: `reply` answers one request, `calls` are the last ten thousand as (method, path,
+    status), `log` the last hundred thousand as `Call`."""
 
-    def __init__(self, world, given=None):
+    def __init__(self, world: World, given: bytes | None = None):
         super().__init__(world, given)
-        self.calls, self.log, self.last, self.limit, self.latency = (
-            [],
-            deque(maxlen=CALLS_LENGTH),
-            OrderedDict(),
-            Limit(),
-            0,
-        )
+        self.calls = []
+        self.log = deque(maxlen=CALLS_LENGTH)
+        self.last = OrderedDict()
+        self.limit = Limit()
+        self.latency = 0
 
-    def reply(self, method, path, headers, body=b"", query=""):
+    def reply(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", query: str = ""
+    ) -> Reply:
         "The `Reply` to a request; `headers` are asked for in lower case, `query` is the raw text."
         at = time.time()
         wait = self.limit.wait(at)
@@ -683,9 +722,14 @@ class Domo(GoodDay):
         self.log.append(Call(at, method, path, query, reply.status, headers.get("user-agent", "")))
         return reply
 
-    def answer(self, method, path, headers, body, query):
+    def answer(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str
+    ) -> Reply:
         "The reply of a good or a bad day; the last ones are kept by path."
-        real = lambda change=None: self.genuine(method, path, headers, body, query, change)
+
+        def real(change=None):
+            return self.genuine(method, path, headers, body, query, change)
+
         waiting = self.faults.take(path)
         reply = real() if waiting is None else self._fail(waiting, path, real)
         if reply.status == 200 and not reply.end:
@@ -699,7 +743,9 @@ class Domo(GoodDay):
         met = Met(self, path, real, waiting.seconds, self.last.get(path), waiting.missing)
         return FAULTS[waiting.fault](met)
 
-    def ready(self, method, path, headers, body, query):
+    def ready(
+        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str
+    ) -> bool:
         "Whether `reply` will have nothing to compute."
         if self.faults.waiting:
             return False

@@ -79,7 +79,7 @@ __all__ = [
 # %% ../../nbs/08_sandbox/01_entities.ipynb #ae76f3ac
 import bisect, json, uuid
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import Callable, NamedTuple
 from domostats.sandbox.world import (
     ADMIN,
     CONNECTED,
@@ -95,6 +95,7 @@ from domostats.sandbox.world import (
     UPLOADED,
     Draws,
     Turns,
+    World,
     has_accepted,
     how_many,
     turns,
@@ -107,14 +108,18 @@ from domostats.sandbox.world import (
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #54c2c8fd
-def spread(world, kind, n, count, first, last):
-    "When the `n`-th of `count` things happens (epoch milliseconds) that are spread from `first` to `last` (epoch seconds)."
+def spread(world: World, kind: str, n: int, count: int, first: int, last: int) -> int:
+    """When the `n`-th of `count` things happens (epoch milliseconds) that are spread from `first`
+    to `last` (epoch seconds)."""
     width = (last - first) * 1000
     return first * 1000 + (n * width + Draws(world.seed, kind, n).below("when", width)) // count
 
 
-def window(when, rows: int | range, start: int | None, end: int | None) -> range:
-    """The rows of a list ordered by `when(n)` that fall into start <= time < end, as a range; None is no border.
+def window(
+    when: Callable[[int], int], rows: int | range, start: int | None, end: int | None
+) -> range:
+    """The rows of a list ordered by `when(n)` that fall into start <= time < end, as a range; None
+    is no border.
 
     `rows` is a range with step 1, or how many there are."""
     rows = range(rows) if isinstance(rows, int) else rows
@@ -136,12 +141,13 @@ def _owning_groups(world):
     return min(world.groups, world.users // 12, 3)
 
 
-def owner_slots(world):
-    "How many owners take turns: everybody but user 0, up to three groups, and one user who was deleted."
+def owner_slots(world: World) -> int:
+    """How many owners take turns: everybody but user 0, up to three groups, and one user who was
+    deleted."""
     return world.users + _owning_groups(world)
 
 
-def owner_of(world, n):
+def owner_of(world: World, n: int) -> Owner:
     "The `Owner` of the `n`-th page or dataset."
     slot, groups = n % owner_slots(world), _owning_groups(world)
     if 2 <= slot < 2 + groups:
@@ -150,12 +156,10 @@ def owner_of(world, n):
     return Owner("USER", user_id(world.seed, number), person(world.seed, number)[0])
 
 
-def owner_slot(world, id, type="USER"):
+def owner_slot(world: World, id: int, type: str = "USER") -> int | None:
     "Whose turn it is: the slot of the owner with this id, or None when there is no such owner."
-    groups, number = (
-        _owning_groups(world),
-        (user_number if type == "USER" else group_number)(world.seed, id),
-    )
+    groups = _owning_groups(world)
+    number = (user_number if type == "USER" else group_number)(world.seed, id)
     if type != "USER":
         return 2 + number if number < groups else None
     if number == DELETED:
@@ -169,15 +173,15 @@ def owner_slot(world, id, type="USER"):
 CIRCLES = "Team Leads Readers Reviewers Partners Guests".split()
 
 
-def group_id(seed, n):
+def group_id(seed: int, n: int) -> int:
     return nth_id(seed, "group id", n)
 
 
-def group_number(seed, id):
+def group_number(seed: int, id: int) -> int:
     return nth_number(seed, "group id", id)
 
 
-def group_name(n):
+def group_name(n: int) -> str:
     again = n // (len(DEPARTMENTS) * len(CIRCLES))
     return (
         f"{DEPARTMENTS[n % len(DEPARTMENTS)]} {CIRCLES[n // len(DEPARTMENTS) % len(CIRCLES)]}"
@@ -203,13 +207,15 @@ class Group(NamedTuple):
 KINDS, ERASED = "open adHoc closed directory dynamic".split(), 3
 
 
-def all_groups(world):
-    "How many groups answer by id: the ordinary ones, a system group for each grant, and some that were deleted."
+def all_groups(world: World) -> int:
+    """How many groups answer by id: the ordinary ones, a system group for each grant, and some that
+    were deleted."""
     return world.groups + len(GRANTS) + ERASED
 
 
-def group_members(world, n, draws):
-    "The (type, id) of the members: a run of users that begins anywhere, and now and then the group before."
+def group_members(world: World, n: int, draws: Draws) -> list[tuple[str, int]]:
+    """The (type, id) of the members: a run of users that begins anywhere, and now and then the
+    group before."""
     people = world.users - 1
     size = min(people, 2000) if n % 50 == 7 else draws.below("members", min(people, 24) + 1)
     first = draws.below("first", people)
@@ -218,13 +224,12 @@ def group_members(world, n, draws):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #ac3b0674
-def make_group(world, n):
-    "Group `n` as a `Group`: below `world.groups` an ordinary one, then the system groups, then the deleted ones."
-    draws, id, created = (
-        Draws(world.seed, "group", n),
-        group_id(world.seed, n),
-        spread(world, "group", n, all_groups(world), OPENED, TODAY - DAY),
-    )
+def make_group(world: World, n: int) -> Group:
+    """Group `n` as a `Group`: below `world.groups` an ordinary one, then the system groups, then
+    the deleted ones."""
+    draws = Draws(world.seed, "group", n)
+    id = group_id(world.seed, n)
+    created = spread(world, "group", n, all_groups(world), OPENED, TODAY - DAY)
     admin = Owner("USER", user_id(world.seed, ADMIN), person(world.seed, ADMIN)[0])
     if n < world.groups:
         name, owner = group_name(n), admin if n % 3 == 1 else Owner("GROUP", id, group_name(n))
@@ -256,8 +261,9 @@ def make_group(world, n):
     return Group(id, name, "open", Owner("GROUP", id, name), [], created, "", admin.id, False)
 
 
-def text_time(ms):
-    "The time as the list of groups writes it (recorded): text without a zone, one to three digits of the second."
+def text_time(ms: int) -> str:
+    """The time as the list of groups writes it (recorded): text without a zone, one to three digits
+    of the second."""
     return f"{datetime.fromtimestamp(ms // 1000, timezone.utc):%Y-%m-%d %H:%M:%S}." + (
         f"{ms % 1000:03}".rstrip("0") or "0"
     )
@@ -267,25 +273,25 @@ def text_time(ms):
 THEMES = "Overview Pipeline Forecast Campaigns Budget Quality Retention Inventory".split()
 
 
-def page_id(seed, n):
+def page_id(seed: int, n: int) -> int:
     return nth_id(seed, "page id", n)
 
 
-def page_number(seed, id):
+def page_number(seed: int, id: int) -> int:
     return nth_number(seed, "page id", id)
 
 
-def page_title(n):
+def page_title(n: int) -> str:
     return f"{THEMES[n * 5 % len(THEMES)]} {DEPARTMENTS[n // len(THEMES) % len(DEPARTMENTS)]} {n}"
 
 
-def page_above(n):
+def page_above(n: int) -> tuple[int | None, int | None]:
     "The numbers of the parent and of the top page, None where the summary has none (recorded)."
     turn = n % 4
     return (None, None) if turn == 0 else (n - 2, n - 3) if turn == 3 else (n - turn, None)
 
 
-def page_owners(world, n):
+def page_owners(world: World, n: int) -> list[Owner]:
     "The owners of page `n`, in the order of the summary."
     first = owner_of(world, n)
     if n % 5 != 2:
@@ -301,13 +307,17 @@ def page_changes(draws: Draws) -> Turns:
     return turns(draws, "modified", first, 20, 400)
 
 
-def make_page(world, n):
-    "Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is always there."
-    draws, (parent, top), first = Draws(world.seed, "page", n), page_above(n), owner_of(world, n)
+def make_page(world: World, n: int) -> dict:
+    """Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is
+    always there."""
+    draws = Draws(world.seed, "page", n)
+    parent, top = page_above(n)
+    first = owner_of(world, n)
     named = first.type == "USER" and n % 8 != 5
-    place = lambda number: (
-        (None, None) if number is None else (page_id(world.seed, number), page_title(number))
-    )
+
+    def place(number):
+        return (None, None) if number is None else (page_id(world.seed, number), page_title(number))
+
     return {
         "pageId": page_id(world.seed, n),
         "pageTitle": page_title(n),
@@ -334,8 +344,9 @@ def make_page(world, n):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #46bb66d8
-def shared_group(world, number, expand):
-    "A group as the access list of a page has it (recorded): its people are inside, `description` is absent when empty."
+def shared_group(world: World, number: int, expand: bool) -> dict:
+    """A group as the access list of a page has it (recorded): its people are inside, `description`
+    is absent when empty."""
     group = make_group(world, number)
     people = (
         [world.user(user_number(world.seed, id)) for type, id in group.members if type == "USER"]
@@ -355,15 +366,14 @@ def shared_group(world, number, expand):
     }
 
 
-def page_access(world, n, expand=True):
-    "Who may see page `n`: the reply of `GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."
+def page_access(world: World, n: int, expand: bool = True) -> dict:
+    """Who may see page `n`: the reply of
+    `GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."""
     draws, people = Draws(world.seed, "page access", n), world.users - 1
     first, size = draws.below("first", people), min(people, draws.below("people", 4))
     users = [world.user(1 + (first + k) % people) for k in range(size)]
-    start, several = (
-        draws.below("group", max(1, world.groups)),
-        min(world.groups, draws.below("groups", 3)),
-    )
+    start = draws.below("group", max(1, world.groups))
+    several = min(world.groups, draws.below("groups", 3))
     groups = [shared_group(world, (start + k) % world.groups, expand) for k in range(several)]
     everybody = {user["id"] for user in users}
     for k in range(several):
@@ -385,7 +395,7 @@ def _first_node(seed):
     return Draws(seed, "dataset node", 0).below("start", NODES)
 
 
-def dataset_uuid(seed, n):
+def dataset_uuid(seed: int, n: int) -> str:
     "The UUID of dataset `n`, as text."
     node = (_first_node(seed) + n * ODD) % NODES
     return str(
@@ -398,7 +408,7 @@ def dataset_uuid(seed, n):
     )
 
 
-def dataset_number(seed, id):
+def dataset_number(seed: int, id: str) -> int | None:
     "Which dataset would have this UUID (text), or None when it is none."
     try:
         return (uuid.UUID(id).node - _first_node(seed)) * pow(ODD, -1, NODES) % NODES
@@ -406,8 +416,9 @@ def dataset_number(seed, id):
         return None
 
 
-def dataset_created(world, n):
-    "When dataset `n` was created (epoch milliseconds): `same_day` of them, in the middle, at the very same moment."
+def dataset_created(world: World, n: int) -> int:
+    """When dataset `n` was created (epoch milliseconds): `same_day` of them, in the middle, at the
+    very same moment."""
     first = (world.datasets - world.same_day) // 2
     return spread(
         world,
@@ -420,7 +431,7 @@ def dataset_created(world, n):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #f9ef2f78
-def of_owner(rows, slots, slot):
+def of_owner(rows: range, slots: int, slot: int | None) -> range:
     "Those rows of a range with step 1 that belong to the owner in this slot (None: none of them)."
     return (
         range(rows.start + (slot - rows.start) % slots, rows.stop, slots)
@@ -440,11 +451,11 @@ TRANSPORTS = {
 }
 
 
-def dataset_kind(n):
+def dataset_kind(n: int) -> str:
     return DATASET_KINDS[n % len(DATASET_KINDS)]
 
 
-def dataset_account(world, n):
+def dataset_account(world: World, n: int) -> int | None:
     "The id of the account that a connector of dataset `n` uses, or None."
     return (
         world.account(n % world.accounts).id
@@ -453,20 +464,20 @@ def dataset_account(world, n):
     )
 
 
-def has_valid_account(world, n: int) -> bool:
+def has_valid_account(world: World, n: int) -> bool:
     "Whether the account of dataset `n` works, if it has one."
     return dataset_account(world, n) is None or world.account(n % world.accounts).valid
 
 
-def stream_id(n):
+def stream_id(n: int) -> int:
     return 3 * n + 5
 
 
-def stream_number(id):
+def stream_number(id: int) -> int | None:
     return (id - 5) // 3 if id >= 5 and (id - 5) % 3 == 0 else None
 
 
-def dataset_provider(world, n: int) -> str:
+def dataset_provider(world: World, n: int) -> str:
     "The key of the connector: that of the account, else one by turns."
     kind, turn = dataset_kind(n), n // len(DATASET_KINDS)
     if kind == "dataflow":
@@ -478,7 +489,7 @@ def dataset_provider(world, n: int) -> str:
     return CONNECTORS[n % len(CONNECTORS)]
 
 
-def without_account(world) -> dict[str, int]:
+def without_account(world: World) -> dict[str, int]:
     "How many datasets of each provider (its key) have no account."
     size, found = len(DATASET_KINDS), {}
     for kind, turns_of_kind in (("upload", UPLOADED), ("api", PUSHED)):
@@ -493,7 +504,7 @@ def without_account(world) -> dict[str, int]:
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #37b4aca6
-def dataset_formulas(draws, n):
+def dataset_formulas(draws: Draws, n: int) -> dict:
     "The beast modes saved on dataset `n`, as the detail has them (recorded)."
     found = {}
     for k in range(n % 4 if n % 3 == 0 else 0):
@@ -515,7 +526,7 @@ def dataset_formulas(draws, n):
     return {"formulas": {"formulas": found}}
 
 
-def dataset_certification(world, n, draws):
+def dataset_certification(world: World, n: int, draws: Draws) -> dict:
     "The certification of dataset *n*, as the search shows it."
     return {
         "state": draws.pick("certified", ["CERTIFIED", "CERTIFIED", "PENDING", "EXPIRED"]),
@@ -529,7 +540,7 @@ def dataset_certification(world, n, draws):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #2b7b9241
-def dataset_name(n):
+def dataset_name(n: int) -> str:
     return (
         f"{DEPARTMENTS[n % 6]} {('orders', 'visits', 'ledger', 'tickets', 'leads')[n // 6 % 5]} {n}"
     )
@@ -543,16 +554,18 @@ def is_broken(draws: Draws) -> bool:
     return draws.chance("broken", 6)
 
 
-def dataset_loads(world, n: int, draws: Draws) -> Turns:
-    "When dataset `n` is loaded: every ten to ninety days, and one that is on a schedule for the next time within a day."
+def dataset_loads(world: World, n: int, draws: Draws) -> Turns:
+    """When dataset `n` is loaded: every ten to ninety days, and one that is on a schedule for the
+    next time within a day."""
     first = draws.between("updated", dataset_created(world, n), TODAY * 1000)
     every = draws.between("load every", 10 * DAY, 90 * DAY) * 1000
     coming = draws.below("next", DAY * 1000 if is_scheduled(n, draws) else every)
     return Turns(first, TODAY * 1000 + coming, every)
 
 
-def dataset_times(world, n, draws):
-    "`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata, updated with data that is loaded well."
+def dataset_times(world: World, n: int, draws: Draws) -> dict[str, int]:
+    """`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata,
+    updated with data that is loaded well."""
     loads = dataset_loads(world, n, draws)
     updated = loads.first if is_broken(draws) else loads.last(world.now)
     return {
@@ -562,19 +575,18 @@ def dataset_times(world, n, draws):
     }
 
 
-def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
-    "Dataset `n` as `GET /api/data/v3/datasources/{uuid}` gives it (recorded); `rights` are those of who asks."
-    draws, owner, kind = Draws(world.seed, "dataset", n), owner_of(world, n), dataset_kind(n)
-    provider, account, broken = (
-        dataset_provider(world, n),
-        dataset_account(world, n),
-        is_broken(draws),
-    )
-    cards, scheduled, state = (
-        draws.below("cards", 1 + draws.below("busy", 20)),
-        is_scheduled(n, draws),
-        "ERROR" if broken else "SUCCESS",
-    )
+def make_dataset(world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_ADMIN") -> dict:
+    """Dataset `n` as `GET /api/data/v3/datasources/{uuid}` gives it (recorded); `rights` are those
+    of who asks."""
+    draws = Draws(world.seed, "dataset", n)
+    owner = owner_of(world, n)
+    kind = dataset_kind(n)
+    provider = dataset_provider(world, n)
+    account = dataset_account(world, n)
+    broken = is_broken(draws)
+    cards = draws.below("cards", 1 + draws.below("busy", 20))
+    scheduled = is_scheduled(n, draws)
+    state = "ERROR" if broken else "SUCCESS"
     return {
         "id": dataset_uuid(world.seed, n),
         "displayType": provider,
@@ -622,14 +634,13 @@ def make_dataset(world, n, rights="READ_WRITE_DELETE_SHARE_ADMIN"):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #7fc1e455
-def dataset_document(world, n):
-    "Dataset `n` as `POST /api/search/v1/query` shows it: the recorded keys that all documents share, and those seen on datasets."
-    draws, owner, id, name = (
-        Draws(world.seed, "dataset", n),
-        owner_of(world, n),
-        dataset_uuid(world.seed, n),
-        dataset_name(n),
-    )
+def dataset_document(world: World, n: int) -> dict:
+    """Dataset `n` as `POST /api/search/v1/query` shows it: the recorded keys that all documents
+    share, and those seen on datasets."""
+    draws = Draws(world.seed, "dataset", n)
+    owner = owner_of(world, n)
+    id = dataset_uuid(world.seed, n)
+    name = dataset_name(n)
     times = dataset_times(world, n, draws)
     return {
         "entityType": "dataset",
@@ -668,26 +679,26 @@ def dataset_document(world, n):
 # %% ../../nbs/08_sandbox/01_entities.ipynb #05b69454
 NOTHING_OF_ACCOUNT = dict.fromkeys(
     (
-        "accountTemplateAuthorizationId accountTemplateId configurations createdAt createdBy credentialsType dataProviderType displayName "
-        "modifiedAt modifiedBy name type userId"
+        "accountTemplateAuthorizationId accountTemplateId configurations createdAt createdBy "
+        "credentialsType dataProviderType displayName modifiedAt modifiedBy name type userId"
     ).split()
 )
 
 
-def stream_user(world, n: int) -> int:
-    "The id of the user who made the stream of dataset `n` and runs it: its owner, or the administrator where that is a group."
+def stream_user(world: World, n: int) -> int:
+    """The id of the user who made the stream of dataset `n` and runs it: its owner, or the
+    administrator where that is a group."""
     owner = owner_of(world, n)
     return owner.id if owner.type == "USER" else user_id(world.seed, ADMIN)
 
 
-def make_execution(world, n, number, began, failed):
-    "Execution `number` of the stream of dataset `n`, which began at `began` (epoch seconds) (recorded)."
+def make_execution(world: World, n: int, number: int, began: int, failed: bool) -> dict:
+    """Execution `number` of the stream of dataset `n`, which began at `began` (epoch seconds)
+    (recorded)."""
     draws = Draws(world.seed, f"execution {n}", number)
-    took, rows, toe = (
-        draws.between("took", 1, 900),
-        0 if failed else draws.below("rows", 100_000),
-        f"{draws.below('toe', 36**6):010}-{number:05}-{n:05}",
-    )
+    took = draws.between("took", 1, 900)
+    rows = 0 if failed else draws.below("rows", 100_000)
+    toe = f"{draws.below('toe', 36**6):010}-{number:05}-{n:05}"
     error = {
         "category": "USER",
         "code": 7002,
@@ -736,7 +747,7 @@ def make_execution(world, n, number, began, failed):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #90c45bdf
-def stream_provider(world, n, key):
+def stream_provider(world: World, n: int, key: str) -> dict:
     "The connector as a stream has it (recorded)."
     title, scheme = PROVIDERS.get(key, (key, None))
     return {
@@ -764,7 +775,7 @@ def stream_provider(world, n, key):
     }
 
 
-def stream_settings(n, dataset):
+def stream_settings(n: int, dataset: dict) -> list[dict]:
     "The configuration of a stream: names and values as text (recorded)."
     values = {
         "retry.retryNumber": "0",
@@ -784,7 +795,7 @@ def stream_settings(n, dataset):
     ]
 
 
-def stream_schedule(scheduled, hour):
+def stream_schedule(scheduled: bool, hour: int) -> dict:
     "How a stream is scheduled: `advancedScheduleJson` is JSON in a text (recorded)."
     plan = (
         {"type": "DAY", "at": f"{hour:02}:01 AM", "timezone": "UTC"}
@@ -803,24 +814,19 @@ def stream_schedule(scheduled, hour):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #9d90da69
-def make_stream(world, n, rights="NONE"):
-    "The stream of dataset `n` as `GET /api/data/v1/streams/{id}` gives it (recorded), or None for the output of a dataflow."
+def make_stream(world: World, n: int, rights: str = "NONE") -> dict | None:
+    """The stream of dataset `n` as `GET /api/data/v1/streams/{id}` gives it (recorded), or None for
+    the output of a dataflow."""
     if dataset_kind(n) == "dataflow":
         return None
-    draws, dataset, account = (
-        Draws(world.seed, "stream", n),
-        make_dataset(world, n, rights),
-        dataset_account(world, n),
-    )
-    failed, loads = (
-        dataset["state"] == "ERROR",
-        dataset_loads(world, n, Draws(world.seed, "dataset", n)),
-    )
-    before, later, ended = (
-        draws.between("runs", 2, 900),
-        loads.passed(world.now),
-        dataset["lastUpdated"] // 1000,
-    )
+    draws = Draws(world.seed, "stream", n)
+    dataset = make_dataset(world, n, rights)
+    account = dataset_account(world, n)
+    failed = dataset["state"] == "ERROR"
+    loads = dataset_loads(world, n, Draws(world.seed, "dataset", n))
+    before = draws.between("runs", 2, 900)
+    later = loads.passed(world.now)
+    ended = dataset["lastUpdated"] // 1000
     good = make_execution(world, n, before - 1 if failed else before + later, ended - 900, False)
     began = loads.last(world.now) // 1000 if later else TODAY - draws.below("late", DAY)
     last = make_execution(world, n, before + later, began, True) if failed else good
@@ -893,13 +899,15 @@ def is_copy(n: int) -> bool:
     return n % 50 == 37
 
 
-def event_time(world, n: int) -> int:
-    "When event `n` happened (epoch milliseconds), counted from April 2023; there are so many a year as the world has events."
+def event_time(world: World, n: int) -> int:
+    """When event `n` happened (epoch milliseconds), counted from April 2023; there are so many a
+    year as the world has events."""
     return spread(world, "event", n - is_copy(n), world.events, TODAY - 365 * DAY, TODAY)
 
 
-def event_numbers(world) -> range:
-    "The numbers of the events in the log: the last `world.events` that happened before the world's day, about a year of them."
+def event_numbers(world: World) -> range:
+    """The numbers of the events in the log: the last `world.events` that happened before the
+    world's day, about a year of them."""
     if not world.events:
         return range(0)
     end = (world.now - TODAY + 365 * DAY) * world.events // (365 * DAY)
@@ -911,21 +919,24 @@ def event_numbers(world) -> range:
 LOGIN = ACTS[5]
 
 
-def event_act(world, draws: Draws) -> tuple[str, str, str]:
-    "Action, kind of object and text of an event; a login where the world has no object of the kind."
+def event_act(world: World, draws: Draws) -> tuple[str, str, str]:
+    """Action, kind of object and text of an event; a login where the world has no object of the
+    kind."""
     act = draws.pick("act", ACTS)
     there = {"DATA_SOURCE": world.datasets, "GROUP": world.groups, "ACCOUNT": world.accounts}
     return act if there.get(act[1], 1) else LOGIN
 
 
-def event_actor(world, draws: Draws) -> int:
-    "The number of the user who acts: somebody who has accepted the invitation, else the administrator."
+def event_actor(world: World, draws: Draws) -> int:
+    """The number of the user who acts: somebody who has accepted the invitation, else the
+    administrator."""
     n = draws.between("actor", 1, world.users - 1)
     return n if has_accepted(Draws(world.seed, "user", n), n) else ADMIN
 
 
-def event_object(world, draws, kind, actor):
-    "The id (text) and name of what an event is about; of cards, jobs and tokens that are gone no list tells."
+def event_object(world: World, draws: Draws, kind: str, actor: int) -> tuple[str, str]:
+    """The id (text) and name of what an event is about; of cards, jobs and tokens that are gone no
+    list tells."""
     if kind == "PAGE":
         number = draws.below("page", world.pages + 2)
         return (
@@ -950,8 +961,9 @@ def event_object(world, draws, kind, actor):
 
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #2ad44a98
-def make_event(world, n):
-    "Event `n`, oldest first, as `GET /api/audit/v1/user-audits` gives it (recorded); event 37 of every fifty is that before it once more."
+def make_event(world: World, n: int) -> dict:
+    """Event `n`, oldest first, as `GET /api/audit/v1/user-audits` gives it (recorded); event 37 of
+    every fifty is that before it once more."""
     n -= is_copy(n)
     draws = Draws(world.seed, "event", n)
     (action, kind, text), actor = event_act(world, draws), event_actor(world, draws)
@@ -977,16 +989,19 @@ def make_event(world, n):
 
 # %% ../../nbs/08_sandbox/01_entities.ipynb #day10004
 class LastSeen(NamedTuple):
-    "What the log says of its users, by their number: the time of the last event and of the last login (epoch milliseconds); `before`: none of anybody else is later."
+    """What the log says of its users, by their number: the time of the last event and of the last
+    login (epoch milliseconds); `before`: none of anybody else is later."""
 
     events: dict
     logins: dict
     before: int
 
 
-def last_seen(world, most: int = 10_000) -> LastSeen:
+def last_seen(world: World, most: int = 10_000) -> LastSeen:
     "What the last events of a world say of its users."
-    numbers, events, logins = event_numbers(world), {}, {}
+    numbers = event_numbers(world)
+    events = {}
+    logins = {}
     for n in numbers[::-1][:most]:
         draws = Draws(world.seed, "event", n - is_copy(n))
         actor, time = event_actor(world, draws), event_time(world, n)

@@ -29,7 +29,7 @@ import json, math, threading, time
 from collections import Counter
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Callable, NamedTuple
+from typing import Any, Callable, Collection, Literal, NamedTuple
 import msgspec
 from ..errors import SettingsError
 from .replies import HTML, JSON, Reply, not_signed_in, trouble
@@ -52,7 +52,8 @@ class Met(NamedTuple):
 
 
 def _page(title, text):
-    return f"<!DOCTYPE html><html><head><title>{title}</title></head><body><p>{text}</p></body></html>".encode()
+    head = f"<head><title>{title}</title></head>"
+    return f"<!DOCTYPE html><html>{head}<body><p>{text}</p></body></html>".encode()
 
 
 def _canned(*reply):
@@ -69,7 +70,8 @@ SIGN_IN_FAULTS = {
     "no_token": _canned(200, b"{}", JSON),
     "second_factor": _canned(
         200,
-        b'{"success":true,"twoFactorInfo":{"token":null,"key":null,"status":"REQUIRED","phoneMask":null}}',
+        b'{"success":true,"twoFactorInfo":'
+        b'{"token":null,"key":null,"status":"REQUIRED","phoneMask":null}}',
         JSON,
     ),
     "unknown_instance": _canned(403, b""),
@@ -139,8 +141,8 @@ ROWS = (
 )  # under which name the rows of a page stand
 
 
-def with_rows(value, change):
-    "The same page with what `change` makes of its list of rows, wherever they stand."
+def with_rows(value: Any, change: Callable[[list], list]) -> Any:
+    "A page with what `change` makes of its list of rows, wherever they stand."
     if isinstance(value, list):
         return change(value)
     if not isinstance(value, dict):
@@ -156,7 +158,7 @@ def with_rows(value, change):
     return found
 
 
-def short(rows, missing=None):
+def short(rows: list, missing: Collection[int] | Literal["all"] | None = None) -> list:
     """The rows that are left: the first half, never none, or all but those that are `missing`
     (numbers from 0, from the end if negative; `all`)."""
     if missing is None:
@@ -191,7 +193,7 @@ def _id_of(row):
     return str(found[0]) if found else None
 
 
-def without_rows(reply, hidden):
+def without_rows(reply: Reply, hidden: Collection[str]) -> Reply:
     "A reply without the rows with these ids (text), which leave their places on the page empty."
     return _changed_rows(reply, lambda rows: [row for row in rows if _id_of(row) not in hidden])
 
@@ -228,7 +230,7 @@ class Waiting:
     seconds: float
     missing: object = None
 
-    def fits(self, path):
+    def fits(self, path: str) -> bool:
         return path.startswith(self.path) if self.path else path not in (SIGN_IN, TOKEN)
 
 
@@ -255,30 +257,45 @@ def _check(kinds, fault, path, times, after, seconds, missing=None):
     ):
         return
     raise SettingsError(
-        f"There is no fault {fault!r} at path={path!r} with times={times!r}, after={after!r} and seconds={seconds!r}. The path is text or None, times is 1 "
-        f"or more or None, after and seconds are 0 or more, missing is None, 'all' or numbers of rows, and the faults are {', '.join(kinds)}.",
+        f"There is no fault {fault!r} at path={path!r} with times={times!r}, after={after!r} and "
+        f"seconds={seconds!r}. The path is text or None, times is 1 or more or None, after and "
+        "seconds are 0 or more, missing is None, 'all' or numbers of rows, and the faults are "
+        f"{', '.join(kinds)}.",
         "bad_fault",
     )
 
 
 # %% ../../nbs/08_sandbox/04_faults.ipynb #1abf71a5
 class Faults:
-    "What has been asked to go wrong, out of the `kinds` there are: `waiting` faults, `served` bytes by path, where `moved` leads (`location`), and how often each was met (`fired`)."
+    """What has been asked to go wrong, out of the `kinds` there are: `waiting` faults, `served`
+    bytes by path, where `moved` leads (`location`), and how often each was met (`fired`)."""
 
-    def __init__(self, kinds=FAULTS):
-        self.kinds, self.fired, self.lock = kinds, Counter(), threading.Lock()
+    def __init__(self, kinds: Collection[str] = FAULTS):
+        self.kinds = kinds
+        self.fired = Counter()
+        self.lock = threading.Lock()
         self.heal()
 
-    def heal(self):
+    def heal(self) -> None:
         "Take back every fault and everything served."
         with self.lock:
-            self.waiting, self.served, self.location = [], {}, "https://elsewhere.example.com/"
+            self.waiting = []
+            self.served = {}
+            self.location = "https://elsewhere.example.com/"
 
-    def serve(self, path, value):
+    def serve(self, path: str, value: Any) -> None:
         "Let the endpoint at this path answer with a value (as JSON) or with bytes as they are."
         self.served[path] = value if isinstance(value, bytes) else msgspec.json.encode(value)
 
-    def fail(self, fault, path=None, times=1, after=0, seconds=None, missing=None):
+    def fail(
+        self,
+        fault: str,
+        path: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float | None = None,
+        missing: Collection[int] | Literal["all"] | None = None,
+    ) -> None:
         """Let `after` requests pass whose path begins with `path`, and the next `times` (None: all)
         meet this fault; `missing` says which rows a `short_page` lacks. SettingsError `bad_fault`.
         """
@@ -286,8 +303,9 @@ class Faults:
         path = path or (SIGN_IN if fault in SIGN_IN_FAULTS else None)
         self.waiting.append(Waiting(fault, path, times, after, seconds, missing))
 
-    def take(self, path):
-        "The `Waiting` fault that a request to this path meets, or None; it is used up by that, and counted."
+    def take(self, path: str) -> Waiting | None:
+        """The `Waiting` fault that a request to this path meets, or None; it is used up by that,
+        and counted."""
         with self.lock:
             found = None
             for entry in [entry for entry in self.waiting if entry.fits(path)]:

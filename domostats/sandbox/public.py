@@ -17,12 +17,15 @@ __all__ = [
 # %% ../../nbs/08_sandbox/05_public.ipynb #3240332e
 import base64, binascii, hmac, json, secrets, time
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Mapping
 from urllib.parse import parse_qsl
 from .endpoints import Endpoint, OneOf, Refused, Text, Whole, read_named, serves
 from .faults import TOKEN
 from .replies import Asked, Reply, json_reply, trouble
-from .world import OPENED
+from .world import OPENED, World
+
+if TYPE_CHECKING:
+    from domostats.sandbox.domo import Data
 
 # %% ../../nbs/08_sandbox/05_public.ipynb #de696313
 SCOPES = "account audit buzz dashboard data user workflow".split()
@@ -34,7 +37,7 @@ def _part(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def make_token(user, scopes, until):
+def make_token(user: dict, scopes: list[str], until: int) -> str:
     "A token of the form of a JWT that expires at `until` (epoch seconds)."
     return ".".join(
         (
@@ -49,20 +52,19 @@ def make_token(user, scopes, until):
 
 # %% ../../nbs/08_sandbox/05_public.ipynb #feeddad8
 class Client:
-    "The OAuth client of an instance: `client_id`, `client_secret`, and the tokens that are valid, by what they allow and until when."
+    """The OAuth client of an instance: `client_id`, `client_secret`, and the tokens that are valid,
+    by what they allow and until when."""
 
-    def __init__(self, user):
-        self.user, self.client_id, self.client_secret, self.tokens = (
-            user,
-            secrets.token_hex(16),
-            secrets.token_hex(32),
-            {},
-        )
+    def __init__(self, user: dict):
+        self.user = user
+        self.client_id = secrets.token_hex(16)
+        self.client_secret = secrets.token_hex(32)
+        self.tokens = {}
 
     def __repr__(self):
         return f"<client {self.client_id}>"
 
-    def knows(self, authorization):
+    def knows(self, authorization: str | None) -> bool:
         "Whether the value of an Authorization header holds id and secret (Basic)."
         kind, _, coded = (authorization or "").partition(" ")
         try:
@@ -73,8 +75,9 @@ class Client:
             held, f"{self.client_id}:{self.client_secret}".encode()
         )
 
-    def sign_in(self, headers, body, query):
-        "The reply of `/oauth/token`: GET with a query (documented), or POST with a form (as the client does)."
+    def sign_in(self, headers: Mapping[str, str], body: bytes, query: str) -> Reply:
+        """The reply of `/oauth/token`: GET with a query (documented), or POST with a form (as the
+        client does)."""
         if not self.knows(headers.get("authorization")):
             return trouble(401, TOKEN)
         form = dict(parse_qsl(query)) | dict(parse_qsl(body.decode("utf-8", "replace")))
@@ -102,8 +105,9 @@ class Client:
             }
         )
 
-    def allows(self, headers, scope):
-        "200 when the headers hold a token with this scope, 403 for one without, 401 for none (statuses guessed)."
+    def allows(self, headers: Mapping[str, str], scope: str) -> int:
+        """200 when the headers hold a token with this scope, 403 for one without, 401 for none
+        (statuses guessed)."""
         kind, _, token = (headers.get("authorization") or "").partition(" ")
         scopes, until = self.tokens.get(token, ((), 0)) if kind.lower() == "bearer" else ((), 0)
         return 401 if time.time() >= until else 200 if scope in scopes else 403
@@ -114,12 +118,10 @@ def _iso(seconds):
     return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def public_user(world, user):
+def public_user(world: World, user: dict) -> dict:
     "A user as `GET /v1/users` has them (documented); what is not set is absent."
-    role, named = (
-        world.roles.get(user["roleId"]),
-        {"title": "title", "phone": "phoneNumber", "location": "employeeLocation"},
-    )
+    role = world.roles.get(user["roleId"])
+    named = {"title": "title", "phone": "phoneNumber", "location": "employeeLocation"}
     return {
         "id": user["id"],
         "name": user["displayName"],
@@ -136,8 +138,9 @@ def public_user(world, user):
 
 
 @serves("GET", "/v1/users", query={"limit": Whole(most=500), "offset": Whole()})
-def show_public_users(data: Any, user: dict | None, asked: Asked) -> Reply:
-    "`GET /v1/users?limit=&offset=` and `/v1/users/` (documented): limit 50, at most 500; user 0 is not in it (guessed)."
+def show_public_users(data: "Data", user: dict | None, asked: Asked) -> Reply:
+    """`GET /v1/users?limit=&offset=` and `/v1/users/` (documented): limit 50, at most 500; user 0
+    is not in it (guessed)."""
     return json_reply(
         [
             public_user(data.world, data.user_at(n))

@@ -68,7 +68,7 @@ import json
 import re
 import uuid
 from collections import Counter
-from typing import Any, Callable, NamedTuple, Sequence
+from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
 from domostats.sandbox.endpoints import (
     Flag,
     OneOf,
@@ -97,10 +97,13 @@ from .lists import grants_of, pages_for, remember, rows_for
 from .replies import Asked, Reply, json_reply, trouble
 from .world import DAY, PROVIDERS, Draws, person, user_number
 
+if TYPE_CHECKING:
+    from domostats.sandbox.domo import Data
+
 
 # %% ../../nbs/08_sandbox/03a_search.ipynb #f490df39
 def common_document(
-    entity: str, id: Any, name: str, created: int, modified: int, owners: Sequence[Owner]
+    entity: str, id: int | str, name: str, created: int, modified: int, owners: Sequence[Owner]
 ) -> dict:
     """The keys that every document has (recorded on dataflows); times in milliseconds. Without an
     owner it names none."""
@@ -141,7 +144,7 @@ def common_document(
     }
 
 
-def person_of(data: Any, id: int) -> Owner:
+def person_of(data: "Data", id: int) -> Owner:
     "The user of this id as an owner: one who is there, or one who was deleted."
     user = data.user(id)
     return Owner(
@@ -153,7 +156,7 @@ def person_of(data: Any, id: int) -> Owner:
     )
 
 
-def account_document(data: Any, n: int) -> dict:
+def account_document(data: "Data", n: int) -> dict:
     "Account `n` as the search shows it (its own keys recorded)."
     account = data.accounts[n]
     owners = [] if account.owner is None else [person_of(data, account.owner)]
@@ -171,7 +174,7 @@ def account_document(data: Any, n: int) -> dict:
     }
 
 
-def user_document(data: Any, n: int) -> dict:
+def user_document(data: "Data", n: int) -> dict:
     "User `n` as the search shows them: the common keys."
     user = data.user_at(n)
     return common_document(
@@ -179,7 +182,7 @@ def user_document(data: Any, n: int) -> dict:
     )
 
 
-def group_document(data: Any, n: int) -> dict:
+def group_document(data: "Data", n: int) -> dict:
     "Group `n` as the search shows it: the common keys."
     group = make_group(data.world, n)
     return common_document(
@@ -187,7 +190,7 @@ def group_document(data: Any, n: int) -> dict:
     )
 
 
-def page_document(data: Any, n: int) -> dict:
+def page_document(data: "Data", n: int) -> dict:
     """Page `n` as the search shows it: the common keys; when it was created is not known in this
     world, so it is when it was changed."""
     page = make_page(data.world, n)
@@ -197,7 +200,7 @@ def page_document(data: Any, n: int) -> dict:
     )
 
 
-def full_dataset_document(data: Any, n: int) -> dict:
+def full_dataset_document(data: "Data", n: int) -> dict:
     "Dataset `n` as the search shows it, with the tags that it has."
     return {
         **dataset_document(data.world, n),
@@ -231,7 +234,7 @@ def provider_title(key: str) -> str:
     return PROVIDERS.get(key, (key, None))[0]
 
 
-def dataset_facts(data: Any, n: int) -> dict:
+def dataset_facts(data: "Data", n: int) -> dict:
     "The facts of dataset `n`."
     document, dataset = full_dataset_document(data, n), make_dataset(data.world, n)
     return facts_of(
@@ -244,7 +247,7 @@ def dataset_facts(data: Any, n: int) -> dict:
     )
 
 
-def account_facts(data: Any, n: int) -> dict:
+def account_facts(data: "Data", n: int) -> dict:
     "The facts of account `n`."
     document = account_document(data, n)
     return facts_of(
@@ -280,7 +283,7 @@ class Entity(NamedTuple):
     fields: list
 
 
-def seen_accounts(data: Any, user: dict) -> Sequence[int]:
+def seen_accounts(data: "Data", user: dict) -> Sequence[int]:
     """The numbers of the accounts that a user sees: with a grant for the accounts of others all,
     else their own."""
     numbers = range(len(data.accounts))
@@ -369,7 +372,7 @@ OF_EVERY_TYPE = {"filterType", "field", "not", "name"}
 BOOLEANS = "used", "valid"
 
 
-def test_of(data: Any, one: dict, fields: Sequence[str]) -> Callable[[dict], bool]:
+def test_of(data: "Data", one: dict, fields: Sequence[str]) -> Callable[[dict], bool]:
     """What a filter asks of the facts of a document, as a function. Refused for a filter that is
     not known."""
     kind, name = one.get("filterType"), one.get("field")
@@ -421,7 +424,7 @@ def wildcard_test(name: str, query: str | None) -> Callable[[dict], bool]:
     return found
 
 
-def date_test(data: Any, kind: str, name: str, one: dict) -> Callable[[dict], bool]:
+def date_test(data: "Data", kind: str, name: str, one: dict) -> Callable[[dict], bool]:
     "Whether a time is in the window (milliseconds) or in the bucket of a filter."
     if name not in DATES or (kind == "dateRange" and name != "create_date"):
         raise Refused(f"the field {name!r} takes no filter of the type {kind}")
@@ -459,7 +462,7 @@ def words_test(query: str) -> Callable[[dict], bool]:
 WALL = 10_000
 
 
-def is_quick(data: Any, one: dict) -> bool:
+def is_quick(data: "Data", one: dict) -> bool:
     "Whether this filter of datasets is answered by arithmetic."
     if one.get("not"):
         return False
@@ -467,7 +470,7 @@ def is_quick(data: Any, one: dict) -> bool:
     return (kind, name) in {("dateRange", "create_date"), ("term", "owned_by_id")}
 
 
-def filtered(data: Any, user: dict, filters: list[dict]) -> range:
+def filtered(data: "Data", user: dict, filters: list[dict]) -> range:
     "The datasets that a user sees and that pass these quick filters, as a range."
     world, rows = data.world, range(data.world.datasets)
     slots = [] if "dataset.admin" in grants_of(data, user) else [owner_slot(world, user["id"])]
@@ -494,7 +497,7 @@ def filtered(data: Any, user: dict, filters: list[dict]) -> range:
 ASKED = "query", "filters", "orFilters", "notFilters"
 
 
-def found_rows(data: Any, user: dict, entity: str, body: dict) -> Sequence[int]:
+def found_rows(data: "Data", user: dict, entity: str, body: dict) -> Sequence[int]:
     "The numbers of the documents of an entity that a user sees and that pass everything in `body`."
     kind = ENTITIES[entity]
     filters = body.get("filters", [])
@@ -532,7 +535,7 @@ def sort_fields(sorts: list[dict]) -> list[tuple[str, bool]]:
     return [(ALIASES.get(name, name), down) for name, down in fields]
 
 
-def in_one_order(data: Any, found: dict[str, Sequence[int]], sorts: list[dict]) -> list[tuple]:
+def in_one_order(data: "Data", found: dict[str, Sequence[int]], sorts: list[dict]) -> list[tuple]:
     "The rows of several entities as (entity, number), in one order."
     rows = [(entity, n) for entity, numbers in found.items() for n in numbers]
     facts = {row: ENTITIES[row[0]].facts(data, row[1]) for row in rows}
@@ -541,7 +544,7 @@ def in_one_order(data: Any, found: dict[str, Sequence[int]], sorts: list[dict]) 
     return rows
 
 
-def in_order(data: Any, entity: str, rows: Sequence[int], sorts: list[dict]) -> Sequence[int]:
+def in_order(data: "Data", entity: str, rows: Sequence[int], sorts: list[dict]) -> Sequence[int]:
     """The rows in the order that is asked for; as they were created without one. Refused for a
     field that cannot be sorted by."""
     kind = ENTITIES[entity]
@@ -576,7 +579,7 @@ FACETS = {  # name: field
 }
 
 
-def facet_values(data: Any, name: str, found: list[dict], titles: dict) -> list[dict]:
+def facet_values(data: "Data", name: str, found: list[dict], titles: dict) -> list[dict]:
     """The values of a field over the facts of all documents that were found, the most frequent
     first."""
     if name in DATES:
@@ -614,7 +617,7 @@ def as_list(value: Any) -> list:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def facet_map(data: Any, found: dict[str, Sequence[int]], body: dict) -> dict:
+def facet_map(data: "Data", found: dict[str, Sequence[int]], body: dict) -> dict:
     """The facets that are asked for, over all rows found, by entity. Refused for one that an entity
     has no field for."""
     wanted = body.get("facetValuesToInclude", [])
@@ -661,7 +664,7 @@ FACETS_ASKED = {
 }
 
 
-def search_page(data: Any, user: dict, asked: Asked, entities: Sequence[str]) -> tuple | None:
+def search_page(data: "Data", user: dict, asked: Asked, entities: Sequence[str]) -> tuple | None:
     "All rows found by entity, and those of this page as (entity, number), or None beyond the wall."
     body = asked.body or {}
     count, offset = body.get("count", 10), body.get("offset", 0)
@@ -693,8 +696,9 @@ def beyond(asked: Asked) -> Reply:
     "/api/data/ui/v3/datasources/search",
     body=Record(entities=Some(OneOf("DATASET", "dataset")), **WANTED, **PAGE),
 )
-def show_dataset_list(data: Any, user: dict, asked: Asked) -> Reply:
-    "`POST /api/data/ui/v3/datasources/search` (guessed from its clients); 400 where count + offset pass 10 000."
+def show_dataset_list(data: "Data", user: dict, asked: Asked) -> Reply:
+    """`POST /api/data/ui/v3/datasources/search` (guessed from its clients); 400 where count +
+    offset pass 10 000."""
     page = search_page(data, user, asked, ["dataset"])
     if page is None:
         return beyond(asked)
@@ -760,7 +764,7 @@ def sort_told(body: dict) -> dict:
         **PAGE,
     ),
 )
-def show_search(data: Any, user: dict, asked: Asked) -> Reply:
+def show_search(data: "Data", user: dict, asked: Asked) -> Reply:
     "`POST /api/search/v1/query` (envelope documented); 400 where count + offset pass 10 000."
     body = asked.body or {}
     entities = entities_of(body)
