@@ -45,7 +45,10 @@ from domostats.tracking.releases import (
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000007
 def place_of(dataset: Dataset, key: str) -> tuple[str, str]:
-    "The table of the store for this release of a `Dataset`, and the name of the part it is. DataError: those of `table_name` and `address_parts`."
+    """The table of the store for this release of a `Dataset`, and the name of the part it is.
+
+    DataError: those of `table_name` and `address_parts`.
+    """
     base, kind = (
         [*address_parts(dataset.service, dataset.address).values()][-1],
         dataset.dataset_type.table_type.type_id,
@@ -119,7 +122,10 @@ def has_died(run):
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #1100000b
 def facts_of(line):
-    "What the registry keeps of a line of the ledger (`Load`); of its details those that it has a field for, the others in `extra`."
+    """What the registry keeps of a line of the ledger (`Load`).
+
+    Of its details those that it has a field for, the others in `extra`.
+    """
     known = {
         name: value
         for name, value in line.details.items()
@@ -168,7 +174,11 @@ NARROWED = "since", "until", "most"  # how `releases.missing` is narrowed
 
 @dataclass
 class Caught:
-    "What a catch-up has done: the releases `loaded` (list), the `failures` (error by key), and the keys that are in `other_hands`."
+    """What a catch-up has done.
+
+    The releases `loaded` (list), the `failures` (error by key), and the keys that are in
+    `other_hands`.
+    """
 
     run: str
     loaded: list = field(default_factory=list)

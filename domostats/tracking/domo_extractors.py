@@ -53,7 +53,8 @@ class DomoExtractor(BaseExtractor):
         if found := self.instance or setting("extractors", "instance"):
             return found
         raise SettingsError(
-            f"{type(self).__name__} does not know its instance. Write 'instance = NAME' under [extractors] in settings.ini.",
+            f"{type(self).__name__} does not know its instance. Write 'instance = NAME' under "
+            "[extractors] in settings.ini.",
             "no_instance",
         )
 
@@ -74,9 +75,10 @@ class DomoExtractor(BaseExtractor):
         return self._findings
 
     def check_whole(self, run):
-        """The same run of a report, if it has all rows: a day that is short would look like one on which little happened.
+        """Pass a run of a report on, if it has all rows.
 
-        DataError `incomplete`, unless `allow_incomplete`; then the ledger says why.
+        A day that is short would look like one on which little happened. DataError `incomplete`,
+        unless `allow_incomplete`; then the ledger says why.
         """
         self._findings = list(run.findings)
         self._doubts = list(run.findings) if run.incomplete else []
@@ -92,7 +94,10 @@ class DomoExtractor(BaseExtractor):
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600008
 @dataclass
 class Activity:
-    "An event of the activity log. It is about people: keep it where the log itself may be kept, and count what you publish."
+    """An event of the activity log.
+
+    It is about people: keep it where the log itself may be kept, and count what you publish.
+    """
 
     timestamp: datetime
     event_key: str
@@ -136,7 +141,10 @@ class ActivityLog(DomoExtractor, BaseExtractor[Activity]):
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #1160000a
 class Counts(DomoExtractor):
-    "How many records of a `report` there were at the end of each day, by the `created` column of one of its formats; those that are there now."
+    """How many records of a `report` there were at the end of each day.
+
+    They are counted by the `created` column of one of its formats, among those that are there now.
+    """
 
     report = format_fn = created = row = None
 
@@ -187,7 +195,10 @@ class UserCounts(Counts, BaseExtractor[UserCount]):
     "How many users there were. Source: the report users."
 
     partition_field = "instance"
-    table, report, format_fn, created = "user_counts", "users", "all", "created_at"
+    table = "user_counts"
+    report = "users"
+    format_fn = "all"
+    created = "created_at"
 
     def count(self, there):
         return there.num_rows, _true(there["is_pending"])
@@ -205,7 +216,10 @@ class DatasetCounts(Counts, BaseExtractor[DatasetCount]):
     "How many datasets there were. Source: the report datasets."
 
     partition_field = "instance"
-    table, report, format_fn, created = "dataset_counts", "datasets", "all", "created_at"
+    table = "dataset_counts"
+    report = "datasets"
+    format_fn = "all"
+    created = "created_at"
 
     def count(self, there):
         return there.num_rows, _true(there["row_count"])
@@ -237,7 +251,8 @@ def find_ledger_names(con) -> list[str]:
            WHERE starts_with(dataset, 'duckdb:') GROUP BY dataset ORDER BY dataset"""
     ).fetchall()
     return [
-        f"The ledger calls {ledger_name(name)} {name} in {n} lines; it is {ledger_name(name)} there now."
+        f"The ledger calls {ledger_name(name)} {name} in {n} lines; it is {ledger_name(name)} "
+        "there now."
         for name, n in found
     ]
 

@@ -68,7 +68,11 @@ Number, Count = Annotated[int, Meta(ge=1, le=2**63 - 1)], Annotated[int, Meta(ge
 
 
 class Entity(Struct, kw_only=True):
-    "What every thing of the registry has: an `id`, and when it was `created` and `modified` (aware datetimes in UTC), all made by the registry. `extras` is another name for `extra`."
+    """What every thing of the registry has: an `id`, and when it was `created` and `modified`.
+
+    The registry makes all three; the times are aware datetimes in UTC. `extras` is another name for
+    `extra`.
+    """
 
     id: Number | UnsetType = UNSET
     created: datetime | UnsetType = UNSET
@@ -102,7 +106,10 @@ class WorkflowType(Entity):
 
 
 class Workflow(Entity):
-    "A pipeline of an organisation. `tags` is a list of texts written as JSON, and never null; `extra` holds what the pipeline is to know."
+    """A pipeline of an organisation. `tags` is a list of texts written as JSON, and never null;
+
+    `extra` holds what the pipeline is to know.
+    """
 
     name: Name | Maybe = UNSET
     extra: dict | Maybe = UNSET
@@ -129,7 +136,11 @@ class TableType(Entity):
 
 
 class DatasetType(Entity):
-    "A kind of dataset. `extra` holds names of columns and the like, `partition` (how finely a table is parted) and `granularity` (how finely its releases are told apart)."
+    """A kind of dataset.
+
+    `extra` holds names of columns and the like, `partition` (how finely a table is parted) and
+    `granularity` (how finely its releases are told apart).
+    """
 
     type_id: Name | UnsetType = UNSET
     name: Name | Maybe = UNSET
@@ -138,7 +149,11 @@ class DatasetType(Entity):
 
 
 class Dataset(Entity):
-    "A dataset: the `service` that keeps it and its `address` there. `credential` is the name of a credential, never one; `derived_from` the ids of the datasets it is made from."
+    """A dataset: the `service` that keeps it and its `address` there.
+
+    `credential` is the name of a credential, never one; `derived_from` the ids of the datasets
+    it is made from.
+    """
 
     name: Name | Maybe = UNSET
     service: Name | UnsetType = UNSET
@@ -207,7 +222,10 @@ class DatasetPlace(Entity):
 
 
 class Licence(Entity):
-    "A licence of a dataset for releases from `valid_from` on and before `valid_to`. `purposes` are those it allows, such as `analysis` or `redistribution`."
+    """A licence of a dataset for releases from `valid_from` on and before `valid_to`.
+
+    `purposes` are those it allows, such as `analysis` or `redistribution`.
+    """
 
     dataset: Dataset | UnsetType = UNSET
     licence_id: Name | UnsetType = UNSET
@@ -269,7 +287,10 @@ def entity(kind):
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00012
 class Field(Struct):
-    "A field: its `type` (str, int, bool, datetime, dict, or an `Entity`), the `most` characters of a text, and whether it must be there (`required`)."
+    """A field: its `type`, the `most` characters of a text, and whether it is `required`.
+
+    The type is str, int, bool, datetime, dict, or an `Entity`.
+    """
 
     name: str
     type: type
@@ -458,7 +479,8 @@ def _plain(cls, name, value):
         value = plain_json(value, name)
         if len(msgspec.json.encode(value)) > LONGEST:
             raise DataError(
-                f"{name} has more than {LONGEST} characters. Keep it elsewhere, and its place here.",
+                f"{name} has more than {LONGEST} characters. Keep it elsewhere, and its place "
+                "here.",
                 "bad_field",
                 column=name,
             )
@@ -486,7 +508,8 @@ def _check_meaning(record):
         _check_tags(record.tags)
     if "@" in (getattr(record, "address", None) or ""):
         raise DataError(
-            "The address seems to hold a user or a password. Keep credentials elsewhere, and give their name as the dataset's credential.",
+            "The address seems to hold a user or a password. Keep credentials elsewhere, and "
+            "give their name as the dataset's credential.",
             "secret_in_address",
             column="address",
         )

@@ -247,8 +247,11 @@ def check_upgraded(con) -> None:
 
 
 def find_place(con, name: str, instance: str | None = None) -> Place | None:
-    """The history of this name, None where there is none; `instance` may be left out where it is of
-    one instance only, and is an empty text for one of no instance. SettingsError `several_instances`."""
+    """The history of this name, None where there is none.
+
+    `instance` may be left out where it is of one instance only, and is an empty text for one of no
+    instance. SettingsError `several_instances`.
+    """
     found = [place for place in histories(con) if folded(place.name) == folded(name)]
     if instance is not None:
         found = [place for place in found if (place.instance or "") == instance]
@@ -513,7 +516,8 @@ def note_doubts(con, place: Place, uncertain) -> list:
         types = [own[name] for name in place.key]
         empty = [f"NULL::{type} AS k{n}" for n, type in enumerate(types)]
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE doubts AS SELECT {', '.join(empty)}, '' AS \"column\" LIMIT 0"
+            f"CREATE OR REPLACE TEMP TABLE doubts AS SELECT {', '.join(empty)}, '' AS \"column\" "
+            "LIMIT 0"
         )
         return []
     con.register("uncertain", uncertain)
@@ -607,14 +611,17 @@ def learn(con, place: Place, at: datetime, arrived) -> int:
         con.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE found AS
-            SELECT open_cell.*, {is_other(joins, "came", "now")} AS other, came.{quoted(name)} AS value
+            SELECT open_cell.*,
+                {is_other(joins, "came", "now")} AS other,
+                came.{quoted(name)} AS value
             FROM {place.unknown} AS open_cell
             JOIN came ON {has_key(place, "open_cell", "came")}
             JOIN {place.now} AS now ON {same}
             WHERE open_cell.until IS NULL AND {here}
               AND (NOT EXISTS (
                       SELECT 1 FROM doubts
-                      WHERE doubts."column" = {literal(name)} AND {has_key(place, "doubts", "came")})
+                      WHERE doubts."column" = {literal(name)}
+                        AND {has_key(place, "doubts", "came")})
                   OR {is_other(joins, "came", "now")})""",
             [joins],
         )
@@ -622,7 +629,9 @@ def learn(con, place: Place, at: datetime, arrived) -> int:
             f"""
             UPDATE {place.unknown} AS open_cell SET until = {_sql(at)}, learned = NOT found.other
             FROM found
-            WHERE open_cell.until IS NULL AND {here} AND {_same_cell(place, "open_cell", "found")}""",
+            WHERE open_cell.until IS NULL
+              AND {here}
+              AND {_same_cell(place, "open_cell", "found")}""",
             [joins],
         )
         for table, later in (
@@ -706,7 +715,10 @@ def leave_unknown(con, place: Place, at: datetime) -> None:
 
 
 def unlearn(con, place: Place, at: str) -> None:
-    "Forget what the snapshot of a moment (SQL) told of earlier versions; their keys go to `undone`."
+    """Forget what the snapshot of a moment (SQL) told of earlier versions.
+
+    Their keys go to `undone`.
+    """
     if not is_unknown_kept(con, place):
         return
     told = f"FROM {place.unknown} AS cell WHERE cell.until = {at} AND cell.learned"
@@ -896,7 +908,8 @@ def versions_sql(con, place: Place) -> str:
     return f"""
         SELECT * EXCLUDE (__same__) FROM (
             SELECT *,
-                {row} IS NOT DISTINCT FROM lag({row}) OVER turns AND count(*) OVER turns > 1 AS __same__
+                {row} IS NOT DISTINCT FROM lag({row}) OVER turns
+                    AND count(*) OVER turns > 1 AS __same__
             FROM {place.table}
             WINDOW turns AS (PARTITION BY {place.keys} ORDER BY {SINCE}))
         WHERE NOT __same__"""
@@ -1013,7 +1026,9 @@ def counts_of(con, place: Place) -> dict:
 
 def snapshots_of(con, place: Place) -> list:
     "Every `Snapshot` that was taken, in their order."
-    counts, rows, made = counts_of(con, place), 0, []
+    counts = counts_of(con, place)
+    rows = 0
+    made = []
     for load in loads_of(con, place.ledger, parts=False):
         at = utc(load.release_key[2:])
         added, changed, removed = counts.get(at.replace(tzinfo=None), (0, 0, 0))

@@ -29,7 +29,11 @@ from ..loading.store import PARTITION, Store, quoted, settled
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10007
 class Load(NamedTuple):
-    "A line of the ledger: which release of a dataset was loaded, how many rows, by which run, from when to when (UTC), with a `checksum` of what came and `details` (dict) of its kind."
+    """A line of the ledger: which release of a dataset was loaded, by which run.
+
+    It holds how many rows came, from when to when it took (UTC), a `checksum` of what came and
+    `details` (dict) of its kind.
+    """
 
     dataset: str
     release_key: str
@@ -41,8 +45,17 @@ class Load(NamedTuple):
     details: dict = {}
 
 
-LOADS = """CREATE TABLE IF NOT EXISTS kit.loads (dataset VARCHAR, release_key VARCHAR, row_count BIGINT, run VARCHAR, checksum VARCHAR,
-           started_at TIMESTAMP, loaded_at TIMESTAMP, details VARCHAR)"""
+LOADS = """
+    CREATE TABLE IF NOT EXISTS kit.loads (
+        dataset VARCHAR,
+        release_key VARCHAR,
+        row_count BIGINT,
+        run VARCHAR,
+        checksum VARCHAR,
+        started_at TIMESTAMP,
+        loaded_at TIMESTAMP,
+        details VARCHAR
+    )"""
 
 
 def _naive(moment):
@@ -128,7 +141,10 @@ def drop_line(con, dataset: str, key: str) -> None:
 
 
 def note_load(con, load):
-    "Write a line of the ledger, in place of the one of the same release, into an open transaction; gives it."
+    """Write a line of the ledger into an open transaction, and give it.
+
+    It takes the place of the line of the same release, if there is one.
+    """
     load = load._replace(
         dataset=ledger_name(load.dataset),
         started_at=load.started_at or load.loaded_at,
@@ -199,7 +215,10 @@ def _parts(column):
 
 
 def checksum(rows):
-    "A text made of the names, types and values of an Arrow table or reader, which does not depend on how the rows come in pieces."
+    """A text made of the names, types and values of an Arrow table or reader.
+
+    It does not depend on how the rows come in pieces.
+    """
     rows = rows.to_reader() if isinstance(rows, pa.Table) else rows
     digests = [
         [
@@ -237,7 +256,10 @@ class Lines:
         return [load.release_key for load in self.lines(dataset)]
 
     def forget(self, dataset, key):
-        "Take a line out of the ledger, so that the release counts as missing; the rows stay. Gives whether there was one."
+        """Take a line out of the ledger, so that the release counts as missing; the rows stay.
+
+        Gives whether there was one.
+        """
         name = ledger_name(dataset)
         with self.store.open() as con:
             found = [
@@ -265,9 +287,14 @@ class Loads(Lines):
         started_at=None,
         allow_incomplete=False,
     ):
-        """Replace the rows of a release by data (as for `loading.files.to_reader`) and write its line, both or neither; gives the `Load`.
+        """Replace the rows of a release by data and write its line, both or neither.
 
-        The rows are a part of the store's dataset of this name, or of another `table`, called by the key or another `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of an incomplete run never replace those of a complete one: DataError `incomplete` (not if `allow_incomplete`). DestinationError: those of `Store.write`."""
+        Gives the `Load`. `data` is what `loading.files.to_reader` takes. The rows are a part of the
+        store's dataset of this name, or of another `table`, called by the key or another
+        `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of
+        an incomplete run never replace those of a complete one: DataError `incomplete` (not if
+        `allow_incomplete`). DestinationError: those of `Store.write`.
+        """
         with settled(data, self.store.path.parent) as rows:
             sum, why = checksum(rows()), why_incomplete(data)
             details = getattr(data, "facts", {}) | ({"incomplete": why[:500]} if why else {})

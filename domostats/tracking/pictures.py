@@ -30,29 +30,44 @@ class Picture:
     "A drawing (SVG text) with a `title` and the `rows` it was made from (a list of dicts)."
 
     def __init__(self, title, svg, rows):
-        self.title, self.svg, self.rows = title, svg, rows
+        self.title = title
+        self.svg = svg
+        self.rows = rows
 
     def __repr__(self):
         return f"<picture of {self.title}: {len(self.rows)} rows>"
 
     def _repr_html_(self):
-        return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}">'
+        code = base64.b64encode(self.svg.encode()).decode()
+        return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{code}">'
 
     def page(self):
         "The picture and its figures as one HTML page."
-        line = lambda tag, values: (
-            f"<tr>{''.join(f'<{tag}>{html.escape(str(value))}</{tag}>' for value in values)}</tr>"
+
+        def line(tag, values):
+            cells = (f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values)
+            return f"<tr>{''.join(cells)}</tr>"
+
+        table = "<p>Nothing yet.</p>"
+        if self.rows:
+            lines = "".join(line("td", row.values()) for row in self.rows)
+            table = f"<table>{line('th', self.rows[0])}{lines}</table>"
+        style = (
+            "body{font:14px sans-serif;margin:2em}"
+            "td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #ddd}"
         )
-        table = (
-            f"<table>{line('th', self.rows[0])}{''.join(line('td', row.values()) for row in self.rows)}</table>"
-            if self.rows
-            else "<p>Nothing yet.</p>"
+        title = html.escape(self.title)
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
+            f"{self._repr_html_()}{table}</html>"
         )
-        style = "body{font:14px sans-serif;margin:2em}td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #ddd}"
-        return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(self.title)}</title><style>{style}</style><h1>{html.escape(self.title)}</h1>{self._repr_html_()}{table}</html>'
 
     def save(self, path):
-        "Write the page to a file, whole or not at all; gives the path. DestinationError `no_folder`, `not_written`; SettingsError `bad_picture`."
+        """Write the page to a file, whole or not at all; gives the path.
+
+        DestinationError `no_folder`, `not_written`; SettingsError `bad_picture`.
+        """
         if Path(path).suffix.lower() not in (".html", ".htm"):
             raise SettingsError(
                 f"A picture is written as a page of HTML, and {path} is called otherwise. Give it "
@@ -66,13 +81,17 @@ class Picture:
 
 # %% ../../nbs/10_tracking/14_pictures.ipynb #11800008
 def drawn(draw, width, height):
-    "The SVG text of what `draw(axes)` does, always the same for the same figures. SettingsError `not_installed`."
+    """The SVG text of what `draw(axes)` does, always the same for the same figures.
+
+    SettingsError `not_installed`.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise SettingsError(
-            "Pictures are drawn with matplotlib, which is not installed. Install it: pip install 'domostats[notebook]'",
+            "Pictures are drawn with matplotlib, which is not installed. Install it: pip "
+            "install 'domostats[notebook]'",
             "not_installed",
         ) from None
     with matplotlib.rc_context(
@@ -91,7 +110,10 @@ ADDED, CHANGED, REMOVED = "#2a9d8f", "#e9c46a", "#e76f51"
 
 
 def timeline(history):
-    "A `Picture` of the snapshots of a `History`; the first of them is left out, as there everything is new."
+    """A `Picture` of the snapshots of a `History`.
+
+    The first of them is left out, as there everything is new.
+    """
     rows = [
         {
             "at": f"{row['at']:%Y-%m-%d %H:%M}".removesuffix(" 00:00"),
@@ -113,7 +135,10 @@ def _bars(axes, rows):
         sentence = "Nothing to compare yet: the second snapshot says what changed."
         return axes.text(0.5, 0.5, sentence, ha="center", va="center", transform=axes.transAxes)
     places = range(len(rows))
-    column = lambda name: [row[name] for row in rows]
+
+    def column(name):
+        return [row[name] for row in rows]
+
     axes.bar(places, column("added"), color=ADDED, label="added")
     axes.bar(places, column("changed"), bottom=column("added"), color=CHANGED, label="changed")
     axes.bar(places, [-n for n in column("removed")], color=REMOVED, label="removed")
@@ -139,7 +164,11 @@ COLOURS = {
 
 
 def days_of(loads, first=None, last=None):
-    "The state of each day between `first` and `last` (dates; those of the ledger if they are not given), from lines of the ledger or releases (with `release_key` and `row_count`), as {day: state}."
+    """The state of each day between `first` and `last`, as {day: state}.
+
+    The days are dates; those of the ledger if they are not given. `loads` are lines of the ledger
+    or releases (with `release_key` and `row_count`).
+    """
     known = {}
     for load in loads:
         for day in _days_in(load.release_key):

@@ -33,7 +33,10 @@ def _rules(api, dataset, on, seen=()):
 
 
 def decide(api, release, purpose):
-    "Whether this `DatasetRelease` may be used for a purpose (text), as an `ExportDecision` that is kept; `why` names the dataset and the licence."
+    """Whether this `DatasetRelease` may be used for a purpose (text).
+
+    The answer is an `ExportDecision` that is kept; its `why` names the dataset and the licence.
+    """
     rules = _rules(api, release.dataset, moment_of(release))
     against = [
         f"{dataset.name} has no licence"
@@ -175,7 +178,11 @@ def absent(catching: CatchUp) -> list[DatasetRelease]:
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #1120000f
 class Drift(NamedTuple):
-    "How far a source moved while it was read: `seconds` it took, rows `changed` meanwhile, `doubles` (ids that came again) and `missing` ones (counted by the service at the end, and not come)."
+    """How far a source moved while it was read:
+
+    `seconds` it took, rows `changed` meanwhile, `doubles` (ids that came again) and `missing`
+    ones (counted by the service at the end, and not come).
+    """
 
     seconds: float
     changed: int
@@ -189,24 +196,28 @@ class Drift(NamedTuple):
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #11200012
 class Measured:
-    """Data (as for `loading.files.to_reader`) read from `started` to `ended` (aware datetimes), with a column that is its `key` and perhaps one with the time at which a record was `modified`.
+    """Data read from `started` to `ended`, and how far its source moved meanwhile.
 
-    `totals`: what the service said it has at the first and at the last page. More than `most` of the rows (0.01 is one in a hundred) moved: its `facts` carry a warning."""
+    Both are aware datetimes. `data` is what `loading.files.to_reader` takes, with a column that is
+    its `key` and perhaps one with the time at which a record was `modified`.
+
+    `totals`: what the service said it has at the first and at the last page. More than `most` of
+    the rows (0.01 is one in a hundred) moved: its `facts` carry a warning.
+    """
 
     def __init__(self, data, started, ended, key, modified=None, totals=(None, None), most=0.01):
-        self.table, self.key, self.modified, self.totals, self.most = (
-            to_reader(data).read_all(),
-            key,
-            modified,
-            totals,
-            most,
-        )
+        self.table = to_reader(data).read_all()
+        self.key = key
+        self.modified = modified
+        self.totals = totals
+        self.most = most
         self.started, self.ended = utc(started), utc(ended)
         if lacking := [
             name for name in (key, modified) if name and name not in self.table.column_names
         ]:
             raise DataError(
-                f"The data has no column {lacking[0]!r}; it has {', '.join(self.table.column_names)}.",
+                f"The data has no column {lacking[0]!r}; it has "
+                f"{', '.join(self.table.column_names)}.",
                 "no_column",
                 column=lacking[0],
             )
@@ -253,6 +264,8 @@ class Measured:
         }
         if moved.share > self.most * len(self.table):
             told["warning"] = (
-                f"The source moved while it was read: {moved.changed} rows changed, {moved.doubles} came twice, {moved.missing} did not come, in {moved.seconds:.0f} s."
+                f"The source moved while it was read: {moved.changed} rows changed, "
+                f"{moved.doubles} came twice, {moved.missing} did not come, in "
+                f"{moved.seconds:.0f} s."
             )
         return told
