@@ -19,7 +19,7 @@ __all__ = [
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000003
 import os, re, secrets, socket
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any, Callable
 from ..errors import DataError, check_keywords
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import Store, settled
@@ -101,12 +101,12 @@ def _place_of_line(dataset, line):
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000008
-def run_name():
+def run_name() -> str:
     "A name for a run: the machine, the process, and what no other has."
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def has_died(run):
+def has_died(run: str | None) -> bool:
     "Whether the process of a run of this machine has ended; False for runs of others."
     found = re.fullmatch(rf"{re.escape(socket.gethostname())}:(\d+):[0-9a-f]+", run or "")
     if not found:
@@ -121,7 +121,7 @@ def has_died(run):
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #1100000b
-def facts_of(line):
+def facts_of(line: Load) -> dict[str, Any]:
     """What the registry keeps of a line of the ledger (`Load`).
 
     Of its details those that it has a field for, the others in `extra`.
@@ -204,7 +204,7 @@ class CatchUp:
     def __repr__(self) -> str:
         return f"<catch-up of {self.dataset.name} at {self.dataset.address}>"
 
-    def missing(self, available: list, **narrowed) -> list:
+    def missing(self, available: list, **narrowed: Any) -> list:
         """Those of the `available` releases that are not recorded, the oldest first.
 
         `since`, `until`, `most`: see `releases.missing`.
@@ -247,7 +247,7 @@ class CatchUp:
         chained: bool = False,
         claim_seconds: float = 3600,
         allow_incomplete: bool = False,
-        **narrowed,
+        **narrowed: Any,
     ) -> Caught:
         """Load what is missing.
 

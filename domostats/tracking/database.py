@@ -47,9 +47,10 @@ __all__ = [
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00003
 import os, re, sqlite3, time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any, Iterator
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
 from ..private import make_private
@@ -67,6 +68,7 @@ from domostats.settings import (
 )
 from domostats.tracking.entities import (
     ENTITIES,
+    Field,
     MADE,
     Entity,
     check_cursor,
@@ -100,10 +102,10 @@ class UtcTime(sa.types.TypeDecorator):
 
     impl, cache_ok = sa.DateTime(timezone=True), True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         return value and (value.replace(tzinfo=None) if dialect.name == "sqlite" else value)
 
-    def process_result_value(self, value, dialect):
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         return value and (
             value.replace(tzinfo=timezone.utc)
             if value.tzinfo is None
@@ -127,7 +129,7 @@ ON_DELETE = {
 }
 
 
-def column_of(kind, field):
+def column_of(kind: str, field: Field) -> sa.Column:
     "The column of a field (`Field`) of this kind."
     target = references(ENTITIES[kind]).get(field.name)
     if field.name == "id":
@@ -283,7 +285,7 @@ def default_url() -> Secret:
     return Secret(f"sqlite:///{folder / 'registry.sqlite'}")
 
 
-def make_file(url):
+def make_file(url: sa.URL) -> None:
     """Make the file of a SQLite database, readable for its owner alone.
 
     Readers and a writer can use it together. DestinationError `no_registry`.
@@ -719,7 +721,7 @@ class Database:
         return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
 
     @contextmanager
-    def writing(self, **options):
+    def writing(self, **options: Any) -> Iterator[sa.Connection]:
         """A transaction.
 
         DestinationError `no_registry` when the database does not answer, or does not do it;
@@ -733,11 +735,11 @@ class Database:
             forget_frames(e)
             raise trouble from None
 
-    def reading(self):
+    def reading(self) -> AbstractContextManager[sa.Connection]:
         "A transaction that only reads."
         return self.writing(only_reads=True)
 
-    def get(self, kind: str, **which) -> Entity:
+    def get(self, kind: str, **which: Any) -> Entity:
         """The one thing of a kind with this `id`, or `type_id`.
 
         DataError `not_found`, `bad_question`.
@@ -753,7 +755,7 @@ class Database:
         )
 
     def page(
-        self, kind: str, limit: int = 1000, after: str | None = None, **filters
+        self, kind: str, limit: int = 1000, after: str | None = None, **filters: Any
     ) -> tuple[list[Entity], str | None]:
         """The next `limit` things of a kind behind the cursor `after`, and the cursor behind them.
 

@@ -25,7 +25,8 @@ __all__ = [
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from operator import itemgetter
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, Iterator, TypeVar
+import pyarrow as pa, pyarrow.compute as pc
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..settings import find_instance, setting
@@ -33,6 +34,13 @@ from .extractors import BaseExtractor
 from .loads import LOADS, ledger_name, loads_of, note_load
 from .migrations import live_columns
 from .schema import ExtractorType, sq_field
+
+if TYPE_CHECKING:
+    import duckdb
+    from domostats.reports.report import Run
+    from domostats.settings import Instance
+
+_Run = TypeVar("_Run", bound="Run")
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600006
@@ -44,11 +52,11 @@ class DomoExtractor(BaseExtractor):
 
     instance = None
 
-    def __init__(self, instance=None):
+    def __init__(self, instance: "Instance | str | None" = None):
         self.instance = instance or self.instance
         self._doubts, self._findings = [], []
 
-    def get_instance(self):
+    def get_instance(self) -> "Instance | str":
         "The instance. SettingsError `no_instance`."
         if found := self.instance or setting("extractors", "instance"):
             return found
@@ -74,7 +82,7 @@ class DomoExtractor(BaseExtractor):
     def findings(self) -> list[str]:
         return self._findings
 
-    def check_whole(self, run):
+    def check_whole(self, run: _Run) -> _Run:
         """Pass a run of a report on, if it has all rows.
 
         A day that is short would look like one on which little happened. DataError `incomplete`,
@@ -115,10 +123,10 @@ class ActivityLog(DomoExtractor, BaseExtractor[Activity]):
 
     table, partition_field = "activity", "instance"
 
-    def get_extractor_type(self):
+    def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.individual_rows
 
-    def extract(self, date_start, date_end):
+    def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Activity]:
         names = [
             "event_at",
             "event_key",
@@ -148,28 +156,28 @@ class Counts(DomoExtractor):
 
     report = format_fn = created = row = None
 
-    def __init__(self, instance=None):
+    def __init__(self, instance: "Instance | str | None" = None):
         super().__init__(instance)
         self._run = None
 
-    def get_extractor_type(self):
+    def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.date_aggregated
 
     @property
-    def made(self):
+    def made(self) -> pa.Table:
         "The table of the report, retrieved once for this extractor. DataError `incomplete`."
         if self._run is None:
             report = reports.find(self.report)
             self._run = report.run(self.get_instance(), format_fn=self.format_fn)
         return self.check_whole(self._run).table
 
-    def extract(self, date_start, date_end):
+    def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Any]:
         there = self.made.filter(
             pc.fill_null(pc.less(self.made[self.created], date_end.astimezone(timezone.utc)), True)
         )
         yield self.get_dataclass()(*self.count(there))
 
-    def count(self, there):
+    def count(self, there: pa.Table) -> tuple[int, ...]:
         "The values of the row for those that are there (a pyarrow Table)."
         return (there.num_rows,)
 
@@ -200,7 +208,7 @@ class UserCounts(Counts, BaseExtractor[UserCount]):
     format_fn = "all"
     created = "created_at"
 
-    def count(self, there):
+    def count(self, there: pa.Table) -> tuple[int, ...]:
         return there.num_rows, _true(there["is_pending"])
 
 
@@ -221,7 +229,7 @@ class DatasetCounts(Counts, BaseExtractor[DatasetCount]):
     format_fn = "all"
     created = "created_at"
 
-    def count(self, there):
+    def count(self, there: pa.Table) -> tuple[int, ...]:
         return there.num_rows, _true(there["row_count"])
 
 
@@ -236,14 +244,17 @@ class AccountCounts(Counts, BaseExtractor[AccountCount]):
     "How many accounts there were. Source: the report accounts."
 
     partition_field = "instance"
-    table, report, format_fn, created = "account_counts", "accounts", "domostats", "Created_Date"
+    table = "account_counts"
+    report = "accounts"
+    format_fn = "domostats"
+    created = "Created_Date"
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #a1160005
 READY = ("activity", "user_counts", "dataset_counts", "account_counts")
 
 
-def find_ledger_names(con) -> list[str]:
+def find_ledger_names(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The lines of the ledger that call a dataset by its service, a sentence for each dataset."
     con.execute(LOADS)
     found = con.execute(
@@ -257,7 +268,7 @@ def find_ledger_names(con) -> list[str]:
     ]
 
 
-def upgrade_ledger_names(con, said=None) -> list[str]:
+def upgrade_ledger_names(con: "duckdb.DuckDBPyConnection", said: object = None) -> list[str]:
     "Give those lines the name that every other has; what was done, a sentence each."
     told = find_ledger_names(con)
     for line in loads_of(con):  # under their names of today, of two for a release the later one
@@ -265,7 +276,7 @@ def upgrade_ledger_names(con, said=None) -> list[str]:
     return told
 
 
-def find_shared_tables(con) -> list[str]:
+def find_shared_tables(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The tables of ready extractors that do not say from which instance a row is, a sentence each."
     return [
         f"The table {name} has no column instance. It gets it by: domostats make-migrations, then "
@@ -275,6 +286,6 @@ def find_shared_tables(con) -> list[str]:
     ]
 
 
-def upgrade_shared_tables(con, said=None) -> list[str]:
+def upgrade_shared_tables(con: "duckdb.DuckDBPyConnection", said: object = None) -> list[str]:
     "Where to go on: a table is changed by a migration only, and nothing is done here."
     return find_shared_tables(con)

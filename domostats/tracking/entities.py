@@ -49,7 +49,7 @@ __all__ = [
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00003
 import functools, json, math, re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -58,7 +58,7 @@ from .releases import DIGITS, check_grain, utc
 
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00007
-def text(least=1, most=250):
+def text(least: int = 1, most: int = 250) -> Any:
     "The type of a text of so many characters."
     return Annotated[str, Meta(min_length=least, max_length=most)]
 
@@ -84,7 +84,7 @@ class Entity(Struct, kw_only=True):
                 setattr(self, name, utc(getattr(self, name)))
 
     @property
-    def extras(self):
+    def extras(self) -> dict | None | UnsetType:
         return self.extra
 
 
@@ -123,7 +123,7 @@ class Workflow(Entity):
         super().__post_init__()
 
     @property
-    def tag_list(self):
+    def tag_list(self) -> list[str]:
         return json.loads(self.tags) if self.tags else []
 
 
@@ -276,7 +276,7 @@ ENTITIES = {
 }
 
 
-def entity(kind):
+def entity(kind: str) -> type[Entity]:
     "The type of this name. DataError `unknown_kind`."
     if kind in ENTITIES:
         return ENTITIES[kind]
@@ -307,7 +307,7 @@ PLAIN = {
 
 
 @functools.cache
-def fields_of(cls):
+def fields_of(cls: type[Entity]) -> list[Field]:
     "The fields of an entity, in order."
     return [
         _field(one.name, [*getattr(one.type, "types", [one.type])])
@@ -334,7 +334,7 @@ def _times(cls):
 
 
 @functools.cache
-def references(cls):
+def references(cls: type[Entity]) -> dict[str, str]:
     "The fields of an entity that hold another one, as {field: its kind}."
     kinds = {one: kind for kind, one in ENTITIES.items()}
     return {field.name: kinds[field.type] for field in fields_of(cls) if field.type in kinds}

@@ -35,7 +35,16 @@ import json, re, sys, typing, zoneinfo
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from importlib import import_module
-from typing import Any, Generic, Iterator, NamedTuple, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Iterable,
+    Iterator,
+    NamedTuple,
+    Sequence,
+    TypeVar,
+)
 from zoneinfo import ZoneInfo
 import pyarrow as pa
 from domostats.errors import (
@@ -52,6 +61,9 @@ from .catch_up import run_name
 from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_of
 from .migrations import check_declared, cut, days_outside, live_columns
 from .schema import ExtractorType, Table, batches_of, table_of
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500007
@@ -95,7 +107,7 @@ def _zones() -> list[str]:
     return sorted(zoneinfo.available_timezones())
 
 
-def bounds(day, zone):
+def bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     "The midnights at which a day (date) begins and ends in a zone, as aware datetimes."
 
     def midnight(day):
@@ -104,12 +116,12 @@ def bounds(day, zone):
     return midnight(day), midnight(day + timedelta(1))
 
 
-def last_finished(zone, now=None):
+def last_finished(zone: tzinfo, now: datetime | None = None) -> date:
     "The last day that is over in a zone; `now` is an aware datetime."
     return (now or datetime.now(timezone.utc)).astimezone(zone).date() - timedelta(1)
 
 
-def days_between(first, last):
+def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(n) for n in range((last - first).days + 1)]
 
 
@@ -199,7 +211,7 @@ class BaseExtractor(Generic[Row]):
 
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #1150000e
-def load(one):
+def load(one: str | type | BaseExtractor) -> BaseExtractor:
     """The extractor that a dotted path, a class or an object means.
 
     SettingsError `unknown_extractor` if there is no such module or class; CodeError if there
@@ -273,7 +285,7 @@ def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Itera
         yield from rows
 
 
-def load_all(ones) -> list:
+def load_all(ones: Iterable[str | type | BaseExtractor]) -> list:
     "The extractors of some paths, classes or objects, one for each source."
     loaded = [load(one) for one in ones]
     return [
@@ -283,7 +295,7 @@ def load_all(ones) -> list:
     ]
 
 
-def configured():
+def configured() -> list[BaseExtractor]:
     "The extractors that settings.ini lists. SettingsError `no_extractors`, `unknown_extractor`."
     named = [
         part.strip()
@@ -299,7 +311,7 @@ def configured():
     return load_all(named)
 
 
-def first_date_of(value=None):
+def first_date_of(value: date | str | None = None) -> date:
     """The first day to extract: the one given, else the one of the settings.
 
     That is `first_date` under [extractors] in settings.ini. SettingsError `no_first_date`.
@@ -344,7 +356,9 @@ def cut_otherwise(lines: list[Load], zone: ZoneInfo) -> list[Load]:
     return found
 
 
-def check_zone(con, table: Table, part: str | None, zone: ZoneInfo) -> None:
+def check_zone(
+    con: "duckdb.DuckDBPyConnection", table: Table, part: str | None, zone: ZoneInfo
+) -> None:
     """Refuse to go on if days of a table (or of a part) were cut otherwise than in this zone.
 
     A line that names no zone, as those that another program has written, counts as cut in this zone
@@ -363,13 +377,13 @@ def check_zone(con, table: Table, part: str | None, zone: ZoneInfo) -> None:
         note_load(con, line._replace(details={**line.details, "zone": str(zone)}))
 
 
-def allow(extractor, allow_incomplete: bool) -> None:
+def allow(extractor: BaseExtractor, allow_incomplete: bool) -> None:
     "Let an extractor write incomplete days this time, or not; what its class says stays."
     is_allowed = type(extractor).allow_incomplete
     extractor.allow_incomplete = allow_incomplete or is_allowed
 
 
-def lines_of(con, table: Table, part: str | None) -> list[Load]:
+def lines_of(con: "duckdb.DuckDBPyConnection", table: Table, part: str | None) -> list[Load]:
     "The lines of the days of a table, or of a part of it."
     name = part_of(table.name, part)
     return [
@@ -436,7 +450,13 @@ class Extraction:
     `first_date` are those of settings.ini where they are not given.
     """
 
-    def __init__(self, extractors=None, store=None, zone=None, first_date=None):
+    def __init__(
+        self,
+        extractors: Iterable[str | type | BaseExtractor] | None = None,
+        store: Store | None = None,
+        zone: str | tzinfo | None = None,
+        first_date: date | str | None = None,
+    ):
         self.extractors = configured() if extractors is None else load_all(extractors)
         self.store = store or Store()
         self.zone = zone_of(zone)
@@ -462,7 +482,7 @@ class Extraction:
             "no_part",
         )
 
-    def missing(self, extractor: BaseExtractor, now=None) -> list[date]:
+    def missing(self, extractor: BaseExtractor, now: datetime | None = None) -> list[date]:
         """The days of an extractor that are to be done.
 
         Those that the ledger lacks or has as incomplete, and the last ones that it is to look
@@ -544,7 +564,13 @@ class Extraction:
             check_zone(con, table, part, self.zone)
         check_declared(con, table, bounds_of)
 
-    def plan(self, first=None, last=None, only=None, now=None) -> list[tuple]:
+    def plan(
+        self,
+        first: date | None = None,
+        last: date | None = None,
+        only: Sequence[str] | None = None,
+        now: datetime | None = None,
+    ) -> list[tuple]:
         """What `extract` will do, as [(extractor, days)].
 
         SettingsError `no_first_date`, `bad_days`, `unknown_table`, `same_table`,
@@ -587,7 +613,12 @@ class Extraction:
         return days_between(first, last)
 
     def extract(
-        self, now=None, first=None, last=None, only=None, allow_incomplete=False
+        self,
+        now: datetime | None = None,
+        first: date | None = None,
+        last: date | None = None,
+        only: Sequence[str] | None = None,
+        allow_incomplete: bool = False,
     ) -> Iterator[Done]:
         """Do the missing days, and yield a `Done` for each.
 
@@ -622,7 +653,13 @@ class Extraction:
                 if done.error:
                     break
 
-    def preview(self, first=None, last=None, only=None, now=None) -> Iterator[tuple]:
+    def preview(
+        self,
+        first: date | None = None,
+        last: date | None = None,
+        only: Sequence[str] | None = None,
+        now: datetime | None = None,
+    ) -> Iterator[tuple]:
         """What `extract` would write, as (`Table`, day, RecordBatch); nothing is written.
 
         For the days from `first` to `last`, both inclusive; yesterday by default.
@@ -641,7 +678,11 @@ class Extraction:
                     yield ask_for(extractor, "get_table"), day, batch
 
     def rezone(
-        self, only=None, now=None, dry_run=False, allow_incomplete=False
+        self,
+        only: Sequence[str] | None = None,
+        now: datetime | None = None,
+        dry_run: bool = False,
+        allow_incomplete: bool = False,
     ) -> Iterator[Rezoned]:
         """Extract all days of a table anew that were cut in another zone than this extraction's.
 
@@ -663,7 +704,7 @@ class Extraction:
                 yield found
 
 
-def findings_of(extractor) -> tuple:
+def findings_of(extractor: BaseExtractor) -> tuple:
     "What an extractor says of the rows of last; nothing if it cannot say anything."
     return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 
@@ -702,7 +743,11 @@ def _check_other(seen: set, name: str, part: str | None) -> None:
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #a1150005
 def replace_days(
-    extraction: "Extraction", extractor, now, dry_run: bool, allow_incomplete: bool
+    extraction: "Extraction",
+    extractor: BaseExtractor,
+    now: datetime | None,
+    dry_run: bool,
+    allow_incomplete: bool,
 ) -> Rezoned | None:
     """Do for one extractor what `Extraction.rezone` says.
 
@@ -830,7 +875,7 @@ PERSONAL = (
 )
 
 
-def personal_columns(table):
+def personal_columns(table: Table) -> list[str]:
     "The columns of an event `Table` whose names sound as if they were about a person."
     return (
         []

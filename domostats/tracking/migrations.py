@@ -35,8 +35,9 @@ __all__ = [
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400003
 import hashlib, re
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, NamedTuple
 import msgspec, pyarrow as pa
 from msgspec import Struct
 from ..errors import DestinationError, SettingsError
@@ -52,6 +53,9 @@ from domostats.tracking.schema import (
     Table,
     check_table,
 )
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400007
@@ -179,7 +183,7 @@ def _earlier(table, name):
     return f"CASE WHEN lag({day}) {days} = {day} - 1 THEN lag({quoted(name)}) {days} END"
 
 
-def delta_select(table, place="datasets"):
+def delta_select(table: Table, place: str = "datasets") -> str:
     "The SELECT of the delta view of a `Table` whose tables lie in this schema."
 
     def shown(name):
@@ -348,7 +352,7 @@ def _word(value):
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400013
-def migrations_folder():
+def migrations_folder() -> Path:
     """The folder of the migrations: `migrations` under [extractors] in settings.ini.
 
     It is seen from that file's folder. Without the setting it is `migrations` in the working
@@ -433,7 +437,7 @@ def _table_of(step):
     return step.table.name if isinstance(step, CreateTable) else step.table
 
 
-def pending_of(con, planned: list[Planned]) -> list[Planned]:
+def pending_of(con: "duckdb.DuckDBPyConnection", planned: list[Planned]) -> list[Planned]:
     """The steps that the store has not had.
 
     SettingsError `changed_migration` if it has had others than the files say.
@@ -494,7 +498,7 @@ DECLARED = """CREATE TABLE IF NOT EXISTS kit.declared
               (name VARCHAR PRIMARY KEY, declaration VARCHAR)"""
 
 
-def declared_in(con, name: str) -> Table | None:
+def declared_in(con: "duckdb.DuckDBPyConnection", name: str) -> Table | None:
     """The `Table` that a table of the store was made from.
 
     None if the store does not say, as one of the first versions.
@@ -504,7 +508,7 @@ def declared_in(con, name: str) -> Table | None:
     return found and msgspec.json.decode(found[0], type=Table)
 
 
-def note_declared(con, table: Table) -> None:
+def note_declared(con: "duckdb.DuckDBPyConnection", table: Table) -> None:
     "Write down what a table of the store is made from, unless it says so already."
     if declared_in(con, table.name) != table:
         told = msgspec.json.encode(table).decode()
@@ -518,7 +522,7 @@ LIVE = {
 }  # how DuckDB writes what it was told
 
 
-def live_columns(con, name: str) -> dict[str, tuple[str, bool]] | None:
+def live_columns(con: "duckdb.DuckDBPyConnection", name: str) -> dict[str, tuple[str, bool]] | None:
     """The columns of a table or view that is there, in order; None if it is not.
 
     Each name tells the type, as it was declared, and whether the column may be null.
@@ -564,7 +568,7 @@ def differences(table: Table, live: dict | None) -> list[str]:
 class Migrations:
     "The migrations of a folder (see `migrations_folder`) and of a store."
 
-    def __init__(self, folder=None, store=None):
+    def __init__(self, folder: str | Path | None = None, store: Store | None = None):
         self.folder, self.store = Path(folder or migrations_folder()), store or Store()
 
     def __repr__(self):
@@ -772,7 +776,11 @@ def _part(con, one: Planned, parts: dict[str, str] | None) -> str | None:
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #a1140005
-def check_declared(con, table: Table, bounds_of) -> None:
+def check_declared(
+    con: "duckdb.DuckDBPyConnection",
+    table: Table,
+    bounds_of: Callable[[date], tuple[datetime, datetime]],
+) -> None:
     """Compare what is declared with the table that is there, before rows are written.
 
     `bounds_of(day)` gives the moments at which a day begins and ends: a store of the first versions
@@ -901,7 +909,13 @@ def _view_of(con, table: Table, made: bool = False) -> str | None:
     return found and found[0].split(" AS ", 1)[1]
 
 
-def days_outside(con, table: Table, bounds_of, days=None, part: str | None = None) -> list:
+def days_outside(
+    con: "duckdb.DuckDBPyConnection",
+    table: Table,
+    bounds_of: Callable[[date], tuple[datetime, datetime]],
+    days: Iterable[date] | None = None,
+    part: str | None = None,
+) -> list:
     """Those days of an event `Table` (all, or some) with rows whose time lies outside of
     `bounds_of(day)`.
     """
@@ -924,7 +938,7 @@ def days_outside(con, table: Table, bounds_of, days=None, part: str | None = Non
     )
 
 
-def cut(days, bounds_of) -> pa.Table:
+def cut(days: Iterable[date], bounds_of: Callable[[date], tuple[datetime, datetime]]) -> pa.Table:
     "Days with the moments at which they begin and end, as a pyarrow Table (cut_day, begins, ends)."
     ends = [bounds_of(day) for day in days]
     moment = pa.timestamp("us", tz="UTC")

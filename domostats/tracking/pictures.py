@@ -20,16 +20,23 @@ __all__ = [
 import base64, html, io
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterable
 from ..errors import DataError, SettingsError
 from ..loading.files import replacing
 from .releases import interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from domostats.tracking.entities import DatasetRelease
+    from domostats.tracking.history import History
+    from domostats.tracking.loads import Load
 
 
 # %% ../../nbs/10_tracking/14_pictures.ipynb #11800007
 class Picture:
     "A drawing (SVG text) with a `title` and the `rows` it was made from (a list of dicts)."
 
-    def __init__(self, title, svg, rows):
+    def __init__(self, title: str, svg: str, rows: list[dict]):
         self.title = title
         self.svg = svg
         self.rows = rows
@@ -41,7 +48,7 @@ class Picture:
         code = base64.b64encode(self.svg.encode()).decode()
         return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{code}">'
 
-    def page(self):
+    def page(self) -> str:
         "The picture and its figures as one HTML page."
 
         def line(tag, values):
@@ -63,7 +70,7 @@ class Picture:
             f"{self._repr_html_()}{table}</html>"
         )
 
-    def save(self, path):
+    def save(self, path: str | Path) -> Path:
         """Write the page to a file, whole or not at all; gives the path.
 
         DestinationError `no_folder`, `not_written`; SettingsError `bad_picture`.
@@ -80,7 +87,7 @@ class Picture:
 
 
 # %% ../../nbs/10_tracking/14_pictures.ipynb #11800008
-def drawn(draw, width, height):
+def drawn(draw: "Callable[[Axes], object]", width: float, height: float) -> str:
     """The SVG text of what `draw(axes)` does, always the same for the same figures.
 
     SettingsError `not_installed`.
@@ -109,7 +116,7 @@ def drawn(draw, width, height):
 ADDED, CHANGED, REMOVED = "#2a9d8f", "#e9c46a", "#e76f51"
 
 
-def timeline(history):
+def timeline(history: "History") -> Picture:
     """A `Picture` of the snapshots of a `History`.
 
     The first of them is left out, as there everything is new.
@@ -163,7 +170,9 @@ COLOURS = {
 }
 
 
-def days_of(loads, first=None, last=None):
+def days_of(
+    loads: "Iterable[Load | DatasetRelease]", first: date | None = None, last: date | None = None
+) -> dict[date, str]:
     """The state of each day between `first` and `last`, as {day: state}.
 
     The days are dates; those of the ledger if they are not given. `loads` are lines of the ledger
@@ -196,7 +205,7 @@ def _state(load):
     return "empty" if state == "loaded" and load.row_count == 0 else state
 
 
-def calendar(title, states):
+def calendar(title: str, states: dict[date, str]) -> Picture:
     "A `Picture` of days (dict from date to state, one of `COLOURS`), a block for each year."
     rows, years = (
         [{"day": str(day), "state": state} for day, state in sorted(states.items())],

@@ -7,7 +7,7 @@ __all__ = ["decide", "rules_of", "expiring", "expire", "absent", "Drift", "Measu
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #11200003
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, check_keywords
 from ..loading.files import to_reader
@@ -32,7 +32,7 @@ def _rules(api, dataset, on, seen=()):
     return [*((dataset, one) for one in own), *inherited] or [(dataset, None)]
 
 
-def decide(api, release, purpose):
+def decide(api: Registry, release: DatasetRelease, purpose: str) -> ExportDecision:
     """Whether this `DatasetRelease` may be used for a purpose (text).
 
     The answer is an `ExportDecision` that is kept; its `why` names the dataset and the licence.
@@ -120,7 +120,7 @@ def _kept_by(rule, loaded, grain, now):
     return kept
 
 
-def expire(catching: CatchUp, dry_run: bool = True, **how) -> list[DatasetRelease]:
+def expire(catching: CatchUp, dry_run: bool = True, **how: Any) -> list[DatasetRelease]:
     """Remove the expiring releases from the store and mark them as expired; gives them.
 
     They stay in the registry, so nothing loads them again. With `dry_run` nothing is done. `how`:
@@ -190,7 +190,7 @@ class Drift(NamedTuple):
     missing: int
 
     @property
-    def share(self):
+    def share(self) -> int:
         return self.changed + self.doubles + self.missing
 
 
@@ -205,7 +205,16 @@ class Measured:
     the rows (0.01 is one in a hundred) moved: its `facts` carry a warning.
     """
 
-    def __init__(self, data, started, ended, key, modified=None, totals=(None, None), most=0.01):
+    def __init__(
+        self,
+        data: object,
+        started: datetime,
+        ended: datetime,
+        key: str,
+        modified: str | None = None,
+        totals: tuple[int | None, int | None] = (None, None),
+        most: float = 0.01,
+    ):
         self.table = to_reader(data).read_all()
         self.key = key
         self.modified = modified
@@ -226,7 +235,7 @@ class Measured:
         return self.table.__arrow_c_stream__(requested_schema)
 
     @property
-    def drift(self):
+    def drift(self) -> Drift:
         ids = pc.count_distinct(self.table[self.key], mode="all").as_py()
         changed = (
             pc.sum(
@@ -249,7 +258,7 @@ class Measured:
         return times.cast(pa.timestamp("us", tz="UTC"), safe=False)
 
     @property
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         "What is kept of it with a release, as fields of a `DatasetRelease`."
         moved, times = (
             self.drift,

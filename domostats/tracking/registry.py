@@ -20,6 +20,8 @@ __all__ = [
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00003
 import functools, json, os, typing
 from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Iterable
 from urllib.parse import urlsplit
 import msgspec, requests
 from urllib3 import Retry
@@ -55,6 +57,9 @@ from .releases import is_numbered, missing, newest_first, release_key
 from .service import OPERATIONS, Claim, Keys, Settled
 from ..transport.connection import failure_of
 
+if TYPE_CHECKING:
+    from domostats.tracking.database import Database
+
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f00007
 KINDS_OF_ERROR = {
     "no_key": CredentialsError,
@@ -64,7 +69,7 @@ KINDS_OF_ERROR = {
 }
 
 
-def find_key(name="DOMOSTATS_REGISTRY_KEY"):
+def find_key(name: str = "DOMOSTATS_REGISTRY_KEY") -> Secret | None:
     "An API key of a registry (`Secret`), from the environment or from .env; None if there is none."
     return from_environment(name) or from_dotenv(name)
 
@@ -161,7 +166,7 @@ class Served:
         self._made_in = None
 
     @property
-    def http(self):
+    def http(self) -> requests.Session:
         "The session; a process that was forked has its own."
         if self._made_in != os.getpid():
             self._session, self._made_in = self._make_session(), os.getpid()
@@ -234,7 +239,7 @@ class Served:
             "not_a_registry",
         )
 
-    def get(self, kind: str, **which) -> Entity:
+    def get(self, kind: str, **which: Any) -> Entity:
         name, value = check_which(kind, which)
         return self._ask("GET", f"/v1/{kind}", {name: value})[0]
 
@@ -250,7 +255,7 @@ class Served:
         return self._ask("DELETE", f"/v1/{entity(kind) and kind}", {"id": check_id(id)})[0]
 
     def page(
-        self, kind: str, limit: int = 1000, after: str | None = None, **filters
+        self, kind: str, limit: int = 1000, after: str | None = None, **filters: Any
     ) -> tuple[list[Entity], str | None]:
         check_cursor(entity(kind) and kind, after)
         query = {"limit": check_limit(limit), "after": after}
@@ -311,7 +316,7 @@ def _sorted(releases):
     return newest_first(releases) if len(numbered) == 2 and len(datasets) == 1 else releases
 
 
-def methods_of(kind, cls):
+def methods_of(kind: str, cls: type[Entity]) -> dict[str, Callable]:
     "The five methods for a kind of thing, as {name: function}."
 
     def get(self, id=None, type_id=None):
@@ -397,13 +402,15 @@ class Registry(Things):
     Times are aware datetimes in UTC.
     """
 
-    def __init__(self, desk):
+    def __init__(self, desk: "Database | Served"):
         self.desk = desk
 
     def __repr__(self):
         return repr(self.desk)
 
-    def register_release(self, release, **facts):
+    def register_release(
+        self, release: DatasetRelease, **facts: Any
+    ) -> tuple[DatasetRelease, bool]:
         """Write down that a `DatasetRelease` is loaded, with what is known of it.
 
         Gives (release, whether it is new). DataError: those of `post_dataset_release` but
@@ -413,11 +420,15 @@ class Registry(Things):
             setattr(release, name, value)
         return self.desk.register([release])[0]
 
-    def register_releases(self, releases):
-        "The same for several: all are written down, or none."
+    def register_releases(
+        self, releases: Iterable[DatasetRelease]
+    ) -> list[tuple[DatasetRelease, bool]]:
+        "Write down that several `DatasetRelease`s are loaded: all of them, or none."
         return self.desk.register([*releases])
 
-    def missing_releases(self, dataset, available, **narrowed):
+    def missing_releases(
+        self, dataset: Dataset | int, available: Iterable, **narrowed: Any
+    ) -> list:
         """Those of the `available` releases (or dates, or keys) that are not recorded.
 
         The oldest comes first; `dataset` is a `Dataset` or its id. `since`, `until`, `most`: see
@@ -431,7 +442,7 @@ class Registry(Things):
             [keys[key] for key in self.desk.missing(found.id, [*keys])], [], grain, **narrowed
         )
 
-    def get_latest_release(self, dataset):
+    def get_latest_release(self, dataset: Dataset | int) -> DatasetRelease | None:
         """The newest release of a dataset (or its id) that was loaded, None if there is none.
 
         Numbered releases come behind all that are dated; where there are both, see `newest_first`.
@@ -442,14 +453,16 @@ class Registry(Things):
             return self.get_dataset_releases(1000, _id(dataset))[0]
         return found[0] if found else None
 
-    def is_first_release(self, dataset):
+    def is_first_release(self, dataset: Dataset | int) -> bool:
         "Whether no release of this dataset (or its id) was loaded yet."
         return self.get_latest_release(dataset) is None
 
 
 # %% ../../nbs/10_tracking/06_registry.ipynb #10f0000e
 @hides("url", "key")
-def make_observatory_api(url=None, key=None):
+def make_observatory_api(
+    url: str | Path | Secret | None = None, key: str | Secret | None = None
+) -> Registry:
     """The `Registry` at a url.
 
     The url is `sqlite:///FILE`, a path, `postgresql://...`, or `https://...` of one that is served,

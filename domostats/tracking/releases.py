@@ -186,13 +186,13 @@ KINDS = {
 }
 
 
-def field_of(release, name):
+def field_of(release: object, name: str) -> str | int | date | None:
     "A field of a release, whatever it is (dict or object); None where there is none."
     value = release.get(name) if isinstance(release, dict) else getattr(release, name, None)
     return value if isinstance(value, (str, int, date)) and not isinstance(value, bool) else None
 
 
-def kind_of(release):
+def kind_of(release: object) -> tuple[str | None, list[str | int | date | None]]:
     """The letter of its kind and the values that tell it, as (letter, list);
 
     (None, []) where there are none.
@@ -526,7 +526,9 @@ TABLE_TYPES, DIGITS = (
 )
 
 
-def table_name(base, table_type, date=None, precision="day"):
+def table_name(
+    base: str, table_type: str, date: datetime | date | str | None = None, precision: str = "day"
+) -> str:
     """The name of the table of a release: `mytable`, `mytable20210102`, `mytable$202101`.
 
     The date is taken in UTC. DataError `no_date`, `unknown_table_type`, `bad_precision`.
@@ -561,7 +563,7 @@ PARTS = {
 }
 
 
-def table_parts(name, table_type):
+def table_parts(name: str, table_type: str) -> tuple[str, datetime | None]:
     """What `table_name` was made from: the base and the date (a datetime in UTC, or None).
 
     DataError `unknown_table_type`, `bad_date`.
@@ -592,7 +594,7 @@ SERVICES = {
 }
 
 
-def address_parts(service, address):
+def address_parts(service: str, address: str) -> dict[str, str]:
     """The parts of an address as {name: part}, for the services that are known.
 
     DataError `unknown_service`, `bad_address`.
@@ -614,6 +616,6 @@ def address_parts(service, address):
     )
 
 
-def address_to_gcp_fields(address):
+def address_to_gcp_fields(address: str) -> tuple[str, ...]:
     "The project, the dataset and the table of an address in BigQuery. DataError `bad_address`."
     return tuple(address_parts("bigquery", address).values())

@@ -64,7 +64,7 @@ TYPES = {
 BY_NAME = {type.name: (python, type) for python, type in TYPES.items()}
 
 
-def type_name(annotation):
+def type_name(annotation: object) -> str | None:
     "The name of the type for an annotation that is no Optional, or None."
     python = next(
         (
@@ -90,15 +90,15 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     about: str = ""
 
     @property
-    def duckdb(self):
+    def duckdb(self) -> str:
         return BY_NAME[self.type][1].duckdb
 
     @property
-    def arrow(self):
+    def arrow(self) -> pa.Field:
         return pa.field(self.name, BY_NAME[self.type][1].arrow)
 
 
-def column_from(cls, name, annotation, about=""):
+def column_from(cls: type, name: str, annotation: object, about: str = "") -> Column:
     "The column of a field. SettingsError `ambiguous_type`, `unmapped_type`, `bad_column_name`."
     inner = (
         [*typing.get_args(annotation)]
@@ -126,13 +126,13 @@ def column_from(cls, name, annotation, about=""):
 NAME = re.compile(r"(?!_TABLE_|_FILE_|_PARTITION)[A-Za-z_][A-Za-z0-9_]{0,299}", re.I)
 
 
-def check_name(cls, name):
+def check_name(cls: type, name: str) -> str:
     "The name of a column, if a warehouse takes it. SettingsError `bad_column_name`."
     return check_named(cls.__name__, name)
 
 
 def check_named(called: str, name: str) -> str:
-    "The same for what is `called` otherwise than by its class."
+    "The name of a column of what is `called` so, if a warehouse takes it."
     if NAME.fullmatch(name) and name.lower() != OWN_DAY:
         return name
     raise SettingsError(
@@ -147,7 +147,7 @@ OWN_DAY = "_day"  # the local day of an event, kept by us
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #1130000a
-def columns_from(cls):
+def columns_from(cls: type) -> list[Column]:
     """The columns of a dataclass, in the order of its fields.
 
     SettingsError `not_a_dataclass`, `bad_annotation`, and those of `column_from`.
@@ -182,7 +182,9 @@ def columns_from(cls):
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #1130000e
-def sq_field(*, differentiate=False, metadata=None, **options):
+def sq_field(
+    *, differentiate: bool = False, metadata: dict | None = None, **options: typing.Any
+) -> typing.Any:
     """A field of a dataclass, with all options of `dataclasses.field`.
 
     With `differentiate` its difference from day to day is a column of the delta view.
@@ -192,7 +194,7 @@ def sq_field(*, differentiate=False, metadata=None, **options):
     )
 
 
-def differentiated(cls):
+def differentiated(cls: type) -> list[str]:
     "The names of the marked fields, in order. SettingsError `not_a_number`."
     marked = [
         one.name
@@ -424,7 +426,7 @@ def _check_deltas(table: Table, called: str) -> None:
 SIZE = 10_000  # rows in a piece
 
 
-def packed(column, values, before):
+def packed(column: Column, values: typing.Sequence, before: int) -> pa.Array:
     """The values of a column as an Arrow array; `before` rows came earlier.
 
     What cannot be kept exactly is an error, for a value that is changed on its way is worse than
@@ -590,7 +592,15 @@ def _exact(python, value):
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300017
-def batches_of(table, cls, rows, day, start, end, part=None):
+def batches_of(
+    table: Table,
+    cls: type,
+    rows: typing.Iterable,
+    day: date,
+    start: datetime,
+    end: datetime,
+    part: str | None = None,
+) -> typing.Iterator[pa.RecordBatch]:
     """The rows of a day (instances of the dataclass `cls`), checked, as pyarrow RecordBatches.
 
     The day is their first column; `start` and `end` (aware datetimes) are its bounds, the end

@@ -28,12 +28,24 @@ __all__ = [
 import json, math, re, socket, threading, typing
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Iterator
 import msgspec
 from msgspec import UNSET, Struct
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
 from ..settings import Secret, hides, masked
-from .entities import ENTITIES, DatasetRelease, Number, check_id, columns_of
+from domostats.tracking.entities import (
+    ENTITIES,
+    DatasetRelease,
+    Entity,
+    Number,
+    check_id,
+    columns_of,
+)
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from domostats.tracking.database import Database
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00007
@@ -84,7 +96,7 @@ class Operation(Struct):
     status: int = 200
 
 
-def of_a_kind(kind, cls):
+def of_a_kind(kind: str, cls: type[Entity]) -> list[Operation]:
     "The five operations on a kind of thing."
     which = ("id", "type_id") if "type_id" in cls.__struct_fields__ else ("id",)
     return [
@@ -247,7 +259,7 @@ class Trouble(Struct):
     message: str
 
 
-def told(error):
+def told(error: DomostatsError) -> tuple[int, Trouble]:
     "An error as a status and a body."
     status = STATUS.get(error.reason, 503 if isinstance(error, DestinationError) else 400)
     return status, Trouble(error.reason, str(error))
@@ -308,7 +320,12 @@ def _check_known(plain, type):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e0000f
 @hides("given", "write_key", "read_key")
-def check_key(given, operation, write_key, read_key):
+def check_key(
+    given: str | Secret | None,
+    operation: Operation,
+    write_key: str | Secret | None,
+    read_key: str | Secret | None,
+) -> None:
     """Refuse a key that is none, and a reader's key where something is written.
 
     DataError `no_key`, `read_only_key`.
@@ -330,7 +347,9 @@ def check_key(given, operation, write_key, read_key):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00010
 @hides("write_key", "read_key")
-def make_service(database, write_key, read_key=None):
+def make_service(
+    database: "Database", write_key: str | Secret, read_key: str | Secret | None = None
+) -> "Starlette":
     """The web application (Starlette) in front of a `Database`; a key is text or a `Secret`.
 
     SettingsError `no_key`.
@@ -418,7 +437,7 @@ def _done(database, request, body, write_key, read_key):
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00013
-def description():
+def description() -> dict[str, Any]:
     "The OpenAPI 3.1 description of the service, as a dict."
     types = list(dict.fromkeys([*ENTITIES.values(), Claim, Settled, Keys, Registered, Trouble]))
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -477,7 +496,7 @@ def _described(operation):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00016
 @contextmanager
-def serving(app, host="127.0.0.1", port=0):
+def serving(app: "Starlette", host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
     """A `with` block in which the application answers; gives its address.
 
     SettingsError `no_address`.

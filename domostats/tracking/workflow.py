@@ -22,17 +22,18 @@ __all__ = [
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any, Callable, Iterable
 from ..errors import DataError, RetryLaterError, SettingsError
 from ..rows.naming import format_str_camel_case
 from .catch_up import run_name
-from .entities import DatasetRelease
+from .entities import Dataset, DatasetRelease, Organisation
 from .registry import Registry, make_observatory_api
 from .releases import is_within, moment_of, release_fields, spell
 from ..transport import clock
 
 
 # %% ../../nbs/10_tracking/08_workflow.ipynb #11100007
-def tagged_datasets(api, tag, organisation_id=None):
+def tagged_datasets(api: Registry, tag: str, organisation_id: int | None = None) -> list[Dataset]:
     "The datasets of all workflows (of an organisation) that have a tag, in order of their ids."
     workflows = [
         one for one in api.get_workflows(organisation_id=organisation_id) if tag in one.tag_list
@@ -43,7 +44,7 @@ def tagged_datasets(api, tag, organisation_id=None):
     )
 
 
-def extra_of(dataset, name):
+def extra_of(dataset: Dataset, name: str) -> Any:
     "What the type of a dataset says under this name in `extra`. DataError `missing_extra`."
     extra = dataset.dataset_type.extra or {}
     if name in extra:
@@ -58,7 +59,7 @@ def extra_of(dataset, name):
 
 
 # %% ../../nbs/10_tracking/08_workflow.ipynb #1110000b
-def make_dag_id(prefix, name):
+def make_dag_id(prefix: str, name: str) -> str:
     """A name for a workflow: the prefix and the name, fit for an engine.
 
     The name is in lower case, with `_` for what an engine would not take. DataError `bad_dag_id`.
@@ -73,7 +74,9 @@ def make_dag_id(prefix, name):
     )
 
 
-def one_per_organisation(organisations, prefix, make):
+def one_per_organisation(
+    organisations: Iterable[Organisation], prefix: str, make: Callable[[Organisation, str], Any]
+) -> tuple[dict[str, Any], dict[str, Exception]]:
     """What `make(organisation, dag_id)` gives for each organisation, and what failed.
 
     As {dag_id: made} and {organisation's name: error}. DataError `same_dag_id`.
@@ -134,20 +137,22 @@ class WorkflowRun:
 class Tasks:
     "A list of tasks under a name."
 
-    def __init__(self, dag_id=None, workflow_id=None, api=None):
+    def __init__(
+        self, dag_id: str | None = None, workflow_id: int | None = None, api: Registry | None = None
+    ):
         self.dag_id = dag_id or format_str_camel_case(type(self).__name__)
         self.workflow_id = workflow_id
         self._api = api
         self.tasks = []
 
     @property
-    def api(self):
+    def api(self) -> Registry:
         "The registry: the one given, else that of the settings."
         self._api = self._api or make_observatory_api()
         return self._api
 
     @api.setter
-    def api(self, api):
+    def api(self, api: Registry) -> None:
         self._api = api
 
     def __repr__(self):
@@ -155,10 +160,10 @@ class Tasks:
             f"<workflow {self.dag_id}: {' → '.join(task.name for task in self.tasks) or 'no task'}>"
         )
 
-    def add_setup_task(self, function, **options):
+    def add_setup_task(self, function: Callable, **options: Any) -> None:
         self._add(function, True, options)
 
-    def add_task(self, function, **options):
+    def add_task(self, function: Callable, **options: Any) -> None:
         self._add(function, False, options)
 
     def _add(self, function, setup, options):
@@ -176,14 +181,14 @@ class Tasks:
 class Running(Tasks):
     "Tasks that can be run."
 
-    def make_release(self, **kwargs):
+    def make_release(self, **kwargs: Any) -> object:
         """The release, or the list of releases, that a run is about; yours to write.
 
         A setup task is called with the same keywords.
         """
         return []
 
-    def run(self, run_id=None, **kwargs):
+    def run(self, run_id: str | None = None, **kwargs: Any) -> WorkflowRun:
         """Run all tasks in this process, and give the `WorkflowRun`.
 
         The error of a task comes out as it is, and the tasks behind it do not run.
@@ -209,12 +214,12 @@ class Running(Tasks):
         run.ended = datetime.now(timezone.utc)
         return run
 
-    def make_dag(self, engine=None):
+    def make_dag(self, engine: Callable | None = None) -> Any:
         "What runs this workflow: itself, ready to `run()`, or what `engine(workflow)` makes of it."
         return engine(self) if engine else self
 
 
-def releases_of(made):
+def releases_of(made: object) -> list:
     return [] if made is None else [*made] if isinstance(made, (list, tuple)) else [made]
 
 
@@ -228,7 +233,7 @@ class Workflow(Running):
     A user's class says what there is to do in `make_release`, and adds its methods as tasks.
     """
 
-    def add_new_dataset_releases(self, releases, **kwargs):
+    def add_new_dataset_releases(self, releases: object, **kwargs: Any) -> list[DatasetRelease]:
         """Register each of these releases for each dataset of the workflow.
 
         Gives those that are new. SettingsError `no_workflow_id`; DataError `no_dataset`, `no_date`.
