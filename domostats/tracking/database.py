@@ -274,9 +274,9 @@ def _begin(con):
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d0000d
 def default_url() -> Secret:
-    """Where the registry is:
+    """Where the registry is, by the settings.
 
-    `registry` under [domostats] in settings.ini, else a file in the user's data folder.
+    That is `registry` under [domostats] in settings.ini, else a file in the user's data folder.
     """
     named = masked(find_settings().get("domostats", "registry", fallback=None))
     if named:
@@ -460,7 +460,7 @@ def values_of(record: Entity) -> dict:
 
 
 def refused(kind: str, values: dict, error: Exception) -> DataError:
-    """What the database means when it refuses to write or to delete:
+    """What the database means when it refuses to write or to delete.
 
     DataError `conflict`, `bad_reference`, `in_use`.
     """

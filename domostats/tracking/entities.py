@@ -106,9 +106,10 @@ class WorkflowType(Entity):
 
 
 class Workflow(Entity):
-    """A pipeline of an organisation. `tags` is a list of texts written as JSON, and never null;
+    """A pipeline of an organisation.
 
-    `extra` holds what the pipeline is to know.
+    `tags` is a list of texts written as JSON, and never null; `extra` holds what the pipeline is to
+    know.
     """
 
     name: Name | Maybe = UNSET

@@ -285,7 +285,7 @@ def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Itera
         yield from rows
 
 
-def load_all(ones: Iterable[str | type | BaseExtractor]) -> list:
+def load_all(ones: Iterable[str | type | BaseExtractor]) -> list[BaseExtractor]:
     "The extractors of some paths, classes or objects, one for each source."
     loaded = [load(one) for one in ones]
     return [
@@ -704,7 +704,7 @@ class Extraction:
                 yield found
 
 
-def findings_of(extractor: BaseExtractor) -> tuple:
+def findings_of(extractor: BaseExtractor) -> tuple[str, ...]:
     "What an extractor says of the rows of last; nothing if it cannot say anything."
     return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 

@@ -187,7 +187,7 @@ class Place:
         return ", ".join(map(quoted, self.key))
 
 
-def histories(con: "duckdb.DuckDBPyConnection") -> list:
+def histories(con: "duckdb.DuckDBPyConnection") -> list[Place]:
     "The `Place` of every history of a store, through an open connection."
     con.execute(HISTORIES)
     rows = con.execute("SELECT * FROM kit.histories ORDER BY name, instance").fetchall()
@@ -227,7 +227,7 @@ def _whose(place):
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #28ff4a10
-def old_histories(con: "duckdb.DuckDBPyConnection") -> list:
+def old_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The names of histories that domostats 0.1.0 made and that were not upgraded."
     rows = con.execute("""
         SELECT table_name FROM duckdb_columns()
@@ -292,7 +292,7 @@ def check_names(names: Iterable[str]) -> None:
         seen[folded(name)] = name
 
 
-def free_names(wanted: Iterable[str], taken: Iterable[str]) -> list:
+def free_names(wanted: Iterable[str], taken: Iterable[str]) -> list[str]:
     """These names, each with as many `_` behind it as it takes to be none of those that are
     `taken`, however they are spelled."""
     taken, found = {folded(name) for name in taken}, []
@@ -354,7 +354,9 @@ def _is_lossless(con, source, column, own, type):
     )
 
 
-def common_type(con: "duckdb.DuckDBPyConnection", name: str, old: tuple, new: tuple) -> str:
+def common_type(
+    con: "duckdb.DuckDBPyConnection", name: str, old: tuple[str, str], new: tuple[str, str]
+) -> str:
     """The type that holds a column of two tables, each given as (table, type of the column): the
     old one if it can, text if nothing else can."""
     (stored, own), (arriving, coming), column = old, new, quoted(name)
@@ -440,7 +442,7 @@ def put_in_place(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
 ADDRESS = "^https?://[^/]+"
 
 
-def compared(place: Place, columns: Iterable[str]) -> list:
+def compared(place: Place, columns: Iterable[str]) -> list[str]:
     "Those of the columns that are compared: none of the key, none that is ignored."
     skipped = {folded(name) for name in (*place.key, *place.ignored)}
     return [name for name in columns if folded(name) not in skipped]
@@ -513,7 +515,9 @@ def is_unknown_kept(con: "duckdb.DuckDBPyConnection", place: Place) -> bool:
     )
 
 
-def note_doubts(con: "duckdb.DuckDBPyConnection", place: Place, uncertain: pa.Table | None) -> list:
+def note_doubts(
+    con: "duckdb.DuckDBPyConnection", place: Place, uncertain: pa.Table | None
+) -> list[str]:
     """Make the temporary table `doubts` of the cells whose value is not known, in the types of the
     history; the columns that they are in.
 
@@ -568,7 +572,10 @@ def is_other(joins: Iterable[str], one: str, other: str) -> str:
 
 
 def keep_known(
-    con: "duckdb.DuckDBPyConnection", place: Place, columns: list[str], joins: dict
+    con: "duckdb.DuckDBPyConnection",
+    place: Place,
+    columns: list[str],
+    joins: dict[str, tuple[str, ...]],
 ) -> int:
     """Put what the history knows into the cells of `came` that are among the `doubts`; how many
     would have looked like a change.
@@ -660,7 +667,11 @@ def learn(
 
 
 def note_unknown(
-    con: "duckdb.DuckDBPyConnection", place: Place, at: datetime, columns: list[str], joins: dict
+    con: "duckdb.DuckDBPyConnection",
+    place: Place,
+    at: datetime,
+    columns: list[str],
+    joins: dict[str, tuple[str, ...]],
 ) -> None:
     "Write down the cells among the `doubts` of which nothing is known."
     for name in columns:
@@ -701,7 +712,7 @@ def by_own_key(
 
 def settle_unknown(
     con: "duckdb.DuckDBPyConnection", place: Place, at: datetime, arrival: "Arrival"
-) -> tuple:
+) -> tuple[int, int]:
     """Give the cells of `came` that are not known what is known of them, and those of before what
     is known now: how many stay as they were, and how many became known."""
     uncertain, joins = arrival.uncertain, arrival.joins
@@ -1038,7 +1049,7 @@ def _changed(place, name, names):
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #3a39270a
-def counts_of(con: "duckdb.DuckDBPyConnection", place: Place) -> dict:
+def counts_of(con: "duckdb.DuckDBPyConnection", place: Place) -> dict[datetime, tuple[int, ...]]:
     "For each moment of a version how many rows were added, changed and removed."
     rows = con.execute(f"""
         SELECT {SINCE},
@@ -1052,7 +1063,7 @@ def counts_of(con: "duckdb.DuckDBPyConnection", place: Place) -> dict:
     return {row[0]: row[1:] for row in rows}
 
 
-def snapshots_of(con: "duckdb.DuckDBPyConnection", place: Place) -> list:
+def snapshots_of(con: "duckdb.DuckDBPyConnection", place: Place) -> list[Snapshot]:
     "Every `Snapshot` that was taken, in their order."
     counts = counts_of(con, place)
     rows = 0
@@ -1169,7 +1180,7 @@ def write_counts(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
 FEW = 3  # rows: that so few of them changed says nothing
 
 
-def alternating(con: "duckdb.DuckDBPyConnection", place: Place) -> list:
+def alternating(con: "duckdb.DuckDBPyConnection", place: Place) -> list[datetime]:
     """The moments of those snapshots that look as if they were of another instance than the one
     before."""
     names = compared(place, _own_columns(con, place.table))
@@ -1350,7 +1361,7 @@ class History:
             taken = snapshots_of(con, place) if place else []
         return pa.table([*zip(*taken)] or [[]] * len(KEPT), schema=KEPT)
 
-    def mixed(self) -> list:
+    def mixed(self) -> list[datetime]:
         """The moments of those snapshots that look as if they were of another instance than the one
         before."""
         with self.store.open() as con:
@@ -1361,7 +1372,7 @@ class History:
         at: datetime | date | str | None = None,
         and_later: bool = False,
         dry_run: bool = False,
-    ) -> list:
+    ) -> list[datetime]:
         """Undo the last snapshot, or that of the moment `at` if it is the last; the moments of what
         was undone. With `and_later` all that came after it go with it.
 

@@ -915,7 +915,7 @@ def days_outside(
     bounds_of: Callable[[date], tuple[datetime, datetime]],
     days: Iterable[date] | None = None,
     part: str | None = None,
-) -> list:
+) -> list[date]:
     """Those days of an event `Table` (all, or some) with rows whose time lies outside of
     `bounds_of(day)`.
     """

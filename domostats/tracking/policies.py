@@ -178,9 +178,9 @@ def absent(catching: CatchUp) -> list[DatasetRelease]:
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #1120000f
 class Drift(NamedTuple):
-    """How far a source moved while it was read:
+    """How far a source moved while it was read.
 
-    `seconds` it took, rows `changed` meanwhile, `doubles` (ids that came again) and `missing`
+    The `seconds` it took, rows `changed` meanwhile, `doubles` (ids that came again) and `missing`
     ones (counted by the service at the end, and not come).
     """
 

@@ -193,7 +193,7 @@ def field_of(release: object, name: str) -> str | int | date | None:
 
 
 def kind_of(release: object) -> tuple[str | None, list[str | int | date | None]]:
-    """The letter of its kind and the values that tell it, as (letter, list);
+    """The letter of the kind of a release and the values that tell it, as (letter, list).
 
     (None, []) where there are none.
     """

@@ -80,7 +80,7 @@ class Registered(Struct):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00008
 class Operation(Struct):
-    """What a method at a path does: `run(database, query, body)`;
+    """What a method at a path does: `run(database, query, body)`.
 
     `body` and `answer` are types, `status` is that of success.
     """

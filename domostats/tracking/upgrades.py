@@ -164,12 +164,14 @@ def _rekeyed(table, columns, old_key, place):
 
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #ddee1f26
-def moments_of(con: "duckdb.DuckDBPyConnection", name: str) -> list:
+def moments_of(con: "duckdb.DuckDBPyConnection", name: str) -> list[datetime]:
     "The moments of the snapshots of an old history."
     return [moment(load.release_key[2:]) for load in loads_of(con, f"history.{name}", parts=False)]
 
 
-def divide(con: "duckdb.DuckDBPyConnection", place: Place, owners: dict, rest: str) -> list:
+def divide(
+    con: "duckdb.DuckDBPyConnection", place: Place, owners: dict[datetime, str], rest: str
+) -> list[Place]:
     """Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one),
     and drop the history; the new places."""
     made = {}
@@ -207,7 +209,7 @@ def check_whole(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
 MIXED = ".mixed"  # no instance can be called so
 
 
-def upgrade_history(con: "duckdb.DuckDBPyConnection", name: str, said: Said) -> list:
+def upgrade_history(con: "duckdb.DuckDBPyConnection", name: str, said: Said) -> list[str]:
     "Upgrade one history; what was done, a sentence each."
     old_key = [c for c in described(con, f"SELECT * FROM kit.{quoted(f'{name} now')}")]
     place = new_place(con, name, said, tuple(c for c in old_key if c != "_hash"))
@@ -235,12 +237,12 @@ def _sentence(con, name, place):
     )
 
 
-def find_histories(con: "duckdb.DuckDBPyConnection") -> list:
+def find_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "What domostats 0.1.0 kept of histories, a sentence each."
     return [f"The history {name} was made by domostats 0.1.0." for name in old_histories(con)]
 
 
-def upgrade_histories(con: "duckdb.DuckDBPyConnection", said: Said) -> list:
+def upgrade_histories(con: "duckdb.DuckDBPyConnection", said: Said) -> list[str]:
     """Upgrade all of them; what was done, a sentence each. SettingsError `no_instance`,
     `no_snapshot`; DataError `mixed`."""
     known = {at for name in old_histories(con) for at in moments_of(con, name)}
@@ -261,7 +263,7 @@ STEPS = [
 ]
 
 
-def needed(store: Store) -> list:
+def needed(store: Store) -> list[str]:
     "What a store holds in an old form, a sentence each."
     with store.open() as con:
         return [line for step in STEPS for line in step.find(con)]
@@ -273,7 +275,7 @@ def upgrade(
     owners: Mapping[datetime | date | str, str] | None = None,
     whole: bool = False,
     dry_run: bool = False,
-) -> list:
+) -> list[str]:
     """Bring a store into the form of today, whole or not at all; what was (with `dry_run`: would
     be) done, a sentence each.
 
