@@ -42,7 +42,8 @@ def __getattr__(name):
     if found:
         return getattr(import_module(f"domostats.tracking.{found}"), name)
     raise AttributeError(
-        f"domostats.tracking has no {name!r}; it has {', '.join(name for names in NAMES.values() for name in names)}"
+        f"domostats.tracking has no {name!r}; it has "
+        f"{', '.join(name for names in NAMES.values() for name in names)}"
     )
 
 

@@ -19,7 +19,7 @@ __all__ = [
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000003
 import os, re, secrets, socket
 from dataclasses import dataclass, field
-from typing import Callable
+from typing import Any, Callable
 from ..errors import DataError, check_keywords
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import Store, settled
@@ -45,7 +45,10 @@ from domostats.tracking.releases import (
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000007
 def place_of(dataset: Dataset, key: str) -> tuple[str, str]:
-    "The table of the store for this release of a `Dataset`, and the name of the part it is. DataError: those of `table_name` and `address_parts`."
+    """The table of the store for this release of a `Dataset`, and the name of the part it is.
+
+    DataError: those of `table_name` and `address_parts`.
+    """
     base, kind = (
         [*address_parts(dataset.service, dataset.address).values()][-1],
         dataset.dataset_type.table_type.type_id,
@@ -98,12 +101,12 @@ def _place_of_line(dataset, line):
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #11000008
-def run_name():
+def run_name() -> str:
     "A name for a run: the machine, the process, and what no other has."
     return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
 
 
-def has_died(run):
+def has_died(run: str | None) -> bool:
     "Whether the process of a run of this machine has ended; False for runs of others."
     found = re.fullmatch(rf"{re.escape(socket.gethostname())}:(\d+):[0-9a-f]+", run or "")
     if not found:
@@ -118,8 +121,11 @@ def has_died(run):
 
 
 # %% ../../nbs/10_tracking/07_catch_up.ipynb #1100000b
-def facts_of(line):
-    "What the registry keeps of a line of the ledger (`Load`); of its details those that it has a field for, the others in `extra`."
+def facts_of(line: Load) -> dict[str, Any]:
+    """What the registry keeps of a line of the ledger (`Load`).
+
+    Of its details those that it has a field for, the others in `extra`.
+    """
     known = {
         name: value
         for name, value in line.details.items()
@@ -168,7 +174,11 @@ NARROWED = "since", "until", "most"  # how `releases.missing` is narrowed
 
 @dataclass
 class Caught:
-    "What a catch-up has done: the releases `loaded` (list), the `failures` (error by key), and the keys that are in `other_hands`."
+    """What a catch-up has done.
+
+    The releases `loaded` (list), the `failures` (error by key), and the keys that are in
+    `other_hands`.
+    """
 
     run: str
     loaded: list = field(default_factory=list)
@@ -194,7 +204,7 @@ class CatchUp:
     def __repr__(self) -> str:
         return f"<catch-up of {self.dataset.name} at {self.dataset.address}>"
 
-    def missing(self, available: list, **narrowed) -> list:
+    def missing(self, available: list, **narrowed: Any) -> list:
         """Those of the `available` releases that are not recorded, the oldest first.
 
         `since`, `until`, `most`: see `releases.missing`.
@@ -237,7 +247,7 @@ class CatchUp:
         chained: bool = False,
         claim_seconds: float = 3600,
         allow_incomplete: bool = False,
-        **narrowed,
+        **narrowed: Any,
     ) -> Caught:
         """Load what is missing.
 

@@ -47,9 +47,10 @@ __all__ = [
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00003
 import os, re, sqlite3, time
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from typing import Any, Iterator
 from msgspec import UNSET
 from ..errors import DataError, DestinationError, SettingsError
 from ..private import make_private
@@ -67,6 +68,7 @@ from domostats.settings import (
 )
 from domostats.tracking.entities import (
     ENTITIES,
+    Field,
     MADE,
     Entity,
     check_cursor,
@@ -87,7 +89,8 @@ try:
     import sqlalchemy as sa
 except ImportError:
     raise SettingsError(
-        "The registry needs SQLAlchemy, which is not installed. Install it: pip install 'domostats[registry]'",
+        "The registry needs SQLAlchemy, which is not installed. Install it: pip install "
+        "'domostats[registry]'",
         "not_installed",
     ) from None
 from sqlalchemy.dialects import postgresql, sqlite
@@ -99,10 +102,10 @@ class UtcTime(sa.types.TypeDecorator):
 
     impl, cache_ok = sa.DateTime(timezone=True), True
 
-    def process_bind_param(self, value, dialect):
+    def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         return value and (value.replace(tzinfo=None) if dialect.name == "sqlite" else value)
 
-    def process_result_value(self, value, dialect):
+    def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         return value and (
             value.replace(tzinfo=timezone.utc)
             if value.tzinfo is None
@@ -126,7 +129,7 @@ ON_DELETE = {
 }
 
 
-def column_of(kind, field):
+def column_of(kind: str, field: Field) -> sa.Column:
     "The column of a field (`Field`) of this kind."
     target = references(ENTITIES[kind]).get(field.name)
     if field.name == "id":
@@ -178,7 +181,11 @@ SECRETS = r"(?i).*(pass|token|secret|key).*"  # names in the query of an address
 
 
 def safe_url(address: str) -> tuple[sa.URL | None, dict[str, Masked]]:
-    "The address (text) of a database without a secret that any display shows: its password is masked, and what the query has of that kind stands by itself. None for what is no address."
+    """The address (text) of a database without a secret that any display shows.
+
+    Its password is masked, and what the query has of that kind stands by itself. None for what is
+    no address.
+    """
     try:
         url = sa.make_url(address)
     except (sa.exc.ArgumentError, ValueError):
@@ -195,7 +202,10 @@ WAIT = 60  # seconds for other writers
 
 @hides("url")
 def make_engine(url: str | Secret) -> sa.Engine:
-    "The SQLAlchemy engine of a database: `sqlite:///FILE` or `postgresql://...`. SettingsError `bad_registry_url`."
+    """The SQLAlchemy engine of a database: `sqlite:///FILE` or `postgresql://...`.
+
+    SettingsError `bad_registry_url`.
+    """
     url, secrets = safe_url(url.reveal())
     if (
         url is None
@@ -221,7 +231,10 @@ def make_engine(url: str | Secret) -> sa.Engine:
 
 
 def _postgres(url, secrets):
-    "The engine of a PostgreSQL; a process that is forked does not use the connections of the one it comes from."
+    """The engine of a PostgreSQL.
+
+    A process that is forked does not use the connections of the one it comes from.
+    """
     try:
         engine = sa.create_engine(url, pool_pre_ping=True, connect_args=secrets)
         sa.event.listen(engine, "connect", _in_utc)
@@ -229,7 +242,8 @@ def _postgres(url, secrets):
         engine = None
     if engine is None:
         raise SettingsError(
-            "A registry in PostgreSQL needs psycopg, which is not installed. Install it: pip install 'domostats[registry]'",
+            "A registry in PostgreSQL needs psycopg, which is not installed. Install it: pip "
+            "install 'domostats[registry]'",
             "not_installed",
         )
     if hasattr(os, "register_at_fork"):
@@ -260,7 +274,10 @@ def _begin(con):
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d0000d
 def default_url() -> Secret:
-    "Where the registry is: `registry` under [domostats] in settings.ini, else a file in the user's data folder."
+    """Where the registry is, by the settings.
+
+    That is `registry` under [domostats] in settings.ini, else a file in the user's data folder.
+    """
     named = masked(find_settings().get("domostats", "registry", fallback=None))
     if named:
         return Secret(named)
@@ -268,8 +285,11 @@ def default_url() -> Secret:
     return Secret(f"sqlite:///{folder / 'registry.sqlite'}")
 
 
-def make_file(url):
-    "Make the file of a SQLite database, readable for its owner alone, and let readers and a writer use it together. DestinationError `no_registry`."
+def make_file(url: sa.URL) -> None:
+    """Make the file of a SQLite database, readable for its owner alone.
+
+    Readers and a writer can use it together. DestinationError `no_registry`.
+    """
     path = Path(url.database)
     try:
         make_private(path.parent)
@@ -280,7 +300,8 @@ def make_file(url):
         con.close()
     except (OSError, sqlite3.Error) as e:
         raise DestinationError(
-            f"The registry {path} cannot be opened: {e}. Check the folder and its permissions, or name another as 'registry' under [domostats] in settings.ini.",
+            f"The registry {path} cannot be opened: {e}. Check the folder and its permissions, "
+            "or name another as 'registry' under [domostats] in settings.ini.",
             "no_registry",
         ) from None
 
@@ -439,20 +460,30 @@ def values_of(record: Entity) -> dict:
 
 
 def refused(kind: str, values: dict, error: Exception) -> DataError:
-    "What the database means when it refuses to write or to delete: DataError `conflict`, `bad_reference`, `in_use`."
+    """What the database means when it refuses to write or to delete.
+
+    DataError `conflict`, `bad_reference`, `in_use`.
+    """
     said = str(error.orig)
     if getattr(error.orig, "sqlstate", "") == "23505" or "UNIQUE" in said:
         return DataError(
-            f"The registry has this {kind} already: {_shown(kind, values)} may be there once only. Change it with put_{kind}, or choose another name.",
+            f"The registry has this {kind} already: {_shown(kind, values)} may be there once "
+            f"only. Change it with put_{kind}, or choose another name.",
             "conflict",
         )
     if "id" in values and len(values) == 1:
         return DataError(
-            f"Something in the registry belongs to {kind} {values['id']}, so it was not removed. Remove that first.",
+            f"Something in the registry belongs to {kind} {values['id']}, so it was not removed. "
+            "Remove that first.",
             "in_use",
         )
+    owners = ", ".join(
+        f"{name[:-3]} {value}"
+        for name, value in values.items()
+        if name.endswith("_id") and isinstance(value, int)
+    )
     return DataError(
-        f"The {kind} belongs to something the registry does not have: {', '.join(f'{name[:-3]} {value}' for name, value in values.items() if name.endswith('_id') and isinstance(value, int))}. Make that first.",
+        f"The {kind} belongs to something the registry does not have: {owners}. Make that first.",
         "bad_reference",
     )
 
@@ -645,7 +676,10 @@ def check_held(con: sa.Connection, id: int, run: str) -> None:
 
 # %% ../../nbs/10_tracking/04_database.ipynb #10d00042
 def forget_frames(error: BaseException | None) -> None:
-    "Take from an error, and from those behind it, the tracebacks: the frames of a driver hold the password."
+    """Take the tracebacks from an error, and from those behind it.
+
+    The frames of a driver hold the password.
+    """
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
@@ -687,7 +721,7 @@ class Database:
         return f"<registry in {self.engine.url.render_as_string(hide_password=True)}>"
 
     @contextmanager
-    def writing(self, **options):
+    def writing(self, **options: Any) -> Iterator[sa.Connection]:
         """A transaction.
 
         DestinationError `no_registry` when the database does not answer, or does not do it;
@@ -701,12 +735,15 @@ class Database:
             forget_frames(e)
             raise trouble from None
 
-    def reading(self):
+    def reading(self) -> AbstractContextManager[sa.Connection]:
         "A transaction that only reads."
         return self.writing(only_reads=True)
 
-    def get(self, kind: str, **which) -> Entity:
-        "The one thing of a kind with this `id`, or `type_id`. DataError `not_found`, `bad_question`."
+    def get(self, kind: str, **which: Any) -> Entity:
+        """The one thing of a kind with this `id`, or `type_id`.
+
+        DataError `not_found`, `bad_question`.
+        """
         name, value = check_which(kind, which)
         with self.reading() as con:
             found = things_of(con, kind, rows_where(con, kind, name, [value]))
@@ -718,7 +755,7 @@ class Database:
         )
 
     def page(
-        self, kind: str, limit: int = 1000, after: str | None = None, **filters
+        self, kind: str, limit: int = 1000, after: str | None = None, **filters: Any
     ) -> tuple[list[Entity], str | None]:
         """The next `limit` things of a kind behind the cursor `after`, and the cursor behind them.
 
@@ -863,7 +900,8 @@ def _meant(database, error):
     refused = isinstance(error, sa.exc.ProgrammingError) and getattr(error.orig, "sqlstate", None)
     if broken or refused:
         return DestinationError(
-            f"{database} refuses: {database.without_password(error.orig)}. Nothing was changed. Check that it "
+            f"{database} refuses: {database.without_password(error.orig)}. Nothing was changed. "
+            "Check that it "
             "runs and that there is space.",
             "no_registry",
         )

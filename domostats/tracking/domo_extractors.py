@@ -25,7 +25,8 @@ __all__ = [
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from operator import itemgetter
-import pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, Iterator, TypeVar
+import pyarrow as pa, pyarrow.compute as pc
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..settings import find_instance, setting
@@ -33,6 +34,13 @@ from .extractors import BaseExtractor
 from .loads import LOADS, ledger_name, loads_of, note_load
 from .migrations import live_columns
 from .schema import ExtractorType, sq_field
+
+if TYPE_CHECKING:
+    import duckdb
+    from domostats.reports.report import Run
+    from domostats.settings import Instance
+
+_Run = TypeVar("_Run", bound="Run")
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600006
@@ -44,16 +52,17 @@ class DomoExtractor(BaseExtractor):
 
     instance = None
 
-    def __init__(self, instance=None):
+    def __init__(self, instance: "Instance | str | None" = None):
         self.instance = instance or self.instance
         self._doubts, self._findings = [], []
 
-    def get_instance(self):
+    def get_instance(self) -> "Instance | str":
         "The instance. SettingsError `no_instance`."
         if found := self.instance or setting("extractors", "instance"):
             return found
         raise SettingsError(
-            f"{type(self).__name__} does not know its instance. Write 'instance = NAME' under [extractors] in settings.ini.",
+            f"{type(self).__name__} does not know its instance. Write 'instance = NAME' under "
+            "[extractors] in settings.ini.",
             "no_instance",
         )
 
@@ -73,10 +82,11 @@ class DomoExtractor(BaseExtractor):
     def findings(self) -> list[str]:
         return self._findings
 
-    def check_whole(self, run):
-        """The same run of a report, if it has all rows: a day that is short would look like one on which little happened.
+    def check_whole(self, run: _Run) -> _Run:
+        """Pass a run of a report on, if it has all rows.
 
-        DataError `incomplete`, unless `allow_incomplete`; then the ledger says why.
+        A day that is short would look like one on which little happened. DataError `incomplete`,
+        unless `allow_incomplete`; then the ledger says why.
         """
         self._findings = list(run.findings)
         self._doubts = list(run.findings) if run.incomplete else []
@@ -92,7 +102,10 @@ class DomoExtractor(BaseExtractor):
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #11600008
 @dataclass
 class Activity:
-    "An event of the activity log. It is about people: keep it where the log itself may be kept, and count what you publish."
+    """An event of the activity log.
+
+    It is about people: keep it where the log itself may be kept, and count what you publish.
+    """
 
     timestamp: datetime
     event_key: str
@@ -110,10 +123,10 @@ class ActivityLog(DomoExtractor, BaseExtractor[Activity]):
 
     table, partition_field = "activity", "instance"
 
-    def get_extractor_type(self):
+    def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.individual_rows
 
-    def extract(self, date_start, date_end):
+    def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Activity]:
         names = [
             "event_at",
             "event_key",
@@ -136,32 +149,35 @@ class ActivityLog(DomoExtractor, BaseExtractor[Activity]):
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #1160000a
 class Counts(DomoExtractor):
-    "How many records of a `report` there were at the end of each day, by the `created` column of one of its formats; those that are there now."
+    """How many records of a `report` there were at the end of each day.
+
+    They are counted by the `created` column of one of its formats, among those that are there now.
+    """
 
     report = format_fn = created = row = None
 
-    def __init__(self, instance=None):
+    def __init__(self, instance: "Instance | str | None" = None):
         super().__init__(instance)
         self._run = None
 
-    def get_extractor_type(self):
+    def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.date_aggregated
 
     @property
-    def made(self):
+    def made(self) -> pa.Table:
         "The table of the report, retrieved once for this extractor. DataError `incomplete`."
         if self._run is None:
             report = reports.find(self.report)
             self._run = report.run(self.get_instance(), format_fn=self.format_fn)
         return self.check_whole(self._run).table
 
-    def extract(self, date_start, date_end):
+    def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Any]:
         there = self.made.filter(
             pc.fill_null(pc.less(self.made[self.created], date_end.astimezone(timezone.utc)), True)
         )
         yield self.get_dataclass()(*self.count(there))
 
-    def count(self, there):
+    def count(self, there: pa.Table) -> tuple[int, ...]:
         "The values of the row for those that are there (a pyarrow Table)."
         return (there.num_rows,)
 
@@ -187,9 +203,12 @@ class UserCounts(Counts, BaseExtractor[UserCount]):
     "How many users there were. Source: the report users."
 
     partition_field = "instance"
-    table, report, format_fn, created = "user_counts", "users", "all", "created_at"
+    table = "user_counts"
+    report = "users"
+    format_fn = "all"
+    created = "created_at"
 
-    def count(self, there):
+    def count(self, there: pa.Table) -> tuple[int, ...]:
         return there.num_rows, _true(there["is_pending"])
 
 
@@ -205,9 +224,12 @@ class DatasetCounts(Counts, BaseExtractor[DatasetCount]):
     "How many datasets there were. Source: the report datasets."
 
     partition_field = "instance"
-    table, report, format_fn, created = "dataset_counts", "datasets", "all", "created_at"
+    table = "dataset_counts"
+    report = "datasets"
+    format_fn = "all"
+    created = "created_at"
 
-    def count(self, there):
+    def count(self, there: pa.Table) -> tuple[int, ...]:
         return there.num_rows, _true(there["row_count"])
 
 
@@ -222,14 +244,17 @@ class AccountCounts(Counts, BaseExtractor[AccountCount]):
     "How many accounts there were. Source: the report accounts."
 
     partition_field = "instance"
-    table, report, format_fn, created = "account_counts", "accounts", "domostats", "Created_Date"
+    table = "account_counts"
+    report = "accounts"
+    format_fn = "domostats"
+    created = "Created_Date"
 
 
 # %% ../../nbs/10_tracking/13_domo_extractors.ipynb #a1160005
 READY = ("activity", "user_counts", "dataset_counts", "account_counts")
 
 
-def find_ledger_names(con) -> list[str]:
+def find_ledger_names(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The lines of the ledger that call a dataset by its service, a sentence for each dataset."
     con.execute(LOADS)
     found = con.execute(
@@ -237,12 +262,13 @@ def find_ledger_names(con) -> list[str]:
            WHERE starts_with(dataset, 'duckdb:') GROUP BY dataset ORDER BY dataset"""
     ).fetchall()
     return [
-        f"The ledger calls {ledger_name(name)} {name} in {n} lines; it is {ledger_name(name)} there now."
+        f"The ledger calls {ledger_name(name)} {name} in {n} lines; it is {ledger_name(name)} "
+        "there now."
         for name, n in found
     ]
 
 
-def upgrade_ledger_names(con, said=None) -> list[str]:
+def upgrade_ledger_names(con: "duckdb.DuckDBPyConnection", said: object = None) -> list[str]:
     "Give those lines the name that every other has; what was done, a sentence each."
     told = find_ledger_names(con)
     for line in loads_of(con):  # under their names of today, of two for a release the later one
@@ -250,7 +276,7 @@ def upgrade_ledger_names(con, said=None) -> list[str]:
     return told
 
 
-def find_shared_tables(con) -> list[str]:
+def find_shared_tables(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The tables of ready extractors that do not say from which instance a row is, a sentence each."
     return [
         f"The table {name} has no column instance. It gets it by: domostats make-migrations, then "
@@ -260,6 +286,6 @@ def find_shared_tables(con) -> list[str]:
     ]
 
 
-def upgrade_shared_tables(con, said=None) -> list[str]:
+def upgrade_shared_tables(con: "duckdb.DuckDBPyConnection", said: object = None) -> list[str]:
     "Where to go on: a table is changed by a migration only, and nothing is done here."
     return find_shared_tables(con)

@@ -49,7 +49,7 @@ __all__ = [
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00003
 import functools, json, math, re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -58,7 +58,7 @@ from .releases import DIGITS, check_grain, utc
 
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00007
-def text(least=1, most=250):
+def text(least: int = 1, most: int = 250) -> Any:
     "The type of a text of so many characters."
     return Annotated[str, Meta(min_length=least, max_length=most)]
 
@@ -68,7 +68,11 @@ Number, Count = Annotated[int, Meta(ge=1, le=2**63 - 1)], Annotated[int, Meta(ge
 
 
 class Entity(Struct, kw_only=True):
-    "What every thing of the registry has: an `id`, and when it was `created` and `modified` (aware datetimes in UTC), all made by the registry. `extras` is another name for `extra`."
+    """What every thing of the registry has: an `id`, and when it was `created` and `modified`.
+
+    The registry makes all three; the times are aware datetimes in UTC. `extras` is another name for
+    `extra`.
+    """
 
     id: Number | UnsetType = UNSET
     created: datetime | UnsetType = UNSET
@@ -80,7 +84,7 @@ class Entity(Struct, kw_only=True):
                 setattr(self, name, utc(getattr(self, name)))
 
     @property
-    def extras(self):
+    def extras(self) -> dict | None | UnsetType:
         return self.extra
 
 
@@ -102,7 +106,11 @@ class WorkflowType(Entity):
 
 
 class Workflow(Entity):
-    "A pipeline of an organisation. `tags` is a list of texts written as JSON, and never null; `extra` holds what the pipeline is to know."
+    """A pipeline of an organisation.
+
+    `tags` is a list of texts written as JSON, and never null; `extra` holds what the pipeline is to
+    know.
+    """
 
     name: Name | Maybe = UNSET
     extra: dict | Maybe = UNSET
@@ -116,7 +124,7 @@ class Workflow(Entity):
         super().__post_init__()
 
     @property
-    def tag_list(self):
+    def tag_list(self) -> list[str]:
         return json.loads(self.tags) if self.tags else []
 
 
@@ -129,7 +137,11 @@ class TableType(Entity):
 
 
 class DatasetType(Entity):
-    "A kind of dataset. `extra` holds names of columns and the like, `partition` (how finely a table is parted) and `granularity` (how finely its releases are told apart)."
+    """A kind of dataset.
+
+    `extra` holds names of columns and the like, `partition` (how finely a table is parted) and
+    `granularity` (how finely its releases are told apart).
+    """
 
     type_id: Name | UnsetType = UNSET
     name: Name | Maybe = UNSET
@@ -138,7 +150,11 @@ class DatasetType(Entity):
 
 
 class Dataset(Entity):
-    "A dataset: the `service` that keeps it and its `address` there. `credential` is the name of a credential, never one; `derived_from` the ids of the datasets it is made from."
+    """A dataset: the `service` that keeps it and its `address` there.
+
+    `credential` is the name of a credential, never one; `derived_from` the ids of the datasets
+    it is made from.
+    """
 
     name: Name | Maybe = UNSET
     service: Name | UnsetType = UNSET
@@ -207,7 +223,10 @@ class DatasetPlace(Entity):
 
 
 class Licence(Entity):
-    "A licence of a dataset for releases from `valid_from` on and before `valid_to`. `purposes` are those it allows, such as `analysis` or `redistribution`."
+    """A licence of a dataset for releases from `valid_from` on and before `valid_to`.
+
+    `purposes` are those it allows, such as `analysis` or `redistribution`.
+    """
 
     dataset: Dataset | UnsetType = UNSET
     licence_id: Name | UnsetType = UNSET
@@ -258,7 +277,7 @@ ENTITIES = {
 }
 
 
-def entity(kind):
+def entity(kind: str) -> type[Entity]:
     "The type of this name. DataError `unknown_kind`."
     if kind in ENTITIES:
         return ENTITIES[kind]
@@ -269,7 +288,10 @@ def entity(kind):
 
 # %% ../../nbs/10_tracking/03_entities.ipynb #10c00012
 class Field(Struct):
-    "A field: its `type` (str, int, bool, datetime, dict, or an `Entity`), the `most` characters of a text, and whether it must be there (`required`)."
+    """A field: its `type`, the `most` characters of a text, and whether it is `required`.
+
+    The type is str, int, bool, datetime, dict, or an `Entity`.
+    """
 
     name: str
     type: type
@@ -286,7 +308,7 @@ PLAIN = {
 
 
 @functools.cache
-def fields_of(cls):
+def fields_of(cls: type[Entity]) -> list[Field]:
     "The fields of an entity, in order."
     return [
         _field(one.name, [*getattr(one.type, "types", [one.type])])
@@ -313,7 +335,7 @@ def _times(cls):
 
 
 @functools.cache
-def references(cls):
+def references(cls: type[Entity]) -> dict[str, str]:
     "The fields of an entity that hold another one, as {field: its kind}."
     kinds = {one: kind for kind, one in ENTITIES.items()}
     return {field.name: kinds[field.type] for field in fields_of(cls) if field.type in kinds}
@@ -458,7 +480,8 @@ def _plain(cls, name, value):
         value = plain_json(value, name)
         if len(msgspec.json.encode(value)) > LONGEST:
             raise DataError(
-                f"{name} has more than {LONGEST} characters. Keep it elsewhere, and its place here.",
+                f"{name} has more than {LONGEST} characters. Keep it elsewhere, and its place "
+                "here.",
                 "bad_field",
                 column=name,
             )
@@ -486,7 +509,8 @@ def _check_meaning(record):
         _check_tags(record.tags)
     if "@" in (getattr(record, "address", None) or ""):
         raise DataError(
-            "The address seems to hold a user or a password. Keep credentials elsewhere, and give their name as the dataset's credential.",
+            "The address seems to hold a user or a password. Keep credentials elsewhere, and "
+            "give their name as the dataset's credential.",
             "secret_in_address",
             column="address",
         )

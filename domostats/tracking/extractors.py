@@ -35,7 +35,16 @@ import json, re, sys, typing, zoneinfo
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from importlib import import_module
-from typing import Any, Generic, Iterator, NamedTuple, TypeVar
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Generic,
+    Iterable,
+    Iterator,
+    NamedTuple,
+    Sequence,
+    TypeVar,
+)
 from zoneinfo import ZoneInfo
 import pyarrow as pa
 from domostats.errors import (
@@ -53,13 +62,17 @@ from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_o
 from .migrations import check_declared, cut, days_outside, live_columns
 from .schema import ExtractorType, Table, batches_of, table_of
 
+if TYPE_CHECKING:
+    import duckdb
+
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #11500007
 def zone_of(name: str | tzinfo | None = None) -> tzinfo:
-    """The zone of this name, or the one that `zone` under [extractors] in settings.ini names, or UTC.
+    """The zone of this name, or `zone` under [extractors] in settings.ini, or UTC.
 
     SettingsError `bad_zone` for a name that is none, `no_zones` where the machine knows of no zone
-    but UTC."""
+    but UTC.
+    """
     name = name or setting("extractors", "zone") or "UTC"
     if isinstance(name, tzinfo):
         return name
@@ -94,18 +107,21 @@ def _zones() -> list[str]:
     return sorted(zoneinfo.available_timezones())
 
 
-def bounds(day, zone):
+def bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     "The midnights at which a day (date) begins and ends in a zone, as aware datetimes."
-    midnight = lambda day: datetime(day.year, day.month, day.day, tzinfo=zone)
+
+    def midnight(day):
+        return datetime(day.year, day.month, day.day, tzinfo=zone)
+
     return midnight(day), midnight(day + timedelta(1))
 
 
-def last_finished(zone, now=None):
+def last_finished(zone: tzinfo, now: datetime | None = None) -> date:
     "The last day that is over in a zone; `now` is an aware datetime."
     return (now or datetime.now(timezone.utc)).astimezone(zone).date() - timedelta(1)
 
 
-def days_between(first, last):
+def days_between(first: date, last: date) -> list[date]:
     return [first + timedelta(n) for n in range((last - first).days + 1)]
 
 
@@ -114,7 +130,10 @@ Row = TypeVar("Row")
 
 
 class BaseExtractor(Generic[Row]):
-    """What to write for a day. `table`, `date_field`, `look_back` (days), `gap` and `shows_previous` have defaults; see `schema.Table`.
+    """What to write for a day.
+
+    `table`, `date_field`, `look_back` (days), `gap` and `shows_previous` have defaults; see
+    `schema.Table`.
 
     With a `partition_field` several sources share the table, each with its own days: the column of
     that name is filled in with what `get_partition` says.
@@ -122,16 +141,22 @@ class BaseExtractor(Generic[Row]):
 
     table = date_field = partition_field = None
     allow_incomplete = False
-    look_back, gap, shows_previous = 0, "previous_row", False
+    look_back = 0
+    gap = "previous_row"
+    shows_previous = False
 
     def get_dataclass(self) -> type:
-        "The dataclass of a row: the one in `BaseExtractor[Row]`, unless this is overridden. SettingsError `no_dataclass`."
+        """The dataclass of a row: the one in `BaseExtractor[Row]`, unless this is overridden.
+
+        SettingsError `no_dataclass`.
+        """
         for cls in type(self).__mro__:
             for base in getattr(cls, "__orig_bases__", ()):
                 if isinstance(found := (typing.get_args(base) or (None,))[0], type):
                     return found
         raise SettingsError(
-            f"{type(self).__name__} does not say what a row is. Write class {type(self).__name__}(BaseExtractor[YourDataclass]).",
+            f"{type(self).__name__} does not say what a row is. Write class "
+            f"{type(self).__name__}(BaseExtractor[YourDataclass]).",
             "no_dataclass",
         )
 
@@ -140,7 +165,10 @@ class BaseExtractor(Generic[Row]):
         raise NotImplementedError(f"{type(self).__name__}.get_extractor_type")
 
     def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Row]:
-        "The rows from `date_start` up to but not including `date_end`; yours to write, as a generator."
+        """The rows from `date_start` up to but not including `date_end`.
+
+        Yours to write, as a generator.
+        """
         raise NotImplementedError(f"{type(self).__name__}.extract")
 
     def get_partition(self) -> str:
@@ -183,11 +211,12 @@ class BaseExtractor(Generic[Row]):
 
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #1150000e
-def load(one):
+def load(one: str | type | BaseExtractor) -> BaseExtractor:
     """The extractor that a dotted path, a class or an object means.
 
-    SettingsError `unknown_extractor` if there is no such module or class; CodeError if there is, and
-    it fails."""
+    SettingsError `unknown_extractor` if there is no such module or class; CodeError if there
+    is, and it fails.
+    """
     if isinstance(one, type):
         return _made(one)
     if not isinstance(one, str):
@@ -236,7 +265,10 @@ def ask_for(extractor: BaseExtractor, name: str) -> Any:
 
 
 def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Iterator:
-    "The rows that an extractor gives for a day. CodeError if it fails, or gives nothing to go through."
+    """The rows that an extractor gives for a day.
+
+    CodeError if it fails, or gives nothing to go through.
+    """
     what = f"{type(extractor).__name__}.extract"
     with your_code(what):
         rows = extractor.extract(start, end)
@@ -253,7 +285,7 @@ def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Itera
         yield from rows
 
 
-def load_all(ones) -> list:
+def load_all(ones: Iterable[str | type | BaseExtractor]) -> list[BaseExtractor]:
     "The extractors of some paths, classes or objects, one for each source."
     loaded = [load(one) for one in ones]
     return [
@@ -263,7 +295,7 @@ def load_all(ones) -> list:
     ]
 
 
-def configured():
+def configured() -> list[BaseExtractor]:
     "The extractors that settings.ini lists. SettingsError `no_extractors`, `unknown_extractor`."
     named = [
         part.strip()
@@ -272,20 +304,25 @@ def configured():
     ]
     if not named:
         raise SettingsError(
-            "No extractor is listed. Write 'classes = my_module.MyExtractor' under [extractors] in settings.ini.",
+            "No extractor is listed. Write 'classes = my_module.MyExtractor' under [extractors] "
+            "in settings.ini.",
             "no_extractors",
         )
     return load_all(named)
 
 
-def first_date_of(value=None):
-    "The first day to extract: the one given, else `first_date` under [extractors] in settings.ini. SettingsError `no_first_date`."
+def first_date_of(value: date | str | None = None) -> date:
+    """The first day to extract: the one given, else the one of the settings.
+
+    That is `first_date` under [extractors] in settings.ini. SettingsError `no_first_date`.
+    """
     value = value or setting("extractors", "first_date")
     try:
         return value if isinstance(value, date) else date.fromisoformat(value)
     except (ValueError, TypeError):
         raise SettingsError(
-            f"first_date = {value!r:.40} is no day. Write 'first_date = 2022-01-01' under [extractors] in settings.ini.",
+            f"first_date = {value!r:.40} is no day. Write 'first_date = 2022-01-01' under "
+            "[extractors] in settings.ini.",
             "no_first_date",
         ) from None
 
@@ -319,11 +356,14 @@ def cut_otherwise(lines: list[Load], zone: ZoneInfo) -> list[Load]:
     return found
 
 
-def check_zone(con, table: Table, part: str | None, zone: ZoneInfo) -> None:
-    """SettingsError `changed_zone` if days of a table (or of a part) were cut otherwise than in this zone.
+def check_zone(
+    con: "duckdb.DuckDBPyConnection", table: Table, part: str | None, zone: ZoneInfo
+) -> None:
+    """Refuse to go on if days of a table (or of a part) were cut otherwise than in this zone.
 
     A line that names no zone, as those that another program has written, counts as cut in this zone
     unless a row of its day lies outside of it; that is written into the line, for the next time.
+    SettingsError `changed_zone`.
     """
     lines = lines_of(con, table, part)
     nameless = [line for line in lines if not line.details.get("zone")]
@@ -337,13 +377,13 @@ def check_zone(con, table: Table, part: str | None, zone: ZoneInfo) -> None:
         note_load(con, line._replace(details={**line.details, "zone": str(zone)}))
 
 
-def allow(extractor, allow_incomplete: bool) -> None:
+def allow(extractor: BaseExtractor, allow_incomplete: bool) -> None:
     "Let an extractor write incomplete days this time, or not; what its class says stays."
     is_allowed = type(extractor).allow_incomplete
     extractor.allow_incomplete = allow_incomplete or is_allowed
 
 
-def lines_of(con, table: Table, part: str | None) -> list[Load]:
+def lines_of(con: "duckdb.DuckDBPyConnection", table: Table, part: str | None) -> list[Load]:
     "The lines of the days of a table, or of a part of it."
     name = part_of(table.name, part)
     return [
@@ -404,14 +444,23 @@ class Rezoned(NamedTuple):
 
 
 class Extraction:
-    """Extractors (paths, classes or objects; those of settings.ini if none are given) that fill tables of a store day by day.
+    """Extractors that fill tables of a store day by day.
 
-    `zone` and `first_date` are those of settings.ini where they are not given.
+    They are paths, classes or objects; those of settings.ini if none are given. `zone` and
+    `first_date` are those of settings.ini where they are not given.
     """
 
-    def __init__(self, extractors=None, store=None, zone=None, first_date=None):
+    def __init__(
+        self,
+        extractors: Iterable[str | type | BaseExtractor] | None = None,
+        store: Store | None = None,
+        zone: str | tzinfo | None = None,
+        first_date: date | str | None = None,
+    ):
         self.extractors = configured() if extractors is None else load_all(extractors)
-        self.store, self.zone, self.first_date = store or Store(), zone_of(zone), first_date
+        self.store = store or Store()
+        self.zone = zone_of(zone)
+        self.first_date = first_date
 
     @property
     def tables(self) -> list[Table]:
@@ -433,7 +482,7 @@ class Extraction:
             "no_part",
         )
 
-    def missing(self, extractor: BaseExtractor, now=None) -> list[date]:
+    def missing(self, extractor: BaseExtractor, now: datetime | None = None) -> list[date]:
         """The days of an extractor that are to be done.
 
         Those that the ledger lacks or has as incomplete, and the last ones that it is to look
@@ -481,7 +530,8 @@ class Extraction:
                 self._check_table(con, table, part)
                 within = f" AND {quoted(table.partition)} = ?" if part else ""
                 con.execute(
-                    f"DELETE FROM datasets.{quoted(table.name)} WHERE {quoted(table.day)} = ?{within}",
+                    f"DELETE FROM datasets.{quoted(table.name)} WHERE {quoted(table.day)} = "
+                    f"?{within}",
                     [day, *([part] if part else [])],
                 )
                 return note_load(con, load._replace(row_count=_insert(con, table, rows())))
@@ -502,7 +552,10 @@ class Extraction:
 
     def _check_table(self, con, table, part):
         "Compare the declaration and the zone with what is there, in the transaction that writes."
-        bounds_of = lambda day: bounds(day, self.zone)
+
+        def bounds_of(day):
+            return bounds(day, self.zone)
+
         con.execute(LOADS)
         if con.execute(
             "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
@@ -511,7 +564,13 @@ class Extraction:
             check_zone(con, table, part, self.zone)
         check_declared(con, table, bounds_of)
 
-    def plan(self, first=None, last=None, only=None, now=None) -> list[tuple]:
+    def plan(
+        self,
+        first: date | None = None,
+        last: date | None = None,
+        only: Sequence[str] | None = None,
+        now: datetime | None = None,
+    ) -> list[tuple]:
         """What `extract` will do, as [(extractor, days)].
 
         SettingsError `no_first_date`, `bad_days`, `unknown_table`, `same_table`,
@@ -542,28 +601,37 @@ class Extraction:
         "The days that are asked for, all of them over."
         if first is None and last is None:
             return None
-        first, last, over = (
-            first or first_date_of(self.first_date),
-            last or last_finished(self.zone, now),
-            last_finished(self.zone, now),
-        )
+        first = first or first_date_of(self.first_date)
+        last = last or last_finished(self.zone, now)
+        over = last_finished(self.zone, now)
         if first > last or last > over:
             raise SettingsError(
-                f"The days from {first} to {last} cannot be extracted: the first may not be after the last, and the last day that is over in {self.zone} is {over}.",
+                f"The days from {first} to {last} cannot be extracted: the first may not be "
+                f"after the last, and the last day that is over in {self.zone} is {over}.",
                 "bad_days",
             )
         return days_between(first, last)
 
     def extract(
-        self, now=None, first=None, last=None, only=None, allow_incomplete=False
+        self,
+        now: datetime | None = None,
+        first: date | None = None,
+        last: date | None = None,
+        only: Sequence[str] | None = None,
+        allow_incomplete: bool = False,
     ) -> Iterator[Done]:
-        """Do the missing days, and yield a `Done` for each; the days from `first` to `last` (dates, inclusive) again, if they are given. `only`: names of tables.
+        """Do the missing days, and yield a `Done` for each.
+
+        The days from `first` to `last` (dates, inclusive) are done again, if they are given.
+        `only`: names of tables.
 
         An extractor that fails yields its error and is left there. A day of which rows may be
         missing fails too (DataError `incomplete`); with `allow_incomplete` it is written, and is
         done again by the next run. SettingsError `no_first_date`, `bad_days`, `unknown_table`.
         """
-        run, asked, seen = run_name(), self._asked(first, last, now), set()
+        run = run_name()
+        asked = self._asked(first, last, now)
+        seen = set()
         first_date_of(self.first_date)
         for extractor in self._chosen(only):
             name, part = ask_for(extractor, "get_table").name, None
@@ -585,8 +653,17 @@ class Extraction:
                 if done.error:
                     break
 
-    def preview(self, first=None, last=None, only=None, now=None) -> Iterator[tuple]:
-        "What `extract` would write for the days from `first` to `last` (both inclusive; yesterday by default), as (`Table`, day, RecordBatch), and nothing is written."
+    def preview(
+        self,
+        first: date | None = None,
+        last: date | None = None,
+        only: Sequence[str] | None = None,
+        now: datetime | None = None,
+    ) -> Iterator[tuple]:
+        """What `extract` would write, as (`Table`, day, RecordBatch); nothing is written.
+
+        For the days from `first` to `last`, both inclusive; yesterday by default.
+        """
         last = last or last_finished(self.zone, now)
         first = first or last
         if first > last:
@@ -601,9 +678,15 @@ class Extraction:
                     yield ask_for(extractor, "get_table"), day, batch
 
     def rezone(
-        self, only=None, now=None, dry_run=False, allow_incomplete=False
+        self,
+        only: Sequence[str] | None = None,
+        now: datetime | None = None,
+        dry_run: bool = False,
+        allow_incomplete: bool = False,
     ) -> Iterator[Rezoned]:
-        """Extract all days that are there again in the zone of this extraction, for each table with days of another; yields a `Rezoned` for each.
+        """Extract all days of a table anew that were cut in another zone than this extraction's.
+
+        Yields a `Rezoned` for each table with days of another zone.
 
         All days of a table (or of a part of it) are replaced in one transaction. Of events, every
         day is done that a row of the table falls on in the new zone, also one before the first or
@@ -621,7 +704,7 @@ class Extraction:
                 yield found
 
 
-def findings_of(extractor) -> tuple:
+def findings_of(extractor: BaseExtractor) -> tuple[str, ...]:
     "What an extractor says of the rows of last; nothing if it cannot say anything."
     return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 
@@ -660,7 +743,11 @@ def _check_other(seen: set, name: str, part: str | None) -> None:
 
 # %% ../../nbs/10_tracking/12_extractors.ipynb #a1150005
 def replace_days(
-    extraction: "Extraction", extractor, now, dry_run: bool, allow_incomplete: bool
+    extraction: "Extraction",
+    extractor: BaseExtractor,
+    now: datetime | None,
+    dry_run: bool,
+    allow_incomplete: bool,
 ) -> Rezoned | None:
     """Do for one extractor what `Extraction.rezone` says.
 
@@ -788,7 +875,7 @@ PERSONAL = (
 )
 
 
-def personal_columns(table):
+def personal_columns(table: Table) -> list[str]:
     "The columns of an event `Table` whose names sound as if they were about a person."
     return (
         []

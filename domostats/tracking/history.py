@@ -77,8 +77,8 @@ __all__ = [
 # %% ../../nbs/10_tracking/02_history.ipynb #d2fa6a62
 import json, re
 from dataclasses import dataclass, replace
-from datetime import datetime, timezone
-from typing import Any, NamedTuple
+from datetime import date, datetime, timezone
+from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
 import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
@@ -98,9 +98,15 @@ from ..settings import check_name
 from .loads import Load, loads_of, note_load
 from .releases import spell, utc
 
+if TYPE_CHECKING:
+    import duckdb
+    import pandas as pd
+    from domostats.reports.report import Report
+    from domostats.settings import Instance
+
 
 # %% ../../nbs/10_tracking/02_history.ipynb #402eada0
-def moment(value=None) -> datetime:
+def moment(value: datetime | date | str | None = None) -> datetime:
     """A datetime in UTC, without a zone as the store keeps it; now, if nothing is given.
     SettingsError `bad_moment`."""
     if value is None:
@@ -181,7 +187,7 @@ class Place:
         return ", ".join(map(quoted, self.key))
 
 
-def histories(con) -> list:
+def histories(con: "duckdb.DuckDBPyConnection") -> list[Place]:
     "The `Place` of every history of a store, through an open connection."
     con.execute(HISTORIES)
     rows = con.execute("SELECT * FROM kit.histories ORDER BY name, instance").fetchall()
@@ -190,7 +196,7 @@ def histories(con) -> list:
     ]
 
 
-def enter_place(con, place: Place) -> None:
+def enter_place(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Write a history into the list, in place of what it said of it. SettingsError `name_taken`."
     others = [other for other in histories(con) if folded(other.label) == folded(place.label)]
     for other in others:
@@ -208,7 +214,7 @@ def enter_place(con, place: Place) -> None:
     )
 
 
-def leave_place(con, place: Place) -> None:
+def leave_place(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Take a history off the list."
     con.execute(
         "DELETE FROM kit.histories WHERE name = ? AND instance IS NOT DISTINCT FROM ?",
@@ -221,7 +227,7 @@ def _whose(place):
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #28ff4a10
-def old_histories(con) -> list:
+def old_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The names of histories that domostats 0.1.0 made and that were not upgraded."
     rows = con.execute("""
         SELECT table_name FROM duckdb_columns()
@@ -235,7 +241,7 @@ def old_histories(con) -> list:
     return [row[0] for row in rows]
 
 
-def check_upgraded(con) -> None:
+def check_upgraded(con: "duckdb.DuckDBPyConnection") -> None:
     "DestinationError `old_store` for a store with histories that were not upgraded."
     if old := old_histories(con):
         raise DestinationError(
@@ -246,9 +252,14 @@ def check_upgraded(con) -> None:
         )
 
 
-def find_place(con, name: str, instance: str | None = None) -> Place | None:
-    """The history of this name, None where there is none; `instance` may be left out where it is of
-    one instance only, and is an empty text for one of no instance. SettingsError `several_instances`."""
+def find_place(
+    con: "duckdb.DuckDBPyConnection", name: str, instance: str | None = None
+) -> Place | None:
+    """The history of this name, None where there is none.
+
+    `instance` may be left out where it is of one instance only, and is an empty text for one of no
+    instance. SettingsError `several_instances`.
+    """
     found = [place for place in histories(con) if folded(place.name) == folded(name)]
     if instance is not None:
         found = [place for place in found if (place.instance or "") == instance]
@@ -262,7 +273,7 @@ def find_place(con, name: str, instance: str | None = None) -> Place | None:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #7ca0f85e
-def check_names(names) -> None:
+def check_names(names: Iterable[str]) -> None:
     "DestinationError `duplicate_column`, `reserved_column` for columns that a history cannot keep."
     seen = {}
     for name in names:
@@ -281,7 +292,7 @@ def check_names(names) -> None:
         seen[folded(name)] = name
 
 
-def free_names(wanted, taken) -> list:
+def free_names(wanted: Iterable[str], taken: Iterable[str]) -> list[str]:
     """These names, each with as many `_` behind it as it takes to be none of those that are
     `taken`, however they are spelled."""
     taken, found = {folded(name) for name in taken}, []
@@ -343,7 +354,9 @@ def _is_lossless(con, source, column, own, type):
     )
 
 
-def common_type(con, name: str, old: tuple, new: tuple) -> str:
+def common_type(
+    con: "duckdb.DuckDBPyConnection", name: str, old: tuple[str, str], new: tuple[str, str]
+) -> str:
     """The type that holds a column of two tables, each given as (table, type of the column): the
     old one if it can, text if nothing else can."""
     (stored, own), (arriving, coming), column = old, new, quoted(name)
@@ -369,7 +382,7 @@ def _own_columns(con, table):
     return {name: type for name, type in found.items() if name not in (SINCE, GONE)}
 
 
-def make_tables(con, place: Place) -> None:
+def make_tables(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Make the tables of a history that does not exist yet, for the rows in `arriving`."
     enter_place(con, place)
     con.execute(f"""
@@ -378,7 +391,7 @@ def make_tables(con, place: Place) -> None:
     con.execute(f"CREATE TABLE {place.now} AS SELECT * FROM arriving LIMIT 0")
 
 
-def fit_tables(con, place: Place) -> None:
+def fit_tables(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Add the columns of `arriving` that are new, and widen those that have to be."
     stored = {folded(name): (name, own) for name, own in _own_columns(con, place.table).items()}
     for name, coming in described(con, "SELECT * FROM arriving").items():
@@ -401,7 +414,9 @@ def _columns_of(con, place, name):
     return found
 
 
-def change_type(con, table: str, name: str, own: str, type: str) -> None:
+def change_type(
+    con: "duckdb.DuckDBPyConnection", table: str, name: str, own: str, type: str
+) -> None:
     "Give a column of a table another type, which can hold its values."
     con.execute(
         f"ALTER TABLE {table} ALTER {quoted(name)} TYPE {type} USING "
@@ -409,7 +424,7 @@ def change_type(con, table: str, name: str, own: str, type: str) -> None:
     )
 
 
-def put_in_place(con, place: Place) -> None:
+def put_in_place(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Make the temporary view `came` of the rows in `arriving`; a column that did not come is null."
     coming = {
         folded(name): (name, type)
@@ -427,7 +442,7 @@ def put_in_place(con, place: Place) -> None:
 ADDRESS = "^https?://[^/]+"
 
 
-def compared(place: Place, columns) -> list:
+def compared(place: Place, columns: Iterable[str]) -> list[str]:
     "Those of the columns that are compared: none of the key, none that is ignored."
     skipped = {folded(name) for name in (*place.key, *place.ignored)}
     return [name for name in columns if folded(name) not in skipped]
@@ -441,7 +456,7 @@ def value_of(place: Place, table: str, name: str) -> str:
     return column
 
 
-def differs(place: Place, one: str, other: str, names) -> str:
+def differs(place: Place, one: str, other: str, names: Iterable[str]) -> str:
     "The SQL condition that two rows differ in one of these columns."
     parts = [
         f"{value_of(place, one, name)} IS DISTINCT FROM {value_of(place, other, name)}"
@@ -456,7 +471,7 @@ def same_key(place: Place, one: str, other: str) -> str:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #bcfd0bdb
-def find_differences(con, place: Place) -> None:
+def find_differences(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     """Make the temporary tables `news` (rows that are new or different, with `__same__` false for
     the new) and `lost` (keys that did not come)."""
     names = compared(place, _own_columns(con, place.table))
@@ -471,7 +486,7 @@ def find_differences(con, place: Place) -> None:
         WHERE NOT EXISTS (SELECT 1 FROM came WHERE {same_key(place, "came", "now")})""")
 
 
-def append_versions(con, place: Place, at: datetime) -> None:
+def append_versions(con: "duckdb.DuckDBPyConnection", place: Place, at: datetime) -> None:
     "Put `news` and `lost` behind the versions and into the last state."
     columns = ", ".join(map(quoted, _own_columns(con, place.table)))
     con.execute(f"""
@@ -488,7 +503,7 @@ def append_versions(con, place: Place, at: datetime) -> None:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #1151fcf5
-def is_unknown_kept(con, place: Place) -> bool:
+def is_unknown_kept(con: "duckdb.DuckDBPyConnection", place: Place) -> bool:
     "Whether the history has cells of which the value was not known when their row came."
     return bool(
         con.execute(
@@ -500,7 +515,9 @@ def is_unknown_kept(con, place: Place) -> bool:
     )
 
 
-def note_doubts(con, place: Place, uncertain) -> list:
+def note_doubts(
+    con: "duckdb.DuckDBPyConnection", place: Place, uncertain: pa.Table | None
+) -> list[str]:
     """Make the temporary table `doubts` of the cells whose value is not known, in the types of the
     history; the columns that they are in.
 
@@ -513,7 +530,8 @@ def note_doubts(con, place: Place, uncertain) -> list:
         types = [own[name] for name in place.key]
         empty = [f"NULL::{type} AS k{n}" for n, type in enumerate(types)]
         con.execute(
-            f"CREATE OR REPLACE TEMP TABLE doubts AS SELECT {', '.join(empty)}, '' AS \"column\" LIMIT 0"
+            f"CREATE OR REPLACE TEMP TABLE doubts AS SELECT {', '.join(empty)}, '' AS \"column\" "
+            "LIMIT 0"
         )
         return []
     con.register("uncertain", uncertain)
@@ -547,13 +565,18 @@ def has_key(place: Place, doubt: str, table: str) -> str:
     )
 
 
-def is_other(joins, one: str, other: str) -> str:
+def is_other(joins: Iterable[str], one: str, other: str) -> str:
     "The SQL condition that two versions of a row were joined with different records."
     parts = [f"{one}.{quoted(name)} IS DISTINCT FROM {other}.{quoted(name)}" for name in joins]
     return f"({' OR '.join(parts) or 'false'})"
 
 
-def keep_known(con, place: Place, columns, joins: dict) -> int:
+def keep_known(
+    con: "duckdb.DuckDBPyConnection",
+    place: Place,
+    columns: list[str],
+    joins: dict[str, tuple[str, ...]],
+) -> int:
     """Put what the history knows into the cells of `came` that are among the `doubts`; how many
     would have looked like a change.
 
@@ -581,7 +604,7 @@ def keep_known(con, place: Place, columns, joins: dict) -> int:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #b81f0c02
-def make_unknown(con, place: Place) -> None:
+def make_unknown(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     """Make the table of the cells that were not known when their row came: the key, since when
     and until when, and whether the value became known then."""
     keys = [f"{quoted(name)} AS k{n}" for n, name in enumerate(place.key)]
@@ -592,7 +615,9 @@ def make_unknown(con, place: Place) -> None:
         FROM {place.table} LIMIT 0""")
 
 
-def learn(con, place: Place, at: datetime, arrived) -> int:
+def learn(
+    con: "duckdb.DuckDBPyConnection", place: Place, at: datetime, arrived: Iterable[str]
+) -> int:
     """Put those values of `came` that were not known until now into the versions since then; how
     many. `arrived`: the columns that came."""
     arrived, learned = {folded(name) for name in arrived}, 0
@@ -607,14 +632,17 @@ def learn(con, place: Place, at: datetime, arrived) -> int:
         con.execute(
             f"""
             CREATE OR REPLACE TEMP TABLE found AS
-            SELECT open_cell.*, {is_other(joins, "came", "now")} AS other, came.{quoted(name)} AS value
+            SELECT open_cell.*,
+                {is_other(joins, "came", "now")} AS other,
+                came.{quoted(name)} AS value
             FROM {place.unknown} AS open_cell
             JOIN came ON {has_key(place, "open_cell", "came")}
             JOIN {place.now} AS now ON {same}
             WHERE open_cell.until IS NULL AND {here}
               AND (NOT EXISTS (
                       SELECT 1 FROM doubts
-                      WHERE doubts."column" = {literal(name)} AND {has_key(place, "doubts", "came")})
+                      WHERE doubts."column" = {literal(name)}
+                        AND {has_key(place, "doubts", "came")})
                   OR {is_other(joins, "came", "now")})""",
             [joins],
         )
@@ -622,7 +650,9 @@ def learn(con, place: Place, at: datetime, arrived) -> int:
             f"""
             UPDATE {place.unknown} AS open_cell SET until = {_sql(at)}, learned = NOT found.other
             FROM found
-            WHERE open_cell.until IS NULL AND {here} AND {_same_cell(place, "open_cell", "found")}""",
+            WHERE open_cell.until IS NULL
+              AND {here}
+              AND {_same_cell(place, "open_cell", "found")}""",
             [joins],
         )
         for table, later in (
@@ -636,7 +666,13 @@ def learn(con, place: Place, at: datetime, arrived) -> int:
     return learned
 
 
-def note_unknown(con, place: Place, at: datetime, columns, joins: dict) -> None:
+def note_unknown(
+    con: "duckdb.DuckDBPyConnection",
+    place: Place,
+    at: datetime,
+    columns: list[str],
+    joins: dict[str, tuple[str, ...]],
+) -> None:
     "Write down the cells among the `doubts` of which nothing is known."
     for name in columns:
         ids = [*joins.get(name, ())]
@@ -653,7 +689,9 @@ def note_unknown(con, place: Place, at: datetime, columns, joins: dict) -> None:
         )
 
 
-def by_own_key(con, place: Place, uncertain: pa.Table, key) -> pa.Table:
+def by_own_key(
+    con: "duckdb.DuckDBPyConnection", place: Place, uncertain: pa.Table, key: tuple[str, ...] | None
+) -> pa.Table:
     """Cells that are not known, by the key of this history; they come by the columns of `key`, the
     key of their report, which may be another."""
     own = _own_columns(con, place.table)
@@ -672,7 +710,9 @@ def by_own_key(con, place: Place, uncertain: pa.Table, key) -> pa.Table:
         FROM uncertain JOIN came ON {" AND ".join(same)}""").to_arrow_table()
 
 
-def settle_unknown(con, place: Place, at: datetime, arrival) -> tuple:
+def settle_unknown(
+    con: "duckdb.DuckDBPyConnection", place: Place, at: datetime, arrival: "Arrival"
+) -> tuple[int, int]:
     """Give the cells of `came` that are not known what is known of them, and those of before what
     is known now: how many stay as they were, and how many became known."""
     uncertain, joins = arrival.uncertain, arrival.joins
@@ -697,7 +737,7 @@ def settle_unknown(con, place: Place, at: datetime, arrival) -> tuple:
     return kept, learned
 
 
-def leave_unknown(con, place: Place, at: datetime) -> None:
+def leave_unknown(con: "duckdb.DuckDBPyConnection", place: Place, at: datetime) -> None:
     "Rows that are gone tell nothing more of their cells."
     if is_unknown_kept(con, place):
         con.execute(f"""
@@ -705,8 +745,11 @@ def leave_unknown(con, place: Place, at: datetime) -> None:
             WHERE open_cell.until IS NULL AND {has_key(place, "open_cell", "lost")}""")
 
 
-def unlearn(con, place: Place, at: str) -> None:
-    "Forget what the snapshot of a moment (SQL) told of earlier versions; their keys go to `undone`."
+def unlearn(con: "duckdb.DuckDBPyConnection", place: Place, at: str) -> None:
+    """Forget what the snapshot of a moment (SQL) told of earlier versions.
+
+    Their keys go to `undone`.
+    """
     if not is_unknown_kept(con, place):
         return
     told = f"FROM {place.unknown} AS cell WHERE cell.until = {at} AND cell.learned"
@@ -757,7 +800,7 @@ class Arrival(NamedTuple):
     key: tuple | None = None  # the columns that hold the key of `uncertain`
 
 
-def check_single(data) -> None:
+def check_single(data: object) -> None:
     "SettingsError `several_instances` for rows of several instances at once."
     source = run_of(data)
     is_fleet = any(hasattr(one, "runs") and hasattr(one, "failures") for one in (data, source))
@@ -770,13 +813,13 @@ def check_single(data) -> None:
         )
 
 
-def rows_of(data) -> Any:
+def rows_of(data: object) -> Any:
     "The rows of a finished run; any other data as they are."
     table = getattr(data, "table", None)
     return table if isinstance(table, pa.Table) else data
 
 
-def arrival_of(data) -> Arrival:
+def arrival_of(data: object) -> Arrival:
     """What a finished run says of itself, or any data that `loading.files.to_reader` takes: a
     reader when it is read. DataError `narrowed`."""
     run = run_of(data)
@@ -814,7 +857,7 @@ def _taken(con, place):
     ]
 
 
-def check_later(con, place: Place, at: datetime, is_new: bool) -> None:
+def check_later(con: "duckdb.DuckDBPyConnection", place: Place, at: datetime, is_new: bool) -> None:
     """A snapshot that is not later than the last may not bring anything new. SettingsError
     `not_later`."""
     last = max(_taken(con, place), default=None)
@@ -828,7 +871,7 @@ def check_later(con, place: Place, at: datetime, is_new: bool) -> None:
         )
 
 
-def arrive(con, rows) -> None:
+def arrive(con: "duckdb.DuckDBPyConnection", rows: pa.Table | pa.RecordBatchReader) -> None:
     """Make `arriving` of an Arrow table; of a reader, which can be read once only, a temporary
     table."""
     if isinstance(rows, pa.Table):
@@ -838,7 +881,13 @@ def arrive(con, rows) -> None:
     con.execute("CREATE TEMP TABLE arriving AS SELECT * FROM rows")
 
 
-def take(con, place: Place, rows, at: datetime, arrival=Arrival()) -> Snapshot:
+def take(
+    con: "duckdb.DuckDBPyConnection",
+    place: Place,
+    rows: pa.Table | pa.RecordBatchReader,
+    at: datetime,
+    arrival: Arrival = Arrival(),
+) -> Snapshot:
     "Take a snapshot of these rows (an Arrow table or reader), in an open transaction."
 
     def run(sql):
@@ -887,7 +936,7 @@ def _append(con, place, at, before, arrival, kept, learned):
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #8bfe9fd4
-def versions_sql(con, place: Place) -> str:
+def versions_sql(con: "duckdb.DuckDBPyConnection", place: Place) -> str:
     "The SELECT of the versions of which something differs from the version before."
     if not place.filtered:
         return f"SELECT * FROM {place.table}"
@@ -896,13 +945,14 @@ def versions_sql(con, place: Place) -> str:
     return f"""
         SELECT * EXCLUDE (__same__) FROM (
             SELECT *,
-                {row} IS NOT DISTINCT FROM lag({row}) OVER turns AND count(*) OVER turns > 1 AS __same__
+                {row} IS NOT DISTINCT FROM lag({row}) OVER turns
+                    AND count(*) OVER turns > 1 AS __same__
             FROM {place.table}
             WINDOW turns AS (PARTITION BY {place.keys} ORDER BY {SINCE}))
         WHERE NOT __same__"""
 
 
-def state_sql(con, place: Place, at: datetime) -> str:
+def state_sql(con: "duckdb.DuckDBPyConnection", place: Place, at: datetime) -> str:
     "The SELECT of the rows as they were at a moment. SettingsError `before_first`."
     first = min(_taken(con, place), default=None)
     if first is None or at < first:
@@ -920,7 +970,7 @@ def state_sql(con, place: Place, at: datetime) -> str:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #71d4c909
-def validity_of(con, place: Place) -> pa.Table:
+def validity_of(con: "duckdb.DuckDBPyConnection", place: Place) -> pa.Table:
     "Every version of every row with the times from which and to which it held (UTC)."
     columns = _own_columns(con, place.table)
     names = free_names(["valid_from", "valid_to"], columns)
@@ -943,7 +993,9 @@ def _in_utc(table, *names):
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #a49aefe9
-def changes_of(con, place: Place, since: datetime, until: datetime) -> pa.Table:
+def changes_of(
+    con: "duckdb.DuckDBPyConnection", place: Place, since: datetime, until: datetime
+) -> pa.Table:
     "What became different after `since`, up to `until`. SettingsError `bad_range`, `before_first`."
     if since > until:
         raise SettingsError(
@@ -997,7 +1049,7 @@ def _changed(place, name, names):
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #3a39270a
-def counts_of(con, place: Place) -> dict:
+def counts_of(con: "duckdb.DuckDBPyConnection", place: Place) -> dict[datetime, tuple[int, ...]]:
     "For each moment of a version how many rows were added, changed and removed."
     rows = con.execute(f"""
         SELECT {SINCE},
@@ -1011,9 +1063,11 @@ def counts_of(con, place: Place) -> dict:
     return {row[0]: row[1:] for row in rows}
 
 
-def snapshots_of(con, place: Place) -> list:
+def snapshots_of(con: "duckdb.DuckDBPyConnection", place: Place) -> list[Snapshot]:
     "Every `Snapshot` that was taken, in their order."
-    counts, rows, made = counts_of(con, place), 0, []
+    counts = counts_of(con, place)
+    rows = 0
+    made = []
     for load in loads_of(con, place.ledger, parts=False):
         at = utc(load.release_key[2:])
         added, changed, removed = counts.get(at.replace(tzinfo=None), (0, 0, 0))
@@ -1024,7 +1078,7 @@ def snapshots_of(con, place: Place) -> list:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #969ff337
-def take_back(con, place: Place) -> None:
+def take_back(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     """Undo the last snapshot: its versions, the columns and types that it brought, and its line in
     the ledger."""
     last = loads_of(con, place.ledger, parts=False)[-1]
@@ -1066,7 +1120,7 @@ def _make_anew(con, table, but):
     con.execute(f"CREATE OR REPLACE TABLE {table} AS SELECT * {but} FROM {table}")
 
 
-def restore_state(con, place: Place, keys: str) -> None:
+def restore_state(con: "duckdb.DuckDBPyConnection", place: Place, keys: str) -> None:
     "Set the rows with these keys (a table) of the last state to their last versions."
     columns = ", ".join(map(quoted, _own_columns(con, place.table)))
     con.execute(f"DELETE FROM {place.now} AS now USING {keys} WHERE {same_key(place, 'now', keys)}")
@@ -1078,7 +1132,7 @@ def restore_state(con, place: Place, keys: str) -> None:
         WHERE NOT {GONE}""")
 
 
-def drop_history(con, place: Place) -> None:
+def drop_history(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Remove a history with all that is kept of it."
     con.execute(f"DROP TABLE {place.table}")
     con.execute(f"DROP TABLE {place.now}")
@@ -1088,7 +1142,7 @@ def drop_history(con, place: Place) -> None:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #7db4a5f2
-def erase_key(con, place: Place, key) -> int:
+def erase_key(con: "duckdb.DuckDBPyConnection", place: Place, key: object) -> int:
     """Take the row with this key (a value, or one for each column of the key) out of all versions;
     how many there were. SettingsError `bad_key`."""
     values = [key] if isinstance(key, (str, bytes)) or not hasattr(key, "__iter__") else [*key]
@@ -1112,7 +1166,7 @@ def erase_key(con, place: Place, key) -> int:
     return erased
 
 
-def write_counts(con, place: Place) -> None:
+def write_counts(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "Bring the lines of the ledger in agreement with the versions."
     for load, taken in zip(loads_of(con, place.ledger, parts=False), snapshots_of(con, place)):
         counts = {name: getattr(taken, name) for name in ("added", "changed", "removed")}
@@ -1126,7 +1180,7 @@ def write_counts(con, place: Place) -> None:
 FEW = 3  # rows: that so few of them changed says nothing
 
 
-def alternating(con, place: Place) -> list:
+def alternating(con: "duckdb.DuckDBPyConnection", place: Place) -> list[datetime]:
     """The moments of those snapshots that look as if they were of another instance than the one
     before."""
     names = compared(place, _own_columns(con, place.table))
@@ -1183,7 +1237,15 @@ class History:
     `links`: columns with the address of the instance in them; both are remembered. SettingsError
     `bad_name`."""
 
-    def __init__(self, name, key, store=None, instance=None, ignore=None, links=None):
+    def __init__(
+        self,
+        name: str,
+        key: str | Iterable[str],
+        store: Store | None = None,
+        instance: "Instance | str | None" = None,
+        ignore: str | Iterable[str] | None = None,
+        links: str | Iterable[str] | None = None,
+    ):
         if not isinstance(name, str) or not name.strip() or not name.isprintable():
             raise SettingsError(
                 f"A history has a name, a text of printable signs, and {name!r:.60} is none.",
@@ -1197,7 +1259,14 @@ class History:
         self.format_fn = None
 
     @classmethod
-    def of(cls, report, store=None, format_fn=None, instance=None, ignore=None):
+    def of(
+        cls,
+        report: "Report",
+        store: Store | None = None,
+        format_fn: str | None = None,
+        instance: "Instance | str | None" = None,
+        ignore: str | Iterable[str] | None = None,
+    ) -> "History":
         """The history of a report in the shape of one of its formatters (name; the first that holds
         the key, if none is given); its key is the report's.
 
@@ -1218,7 +1287,13 @@ class History:
         history.format_fn = chosen
         return history
 
-    def snapshot(self, data, at=None, dry_run=False, allow_incomplete=False) -> Snapshot:
+    def snapshot(
+        self,
+        data: object,
+        at: datetime | date | str | None = None,
+        dry_run: bool = False,
+        allow_incomplete: bool = False,
+    ) -> Snapshot:
         """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is
         all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
@@ -1245,13 +1320,13 @@ class History:
                     con.begin()
         return taken
 
-    def sql(self, at=None) -> str:
+    def sql(self, at: datetime | date | str | None = None) -> str:
         """The SELECT that gives the rows as they were at this moment (now). SettingsError
         `no_history`, `before_first`."""
         with self.store.open() as con:
             return state_sql(con, self._reading(con), moment(at))
 
-    def at(self, at=None) -> pa.Table:
+    def at(self, at: datetime | date | str | None = None) -> pa.Table:
         """The rows as they were at this moment (now). SettingsError `no_history`, `before_first`,
         `bad_moment`."""
         with self.store.open() as con:
@@ -1259,8 +1334,8 @@ class History:
             select = f"{state_sql(con, place, moment(at))} ORDER BY {place.keys}"
             return returned(con.sql(select).to_arrow_table())
 
-    def frame(self, at=None):
-        "The same as a pandas DataFrame."
+    def frame(self, at: datetime | date | str | None = None) -> "pd.DataFrame":
+        "The rows as they were at this moment (now), as a pandas DataFrame."
         return to_dataframe(self.at(at))
 
     def validity(self) -> pa.Table:
@@ -1269,7 +1344,9 @@ class History:
         with self.store.open() as con:
             return validity_of(con, self._reading(con))
 
-    def changes(self, since, until=None) -> pa.Table:
+    def changes(
+        self, since: datetime | date | str | None, until: datetime | date | str | None = None
+    ) -> pa.Table:
         """What became different after `since`, up to `until` (now): the key, `change` (added,
         removed, changed), `column`, `before` and `after` (text).
 
@@ -1284,13 +1361,18 @@ class History:
             taken = snapshots_of(con, place) if place else []
         return pa.table([*zip(*taken)] or [[]] * len(KEPT), schema=KEPT)
 
-    def mixed(self) -> list:
+    def mixed(self) -> list[datetime]:
         """The moments of those snapshots that look as if they were of another instance than the one
         before."""
         with self.store.open() as con:
             return alternating(con, self._reading(con))
 
-    def take_back(self, at=None, and_later=False, dry_run=False) -> list:
+    def take_back(
+        self,
+        at: datetime | date | str | None = None,
+        and_later: bool = False,
+        dry_run: bool = False,
+    ) -> list[datetime]:
         """Undo the last snapshot, or that of the moment `at` if it is the last; the moments of what
         was undone. With `and_later` all that came after it go with it.
 
@@ -1302,7 +1384,7 @@ class History:
                 take_back(con, place)
         return undone
 
-    def erase(self, key, dry_run=False) -> int:
+    def erase(self, key: object, dry_run: bool = False) -> int:
         """Take the row with this key out of all versions; how many there were. SettingsError
         `no_history`, `bad_key`.
 
@@ -1364,7 +1446,7 @@ class History:
 
 
 # %% ../../nbs/10_tracking/02_history.ipynb #e0126d5c
-def holding_format(report) -> str:
+def holding_format(report: "Report") -> str:
     "The first format of a report that holds its key; the first of all, if none does."
     for name, formatter in report.formatters.items():
         try:
@@ -1375,7 +1457,7 @@ def holding_format(report) -> str:
     return next(iter(report.formatters))
 
 
-def is_link(rule) -> bool:
+def is_link(rule: object) -> bool:
     "Whether a rule puts the address of the instance before a path."
     at = getattr(rule, "at", None)
     return at is not None and at("https://a").label != at("https://b").label

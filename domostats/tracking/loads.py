@@ -21,15 +21,22 @@ __all__ = [
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10003
 import hashlib, json
 from datetime import datetime, timezone
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import PARTITION, Store, quoted, settled
 
+if TYPE_CHECKING:
+    import duckdb
+
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10007
 class Load(NamedTuple):
-    "A line of the ledger: which release of a dataset was loaded, how many rows, by which run, from when to when (UTC), with a `checksum` of what came and `details` (dict) of its kind."
+    """A line of the ledger: which release of a dataset was loaded, by which run.
+
+    It holds how many rows came, from when to when it took (UTC), a `checksum` of what came and
+    `details` (dict) of its kind.
+    """
 
     dataset: str
     release_key: str
@@ -41,8 +48,17 @@ class Load(NamedTuple):
     details: dict = {}
 
 
-LOADS = """CREATE TABLE IF NOT EXISTS kit.loads (dataset VARCHAR, release_key VARCHAR, row_count BIGINT, run VARCHAR, checksum VARCHAR,
-           started_at TIMESTAMP, loaded_at TIMESTAMP, details VARCHAR)"""
+LOADS = """
+    CREATE TABLE IF NOT EXISTS kit.loads (
+        dataset VARCHAR,
+        release_key VARCHAR,
+        row_count BIGINT,
+        run VARCHAR,
+        checksum VARCHAR,
+        started_at TIMESTAMP,
+        loaded_at TIMESTAMP,
+        details VARCHAR
+    )"""
 
 
 def _naive(moment):
@@ -101,7 +117,7 @@ def _doubts_of(lines):
     return {"incomplete": " ".join(dict.fromkeys(map(str, doubts)))} if doubts else {}
 
 
-def why_incomplete(data) -> str | None:
+def why_incomplete(data: object) -> str | None:
     "Why rows of data may be missing (a sentence, known when all is read); None where none is."
     coverage = coverage_of(data)
     parts = coverage.parts.values() if coverage else ()
@@ -109,7 +125,7 @@ def why_incomplete(data) -> str | None:
     return " ".join(dict.fromkeys(reasons)) or None
 
 
-def move_lines(con, dataset: str, part: str) -> None:
+def move_lines(con: "duckdb.DuckDBPyConnection", dataset: str, part: str) -> None:
     "Make the lines of a dataset those of a part of it, in an open transaction."
     for line in loads_of(con, dataset, parts=False):
         details = {**line.details, "part": part}
@@ -118,7 +134,7 @@ def move_lines(con, dataset: str, part: str) -> None:
 
 
 # %% ../../nbs/10_tracking/01_loads.ipynb #10b10008
-def drop_line(con, dataset: str, key: str) -> None:
+def drop_line(con: "duckdb.DuckDBPyConnection", dataset: str, key: str) -> None:
     "Take the line of a release out, under whichever of its names the dataset stands there."
     name = ledger_name(dataset)
     con.execute(
@@ -127,8 +143,11 @@ def drop_line(con, dataset: str, key: str) -> None:
     )
 
 
-def note_load(con, load):
-    "Write a line of the ledger, in place of the one of the same release, into an open transaction; gives it."
+def note_load(con: "duckdb.DuckDBPyConnection", load: Load) -> Load:
+    """Write a line of the ledger into an open transaction, and give it.
+
+    It takes the place of the line of the same release, if there is one.
+    """
     load = load._replace(
         dataset=ledger_name(load.dataset),
         started_at=load.started_at or load.loaded_at,
@@ -148,7 +167,9 @@ def note_load(con, load):
     return load
 
 
-def loads_of(con, dataset=None, parts=True):
+def loads_of(
+    con: "duckdb.DuckDBPyConnection", dataset: str | None = None, parts: bool = True
+) -> list[Load]:
     """The lines of a dataset, or all, in order of their keys.
 
     Of a dataset in `parts` the releases that each part has. A dataset with a slash in its name
@@ -198,8 +219,11 @@ def _parts(column):
     )
 
 
-def checksum(rows):
-    "A text made of the names, types and values of an Arrow table or reader, which does not depend on how the rows come in pieces."
+def checksum(rows: pa.Table | pa.RecordBatchReader) -> str:
+    """A text made of the names, types and values of an Arrow table or reader.
+
+    It does not depend on how the rows come in pieces.
+    """
     rows = rows.to_reader() if isinstance(rows, pa.Table) else rows
     digests = [
         [
@@ -221,23 +245,26 @@ def checksum(rows):
 class Lines:
     "The lines of a ledger."
 
-    def __init__(self, store=None):
+    def __init__(self, store: Store | None = None):
         self.store = store or Store()
 
     def __repr__(self):
         return f"<ledger of {self.store}>"
 
-    def lines(self, dataset=None):
+    def lines(self, dataset: str | None = None) -> list[Load]:
         "Every `Load` of a dataset, or of all, in order of their keys."
         with self.store.open() as con:
             return loads_of(con, dataset)
 
-    def keys(self, dataset):
+    def keys(self, dataset: str) -> list[str]:
         "The release keys of a dataset, sorted."
         return [load.release_key for load in self.lines(dataset)]
 
-    def forget(self, dataset, key):
-        "Take a line out of the ledger, so that the release counts as missing; the rows stay. Gives whether there was one."
+    def forget(self, dataset: str, key: str) -> bool:
+        """Take a line out of the ledger, so that the release counts as missing; the rows stay.
+
+        Gives whether there was one.
+        """
         name = ledger_name(dataset)
         with self.store.open() as con:
             found = [
@@ -256,18 +283,23 @@ class Loads(Lines):
 
     def load(
         self,
-        dataset,
-        key,
-        data,
-        run=None,
-        table=None,
-        partition=None,
-        started_at=None,
-        allow_incomplete=False,
-    ):
-        """Replace the rows of a release by data (as for `loading.files.to_reader`) and write its line, both or neither; gives the `Load`.
+        dataset: str,
+        key: str,
+        data: object,
+        run: str | None = None,
+        table: str | None = None,
+        partition: str | None = None,
+        started_at: datetime | None = None,
+        allow_incomplete: bool = False,
+    ) -> Load:
+        """Replace the rows of a release by data and write its line, both or neither.
 
-        The rows are a part of the store's dataset of this name, or of another `table`, called by the key or another `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of an incomplete run never replace those of a complete one: DataError `incomplete` (not if `allow_incomplete`). DestinationError: those of `Store.write`."""
+        Gives the `Load`. `data` is what `loading.files.to_reader` takes. The rows are a part of the
+        store's dataset of this name, or of another `table`, called by the key or another
+        `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of
+        an incomplete run never replace those of a complete one: DataError `incomplete` (not if
+        `allow_incomplete`). DestinationError: those of `Store.write`.
+        """
         with settled(data, self.store.path.parent) as rows:
             sum, why = checksum(rows()), why_incomplete(data)
             details = getattr(data, "facts", {}) | ({"incomplete": why[:500]} if why else {})
@@ -280,7 +312,9 @@ class Loads(Lines):
             ) as (con, n):
                 return note_load(con, Load(dataset, key, n, run, sum, started_at, None, details))
 
-    def remove(self, dataset, key, table=None, partition=None):
+    def remove(
+        self, dataset: str, key: str, table: str | None = None, partition: str | None = None
+    ) -> None:
         "Take a release out of the store, rows and line; a table of which nothing is left goes too."
         with self.store.open() as con:
             con.execute(LOADS)

@@ -35,8 +35,9 @@ __all__ = [
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400003
 import hashlib, re
 from contextlib import contextmanager
+from datetime import date, datetime
 from pathlib import Path
-from typing import Iterator, NamedTuple
+from typing import TYPE_CHECKING, Callable, Iterable, Iterator, NamedTuple
 import msgspec, pyarrow as pa
 from msgspec import Struct
 from ..errors import DestinationError, SettingsError
@@ -52,6 +53,9 @@ from domostats.tracking.schema import (
     Table,
     check_table,
 )
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400007
@@ -170,24 +174,30 @@ def _earlier(table, name):
     "The value that a difference is told from, as SQL; each part of a table has its own."
     parts = f"PARTITION BY {quoted(table.partition)} " if table.partition else ""
     if table.gap == "previous_row":
-        return f"last_value({quoted(name)} IGNORE NULLS) OVER ({parts}ORDER BY {quoted(table.day)} ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
-    days = f"OVER ({parts}ORDER BY {quoted(table.day)})"
-    return f"CASE WHEN lag({quoted(table.day)}) {days} = {quoted(table.day)} - 1 THEN lag({quoted(name)}) {days} END"
+        return (
+            f"last_value({quoted(name)} IGNORE NULLS) OVER ({parts}ORDER BY {quoted(table.day)} "
+            "ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)"
+        )
+    day = quoted(table.day)
+    days = f"OVER ({parts}ORDER BY {day})"
+    return f"CASE WHEN lag({day}) {days} = {day} - 1 THEN lag({quoted(name)}) {days} END"
 
 
-def delta_select(table, place="datasets"):
+def delta_select(table: Table, place: str = "datasets") -> str:
     "The SELECT of the delta view of a `Table` whose tables lie in this schema."
-    shown = lambda name: (
-        f"{quoted(name)} - coalesce({_earlier(table, name)}, 0) AS {quoted(name)}"
-        if name in table.deltas
-        else quoted(name)
-    )
+
+    def shown(name):
+        if name not in table.deltas:
+            return quoted(name)
+        return f"{quoted(name)} - coalesce({_earlier(table, name)}, 0) AS {quoted(name)}"
+
     before = (
         [f"{_earlier(table, name)} AS {quoted(f'{name}_before')}" for name in table.deltas]
         if table.shows_previous
         else []
     )
-    return f"SELECT {', '.join([*(shown(column.name) for column in table.all_columns), *before])} FROM {place}.{quoted(table.name)}"
+    columns = [*(shown(column.name) for column in table.all_columns), *before]
+    return f"SELECT {', '.join(columns)} FROM {place}.{quoted(table.name)}"
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #1140000b
@@ -205,7 +215,8 @@ def _view(table):
 
 def _about(table, columns):
     return [
-        f"COMMENT ON COLUMN datasets.{quoted(table)}.{quoted(column.name)} IS {literal(column.about)}"
+        f"COMMENT ON COLUMN datasets.{quoted(table)}.{quoted(column.name)} IS "
+        f"{literal(column.about)}"
         for column in columns
         if column.about
     ]
@@ -219,7 +230,8 @@ def statements(step: Step, tables: dict[str, Table], part: str | None = None) ->
     if isinstance(step, CreateTable):
         table = step.table
         return [
-            f"CREATE TABLE datasets.{quoted(table.name)} ({', '.join(map(_column, table.all_columns))})",
+            f"CREATE TABLE datasets.{quoted(table.name)} "
+            f"({', '.join(map(_column, table.all_columns))})",
             *_about(table.name, table.all_columns),
             *(_view(table) if table.view else []),
         ]
@@ -248,7 +260,8 @@ def _add_column(table, step):
 
 def _relax(table, step):
     return [
-        f"ALTER TABLE datasets.{quoted(table.name)} ALTER COLUMN {quoted(step.column)} DROP NOT NULL"
+        f"ALTER TABLE datasets.{quoted(table.name)} ALTER COLUMN {quoted(step.column)} DROP NOT "
+        "NULL"
     ]
 
 
@@ -298,7 +311,10 @@ def steps_between(old: Table, new: Table) -> list[Step]:
         steps.append(Reorder(new.name, tuple(has)))
     if new.partition and not old.partition:
         steps.append(AddPartition(new.name, new.partition))
-    told = lambda table: (table.deltas, table.gap, table.shows_previous)
+
+    def told(table):
+        return table.deltas, table.gap, table.shows_previous
+
     return steps + ([MakeView(new.name, *told(new))] if told(old) != told(new) else [])
 
 
@@ -336,8 +352,12 @@ def _word(value):
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #11400013
-def migrations_folder():
-    "`migrations` under [extractors] in settings.ini, seen from that file's folder; else `migrations` in the working folder."
+def migrations_folder() -> Path:
+    """The folder of the migrations: `migrations` under [extractors] in settings.ini.
+
+    It is seen from that file's folder. Without the setting it is `migrations` in the working
+    folder.
+    """
     named = setting("extractors", "migrations")
     return find_settings().folder / expanded(named) if named else Path.cwd() / "migrations"
 
@@ -399,7 +419,14 @@ def _broken(path: Path, n: int, what: str) -> SettingsError:
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #a1140002
-APPLIED = "CREATE TABLE IF NOT EXISTS kit.migrations (name VARCHAR, step INTEGER, sum VARCHAR, applied_at TIMESTAMP DEFAULT current_timestamp, PRIMARY KEY (name, step))"
+APPLIED = """
+    CREATE TABLE IF NOT EXISTS kit.migrations (
+        name VARCHAR,
+        step INTEGER,
+        sum VARCHAR,
+        applied_at TIMESTAMP DEFAULT current_timestamp,
+        PRIMARY KEY (name, step)
+    )"""
 
 
 def _sum(step):
@@ -410,7 +437,7 @@ def _table_of(step):
     return step.table.name if isinstance(step, CreateTable) else step.table
 
 
-def pending_of(con, planned: list[Planned]) -> list[Planned]:
+def pending_of(con: "duckdb.DuckDBPyConnection", planned: list[Planned]) -> list[Planned]:
     """The steps that the store has not had.
 
     SettingsError `changed_migration` if it has had others than the files say.
@@ -471,7 +498,7 @@ DECLARED = """CREATE TABLE IF NOT EXISTS kit.declared
               (name VARCHAR PRIMARY KEY, declaration VARCHAR)"""
 
 
-def declared_in(con, name: str) -> Table | None:
+def declared_in(con: "duckdb.DuckDBPyConnection", name: str) -> Table | None:
     """The `Table` that a table of the store was made from.
 
     None if the store does not say, as one of the first versions.
@@ -481,7 +508,7 @@ def declared_in(con, name: str) -> Table | None:
     return found and msgspec.json.decode(found[0], type=Table)
 
 
-def note_declared(con, table: Table) -> None:
+def note_declared(con: "duckdb.DuckDBPyConnection", table: Table) -> None:
     "Write down what a table of the store is made from, unless it says so already."
     if declared_in(con, table.name) != table:
         told = msgspec.json.encode(table).decode()
@@ -495,7 +522,7 @@ LIVE = {
 }  # how DuckDB writes what it was told
 
 
-def live_columns(con, name: str) -> dict[str, tuple[str, bool]] | None:
+def live_columns(con: "duckdb.DuckDBPyConnection", name: str) -> dict[str, tuple[str, bool]] | None:
     """The columns of a table or view that is there, in order; None if it is not.
 
     Each name tells the type, as it was declared, and whether the column may be null.
@@ -519,13 +546,19 @@ def differences(table: Table, live: dict | None) -> list[str]:
     if live is None:
         return [f"table {table.name} is not there"]
     said = {column.name: (column.duckdb, column.nullable) for column in table.all_columns}
-    words = lambda told: "nothing" if told is None else f"{told[0]}{' or null' if told[1] else ''}"
+
+    def words(told):
+        return "nothing" if told is None else f"{told[0]}{' or null' if told[1] else ''}"
+
     found = [
         f"{table.name}.{name} should be {words(said.get(name))} and is {words(live.get(name))}"
         for name in {**said, **live}
         if said.get(name) != live.get(name)
     ]
-    order = lambda names: [name for name in names if name != table.partition]
+
+    def order(names):
+        return [name for name in names if name != table.partition]
+
     if not found and order(said) != order(live):
         found = [f"{table.name} should have {', '.join(order(said))} in this order"]
     return found
@@ -535,7 +568,7 @@ def differences(table: Table, live: dict | None) -> list[str]:
 class Migrations:
     "The migrations of a folder (see `migrations_folder`) and of a store."
 
-    def __init__(self, folder=None, store=None):
+    def __init__(self, folder: str | Path | None = None, store: Store | None = None):
         self.folder, self.store = Path(folder or migrations_folder()), store or Store()
 
     def __repr__(self):
@@ -576,7 +609,9 @@ class Migrations:
                 "same_table",
                 table=twice[0],
             )
-        planned, had, steps = self.planned(), self.declared(), []
+        planned = self.planned()
+        had = self.declared()
+        steps = []
         for table in sorted({table.name: table for table in tables}.values(), key=_name):
             made = steps_between(had[table.name], table) if table.name in had else []
             steps += made if table.name in had else [CreateTable(table)]
@@ -595,7 +630,10 @@ class Migrations:
         return steps
 
     def make(self, tables: list[Table], dry_run: bool = False) -> Path | None:
-        "Write the plan to a new file, and give its path; None if there is nothing to do. With `dry_run` nothing is written."
+        """Write the plan to a new file, and give its path; None if there is nothing to do.
+
+        With `dry_run` nothing is written.
+        """
         if not (plan := self.plan(tables)):
             return None
         touched = "_".join(dict.fromkeys(_table_of(step) for step in plan))
@@ -608,7 +646,10 @@ class Migrations:
         return path
 
     def pending(self) -> list[tuple[Path, int, Step]]:
-        "The steps that the store has not had, as [(file, number, step)]. SettingsError `changed_migration`."
+        """The steps that the store has not had, as [(file, number, step)].
+
+        SettingsError `changed_migration`.
+        """
         planned = self.planned()
         with self.store.open() as con:
             return [one[:3] for one in pending_of(con, planned)]
@@ -637,16 +678,17 @@ class Migrations:
         "DestinationError `drift` if there are `findings`."
         if found := self.findings():
             raise DestinationError(
-                f"The store is not what the migrations say: {'; '.join(found[:5])}. Somebody has changed it by hand: put it back, or move the table away and apply again.",
+                f"The store is not what the migrations say: {'; '.join(found[:5])}. Somebody has "
+                "changed it by hand: put it back, or move the table away and apply again.",
                 "drift",
             )
 
     def apply(self, parts: dict[str, str] | None = None) -> list[tuple[Path, int, Step]]:
         """Do the steps that the store has not had, each whole or not at all; gives them.
 
-        `parts` says for a table (by name) that gets a partition from where the rows are that it has.
-        DestinationError `drift`, `not_written`, `unknown_part`; SettingsError `bad_migration`,
-        `changed_migration`.
+        `parts` says for a table (by name) that gets a partition from where the rows are
+        that it has. DestinationError `drift`, `not_written`, `unknown_part`; SettingsError
+        `bad_migration`, `changed_migration`.
         """
         self.check()
         done, planned = [], self.planned()
@@ -734,7 +776,11 @@ def _part(con, one: Planned, parts: dict[str, str] | None) -> str | None:
 
 
 # %% ../../nbs/10_tracking/11_migrations.ipynb #a1140005
-def check_declared(con, table: Table, bounds_of) -> None:
+def check_declared(
+    con: "duckdb.DuckDBPyConnection",
+    table: Table,
+    bounds_of: Callable[[date], tuple[datetime, datetime]],
+) -> None:
     """Compare what is declared with the table that is there, before rows are written.
 
     `bounds_of(day)` gives the moments at which a day begins and ends: a store of the first versions
@@ -744,7 +790,8 @@ def check_declared(con, table: Table, bounds_of) -> None:
     live = live_columns(con, table.name)
     if live is None:
         raise DestinationError(
-            f"There is no table {table.name} yet. Run: domostats make-migrations, then domostats migrate.",
+            f"There is no table {table.name} yet. Run: domostats make-migrations, then domostats "
+            "migrate.",
             "not_migrated",
         )
     stored = declared_in(con, table.name)
@@ -754,7 +801,8 @@ def check_declared(con, table: Table, bounds_of) -> None:
     if found := differences(had, live):
         raise DestinationError(
             f"Table {table.name} is not what it was made from: {'; '.join(found[:5])}. Somebody "
-            "has changed it by hand: put it back, or move the table away and run: domostats migrate",
+            "has changed it by hand: put it back, or move the table away and run: domostats "
+            "migrate",
             "drift",
         )
     if stored is None:
@@ -774,15 +822,22 @@ def _told(had: Table, step: Step) -> str:
     "What a step would mend, as a sentence about the table and the declaration."
     types = {column.name: column.type for column in had.columns}
     if isinstance(step, AddColumn):
-        return f"{step.column.name} ({step.column.type} or null) is declared, and the table has no such column"
+        return (
+            f"{step.column.name} ({step.column.type} or null) is declared, "
+            "and the table has no such column"
+        )
     if isinstance(step, Relax):
         name = step.column
         return f"{name} is {types[name]} in the table, and declared as {types[name]} or null"
     if isinstance(step, Reorder):
-        return f"its columns are {', '.join(types)}, and declared in the order {', '.join(step.columns)}"
+        declared = ", ".join(step.columns)
+        return f"its columns are {', '.join(types)}, and declared in the order {declared}"
     if isinstance(step, AddPartition):
         return f"{step.column} (STRING) says from where a row is, and the table has no such column"
-    words = lambda of: f"of {', '.join(of.deltas) or 'no column'} to the {of.gap}"
+
+    def words(of):
+        return f"of {', '.join(of.deltas) or 'no column'} to the {of.gap}"
+
     return f"its view shows differences {words(had)}, and they are declared as {words(step)}"
 
 
@@ -854,11 +909,19 @@ def _view_of(con, table: Table, made: bool = False) -> str | None:
     return found and found[0].split(" AS ", 1)[1]
 
 
-def days_outside(con, table: Table, bounds_of, days=None, part: str | None = None) -> list:
+def days_outside(
+    con: "duckdb.DuckDBPyConnection",
+    table: Table,
+    bounds_of: Callable[[date], tuple[datetime, datetime]],
+    days: Iterable[date] | None = None,
+    part: str | None = None,
+) -> list[date]:
     """Those days of an event `Table` (all, or some) with rows whose time lies outside of
     `bounds_of(day)`.
     """
-    place, day, at = f"datasets.{quoted(table.name)}", quoted(table.day), quoted(table.date_field)
+    place = f"datasets.{quoted(table.name)}"
+    day = quoted(table.day)
+    at = quoted(table.date_field)
     if days is None:
         days = [row[0] for row in con.execute(f"SELECT DISTINCT {day} FROM {place}").fetchall()]
     con.register("cut", cut([*days], bounds_of))
@@ -868,13 +931,14 @@ def days_outside(con, table: Table, bounds_of, days=None, part: str | None = Non
     return sorted(
         row[0]
         for row in con.execute(
-            f"SELECT DISTINCT {day} FROM {place} JOIN cut ON {day} = cut_day WHERE {outside} {within}",
+            f"SELECT DISTINCT {day} FROM {place} JOIN cut ON {day} = cut_day WHERE {outside} "
+            f"{within}",
             [part] * bool(part),
         ).fetchall()
     )
 
 
-def cut(days, bounds_of) -> pa.Table:
+def cut(days: Iterable[date], bounds_of: Callable[[date], tuple[datetime, datetime]]) -> pa.Table:
     "Days with the moments at which they begin and end, as a pyarrow Table (cut_day, begins, ends)."
     ends = [bounds_of(day) for day in days]
     moment = pa.timestamp("us", tz="UTC")

@@ -20,39 +20,61 @@ __all__ = [
 import base64, html, io
 from datetime import date, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING, Callable, Iterable
 from ..errors import DataError, SettingsError
 from ..loading.files import replacing
 from .releases import interval
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from domostats.tracking.entities import DatasetRelease
+    from domostats.tracking.history import History
+    from domostats.tracking.loads import Load
 
 
 # %% ../../nbs/10_tracking/14_pictures.ipynb #11800007
 class Picture:
     "A drawing (SVG text) with a `title` and the `rows` it was made from (a list of dicts)."
 
-    def __init__(self, title, svg, rows):
-        self.title, self.svg, self.rows = title, svg, rows
+    def __init__(self, title: str, svg: str, rows: list[dict]):
+        self.title = title
+        self.svg = svg
+        self.rows = rows
 
     def __repr__(self):
         return f"<picture of {self.title}: {len(self.rows)} rows>"
 
     def _repr_html_(self):
-        return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{base64.b64encode(self.svg.encode()).decode()}">'
+        code = base64.b64encode(self.svg.encode()).decode()
+        return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{code}">'
 
-    def page(self):
+    def page(self) -> str:
         "The picture and its figures as one HTML page."
-        line = lambda tag, values: (
-            f"<tr>{''.join(f'<{tag}>{html.escape(str(value))}</{tag}>' for value in values)}</tr>"
-        )
-        table = (
-            f"<table>{line('th', self.rows[0])}{''.join(line('td', row.values()) for row in self.rows)}</table>"
-            if self.rows
-            else "<p>Nothing yet.</p>"
-        )
-        style = "body{font:14px sans-serif;margin:2em}td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #ddd}"
-        return f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{html.escape(self.title)}</title><style>{style}</style><h1>{html.escape(self.title)}</h1>{self._repr_html_()}{table}</html>'
 
-    def save(self, path):
-        "Write the page to a file, whole or not at all; gives the path. DestinationError `no_folder`, `not_written`; SettingsError `bad_picture`."
+        def line(tag, values):
+            cells = (f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values)
+            return f"<tr>{''.join(cells)}</tr>"
+
+        table = "<p>Nothing yet.</p>"
+        if self.rows:
+            lines = "".join(line("td", row.values()) for row in self.rows)
+            table = f"<table>{line('th', self.rows[0])}{lines}</table>"
+        style = (
+            "body{font:14px sans-serif;margin:2em}"
+            "td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #ddd}"
+        )
+        title = html.escape(self.title)
+        return (
+            '<!doctype html><html lang="en"><meta charset="utf-8">'
+            f"<title>{title}</title><style>{style}</style><h1>{title}</h1>"
+            f"{self._repr_html_()}{table}</html>"
+        )
+
+    def save(self, path: str | Path) -> Path:
+        """Write the page to a file, whole or not at all; gives the path.
+
+        DestinationError `no_folder`, `not_written`; SettingsError `bad_picture`.
+        """
         if Path(path).suffix.lower() not in (".html", ".htm"):
             raise SettingsError(
                 f"A picture is written as a page of HTML, and {path} is called otherwise. Give it "
@@ -65,14 +87,18 @@ class Picture:
 
 
 # %% ../../nbs/10_tracking/14_pictures.ipynb #11800008
-def drawn(draw, width, height):
-    "The SVG text of what `draw(axes)` does, always the same for the same figures. SettingsError `not_installed`."
+def drawn(draw: "Callable[[Axes], object]", width: float, height: float) -> str:
+    """The SVG text of what `draw(axes)` does, always the same for the same figures.
+
+    SettingsError `not_installed`.
+    """
     try:
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError:
         raise SettingsError(
-            "Pictures are drawn with matplotlib, which is not installed. Install it: pip install 'domostats[notebook]'",
+            "Pictures are drawn with matplotlib, which is not installed. Install it: pip "
+            "install 'domostats[notebook]'",
             "not_installed",
         ) from None
     with matplotlib.rc_context(
@@ -90,8 +116,11 @@ def drawn(draw, width, height):
 ADDED, CHANGED, REMOVED = "#2a9d8f", "#e9c46a", "#e76f51"
 
 
-def timeline(history):
-    "A `Picture` of the snapshots of a `History`; the first of them is left out, as there everything is new."
+def timeline(history: "History") -> Picture:
+    """A `Picture` of the snapshots of a `History`.
+
+    The first of them is left out, as there everything is new.
+    """
     rows = [
         {
             "at": f"{row['at']:%Y-%m-%d %H:%M}".removesuffix(" 00:00"),
@@ -113,7 +142,10 @@ def _bars(axes, rows):
         sentence = "Nothing to compare yet: the second snapshot says what changed."
         return axes.text(0.5, 0.5, sentence, ha="center", va="center", transform=axes.transAxes)
     places = range(len(rows))
-    column = lambda name: [row[name] for row in rows]
+
+    def column(name):
+        return [row[name] for row in rows]
+
     axes.bar(places, column("added"), color=ADDED, label="added")
     axes.bar(places, column("changed"), bottom=column("added"), color=CHANGED, label="changed")
     axes.bar(places, [-n for n in column("removed")], color=REMOVED, label="removed")
@@ -138,8 +170,14 @@ COLOURS = {
 }
 
 
-def days_of(loads, first=None, last=None):
-    "The state of each day between `first` and `last` (dates; those of the ledger if they are not given), from lines of the ledger or releases (with `release_key` and `row_count`), as {day: state}."
+def days_of(
+    loads: "Iterable[Load | DatasetRelease]", first: date | None = None, last: date | None = None
+) -> dict[date, str]:
+    """The state of each day between `first` and `last`, as {day: state}.
+
+    The days are dates; those of the ledger if they are not given. `loads` are lines of the ledger
+    or releases (with `release_key` and `row_count`).
+    """
     known = {}
     for load in loads:
         for day in _days_in(load.release_key):
@@ -167,7 +205,7 @@ def _state(load):
     return "empty" if state == "loaded" and load.row_count == 0 else state
 
 
-def calendar(title, states):
+def calendar(title: str, states: dict[date, str]) -> Picture:
     "A `Picture` of days (dict from date to state, one of `COLOURS`), a block for each year."
     rows, years = (
         [{"day": str(day), "state": state} for day, state in sorted(states.items())],

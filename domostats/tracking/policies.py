@@ -7,7 +7,7 @@ __all__ = ["decide", "rules_of", "expiring", "expire", "absent", "Drift", "Measu
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #11200003
 from datetime import datetime, timedelta, timezone
-from typing import NamedTuple
+from typing import Any, NamedTuple
 import pyarrow as pa, pyarrow.compute as pc
 from ..errors import DataError, check_keywords
 from ..loading.files import to_reader
@@ -32,8 +32,11 @@ def _rules(api, dataset, on, seen=()):
     return [*((dataset, one) for one in own), *inherited] or [(dataset, None)]
 
 
-def decide(api, release, purpose):
-    "Whether this `DatasetRelease` may be used for a purpose (text), as an `ExportDecision` that is kept; `why` names the dataset and the licence."
+def decide(api: Registry, release: DatasetRelease, purpose: str) -> ExportDecision:
+    """Whether this `DatasetRelease` may be used for a purpose (text).
+
+    The answer is an `ExportDecision` that is kept; its `why` names the dataset and the licence.
+    """
     rules = _rules(api, release.dataset, moment_of(release))
     against = [
         f"{dataset.name} has no licence"
@@ -117,7 +120,7 @@ def _kept_by(rule, loaded, grain, now):
     return kept
 
 
-def expire(catching: CatchUp, dry_run: bool = True, **how) -> list[DatasetRelease]:
+def expire(catching: CatchUp, dry_run: bool = True, **how: Any) -> list[DatasetRelease]:
     """Remove the expiring releases from the store and mark them as expired; gives them.
 
     They stay in the registry, so nothing loads them again. With `dry_run` nothing is done. `how`:
@@ -175,7 +178,11 @@ def absent(catching: CatchUp) -> list[DatasetRelease]:
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #1120000f
 class Drift(NamedTuple):
-    "How far a source moved while it was read: `seconds` it took, rows `changed` meanwhile, `doubles` (ids that came again) and `missing` ones (counted by the service at the end, and not come)."
+    """How far a source moved while it was read.
+
+    The `seconds` it took, rows `changed` meanwhile, `doubles` (ids that came again) and `missing`
+    ones (counted by the service at the end, and not come).
+    """
 
     seconds: float
     changed: int
@@ -183,30 +190,43 @@ class Drift(NamedTuple):
     missing: int
 
     @property
-    def share(self):
+    def share(self) -> int:
         return self.changed + self.doubles + self.missing
 
 
 # %% ../../nbs/10_tracking/09_policies.ipynb #11200012
 class Measured:
-    """Data (as for `loading.files.to_reader`) read from `started` to `ended` (aware datetimes), with a column that is its `key` and perhaps one with the time at which a record was `modified`.
+    """Data read from `started` to `ended`, and how far its source moved meanwhile.
 
-    `totals`: what the service said it has at the first and at the last page. More than `most` of the rows (0.01 is one in a hundred) moved: its `facts` carry a warning."""
+    Both are aware datetimes. `data` is what `loading.files.to_reader` takes, with a column that is
+    its `key` and perhaps one with the time at which a record was `modified`.
 
-    def __init__(self, data, started, ended, key, modified=None, totals=(None, None), most=0.01):
-        self.table, self.key, self.modified, self.totals, self.most = (
-            to_reader(data).read_all(),
-            key,
-            modified,
-            totals,
-            most,
-        )
+    `totals`: what the service said it has at the first and at the last page. More than `most` of
+    the rows (0.01 is one in a hundred) moved: its `facts` carry a warning.
+    """
+
+    def __init__(
+        self,
+        data: object,
+        started: datetime,
+        ended: datetime,
+        key: str,
+        modified: str | None = None,
+        totals: tuple[int | None, int | None] = (None, None),
+        most: float = 0.01,
+    ):
+        self.table = to_reader(data).read_all()
+        self.key = key
+        self.modified = modified
+        self.totals = totals
+        self.most = most
         self.started, self.ended = utc(started), utc(ended)
         if lacking := [
             name for name in (key, modified) if name and name not in self.table.column_names
         ]:
             raise DataError(
-                f"The data has no column {lacking[0]!r}; it has {', '.join(self.table.column_names)}.",
+                f"The data has no column {lacking[0]!r}; it has "
+                f"{', '.join(self.table.column_names)}.",
                 "no_column",
                 column=lacking[0],
             )
@@ -215,7 +235,7 @@ class Measured:
         return self.table.__arrow_c_stream__(requested_schema)
 
     @property
-    def drift(self):
+    def drift(self) -> Drift:
         ids = pc.count_distinct(self.table[self.key], mode="all").as_py()
         changed = (
             pc.sum(
@@ -238,7 +258,7 @@ class Measured:
         return times.cast(pa.timestamp("us", tz="UTC"), safe=False)
 
     @property
-    def facts(self):
+    def facts(self) -> dict[str, Any]:
         "What is kept of it with a release, as fields of a `DatasetRelease`."
         moved, times = (
             self.drift,
@@ -253,6 +273,8 @@ class Measured:
         }
         if moved.share > self.most * len(self.table):
             told["warning"] = (
-                f"The source moved while it was read: {moved.changed} rows changed, {moved.doubles} came twice, {moved.missing} did not come, in {moved.seconds:.0f} s."
+                f"The source moved while it was read: {moved.changed} rows changed, "
+                f"{moved.doubles} came twice, {moved.missing} did not come, in "
+                f"{moved.seconds:.0f} s."
             )
         return told

@@ -56,7 +56,8 @@ def utc(value: datetime | date | str) -> datetime:
             value = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", value))
         except ValueError:
             raise DataError(
-                f"{value!r:.60} is not a time. Write it as 2021-01-31 or 2021-01-31T10:00:00+13:00.",
+                f"{value!r:.60} is not a time. Write it as 2021-01-31 or "
+                "2021-01-31T10:00:00+13:00.",
                 "bad_time",
             ) from None
         if not value.tzinfo:
@@ -65,12 +66,14 @@ def utc(value: datetime | date | str) -> datetime:
         value = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
     if not isinstance(value, datetime):
         raise DataError(
-            f"{value!r:.60} is not a time. Give a datetime with a zone, a date, or a text in ISO's form.",
+            f"{value!r:.60} is not a time. Give a datetime with a zone, a date, or a text in "
+            "ISO's form.",
             "bad_time",
         )
     if not value.tzinfo:
         raise DataError(
-            f"The time {value} has no zone, so nobody can know which moment it means. Give it one, such as tzinfo=timezone.utc.",
+            f"The time {value} has no zone, so nobody can know which moment it means. Give it "
+            "one, such as tzinfo=timezone.utc.",
             "naive_time",
         )
     epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -183,14 +186,17 @@ KINDS = {
 }
 
 
-def field_of(release, name):
+def field_of(release: object, name: str) -> str | int | date | None:
     "A field of a release, whatever it is (dict or object); None where there is none."
     value = release.get(name) if isinstance(release, dict) else getattr(release, name, None)
     return value if isinstance(value, (str, int, date)) and not isinstance(value, bool) else None
 
 
-def kind_of(release):
-    "The letter of its kind and the values that tell it, as (letter, list); (None, []) where there are none."
+def kind_of(release: object) -> tuple[str | None, list[str | int | date | None]]:
+    """The letter of the kind of a release and the values that tell it, as (letter, list).
+
+    (None, []) where there are none.
+    """
     told = {letter: [field_of(release, name) for name in names] for letter, names in KINDS.items()}
     return next(
         (
@@ -209,9 +215,10 @@ KEY = re.compile(r"[spcqw]:\S+")
 def release_key(release: object, grain: str | None = None) -> str:
     """Tell a release from all others of its dataset, by a text such as `s:2021-01-31`.
 
-    `release` is an object or a dict with the fields of `KINDS`, a date, a text in ISO's form (also
-    `2024-03`, `2024-Q1`, `2024-W09`), a whole number (a numbered file), or a key, which is brought to the granularity. DataError
-    `no_date`, `bad_dates`, `bad_grain`, `bad_key`, `granularity`.
+    `release` is an object or a dict with the fields of `KINDS`, a date, a text in ISO's form
+    (also `2024-03`, `2024-Q1`, `2024-W09`), a whole number (a numbered file), or a key, which
+    is brought to the granularity. DataError `no_date`, `bad_dates`, `bad_grain`, `bad_key`,
+    `granularity`.
     """
     check_grain(grain)
     if isinstance(release, str) and KEY.fullmatch(release):
@@ -300,7 +307,8 @@ def _old_date(release):
     if date is not None:
         return date
     raise DataError(
-        "The release has no date and no number, so it cannot be told from others. Give it a snapshot_date, a partition_date, or where it starts and ends.",
+        "The release has no date and no number, so it cannot be told from others. Give it a "
+        "snapshot_date, a partition_date, or where it starts and ends.",
         "no_date",
     )
 
@@ -518,8 +526,13 @@ TABLE_TYPES, DIGITS = (
 )
 
 
-def table_name(base, table_type, date=None, precision="day"):
-    "The name of the table of a release: `mytable`, `mytable20210102`, `mytable$202101`. The date is taken in UTC. DataError `no_date`, `unknown_table_type`, `bad_precision`."
+def table_name(
+    base: str, table_type: str, date: datetime | date | str | None = None, precision: str = "day"
+) -> str:
+    """The name of the table of a release: `mytable`, `mytable20210102`, `mytable$202101`.
+
+    The date is taken in UTC. DataError `no_date`, `unknown_table_type`, `bad_precision`.
+    """
     if table_type not in TABLE_TYPES:
         raise DataError(
             f"There is no table type {table_type!r:.40}. The types are {', '.join(TABLE_TYPES)}.",
@@ -534,7 +547,8 @@ def table_name(base, table_type, date=None, precision="day"):
         return base
     if date is None:
         raise DataError(
-            f"The name of a {table_type} table ends in a date, and there is none for {base}. Give the date of the release.",
+            f"The name of a {table_type} table ends in a date, and there is none for {base}. "
+            "Give the date of the release.",
             "no_date",
         )
     digits = re.sub(r"\D", "", utc(date).isoformat())
@@ -549,8 +563,11 @@ PARTS = {
 }
 
 
-def table_parts(name, table_type):
-    "What `table_name` was made from: the base and the date (a datetime in UTC, or None). DataError `unknown_table_type`, `bad_date`."
+def table_parts(name: str, table_type: str) -> tuple[str, datetime | None]:
+    """What `table_name` was made from: the base and the date (a datetime in UTC, or None).
+
+    DataError `unknown_table_type`, `bad_date`.
+    """
     table_name("", table_type, datetime.now(timezone.utc))
     found = re.fullmatch(PARTS[table_type], name)
     base, digits = found.groups() if found else (name, None)
@@ -577,11 +594,15 @@ SERVICES = {
 }
 
 
-def address_parts(service, address):
-    "The parts of an address as {name: part}, for the services that are known. DataError `unknown_service`, `bad_address`."
+def address_parts(service: str, address: str) -> dict[str, str]:
+    """The parts of an address as {name: part}, for the services that are known.
+
+    DataError `unknown_service`, `bad_address`.
+    """
     if service not in SERVICES:
         raise DataError(
-            f"The address of a dataset in {service!r:.40} cannot be read. Services that are known: {', '.join(SERVICES)}.",
+            f"The address of a dataset in {service!r:.40} cannot be read. Services that are "
+            f"known: {', '.join(SERVICES)}.",
             "unknown_service",
         )
     names = SERVICES[service]
@@ -589,11 +610,12 @@ def address_parts(service, address):
     if len(parts) == len(names) and all(parts):
         return dict(zip(names, parts))
     raise DataError(
-        f"The address {address!r:.80} has {len(parts)} parts. One of {service} is {'.'.join(names)}.",
+        f"The address {address!r:.80} has {len(parts)} parts. One of {service} is "
+        f"{'.'.join(names)}.",
         "bad_address",
     )
 
 
-def address_to_gcp_fields(address):
+def address_to_gcp_fields(address: str) -> tuple[str, ...]:
     "The project, the dataset and the table of an address in BigQuery. DataError `bad_address`."
     return tuple(address_parts("bigquery", address).values())

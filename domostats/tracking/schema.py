@@ -64,7 +64,7 @@ TYPES = {
 BY_NAME = {type.name: (python, type) for python, type in TYPES.items()}
 
 
-def type_name(annotation):
+def type_name(annotation: object) -> str | None:
     "The name of the type for an annotation that is no Optional, or None."
     python = next(
         (
@@ -79,7 +79,10 @@ def type_name(annotation):
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300009
 class Column(msgspec.Struct, frozen=True, omit_defaults=True):
-    "A column: its name, the name of its type in BigQuery, whether it may be null, and what it means."
+    """A column: its name, the name of its type in BigQuery, whether it may be null.
+
+    `about` says what it means.
+    """
 
     name: str
     type: str
@@ -87,15 +90,15 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
     about: str = ""
 
     @property
-    def duckdb(self):
+    def duckdb(self) -> str:
         return BY_NAME[self.type][1].duckdb
 
     @property
-    def arrow(self):
+    def arrow(self) -> pa.Field:
         return pa.field(self.name, BY_NAME[self.type][1].arrow)
 
 
-def column_from(cls, name, annotation, about=""):
+def column_from(cls: type, name: str, annotation: object, about: str = "") -> Column:
     "The column of a field. SettingsError `ambiguous_type`, `unmapped_type`, `bad_column_name`."
     inner = (
         [*typing.get_args(annotation)]
@@ -105,13 +108,15 @@ def column_from(cls, name, annotation, about=""):
     kinds = [one for one in inner if one is not types.NoneType]
     if len(kinds) != 1:
         raise SettingsError(
-            f"{cls.__name__}.{name} is {annotation}, and a column has one type. Choose one, or T | None.",
+            f"{cls.__name__}.{name} is {annotation}, and a column has one type. Choose one, or T "
+            "| None.",
             "ambiguous_type",
             column=name,
         )
     if type_name(kinds[0]) is None:
         raise SettingsError(
-            f"{cls.__name__}.{name} is {kinds[0]}, for which there is no column. Use {', '.join(python.__name__ for python in TYPES)}, or one of them | None.",
+            f"{cls.__name__}.{name} is {kinds[0]}, for which there is no column. Use "
+            f"{', '.join(python.__name__ for python in TYPES)}, or one of them | None.",
             "unmapped_type",
             column=name,
         )
@@ -121,13 +126,13 @@ def column_from(cls, name, annotation, about=""):
 NAME = re.compile(r"(?!_TABLE_|_FILE_|_PARTITION)[A-Za-z_][A-Za-z0-9_]{0,299}", re.I)
 
 
-def check_name(cls, name):
+def check_name(cls: type, name: str) -> str:
     "The name of a column, if a warehouse takes it. SettingsError `bad_column_name`."
     return check_named(cls.__name__, name)
 
 
 def check_named(called: str, name: str) -> str:
-    "The same for what is `called` otherwise than by its class."
+    "The name of a column of what is `called` so, if a warehouse takes it."
     if NAME.fullmatch(name) and name.lower() != OWN_DAY:
         return name
     raise SettingsError(
@@ -142,18 +147,23 @@ OWN_DAY = "_day"  # the local day of an event, kept by us
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #1130000a
-def columns_from(cls):
-    "The columns of a dataclass, in the order of its fields. SettingsError `not_a_dataclass`, `bad_annotation`, and those of `column_from`."
+def columns_from(cls: type) -> list[Column]:
+    """The columns of a dataclass, in the order of its fields.
+
+    SettingsError `not_a_dataclass`, `bad_annotation`, and those of `column_from`.
+    """
     if not (isinstance(cls, type) and dataclasses.is_dataclass(cls)):
         raise SettingsError(
-            f"{cls!r:.60} is not a dataclass. Put @dataclass before the class that says what a row is.",
+            f"{cls!r:.60} is not a dataclass. Put @dataclass before the class that says what a "
+            "row is.",
             "not_a_dataclass",
         )
     try:
         hints = typing.get_type_hints(cls)
     except (NameError, TypeError) as e:
         raise SettingsError(
-            f"The types of {cls.__name__} cannot be read: {e}. Import what they name at the top of the module.",
+            f"The types of {cls.__name__} cannot be read: {e}. Import what they name at the top "
+            "of the module.",
             "bad_annotation",
         ) from None
     columns = [
@@ -163,7 +173,8 @@ def columns_from(cls):
     folded = [column.name.lower() for column in columns]
     if twice := [name for name in folded if folded.count(name) > 1]:
         raise SettingsError(
-            f"{cls.__name__} has two fields that differ from {twice[0]} by capitals only, which a warehouse cannot tell apart. Rename one.",
+            f"{cls.__name__} has two fields that differ from {twice[0]} by capitals only, which "
+            "a warehouse cannot tell apart. Rename one.",
             "bad_column_name",
             column=twice[0],
         )
@@ -171,14 +182,19 @@ def columns_from(cls):
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #1130000e
-def sq_field(*, differentiate=False, metadata=None, **options):
-    "A field of a dataclass, with all options of `dataclasses.field`; with `differentiate` its difference from day to day is a column of the delta view."
+def sq_field(
+    *, differentiate: bool = False, metadata: dict | None = None, **options: typing.Any
+) -> typing.Any:
+    """A field of a dataclass, with all options of `dataclasses.field`.
+
+    With `differentiate` its difference from day to day is a column of the delta view.
+    """
     return dataclasses.field(
         metadata={**(metadata or {}), "sq": {"differentiate": differentiate}}, **options
     )
 
 
-def differentiated(cls):
+def differentiated(cls: type) -> list[str]:
     "The names of the marked fields, in order. SettingsError `not_a_number`."
     marked = [
         one.name
@@ -188,7 +204,8 @@ def differentiated(cls):
     for column in columns_from(cls):
         if column.name in marked and column.type not in ("INT64", "FLOAT64", "NUMERIC"):
             raise SettingsError(
-                f"{cls.__name__}.{column.name} is {column.type}, and only a number has a difference. Take the mark away.",
+                f"{cls.__name__}.{column.name} is {column.type}, and only a number has a "
+                "difference. Take the mark away.",
                 "not_a_number",
                 column=column.name,
             )
@@ -294,7 +311,8 @@ def check_table(table: Table, called: str | None = None) -> Table:
     called = called or table.name
     if not isinstance(table.name, str) or not NAME.fullmatch(table.name):
         raise SettingsError(
-            f"{table.name!r:.60} cannot be the name of a table. Use letters from a to z, digits and _.",
+            f"{table.name!r:.60} cannot be the name of a table. Use letters from a to z, digits "
+            "and _.",
             "bad_table_name",
         )
     if table.gap not in GAPS:
@@ -408,7 +426,7 @@ def _check_deltas(table: Table, called: str) -> None:
 SIZE = 10_000  # rows in a piece
 
 
-def packed(column, values, before):
+def packed(column: Column, values: typing.Sequence, before: int) -> pa.Array:
     """The values of a column as an Arrow array; `before` rows came earlier.
 
     What cannot be kept exactly is an error, for a value that is changed on its way is worse than
@@ -468,7 +486,7 @@ def _within_time(array):
 
 
 def _in_plain_zones(column, values, before):
-    """The same moments, in UTC if one of their zones is told finer than in seconds, which Arrow drops.
+    """Bring moments to UTC if one of their zones is finer than seconds, which Arrow drops.
 
     DataError `naive_time` for a zone that does not say how far it is from UTC.
     """
@@ -515,12 +533,16 @@ def _shown(value):
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300016
 def _plain(column, python, value, row):
-    "A value in the very type of its column; members of an enum give their value. DataError `null_value`, `wrong_type`."
+    """A value in the very type of its column; members of an enum give their value.
+
+    DataError `null_value`, `wrong_type`.
+    """
     if value is None and column.nullable:
         return value
     if value is None:
         raise DataError(
-            f"Row {row}: {column.name} is None, and the column takes none. Give a value, or declare the field as {python.__name__} | None.",
+            f"Row {row}: {column.name} is None, and the column takes none. Give a value, or "
+            f"declare the field as {python.__name__} | None.",
             "null_value",
             row=row,
             column=column.name,
@@ -536,7 +558,8 @@ def _plain(column, python, value, row):
         if exact is not None:
             return exact
     raise DataError(
-        f"Row {row}: {column.name} = {_shown(value)} is a {type_of(value).__name__}, and the field is declared as {python.__name__}. Mend the extractor, or the declaration.",
+        f"Row {row}: {column.name} = {_shown(value)} is a {type_of(value).__name__}, and the "
+        f"field is declared as {python.__name__}. Mend the extractor, or the declaration.",
         "wrong_type",
         row=row,
         column=column.name,
@@ -569,13 +592,26 @@ def _exact(python, value):
 
 
 # %% ../../nbs/10_tracking/10_schema.ipynb #11300017
-def batches_of(table, cls, rows, day, start, end, part=None):
-    """The rows of a day (instances of the dataclass `cls`), checked, as pyarrow RecordBatches with the day as first column; `start` and `end` (aware datetimes) are its bounds, the end exclusive.
+def batches_of(
+    table: Table,
+    cls: type,
+    rows: typing.Iterable,
+    day: date,
+    start: datetime,
+    end: datetime,
+    part: str | None = None,
+) -> typing.Iterator[pa.RecordBatch]:
+    """The rows of a day (instances of the dataclass `cls`), checked, as pyarrow RecordBatches.
 
-    `part` (text) is what the partition column of the table holds, if it has one.
+    The day is their first column; `start` and `end` (aware datetimes) are its bounds, the end
+    exclusive. `part` (text) is what the partition column of the table holds, if it has one.
 
-    DataError `not_a_row`, `more_than_one_row` (of a day of daily figures), `outside_day`, and those of `packed`."""
-    held, before, names = [], 0, [column.name for column in table.columns]
+    DataError `not_a_row`, `more_than_one_row` (of a day of daily figures), `outside_day`, and those
+    of `packed`.
+    """
+    held = []
+    before = 0
+    names = [column.name for column in table.columns]
     get = attrgetter(*names) if len(names) > 1 else lambda row: (getattr(row, names[0]),)
 
     def batch():
@@ -593,13 +629,15 @@ def batches_of(table, cls, rows, day, start, end, part=None):
     for n, row in enumerate(rows, 1):
         if not isinstance(row, cls):
             raise DataError(
-                f"Row {n} of {table.name} is a {type(row).__name__}, and the extractor gives {cls.__name__}.",
+                f"Row {n} of {table.name} is a {type(row).__name__}, and the extractor gives "
+                f"{cls.__name__}.",
                 "not_a_row",
                 row=n,
             )
         if table.daily and n > 1:
             raise DataError(
-                f"{table.name} has one row a day, and the extractor gives more for {day}. Yield one, or make it an extractor of individual rows.",
+                f"{table.name} has one row a day, and the extractor gives more for {day}. Yield "
+                "one, or make it an extractor of individual rows.",
                 "more_than_one_row",
                 row=n,
             )
@@ -625,7 +663,9 @@ def _check_inside(table, times, day, start, end, before):
     for n, value in enumerate(times.to_pylist(), 1):
         if not (first <= value <= last) or value == last != first:
             raise DataError(
-                f"Row {before + n} of {table.name}: {table.date_field} = {value} is not on {day}, which is from {start} up to but not including {end}. Ask the source for date_start <= time < date_end.",
+                f"Row {before + n} of {table.name}: {table.date_field} = {value} is not on "
+                f"{day}, which is from {start} up to but not including {end}. Ask the source for "
+                "date_start <= time < date_end.",
                 "outside_day",
                 row=before + n,
                 column=table.date_field,

@@ -28,12 +28,24 @@ __all__ = [
 import json, math, re, socket, threading, typing
 from contextlib import contextmanager
 from http import HTTPStatus
+from typing import TYPE_CHECKING, Any, Iterator
 import msgspec
 from msgspec import UNSET, Struct
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
 from ..settings import Secret, hides, masked
-from .entities import ENTITIES, DatasetRelease, Number, check_id, columns_of
+from domostats.tracking.entities import (
+    ENTITIES,
+    DatasetRelease,
+    Entity,
+    Number,
+    check_id,
+    columns_of,
+)
+
+if TYPE_CHECKING:
+    from starlette.applications import Starlette
+    from domostats.tracking.database import Database
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00007
@@ -68,7 +80,10 @@ class Registered(Struct):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00008
 class Operation(Struct):
-    "What a method at a path does: `run(database, query, body)`; `body` and `answer` are types, `status` is that of success."
+    """What a method at a path does: `run(database, query, body)`.
+
+    `body` and `answer` are types, `status` is that of success.
+    """
 
     method: str
     path: str
@@ -81,7 +96,7 @@ class Operation(Struct):
     status: int = 200
 
 
-def of_a_kind(kind, cls):
+def of_a_kind(kind: str, cls: type[Entity]) -> list[Operation]:
     "The five operations on a kind of thing."
     which = ("id", "type_id") if "type_id" in cls.__struct_fields__ else ("id",)
     return [
@@ -152,7 +167,10 @@ def _only_id(query):
 
 
 def _asked(kind, query):
-    "A page that is asked for; every filter has the type of its column, and may have several values."
+    """A page that is asked for.
+
+    Every filter has the type of its column, and may have several values.
+    """
     types = columns_of(ENTITIES[kind])
     page = _single({name: query[name] for name in ("limit", "after") if name in query})
     if "limit" in page:
@@ -241,7 +259,7 @@ class Trouble(Struct):
     message: str
 
 
-def told(error):
+def told(error: DomostatsError) -> tuple[int, Trouble]:
     "An error as a status and a body."
     status = STATUS.get(error.reason, 503 if isinstance(error, DestinationError) else 400)
     return status, Trouble(error.reason, str(error))
@@ -302,37 +320,54 @@ def _check_known(plain, type):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e0000f
 @hides("given", "write_key", "read_key")
-def check_key(given, operation, write_key, read_key):
-    "DataError `no_key` for a key that is none, `read_only_key` for a reader's where something is written."
+def check_key(
+    given: str | Secret | None,
+    operation: Operation,
+    write_key: str | Secret | None,
+    read_key: str | Secret | None,
+) -> None:
+    """Refuse a key that is none, and a reader's key where something is written.
+
+    DataError `no_key`, `read_only_key`.
+    """
     held = [bool(key and given) and given == key for key in (write_key, read_key)]
     if not any(held):
         raise DataError(
-            "The registry wants an API key in the header X-API-Key, and this is not one. Ask whoever runs it, and set DOMOSTATS_REGISTRY_KEY.",
+            "The registry wants an API key in the header X-API-Key, and this is not one. Ask "
+            "whoever runs it, and set DOMOSTATS_REGISTRY_KEY.",
             "no_key",
         )
     if not operation.reads and not held[0]:
         raise DataError(
-            "This API key is for reading, and the call writes. Ask whoever runs the registry for the other key.",
+            "This API key is for reading, and the call writes. Ask whoever runs the registry "
+            "for the other key.",
             "read_only_key",
         )
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00010
 @hides("write_key", "read_key")
-def make_service(database, write_key, read_key=None):
-    "The web application (Starlette) in front of a `Database`; a key is text or a `Secret`. SettingsError `no_key`."
+def make_service(
+    database: "Database", write_key: str | Secret, read_key: str | Secret | None = None
+) -> "Starlette":
+    """The web application (Starlette) in front of a `Database`; a key is text or a `Secret`.
+
+    SettingsError `no_key`.
+    """
     try:
         from starlette.applications import Starlette
         from starlette.concurrency import run_in_threadpool
         from starlette.responses import Response
     except ImportError:
         raise SettingsError(
-            "To serve a registry, Starlette and uvicorn are needed, which are not installed. Install them: pip install 'domostats[registry]'",
+            "To serve a registry, Starlette and uvicorn are needed, which are not installed. "
+            "Install them: pip install 'domostats[registry]'",
             "not_installed",
         ) from None
     if not write_key:
         raise SettingsError(
-            "A registry is not served without a key. Set DOMOSTATS_REGISTRY_KEY to a long text that nobody guesses.",
+            "A registry is not served without a key. Set DOMOSTATS_REGISTRY_KEY to a long text "
+            "that nobody guesses.",
             "no_key",
         )
 
@@ -383,7 +418,8 @@ def _done(database, request, body, write_key, read_key):
     try:
         if operation is None:
             raise DataError(
-                f"The registry has no {request.method} {request.path:.80}. What it has is at /openapi.json.",
+                f"The registry has no {request.method} {request.path:.80}. What it has is at "
+                "/openapi.json.",
                 "no_operation",
             )
         check_key(request.key, operation, write_key, read_key)
@@ -401,7 +437,7 @@ def _done(database, request, body, write_key, read_key):
 
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00013
-def description():
+def description() -> dict[str, Any]:
     "The OpenAPI 3.1 description of the service, as a dict."
     types = list(dict.fromkeys([*ENTITIES.values(), Claim, Settled, Keys, Registered, Trouble]))
     _, schemas = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
@@ -424,13 +460,13 @@ def description():
 
 
 def _described(operation):
-    content = lambda type: {
-        "application/json": {
-            "schema": msgspec.json.schema_components(
-                [type], ref_template="#/components/schemas/{name}"
-            )[0][0]
-        }
-    }
+
+    def content(type):
+        (schema,), _ = msgspec.json.schema_components(
+            [type], ref_template="#/components/schemas/{name}"
+        )
+        return {"application/json": {"schema": schema}}
+
     told = {
         "operationId": f"{operation.method.lower()}_{operation.path[4:].replace('/', '_')}",
         "summary": operation.about,
@@ -460,15 +496,19 @@ def _described(operation):
 
 # %% ../../nbs/10_tracking/05_service.ipynb #10e00016
 @contextmanager
-def serving(app, host="127.0.0.1", port=0):
-    "A `with` block in which the application answers; gives its address. SettingsError `no_address`."
+def serving(app: "Starlette", host: str = "127.0.0.1", port: int = 0) -> Iterator[str]:
+    """A `with` block in which the application answers; gives its address.
+
+    SettingsError `no_address`.
+    """
     import uvicorn
 
     try:
         listening = socket.create_server((host, port))
     except OSError as e:
         raise SettingsError(
-            f"Nothing can be served at {host}:{port}: {e}. Choose another port, or 0 for one that is free.",
+            f"Nothing can be served at {host}:{port}: {e}. Choose another port, or 0 for one "
+            "that is free.",
             "no_address",
         ) from None
     server = uvicorn.Server(

@@ -22,9 +22,10 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #ed9e0f1a
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import NamedTuple
+from datetime import date, datetime
+from typing import TYPE_CHECKING, NamedTuple
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..loading.store import Store, described, quoted, returned
@@ -54,6 +55,9 @@ from domostats.tracking.history import (
     value_of,
     write_counts,
 )
+
+if TYPE_CHECKING:
+    import duckdb
 
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #bd016112
@@ -87,7 +91,7 @@ def report_histories() -> dict:
     return found
 
 
-def new_place(con, name: str, said: Said, old_key: tuple) -> Place:
+def new_place(con: "duckdb.DuckDBPyConnection", name: str, said: Said, old_key: tuple) -> Place:
     "Where an old history belongs today. SettingsError `no_instance`."
     if name not in report_histories():
         return Place(name, None, old_key)
@@ -112,7 +116,7 @@ def _without_instance(name):
 
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #29858185
-def convert(con, name: str, place: Place) -> None:
+def convert(con: "duckdb.DuckDBPyConnection", name: str, place: Place) -> None:
     """Make the tables of a place from those of an old history, which go. DestinationError
     `reserved_column`."""
     table, last = f"history.{quoted(name)}", f"kit.{quoted(f'{name} now')}"
@@ -160,12 +164,14 @@ def _rekeyed(table, columns, old_key, place):
 
 
 # %% ../../nbs/10_tracking/16_upgrades.ipynb #ddee1f26
-def moments_of(con, name: str) -> list:
+def moments_of(con: "duckdb.DuckDBPyConnection", name: str) -> list[datetime]:
     "The moments of the snapshots of an old history."
     return [moment(load.release_key[2:]) for load in loads_of(con, f"history.{name}", parts=False)]
 
 
-def divide(con, place: Place, owners: dict, rest: str) -> list:
+def divide(
+    con: "duckdb.DuckDBPyConnection", place: Place, owners: dict[datetime, str], rest: str
+) -> list[Place]:
     """Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one),
     and drop the history; the new places."""
     made = {}
@@ -178,7 +184,7 @@ def divide(con, place: Place, owners: dict, rest: str) -> list:
     return [*made.values()]
 
 
-def check_whole(con, place: Place) -> None:
+def check_whole(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     "DataError `mixed` for a history that looks as if it were of two instances."
     switches = alternating(con, place)
     if not switches:
@@ -203,7 +209,7 @@ def check_whole(con, place: Place) -> None:
 MIXED = ".mixed"  # no instance can be called so
 
 
-def upgrade_history(con, name: str, said: Said) -> list:
+def upgrade_history(con: "duckdb.DuckDBPyConnection", name: str, said: Said) -> list[str]:
     "Upgrade one history; what was done, a sentence each."
     old_key = [c for c in described(con, f"SELECT * FROM kit.{quoted(f'{name} now')}")]
     place = new_place(con, name, said, tuple(c for c in old_key if c != "_hash"))
@@ -231,12 +237,12 @@ def _sentence(con, name, place):
     )
 
 
-def find_histories(con) -> list:
+def find_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "What domostats 0.1.0 kept of histories, a sentence each."
     return [f"The history {name} was made by domostats 0.1.0." for name in old_histories(con)]
 
 
-def upgrade_histories(con, said: Said) -> list:
+def upgrade_histories(con: "duckdb.DuckDBPyConnection", said: Said) -> list[str]:
     """Upgrade all of them; what was done, a sentence each. SettingsError `no_instance`,
     `no_snapshot`; DataError `mixed`."""
     known = {at for name in old_histories(con) for at in moments_of(con, name)}
@@ -257,13 +263,19 @@ STEPS = [
 ]
 
 
-def needed(store: Store) -> list:
+def needed(store: Store) -> list[str]:
     "What a store holds in an old form, a sentence each."
     with store.open() as con:
         return [line for step in STEPS for line in step.find(con)]
 
 
-def upgrade(store=None, instance=None, owners=None, whole=False, dry_run=False) -> list:
+def upgrade(
+    store: Store | None = None,
+    instance: str | None = None,
+    owners: Mapping[datetime | date | str, str] | None = None,
+    whole: bool = False,
+    dry_run: bool = False,
+) -> list[str]:
     """Bring a store into the form of today, whole or not at all; what was (with `dry_run`: would
     be) done, a sentence each.
 

@@ -22,17 +22,18 @@ __all__ = [
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import Any, Callable, Iterable
 from ..errors import DataError, RetryLaterError, SettingsError
 from ..rows.naming import format_str_camel_case
 from .catch_up import run_name
-from .entities import DatasetRelease
+from .entities import Dataset, DatasetRelease, Organisation
 from .registry import Registry, make_observatory_api
 from .releases import is_within, moment_of, release_fields, spell
 from ..transport import clock
 
 
 # %% ../../nbs/10_tracking/08_workflow.ipynb #11100007
-def tagged_datasets(api, tag, organisation_id=None):
+def tagged_datasets(api: Registry, tag: str, organisation_id: int | None = None) -> list[Dataset]:
     "The datasets of all workflows (of an organisation) that have a tag, in order of their ids."
     workflows = [
         one for one in api.get_workflows(organisation_id=organisation_id) if tag in one.tag_list
@@ -43,39 +44,53 @@ def tagged_datasets(api, tag, organisation_id=None):
     )
 
 
-def extra_of(dataset, name):
+def extra_of(dataset: Dataset, name: str) -> Any:
     "What the type of a dataset says under this name in `extra`. DataError `missing_extra`."
     extra = dataset.dataset_type.extra or {}
     if name in extra:
         return extra[name]
     raise DataError(
-        f"Dataset {dataset.name!r} is of type {dataset.dataset_type.type_id!r}, whose extra has no {name!r}; it has {', '.join(extra) or 'nothing'}. Put it there with put_dataset_type.",
+        f"Dataset {dataset.name!r} is of type {dataset.dataset_type.type_id!r}, whose extra has "
+        f"no {name!r}; it has {', '.join(extra) or 'nothing'}. Put it there with "
+        "put_dataset_type.",
         "missing_extra",
         column=name,
     )
 
 
 # %% ../../nbs/10_tracking/08_workflow.ipynb #1110000b
-def make_dag_id(prefix, name):
-    "A name for a workflow: the prefix, and the name in lower case with `_` for what an engine would not take. DataError `bad_dag_id`."
+def make_dag_id(prefix: str, name: str) -> str:
+    """A name for a workflow: the prefix and the name, fit for an engine.
+
+    The name is in lower case, with `_` for what an engine would not take. DataError `bad_dag_id`.
+    """
     slug = re.sub(r"[^\w.-]+", "_", str(name).strip().lower()).strip("_")
     if slug and len(made := f"{prefix}_{slug}") <= 250:
         return made
     raise DataError(
-        f"No name of a workflow can be made of {prefix!r:.40} and {name!r:.80}: it has 1 to 250 letters, digits, '-', '.' or '_'.",
+        f"No name of a workflow can be made of {prefix!r:.40} and {name!r:.80}: it has 1 to 250 "
+        "letters, digits, '-', '.' or '_'.",
         "bad_dag_id",
     )
 
 
-def one_per_organisation(organisations, prefix, make):
-    "What `make(organisation, dag_id)` gives for each, as {dag_id: made}, and what failed, as {organisation's name: error}. DataError `same_dag_id`."
-    made, names, failures = {}, {}, {}
+def one_per_organisation(
+    organisations: Iterable[Organisation], prefix: str, make: Callable[[Organisation, str], Any]
+) -> tuple[dict[str, Any], dict[str, Exception]]:
+    """What `make(organisation, dag_id)` gives for each organisation, and what failed.
+
+    As {dag_id: made} and {organisation's name: error}. DataError `same_dag_id`.
+    """
+    made = {}
+    names = {}
+    failures = {}
     for organisation in sorted(organisations, key=lambda one: one.id):
         try:
             dag_id = make_dag_id(prefix, organisation.name)
             if dag_id in names:
                 raise DataError(
-                    f"The organisations {names[dag_id]!r} and {organisation.name!r} would both have the workflow {dag_id}. Rename one of them.",
+                    f"The organisations {names[dag_id]!r} and {organisation.name!r} would both "
+                    f"have the workflow {dag_id}. Rename one of them.",
                     "same_dag_id",
                 )
             names[dag_id] = organisation.name
@@ -90,7 +105,10 @@ def one_per_organisation(organisations, prefix, make):
 # %% ../../nbs/10_tracking/08_workflow.ipynb #1110000e
 @dataclass
 class Task:
-    "A task of a workflow: its `name` and `function`, whether it belongs to the `setup`, and `options` for an engine."
+    """A task of a workflow: its `name` and `function`.
+
+    And whether it belongs to the `setup`, and `options` for an engine.
+    """
 
     name: str
     function: object
@@ -100,7 +118,11 @@ class Task:
 
 @dataclass
 class WorkflowRun:
-    "What a run was: its id, from when to when (UTC), the `results` of its tasks by name, and the task that `stopped` it because there was nothing to do (None: none did)."
+    """What a run was: its id, and from when to when (UTC).
+
+    Also the `results` of its tasks by name, and the task that `stopped` it because there was
+    nothing to do (None: none did).
+    """
 
     dag_id: str
     run_id: str
@@ -115,22 +137,22 @@ class WorkflowRun:
 class Tasks:
     "A list of tasks under a name."
 
-    def __init__(self, dag_id=None, workflow_id=None, api=None):
-        self.dag_id, self.workflow_id, self._api, self.tasks = (
-            dag_id or format_str_camel_case(type(self).__name__),
-            workflow_id,
-            api,
-            [],
-        )
+    def __init__(
+        self, dag_id: str | None = None, workflow_id: int | None = None, api: Registry | None = None
+    ):
+        self.dag_id = dag_id or format_str_camel_case(type(self).__name__)
+        self.workflow_id = workflow_id
+        self._api = api
+        self.tasks = []
 
     @property
-    def api(self):
+    def api(self) -> Registry:
         "The registry: the one given, else that of the settings."
         self._api = self._api or make_observatory_api()
         return self._api
 
     @api.setter
-    def api(self, api):
+    def api(self, api: Registry) -> None:
         self._api = api
 
     def __repr__(self):
@@ -138,17 +160,18 @@ class Tasks:
             f"<workflow {self.dag_id}: {' → '.join(task.name for task in self.tasks) or 'no task'}>"
         )
 
-    def add_setup_task(self, function, **options):
+    def add_setup_task(self, function: Callable, **options: Any) -> None:
         self._add(function, True, options)
 
-    def add_task(self, function, **options):
+    def add_task(self, function: Callable, **options: Any) -> None:
         self._add(function, False, options)
 
     def _add(self, function, setup, options):
         name = options.pop("task_id", function.__name__)
         if name in [task.name for task in self.tasks]:
             raise SettingsError(
-                f"Workflow {self.dag_id} has a task {name!r} already. Give this one another name with task_id=...",
+                f"Workflow {self.dag_id} has a task {name!r} already. Give this one another name "
+                "with task_id=...",
                 "same_task",
             )
         self.tasks.append(Task(name, function, setup, options))
@@ -158,12 +181,18 @@ class Tasks:
 class Running(Tasks):
     "Tasks that can be run."
 
-    def make_release(self, **kwargs):
-        "The release, or the list of releases, that a run is about; yours to write. A setup task is called with the same keywords."
+    def make_release(self, **kwargs: Any) -> object:
+        """The release, or the list of releases, that a run is about; yours to write.
+
+        A setup task is called with the same keywords.
+        """
         return []
 
-    def run(self, run_id=None, **kwargs):
-        "Run all tasks in this process, and give the `WorkflowRun`. The error of a task comes out as it is, and the tasks behind it do not run."
+    def run(self, run_id: str | None = None, **kwargs: Any) -> WorkflowRun:
+        """Run all tasks in this process, and give the `WorkflowRun`.
+
+        The error of a task comes out as it is, and the tasks behind it do not run.
+        """
         run = self.current = WorkflowRun(
             self.dag_id, run_id or run_name(), datetime.now(timezone.utc)
         )
@@ -185,26 +214,34 @@ class Running(Tasks):
         run.ended = datetime.now(timezone.utc)
         return run
 
-    def make_dag(self, engine=None):
+    def make_dag(self, engine: Callable | None = None) -> Any:
         "What runs this workflow: itself, ready to `run()`, or what `engine(workflow)` makes of it."
         return engine(self) if engine else self
 
 
-def releases_of(made):
+def releases_of(made: object) -> list:
     return [] if made is None else [*made] if isinstance(made, (list, tuple)) else [made]
 
 
 # %% ../../nbs/10_tracking/08_workflow.ipynb #11100011
 class Workflow(Running):
-    """Tasks under a `dag_id`. `workflow_id` is that of the workflow in the registry, `api` the `Registry`; without it the one of the settings.
+    """Tasks under a `dag_id`.
 
-    A user's class says what there is to do in `make_release`, and adds its methods as tasks."""
+    `workflow_id` is that of the workflow in the registry, `api` the `Registry`; without it the one
+    of the settings.
 
-    def add_new_dataset_releases(self, releases, **kwargs):
-        "Register each of these releases for each dataset of the workflow; gives those that are new. SettingsError `no_workflow_id`; DataError `no_dataset`, `no_date`."
+    A user's class says what there is to do in `make_release`, and adds its methods as tasks.
+    """
+
+    def add_new_dataset_releases(self, releases: object, **kwargs: Any) -> list[DatasetRelease]:
+        """Register each of these releases for each dataset of the workflow.
+
+        Gives those that are new. SettingsError `no_workflow_id`; DataError `no_dataset`, `no_date`.
+        """
         if self.workflow_id is None:
             raise SettingsError(
-                f"Workflow {self.dag_id} does not know its datasets. Give it the workflow_id that it has in the registry.",
+                f"Workflow {self.dag_id} does not know its datasets. Give it the workflow_id "
+                "that it has in the registry.",
                 "no_workflow_id",
             )
         if not releases_of(releases):
@@ -212,7 +249,8 @@ class Workflow(Running):
         datasets = self.api.get_datasets(workflow_id=self.workflow_id)
         if not datasets:
             raise DataError(
-                f"The registry has no dataset of workflow {self.workflow_id}, so nothing can be registered. Store its datasets first.",
+                f"The registry has no dataset of workflow {self.workflow_id}, so nothing can be "
+                "registered. Store its datasets first.",
                 "no_dataset",
             )
         run = {
