@@ -938,6 +938,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                     'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli._tell_span': ( '09_interfaces/cli.html#_tell_span',
                                                                                    'domostats/interfaces/cli.py'),
+                                          'domostats.interfaces.cli._unwrapped': ( '09_interfaces/cli.html#_unwrapped',
+                                                                                   'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli._write_one': ( '09_interfaces/cli.html#_write_one',
                                                                                    'domostats/interfaces/cli.py'),
                                           'domostats.interfaces.cli.changes': ( '09_interfaces/cli.html#changes',

@@ -179,3 +179,11 @@ def test_each_name_of_the_readme_is_in_the_module_beside_it():
         places = [package + place if place.startswith(".") else place for place in places]
         for name in re.findall(r"`([\w.]+)`", names):
             assert any(has(place, name) for place in places), (name, places)
+
+
+@pytest.mark.slow
+def test_the_code_does_not_become_harder_to_read():
+    command = [sys.executable, "tools/house.py"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "bases: " in done.stdout and "names: " in done.stdout

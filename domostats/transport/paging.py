@@ -333,9 +333,7 @@ class Reader:
         "The `Answer` to a request as it is now; nothing is kept of it."
         return self.connection.ask(request, self.debug_api)
 
-    def ahead(
-        self, items: Iterable[_Item], work: Callable[[_Item], _Made]
-    ) -> Iterator[tuple[_Item, _Made]]:
+    def ahead(self, items: Iterable[_Item], work: Callable[[_Item], _Made]) -> Ahead[_Item, _Made]:
         "Each item with what `work` makes of it, in their order, at most `in_flight` at once."
 
         def below(item):
@@ -349,7 +347,7 @@ class Reader:
         "Whether a list is read here as one of many, below a record of another list."
         return getattr(self._thread, "is_below", False)
 
-    def answers(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer]]:
+    def answers(self, requests: Iterable[Request]) -> Ahead[Request, Answer]:
         return self.ahead(requests, self.answer)
 
     def again(self) -> "Reader":
