@@ -129,6 +129,13 @@ def test_letters_duckdb_does_not_fold(store):
     ]
 
 
+def test_a_long_query_prints_no_bar_into_what_a_program_prints(store):
+    bar = "SELECT current_setting('enable_progress_bar') AS bar"
+    with store.open() as con:
+        assert con.execute(bar).fetchone() == (False,)
+    assert ask(pa.table({"a": [1]}), f"{bar} FROM 'table'").to_pylist() == [{"bar": False}]
+
+
 def test_an_unknown_dataset_names_the_known(store):
     store.write("accounts", frame(id=[1]))
     told = refused(store.read, "acounts")

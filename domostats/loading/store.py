@@ -300,6 +300,8 @@ def opened(
                     place = str(spill).replace("'", "''")
                     con.execute(f"SET temp_directory = '{place}'")
                 con.execute("SET TimeZone = 'UTC'")
+                # a bar would stand in what a program prints
+                con.execute("SET enable_progress_bar = false")
                 con.begin()
                 for schema in SCHEMAS:
                     con.execute(f"CREATE SCHEMA IF NOT EXISTS {schema}")
@@ -789,6 +791,7 @@ def spelled(query: str) -> str:
 # %% ../../nbs/06_loading/01_store.ipynb #94774274
 LOCKED = (
     "SET TimeZone = 'UTC'",
+    "SET enable_progress_bar = false",
     "SET memory_limit = '1GB'",
     "SET enable_external_access = false",
     "SET lock_configuration = true",

@@ -359,6 +359,7 @@ class Keys:
 
         with duckdb.connect() as con:
             con.execute("SET threads = 1")
+            con.execute("SET enable_progress_bar = false")
             parts = self.rows // (5 * self.LARGE) + 1
             return sum(self._repeated(con, part, parts) for part in range(parts))
 

@@ -13,7 +13,7 @@ __all__ = [
     "check_final",
     "records_at",
     "count_in",
-    "Ahead",
+    "ahead",
     "age_of",
     "Reader",
     "millis",
@@ -49,7 +49,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
-import itertools, math, threading, time
+import gc, itertools, math, threading, time
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import singledispatch
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, TypeVar
 from urllib.parse import quote
 import msgspec
 from msgspec import Raw
@@ -215,52 +215,53 @@ def _whole(value):
 # %% ../../nbs/02_transport/06_paging.ipynb #610a51ee
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
+_collector = threading.local()
 
 
-class Ahead(Generic[_Item, _Made]):
-    """Each item with what `work` makes of it, in their order: an iterator of pairs.
+def _watch(phase: str, info: dict[str, int]) -> None:
+    _collector.runs = phase == "start"
 
-    The first is done alone, then two at once, four ... up to `most`, in threads. `close` waits for
-    what is under way. Who only stops iterating does not wait: Python may end an iterator that was
-    left in any thread and at any moment, and a wait there can last for ever."""
 
-    def __init__(self, items: Iterable[_Item], work: Callable[[_Item], _Made], most: int):
-        self._pool = ThreadPoolExecutor(most)
-        self._pairs = self._work(iter(items), work, most)
+gc.callbacks.append(_watch)
 
-    def __iter__(self) -> "Ahead[_Item, _Made]":
-        return self
 
-    def __next__(self) -> tuple[_Item, _Made]:
-        return next(self._pairs)
+def _is_collecting() -> bool:
+    """Whether Python is collecting garbage in this thread at this moment.
 
-    def close(self) -> None:
-        "Begin nothing more, and wait for what is under way."
-        self._pairs.close()
-        self._pool.shutdown(cancel_futures=True)
+    What it ends then must not wait: it may have come in the middle of the start of a thread, whose
+    lock those who are waited for need."""
+    return getattr(_collector, "runs", False)
 
-    def _work(
-        self, items: Iterator[_Item], work: Callable[[_Item], _Made], most: int
-    ) -> Iterator[tuple[_Item, _Made]]:
-        waiting, width = deque(), 1
-        try:
-            while True:
-                waiting.extend(
-                    (item, self._pool.submit(work, item))
-                    for item in itertools.islice(items, max(0, width - len(waiting)))
-                )
-                if not waiting:
-                    break
-                item, future = waiting.popleft()
-                yield item, future.result()
-                width = min(2 * width, most)
-        except (GeneratorExit, KeyboardInterrupt):
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            raise
-        except BaseException:
-            self._pool.shutdown(cancel_futures=True)
-            raise
-        self._pool.shutdown()
+
+def ahead(
+    items: Iterable[_Item], work: Callable[[_Item], _Made], most: int
+) -> Iterator[tuple[_Item, _Made]]:
+    """Each item with what `work` makes of it, in their order; the first alone, then two at once,
+    four ... up to `most`.
+    """
+    items = iter(items)
+    waiting = deque()
+    width = 1
+    pool, is_stopped = ThreadPoolExecutor(most), False
+    try:
+        while True:
+            waiting.extend(
+                (item, pool.submit(work, item))
+                for item in itertools.islice(items, max(0, width - len(waiting)))
+            )
+            if not waiting:
+                return
+            item, future = waiting.popleft()
+            yield item, future.result()
+            width = min(2 * width, most)
+    except KeyboardInterrupt:
+        is_stopped = True  # nobody wants to wait for those that are under way
+        raise
+    except GeneratorExit:
+        is_stopped = _is_collecting()
+        raise
+    finally:
+        pool.shutdown(wait=not is_stopped, cancel_futures=True)
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #9a0c4e40
@@ -333,21 +334,23 @@ class Reader:
         "The `Answer` to a request as it is now; nothing is kept of it."
         return self.connection.ask(request, self.debug_api)
 
-    def ahead(self, items: Iterable[_Item], work: Callable[[_Item], _Made]) -> Ahead[_Item, _Made]:
+    def ahead(
+        self, items: Iterable[_Item], work: Callable[[_Item], _Made]
+    ) -> Iterator[tuple[_Item, _Made]]:
         "Each item with what `work` makes of it, in their order, at most `in_flight` at once."
 
         def below(item):
             self._thread.is_below = True
             return work(item)
 
-        return Ahead(items, below, self.in_flight)
+        return ahead(items, below, self.in_flight)
 
     @property
     def is_below(self) -> bool:
         "Whether a list is read here as one of many, below a record of another list."
         return getattr(self._thread, "is_below", False)
 
-    def answers(self, requests: Iterable[Request]) -> Ahead[Request, Answer]:
+    def answers(self, requests: Iterable[Request]) -> Iterator[tuple[Request, Answer]]:
         return self.ahead(requests, self.answer)
 
     def again(self) -> "Reader":
@@ -692,15 +695,13 @@ class Walk:
         "The pages that have rows, in their order."
         numbers = itertools.count(1)
         while not self.ended and self.next < self._cap():
-            answers = self.reader.answers(self._requests())
-            for request, answer in answers:
+            for request, answer in self.reader.answers(self._requests()):
                 before = self.came
                 for array, rows in self._page(request, answer):
                     if rows:
                         yield Page(next(numbers), array, rows)
                 self._judge(request, self.came - before)
                 if self.ended:
-                    answers.close()
                     break
         self._close()
 
