@@ -9,7 +9,7 @@ returned. General tools for mutation testing know the first two only, so the kin
 
 Each fault is planted in a copy of the project, and the tests that run its line are started there,
 the quickest first. Which tests those are is measured once, with coverage, and kept in
-`.mutants/`. What nothing notices is printed; where that is as it should be, `EXPLAINED` says why.
+`.mutants/`. What nothing notices is printed; where that is as it should be, `explained_faults.toml` says why.
 """
 
 import argparse
@@ -25,6 +25,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import tomllib
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
@@ -50,7 +51,7 @@ ROOMS = {
 FORKS = multiprocessing.get_context("forkserver")  # what is slow to import is imported once
 HEAVY = ["pytest", "hypothesis", "pandas", "pyarrow.parquet", "duckdb", "msgspec", "requests"]
 HEAVY += ["starlette.routing", "uvicorn", "sqlalchemy.orm", "typer", "rich.console"]
-EXPLAINED: dict[str, str] = {}  # what a fault prints as: why no test has to notice it
+EXPLAINED = tomllib.loads((ROOT / "tools" / "explained_faults.toml").read_text())  # fault: why
 TWINS = {
     ast.Lt: "<=",
     ast.LtE: "<",
@@ -412,7 +413,7 @@ class Judge:
         text = module.read_text()
         try:
             module.write_text(planted(text, fault))
-            seconds = 60 + 10 * sum(self.coverage.times[test] for test in tests)
+            seconds = min(150, 30 + 3 * sum(self.coverage.times[test] for test in tests))
             code, failed = run_pytest(folder, ["-x", *tests], seconds)
         finally:
             module.write_text(text)
