@@ -175,6 +175,19 @@ def test_a_run_goes_on_for_so_long_and_not_from_the_future(monkeypatch, age, ask
     assert len(service.asked) == asked
 
 
+def test_a_run_that_is_started_again_and_again_does_not_get_younger(monkeypatch):
+    service = Service()
+    later(monkeypatch, -4 * 3600)
+    die(service, ONE)
+    later(monkeypatch, 4 * 3600)  # the files that are written from now on are four hours younger
+    die(service, ONE)
+    later(monkeypatch, 3600)
+    die(service, ONE)
+    assert service.asked == ["/one"], "it goes on after four and after five hours"
+    later(monkeypatch, 2 * 3600)
+    assert run(service, ONE) == ([[{"id": 2}]], []), "its answers are seven hours old"
+
+
 def test_a_run_that_may_be_no_time_old_is_begun_anew():
     service = Service()
     die(service, ONE)
