@@ -684,6 +684,15 @@ def test_what_is_left_of_a_call_goes_on_in_another_list_and_what_was_done_is_not
     assert shop.heard == ["send b", "send d"]
 
 
+@pytest.mark.parametrize("days", [1, 3])
+def test_what_was_done_of_unfinished_work_is_not_done_again_however_long_that_lay(days):
+    begin(("a", "ok"), ("b", "failed"), ("c", "intended"))
+    shop = Shop()
+    done = work(shop, *"abc", now=MONDAY + days * DAY + 3600)
+    assert done == dict.fromkeys("abc", "ok")
+    assert shop.heard == ["send b", "send c"]
+
+
 def test_how_old_what_goes_on_is():
     begin(("a", "ok"), ("b", "failed"))
     with recorded(URL, "make", ["b"], now=lambda: MONDAY + 90) as record:
