@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -1068,6 +1069,33 @@ def test_only_what_has_no_way_to_the_service_is_waited_for():
     with pytest.raises(RetryLaterError):
         patiently(looks(RetryLaterError("", "unavailable")), patience)
     assert round(clock.now() - begun) == 90
+
+
+def test_a_thread_in_line_to_wait_goes_on_at_once_when_another_one_was_answered():
+    waits, came, has_failed = [], [], threading.Event()
+
+    def do_second():
+        if not has_failed.is_set():
+            has_failed.set()
+            raise RetryLaterError("down", "unreachable")
+        return "second"
+
+    class Waiting(FakeClock):
+        "While the first thread waits a second one fails, and a third one is answered."
+
+        def wait(self, seconds):
+            waits.append(seconds)
+            if len(waits) == 1:
+                second.start()
+                assert has_failed.wait(30)
+                assert patiently(lambda: "third", patience) == "third"
+
+    patience = Patience(Waiting(), lambda words: None)
+    second = threading.Thread(target=lambda: came.append(patiently(do_second, patience)))
+    down = RetryLaterError("down", "unreachable")
+    assert patiently(looks(down, "first"), patience) == "first"
+    second.join(30)
+    assert came == ["second"] and waits == [30.0]
 
 
 # --- several users ---
