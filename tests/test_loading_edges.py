@@ -747,6 +747,26 @@ def test_what_a_dataset_covers_is_kept_by_partition_and_instance(store):
     assert store.names() == ["x"] and store.coverage("y") is None
 
 
+@pytest.mark.parametrize("whole, half", [("p", "q"), ("q", "p")], ids=["first", "last"])
+def test_one_complete_partition_keeps_all_from_an_incomplete_replacement(store, whole, half):
+    def rows(part, *ids):
+        coverage = Coverage({("", "acme"): part}, False, "users")
+        return mark_rows(pa.table({"id": [*ids]}), coverage)
+
+    for name in "p", "q":
+        given = {whole: rows(WHOLE, 1, 2), half: rows(HALF, 3)}[name]
+        store.write("x", given, "PARTITION", None, name, note=str)
+    with pytest.raises(DataError) as caught:
+        store.write("x", rows(HALF, 4), "REPLACE")
+    assert caught.value.reason == "incomplete"
+    assert "a complete run stands there, of which rows would be lost" in str(caught.value)
+    assert sorted(store.read("x")["id"].to_pylist()) == [1, 2, 3]
+    store.write("x", rows(HALF, 4), "PARTITION", None, half, note=str)
+    assert sorted(store.read("x")["id"].to_pylist()) == [1, 2, 4]
+    store.write("x", rows(WHOLE, 5), "REPLACE")
+    assert store.read("x")["id"].to_pylist() == [5]
+
+
 def test_rows_of_others_in_a_dataset_count_as_complete(store):
     store.write("x", pa.table({"instance": ["acme", None, "beta"], "id": [1, 2, 3]}))
     found = store.coverage("x")

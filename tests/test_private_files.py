@@ -352,6 +352,20 @@ def test_a_note_of_who_is_who_that_others_may_write_is_not_believed(mode, is_bel
     assert remembered(ACME, "f") == ("7" if is_believed else None)
 
 
+@pytest.mark.parametrize(
+    "mode, user", [(0o644, "7"), (0o620, None), (0o602, None)], ids=["read", "group", "others"]
+)
+def test_a_connection_is_not_of_the_user_whom_others_could_write_into_its_note(mode, user):
+    from domostats.clients.domo.auth import AccessToken
+    from domostats.settings import Instance
+    from domostats.transport.connection import Connection
+
+    auth = AccessToken("token-of-ada")
+    remember(ACME, auth.fingerprint, "7")
+    the_note().chmod(mode)
+    assert Connection(Instance("acme", ACME), auth).user == user
+
+
 def test_a_note_of_who_is_who_by_another_user_is_not_believed(give_away):
     remember(ACME, "f", "7")
     give_away(the_note())

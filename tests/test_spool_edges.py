@@ -5,6 +5,7 @@ import os
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +174,19 @@ def test_a_run_goes_on_for_so_long_and_not_from_the_future(monkeypatch, age, ask
     later(monkeypatch, age)
     run(service, ONE, oldest=3600)
     assert len(service.asked) == asked
+
+
+def test_a_run_that_is_started_again_and_again_does_not_get_younger(monkeypatch):
+    service = Service()
+    later(monkeypatch, -4 * 3600)
+    die(service, ONE)
+    later(monkeypatch, 4 * 3600)  # the files that are written from now on are four hours younger
+    die(service, ONE)
+    later(monkeypatch, 3600)
+    die(service, ONE)
+    assert service.asked == ["/one"], "it goes on after four and after five hours"
+    later(monkeypatch, 2 * 3600)
+    assert run(service, ONE) == ([[{"id": 2}]], []), "its answers are seven hours old"
 
 
 def test_a_run_that_may_be_no_time_old_is_begun_anew():
@@ -671,6 +685,15 @@ def test_what_is_left_of_a_call_goes_on_in_another_list_and_what_was_done_is_not
     assert shop.heard == ["send b", "send d"]
 
 
+@pytest.mark.parametrize("days", [1, 3])
+def test_what_was_done_of_unfinished_work_is_not_done_again_however_long_that_lay(days):
+    begin(("a", "ok"), ("b", "failed"), ("c", "intended"))
+    shop = Shop()
+    done = work(shop, *"abc", now=MONDAY + days * DAY + 3600)
+    assert done == dict.fromkeys("abc", "ok")
+    assert shop.heard == ["send b", "send c"]
+
+
 def test_how_old_what_goes_on_is():
     begin(("a", "ok"), ("b", "failed"))
     with recorded(URL, "make", ["b"], now=lambda: MONDAY + 90) as record:
@@ -1046,6 +1069,33 @@ def test_only_what_has_no_way_to_the_service_is_waited_for():
     with pytest.raises(RetryLaterError):
         patiently(looks(RetryLaterError("", "unavailable")), patience)
     assert round(clock.now() - begun) == 90
+
+
+def test_a_thread_in_line_to_wait_goes_on_at_once_when_another_one_was_answered():
+    waits, came, has_failed = [], [], threading.Event()
+
+    def do_second():
+        if not has_failed.is_set():
+            has_failed.set()
+            raise RetryLaterError("down", "unreachable")
+        return "second"
+
+    class Waiting(FakeClock):
+        "While the first thread waits a second one fails, and a third one is answered."
+
+        def wait(self, seconds):
+            waits.append(seconds)
+            if len(waits) == 1:
+                second.start()
+                assert has_failed.wait(30)
+                assert patiently(lambda: "third", patience) == "third"
+
+    patience = Patience(Waiting(), lambda words: None)
+    second = threading.Thread(target=lambda: came.append(patiently(do_second, patience)))
+    down = RetryLaterError("down", "unreachable")
+    assert patiently(looks(down, "first"), patience) == "first"
+    second.join(30)
+    assert came == ["second"] and waits == [30.0]
 
 
 # --- several users ---
