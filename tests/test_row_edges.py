@@ -506,6 +506,18 @@ def test_the_first_five_of_a_field_are_told_and_all_are_counted():
     assert records.lost == {"whole": [0, 1, 2, 3, 5, 6, 7, 8]}
 
 
+def test_a_value_made_null_is_found_by_the_number_of_its_record_behind_whole_pages():
+    records = Records(Thing)
+    read_page(records, b'[{"id": 1, "whole": 5}, {"id": 2}, {"id": 3, "whole": 6}]', page=1)
+    read_page(records, b'[{"id": 4, "whole": 7}, {"id": 5, "whole": "x"}]', page=2)
+    read_page(records, b'[{"id": 6}, {"id": 7, "yes": true}]', page=3)
+    read_page(records, b'[{"id": 8, "yes": "maybe"}, {"id": 9, "whole": []}]', page=4)
+    assert records.lost == {"whole": [4, 8], "yes": [7]}
+    assert cells(records, "id") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert cells(records, "whole") == [5, None, 6, 7, None, None, None, None, None]
+    assert cells(records, "yes") == [None, None, None, None, None, None, True, None, None]
+
+
 # --- rejected records -------------------------------------------------------------------------------------------------
 
 
