@@ -1000,6 +1000,21 @@ def test_values_of_numpy_and_pandas_are_taken_for_what_they_are(values, kind, ma
     assert table["a"].type == kind and table["a"].to_pylist() == made
 
 
+def test_times_of_numpy_among_plain_ones_keep_their_microseconds():
+    moments = [np.datetime64("2024-01-02T03:04:05.123456"), datetime(2024, 1, 1, 0, 0, 0, 7), None]
+    spans = [np.timedelta64(5_000_001, "us"), timedelta(microseconds=3), pd.NaT]
+    table = table_of_rows([{"at": at, "took": took} for at, took in zip(moments, spans)])
+    assert table.schema.types == [pa.timestamp("us"), pa.duration("us")]
+    assert table.to_pylist() == [
+        {
+            "at": datetime(2024, 1, 2, 3, 4, 5, 123_456),
+            "took": timedelta(seconds=5, microseconds=1),
+        },
+        {"at": datetime(2024, 1, 1, 0, 0, 0, 7), "took": timedelta(microseconds=3)},
+        {"at": None, "took": None},
+    ]
+
+
 @pytest.mark.parametrize(
     "rows, reason, column, row, words",
     [
