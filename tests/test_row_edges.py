@@ -926,6 +926,19 @@ def test_a_formatter_takes_its_records_by_keyword_or_in_order_and_only_those_it_
     assert Formatter(SHAPE, {"c": constant(1)})(a=None) == {"c": 1}
 
 
+def test_records_in_order_are_those_of_all_objects_also_where_one_is_not_read():
+    shape = {"user": Thing, "boss": Thing, "team": Thing}
+    user, boss, team = ({"id": n, "name": name} for n, name in enumerate(("Ann", "Bob", "Red")))
+    of_team = Formatter(shape, {"Team": "team.name"})
+    assert of_team(user, boss, team) == {"Team": "Red"}
+    ends = Formatter(shape, {"User": "name", "Team": "team.name"})
+    assert ends(user, boss, team) == {"User": "Ann", "Team": "Red"}
+    assert ends(user, None, team) == {"User": "Ann", "Team": "Red"}
+    assert ends(user, boss, team=team) == {"User": "Ann", "Team": "Red"}
+    with pytest.raises(TypeError, match="needs team"):
+        ends(user, boss)
+
+
 def test_a_single_record_warns_of_a_value_it_cannot_read_and_only_where_it_is_read():
     formatter = Formatter(SHAPE, {"n": "whole", "u": "b.domoURL"})
     with warnings.catch_warnings():
