@@ -875,6 +875,20 @@ def test_the_rows_of_the_others_stay_behind_the_new_ones(path):
 
 
 @pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_rows_of_no_named_instance_stay_behind_the_new_ones(path):
+    if path == "x.csv":
+        Path(path).write_text('"instance","id"\n"acme",1\n,2\n"acme",3\n,4\n"beta",5\n')
+    else:
+        rows = {"instance": ["acme", None, "acme", None, "beta"], "id": [1, 2, 3, 4, 5]}
+        parquet.write_table(pa.table(rows), path)
+    assert write_file(of("acme", id=[9]), path, note=str) == 1
+    assert read_file(path).to_pydict() == {
+        "instance": ["acme", None, None, "beta"],
+        "id": [9, 2, 4, 5],
+    }
+
+
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
 def test_other_columns_do_not_come_among_rows_that_stay(path):
     write_both(path)
     reason, said = refused_by_file(of("beta", id=[9], color=["red"]), path)
