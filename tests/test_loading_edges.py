@@ -561,6 +561,23 @@ def test_a_column_of_every_kind_comes_back_from_csv(kind):
     assert found.schema == table.schema and found.to_pydict() == table.to_pydict()
 
 
+@pytest.mark.parametrize(
+    "values, found",
+    [
+        (["007", "012"], ["007", "012"]),
+        (["12", "007", ""], ["12", "007", None]),
+        (["-07", "5"], ["-07", "5"]),
+        (["00"], ["00"]),
+        (["0", "12", "-7", "100", ""], [0, 12, -7, 100, None]),
+    ],
+)
+def test_ids_that_begin_with_a_zero_stay_text_in_a_file_of_another_program(values, found):
+    lines = "".join(f"{value},x\n" for value in values)
+    Path("x.csv").write_text(f"id,name\n{lines}")
+    read = read_file("x.csv")["id"].to_pylist()
+    assert read == found and [*map(type, read)] == [*map(type, found)]
+
+
 def test_a_file_for_a_spreadsheet_holds_no_formula_and_comes_back():
     texts = ["=1+1", "+49", "-x", "@a", "'=quoted", "'plain", "a=b", "\t=", "＝1", "", None]
     table = pa.table({"=name": texts, "n": [-1] * len(texts)})
@@ -892,6 +909,20 @@ def test_the_rows_of_the_others_stay_behind_the_new_ones(path):
         "said": ["new", "a", "=c"],
     }
     assert notes == [f"{path} keeps the rows of acme as they were."]
+
+
+@pytest.mark.parametrize("path", ["x.csv", "x.parquet"])
+def test_rows_of_no_named_instance_stay_behind_the_new_ones(path):
+    if path == "x.csv":
+        Path(path).write_text('"instance","id"\n"acme",1\n,2\n"acme",3\n,4\n"beta",5\n')
+    else:
+        rows = {"instance": ["acme", None, "acme", None, "beta"], "id": [1, 2, 3, 4, 5]}
+        parquet.write_table(pa.table(rows), path)
+    assert write_file(of("acme", id=[9]), path, note=str) == 1
+    assert read_file(path).to_pydict() == {
+        "instance": ["acme", None, None, "beta"],
+        "id": [9, 2, 4, 5],
+    }
 
 
 @pytest.mark.parametrize("path", ["x.csv", "x.parquet"])

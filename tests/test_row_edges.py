@@ -506,6 +506,18 @@ def test_the_first_five_of_a_field_are_told_and_all_are_counted():
     assert records.lost == {"whole": [0, 1, 2, 3, 5, 6, 7, 8]}
 
 
+def test_a_value_made_null_is_found_by_the_number_of_its_record_behind_whole_pages():
+    records = Records(Thing)
+    read_page(records, b'[{"id": 1, "whole": 5}, {"id": 2}, {"id": 3, "whole": 6}]', page=1)
+    read_page(records, b'[{"id": 4, "whole": 7}, {"id": 5, "whole": "x"}]', page=2)
+    read_page(records, b'[{"id": 6}, {"id": 7, "yes": true}]', page=3)
+    read_page(records, b'[{"id": 8, "yes": "maybe"}, {"id": 9, "whole": []}]', page=4)
+    assert records.lost == {"whole": [4, 8], "yes": [7]}
+    assert cells(records, "id") == [1, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert cells(records, "whole") == [5, None, 6, 7, None, None, None, None, None]
+    assert cells(records, "yes") == [None, None, None, None, None, None, True, None, None]
+
+
 # --- rejected records -------------------------------------------------------------------------------------------------
 
 
@@ -914,6 +926,19 @@ def test_a_formatter_takes_its_records_by_keyword_or_in_order_and_only_those_it_
     assert Formatter(SHAPE, {"c": constant(1)})(a=None) == {"c": 1}
 
 
+def test_records_in_order_are_those_of_all_objects_also_where_one_is_not_read():
+    shape = {"user": Thing, "boss": Thing, "team": Thing}
+    user, boss, team = ({"id": n, "name": name} for n, name in enumerate(("Ann", "Bob", "Red")))
+    of_team = Formatter(shape, {"Team": "team.name"})
+    assert of_team(user, boss, team) == {"Team": "Red"}
+    ends = Formatter(shape, {"User": "name", "Team": "team.name"})
+    assert ends(user, boss, team) == {"User": "Ann", "Team": "Red"}
+    assert ends(user, None, team) == {"User": "Ann", "Team": "Red"}
+    assert ends(user, boss, team=team) == {"User": "Ann", "Team": "Red"}
+    with pytest.raises(TypeError, match="needs team"):
+        ends(user, boss)
+
+
 def test_a_single_record_warns_of_a_value_it_cannot_read_and_only_where_it_is_read():
     formatter = Formatter(SHAPE, {"n": "whole", "u": "b.domoURL"})
     with warnings.catch_warnings():
@@ -986,6 +1011,21 @@ def test_columns_come_in_the_order_in_which_they_first_appear():
 def test_values_of_numpy_and_pandas_are_taken_for_what_they_are(values, kind, made):
     table = table_of_rows([{"a": value} for value in values])
     assert table["a"].type == kind and table["a"].to_pylist() == made
+
+
+def test_times_of_numpy_among_plain_ones_keep_their_microseconds():
+    moments = [np.datetime64("2024-01-02T03:04:05.123456"), datetime(2024, 1, 1, 0, 0, 0, 7), None]
+    spans = [np.timedelta64(5_000_001, "us"), timedelta(microseconds=3), pd.NaT]
+    table = table_of_rows([{"at": at, "took": took} for at, took in zip(moments, spans)])
+    assert table.schema.types == [pa.timestamp("us"), pa.duration("us")]
+    assert table.to_pylist() == [
+        {
+            "at": datetime(2024, 1, 2, 3, 4, 5, 123_456),
+            "took": timedelta(seconds=5, microseconds=1),
+        },
+        {"at": datetime(2024, 1, 1, 0, 0, 0, 7), "took": timedelta(microseconds=3)},
+        {"at": None, "took": None},
+    ]
 
 
 @pytest.mark.parametrize(
