@@ -3,6 +3,7 @@
 import datetime as dt
 import subprocess
 import sys
+from pathlib import Path
 
 import pandas as pd
 import pytest
@@ -102,6 +103,27 @@ def test_each_store_has_its_own_panel(tmp_path):
     assert execution.get_payload() == {} and not (tmp_path / "work" / "other.duckdb").exists()
     settings.unlink()
     assert dj.get_account_property_keys("k") == ["p"] and execution.get_payload() == {"x": 1}
+
+
+def test_stores_of_one_name_in_the_folders_of_two_customers_share_nothing(monkeypatch):
+    for customer in ("acme", "globex"):
+        folder = Path(customer)
+        folder.mkdir()
+        (folder / "settings.ini").write_text("[domostats]\nstore = data.duckdb\n")
+    acme, globex = Path("acme").resolve(), Path("globex").resolve()
+    monkeypatch.chdir(acme)
+    dj.attach(inputs="users", accounts={"keys": {"password": HORSE}}, payload={"of": "acme"})
+    monkeypatch.chdir(globex)
+    told = refused(dj.get_account_property_value, "keys", "password")
+    assert told.reason == "not_attached"
+    assert "The accounts attached to this process are: nothing." in str(told)
+    assert refused(dj.read_dataframe, "users").reason == "not_attached"
+    assert execution.get_payload() == {}
+    dj.attach(accounts={"keys": {"password": "of globex"}})
+    assert dj.get_account_property_value("keys", "password") == "of globex"
+    monkeypatch.chdir(acme)
+    assert dj.get_account_property_value("keys", "password") == HORSE
+    assert execution.get_payload() == {"of": "acme"}
 
 
 # ---- accounts
