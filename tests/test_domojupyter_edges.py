@@ -365,6 +365,17 @@ def test_pages_of_documents_come_in_the_order_of_their_making(two):
     assert numbers("c") == [10, 2, 3, 5, 6]
 
 
+def test_what_is_made_after_a_deletion_comes_last():
+    dj.attach(collections="c")
+    first = app_db.create_documents("c", [{"n": 1}, {"n": 2}, {"n": 3}])
+    app_db.delete_documents("c", [first[0]["id"], first[1]["id"]])
+    app_db.create_document("c", {"n": 4})
+    assert numbers("c") == [3, 4]
+    app_db.create_documents("c", [{"n": 5}, {"n": 6}])
+    pages = [numbers("c", offset, 1) for offset in range(5)]
+    assert pages == [[3], [4], [5], [6], []]
+
+
 def test_what_is_made_comes_back_as_it_was_given(two):
     content = {"ö": ["é\"'", None, True, 1.5, {"deep": {}}], "id": "mine"}
     made = app_db.create_document("c", content)
