@@ -290,13 +290,8 @@ def test_a_search_that_somebody_has_made_finds_another_only_what_is_theirs(box):
     "With words, for which each document is looked at."
     everything, own = Eyes(box, box.domo.admin.user), Eyes(box, box.domo.limited.user)
     for _ in range(2):
-        assert numbers(everything.search("dataset", query="1*")["searchObjects"]) == [
-            1,
-            10,
-            11,
-            12,
-            13,
-        ]
+        found = everything.search("dataset", query="1*")
+        assert numbers(found["searchObjects"]) == [1, 10, 11, 12, 13]
         found = own.search("dataset", query="1*")
         assert numbers(found["searchObjects"]) == [1] and found["totalResultCount"] == 1
 
