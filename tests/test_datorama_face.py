@@ -318,6 +318,15 @@ def test_a_workspace_that_is_refused_does_not_end_the_others(box, dr):
     assert dr.exit_code == 5
 
 
+def test_what_failed_before_is_no_failure_of_the_next_call(box, dr):
+    box.fail("forbidden", "/v1/workspaces/1008/", times=None)
+    dr.get_all_streams()
+    assert [*dr.failed] == [1008] and dr.exit_code == 5
+    box.heal()
+    dr.get_all_streams()
+    assert dr.failed == {} and dr.exit_code == 0
+
+
 def test_a_refused_token_ends_a_reading_at_once(box, dr):
     box.tokens["ada"].clear()
     told = outcome(dr.get_all_jobs)

@@ -88,6 +88,15 @@ def test_half_a_list_takes_the_place_of_none(box):
     assert again.streams[20001].jobs.keys() == agency.streams[20001].jobs.keys() == known
 
 
+def test_what_was_gone_when_a_list_was_read_again_is_not_restored(box):
+    "Somebody else has taken a stream away; what is kept is the list that was read last."
+    assert 20004 in open_agency(box).get_all_streams()
+    del box.streams[20004]
+    open_agency(box).get_all_streams()
+    again = open_agency(box, restore_spaces=True, restore_streams=True)
+    assert again.streams.keys() == box.streams.keys() and len(again.streams) == STREAMS - 1
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="permissions of POSIX")
 def test_the_file_is_for_its_user_only(box):
     mask = os.umask(0)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.datasets import search_datasets
 from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError
 from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
@@ -648,6 +649,16 @@ def test_a_run_knows_to_what_it_was_narrowed(here):
         assert found.window == (MARCH, None) and found.findings == []
         assert len(found.rows) < ROWS[name][0]
         assert run(here, name).window is None
+
+
+def test_an_old_dataset_that_changed_lately_is_in_a_narrowed_run(here):
+    march = 1_709_251_200_000  # 1 March 2024, in milliseconds
+    listed = search_datasets(here).response
+    lately = {one["id"] for one in listed if one["lastTouched"] >= march}
+    new = {one["id"] for one in listed if one["created"] >= march}
+    assert new < lately < {one["id"] for one in listed}
+    rows = run(here, "datasets", since=MARCH).rows
+    assert {row["ID"] for row in rows} == lately
 
 
 @pytest.mark.parametrize("name", ["accounts", "groups", "oauth_configurations", "users"])

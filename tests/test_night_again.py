@@ -16,7 +16,7 @@ import pytest
 
 from domostats import sandbox
 from domostats.clients.datorama import datorama
-from domostats.errors import DestinationError, DomostatsError, SettingsError
+from domostats.errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
 from domostats.interfaces import cli
 
 
@@ -184,6 +184,17 @@ def test_1_a_later_name_supersedes_an_earlier_one(box):
     dr.bulk_rename_streams([ids[0]], ["Two"], export=False)
     dr.bulk_rename_streams([ids[0], ids[1]], ["One", "y"], export=False)
     assert box.streams[ids[0]]["name"] == "One"
+
+
+def test_1_a_name_that_was_given_is_given_again_when_that_is_asked_for(box):
+    dr, [id] = agency(box), api_streams(box, 1)
+    names = [id, 7], ["One", "x"]
+    dr.bulk_rename_streams(*names, export=False)  # 7 is not there: this is left open
+    box.streams[id]["name"] = "Of somebody else"
+    dr.bulk_rename_streams(*names, export=False)
+    assert box.streams[id]["name"] == "Of somebody else"
+    dr.bulk_rename_streams(*names, export=False, fresh=True)
+    assert box.streams[id]["name"] == "One"
 
 
 def test_1_a_finished_call_asks_before_it_does_all_again(box):
@@ -824,6 +835,24 @@ def test_the_next_run_finds_out_what_became_of_it(box, form, fault, is_made):
     found = last["job"][last["stream"] == ids[0]].tolist()
     assert found == [max(job["id"] for job in box.jobs.values() if job["dataStreamId"] == ids[0])]
     assert (found[0] in jobs) == is_made
+
+
+def test_what_nobody_knows_yet_is_something_to_look_at_later(box):
+    "A run that ends before it can look says 75, and not that the data is wrong."
+    ids = first_workspace(box, 2)
+    for id in ids:
+        box.fail("drop", f"/v1/data-streams/{id}/process")
+        box.fail("forbidden", f"/v1/data-streams/api/{id}/stats", times=None)
+    first = CALLS["bulk"](agency(box), ids)
+    assert first["reason"].tolist() == ["unknown_outcome"] * 2
+    box.heal()
+    dr = agency(box, overnight=False)
+    box.fail("day_limited", times=None)
+    with pytest.raises(RetryLaterError) as caught:
+        CALLS["bulk"](dr, ids)
+    assert caught.value.reason == "day_used_up"
+    assert [type(error) for error in dr.failed.values()] == [RetryLaterError] * 2
+    assert dr.exit_code == 75
 
 
 OTHER_PROGRAM = """

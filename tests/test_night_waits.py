@@ -317,6 +317,18 @@ def test_a_day_that_is_used_up_is_waited_for_or_ends_the_night(box):
     )
 
 
+def test_a_day_that_several_users_have_used_up_is_not_waited_for_either(box):
+    box.service.limits.limits.update(platform=100_000, day=20_000)
+    users = "ada", "bob"
+    dr = session(box, {user: box.tokens[user] for user in users}, overnight=False)
+    for user in users:
+        box.use_calls(user, day=20_000)
+    before = box.clock.now()
+    with pytest.raises(RetryLaterError) as caught:
+        dr.get_all_streams()
+    assert caught.value.reason == "day_used_up" and box.clock.now() - before < 60
+
+
 # one workspace that is refused
 
 

@@ -393,6 +393,18 @@ def test_users_have_tokens_and_see_what_is_theirs(box):
     ).status_code == 404
 
 
+def test_a_report_of_a_workspace_that_a_user_does_not_see_gives_out_nothing(box):
+    "Neither itself nor its jobs, nor the file that came of one."
+    hidden = max(box.workspaces)
+    report = post(box, "/v1/reports", {**REPORT, "workspaceId": hidden}).json()["id"]
+    job = post(box, f"/v1/reports/{report}/process").json()[0]["id"]
+    box.clock.step(60)
+    of_report = [f"/v1/reports/{report}", f"/v1/reports/{report}/report-jobs"]
+    of_job = [f"/v1/report-jobs/{job}", f"/v1/report-jobs/{job}/download"]
+    for path in [*of_report, *of_job]:
+        assert (get(box, path).status_code, get(box, path, user=1).status_code) == (200, 404), path
+
+
 def test_the_same_seed_is_the_same_agency_and_a_snapshot_brings_it_back(box):
     with sandbox.start_datorama(seed=2) as other, sandbox.start_datorama(streams=25) as larger:
         assert other.streams != box.streams and [*larger.workspaces] == [*box.workspaces]

@@ -671,6 +671,15 @@ def test_certifications(ask):
     assert first + rest == everything and not end["hasNextPage"] and len(first) == 5
 
 
+@pytest.mark.parametrize("first, there_is_more", [(10, True), (11, True), (12, False), (13, False)])
+def test_a_page_of_certifications_says_whether_it_is_the_last(ask, first, there_is_more):
+    "certifications: of twelve, where a single one is left, too"
+    body = {"operationName": "getCertifiedEntities", "variables": {"type": "CC:DSET"}}
+    body["variables"]["first"] = first
+    found = ask(GRAPHQL, body)["data"]["certifyEntitiesConnection"]
+    assert found["pageInfo"] == {"hasNextPage": there_is_more, "endCursor": str(min(first, 12))}
+
+
 def test_one_account(ask):
     "accounts: one, masked or not; no secret stands in it either way"
     one = ask(ACCOUNTS)[3]

@@ -286,6 +286,16 @@ def test_what_one_has_seen_another_does_not_see(box):
         assert own.datasets()["listed"] == [1]
 
 
+def test_a_search_that_somebody_has_made_finds_another_only_what_is_theirs(box):
+    "With words, for which each document is looked at."
+    everything, own = Eyes(box, box.domo.admin.user), Eyes(box, box.domo.limited.user)
+    for _ in range(2):
+        found = everything.search("dataset", query="1*")
+        assert numbers(found["searchObjects"]) == [1, 10, 11, 12, 13]
+        found = own.search("dataset", query="1*")
+        assert numbers(found["searchObjects"]) == [1] and found["totalResultCount"] == 1
+
+
 def test_the_reports_of_somebody_without_the_grant_have_no_shares_of_others(box):
     me = SessionToken(box.domo.door.open(box.domo.limited.user)["sessionToken"])
     pages = get_pages(box, me).response
