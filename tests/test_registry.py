@@ -1316,6 +1316,21 @@ def test_a_run_that_died_here_holds_nothing_up(local):
     ]
 
 
+def test_a_run_of_another_user_of_this_machine_is_alive(local, monkeypatch):
+    catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
+    local.desk.claim(
+        DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), catch_up.run_name()
+    )
+
+    def not_yours(process, signal):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(catch_up.os, "kill", not_yours)
+    done = catching.run([DAY], lambda release: pa.table({"day": [release]}))
+    assert done.other_hands == [f"s:{DAY}"] and done.loaded == []
+    assert catching.store.names() == []
+
+
 WORKER = """
 import sys, time
 from datetime import date, timedelta
