@@ -1149,6 +1149,20 @@ def test_use_case_11_licences(api):
     )
 
 
+def test_a_licence_has_ended_at_the_moment_at_which_it_ends(local):
+    books = dataset_of(local)
+    local.post_licence(
+        Licence(dataset=books, licence_id="house", purposes=["analysis"], valid_to=day(1))
+    )
+    last, first = (
+        local.register_release(DatasetRelease(dataset=books, snapshot_date=day(n)))[0]
+        for n in (0, 1)
+    )
+    assert policies.decide(local, last, "analysis").allowed
+    refused = policies.decide(local, first, "analysis")
+    assert not refused.allowed and refused.why == "books has no licence"
+
+
 def test_use_case_12_how_far_a_source_drifted_while_it_was_read(api):
     noon = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 
