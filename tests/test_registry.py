@@ -576,6 +576,18 @@ def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):
         assert refusal(lambda: make_observatory_api(bad)) == "bad_registry_url", bad
 
 
+def test_without_a_key_nothing_is_read_where_there_is_none_for_readers(tmp_path):
+    api = make_observatory_api(tmp_path / "registry.sqlite")
+    for read_key in (None, ""):
+        with serving(make_service(api.desk, "writers", read_key)) as address:
+            for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": "None"}):
+                reply = requests.get(f"{address}/v1/organisations", headers=headers, timeout=10)
+                assert reply.status_code == 401 and reply.json()["reason"] == "no_key"
+            reply = requests.get(f"{address}/v1/organisations?key=", timeout=10)
+            assert reply.status_code == 401 and reply.json()["reason"] == "no_key"
+            assert make_observatory_api(address, "writers").get_organisations() == []
+
+
 def test_no_secret_stands_in_a_representation_or_an_error(tmp_path):
     api = make_observatory_api("https://registry.example", "hush-hush")
     assert "hush" not in repr(api) + repr(vars(api.desk)) and "secret" in repr(api.desk.key)
