@@ -699,6 +699,19 @@ def test_use_case_2_sources_are_monitored_and_waited_for(api, no_waits):
     )
 
 
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_type_is_waited_for_until_each_of_its_datasets_has_arrived(local, late):
+    books = dataset_of(local, "north", kind="books"), dataset_of(local, "south")
+    kind = local.get_dataset_type(type_id="books")
+    local.put_dataset(Dataset(id=books[1].id, dataset_type=kind))
+    for n in range(2):
+        local.register_release(DatasetRelease(dataset=books[n], snapshot_date=day(n != late)))
+    assert workflow.unfinished(local, ["books"], DAY) == []
+    assert workflow.unfinished(local, ["books"], day(1)) == ["books"]
+    local.register_release(DatasetRelease(dataset=books[late], snapshot_date=day(1)))
+    assert workflow.unfinished(local, ["books"], day(1)) == []
+
+
 def test_use_case_3_one_workflow_for_each_organisation(local):
     kept = [local.post_organisation(Organisation(name=f"Press Nr. {n}")) for n in range(300)]
     dataset = dataset_of(local, of=flow(local, organisation=kept[7]))
