@@ -247,6 +247,7 @@ def test_a_cell_that_is_not_known_is_no_change(store):
         (pa.array([5, 7], pa.int64()), pa.array(["5", "7"])),
         (pa.array([5.0, 7.5]), pa.array(["5", "7.5"])),
         (pa.array([date(2024, 1, 1)] * 2), pa.array(["2024-01-01"] * 2)),
+        (pa.array([Decimal(100), Decimal(0)], pa.decimal128(9, 0)), pa.array(["100", "0"])),
         (pa.array(["5", "7"]), pa.array([5, 7], pa.int8())),
         (pa.array([1, 2**62], pa.int64()), pa.array([1, 2**62], pa.uint64())),
         (pa.array([[1, 2], [3]]), pa.array([[1.0, 2.0], [3.0]])),

@@ -576,6 +576,18 @@ def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):
         assert refusal(lambda: make_observatory_api(bad)) == "bad_registry_url", bad
 
 
+def test_without_a_key_nothing_is_read_where_there_is_none_for_readers(tmp_path):
+    api = make_observatory_api(tmp_path / "registry.sqlite")
+    for read_key in (None, ""):
+        with serving(make_service(api.desk, "writers", read_key)) as address:
+            for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": "None"}):
+                reply = requests.get(f"{address}/v1/organisations", headers=headers, timeout=10)
+                assert reply.status_code == 401 and reply.json()["reason"] == "no_key"
+            reply = requests.get(f"{address}/v1/organisations?key=", timeout=10)
+            assert reply.status_code == 401 and reply.json()["reason"] == "no_key"
+            assert make_observatory_api(address, "writers").get_organisations() == []
+
+
 def test_no_secret_stands_in_a_representation_or_an_error(tmp_path):
     api = make_observatory_api("https://registry.example", "hush-hush")
     assert "hush" not in repr(api) + repr(vars(api.desk)) and "secret" in repr(api.desk.key)
@@ -685,6 +697,19 @@ def test_use_case_2_sources_are_monitored_and_waited_for(api, no_waits):
         and refusal(lambda: workflow.unfinished(api, names, DAY, never_loaded="maybe"))
         == "bad_argument"
     )
+
+
+@pytest.mark.parametrize("late", [0, 1])
+def test_a_type_is_waited_for_until_each_of_its_datasets_has_arrived(local, late):
+    books = dataset_of(local, "north", kind="books"), dataset_of(local, "south")
+    kind = local.get_dataset_type(type_id="books")
+    local.put_dataset(Dataset(id=books[1].id, dataset_type=kind))
+    for n in range(2):
+        local.register_release(DatasetRelease(dataset=books[n], snapshot_date=day(n != late)))
+    assert workflow.unfinished(local, ["books"], DAY) == []
+    assert workflow.unfinished(local, ["books"], day(1)) == ["books"]
+    local.register_release(DatasetRelease(dataset=books[late], snapshot_date=day(1)))
+    assert workflow.unfinished(local, ["books"], day(1)) == []
 
 
 def test_use_case_3_one_workflow_for_each_organisation(local):
@@ -1149,6 +1174,20 @@ def test_use_case_11_licences(api):
     )
 
 
+def test_a_licence_has_ended_at_the_moment_at_which_it_ends(local):
+    books = dataset_of(local)
+    local.post_licence(
+        Licence(dataset=books, licence_id="house", purposes=["analysis"], valid_to=day(1))
+    )
+    last, first = (
+        local.register_release(DatasetRelease(dataset=books, snapshot_date=day(n)))[0]
+        for n in (0, 1)
+    )
+    assert policies.decide(local, last, "analysis").allowed
+    refused = policies.decide(local, first, "analysis")
+    assert not refused.allowed and refused.why == "books has no licence"
+
+
 def test_use_case_12_how_far_a_source_drifted_while_it_was_read(api):
     noon = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 
@@ -1314,6 +1353,21 @@ def test_a_run_that_died_here_holds_nothing_up(local):
     assert [one.release_key for one in done.loaded] == [f"s:{DAY}"] and done.other_hands == [
         f"s:{day(1)}"
     ]
+
+
+def test_a_run_of_another_user_of_this_machine_is_alive(local, monkeypatch):
+    catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
+    local.desk.claim(
+        DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), catch_up.run_name()
+    )
+
+    def not_yours(process, signal):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(catch_up.os, "kill", not_yours)
+    done = catching.run([DAY], lambda release: pa.table({"day": [release]}))
+    assert done.other_hands == [f"s:{DAY}"] and done.loaded == []
+    assert catching.store.names() == []
 
 
 WORKER = """

@@ -423,6 +423,25 @@ def test_the_calls_of_a_run(box):
     )
 
 
+def test_a_call_keeps_its_id_when_the_log_has_dropped_older_ones(box):
+    from domostats.clients.domo.auth import sign_in
+    from domostats.transport.connection import Call
+
+    log, calls = sign_in(box).calls, reports.find("calls")
+    calls.run(box)
+
+    def ids_after(*numbers):
+        for number in numbers:
+            log.note(Call(number, "GET", f"/{number}", 200))
+        rows = calls.run(box, fresh=True).rows
+        assert len({row["id"] for row in rows}) == len(rows)
+        return {row["path"]: row["id"] for row in rows}
+
+    before, after = ids_after(*range(1, 11)), ids_after(*range(11, 10_006))
+    assert [*after] == [f"/{number}" for number in range(6, 10_006)]
+    assert [after[f"/{n}"] for n in range(6, 11)] == [before[f"/{n}"] for n in range(6, 11)]
+
+
 def test_the_calls_of_a_pool_are_those_of_each_user():
     from domostats.clients.datorama.auth import sign_in
 

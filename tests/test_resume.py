@@ -346,6 +346,16 @@ def test_another_question_is_not_answered_up_to_an_old_moment(box, monkeypatch):
         assert log.span(reader)[1] == end + 600_000 and len(reader.spool) == 0
 
 
+def test_what_was_asked_for_until_another_moment_is_not_gone_on_with(box):
+    log, days = activity.source.listing, [datetime(2024, 3, day) for day in (1, 20, 25)]
+    with pytest.raises(Stopped):
+        with reading(sign_in(box), "log", since=days[0], until=days[1]) as reader:
+            log.rows(reader)
+            raise Stopped
+    with reading(sign_in(box), "log", since=days[0], until=days[2]) as reader:
+        assert len(reader.spool) == 0
+
+
 def test_a_finished_log_is_played_again_at_any_later_time(box, monkeypatch):
     first, calls = activity.run(box), len(box.calls)
     later(monkeypatch, 3600)

@@ -429,6 +429,17 @@ def test_an_odd_part_of_a_stream_is_null_in_its_own_column(change, lost):
     assert run.findings and bool(run.spellings) is not bool(lost)
 
 
+def test_of_several_values_the_first_counts_beside_an_odd_attribute_too():
+    pairs = [
+        {"key": "displayName", "values": ["Ada", "Ada Before"]},
+        {"key": "roleId", "values": [2, 1]},
+        {"key": "title", "values": []},
+        {"key": "locale", "values": {}},
+    ]
+    [row] = over("users", [{"id": 27, "attributes": pairs}], "identity").rows
+    assert (row["display_name"], row["role_id"], row["title"]) == ("Ada", "2", None)
+
+
 def test_an_odd_attribute_of_a_user_harms_no_other():
     pairs = [
         {"key": "displayName", "values": ["Ada"]},

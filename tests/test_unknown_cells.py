@@ -157,6 +157,17 @@ def test_rows_that_go_and_come_back_are_erased_or_retyped_keep_their_unknown_cel
         assert con.execute(f"SELECT count(*) FROM {place(con)} WHERE k0 = 3").fetchone() == (0,)
 
 
+def test_who_is_erased_leaves_no_key_among_cells_that_became_known_since(store):
+    history = of(store)
+    taken(history, 0, account(1, dataSourceCount={"odd": 1}), account(2))
+    taken(history, 1, account(1, dataSourceCount=7), account(2))
+    with store.open() as con:
+        assert con.execute(f"SELECT k0 FROM {place(con)}").fetchall() == [(1,)]
+    assert history.erase(1) == 1
+    with store.open() as con:
+        assert con.execute(f"SELECT k0 FROM {place(con)}").fetchall() == []
+
+
 def place(con):
     return find_place(con, "accounts_owners", "sandbox").unknown
 
