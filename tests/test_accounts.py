@@ -202,7 +202,7 @@ def test_without_the_password_an_expired_session_is_an_error(box):
     assert caught.value.reason == "expired_session"
 
 
-# --- both lists ------------------------------------------------------------------------------------------------------
+# --- both lists -----------------------------------------------------------------------------------
 
 
 def test_an_account_in_one_list_only_keeps_its_row(box):
@@ -293,7 +293,7 @@ def test_the_report_runs_on_recorded_replies(box):
     assert [row["owner_name"] for row in owners] == [None, "Ben Sample", None]
 
 
-# --- the shapes ------------------------------------------------------------------------------------------------------
+# --- the shapes -----------------------------------------------------------------------------------
 
 
 def test_a_shape_fetches_only_what_it_reads(box):

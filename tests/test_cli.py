@@ -480,7 +480,7 @@ def test_the_lab_copies_every_lesson_and_never_twice(tmp_path):
     )
 
 
-# --- many reports, many instances -------------------------------------------------------------------------------------
+# --- many reports, many instances -----------------------------------------------------------------
 
 
 def test_several_instances_go_into_one_table_and_one_that_fails_shows_in_the_exit_code(box):

@@ -56,7 +56,7 @@ def asked(url, request, auth=None):
         connection.http.close()
 
 
-# --- what goes out ----------------------------------------------------------------------------------------------------
+# --- what goes out --------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_credentials_are_told_apart_by_what_they_send():
     assert ada.fingerprint != Session(ACME, "ada", Secret("other")).fingerprint
 
 
-# --- what comes back --------------------------------------------------------------------------------------------------
+# --- what comes back ------------------------------------------------------------------------------
 
 
 def test_headers_that_may_hold_a_secret_are_masked_and_the_others_kept():
@@ -353,7 +353,7 @@ def test_of_a_large_file_the_answer_holds_the_beginning(tmp_path):
     assert (tmp_path / "file").read_bytes() == body
 
 
-# --- the log ----------------------------------------------------------------------------------------------------------
+# --- the log --------------------------------------------------------------------------------------
 
 
 def test_the_log_keeps_the_last_ten_thousand_calls_and_counts_them_all():
@@ -394,7 +394,7 @@ def test_the_log_as_a_table():
     assert list(CallLog().frame().columns) == list(frame.columns)
 
 
-# --- the one connection -----------------------------------------------------------------------------------------------
+# --- the one connection ---------------------------------------------------------------------------
 
 
 def test_the_same_address_and_credential_are_one_connection():
@@ -478,7 +478,7 @@ def test_a_clock_is_the_clock_of_the_limit_too():
     assert connection.budget.clock is clock and connection.user == "28"
 
 
-# --- what became of a write -------------------------------------------------------------------------------------------
+# --- what became of a write -----------------------------------------------------------------------
 
 OPEN = {
     "cut": True,
@@ -532,7 +532,7 @@ def test_two_requests_are_the_same_when_they_ask_the_same():
     assert Request("GET", "/x").plain is False
 
 
-# --- odd bytes --------------------------------------------------------------------------------------------------------
+# --- odd bytes ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -632,7 +632,7 @@ def test_plain_python_as_json():
         assert told.value.reason == "not_json"
 
 
-# --- clocks -----------------------------------------------------------------------------------------------------------
+# --- clocks ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -745,7 +745,7 @@ def test_a_status_line_and_a_body_are_all_that_is_needed():
         assert asked(url, Request("GET", "/x")).response == []
 
 
-# --- what goes wrong on the way ---------------------------------------------------------------------------------------
+# --- what goes wrong on the way -------------------------------------------------------------------
 
 BUNDLE = (
     "the file of certificates that REQUESTS_CA_BUNDLE or CURL_CA_BUNDLE names is missing or holds "

@@ -48,7 +48,7 @@ def ask(monkeypatch):
     return asked
 
 
-# --- the network ------------------------------------------------------------------------------------------------------
+# --- the network ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
@@ -127,7 +127,7 @@ def test_a_registry_behind_a_missing_bundle_is_no_traceback_either(monkeypatch):
     assert caught.value.reason == "no_certificates"
 
 
-# --- the store --------------------------------------------------------------------------------------------------------
+# --- the store ------------------------------------------------------------------------------------
 
 
 def check_sum(block):
@@ -201,7 +201,7 @@ def test_a_damaged_store_is_told_from_a_file_of_another_kind(path, tmp_path):
     assert "is a folder" in str(refused(folder))
 
 
-# --- time zones -------------------------------------------------------------------------------------------------------
+# --- time zones -----------------------------------------------------------------------------------
 
 NO_ZONES = """
 import sys
@@ -236,7 +236,7 @@ def test_a_zone_that_is_none_offers_the_near_one():
     assert noon.astimezone(zone_of("Europe/Paris")).hour == 14
 
 
-# --- keywords ---------------------------------------------------------------------------------------------------------
+# --- keywords -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_a_catch_up_and_a_registry_name_themselves(tmp_path):
             call()
 
 
-# --- who may do what --------------------------------------------------------------------------------------------------
+# --- who may do what ------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", ["accounts", "users", "datasets"])
@@ -298,7 +298,7 @@ def test_a_refusal_names_the_grants_that_the_report_needs(name):
     assert all(need in str(caught.value) for need in report.needs)
 
 
-# --- ranges -----------------------------------------------------------------------------------------------------------
+# --- ranges ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,7 @@ def outcome(call):
         return error
 
 
-# --- replies ---------------------------------------------------------------------------------------------------------
+# --- replies --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ def test_a_number_of_5000_digits_in_a_field_nobody_asked_for_is_only_counted(box
     ).rows == [{"id": 1}]
 
 
-# --- secrets ---------------------------------------------------------------------------------------------------------
+# --- secrets --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -248,7 +248,7 @@ def test_wrong_settings_are_told_and_not_shown(content, reason):
     )
 
 
-# --- where a secret goes ---------------------------------------------------------------------------------------------
+# --- where a secret goes --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ def test_a_sandbox_is_never_given_the_secrets_of_the_environment(box, monkeypatc
     assert outcome(lambda: sign_in(bare)).reason == "missing_secret"
 
 
-# --- what is printed and written -------------------------------------------------------------------------------------
+# --- what is printed and written ------------------------------------------------------------------
 
 
 def test_no_sign_of_a_service_commands_the_terminal(box):

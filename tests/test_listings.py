@@ -391,7 +391,7 @@ def is_noticeable(style, service, size, place, fault, lasting):
     return True
 
 
-# --- the same over HTTP, from the report to the service ------------------------------------------------------------------
+# --- the same over HTTP, from the report to the service -------------------------------------------
 
 
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}

@@ -54,7 +54,7 @@ def windows(*spans):
     return tuple(span(*one) for one in spans)
 
 
-# --- windows ---------------------------------------------------------------------------------------
+# --- windows --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -127,7 +127,7 @@ def test_windows_in_words():
     )
 
 
-# --- what is known of some rows ---------------------------------------------------------------------
+# --- what is known of some rows -------------------------------------------------------------------
 
 WHOLE = Part()
 HALF = Part(False, ("a page.",), ())
@@ -253,7 +253,7 @@ def test_a_refused_window_says_where_to_go_on():
     )
 
 
-# --- what is written down ----------------------------------------------------------------------------
+# --- what is written down -------------------------------------------------------------------------
 
 
 def test_a_coverage_is_written_down_and_read_again():
@@ -321,7 +321,7 @@ def test_rows_carry_what_they_cover():
         assert coverage_of(odd) is None
 
 
-# --- a plan ------------------------------------------------------------------------------------------
+# --- a plan ---------------------------------------------------------------------------------------
 
 
 def covers(*names, by_instance=False, report="users", **parts):
@@ -441,7 +441,7 @@ def test_the_instances_that_are_refused_are_told_with_their_errors():
     assert refused_parts(covers("delta"), arriving, "x") == {}  # is told of all of them
 
 
-# --- files -------------------------------------------------------------------------------------------
+# --- files ----------------------------------------------------------------------------------------
 
 NOTE = "x.csv.domostats.json"
 
@@ -643,7 +643,7 @@ def test_a_frame_whose_column_mixes_values_names_the_row():
     assert not Path("x.csv").exists()
 
 
-# --- the store ---------------------------------------------------------------------------------------
+# --- the store ------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -871,7 +871,7 @@ def test_a_store_is_private_with_all_that_is_beside_it(store):
     assert repr(store) == "<store store.duckdb>"
 
 
-# --- rows of several instances in one file ------------------------------------------------------------
+# --- rows of several instances in one file --------------------------------------------------------
 
 
 def of(name, by_instance=False, part=WHOLE, **columns):

@@ -436,7 +436,7 @@ def test_extend_keeps_what_is_new_in_a_column_of_its_own():
     assert rows == [{"id": 1, "other_fields": '{"color":"red"}'}, {"id": 2, "other_fields": None}]
 
 
-# --- functions as formatters ------------------------------------------------------------------------
+# --- functions as formatters ----------------------------------------------------------------------
 
 
 def test_a_function_gets_the_records_that_it_names():
@@ -468,7 +468,7 @@ def test_a_function_that_fails_is_told_with_the_row():
     )
 
 
-# --- piece by piece --------------------------------------------------------------------------------
+# --- piece by piece -------------------------------------------------------------------------------
 
 
 def test_rows_come_in_pieces_of_a_thousand_or_more():
@@ -530,7 +530,7 @@ def test_a_frame_says_what_was_found():
         ]
 
 
-# --- before a run ----------------------------------------------------------------------------------
+# --- before a run ---------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -639,7 +639,7 @@ def test_there_is_no_report_of_that_name():
     ]
 
 
-# --- several instances -----------------------------------------------------------------------------
+# --- several instances ----------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")

@@ -53,7 +53,7 @@ def how(name):
     return YEAR if name == "activity_log" else {}
 
 
-# --- recorded replies -------------------------------------------------------------------------------------------------
+# --- recorded replies -----------------------------------------------------------------------------
 
 
 def test_groups_of_the_recording():
@@ -114,7 +114,7 @@ def test_a_user_of_the_documentation():
     assert not run.violations and not run.unknown
 
 
-# --- what holds for each ----------------------------------------------------------------------------------------------
+# --- what holds for each --------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -167,7 +167,7 @@ def test_a_user_without_the_grant_is_told(box, name):
     )
 
 
-# --- beyond the caps --------------------------------------------------------------------------------------------------
+# --- beyond the caps ------------------------------------------------------------------------------
 
 
 def test_ten_thousand_in_one_millisecond():
@@ -221,7 +221,7 @@ def test_a_bookmark_ends_a_list_and_one_that_never_changes_is_told(box):
     )
 
 
-# --- surprises --------------------------------------------------------------------------------------------------------
+# --- surprises ------------------------------------------------------------------------------------
 
 GROUPS = "/api/content/v2/groups/grouplist"
 
@@ -280,7 +280,7 @@ def test_a_key_that_comes_again_far_away_is_found():
     assert keys.file and keys.repeated() == 10
 
 
-# --- before the run, and together ---------------------------------------------------------------------------------------
+# --- before the run, and together -----------------------------------------------------------------
 
 
 CALLS = {  # of 230 users and 130 of each other kind, with who asks and what he may see: 3
@@ -385,7 +385,7 @@ def test_every_field_of_every_row_type_is_in_a_formatter_or_dropped_by_name():
         assert len(fields - read) <= entered, (name, fields - read)
 
 
-# --- of which platform ------------------------------------------------------------------------------------------------
+# --- of which platform ----------------------------------------------------------------------------
 
 
 def test_a_report_is_refused_by_an_instance_of_another_platform(box):

@@ -55,7 +55,7 @@ def utc(text):
     return datetime.fromisoformat(text).replace(tzinfo=timezone.utc)
 
 
-# --- names ------------------------------------------------------------------------------------------------------------
+# --- names ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_lists_are_flattened_by_one_level():
     assert flatten_list_of_lists([[[1], [2]], [], [[3]]]) == [[1], [2], [3]]
 
 
-# --- spellings --------------------------------------------------------------------------------------------------------
+# --- spellings ------------------------------------------------------------------------------------
 
 WELL, OTHER, NULL = "as declared", "another spelling", "null"  # how a value counts
 DAY = utc("2024-01-01")
@@ -518,7 +518,7 @@ def test_a_value_made_null_is_found_by_the_number_of_its_record_behind_whole_pag
     assert cells(records, "yes") == [None, None, None, None, None, None, True, None, None]
 
 
-# --- rejected records -------------------------------------------------------------------------------------------------
+# --- rejected records -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -573,7 +573,7 @@ def test_only_a_field_of_the_key_rejects_and_the_keys_can_be_chosen():
     assert cells(nobody, "id") == [None, 2] and nobody.nulls == {"id": 1, "owner": 1}
 
 
-# --- fields that nobody declared --------------------------------------------------------------------------------------
+# --- fields that nobody declared ------------------------------------------------------------------
 
 
 def test_fields_that_are_new_are_counted_whether_records_come_alone_or_in_a_page():
@@ -674,7 +674,7 @@ def test_records_are_forgotten_and_what_was_found_is_not():
     assert records.lost == {"whole": [1]} and cells(records, "whole") == [None, None]
 
 
-# --- row types --------------------------------------------------------------------------------------------------------
+# --- row types ------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -752,7 +752,7 @@ def test_rows_can_be_chosen_and_left_empty():
     assert cells(many, "id") == [*range(1203)]
 
 
-# --- rules ------------------------------------------------------------------------------------------------------------
+# --- rules ----------------------------------------------------------------------------------------
 
 SHAPE = {"a": Thing, "b": Named}
 ONE = {"id": 1, "yes": True, "name": "SUCCESS ALL", "owner": 5, "size": 2.5, "number": 17}
@@ -956,7 +956,7 @@ def test_a_single_record_warns_of_a_value_it_cannot_read_and_only_where_it_is_re
     assert (e.value.reason, e.value.column) == ("bad_record", "")
 
 
-# --- tables -----------------------------------------------------------------------------------------------------------
+# --- tables ---------------------------------------------------------------------------------------
 
 
 def test_columns_come_in_the_order_in_which_they_first_appear():
@@ -1099,7 +1099,7 @@ def test_a_column_that_pandas_has_no_type_for_is_told_by_name(odd):
     assert (e.value.reason, e.value.column, e.value.type) == ("bad_column", "odd", str(odd.type))
 
 
-# --- keys -------------------------------------------------------------------------------------------------------------
+# --- keys -----------------------------------------------------------------------------------------
 
 KEYS = {
     ("accounts", "domostats"): ["Account_Id"],

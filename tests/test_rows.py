@@ -61,7 +61,7 @@ def test_two_fields_with_one_name_are_an_error():
     assert caught.value.reason == "name_clash" and caught.value.column == "user_id"
 
 
-# --- one row and a table ---------------------------------------------------------------------------------------------
+# --- one row and a table --------------------------------------------------------------------------
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.from_regex(r"-?[0-9]{1,18}", fullmatch=True))
@@ -312,7 +312,7 @@ def test_small_rules():
     assert shape(a=None) == {"n": None, "t": None, "c": 5}
 
 
-# --- plain rows ------------------------------------------------------------------------------------------------------
+# --- plain rows -----------------------------------------------------------------------------------
 
 
 def test_a_column_is_typed_from_all_its_rows():

@@ -91,7 +91,7 @@ def sign_in(http, box, login=None, **change):
     return http.post(box.url + SIGN_IN, json=body, timeout=10, allow_redirects=False)
 
 
-# --- held against what was recorded -------------------------------------------------------------------------------------
+# --- held against what was recorded ---------------------------------------------------------------
 
 ACCOUNT_KEYS = set(sample("account_providers")[0]["accounts"][0])
 FLAT_KEYS = set(sample("accounts_v1")[0])
@@ -296,7 +296,7 @@ def test_the_two_lists_do_not_quite_agree(http, any_box):
     assert sorted(flat) != [*range(min(flat), max(flat) + 1)]
 
 
-# --- the same seed, the same bytes --------------------------------------------------------------------------------------
+# --- the same seed, the same bytes ----------------------------------------------------------------
 
 PRINT = (
     "from domostats.sandbox.domo import Data, show_accounts, show_providers, show_users; from domostats.sandbox.world import World; d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
@@ -374,7 +374,7 @@ def test_smallest_and_large(http):
     )
 
 
-# --- signing in ---------------------------------------------------------------------------------------------------------
+# --- signing in -----------------------------------------------------------------------------------
 
 
 def test_session_and_access_token_open_the_same_door(http, box):
@@ -462,7 +462,7 @@ def test_a_limited_login_sees_fewer_accounts_and_no_error(http, box):
     assert sign_in(http, box, box.limited).json()["userId"] == my_id
 
 
-# --- faults -------------------------------------------------------------------------------------------------------------
+# --- faults ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -654,7 +654,7 @@ def test_calls_are_counted_and_hold_no_secret(http, box):
     assert box.calls == []
 
 
-# --- bad manners --------------------------------------------------------------------------------------------------------
+# --- bad manners ----------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -764,7 +764,7 @@ def test_only_this_machine_can_reach_it(box):
     assert box.server.socket.getsockname()[0] == "127.0.0.1"
 
 
-# --- names and notes ----------------------------------------------------------------------------------------------------
+# --- names and notes ------------------------------------------------------------------------------
 
 
 def test_names(fresh, http):
@@ -921,7 +921,7 @@ def test_a_folder_that_cannot_be_written(fresh, monkeypatch, tmp_path):
     assert refusal.value.reason == "no_state_folder" and not sandbox._running
 
 
-# --- a list of one's own ------------------------------------------------------------------------------------------------
+# --- a list of one's own --------------------------------------------------------------------------
 
 ODD = b"""[ {"key": "mysql", "name": "MySQL", "authenticationScheme": "oauth-metadata", "accounts": [
   {"id": "71", "userId": "1893952720", "displayName": "text id"}, {"id": 72, "userId": 1893952720, "valid": false, "type": "data", "name": "n"},
@@ -1024,7 +1024,7 @@ def test_payloads_that_are_none(fresh, payloads):
     assert refusal.value.reason == "bad_payload" and "'accounts'" in str(refusal.value)
 
 
-# --- what it loads ------------------------------------------------------------------------------------------------------
+# --- what it loads --------------------------------------------------------------------------------
 
 
 def run(code):

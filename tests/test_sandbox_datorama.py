@@ -67,7 +67,7 @@ def sample(name):
     return json.loads((FIXTURES / f"{name}.json").read_text())
 
 
-# --- held against the samples -----------------------------------------------------------------------------------------
+# --- held against the samples ---------------------------------------------------------------------
 
 QUERY = {
     **sample("query_request"),
@@ -287,7 +287,7 @@ def test_the_client_reads_every_sample(box):
     assert dr.stream_table()["lastUpdate"].notna().all()
 
 
-# --- 1, 2: headers on every answer, the status of each kind of call ---------------------------------------------------
+# --- 1, 2: headers on every answer, the status of each kind of call -------------------------------
 
 
 def test_nine_headers_on_every_answer_and_no_route_is_broken(box):
@@ -373,7 +373,7 @@ def test_rows_of_every_other_kind(box):
     )
 
 
-# --- 3: who sees what; the same for the same seed; snapshots ----------------------------------------------------------
+# --- 3: who sees what; the same for the same seed; snapshots --------------------------------------
 
 
 def test_users_have_tokens_and_see_what_is_theirs(box):
@@ -420,7 +420,7 @@ def test_the_same_seed_is_the_same_agency_and_a_snapshot_brings_it_back(box):
     assert (get(box, WS).json(), stats(box)) == before
 
 
-# --- 4: the clock and the windows -------------------------------------------------------------------------------------
+# --- 4: the clock and the windows -----------------------------------------------------------------
 
 
 def test_minutes_and_days_are_those_of_the_clock(box):
@@ -470,7 +470,7 @@ def test_the_clock_has_a_speed(box):
     assert 990 * least <= passed <= 1010 * (time.monotonic() - outside)
 
 
-# --- 5: jobs ----------------------------------------------------------------------------------------------------------
+# --- 5: jobs --------------------------------------------------------------------------------------
 
 
 def test_blocks_of_ten_days_with_ids_in_a_row(box):
@@ -517,7 +517,7 @@ def test_running_again_keeps_the_id_or_makes_a_new_one(box):
     assert post(box, f"{DS}/api/{STREAM}/rerun", [old]).json()[0]["id"] >= 700_001
 
 
-# --- 6, 7: what a change leaves; pages --------------------------------------------------------------------------------
+# --- 6, 7: what a change leaves; pages ------------------------------------------------------------
 
 
 def test_a_put_clears_and_a_patch_does_not(box):
@@ -558,7 +558,7 @@ def test_pages_of_jobs(box):
     )
 
 
-# --- 8: downloads -----------------------------------------------------------------------------------------------------
+# --- 8: downloads ---------------------------------------------------------------------------------
 
 
 def test_downloads(box):
@@ -584,7 +584,7 @@ def test_downloads(box):
     ] == [404] * 3
 
 
-# --- 9: queries and reports -------------------------------------------------------------------------------------------
+# --- 9: queries and reports -----------------------------------------------------------------------
 
 
 def rows(box, **change):
@@ -690,7 +690,7 @@ def test_only_so_many_reports_are_kept(box):
     assert [post(box, "/v1/reports", REPORT).status_code for _ in range(6)] == [201] * 5 + [400]
 
 
-# --- 10: faults -------------------------------------------------------------------------------------------------------
+# --- 10: faults -----------------------------------------------------------------------------------
 
 
 def met(box, fault, method="GET", path=WS, body=None, **how):
@@ -781,7 +781,7 @@ def test_faults_by_path_and_count(box):
     assert get(box, WS).status_code == 200
 
 
-# --- 11: the record ---------------------------------------------------------------------------------------------------
+# --- 11: the record -------------------------------------------------------------------------------
 
 
 def test_every_request_is_remembered_without_its_token(box):
@@ -828,7 +828,7 @@ def test_the_desk_of_the_sandbox_costs_nothing_and_wants_a_token(box):
     )
 
 
-# --- 12: strictness ---------------------------------------------------------------------------------------------------
+# --- 12: strictness -------------------------------------------------------------------------------
 
 
 def test_bodies_of_the_wrong_kind_are_refused_with_words(box):
@@ -876,7 +876,7 @@ def test_unknown_paths_and_tokens(box):
     ] == [401, 401]
 
 
-# --- a day, reply by reply ----------------------------------------------------------------------------------------------
+# --- a day, reply by reply ------------------------------------------------------------------------
 
 AGENCY = ROOT / "tests" / "fixtures" / "agency" / "day.json"
 

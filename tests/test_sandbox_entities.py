@@ -157,7 +157,7 @@ def test_the_comparison_notices():
     assert fits({"a": None}, [{"a": 1}]) and not fits({"a": None}, [{"a": 1}, {"a": None}])
 
 
-# --- held against what was recorded -------------------------------------------------------------------------------------
+# --- held against what was recorded ---------------------------------------------------------------
 
 
 def test_identity_users_as_recorded(ask, box):
@@ -475,7 +475,7 @@ def test_events_as_recorded(ask, box):
     assert sum(a == b for a, b in zip(events, events[1:])) == 10, "exact duplicates"
 
 
-# --- pages, windows, caps -----------------------------------------------------------------------------------------------
+# --- pages, windows, caps -------------------------------------------------------------------------
 
 LISTED = {  # name: all rows of a list, read page by page
     "users": (lambda ask, n, size: ask(IDENTITY, limit=size, offset=n)["users"], 60),
@@ -699,7 +699,7 @@ def test_without_anybody(http, box):
         )
 
 
-# --- the same seed, the same bytes --------------------------------------------------------------------------------------
+# --- the same seed, the same bytes ----------------------------------------------------------------
 
 PRINT = """
 import hashlib, json
@@ -780,7 +780,7 @@ def test_nothing_at_all(ask, box):
     assert ask(UI_SEARCH, {}, where=bare, login=bare.limited)["dataSources"] == []
 
 
-# --- bad days -----------------------------------------------------------------------------------------------------------
+# --- bad days -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("name", LISTED)
@@ -896,7 +896,7 @@ def test_connections_that_end_too_soon(http, box):
     assert get(http, box).status_code == 200 and box.fired == {"drop": 2, "cut": 1, "reset": 2}
 
 
-# --- load ---------------------------------------------------------------------------------------------------------------
+# --- load -----------------------------------------------------------------------------------------
 
 
 def test_a_limit_in_a_calendar_minute(http, box, monkeypatch):
@@ -997,7 +997,7 @@ def test_a_page_is_made_once(http, box, monkeypatch):
     assert len(made) == len(bodies) == 2
 
 
-# --- the public face ----------------------------------------------------------------------------------------------------
+# --- the public face ------------------------------------------------------------------------------
 
 
 def public(http, box, method="POST", secret=None, **more):

@@ -275,7 +275,7 @@ def test_the_bookmark_of_a_page_of_certifications(ask, box):
     assert about(0, 0) == {"hasNextPage": True, "endCursor": None}
 
 
-# --- narrowed and sorted ---------------------------------------------------------------------------
+# --- narrowed and sorted --------------------------------------------------------------------------
 
 
 def narrowed(name, body=None, **query):

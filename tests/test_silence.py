@@ -69,7 +69,7 @@ def heard():
     log.removeHandler(listener)
 
 
-# --- a name that is nearly right --------------------------------------------------------------------------------------
+# --- a name that is nearly right ------------------------------------------------------------------
 
 
 def test_a_slip_in_the_name_of_a_sandbox_offers_it_and_says_what_runs(box, run):
@@ -96,7 +96,7 @@ def test_what_is_near_is_found_in_any_spelling():
     assert did_you_mean("zebra", ["groups", "users"]) == ""
 
 
-# --- nothing that looks like something --------------------------------------------------------------------------------
+# --- nothing that looks like something ------------------------------------------------------------
 
 
 def test_a_dataset_of_which_nothing_was_loaded_is_said_with_those_there_are(box, run):
@@ -147,7 +147,7 @@ def test_a_budget_that_nobody_has_is_said(run):
     assert code == 0 and "no budget yet" in printed
 
 
-# --- what has no effect -----------------------------------------------------------------------------------------------
+# --- what has no effect ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_how_far_back_events_are_asked_for_is_said(command, box, run):
     assert "all events are asked for" not in printed
 
 
-# --- what was done ----------------------------------------------------------------------------------------------------
+# --- what was done --------------------------------------------------------------------------------
 
 
 def test_no_table_says_done_where_everything_failed(box, run):
@@ -236,7 +236,7 @@ def test_the_demo_says_where_its_store_lies(run, tmp_path):
     assert code == 0 and str(Store().path) in printed.replace("\n", "")
 
 
-# --- a narrow terminal ------------------------------------------------------------------------------------------------
+# --- a narrow terminal ----------------------------------------------------------------------------
 
 
 def test_what_is_too_wide_is_shown_below_one_another(box, run):
@@ -342,7 +342,7 @@ def test_what_is_narrow_stays_a_table(capsys, monkeypatch):
     assert [line.split() for line in printed if "accounts" in line] == [["accounts", "5"]]
 
 
-# --- waits ------------------------------------------------------------------------------------------------------------
+# --- waits ----------------------------------------------------------------------------------------
 
 
 def test_a_wait_of_two_seconds_is_said_once(heard):

@@ -47,7 +47,7 @@ def provider(*accounts, **fields):
     return {"key": "k", "name": "Provider", "accounts": list(accounts), **fields}
 
 
-# --- a model in plain words: what each odd value is in a field of each type -------------------------------------------
+# --- a model in plain words: what each odd value is in a field of each type -----------------------
 
 JsonText = getattr(rowtype, "JsonText", str)
 
@@ -232,7 +232,7 @@ def test_a_function_gets_what_the_table_holds(records):
             assert at(0) + timedelta(microseconds=round(record["seen"] * 1000)) == row["seen"]
 
 
-# --- every field of every report ---------------------------------------------------------------------------------------
+# --- every field of every report ------------------------------------------------------------------
 
 VALUES = [b"null", b"2.5", b"1e400", b"[null]", b'{"a": [null]}', HALF, BYTE]
 LISTS = "accounts", "users", "groups"  # where null says that there are none
@@ -311,7 +311,7 @@ def test_no_odd_value_in_any_field_costs_a_row_but_in_the_key(own_folder, name):
                     assert run.incomplete and run.violations, where
 
 
-# --- as it was seen from outside ---------------------------------------------------------------------------------------
+# --- as it was seen from outside ------------------------------------------------------------------
 
 
 def test_an_account_with_another_spelling_is_kept_and_counted(box):
@@ -518,7 +518,7 @@ def test_nothing_is_joined_by_an_id_that_is_null():
     assert report.over(shape, pages).rows[0]["owner"] is None
 
 
-# --- cells that are not known -----------------------------------------------------------------------------------------
+# --- cells that are not known ---------------------------------------------------------------------
 
 
 def test_a_missing_lookup_record_makes_its_cells_uncertain_and_an_absent_id_does_not():
@@ -566,7 +566,7 @@ def test_a_stream_of_pages_gives_the_same_uncertain_cells():
     assert run.nulls == {"group_obj.memberCount": 2700} and len(run.findings) == 6
 
 
-# --- one character ----------------------------------------------------------------------------------------------------
+# --- one character --------------------------------------------------------------------------------
 
 
 def served_accounts(box, name):
@@ -665,7 +665,7 @@ def test_a_reply_that_is_broken_off_is_still_an_error(box):
         assert caught.value.reason in ("truncated", "not_json")
 
 
-# --- by hand ----------------------------------------------------------------------------------------------------------
+# --- by hand --------------------------------------------------------------------------------------
 
 
 def test_plain_lists_may_hold_whatever_python_holds():
@@ -703,7 +703,7 @@ def test_odd_ids_are_asked_for_as_what_they_are(box):
     assert (row["Group Id"], row["Creator Id"], row["Is Default"]) == ("5", "7", "true")
 
 
-# --- types as the connector has them ----------------------------------------------------------------------------------
+# --- types as the connector has them --------------------------------------------------------------
 
 
 def test_people_and_accounts_have_the_types_of_the_connector():

@@ -160,7 +160,7 @@ WRITE = Request("POST", "/x", body={"name": "new"}, reads=False)
 READ_BY_POST = Request("POST", "/x", body={"count": 100}, reads=True)
 
 
-# --- how long ---------------------------------------------------------------------------------------------------------
+# --- how long -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
@@ -283,7 +283,7 @@ def test_the_last_refusal_says_what_it_asked_for(service, clock, reach):
     assert str(error).endswith("It was tried 5 times.")
 
 
-# --- what is tried again ----------------------------------------------------------------------------------------------
+# --- what is tried again --------------------------------------------------------------------------
 
 TRIES = {  # status: class, reason, how often a read is sent, how often a write
     300: (AccessError, "redirected", 1, 1),
@@ -444,7 +444,7 @@ def test_a_redirect_is_followed_nowhere(service, clock, reach, where):
     assert told.value.answer.headers["location"] == f"{where}?..."
 
 
-# --- for whom ---------------------------------------------------------------------------------------------------------
+# --- for whom -------------------------------------------------------------------------------------
 
 
 def refuse(service, seconds=300):
@@ -583,7 +583,7 @@ def test_the_first_pause_is_told_where_it_is_a_long_one(service, reach, slept, c
     )
 
 
-# --- the limit of calls -----------------------------------------------------------------------------------------------
+# --- the limit of calls ---------------------------------------------------------------------------
 
 
 class ToHere(HTTPAdapter):
@@ -775,7 +775,7 @@ def test_how_long_more_calls_take_can_be_said_before(clock):
     assert free.estimate(10_000) == 0 and free.left is None
 
 
-# --- at a sign-in -----------------------------------------------------------------------------------------------------
+# --- at a sign-in ---------------------------------------------------------------------------------
 
 SIGN_IN = "/api/content/v2/authentication"
 
@@ -853,7 +853,7 @@ def test_a_sign_in_that_has_to_wait_holds_up_the_call_that_needs_it(box, no_wait
     connection.http.close()
 
 
-# --- a service that announces its limits ------------------------------------------------------------------------------
+# --- a service that announces its limits ----------------------------------------------------------
 
 
 class Announcing(NoAuth):

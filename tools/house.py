@@ -27,7 +27,7 @@ COLUMNS = 100
 LIMITS = {  # on the way to none
     "bases": 17,
     "ancestors": 10,
-    "lines": 340,
+    "lines": 236,
     "untyped": 1,
     "unshown": 365,
     "names": 73,

@@ -9,7 +9,8 @@ returned. General tools for mutation testing know the first two only, so the kin
 
 Each fault is planted in a copy of the project, and the tests that run its line are started there,
 the quickest first. Which tests those are is measured once, with coverage, and kept in
-`.mutants/`. What nothing notices is printed; where that is as it should be, `explained_faults.toml` says why.
+`.mutants/`. What nothing notices is printed; where that is as it should be,
+`explained_faults.toml` says why.
 """
 
 import argparse
