@@ -187,6 +187,10 @@ class Finder(ast.NodeVisitor):
         if node.value is not None:
             self.visit(node.value)
 
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        for part in (*node.decorator_list, node.args, *node.body):
+            self.visit(part)
+
     def visit_arg(self, node: ast.arg) -> None:
         "An annotation does nothing."
 
