@@ -164,7 +164,7 @@ class Finder(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_Return(self, node: ast.Return) -> None:
-        if node.value is not None:
+        if node.value is not None and self.source(node.value) != "None":
             self.plant(node.value, "nothing returned", "None")
         self.generic_visit(node)
 
