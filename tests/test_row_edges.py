@@ -12,7 +12,6 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from domostats import reports
 from domostats.errors import DataError, SettingsError
 from domostats.reports.report import Report, Source, key_columns
 from domostats.rows.formatter import (
@@ -1100,50 +1099,6 @@ def test_a_column_that_pandas_has_no_type_for_is_told_by_name(odd):
 
 
 # --- keys -----------------------------------------------------------------------------------------
-
-KEYS = {
-    ("accounts", "domostats"): ["Account_Id"],
-    ("accounts", "v1"): ["account_id"],
-    ("accounts", "v2"): ["account_id"],
-    ("accounts", "owners"): ["account_id"],
-    ("activity_log", "domostats"): ["Event_ID"],
-    ("activity_log", "all"): ["event_key"],
-    ("calls", "all"): ["id"],
-    ("datasets", "domostats"): ["ID"],
-    ("datasets", "all"): ["dataset_id"],
-    ("datorama_jobs", "with_stream"): ["id"],
-    ("datorama_jobs", "all"): ["id"],
-    ("datorama_streams", "table"): ["id"],
-    ("datorama_streams", "with_workspace"): ["id"],
-    ("datorama_streams", "all"): ["id"],
-    ("datorama_workspaces", "all"): ["id"],
-    ("groups", "domostats"): ["Group Id"],
-    ("groups", "with_creator"): ["Group Id"],
-    ("groups", "all"): ["group_id"],
-    ("oauth_configurations", "domostats"): ["Account_Id"],
-    ("oauth_configurations", "all"): ["id"],
-    ("page_access", "domostats"): None,
-    ("page_access", "all"): ["page_id", "entity_type", "entity_id"],
-    ("page_people", "all"): ["page_id", "user_id", "via_group_id"],
-    ("users", "domostats"): ["User ID"],
-    ("users", "user_activity"): ["User ID"],
-    ("users", "all"): ["user_id"],
-    ("users", "identity"): ["id"],
-}
-
-
-def test_every_formatter_says_by_which_columns_a_row_is_found():
-    shapes = {(name, shape) for name in reports.names() for shape in reports.find(name).formatters}
-    assert shapes == {*KEYS}
-    for (name, shape), columns in KEYS.items():
-        report = reports.find(name)
-        if columns:
-            assert key_columns(report, report.formatters[shape]) == columns, (name, shape)
-    access = reports.find("page_access")
-    words = "page_access holds entity_type, entity_id, .* rows cannot be told apart .*: all"
-    with pytest.raises(SettingsError, match=words) as caught:
-        key_columns(access, access.formatters["domostats"])
-    assert caught.value.reason == "unknown_key"
 
 
 @dataclass
