@@ -4,13 +4,14 @@ makes one."""
 
 from dataclasses import dataclass, fields, make_dataclass
 
+from measure import parameters, read_pages, tell, timed
+
 from domostats.clients.domo.activity import ACTIVITY_LOG
 from domostats.clients.domo.users import USERS
 from domostats.reports.activity_log import Event
 from domostats.reports.report import Report, Source
 from domostats.rows.rowtype import Millis, Seconds, TextId
 from domostats.transport.paging import Page
-from measure import parameters, read_pages, tell, timed
 
 
 @dataclass

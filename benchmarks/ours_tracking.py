@@ -20,8 +20,8 @@ from domostats.tracking import (
     Migrations,
     sq_field,
 )
-from domostats.tracking.schema import table_of
 from domostats.tracking.migrations import delta_select
+from domostats.tracking.schema import table_of
 
 FIRST = datetime(2024, 1, 1)
 

@@ -3,12 +3,13 @@ to an Arrow table."""
 
 from dataclasses import replace
 
+from measure import Clock, parameters, tell
+
 from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.reports.report import Report, Source
 from domostats.reports.users import User, flat_users
 from domostats.settings import Instance
-from measure import Clock, parameters, tell
 
 asked = parameters()
 listing = replace(IDENTITY_USERS, size=asked["page"], params=asked["wanted"])

@@ -14,16 +14,15 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import track
-from rich.table import Table
-
 import venvs
 from measure import environment, peak, run
 from pages import KEYS, SIZE, make_pages
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
 
 HERE = Path(__file__).resolve().parent
 OUT, OURS = HERE / "out", "domostats"
@@ -62,7 +61,7 @@ class Target:
     comparison round."""
 
     what: str
-    value: Optional[float]
+    value: float | None
     bound: float
     at_most: bool = False
 
@@ -436,7 +435,7 @@ def write(rows, targets):
 
 def main(
     names: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Argument(
             metavar="[fetch] [table] [memory] [imports] [tracking]",
             help="Which; all of them when none is named.",

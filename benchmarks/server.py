@@ -4,8 +4,9 @@ runs until its standard input is closed."""
 import json
 import sys
 
-from domostats import sandbox
 from measure import parameters
+
+from domostats import sandbox
 
 
 def plain(value):

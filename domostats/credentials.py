@@ -16,9 +16,15 @@ __all__ = [
 ]
 
 # %% ../nbs/01_core/03_credentials.ipynb #f63103e8
-import io, json, os, re, stat
+import io
+import json
+import os
+import re
+import stat
 from pathlib import Path
+
 from dotenv.parser import Binding, parse_stream
+
 from .errors import CredentialsError, SettingsError, did_you_mean
 from domostats.settings import (
     Fault,

@@ -17,11 +17,18 @@ __all__ = [
 ]
 
 # %% ../nbs/01_core/01b_private.ipynb #pr1va703
-import os, re, shutil, stat, tempfile, time, uuid
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
+
 import platformdirs
 
 try:

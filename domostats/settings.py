@@ -55,14 +55,26 @@ __all__ = [
 ]
 
 # %% ../nbs/01_core/02_settings.ipynb #82a4a4ef
-import codecs, configparser, difflib, functools, hmac, inspect, ipaddress, json, os, re
-import secrets, stat
+import codecs
+import configparser
+import difflib
+import functools
+import hmac
+import inspect
+import ipaddress
+import json
+import os
+import re
+import secrets
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple, ParamSpec, TypeVar
 from urllib.parse import urlsplit
+
 import requests
+
 from .errors import SettingsError
 from .notices import warn
 from .private import kit_folder

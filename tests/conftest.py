@@ -15,7 +15,6 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
-
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
 

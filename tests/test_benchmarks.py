@@ -4,7 +4,6 @@ import importlib
 import sys
 
 import pytest
-
 from conftest import ROOT
 
 
@@ -61,8 +60,9 @@ def test_a_child_s_peak_is_its_own_and_grows_with_what_it_holds(bench, tmp_path)
 
 def test_page_files_hold_what_was_asked_for(bench, tmp_path):
     import json
-    import pages
+
     import measure
+    import pages
 
     for kind, keys in pages.KEYS.items():
         found = [

@@ -419,7 +419,27 @@ def test_a_report_is_kept_and_compared(box):
 
 
 def test_the_sizes_of_a_sandbox():
-    sizes = "--seed 5 --users 40 --accounts 9 --groups 3 --datasets 20 --pages 5 --events 7 --same-day 2 --latency 1 --show-password".split()
+    sizes = [
+        "--seed",
+        "5",
+        "--users",
+        "40",
+        "--accounts",
+        "9",
+        "--groups",
+        "3",
+        "--datasets",
+        "20",
+        "--pages",
+        "5",
+        "--events",
+        "7",
+        "--same-day",
+        "2",
+        "--latency",
+        "1",
+        "--show-password",
+    ]
     server = subprocess.Popen(
         [sys.executable, "-m", "domostats", "sandbox", *sizes], stdout=subprocess.PIPE, text=True
     )

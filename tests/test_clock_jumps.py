@@ -9,7 +9,7 @@ import pytest
 
 from domostats.errors import RetryLaterError
 from domostats.settings import Instance
-from domostats.transport.announced import Announced, Minutes, Told, hear, HEARD_MINUTE
+from domostats.transport.announced import HEARD_MINUTE, Announced, Minutes, Told, hear
 from domostats.transport.auth import NoAuth
 from domostats.transport.budget import Budget, all_budgets, budget_path
 from domostats.transport.clock import Clock, FakeClock

@@ -12,8 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-
 from conftest import ROOT
+
 from domostats import reports
 from domostats.settings import Instance
 from domostats.transport.paging import Page

@@ -9,8 +9,8 @@ from domostats.errors import (
     AccessError,
     CredentialsError,
     DataError,
-    RetryLaterError,
     DomostatsError,
+    RetryLaterError,
     SettingsError,
 )
 from domostats.settings import find_instance

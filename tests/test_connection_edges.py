@@ -28,8 +28,8 @@ from domostats.transport.auth import Auth, NoAuth, safe_headers, sendable
 from domostats.transport.clock import Clock, FakeClock, FastClock, spell_seconds
 from domostats.transport.connection import (
     Answer,
-    CallLog,
     Call,
+    CallLog,
     Connection,
     TooLarge,
     TooSlow,
@@ -463,7 +463,7 @@ def test_a_connection_goes_by_what_is_remembered():
 
 def test_a_note_that_is_no_text_is_asked_for_again():
     remember(ACME.url, "f1", "27")
-    (note,) = [path for path in Path(".").resolve().parent.rglob("people/*") if path.is_file()]
+    (note,) = [path for path in Path().resolve().parent.rglob("people/*") if path.is_file()]
     note.write_bytes(b"\xff\xfe")
     assert remembered(ACME.url, "f1") is None
     note.write_bytes(b"")

@@ -20,10 +20,10 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import ROOT
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
@@ -374,7 +374,7 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
     box.fail("cut", f"/v1/data-stream-stats/{good.id}/download")
     assert zipfile.ZipFile(good.download(tmp_path)).testzip() is None
     uploaded = next(
-        (job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded)
+        job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded
     )
     sent = download_files(
         box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), uploaded.id

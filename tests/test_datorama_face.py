@@ -52,26 +52,105 @@ def rows_of(path):
 
 # names
 
-AGENCY = """
-    workspaces streams jobs connection get_workspaces get_all_streams get_all_jobs get_all_jobs_meta get_all_dimensions
-    bulk_process_streams process_stream_batch rerun_batch bulk_rerun_jobs rerun_all bulk_rename_streams
-    create_stream_df create_jobs_df create_job_log_df download_stats verbose
-    create_workspace_df workspace_table stream_table job_table stream_of
-    bulk_process_groups bulk_patch_streams bulk_patch_from_csv refresh_log follow query_batch
-    get_users get_permission_sets plan_changes make_changes deactivate_user create_workspace
-    log updates plan timer failed exit_code not_restored read_at patience
-""".split()
-WORKSPACE = """
-    fields agency connection streams read_at throttle queue_max full
-    dimensions measurements patterns harmonized_dimensions calculated_measurements
-    get_streams get_dimensions get_measurements get_patterns get_harmonized_dimensions get_calculated_measurements
-    query get_reports create_report export create_pattern create_calculated_measurement create_stream patch delete
-""".split()
-STREAM = """
-    fields workspace connection jobs mapping read_at is_uploaded get_stream_runs process rerun_job_batch rerun_all_jobs
-    patch update_stream enable disable delete get_mapping update_mapping
-""".split()
-JOB = "fields stream workspace is_done rerun download".split()
+AGENCY = [
+    "workspaces",
+    "streams",
+    "jobs",
+    "connection",
+    "get_workspaces",
+    "get_all_streams",
+    "get_all_jobs",
+    "get_all_jobs_meta",
+    "get_all_dimensions",
+    "bulk_process_streams",
+    "process_stream_batch",
+    "rerun_batch",
+    "bulk_rerun_jobs",
+    "rerun_all",
+    "bulk_rename_streams",
+    "create_stream_df",
+    "create_jobs_df",
+    "create_job_log_df",
+    "download_stats",
+    "verbose",
+    "create_workspace_df",
+    "workspace_table",
+    "stream_table",
+    "job_table",
+    "stream_of",
+    "bulk_process_groups",
+    "bulk_patch_streams",
+    "bulk_patch_from_csv",
+    "refresh_log",
+    "follow",
+    "query_batch",
+    "get_users",
+    "get_permission_sets",
+    "plan_changes",
+    "make_changes",
+    "deactivate_user",
+    "create_workspace",
+    "log",
+    "updates",
+    "plan",
+    "timer",
+    "failed",
+    "exit_code",
+    "not_restored",
+    "read_at",
+    "patience",
+]
+WORKSPACE = [
+    "fields",
+    "agency",
+    "connection",
+    "streams",
+    "read_at",
+    "throttle",
+    "queue_max",
+    "full",
+    "dimensions",
+    "measurements",
+    "patterns",
+    "harmonized_dimensions",
+    "calculated_measurements",
+    "get_streams",
+    "get_dimensions",
+    "get_measurements",
+    "get_patterns",
+    "get_harmonized_dimensions",
+    "get_calculated_measurements",
+    "query",
+    "get_reports",
+    "create_report",
+    "export",
+    "create_pattern",
+    "create_calculated_measurement",
+    "create_stream",
+    "patch",
+    "delete",
+]
+STREAM = [
+    "fields",
+    "workspace",
+    "connection",
+    "jobs",
+    "mapping",
+    "read_at",
+    "is_uploaded",
+    "get_stream_runs",
+    "process",
+    "rerun_job_batch",
+    "rerun_all_jobs",
+    "patch",
+    "update_stream",
+    "enable",
+    "disable",
+    "delete",
+    "get_mapping",
+    "update_mapping",
+]
+JOB = ["fields", "stream", "workspace", "is_done", "rerun", "download"]
 
 
 def public(thing):

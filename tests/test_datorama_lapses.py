@@ -7,9 +7,9 @@ import sys
 from datetime import date
 
 import pytest
+from conftest import ROOT
 from test_datorama import api_streams, calls, fill, open_agency
 
-from conftest import ROOT
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import REGIONS, find_region

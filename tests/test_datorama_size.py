@@ -13,7 +13,6 @@ from datorama_support import outcome, reset, shared_sandbox
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 
-
 STREAMS = 60
 
 

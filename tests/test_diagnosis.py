@@ -271,8 +271,8 @@ def test_each_report_names_itself_and_nothing_is_asked_for():
 
 
 def test_a_catch_up_and_a_registry_name_themselves(tmp_path):
-    from domostats.tracking.registry import make_observatory_api
     from domostats.tracking.policies import expire
+    from domostats.tracking.registry import make_observatory_api
 
     api = make_observatory_api(f"sqlite:///{tmp_path / 'registry.sqlite'}")
     for called, call in [

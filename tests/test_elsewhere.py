@@ -18,9 +18,9 @@ import pytest
 from typer.testing import CliRunner
 
 from domostats import sandbox
+from domostats.clients.datorama.jobs import choose_jobs
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.ranges import cut
-from domostats.clients.datorama.jobs import choose_jobs
 from domostats.errors import RetryLaterError
 from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app

@@ -11,7 +11,6 @@ from domostats.clients.domo.auth import AccessToken
 from domostats.errors import AccessError
 from domostats.reports.report import estimate
 
-
 DAY = "2024-04-01"
 NAMES = [name for name in reports.names("domo") if name != "calls"]
 SIZES = {

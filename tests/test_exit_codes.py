@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import typer
-
 from conftest import ROOT
+
 from domostats import sandbox
+from domostats.clients import sign_in
 from domostats.errors import CredentialsError, DomostatsError
 from domostats.interfaces import cli
 from domostats.settings import find_instance
-from domostats.clients import sign_in
 
 EXTRACTOR = """
 from dataclasses import dataclass

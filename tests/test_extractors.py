@@ -9,19 +9,20 @@ import signal
 import subprocess
 import sys
 import time as clock
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
 from pathlib import Path
-from typing import ClassVar, Iterator, Optional, Type
+from typing import ClassVar, Optional
 
 import pyarrow as pa
 import pytest
 import sqlglot
+from conftest import ROOT
 from typer.testing import CliRunner
 
-from conftest import ROOT
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
 from domostats.interfaces import tracking_commands
@@ -64,7 +65,7 @@ class Email:
 class UserExtractor(BaseExtractor[User]):
     totals = {date(2022, 1, 1): 10, date(2022, 1, 2): 20, date(2022, 1, 3): 35}
 
-    def get_dataclass(self) -> Type[User]:
+    def get_dataclass(self) -> type[User]:
         return User
 
     def get_extractor_type(self) -> ExtractorType:
@@ -80,7 +81,7 @@ class EmailExtractor(BaseExtractor[Email]):
         datetime(2022, 1, 1, 6, tzinfo=timezone.utc) + timedelta(hours=7 * n) for n in range(12)
     ]
 
-    def get_dataclass(self) -> Type[Email]:
+    def get_dataclass(self) -> type[Email]:
         return Email
 
     def get_extractor_type(self) -> ExtractorType:
@@ -1315,9 +1316,10 @@ def test_tables_of_the_first_version_get_their_instance_and_no_row_changes(shop)
 
 
 def test_a_gate_over_an_extract_opens(tmp_path):
+    from test_registry import dataset_of
+
     from domostats.tracking import make_observatory_api, wait_for
     from domostats.tracking.catch_up import CatchUp
-    from test_registry import dataset_of
 
     extraction = made(UserExtractor, EmailExtractor)
     done(extraction)
@@ -1334,10 +1336,11 @@ def test_a_gate_over_an_extract_opens(tmp_path):
 
 
 def test_a_gate_over_a_shared_table_opens_when_every_source_is_there(tmp_path):
+    from test_registry import dataset_of
+
     from domostats.tracking import make_observatory_api
     from domostats.tracking.catch_up import CatchUp
     from domostats.tracking.workflow import unfinished
-    from test_registry import dataset_of
 
     north, south = shop_of("north", {1: 1, 2: 2, 3: 3}), shop_of("south", {1: 1, 2: 2, 3: 3})
     extraction = made(north, south)

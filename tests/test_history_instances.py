@@ -283,7 +283,28 @@ def test_a_column_that_becomes_text_does_not_end_the_history(store):
     ]  # fmt: skip
 
 
-MACHINE = "_hash _at _gone valid_from valid_to change column before after now came news lost state rows earlier later touched arriving k0".split()
+MACHINE = [
+    "_hash",
+    "_at",
+    "_gone",
+    "valid_from",
+    "valid_to",
+    "change",
+    "column",
+    "before",
+    "after",
+    "now",
+    "came",
+    "news",
+    "lost",
+    "state",
+    "rows",
+    "earlier",
+    "later",
+    "touched",
+    "arriving",
+    "k0",
+]
 
 
 @pytest.mark.parametrize("name", [*MACHINE, *map(str.upper, MACHINE)])

@@ -9,6 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from test_secrets import leaks, verbose_without_this_file
 
 from domostats.clients.domo.accounts import get_accounts, get_flat_accounts
 from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
@@ -24,7 +25,6 @@ from domostats.loading.files import write_file
 from domostats.loading.store import store_path
 from domostats.reports import accounts
 from domostats.settings import Instance, Secret, find_instance, hides, sandbox_note
-from test_secrets import leaks, verbose_without_this_file
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 SIGN_IN = "/api/content/v2/authentication"

@@ -47,9 +47,15 @@ SUPPOSED = {
     "users": ("user.edit",),
 }
 WITHOUT_GRANTS = {"calls", "datorama_jobs", "datorama_streams", "datorama_workspaces"}
-ALL = (
-    "account.admin account.view.all audit content.admin dataset.admin group.admin user.edit".split()
-)
+ALL = [
+    "account.admin",
+    "account.view.all",
+    "audit",
+    "content.admin",
+    "dataset.admin",
+    "group.admin",
+    "user.edit",
+]
 LIKE = ["account", "accounts.admin", "ACCOUNT.ADMIN", "audit.view", "content", "dataset.manage"]
 ONE_OF = [(name, grant) for name, grants in NEEDED.items() for grant in grants]
 SUPPOSED_ONE_OF = [(name, grant) for name, grants in SUPPOSED.items() for grant in grants]

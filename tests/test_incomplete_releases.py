@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
@@ -15,8 +14,7 @@ from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
 from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.entities import Dataset, DatasetType, TableType, Workflow
-from domostats.tracking.entities import WorkflowType
+from domostats.tracking.entities import Dataset, DatasetType, TableType, Workflow, WorkflowType
 from domostats.tracking.loads import Loads, move_lines
 from domostats.tracking.registry import make_observatory_api
 

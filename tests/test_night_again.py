@@ -549,8 +549,9 @@ def test_5_a_rename_that_fails_says_why(box, caplog):
 
 
 def test_5_what_the_service_says_is_on_one_line_and_no_web_page(box):
-    from domostats.transport.record import said_in
     from types import SimpleNamespace
+
+    from domostats.transport.record import said_in
 
     assert (
         said_in(SimpleNamespace(content=b'{"errors":\n "No\x1b[31m way"}'))

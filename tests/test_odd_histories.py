@@ -35,9 +35,23 @@ def test_a_history_has_a_name_that_can_be_printed(store, name):
     assert caught.value.reason == "bad_name"
 
 
-NAMES = (
-    "k0 k1 column joins since until learned known came now doubts found value other cell".split()
-)
+NAMES = [
+    "k0",
+    "k1",
+    "column",
+    "joins",
+    "since",
+    "until",
+    "learned",
+    "known",
+    "came",
+    "now",
+    "doubts",
+    "found",
+    "value",
+    "other",
+    "cell",
+]
 
 
 def run_of(table, **cells):

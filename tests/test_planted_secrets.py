@@ -42,8 +42,7 @@ from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
 from domostats.clients.domo.users import get_user_by_id, get_users
 from domostats.credentials import find_secrets
-from domostats.errors import DataError, DomostatsError
-from domostats.errors import SettingsError
+from domostats.errors import DataError, DomostatsError, SettingsError
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
 from domostats.sandbox.datorama_face import DATORAMA_FAULTS

@@ -424,9 +424,8 @@ def test_a_damaged_record_that_was_put_aside_stays_private():
         pass
     folder = folder_of("work", ACME, "record")
     (folder / "record.sqlite").write_bytes(b"damaged")
-    with pytest.warns(UserWarning, match="put aside"):
-        with recorded(ACME, "some work", ["one"]):
-            pass
+    with pytest.warns(UserWarning, match="put aside"), recorded(ACME, "some work", ["one"]):
+        pass
     assert [name.partition("-")[0] for name in names(folder)] == [
         "calls",
         "damaged",
@@ -607,9 +606,8 @@ def test_where_there_are_no_locks_a_day_decides(monkeypatch):
 
 
 def test_a_draft_that_a_sweep_takes_before_it_is_locked_is_made_again(monkeypatch):
-    from domostats.private import open_draft
-
     from domostats import private
+    from domostats.private import open_draft
 
     lock, tries = private._lock, []
 
@@ -630,10 +628,9 @@ def test_what_fails_leaves_the_old_file_and_no_draft():
 
     path = Path("note").resolve()
     path.write_bytes(b"old")
-    with pytest.raises(ZeroDivisionError):
-        with replacing_private(path) as file:
-            file.write(b"new")
-            1 / 0
+    with pytest.raises(ZeroDivisionError), replacing_private(path) as file:
+        file.write(b"new")
+        1 / 0
     assert names() == ["note"] and path.read_bytes() == b"old"
 
 
@@ -702,10 +699,9 @@ def test_a_folder_for_a_while_is_private_and_goes_whatever_happens():
         (folder / "deep").mkdir()
         (folder / "deep/file").write_text("x")
     assert names() == []
-    with pytest.raises(ZeroDivisionError):
-        with scratch(Path.cwd(), "mine.") as folder:
-            assert folder.name.startswith("mine.")
-            1 / 0
+    with pytest.raises(ZeroDivisionError), scratch(Path.cwd(), "mine.") as folder:
+        assert folder.name.startswith("mine.")
+        1 / 0
     assert names() == []
 
 

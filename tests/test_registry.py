@@ -13,8 +13,8 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 import requests
-
 from conftest import ROOT
+
 from domostats import sandbox
 from domostats.errors import (
     AccessError,

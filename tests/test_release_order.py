@@ -18,8 +18,13 @@ from domostats.loading.store import Store
 from domostats.tracking import entities, workflow
 from domostats.tracking.catch_up import CatchUp
 from domostats.tracking.database import TABLES
-from domostats.tracking.entities import Dataset, DatasetRelease, DatasetType, TableType
-from domostats.tracking.entities import WorkflowType
+from domostats.tracking.entities import (
+    Dataset,
+    DatasetRelease,
+    DatasetType,
+    TableType,
+    WorkflowType,
+)
 from domostats.tracking.pictures import days_of
 from domostats.tracking.registry import Registry, make_observatory_api
 from domostats.tracking.releases import missing, release_key, withdrawn

@@ -424,9 +424,8 @@ def test_the_pages_before_are_kept(monkeypatch):
     listing = Offset("/x", key="id", size=2)
     with served(say) as url:
         connection = Connection(Instance("acme", url), NoAuth(), user="1")
-        with pytest.raises(DataError) as told:
-            with spooled(connection.place, "list") as spool:
-                list(listing.pages(Reader(connection, spool, in_flight=1)))
+        with pytest.raises(DataError) as told, spooled(connection.place, "list") as spool:
+            list(listing.pages(Reader(connection, spool, in_flight=1)))
         assert told.value.reason == "too_large" and asked == [*range(0, 41, 2)]
         is_good.set()
         asked.clear()

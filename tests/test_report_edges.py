@@ -342,7 +342,7 @@ def test_of_many_fields_in_another_spelling_five_are_told_and_the_others_counted
     names = "abcdefg"
     kind = make_dataclass("Kind", [("id", int), *((name, int | None, None) for name in names)])
     report = Report("kinds", "one", "id", Source("kind", Whole("/kinds"), kind))
-    record = {"id": 1, **{name: "5" for name in names}}
+    record = {"id": 1, **dict.fromkeys(names, "5")}
     run = report.over(report.fields, {"kind": [page(1, record)]})
     assert run.rows == [{"id": 1} | dict.fromkeys(names, 5)]
     assert sum(line.startswith("Another spelling was taken (1 ") for line in run.findings) == 5
@@ -628,8 +628,17 @@ def test_there_is_no_report_of_that_name():
     assert reports.accounts.report is reports.find("accounts")
     assert {"accounts", "users", "find", "names"} <= {*dir(reports)}
     assert reports.names("domo") == sorted(
-        "accounts activity_log calls datasets groups oauth_configurations page_access page_people "
-        "users".split()
+        [
+            "accounts",
+            "activity_log",
+            "calls",
+            "datasets",
+            "groups",
+            "oauth_configurations",
+            "page_access",
+            "page_people",
+            "users",
+        ]
     )
     assert reports.names("datorama") == [
         "calls",

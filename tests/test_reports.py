@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-
 from conftest import ROOT
+
 from domostats import reports, sandbox
 from domostats.errors import AccessError, DataError, SettingsError
 from domostats.reports.report import Keys, estimate, reading, run_all

@@ -21,9 +21,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domostats import sandbox
+from domostats.clients.datorama.auth import sign_in as sign_in_datorama
 from domostats.clients.domo.auth import sign_in
 from domostats.clients.domo.certifications import CERTIFIED_DATASETS
-from domostats.clients.datorama.auth import sign_in as sign_in_datorama
 from domostats.clients.domo.datasets import DATASET_SEARCH
 from domostats.clients.domo.groups import GROUPS
 from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
@@ -137,10 +137,9 @@ def test_what_has_not_moved_is_not_asked_for_again():
 
 
 def test_a_resumed_run_says_so_and_is_complete_all_the_same(box):
-    with pytest.raises(Stopped):
-        with groups.stream(box) as run:
-            assert run.made and not notes_of(run) and not run.findings
-            raise Stopped
+    with pytest.raises(Stopped), groups.stream(box) as run:
+        assert run.made and not notes_of(run) and not run.findings
+        raise Stopped
     run = groups.run(box)
     assert not run.incomplete and len(run.table) == 8
     assert any("kept by an earlier start" in finding for finding in run.findings)
@@ -320,11 +319,10 @@ def test_the_log_goes_on_where_it_stopped_though_the_clock_has_moved(monkeypatch
 
 
 def test_the_log_ends_at_the_beginning_of_its_run(box, monkeypatch):
-    with pytest.raises(Stopped):
-        with reading(sign_in(box), "log") as reader:
-            end = activity.source.listing.span(reader)[1]
-            activity.source.listing.rows(reader)
-            raise Stopped
+    with pytest.raises(Stopped), reading(sign_in(box), "log") as reader:
+        end = activity.source.listing.span(reader)[1]
+        activity.source.listing.rows(reader)
+        raise Stopped
     later(monkeypatch, 600)
     with reading(sign_in(box), "log") as reader:
         assert activity.source.listing.span(reader)[1] == end
@@ -336,11 +334,10 @@ def test_the_log_ends_at_the_beginning_of_its_run(box, monkeypatch):
 
 def test_another_question_is_not_answered_up_to_an_old_moment(box, monkeypatch):
     log, days = activity.source.listing, [datetime(2024, 3, day) for day in (1, 2)]
-    with pytest.raises(Stopped):
-        with reading(sign_in(box), "log", since=days[0]) as reader:
-            log.rows(reader)
-            end = log.span(reader)[1]
-            raise Stopped
+    with pytest.raises(Stopped), reading(sign_in(box), "log", since=days[0]) as reader:
+        log.rows(reader)
+        end = log.span(reader)[1]
+        raise Stopped
     later(monkeypatch, 600)
     with reading(sign_in(box), "log", since=days[1]) as reader:
         assert log.span(reader)[1] == end + 600_000 and len(reader.spool) == 0
@@ -682,10 +679,9 @@ def test_a_destination_that_fails_costs_no_second_reading():
     with sandbox.start(groups=60, today="2024-04-01") as box:
         report = Report("groups", "one group", "group_id", replace(groups.source))
         report.source = replace(groups.source, listing=replace(GROUPS, size=3))
-        with pytest.raises(DestinationError):
-            with report.stream(box) as run:
-                assert len(run.made) == 60
-                raise DestinationError("the disk is full", "not_written")
+        with pytest.raises(DestinationError), report.stream(box) as run:
+            assert len(run.made) == 60
+            raise DestinationError("the disk is full", "not_written")
         settle(box)  # pages asked for ahead of their turn
         before = len(box.calls)
         run = report.run(box)
@@ -717,13 +713,12 @@ def test_two_lists_of_one_endpoint_may_both_have_moved(monkeypatch):
     with sandbox.start(datasets=100, today="2024-04-01") as box:
         connection = sign_in(box)
         lists = replace(DATASET_SEARCH, size=7), replace(DATASET_SEARCH, size=9)
-        with pytest.raises(Stopped):
-            with reading(connection, "both") as reader:
-                for listing in lists:
-                    for number, _ in enumerate(listing.pages(reader)):
-                        if number == 4:
-                            break
-                raise Stopped
+        with pytest.raises(Stopped), reading(connection, "both") as reader:
+            for listing in lists:
+                for number, _ in enumerate(listing.pages(reader)):
+                    if number == 4:
+                        break
+            raise Stopped
         reply = box.domo.genuine
 
         def smaller(*arguments):

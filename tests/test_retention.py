@@ -11,8 +11,14 @@ from hypothesis import strategies as st
 from domostats.loading.store import Store
 from domostats.tracking import entities, policies
 from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.entities import Dataset, DatasetRelease, DatasetType, Retention, TableType
-from domostats.tracking.entities import WorkflowType
+from domostats.tracking.entities import (
+    Dataset,
+    DatasetRelease,
+    DatasetType,
+    Retention,
+    TableType,
+    WorkflowType,
+)
 from domostats.tracking.loads import Load, note_load
 from domostats.tracking.registry import make_observatory_api
 

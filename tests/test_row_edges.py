@@ -5,7 +5,7 @@ import math
 import warnings
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
-from typing import Any, Optional
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -681,7 +681,7 @@ class Named:
     "Fields whose names in the service are camelCase, but for two."
 
     user_id: TextId
-    custom_attribute_1: Optional[int] = None
+    custom_attribute_1: int | None = None
     data_source_count: int | None = None
     domo_url: str | None = named("domoURL")
     budget_left: int | None = named("budget_left")

@@ -1,9 +1,18 @@
 """The sandbox from outside: over real HTTP, against recorded replies, in other processes, and with bad manners."""
 
-import json, os, signal, stat, subprocess, sys, time
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-import pytest, requests
+
+import pytest
+import requests
+
 from domostats import sandbox
 from domostats.errors import SettingsError
 from domostats.sandbox.faults import CALL_FAULTS, FAULTS, SIGN_IN, SIGN_IN_FAULTS

@@ -10,7 +10,6 @@ import requests
 
 from domostats import sandbox
 
-
 ODD = {
     "the inviter of the support user": {2},  # recorded: its id is in no list
     "pages of the system": {"-100000", "-100003"},  # recorded in events, in no list of pages

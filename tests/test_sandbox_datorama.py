@@ -9,8 +9,8 @@ from datetime import date
 
 import pytest
 import requests
-
 from conftest import ROOT
+
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import SettingsError

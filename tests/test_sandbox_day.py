@@ -12,16 +12,15 @@ import pytest
 import requests
 
 from domostats import sandbox
+from domostats.clients.domo.activity import get_activity_log
 from domostats.errors import SettingsError
 from domostats.reports import accounts, activity_log, datasets, page_access, users
-from domostats.clients.domo.activity import get_activity_log
 from domostats.sandbox import entities
 from domostats.sandbox.datorama import deliveries
 from domostats.sandbox.datorama_face import Datorama
 from domostats.sandbox.datorama_world import Agency
 from domostats.sandbox.entities import event_time
 from domostats.sandbox.world import World
-
 
 DAY = 86_400_000  # milliseconds
 FIRST = "2024-04-01"

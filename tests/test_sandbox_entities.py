@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import requests
+
 from domostats import sandbox
 from domostats.errors import SettingsError
 from domostats.sandbox.domo import ROUTES
@@ -402,10 +403,28 @@ def test_search_as_recorded(ask, box):
         and all(type(reply[key]) is type(envelope[key]) for key in reply)
         and reply["searchResultsMap"].keys() == {"dataset"}
     )
-    common = (
-        "entityType databaseId searchId createDate lastModified lastIndexed highlightedFields language requestAccess score name description ownedById ownedByName tags "
-        "owners ownersLocalized winnerText ownedByType customer"
-    ).split()
+    common = [
+        "entityType",
+        "databaseId",
+        "searchId",
+        "createDate",
+        "lastModified",
+        "lastIndexed",
+        "highlightedFields",
+        "language",
+        "requestAccess",
+        "score",
+        "name",
+        "description",
+        "ownedById",
+        "ownedByName",
+        "tags",
+        "owners",
+        "ownersLocalized",
+        "winnerText",
+        "ownedByType",
+        "customer",
+    ]
     for found in reply["searchResultsMap"]["dataset"]:
         assert not fits(
             {key: found[key] for key in common}, [{key: document[key] for key in common}]
@@ -466,7 +485,7 @@ def test_events_as_recorded(ask, box):
     times = [event["time"] for event in events]
     assert (
         times == sorted(times, reverse=True)
-        and (TODAY - 365 * 86_400) * 1000 <= times[-1]
+        and times[-1] >= (TODAY - 365 * 86_400) * 1000
         and times[0] < TODAY * 1000
     )
     assert any(
@@ -551,7 +570,7 @@ def test_more_than_ten_thousand_of_one_moment(ask, box):
         for owner in owners
         for suffix in ("", f":{owner.type}")
     ]
-    assert sum(counts) == 24_000 and 0 < min(counts) and max(counts) < 10_000
+    assert sum(counts) == 24_000 and min(counts) > 0 and max(counts) < 10_000
     assert len(total(count=50, offset=9_950)["searchResultsMap"]["dataset"]) == 50
     for path in (SEARCH, UI_SEARCH):
         assert ask(

@@ -736,7 +736,15 @@ REFUSED = [  # what a client sends, endpoint, query, body, what the refusal name
     ("datasets: too large a page", DATASETS, {"limit": 501}, None, "500 is the most"),
     *(
         ("datasets: parts that the world has not", DATASETS, {"part": f"core,{part}"}, None, part)
-        for part in "pdp impactcounts sharecount alertcount features warnings pharos".split()
+        for part in [
+            "pdp",
+            "impactcounts",
+            "sharecount",
+            "alertcount",
+            "features",
+            "warnings",
+            "pharos",
+        ]
     ),
     ("datasets in bulk: public ones only", BULK, {"includePrivate": "false"}, [], "includePrivate"),
     ("datasets in bulk: no list", BULK, {}, {"ids": []}, "list"),
@@ -765,7 +773,15 @@ REFUSED = [  # what a client sends, endpoint, query, body, what the refusal name
     ),
     *(
         ("search: what the world has not", SEARCH, {}, {"entityList": [[name]]}, name)
-        for name in "card dataflow alert data_app package connector workflow_model".split()
+        for name in [
+            "card",
+            "dataflow",
+            "alert",
+            "data_app",
+            "package",
+            "connector",
+            "workflow_model",
+        ]
     ),
     *(
         (

@@ -172,7 +172,7 @@ class Eyes:
 
     def for_everybody(self):
         "What needs no grant: the statuses of these, and how many rows there are."
-        lists = "/api/content/v2/users /api/authorization/v1/roles".split()
+        lists = ["/api/content/v2/users", "/api/authorization/v1/roles"]
         lists += ["/api/content/v2/groups/grouplist", "/api/audit/v1/user-audits/objectTypes"]
         lists += ["/api/data/v1/accounts/templates/user/extended"]
         lists += ["/api/authorization/v1/roles/1/authorities"]

@@ -19,11 +19,11 @@ from secret_search import TRACEBACKS, insides, leaks, listening, told_by
 
 import domostats
 from domostats import reports
+from domostats.clients.datorama import datorama
+from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import AccessToken, Session, get_session_token
 from domostats.clients.domo.users import get_user_by_id
-from domostats.clients.datorama import datorama
-from domostats.clients.datorama.auth import ApiToken
 from domostats.errors import DomostatsError, SettingsError
 from domostats.settings import Instance, Secret, find_instance, hides
 
@@ -340,7 +340,7 @@ def test_a_secret_shows_itself_nowhere(value):
     secret = Secret(value)
     shown = [
         repr(secret), str(secret), f"{secret}", f"{secret!s:>20}", f"{secret:^30}", "%s %r" % (secret, secret),
-        format(secret), "{}".format(secret), repr([secret]), repr({secret: secret}), repr((secret,)),
+        format(secret), f"{secret}", repr([secret]), repr({secret: secret}), repr((secret,)),
         repr(Secret(secret)), repr(copy.copy(secret)), repr(copy.deepcopy([secret])), ascii(secret),
     ]  # fmt: skip
     assert all("<secret>" in one for one in shown)

@@ -1344,9 +1344,8 @@ def raised(source, path="mine.py"):
     "The error of a module that a user wrote."
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     Path(path).write_text(source)
-    with pytest.raises(CodeError) as error:
-        with your_code("The module mine"):
-            exec(compile(source, str(Path(path).resolve()), "exec"), {})
+    with pytest.raises(CodeError) as error, your_code("The module mine"):
+        exec(compile(source, str(Path(path).resolve()), "exec"), {})
     return error.value
 
 
@@ -1381,13 +1380,11 @@ def test_code_that_cannot_be_read_is_told_with_its_line():
 
 
 def test_an_error_of_the_kit_in_code_of_a_user_stays_what_it_is():
-    with pytest.raises(SettingsError) as error:
-        with your_code("mine"):
-            raise SettingsError("m", "r")
+    with pytest.raises(SettingsError) as error, your_code("mine"):
+        raise SettingsError("m", "r")
     assert error.value.reason == "r"
-    with pytest.raises(KeyboardInterrupt):
-        with your_code("mine"):
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), your_code("mine"):
+        raise KeyboardInterrupt
 
 
 def code(text, path):

@@ -10,6 +10,7 @@ from pathlib import Path
 import duckdb
 import pyarrow as pa
 import pytest
+from test_exit_codes import EXTRACTOR, main
 
 from domostats import reports, sandbox
 from domostats.errors import DestinationError, did_you_mean
@@ -18,7 +19,6 @@ from domostats.loading.files import read_file
 from domostats.loading.store import Store
 from domostats.transport import clock
 from domostats.transport.retry import Retry
-from test_exit_codes import EXTRACTOR, main
 
 
 @pytest.fixture(scope="module")

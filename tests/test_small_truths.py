@@ -20,7 +20,6 @@ from domostats.rows.formatter import Formatter, number
 from domostats.rows.rowtype import columns_of
 from domostats.sandbox.domo import given_accounts
 
-
 DAY = "2024-04-01"
 ZERO = datetime(1970, 1, 1, tzinfo=timezone.utc)
 

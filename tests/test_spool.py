@@ -75,11 +75,10 @@ def kept():
 
 def begin(box, name="died", auth=None, requests=(ROLES, GROUPS)):
     "A run that dies after these requests."
-    with pytest.raises(ZeroDivisionError):
-        with reading(sign_in(box, auth), name) as reader:
-            for request in requests:
-                reader.answer(request)
-            1 / 0
+    with pytest.raises(ZeroDivisionError), reading(sign_in(box, auth), name) as reader:
+        for request in requests:
+            reader.answer(request)
+        1 / 0
 
 
 def heard(box):

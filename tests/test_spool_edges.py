@@ -20,22 +20,22 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from domostats.transport.announced import Announced
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Answer
 from domostats.transport.paging import Offset, Reader
+from domostats.transport.pool import Pool, PoolBudget
 from domostats.transport.record import (
     carried_out,
+    old_items,
     open_book,
     read_old_record,
-    old_items,
     recorded,
     said_in,
     told,
 )
 from domostats.transport.retry import Request
 from domostats.transport.spool import data_fault, folder_of, make_folder, spooled
-from domostats.transport.announced import Announced
-from domostats.transport.pool import Pool, PoolBudget
 from domostats.transport.writes import (
     FAILED,
     LATER,
@@ -302,11 +302,10 @@ def test_no_header_of_an_answer_is_kept_and_all_else_is():
 def test_what_is_not_trusted_any_more_is_asked_for_again_even_after_another_death():
     service = Service()
     die(service, ONE, TWO)
-    with pytest.raises(KeyboardInterrupt):
-        with spooled(PLACE, "some") as spool:
-            spool.distrust("GET /one")
-            assert spool.find(ONE) is None and spool.find(TWO).response == [{"id": 2}]
-            raise KeyboardInterrupt
+    with pytest.raises(KeyboardInterrupt), spooled(PLACE, "some") as spool:
+        spool.distrust("GET /one")
+        assert spool.find(ONE) is None and spool.find(TWO).response == [{"id": 2}]
+        raise KeyboardInterrupt
     assert run(service, ONE, TWO)[0] == [[{"id": 3}], [{"id": 2}]]
 
 
@@ -372,11 +371,10 @@ def test_a_list_that_has_changed_since_is_asked_for_anew(change):
 
 def test_a_list_that_was_whole_is_not_compared_where_its_pages_are_to_be_reused():
     service = Shelf(*range(5))
-    with pytest.raises(DataError):
-        with spooled(PLACE, "shelf") as spool:
-            reader = Reader(service, spool, in_flight=1)
-            [*Offset("/shelf", "rows", "id", size=2, total="total").pages(reader)]
-            raise DataError("odd", "violations")
+    with pytest.raises(DataError), spooled(PLACE, "shelf") as spool:
+        reader = Reader(service, spool, in_flight=1)
+        [*Offset("/shelf", "rows", "id", size=2, total="total").pages(reader)]
+        raise DataError("odd", "violations")
     del service.ids[2]
     service.asked.clear()
     came, doubts, (note,) = read_shelf(service, reuse=True)
@@ -540,7 +538,7 @@ def test_items_of_one_call_are_sent_together_and_fail_together():
 def test_five_that_fail_alike_are_no_chance():
     down = RetryLaterError("no", "unavailable")
     words, keys = [], [f"{n}" for n in range(8)]
-    shop = Shop(errors={key: down for key in keys[:6]})
+    shop = Shop(errors=dict.fromkeys(keys[:6], down))
     patience = Patience(FakeClock(), words.append)
     done = work(shop, *keys, patience=patience)
     assert done == {**dict.fromkeys(keys[:6], "unavailable"), "6": "ok", "7": "ok"}

@@ -27,7 +27,7 @@ from domostats.transport.paging import Page, Whole
 PROVIDERS = "/api/data/v2/datasources/providers"
 FLAT = "/api/data/v1/accounts"
 GROUPS = "/api/content/v2/groups/grouplist"
-HALF = r'"Ben \ud83d"'.encode()  # a text that ends in half an emoji
+HALF = rb'"Ben \ud83d"'  # a text that ends in half an emoji
 BYTE = b'"Ben \xff"'  # a text with a byte that is no UTF-8
 
 
@@ -77,7 +77,8 @@ NOON = datetime(2025, 1, 1, 12, tzinfo=timezone.utc)
 S, GOOD = "spelling", ""
 ODD = {  # the value as it comes; by field what it becomes and how that counts; in every other field it is null, and counts
     b"null": dict.fromkeys(
-        "whole size yes name owner seen made told tags free".split(), (None, GOOD)
+        ["whole", "size", "yes", "name", "owner", "seen", "made", "told", "tags", "free"],
+        (None, GOOD),
     ),
     b"2": {
         "id": (2, GOOD),
@@ -173,7 +174,7 @@ ODD = {  # the value as it comes; by field what it becomes and how that counts; 
     | dict.fromkeys(("seen", "made", "told"), (NOON, S))
     | dict.fromkeys(("name", "owner", "tags", "free"), ("1735732800000", GOOD)),
 }
-FIELDS = "whole size yes name owner seen made told tags free".split()
+FIELDS = ["whole", "size", "yes", "name", "owner", "seen", "made", "told", "tags", "free"]
 records_of_things = st.lists(
     st.tuples(
         st.sampled_from([b"7", b'"7"', b"7.0", b'"x"', b"null", b"7.5", b"[]", BYTE, HALF]),

@@ -246,9 +246,12 @@ def model(days):
             stretch = []  # the days on which the cell is one and the same
             for n, (rows, unknown) in enumerate(days):
                 before = days[n - 1][0].get(id) if n else None
-                if id not in rows or before is None:
-                    stretch = []
-                elif column == "name" and before["oid"] != rows[id]["oid"]:
+                if (
+                    id not in rows
+                    or before is None
+                    or column == "name"
+                    and before["oid"] != rows[id]["oid"]
+                ):
                     stretch = []
                 if id not in rows:
                     continue

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, missing
 
-
 LEFT_OUT = {
     "test_benchmarks.py",
     "test_client_edges.py",

@@ -268,7 +268,7 @@ def test_whatever_the_zones_every_event_is_there_once(own_folder, some, stages):
         over = now.astimezone(zone).date()
         there = {row[2] for row in rows}
         assert there >= {
-            n for n, day in local.items() if (FIRST <= day or n in seen) and day < over
+            n for n, day in local.items() if (day >= FIRST or n in seen) and day < over
         }
         assert there <= {n for n, day in local.items() if day < over}
         seen |= there

@@ -154,7 +154,7 @@ def run(tutorials=TUTORIALS):
     this user shows in them."""
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(
-            {name: home for name in ("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")}
+            dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), home)
         )
         for solution, _ in pairs(tutorials):
             solution.write_text(

@@ -26,15 +26,17 @@ import signal
 import subprocess
 import sys
 import tempfile
-import tomllib
 from collections import Counter, defaultdict
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from difflib import SequenceMatcher
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from py_compile import PycInvalidationMode
 from queue import Queue
-from typing import Iterator, NamedTuple
+from typing import NamedTuple
+
+import tomllib
 
 ROOT = Path(__file__).resolve().parent.parent
 KEPT = ROOT / ".mutants"
@@ -375,7 +377,7 @@ def digest_of(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-@lru_cache(maxsize=None)
+@cache
 def moved_lines(digest: str, module: str) -> dict[int, int]:
     "Where the lines of a module as it was stand in the module as it is."
     before = (KEPT / f"{digest}.txt").read_text().splitlines()

@@ -4,9 +4,9 @@ called as the routes call it."""
 
 import asyncio
 
-from measure import Clock, parameters, tell
 from domolibrary.client.DomoAuth import DomoTokenAuth
 from domolibrary.client.get_data import looper
+from measure import Clock, parameters, tell
 
 
 async def fetch(url, token, page, wanted):

@@ -8,6 +8,7 @@ __all__ = ["sign_in"]
 # %% ../../nbs/03_clients/00_clients.ipynb #c11e0003
 from importlib import import_module
 from typing import TYPE_CHECKING
+
 from ..errors import SettingsError
 from ..settings import Instance, find_instance, hides, shown
 

@@ -19,11 +19,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
-import importlib, inspect, io, json
+import importlib
+import inspect
+import io
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
+
 from ..errors import DestinationError, SettingsError
 from ..settings import Secret
 
@@ -184,7 +188,8 @@ def _dtype(type):
     """The pandas type for an Arrow type where pandas would choose one that cannot hold a missing
     value; else None.
     """
-    import pandas as pd, pyarrow.types as kinds
+    import pandas as pd
+    import pyarrow.types as kinds
 
     if type == "uint64":
         return pd.UInt64Dtype()
@@ -218,7 +223,9 @@ PIECES = "chunksize", "iterator"  # arguments of `pandas.read_csv` that make no 
 
 def _by_csv(table, options):
     "The rows of a table through CSV and `pandas.read_csv` with these options."
-    import pandas as pd, pyarrow as pa
+    import pandas as pd
+    import pyarrow as pa
+
     from domostats.loading.files import write_csv
 
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]

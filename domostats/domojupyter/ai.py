@@ -6,10 +6,12 @@
 __all__ = ["NAMES", "Elsewhere"]
 
 # %% ../../nbs/07_domojupyter/03_ai.ipynb #a1serv03
-import importlib, sys
+import importlib
+import sys
 from typing import Any, NoReturn
-from ..errors import SettingsError
+
 from . import take_over
+from ..errors import SettingsError
 
 # %% ../../nbs/07_domojupyter/03_ai.ipynb #a1serv05
 NAMES = (

@@ -15,12 +15,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #b12cf1a5
-import json, uuid
+import json
+import uuid
 from collections.abc import Iterable
 from contextlib import contextmanager
 from typing import Any
-from ..errors import DestinationError, SettingsError
+
 from . import _attached, _json, found_in, take_over
+from ..errors import DestinationError, SettingsError
 
 
 # %% ../../nbs/07_domojupyter/01_app_db.ipynb #be08105d

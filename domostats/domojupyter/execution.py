@@ -8,6 +8,7 @@ __all__ = ["get_payload", "write_response", "last_response"]
 # %% ../../nbs/07_domojupyter/02_execution.ipynb #cb5cbf59
 import json
 from typing import Any
+
 from . import _json, _panel, found_in, take_over
 
 

@@ -91,13 +91,25 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_interfaces/02_cli.ipynb #26a8d10e
-import enum, errno, functools, inspect, io, os, re, signal, sys, threading, traceback
+import enum
+import errno
+import functools
+import inspect
+import io
+import os
+import re
+import signal
+import sys
+import threading
+import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any, Optional
-import pyarrow as pa, typer
+from typing import Annotated, Any
+
+import pyarrow as pa
+import typer
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
@@ -105,6 +117,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 from tqdm.auto import tqdm
+
 import domostats
 from .. import reports
 from ..clients import sign_in
@@ -492,7 +505,7 @@ def lab(
 
 # %% ../../nbs/10_interfaces/02_cli.ipynb #f848ac4f
 Day = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         metavar="YYYY-MM-DD",
         help="The day on which its world stands, from 2024-04-01 on; without it the day it is.",
@@ -523,7 +536,7 @@ def run_sandbox(
         int, typer.Option(min=0, metavar="MS", help="Milliseconds that every reply takes.")
     ] = 0,
     payload: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             metavar="accounts=FILE",
             help="Serve this file in place of made-up data; may be given several times.",
@@ -683,7 +696,7 @@ def _sight(report, grants):
 # %% ../../nbs/10_interfaces/02_cli.ipynb #3aafc806
 @app.command("reports")
 def list_reports(
-    name: Annotated[Optional[str], typer.Argument(help="One report, with every column.")] = None,
+    name: Annotated[str | None, typer.Argument(help="One report, with every column.")] = None,
 ) -> None:
     "List the reports: grain, key, formats; with a name, its sources and columns."
     if name is None:
@@ -879,7 +892,7 @@ Instances = Annotated[
 ]
 OneInstance = Annotated[str, typer.Option("--instance", help=PLACE)]
 Since = Annotated[
-    Optional[datetime],
+    datetime | None,
     typer.Option(
         "--changed-since",
         **A_TIME,
@@ -890,7 +903,7 @@ Since = Annotated[
     ),
 ]
 Until = Annotated[
-    Optional[datetime], typer.Option(**A_TIME, help="Only events before this time (UTC).")
+    datetime | None, typer.Option(**A_TIME, help="Only events before this time (UTC).")
 ]
 Strict = Annotated[
     bool, typer.Option("--strict", help="Fail and write nothing if a record had to be set aside.")
@@ -937,7 +950,7 @@ def generate(
         ),
     ],
     format_name: Annotated[
-        Optional[str],
+        str | None,
         typer.Option("--format", help="One of the report's formats; the first of them by default."),
     ] = None,
     method: Annotated[
@@ -1108,7 +1121,7 @@ def _chosen(only, instance):
 
 
 Only = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option(
         help=(
             "Only these reports, separated by commas; without it all that the platform of the "
@@ -1149,7 +1162,7 @@ def show_estimate(
 def run(
     instance: Instances,
     to: Annotated[
-        Optional[Path],
+        Path | None,
         typer.Option(
             metavar="FOLDER",
             help="A folder for .parquet files; without it, datasets of the local store.",
@@ -1257,7 +1270,7 @@ def _write_one(report, instance, reader, to, strict, allow_incomplete, stopped):
 # %% ../../nbs/10_interfaces/02_cli.ipynb #e58ef321
 TAKEN = "dataset", "at (UTC)", "rows", "added", "changed", "removed"
 Format = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--format",
         help=(
@@ -1267,7 +1280,7 @@ Format = Annotated[
     ),
 ]
 WhoseHistory = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         "--instance",
         help="Whose history; may be left out where there is a history of one instance only.",
@@ -1276,11 +1289,11 @@ WhoseHistory = Annotated[
 AReport = Annotated[str, typer.Argument(help="A report of which snapshots were taken.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 PictureTo = Annotated[
-    Optional[Path],
+    Path | None,
     typer.Option("--picture", metavar="FILE.html", help="Draw it, as one HTML file."),
 ]
 To = Annotated[
-    Optional[str],
+    str | None,
     typer.Option(
         metavar="FILE|DATASET",
         help=(
@@ -1303,7 +1316,7 @@ def snapshot(
     instance: OneInstance,
     format_name: Format = None,
     ignore: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             metavar="COLUMN",
             help="A column that is kept but not compared, from now on; may be given several times.",
@@ -1375,7 +1388,7 @@ def show_history(
     instance: WhoseHistory = None,
     format_name: Format = None,
     at: Annotated[
-        Optional[datetime], typer.Option(**A_TIME, help="As it was at this time (UTC).")
+        datetime | None, typer.Option(**A_TIME, help="As it was at this time (UTC).")
     ] = None,
     to: To = None,
     picture: PictureTo = None,
@@ -1419,7 +1432,7 @@ def changes(
     report: AReport,
     since: Annotated[datetime, typer.Option(**A_TIME, help="What changed after this time (UTC).")],
     until: Annotated[
-        Optional[datetime],
+        datetime | None,
         typer.Option(**A_TIME, help="Up to this time (UTC); until now without it."),
     ] = None,
     instance: WhoseHistory = None,
@@ -1453,7 +1466,7 @@ def take_back(
     instance: WhoseHistory = None,
     format_name: Format = None,
     at: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(metavar="TIME", help="The snapshot of this time (UTC); the last without it."),
     ] = None,
     and_later: Annotated[
@@ -1509,11 +1522,11 @@ def erase(
 @app.command("upgrade")
 def upgrade_store(
     instance: Annotated[
-        Optional[str],
+        str | None,
         typer.Option("--instance", help="Whose the histories are that older versions kept."),
     ] = None,
     snapshots: Annotated[
-        Optional[list[str]],
+        list[str] | None,
         typer.Option(
             "--snapshot",
             metavar="TIME=NAME",

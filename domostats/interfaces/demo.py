@@ -9,6 +9,7 @@ __all__ = ["WORKSHOP", "workshop_providers", "workshop_sandbox", "run_demo"]
 import json
 from collections.abc import Callable
 from typing import Any
+
 from .. import sandbox
 from ..clients.domo.auth import get_session_token
 from ..loading.store import Store

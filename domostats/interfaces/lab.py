@@ -6,9 +6,15 @@
 __all__ = ["exercises_folder", "copy_lessons", "check_home", "open_lab"]
 
 # %% ../../nbs/10_interfaces/01_lab.ipynb #b0ee4e62
-import os, shutil, site, subprocess, sys, sysconfig
+import os
+import shutil
+import site
+import subprocess
+import sys
+import sysconfig
 from importlib.util import find_spec
 from pathlib import Path
+
 import domostats
 from ..errors import DestinationError, SettingsError
 from ..private import make_private

@@ -32,10 +32,13 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_lessons/05_lesson_1.ipynb #8f465bb4
-import inspect, re, warnings
+import inspect
+import re
+import warnings
 from collections.abc import Callable
 from contextlib import contextmanager
 from typing import Any
+
 from .. import domojupyter, sandbox
 from ..clients.domo.accounts import get_accounts
 from ..clients.domo.auth import get_session_token

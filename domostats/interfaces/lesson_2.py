@@ -27,10 +27,11 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_lessons/06_lesson_2.ipynb #0b7e4628
+import random
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
-import random
 from typing import TYPE_CHECKING, Any
+
 from ..clients.datorama.jobs import is_new
 from ..clients.datorama.ranges import cut
 from .lessons import NotYet, a, call, run, same, same_frame, show, task

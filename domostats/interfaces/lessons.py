@@ -24,9 +24,20 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_lessons/04_lessons.ipynb #8422a697
-import atexit, contextlib, copy, dis, functools, inspect, io, os, re, reprlib, textwrap
+import atexit
+import contextlib
+import copy
+import dis
+import functools
+import inspect
+import io
+import os
+import re
+import reprlib
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
+
 from ..private import scratch
 
 

@@ -23,10 +23,11 @@ __all__ = [
 # %% ../../nbs/10_interfaces/07_tracking_commands.ipynb #11900003
 import re
 from datetime import datetime
-from typing import Annotated, Optional
+from typing import Annotated
+
 import typer
+
 from ..errors import DataError, SettingsError, did_you_mean
-from ..settings import setting
 from domostats.interfaces.cli import (
     A_DAY,
     App,
@@ -43,17 +44,16 @@ from domostats.interfaces.cli import (
     show_error,
     until_stopped,
 )
+from ..settings import setting
 
 # %% ../../nbs/10_interfaces/07_tracking_commands.ipynb #11900007
 Only = Annotated[
-    Optional[list[str]],
+    list[str] | None,
     typer.Option("--only", metavar="TABLE", help="This table only; may be given several times."),
 ]
-FirstDay = Annotated[
-    Optional[datetime], typer.Option("--first", "-f", **A_DAY, help="The first day.")
-]
+FirstDay = Annotated[datetime | None, typer.Option("--first", "-f", **A_DAY, help="The first day.")]
 LastDay = Annotated[
-    Optional[datetime],
+    datetime | None,
     typer.Option("--last", "-l", **A_DAY, help="The last day, inclusive."),
 ]
 
@@ -255,7 +255,7 @@ def _rezone(extraction, only, dry_run, allow_incomplete):
 @app.command()
 def releases(
     dataset: Annotated[
-        Optional[str],
+        str | None,
         typer.Argument(
             help="A dataset as the list shows it; with --registry its id or name there."
         ),
@@ -277,7 +277,7 @@ def releases(
         ),
     ] = False,
     forget: Annotated[
-        Optional[str], typer.Option(metavar="KEY", help="Forget that this release was loaded.")
+        str | None, typer.Option(metavar="KEY", help="Forget that this release was loaded.")
     ] = None,
     picture: PictureTo = None,
     dry_run: DryRun = False,
@@ -496,7 +496,7 @@ def of_the_registry() -> None:
 @registry.command()
 def serve(
     url: Annotated[
-        Optional[str],
+        str | None,
         typer.Option(
             "--registry",
             help="sqlite:///FILE or postgresql://...; the one of settings.ini by default.",

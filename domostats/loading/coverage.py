@@ -32,12 +32,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #0fb3e187
-import json, weakref
+import json
+import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
+
 import pyarrow as pa
+
 from ..errors import DataError, DestinationError
 
 # %% ../../nbs/06_loading/00_coverage.ipynb #14488522

@@ -26,19 +26,24 @@ __all__ = [
 ]
 
 # %% ../../nbs/06_loading/00_files.ipynb #62825d8c
-import base64, hashlib, json, os, re, shutil, sys
+import base64
+import hashlib
+import json
+import os
+import re
+import shutil
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from csv import reader as read_records
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv, parquet
+
 from ..errors import DestinationError, SettingsError
-from ..notices import warn
-from ..private import open_draft, put_in_place
-from ..rows.table import Unfit, to_array
 from domostats.loading.coverage import (
     COLUMN,
     MARK,
@@ -51,6 +56,9 @@ from domostats.loading.coverage import (
     read_coverage,
     run_of,
 )
+from ..notices import warn
+from ..private import open_draft, put_in_place
+from ..rows.table import Unfit, to_array
 
 try:
     import fcntl
@@ -58,8 +66,9 @@ except ImportError:  # Windows has none
     fcntl = None
 
 if TYPE_CHECKING:
-    import pandas as pd
     from typing import TypeGuard
+
+    import pandas as pd
 
 
 # %% ../../nbs/06_loading/00_files.ipynb #82749edf

@@ -32,14 +32,25 @@ __all__ = [
 ]
 
 # %% ../../nbs/06_loading/01_store.ipynb #63eba008
-import json, os, re, shutil, stat, string, tempfile, threading, time, unicodedata
+import json
+import os
+import re
+import shutil
+import stat
+import string
+import tempfile
+import threading
+import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
+
 import duckdb
 import pyarrow as pa
+
 from ..errors import DestinationError, SettingsError
 from domostats.loading.coverage import (
     COLUMN,
@@ -350,9 +361,32 @@ def _table(name):
 
 # %% ../../nbs/06_loading/01_store.ipynb #cc49625b
 KNOWN = frozenset(
-    """bool int8 int16 int32 int64 uint8 uint16 uint32 uint64 float double string large_string
-    binary large_binary fixed_size_binary date32 date64 time32 time64 timestamp duration
-    month_day_nano_interval decimal128""".split()
+    [
+        "bool",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "uint8",
+        "uint16",
+        "uint32",
+        "uint64",
+        "float",
+        "double",
+        "string",
+        "large_string",
+        "binary",
+        "large_binary",
+        "fixed_size_binary",
+        "date32",
+        "date64",
+        "time32",
+        "time64",
+        "timestamp",
+        "duration",
+        "month_day_nano_interval",
+        "decimal128",
+    ]
 )  # types of Arrow that DuckDB has one for
 
 

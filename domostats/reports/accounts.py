@@ -22,6 +22,7 @@ __all__ = [
 # %% ../../nbs/05_reports/02_accounts.ipynb #d5ad1096
 from dataclasses import dataclass
 from typing import Any
+
 from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
 from ..clients.domo.users import USERS
 from .report import Lookup, Report, Source

@@ -19,8 +19,11 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import blake2b
-import msgspec, pyarrow as pa
+
+import msgspec
+import pyarrow as pa
 from msgspec import Raw
+
 from ..clients.domo.activity import ACTIVITY_LOG
 from .report import Report, Source, one_by_one
 from ..rows.formatter import Formatter, nothing

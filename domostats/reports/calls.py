@@ -9,7 +9,9 @@ __all__ = ["report", "generate", "Made", "calls_of", "Call"]
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
+
 import msgspec
+
 from .report import Report, Source
 from ..rows.rowtype import Millis, named
 from ..transport.connection import Answer

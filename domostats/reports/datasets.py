@@ -26,8 +26,10 @@ __all__ = [
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
 import msgspec
 from msgspec import Raw
+
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
 from .report import Lookup, Report, Source, one_by_one
 from ..rows.formatter import Formatter, first, link, nothing, titled, when, yes_no

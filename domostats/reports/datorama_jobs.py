@@ -7,6 +7,7 @@ __all__ = ["report", "format_with_stream", "generate", "JobRecord"]
 
 # %% ../../nbs/05_reports/12_datorama_jobs.ipynb #ac414db1
 from dataclasses import dataclass
+
 from ..clients.datorama.jobs import JOBS
 from ..clients.datorama.streams import DATA_STREAMS
 from .datorama_streams import StreamRecord

@@ -8,6 +8,7 @@ __all__ = ["report", "TABLE", "format_table", "format_with_workspace", "generate
 # %% ../../nbs/05_reports/11_datorama_streams.ipynb #353a6c01
 from dataclasses import dataclass
 from typing import Any
+
 from ..clients.datorama.streams import DATA_STREAMS
 from ..clients.datorama.workspaces import WORKSPACES
 from .datorama_workspaces import WorkspaceRecord

@@ -8,6 +8,7 @@ __all__ = ["report", "generate", "WorkspaceRecord"]
 # %% ../../nbs/05_reports/10_datorama_workspaces.ipynb #ae8b84c8
 from dataclasses import dataclass
 from typing import Any
+
 from ..clients.datorama.workspaces import WORKSPACES
 from .report import Report, Source
 from ..rows.rowtype import Millis

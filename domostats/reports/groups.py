@@ -17,6 +17,7 @@ __all__ = [
 # %% ../../nbs/05_reports/04_groups.ipynb #944010e9
 from dataclasses import dataclass
 from typing import Any
+
 from ..clients.domo.groups import GROUP_DETAILS, GROUPS
 from .report import Lookup, Report, Source
 from ..rows.formatter import Formatter, nothing, truth_text

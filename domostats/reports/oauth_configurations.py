@@ -16,6 +16,7 @@ __all__ = [
 # %% ../../nbs/05_reports/02a_oauth_configurations.ipynb #0a0th103
 from dataclasses import dataclass
 from typing import Any
+
 from ..clients.domo.accounts import ACCOUNT_TEMPLATES
 from .report import Report, Source
 from ..rows.formatter import Formatter, constant, first, number, text, truth_text

@@ -21,8 +21,10 @@ __all__ = [
 # %% ../../nbs/05_reports/06_page_access.ipynb #adbd4a24
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 import msgspec
 from msgspec import Raw
+
 from ..clients.domo.pages import PAGE_ACCESS, PAGES
 from .report import Lookup, Report, Source, one_by_one
 from ..rows.formatter import Formatter, nothing, when

@@ -8,7 +8,9 @@ __all__ = ["report", "generate", "people", "group_id", "person_of", "Person"]
 # %% ../../nbs/05_reports/07_page_people.ipynb #a5c37453
 from collections.abc import Mapping
 from dataclasses import dataclass
+
 import msgspec
+
 from ..clients.domo.pages import PAGE_ACCESS
 from .page_access import entries, reply_of
 from .report import Report, Source, one_by_one

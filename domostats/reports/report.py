@@ -65,16 +65,25 @@ __all__ = [
 ]
 
 # %% ../../nbs/05_reports/00_report.ipynb #0b9593d8
-import functools, inspect, itertools, tempfile, threading, time
+import functools
+import inspect
+import itertools
+import tempfile
+import threading
+import time
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait as wait_for_all
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import wait as wait_for_all
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 from operator import attrgetter
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
-import pyarrow as pa, pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..clients import sign_in
 from domostats.errors import (
     AccessError,
@@ -118,6 +127,7 @@ from ..transport.wire import json_bytes
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from domostats.clients.datorama.auth import AnyConnection, Tokens
     from domostats.transport.auth import Auth
 

@@ -25,8 +25,11 @@ __all__ = [
 # %% ../../nbs/05_reports/03_users.ipynb #6c2e7d9b
 from collections.abc import Callable
 from dataclasses import dataclass
-import msgspec, pyarrow as pa
+
+import msgspec
+import pyarrow as pa
 from msgspec import Raw
+
 from ..clients.domo.groups import ROLES
 from ..clients.domo.users import IDENTITY_USERS, USERS
 from .report import Lookup, Report, Source

@@ -25,15 +25,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/03_formatter.ipynb #6ab29c69
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Callable
-import pyarrow as pa, pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..errors import DataError, SettingsError, did_you_mean
 from ..notices import warn
 from .naming import flatten_list_of_lists
-from .spelling import DIGITS_64
 from .rowtype import Records, arrow_columns, columns_of
+from .spelling import DIGITS_64
 from ..transport.wire import json_bytes
 
 if TYPE_CHECKING:

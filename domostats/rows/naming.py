@@ -9,6 +9,7 @@ __all__ = ["WORD", "flatten_list_of_lists", "format_str_camel_case", "format_key
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
 from ..errors import DataError
 
 

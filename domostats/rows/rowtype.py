@@ -59,16 +59,21 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/01_rowtype.ipynb #0a37c687
-import dataclasses, functools, typing
+import dataclasses
+import functools
+import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import attrgetter
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, Union
-import msgspec, pyarrow as pa
+
+import msgspec
+import pyarrow as pa
 from msgspec import UNSET, Meta, Raw, UnsetType
 from msgspec.structs import astuple
+
 from ..errors import SettingsError
 from . import spelling
 from ..transport.wire import BROKEN, elements, members, plain, readable

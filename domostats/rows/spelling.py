@@ -31,9 +31,11 @@ __all__ = [
 ]
 
 # %% ../../nbs/04_rows/00a_spelling.ipynb #2b4d6012
-import math, re
+import math
+import re
 from datetime import datetime, timedelta
 from decimal import Decimal
+
 import msgspec
 
 # %% ../../nbs/04_rows/00a_spelling.ipynb #6a2b16d9

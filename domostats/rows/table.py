@@ -9,7 +9,9 @@ __all__ = ["Unfit", "to_array", "table_of_rows", "to_dataframe"]
 from collections.abc import Iterable
 from datetime import datetime, time
 from typing import TYPE_CHECKING, Any
+
 import pyarrow as pa
+
 from ..errors import DataError
 
 if TYPE_CHECKING:

@@ -19,14 +19,26 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/13_start.ipynb #13ec0c4a
-import asyncio, atexit, contextlib, json, os, secrets, socket, sqlite3, struct, threading, time
+import asyncio
+import atexit
+import contextlib
+import json
+import os
+import secrets
+import socket
+import sqlite3
+import struct
+import threading
+import time
+from collections.abc import Callable, Collection
 from dataclasses import replace
 from datetime import date
 from itertools import chain, count
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Collection, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
+
 from ..errors import SettingsError
 from ..private import make_private, replacing_private, sweep
 from .datorama_face import DESK, Datorama, desk
@@ -424,7 +436,8 @@ def open_face(
     """Serve a face; gives the box (of a class) that stands for it, under the first free name of its
     kind. SettingsError `missing_extra`, `no_state_folder`, `no_answer`."""
     try:
-        import starlette, uvicorn
+        import starlette
+        import uvicorn
     except ModuleNotFoundError:
         raise SettingsError(
             "The sandbox needs a web server. Install it: pip install 'domostats[sandbox]'",

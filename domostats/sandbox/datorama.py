@@ -75,13 +75,19 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/11_datorama.ipynb #df000003
-import csv, io, json, re, zipfile
+import csv
+import io
+import json
+import re
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import Callable, Iterable, Mapping, NamedTuple, Sequence, TypeVar
+from typing import NamedTuple, TypeVar
+
 from .datorama_state import State
 from .datorama_world import history
-from .world import DAY, TODAY, Draws
 from .replies import HTML, Reply, json_reply
+from .world import DAY, TODAY, Draws
 
 _T = TypeVar("_T")
 

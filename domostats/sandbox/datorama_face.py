@@ -20,19 +20,25 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/12_datorama_face.ipynb #dn000003
-import hmac, json, secrets, threading, time
+import hmac
+import json
+import secrets
+import threading
+import time
 from collections import deque
+from collections.abc import Iterable, Mapping
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Iterable, Mapping, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
+
 from ..errors import SettingsError
-from ..settings import Secret, signed
 from .datorama import Wish, answer
 from .datorama_limits import Limits, VirtualClock
 from .datorama_state import State, names
 from .datorama_world import Agency
 from .faults import Faults
 from .replies import HTML, JSON, Reply, json_reply
+from ..settings import Secret, signed
 
 if TYPE_CHECKING:
     from starlette.requests import Request

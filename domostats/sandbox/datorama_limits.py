@@ -6,9 +6,11 @@
 __all__ = ["NAMES", "MINUTE", "DAY", "VirtualClock", "Limits"]
 
 # %% ../../nbs/11_sandbox/09_datorama_limits.ipynb #d1000003
-import threading, time
+import threading
+import time
 from collections import Counter
-from typing import Collection
+from collections.abc import Collection
+
 from .world import TODAY
 
 

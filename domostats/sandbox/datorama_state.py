@@ -6,10 +6,12 @@
 __all__ = ["blocks", "Queue", "Jobs", "Rows", "names", "State"]
 
 # %% ../../nbs/11_sandbox/10_datorama_state.ipynb #ds000003
-import copy, heapq
+import copy
+import heapq
 from collections import UserDict, deque
+from collections.abc import Callable, Iterable, Mapping
 from datetime import date
-from typing import Callable, Iterable, Mapping
+
 from .datorama_limits import VirtualClock
 from domostats.sandbox.datorama_world import (
     FIRST_JOB,

@@ -28,6 +28,7 @@ __all__ = [
 # %% ../../nbs/11_sandbox/08_datorama_world.ipynb #dw000003
 from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
+
 from .world import DAY, OPENED, TODAY, Draws, turns
 
 

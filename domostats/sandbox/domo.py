@@ -45,12 +45,21 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/06_domo.ipynb #9dfbbfea
-import base64, hmac, json, re, secrets, threading, time
+import base64
+import hmac
+import json
+import re
+import secrets
+import threading
+import time
 from collections import OrderedDict, deque
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
-from typing import Callable, Iterable, Mapping, NamedTuple
+from typing import NamedTuple
 from urllib.parse import quote
+
 import msgspec
+
 from domostats.sandbox.endpoints import (
     Flag,
     OneOf,
@@ -60,8 +69,8 @@ from domostats.sandbox.endpoints import (
     table,
     take,
 )
-from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
 from .entities import without_account
+from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
 from .lists import IDENTITY_ATTRIBUTES, LISTS, NUMBER
 from .public import PUBLIC, TOKEN, Client
 from domostats.sandbox.replies import (
@@ -327,10 +336,23 @@ def seen_by(data: Data, user: dict) -> list[Account]:
 
 
 # %% ../../nbs/11_sandbox/06_domo.ipynb #3d587b07
-ME = """
-    id invitorUserId displayName department userName emailAddress avatarKey accepted userType
-    modified created active pending anonymous systemUser
-""".split()
+ME = [
+    "id",
+    "invitorUserId",
+    "displayName",
+    "department",
+    "userName",
+    "emailAddress",
+    "avatarKey",
+    "accepted",
+    "userType",
+    "modified",
+    "created",
+    "active",
+    "pending",
+    "anonymous",
+    "systemUser",
+]
 DETAILS_OF_USER = {
     "includeDetails": OneOf("true", "True"),
     "attributes": Some(OneOf(*IDENTITY_ATTRIBUTES)),

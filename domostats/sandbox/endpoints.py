@@ -23,8 +23,10 @@ __all__ = [
 # %% ../../nbs/11_sandbox/02a_endpoints.ipynb #7ebe6522
 import functools
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
+
 from .replies import Asked, Reply, trouble
 
 

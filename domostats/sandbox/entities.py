@@ -77,9 +77,13 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/01_entities.ipynb #ae76f3ac
-import bisect, json, uuid
+import bisect
+import json
+import uuid
+from collections.abc import Callable
 from datetime import datetime, timezone
-from typing import Callable, NamedTuple
+from typing import NamedTuple
+
 from domostats.sandbox.world import (
     ADMIN,
     CONNECTED,
@@ -98,10 +102,10 @@ from domostats.sandbox.world import (
     World,
     has_accepted,
     how_many,
-    turns,
     nth_id,
     nth_number,
     person,
+    turns,
     user_id,
     user_number,
 )
@@ -170,7 +174,7 @@ def owner_slot(world: World, id: int, type: str = "USER") -> int | None:
 
 
 # %% ../../nbs/11_sandbox/01_entities.ipynb #c96c5213
-CIRCLES = "Team Leads Readers Reviewers Partners Guests".split()
+CIRCLES = ["Team", "Leads", "Readers", "Reviewers", "Partners", "Guests"]
 
 
 def group_id(seed: int, n: int) -> int:
@@ -204,7 +208,7 @@ class Group(NamedTuple):
     active: bool = True
 
 
-KINDS, ERASED = "open adHoc closed directory dynamic".split(), 3
+KINDS, ERASED = ["open", "adHoc", "closed", "directory", "dynamic"], 3
 
 
 def all_groups(world: World) -> int:
@@ -270,7 +274,16 @@ def text_time(ms: int) -> str:
 
 
 # %% ../../nbs/11_sandbox/01_entities.ipynb #10763688
-THEMES = "Overview Pipeline Forecast Campaigns Budget Quality Retention Inventory".split()
+THEMES = [
+    "Overview",
+    "Pipeline",
+    "Forecast",
+    "Campaigns",
+    "Budget",
+    "Quality",
+    "Retention",
+    "Inventory",
+]
 
 
 def page_id(seed: int, n: int) -> int:
@@ -678,10 +691,21 @@ def dataset_document(world: World, n: int) -> dict:
 
 # %% ../../nbs/11_sandbox/01_entities.ipynb #05b69454
 NOTHING_OF_ACCOUNT = dict.fromkeys(
-    (
-        "accountTemplateAuthorizationId accountTemplateId configurations createdAt createdBy "
-        "credentialsType dataProviderType displayName modifiedAt modifiedBy name type userId"
-    ).split()
+    [
+        "accountTemplateAuthorizationId",
+        "accountTemplateId",
+        "configurations",
+        "createdAt",
+        "createdBy",
+        "credentialsType",
+        "dataProviderType",
+        "displayName",
+        "modifiedAt",
+        "modifiedBy",
+        "name",
+        "type",
+        "userId",
+    ]
 )
 
 

@@ -25,12 +25,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/04_faults.ipynb #793668b7
-import json, math, threading, time
+import json
+import math
+import threading
+import time
 from collections import Counter
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Callable, Collection, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
+
 import msgspec
+
 from ..errors import SettingsError
 from .replies import HTML, JSON, Reply, not_signed_in, trouble
 

@@ -74,8 +74,10 @@ __all__ = [
 # %% ../../nbs/11_sandbox/03_lists.ipynb #c39d3607
 import uuid
 from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any, Callable, Collection, Iterable, Sequence, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
+
 from domostats.sandbox.endpoints import (
     Flag,
     OneOf,
@@ -140,15 +142,47 @@ _T = TypeVar("_T")
 NUMBER, UUID = r"([0-9]{1,19})", r"([0-9a-zA-Z-]{1,64})"  # an id in an address
 
 
-IDENTITY_ATTRIBUTES = """
-    id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone
-    hireDate modified created alternateEmail employeeLocation employeeNumber employeeId locale
-    roleId reportsTo isAnonymous isSystemUser isPending isActive invitorUserId lastActivity
-    lastLogin avatarKey
-""".split()  # those that can be asked for (documented)
-PLAIN = (
-    "id displayName department userName emailAddress phoneNumber title timeZone hireDate modified"
-).split()  # the same in both lists of users
+IDENTITY_ATTRIBUTES = [
+    "id",
+    "displayName",
+    "department",
+    "userName",
+    "emailAddress",
+    "phoneNumber",
+    "deskPhoneNumber",
+    "title",
+    "timeZone",
+    "hireDate",
+    "modified",
+    "created",
+    "alternateEmail",
+    "employeeLocation",
+    "employeeNumber",
+    "employeeId",
+    "locale",
+    "roleId",
+    "reportsTo",
+    "isAnonymous",
+    "isSystemUser",
+    "isPending",
+    "isActive",
+    "invitorUserId",
+    "lastActivity",
+    "lastLogin",
+    "avatarKey",
+]  # those that can be asked for (documented)
+PLAIN = [
+    "id",
+    "displayName",
+    "department",
+    "userName",
+    "emailAddress",
+    "phoneNumber",
+    "title",
+    "timeZone",
+    "hireDate",
+    "modified",
+]  # the same in both lists of users
 
 
 def remember(data: "Data", name: str, make: Callable[[], _T]) -> _T:
@@ -814,18 +848,74 @@ def show_streams(data: "Data", user: dict, asked: Asked) -> Reply:
 
 
 # %% ../../nbs/11_sandbox/03_lists.ipynb #e9a644ec
-OBJECT_TYPES = """
-    ACCESS_TOKEN ACCOUNT ACTIVITY_LOG ADC_FILTER ADC_POLICY ALERT APP AUTHORITY
-    BEAST_MODE_FORMULA CARD CHANNEL CHART_COLOR_PALETTE COLLECTION CONTAINER_VIEW CUSTOMER
-    CUSTOMER_STATE CUSTOMER_TIER DATAFLOW_TYPE DATASOURCE DATA_SCIENCE_NOTEBOOK DATA_SOURCE
-    DEPLOYMENT DRILL_VIEW EASY_INVITE_LINK ENABLED EXECUTOR_JOB FILE FILE_REVISION GROUP
-    GROUP_CHAT HUDDLE LICENSE_PAGE LOGIN_SETTINGS MAGNUM_COLLECTION MAGNUM_DATASTORE NAME PAGE
-    PAGE_ANALYZER PAGE_COLLECTION PROJECT PROJECT_LIST PROJECT_TASK PROJECT_TASK_ATTACHMENT
-    PROJECT_TASK_OWNER PROXIER_EMAIL PROXY_USER PUBLICATION PUBLIC_URL REPOSITORY
-    REPOSITORY_AUTHORIZATION ROLE SEGMENT SSO_PAGE USER USER_STATE VARIABLE VARIABLE_CONTROL
-    VIEW VIRTUAL_USER Workbench_AGENT Workbench_JOB Workbench_SCHEDULE WAREHOUSE_ACCOUNT
-    WORKFLOW_INSTANCE WORKFLOW_MODEL WORKFLOW_MODEL_VERSION
-""".split()  # those that are known from clients; an instance has more
+OBJECT_TYPES = [
+    "ACCESS_TOKEN",
+    "ACCOUNT",
+    "ACTIVITY_LOG",
+    "ADC_FILTER",
+    "ADC_POLICY",
+    "ALERT",
+    "APP",
+    "AUTHORITY",
+    "BEAST_MODE_FORMULA",
+    "CARD",
+    "CHANNEL",
+    "CHART_COLOR_PALETTE",
+    "COLLECTION",
+    "CONTAINER_VIEW",
+    "CUSTOMER",
+    "CUSTOMER_STATE",
+    "CUSTOMER_TIER",
+    "DATAFLOW_TYPE",
+    "DATASOURCE",
+    "DATA_SCIENCE_NOTEBOOK",
+    "DATA_SOURCE",
+    "DEPLOYMENT",
+    "DRILL_VIEW",
+    "EASY_INVITE_LINK",
+    "ENABLED",
+    "EXECUTOR_JOB",
+    "FILE",
+    "FILE_REVISION",
+    "GROUP",
+    "GROUP_CHAT",
+    "HUDDLE",
+    "LICENSE_PAGE",
+    "LOGIN_SETTINGS",
+    "MAGNUM_COLLECTION",
+    "MAGNUM_DATASTORE",
+    "NAME",
+    "PAGE",
+    "PAGE_ANALYZER",
+    "PAGE_COLLECTION",
+    "PROJECT",
+    "PROJECT_LIST",
+    "PROJECT_TASK",
+    "PROJECT_TASK_ATTACHMENT",
+    "PROJECT_TASK_OWNER",
+    "PROXIER_EMAIL",
+    "PROXY_USER",
+    "PUBLICATION",
+    "PUBLIC_URL",
+    "REPOSITORY",
+    "REPOSITORY_AUTHORIZATION",
+    "ROLE",
+    "SEGMENT",
+    "SSO_PAGE",
+    "USER",
+    "USER_STATE",
+    "VARIABLE",
+    "VARIABLE_CONTROL",
+    "VIEW",
+    "VIRTUAL_USER",
+    "Workbench_AGENT",
+    "Workbench_JOB",
+    "Workbench_SCHEDULE",
+    "WAREHOUSE_ACCOUNT",
+    "WORKFLOW_INSTANCE",
+    "WORKFLOW_MODEL",
+    "WORKFLOW_MODEL_VERSION",
+]  # those that are known from clients; an instance has more
 EVENT_FILTERS = {
     "objectType": "objectType",
     "objectId": "objectId",

@@ -15,10 +15,17 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/05_public.ipynb #3240332e
-import base64, binascii, hmac, json, secrets, time
+import base64
+import binascii
+import hmac
+import json
+import secrets
+import time
+from collections.abc import Mapping
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Mapping
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
+
 from .endpoints import Endpoint, OneOf, Refused, Text, Whole, read_named, serves
 from .faults import TOKEN
 from .replies import Asked, Reply, json_reply, trouble
@@ -28,7 +35,7 @@ if TYPE_CHECKING:
     from domostats.sandbox.domo import Data
 
 # %% ../../nbs/11_sandbox/05_public.ipynb #de696313
-SCOPES = "account audit buzz dashboard data user workflow".split()
+SCOPES = ["account", "audit", "buzz", "dashboard", "data", "user", "workflow"]
 HOUR = 3599
 SIGN_IN_FORM = {"grant_type": OneOf("client_credentials"), "scope": Text()}
 

@@ -19,11 +19,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/02_replies.ipynb #8f83dde2
-import json, secrets, threading
+import json
+import secrets
+import threading
 from collections import OrderedDict
+from collections.abc import Collection, Hashable, Sequence
 from http import HTTPStatus
-from typing import Any, Collection, Hashable, NamedTuple, Sequence, TypeVar
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl
+
 import msgspec
 
 _T = TypeVar("_T")

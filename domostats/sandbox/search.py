@@ -68,7 +68,9 @@ import json
 import re
 import uuid
 from collections import Counter
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple, Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 from domostats.sandbox.endpoints import (
     Flag,
     OneOf,
@@ -259,17 +261,39 @@ def account_facts(data: "Data", n: int) -> dict:
     )
 
 
-DATASET_FIELDS = (
-    "name_sort display_name_sort databaseId owned_by_id create_date last_modified "
-    "dataproviderkey_facet dataprovidername_facet used tags certification.state"
-).split()
-ACCOUNT_FIELDS = (
-    "name_sort display_name_sort databaseId owned_by_id create_date last_modified "
-    "dataproviderkey_facet dataprovidername_facet used valid"
-).split()
-COMMON_FIELDS = (
-    "name_sort display_name_sort databaseId owned_by_id create_date last_modified".split()
-)
+DATASET_FIELDS = [
+    "name_sort",
+    "display_name_sort",
+    "databaseId",
+    "owned_by_id",
+    "create_date",
+    "last_modified",
+    "dataproviderkey_facet",
+    "dataprovidername_facet",
+    "used",
+    "tags",
+    "certification.state",
+]
+ACCOUNT_FIELDS = [
+    "name_sort",
+    "display_name_sort",
+    "databaseId",
+    "owned_by_id",
+    "create_date",
+    "last_modified",
+    "dataproviderkey_facet",
+    "dataprovidername_facet",
+    "used",
+    "valid",
+]
+COMMON_FIELDS = [
+    "name_sort",
+    "display_name_sort",
+    "databaseId",
+    "owned_by_id",
+    "create_date",
+    "last_modified",
+]
 
 
 # %% ../../nbs/11_sandbox/03a_search.ipynb #eeb72d28

@@ -60,11 +60,13 @@ __all__ = [
 
 # %% ../../nbs/11_sandbox/00_world.ipynb #7b16fd7b
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timezone
 from functools import cached_property, lru_cache
 from hashlib import blake2b
-from typing import NamedTuple, Sequence, TypeVar
+from typing import NamedTuple, TypeVar
+
 from ..errors import SettingsError
 
 _T = TypeVar("_T")
@@ -127,15 +129,88 @@ def user_number(seed: int, id: int) -> int:
 
 
 # %% ../../nbs/11_sandbox/00_world.ipynb #078e6e43
-FIRST = (
-    "Ada Ben Cy Dee Eli Fay Gus Hana Ian Joy Kim Leo Mia Ned Ola Pia Quin Rosa Sam Tess "
-    "Uma Vic Wren Xenia Yara Zoe Amir Bea Chen Dina Emre Finn Gita Hugo Iris Jun Kofi"
-).split()
-LAST = (
-    "Alder Ash Barley Beech Birch Bramble Brook Cedar Clover Cove Dale Elm Fern Field Flint "
-    "Frost Glen Grove Hazel Heath Holly Ivy Juniper Lake Larch Linden Maple Marsh Meadow Moss "
-    "Oak Pine Reed River Rowan Sage Stone Thorn Vale Willow Wood"
-).split()
+FIRST = [
+    "Ada",
+    "Ben",
+    "Cy",
+    "Dee",
+    "Eli",
+    "Fay",
+    "Gus",
+    "Hana",
+    "Ian",
+    "Joy",
+    "Kim",
+    "Leo",
+    "Mia",
+    "Ned",
+    "Ola",
+    "Pia",
+    "Quin",
+    "Rosa",
+    "Sam",
+    "Tess",
+    "Uma",
+    "Vic",
+    "Wren",
+    "Xenia",
+    "Yara",
+    "Zoe",
+    "Amir",
+    "Bea",
+    "Chen",
+    "Dina",
+    "Emre",
+    "Finn",
+    "Gita",
+    "Hugo",
+    "Iris",
+    "Jun",
+    "Kofi",
+]
+LAST = [
+    "Alder",
+    "Ash",
+    "Barley",
+    "Beech",
+    "Birch",
+    "Bramble",
+    "Brook",
+    "Cedar",
+    "Clover",
+    "Cove",
+    "Dale",
+    "Elm",
+    "Fern",
+    "Field",
+    "Flint",
+    "Frost",
+    "Glen",
+    "Grove",
+    "Hazel",
+    "Heath",
+    "Holly",
+    "Ivy",
+    "Juniper",
+    "Lake",
+    "Larch",
+    "Linden",
+    "Maple",
+    "Marsh",
+    "Meadow",
+    "Moss",
+    "Oak",
+    "Pine",
+    "Reed",
+    "River",
+    "Rowan",
+    "Sage",
+    "Stone",
+    "Thorn",
+    "Vale",
+    "Willow",
+    "Wood",
+]
 
 
 def person(seed: int, n: int) -> tuple[str, str]:
@@ -270,8 +345,8 @@ def turns(draws: Draws, field: str, first: int, least: int, most: int) -> Turns:
 
 
 # %% ../../nbs/11_sandbox/00_world.ipynb #2cd9ec44
-DEPARTMENTS = "Data Finance Marketing Operations Sales Support".split()
-TITLES = "Analyst Controller Coordinator Director Engineer Manager".split()
+DEPARTMENTS = ["Data", "Finance", "Marketing", "Operations", "Sales", "Support"]
+TITLES = ["Analyst", "Controller", "Coordinator", "Director", "Engineer", "Manager"]
 OPTIONAL = {  # field: how many users in a hundred have it, and how it is drawn
     "department": (70, lambda draws: draws.pick("department", DEPARTMENTS)),
     "title": (60, lambda draws: draws.pick("title", TITLES)),

@@ -17,9 +17,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/07_catch_up.ipynb #11000003
-import os, re, secrets, socket
+import os
+import re
+import secrets
+import socket
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Callable
+from typing import Any
+
 from ..errors import DataError, check_keywords
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import Store, settled

@@ -46,12 +46,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/04_database.ipynb #10d00003
-import os, re, sqlite3, time
+import os
+import re
+import sqlite3
+import time
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any, Iterator
+from typing import Any
+
 from msgspec import UNSET
+
 from ..errors import DataError, DestinationError, SettingsError
 from ..private import make_private
 from domostats.settings import (
@@ -68,9 +74,9 @@ from domostats.settings import (
 )
 from domostats.tracking.entities import (
     ENTITIES,
-    Field,
     MADE,
     Entity,
+    Field,
     check_cursor,
     check_filters,
     check_id,

@@ -22,11 +22,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/13_domo_extractors.ipynb #11600003
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, Iterator, TypeVar
-import pyarrow as pa, pyarrow.compute as pc
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..settings import find_instance, setting
@@ -37,6 +41,7 @@ from .schema import ExtractorType, sq_field
 
 if TYPE_CHECKING:
     import duckdb
+
     from domostats.reports.report import Run
     from domostats.settings import Instance
 

@@ -47,12 +47,17 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/03_entities.ipynb #10c00003
-import functools, json, math, re
+import functools
+import json
+import math
+import re
 from datetime import datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
+
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
+
 from ..errors import DataError
 from .releases import DIGITS, check_grain, utc
 

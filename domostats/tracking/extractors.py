@@ -31,7 +31,12 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/12_extractors.ipynb #11500003
-import json, re, sys, typing, zoneinfo
+import json
+import re
+import sys
+import typing
+import zoneinfo
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from datetime import date, datetime, timedelta, timezone, tzinfo
 from importlib import import_module
@@ -39,14 +44,13 @@ from typing import (
     TYPE_CHECKING,
     Any,
     Generic,
-    Iterable,
-    Iterator,
     NamedTuple,
-    Sequence,
     TypeVar,
 )
 from zoneinfo import ZoneInfo
+
 import pyarrow as pa
+
 from domostats.errors import (
     CodeError,
     DataError,

@@ -75,11 +75,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/02_history.ipynb #d2fa6a62
-import json, re
+import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timezone
-from typing import TYPE_CHECKING, Any, Iterable, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 import pyarrow as pa
+
 from ..errors import DataError, DestinationError, SettingsError
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
 from domostats.loading.store import (
@@ -101,6 +105,7 @@ from .releases import spell, utc
 if TYPE_CHECKING:
     import duckdb
     import pandas as pd
+
     from domostats.reports.report import Report
     from domostats.settings import Instance
 

@@ -19,10 +19,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/01_loads.ipynb #10b10003
-import hashlib, json
+import hashlib
+import json
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, NamedTuple
-import pyarrow as pa, pyarrow.compute as pc
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import PARTITION, Store, quoted, settled
 

@@ -33,13 +33,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/11_migrations.ipynb #11400003
-import hashlib, re
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import date, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable, Iterator, NamedTuple
-import msgspec, pyarrow as pa
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import pyarrow as pa
 from msgspec import Struct
+
 from ..errors import DestinationError, SettingsError
 from ..loading.files import replacing
 from ..loading.store import Store, literal, quoted

@@ -17,16 +17,21 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/14_pictures.ipynb #11800003
-import base64, html, io
+import base64
+import html
+import io
+from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Callable, Iterable
+from typing import TYPE_CHECKING
+
 from ..errors import DataError, SettingsError
 from ..loading.files import replacing
 from .releases import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+
     from domostats.tracking.entities import DatasetRelease
     from domostats.tracking.history import History
     from domostats.tracking.loads import Load
@@ -223,7 +228,7 @@ def calendar(title: str, states: dict[date, str]) -> Picture:
 
 
 # %% ../../nbs/08_tracking/14_pictures.ipynb #1180000e
-MONTHS = "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
 
 
 def _squares(axes, states):

@@ -8,7 +8,10 @@ __all__ = ["decide", "rules_of", "expiring", "expire", "absent", "Drift", "Measu
 # %% ../../nbs/08_tracking/09_policies.ipynb #11200003
 from datetime import datetime, timedelta, timezone
 from typing import Any, NamedTuple
-import pyarrow as pa, pyarrow.compute as pc
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..errors import DataError, check_keywords
 from ..loading.files import to_reader
 from .catch_up import CatchUp, place_of

@@ -18,13 +18,20 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/06_registry.ipynb #10f00003
-import functools, json, os, typing
+import functools
+import json
+import os
+import typing
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterable
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-import msgspec, requests
+
+import msgspec
+import requests
 from urllib3 import Retry
+
 from ..credentials import from_dotenv, from_environment
 from domostats.errors import (
     AccessError,
@@ -36,7 +43,6 @@ from domostats.errors import (
     check_keywords,
 )
 from ..settings import MASK, Secret, hides, is_loopback
-from ..transport.auth import QuietAdapter, sendable
 from domostats.tracking.entities import (
     ENTITIES,
     Dataset,
@@ -55,6 +61,7 @@ from domostats.tracking.entities import (
 )
 from .releases import is_numbered, missing, newest_first, release_key
 from .service import OPERATIONS, Claim, Keys, Settled
+from ..transport.auth import QuietAdapter, sendable
 from ..transport.connection import failure_of
 
 if TYPE_CHECKING:

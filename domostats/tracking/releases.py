@@ -41,6 +41,7 @@ __all__ = [
 # %% ../../nbs/08_tracking/00_releases.ipynb #10b00003
 import re
 from datetime import date, datetime, timedelta, timezone
+
 from ..errors import DataError
 
 

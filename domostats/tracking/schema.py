@@ -33,11 +33,21 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/10_schema.ipynb #11300003
-import dataclasses, enum, math, re, types, typing, unicodedata
+import dataclasses
+import enum
+import math
+import re
+import types
+import typing
+import unicodedata
 from datetime import date, datetime, time, timezone
 from decimal import Decimal
 from operator import attrgetter
-import msgspec, pyarrow as pa, pyarrow.compute as pc
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from ..errors import DataError, SettingsError
 
 

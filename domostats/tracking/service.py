@@ -25,12 +25,20 @@ __all__ = [
 ]
 
 # %% ../../nbs/08_tracking/05_service.ipynb #10e00003
-import json, math, re, socket, threading, typing
+import json
+import math
+import re
+import socket
+import threading
+import typing
+from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Iterator
+from typing import TYPE_CHECKING, Any
+
 import msgspec
 from msgspec import UNSET, Struct
+
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
 from ..settings import Secret, hides, masked
@@ -45,6 +53,7 @@ from domostats.tracking.entities import (
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
+
     from domostats.tracking.database import Database
 
 

@@ -26,11 +26,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple
+
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..loading.store import Store, described, quoted, returned
 from ..settings import check_name
-from .loads import loads_of
 from domostats.tracking.domo_extractors import (
     find_ledger_names,
     find_shared_tables,
@@ -55,6 +55,7 @@ from domostats.tracking.history import (
     value_of,
     write_counts,
 )
+from .loads import loads_of
 
 if TYPE_CHECKING:
     import duckdb

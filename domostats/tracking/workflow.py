@@ -20,9 +20,11 @@ __all__ = [
 
 # %% ../../nbs/08_tracking/08_workflow.ipynb #11100003
 import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
-from typing import Any, Callable, Iterable
+from typing import Any
+
 from ..errors import DataError, RetryLaterError, SettingsError
 from ..rows.naming import format_str_camel_case
 from .catch_up import run_name

@@ -19,9 +19,11 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un003
+from collections.abc import Callable
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 from ..errors import RetryLaterError
 from ..notices import tell
 from .budget import DAY, FIRST, Budget, seconds_for, settle

@@ -15,10 +15,14 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/00_auth.ipynb #4ef32565
-import functools, hashlib, re
+import functools
+import hashlib
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
+
 from requests.adapters import HTTPAdapter
+
 from ..errors import CredentialsError
 from ..settings import MASK, Instance, Masked, MaskedBytes, Secret, hides
 

@@ -29,19 +29,24 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/02_budget.ipynb #b88a5704
-import hashlib, os, sqlite3, threading
+import hashlib
+import os
+import sqlite3
+import threading
 from contextlib import contextmanager, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+
 from ..errors import DestinationError, RetryLaterError, SettingsError
 from ..private import make_private, scratch
 from ..settings import user_folder
-from .clock import Clock, LONG, boot_of, steady_of, wait_for
+from .clock import LONG, Clock, boot_of, steady_of, wait_for
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from domostats.transport.connection import Answer
     from domostats.transport.retry import Request
 

@@ -20,13 +20,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/01_clock.ipynb #f63b1d34
-import functools, heapq, itertools, threading, time
+import functools
+import heapq
+import itertools
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
+
 from ..notices import tell
 
 # %% ../../nbs/02_transport/01_clock.ipynb #4540ca5f

@@ -55,7 +55,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/04_connection.ipynb #f3881e8c
-import functools, http.client, io, os, re, secrets, threading, time, zlib
+import functools
+import http.client
+import io
+import os
+import re
+import secrets
+import threading
+import time
+import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -64,10 +72,14 @@ from datetime import datetime, timezone
 from email.utils import parsedate_to_datetime
 from functools import cached_property
 from hashlib import blake2b
+from http.cookiejar import DefaultCookiePolicy
 from itertools import count
 from typing import IO, TYPE_CHECKING, Any, NamedTuple
-from http.cookiejar import DefaultCookiePolicy
-import msgspec, requests, urllib3
+
+import msgspec
+import requests
+import urllib3
+
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -99,6 +111,7 @@ from .wire import BROKEN, mend, plain
 
 if TYPE_CHECKING:
     import socket
+
     import pandas as pd
     from _typeshed import WriteableBuffer
 

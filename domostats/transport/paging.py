@@ -49,19 +49,25 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/06_paging.ipynb #326cefc7
-import gc, itertools, math, threading, time
+import gc
+import itertools
+import math
+import threading
+import time
 from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import date, datetime, timezone
 from functools import singledispatch
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any, Callable, ClassVar, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 from urllib.parse import quote
+
 import msgspec
 from msgspec import Raw
+
 from ..errors import AccessError, DataError, SettingsError
 from ..notices import warn
 from .connection import Answer
@@ -1632,12 +1638,12 @@ def compare_kept(listing: Listing, reader: Reader) -> None:
     """
     spool = reader.spool
     if not spool.claim(f"{listing.request().fingerprint} {getattr(listing, 'size', '')}"):
-        return
+        return None
     pages = []
     try:
         pages = kept_pages(listing, spool)
         if not pages:
-            return
+            return None
         chosen = choose_pages(pages)
         digests = _digests(listing, spool, chosen)
         for page in reversed(pages):  # the last one that has rows
@@ -1646,7 +1652,7 @@ def compare_kept(listing: Listing, reader: Reader) -> None:
                 chosen = [*{one.request.fingerprint: one for one in [*chosen, page]}.values()]
                 break
         if (spool.reuse or reader.is_below) and _is_whole(listing, pages, digests):
-            return
+            return None
     except DataError:  # a page that was kept and cannot be read as a list
         return _distrust(listing, reader, pages)
     came = [*reader.ahead(chosen, lambda page: _asked_again(listing, reader, page.request))]

@@ -9,7 +9,9 @@ __all__ = ["Pool", "PoolBudget", "calls_within"]
 # %% ../../nbs/02_transport/10_pool.ipynb #p001a003
 import heapq
 import threading
-from typing import IO, TYPE_CHECKING, Iterable
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING
+
 from ..errors import AccessError, CredentialsError
 from ..notices import warn
 from .clock import Clock

@@ -26,11 +26,18 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/11_record.ipynb #rec0rd03
-import json, os, re, sqlite3, time, uuid
+import json
+import os
+import re
+import sqlite3
+import time
+import uuid
 from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Iterable, Iterator, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
 from ..errors import DomostatsError, SettingsError
 from ..notices import warn
 from .spool import alone, folder_of, make_folder, unwritable
@@ -273,7 +280,7 @@ def attempt(
     if not (todo and send):
         return None
     before = facts()
-    record.put_all({key: ("sent", before) for key in todo})
+    record.put_all(dict.fromkeys(todo, ("sent", before)))
     try:
         made = send(todo)
     except DomostatsError as e:

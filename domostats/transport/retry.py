@@ -8,9 +8,10 @@ __all__ = ["UNTOUCHED", "PASSING", "REFUSED", "Request", "worth_another", "Retry
 # %% ../../nbs/02_transport/03_retry.ipynb #0765ca55
 import random
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
-import msgspec
 from hashlib import blake2b
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
 
 if TYPE_CHECKING:
     from domostats.errors import DomostatsError

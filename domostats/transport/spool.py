@@ -28,13 +28,22 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/05_spool.ipynb #43d0c2a1
-import os, shutil, sqlite3, tempfile, threading, time, uuid
+import os
+import shutil
+import sqlite3
+import tempfile
+import threading
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING
-import msgspec, pyarrow as pa
+
+import msgspec
+import pyarrow as pa
+
 from ..errors import DataError, SettingsError
 from ..private import make_private, scratch
 from ..settings import user_folder

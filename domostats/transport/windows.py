@@ -22,6 +22,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, TypeVar
+
 from ..errors import DataError
 from .connection import Answer
 from domostats.transport.paging import (

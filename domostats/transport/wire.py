@@ -20,10 +20,13 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/03a_wire.ipynb #a403ef11
-import json, re
+import json
+import re
 from typing import Any
+
 import msgspec
 from msgspec import Raw
+
 from ..errors import DataError
 
 # %% ../../nbs/02_transport/03a_wire.ipynb #a105d7f3

@@ -19,12 +19,15 @@ __all__ = [
 ]
 
 # %% ../../nbs/02_transport/09_writes.ipynb #wr1te003
-import os, threading
+import os
+import threading
+from collections.abc import Callable
 from contextlib import suppress
 from itertools import count
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable
+from typing import TYPE_CHECKING, Any
+
 from domostats.errors import (
     CredentialsError,
     DestinationError,

@@ -28,7 +28,8 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Protocol, SupportsInt, TypeAlias, Union
+from typing import Any, Protocol, SupportsInt, TypeAlias
+
 from ...errors import SettingsError
 
 # %% ../../../nbs/03_clients/datorama/12_arguments.ipynb #da7b0007
@@ -51,10 +52,10 @@ class HasFields(Protocol):
     fields: dict[str, Any]
 
 
-Id: TypeAlias = Union[str, SupportsInt, HasFields]
-Ids: TypeAlias = Union[Id, Iterable[Id]]  # one or many
-DayLike: TypeAlias = Union[str, date]
-DayLikes: TypeAlias = Union[DayLike, Iterable[DayLike]]  # one or many
+Id: TypeAlias = str | SupportsInt | HasFields
+Ids: TypeAlias = Id | Iterable[Id]  # one or many
+DayLike: TypeAlias = str | date
+DayLikes: TypeAlias = DayLike | Iterable[DayLike]  # one or many
 
 
 def as_list(given: Any, what: str) -> list[Any]:

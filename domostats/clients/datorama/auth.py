@@ -23,8 +23,9 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/01_auth.ipynb #da0a0003
 import re
 from collections.abc import Iterable, Mapping
-from typing import Any, TypeAlias, Union, cast
+from typing import Any, TypeAlias, cast
 from urllib.parse import urlsplit
+
 from ...credentials import find_secrets
 from ...errors import CredentialsError, DataError, SettingsError
 from ...settings import REGIONS, Instance, Secret, find_instance, hides
@@ -158,9 +159,9 @@ class ApiToken(Auth):
 
 
 # %% ../../../nbs/03_clients/datorama/01_auth.ipynb #da0a0012
-AnyConnection: TypeAlias = Union[Connection, Pool]
-Token: TypeAlias = Union[str, bytes, Secret]
-Tokens: TypeAlias = Union[Token, ApiToken, Iterable[Token], Mapping[str, Any]]
+AnyConnection: TypeAlias = Connection | Pool
+Token: TypeAlias = str | bytes | Secret
+Tokens: TypeAlias = Token | ApiToken | Iterable[Token] | Mapping[str, Any]
 
 
 @hides("api_token")

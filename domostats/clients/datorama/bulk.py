@@ -9,6 +9,7 @@ __all__ = ["same_length", "one_by_one", "Work", "record_mark", "read_mark", "Bul
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
+
 from .logs import Timer, plan_calls
 from .matching import DAY_SECONDS, Mark, clock_ahead
 from .state import AgencyState

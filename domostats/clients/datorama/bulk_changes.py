@@ -11,6 +11,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
 from .arguments import read_ids
 from .bulk import Work, same_length, start_work
 from .management import Change, find_change, make_change
@@ -54,7 +55,7 @@ def read_changes(path: str | Path) -> dict[int, JsonObject]:
 
 def _is_change(row: dict[Any, Any]) -> bool:
     "Whether a line of a table has an id, a field and a value, and nothing more than the header."
-    if None in row or not CHANGE_COLUMNS <= row.keys():
+    if None in row or not row.keys() >= CHANGE_COLUMNS:
         return False
     return bool(row["field"]) and row["value"] is not None
 

@@ -17,6 +17,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/21_bulk_jobs.ipynb #da7e0003
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
+
 from . import processing
 from .arguments import is_missing, is_one_day
 from .auth import AnyConnection

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
+
 from domostats.clients.datorama.arguments import (
     DayLike,
     DayLikes,
@@ -57,9 +58,9 @@ from domostats.clients.datorama.reading import (
     read_all_jobs,
     read_each,
     read_streams,
+    read_workspace_ids,
     read_workspaces,
     restore_all,
-    read_workspace_ids,
 )
 from .state import AgencyState
 from .tree import Job, Stream, Workspace, find_stream

@@ -9,6 +9,7 @@ __all__ = ["check_csv", "check_zip", "download_job"]
 import csv
 import zipfile
 from pathlib import Path
+
 from .auth import AnyConnection
 from ...errors import DataError
 from ...transport.retry import Request

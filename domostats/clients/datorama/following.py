@@ -9,6 +9,7 @@ __all__ = ["refresh_jobs", "find_ended", "download_jobs"]
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+
 from .arguments import Ids, read_ids
 from .jobs import list_jobs
 from .logs import DONE

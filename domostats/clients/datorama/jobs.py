@@ -26,6 +26,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
+
 from .auth import AnyConnection, Tokens, sign_in
 from .ranges import read_day
 from .streams import DATA_STREAMS

@@ -20,12 +20,14 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
-from collections.abc import Iterable
 from typing import Any
+
 import msgspec
+
 from .workspaces import JsonObject
 from ...errors import SettingsError
 from ...private import make_private

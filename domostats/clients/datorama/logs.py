@@ -24,6 +24,7 @@ from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
 from .auth import DAY_LIMIT, AnyConnection
 from .workspaces import JsonObject
 from ...errors import DestinationError

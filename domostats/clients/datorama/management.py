@@ -19,6 +19,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/11_management.ipynb #daee0003
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, NamedTuple
+
 from .auth import AnyConnection
 from .workspaces import JsonObject, create, has_values
 from ...errors import SettingsError

@@ -19,6 +19,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/06_matching.ipynb #da4b0003
 from collections.abc import Collection, Sequence
 from typing import NamedTuple
+
 from .auth import AnyConnection
 from .jobs import began_before, is_new, list_jobs
 from .ranges import Days

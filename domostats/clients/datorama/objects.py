@@ -9,6 +9,7 @@ __all__ = ["TIME_FIELDS", "Fields", "delete_object", "make_table", "write_table"
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
 from .auth import AnyConnection
 from ...errors import DestinationError, SettingsError
 from ...transport.retry import Request

@@ -7,8 +7,9 @@ __all__ = ["process", "process_batch", "rerun", "rerun_all"]
 
 # %% ../../../nbs/03_clients/datorama/07_processing.ipynb #da4c0003
 from collections.abc import Iterable, Sequence
+
 from .auth import AnyConnection
-from .matching import list_new_jobs, find_reruns, make_mark
+from .matching import find_reruns, list_new_jobs, make_mark
 from .ranges import Days, cut
 from .workspaces import JsonObject
 from ...transport.retry import Request

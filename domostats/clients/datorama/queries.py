@@ -9,6 +9,7 @@ __all__ = ["MIDNIGHT", "question", "read_result", "query", "query_batch"]
 import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
 from .auth import AnyConnection
 from .ranges import read_day
 from .workspaces import JsonObject

@@ -9,6 +9,7 @@ __all__ = ["ISO_DAY", "BLOCK", "read_day", "Days", "cut", "read_range"]
 import re
 from datetime import date, datetime
 from typing import Any, NamedTuple
+
 from ...errors import SettingsError
 from ...notices import warn
 

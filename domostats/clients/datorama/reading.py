@@ -16,6 +16,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/18_reading.ipynb #da5d0003
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
+
 from .arguments import Ids, read_ids
 from .auth import AnyConnection, user_of
 from .jobs import choose_jobs, keep_longest, read_longest

@@ -20,6 +20,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
 from .auth import AnyConnection
 from .downloads import check_csv, check_zip
 from .ranges import read_day

@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Iterable
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
+
 from .auth import AnyConnection
 from .jobs import read_longest
 from .lists import ListStore

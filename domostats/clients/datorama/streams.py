@@ -20,6 +20,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/03_streams.ipynb #da2a0003
 from collections.abc import Sequence
 from typing import Any
+
 from .auth import AnyConnection, Tokens, sign_in
 from domostats.clients.datorama.workspaces import (
     HISTORY_FIELDS,

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
 from . import processing, queries, reporting
 from .arguments import Ids, read_fields, read_ids, read_name
 from .auth import AnyConnection
@@ -32,8 +33,8 @@ from .objects import Fields, delete_object
 from .ranges import cut, read_range
 from .state import AgencyState
 from domostats.clients.datorama.streams import (
-    put_fields,
     find_running,
+    put_fields,
     send_stream,
     streams_of,
 )
@@ -46,6 +47,7 @@ from ...transport.writes import wait_until
 
 if TYPE_CHECKING:
     import pandas as pd
+
     from domostats.clients.datorama.client import datorama
 
 

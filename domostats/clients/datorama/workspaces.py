@@ -22,6 +22,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/datorama/02_workspaces.ipynb #da1a0003
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
+
 from .auth import AnyConnection, Tokens, sign_in
 from ...settings import Instance, hides
 from ...transport.connection import Answer

@@ -8,6 +8,7 @@ __all__ = ["ACTIVITY_LOG", "get_activity_log"]
 # %% ../../../nbs/03_clients/domo/06_activity.ipynb #558ecfde
 from datetime import date
 from typing import Any
+
 from .auth import sign_in
 from ...settings import Instance, Secret, hides
 from ...transport.auth import Auth

@@ -23,8 +23,10 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/00_auth.ipynb #14315f4d
 import threading
 from collections.abc import Callable
-from typing import Annotated, Union
+from typing import Annotated
+
 import msgspec
+
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
 from ...settings import Instance, Secret, find_instance, hides, masked
@@ -42,8 +44,8 @@ Digits = Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,19}\Z")]
 class Someone(msgspec.Struct):
     "As much of a user as must be there; ids come as numbers, and from some services as text."
 
-    id: Union[int, Digits]
-    roleId: Union[int, Digits] = 0
+    id: int | Digits
+    roleId: int | Digits = 0
 
 
 class DomoAuth:

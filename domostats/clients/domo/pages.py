@@ -7,6 +7,7 @@ __all__ = ["PAGES", "says_its_page", "PAGE_ACCESS", "get_pages", "is_access_of",
 
 # %% ../../../nbs/03_clients/domo/05_pages.ipynb #a431b944
 from typing import Any
+
 from .auth import sign_in
 from ...settings import Instance, Secret, hides
 from ...transport.auth import Auth

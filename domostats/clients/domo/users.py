@@ -20,6 +20,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #ca71381c
 import re
 from dataclasses import replace
+
 from .auth import sign_in
 from ...errors import AccessError, DataError, SettingsError
 from ...settings import Instance, Secret, hides
@@ -45,12 +46,35 @@ def get_users(
 
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #894531eb
-ATTRIBUTES = (
-    "id displayName department userName emailAddress phoneNumber deskPhoneNumber title timeZone "
-    "hireDate modified created alternateEmail employeeLocation "
-    "employeeNumber employeeId locale roleId reportsTo isAnonymous isSystemUser isPending "
-    "isActive invitorUserId lastActivity lastLogin avatarKey"
-).split()
+ATTRIBUTES = [
+    "id",
+    "displayName",
+    "department",
+    "userName",
+    "emailAddress",
+    "phoneNumber",
+    "deskPhoneNumber",
+    "title",
+    "timeZone",
+    "hireDate",
+    "modified",
+    "created",
+    "alternateEmail",
+    "employeeLocation",
+    "employeeNumber",
+    "employeeId",
+    "locale",
+    "roleId",
+    "reportsTo",
+    "isAnonymous",
+    "isSystemUser",
+    "isPending",
+    "isActive",
+    "invitorUserId",
+    "lastActivity",
+    "lastLogin",
+    "avatarKey",
+]
 
 IDENTITY_USERS = Offset(
     "/api/identity/v1/users", at="users", key="id", params={"attributes": ",".join(ATTRIBUTES)}
