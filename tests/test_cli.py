@@ -453,9 +453,14 @@ def test_the_sizes_of_a_sandbox():
             "DOMO_CLIENT_ID",
             "DOMO_CLIENT_SECRET",
         }
-        ask = lambda path: requests.get(
-            url + path, headers={"X-DOMO-Developer-Token": shown["DOMO_ACCESS_TOKEN"]}, timeout=10
-        ).json()
+
+        def ask(path):
+            return requests.get(
+                url + path,
+                headers={"X-DOMO-Developer-Token": shown["DOMO_ACCESS_TOKEN"]},
+                timeout=10,
+            ).json()
+
         datasets = ask("/api/data/v3/datasources?limit=50")["dataSources"]
         assert (
             len(ask("/api/identity/v1/users")["users"]) == 40

@@ -16,6 +16,7 @@ import zipfile
 from collections import Counter
 from contextlib import closing
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
@@ -837,9 +838,9 @@ def test_F45_every_call_is_in_the_history_without_the_token(box, dr):
     box.fail("server_error", "/v1/workspaces")
     get_workspaces_of(dr)
     frame = dr.connection.calls.frame()
-    assert [*zip(frame["method"], frame["path"], frame["status"])][-len(box.log) :] == [
-        (call.method, call.path, call.status) for call in box.log
-    ]
+    assert [*zip(frame["method"], frame["path"], frame["status"], strict=True)][
+        -len(box.log) :
+    ] == [(call.method, call.path, call.status) for call in box.log]
     assert box.api_token.reveal() not in frame.to_csv() + repr(dr.connection) + repr(dr)
 
 
@@ -873,7 +874,7 @@ def test_F47_a_pause_is_a_pause_and_talk_only_on_request(box, capsys):
     dr = open_agency(box, pause=1, verbose=True)
     dr.get_all_streams()
     dr.get_all_jobs(streams=[20001])
-    gaps = [b.at - a.at for a, b in zip([*box.log], [*box.log][1:])]
+    gaps = [b.at - a.at for a, b in pairwise([*box.log])]
     assert min(gaps) >= 1 and "at least 1 calls" in capsys.readouterr().out
     open_agency(box).get_all_streams()
     assert capsys.readouterr().out == ""

@@ -294,7 +294,7 @@ def test_pages_are_counted_from_one(box, dr, how):
 
 def test_part_of_a_list_says_that_it_is_one(box, dr):
     stream = dr.streams[20001]
-    for n in range(12):
+    for _n in range(12):
         box.service.state.process(20001, datetime(2024, 1, 1).date(), datetime(2024, 1, 1).date())
     before = {*stream.get_stream_runs()}
     box.fail("server_error", "/v1/data-streams/api/20001/stats", after=1, times=None)

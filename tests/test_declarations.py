@@ -458,7 +458,7 @@ def test_a_file_with_another_name_is_told_with_both():
 def test_files_in_another_order_are_refused(order):
     migrations = applied([CREATE], [OTHER], [ADD])
     texts = [path.read_text() for path in migrations.files]
-    for path, n in zip(migrations.files, order):
+    for path, n in zip(migrations.files, order, strict=True):
         path.write_text(texts[n - 1])
     assert "file" in refused(migrations)
 

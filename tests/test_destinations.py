@@ -339,7 +339,9 @@ def test_a_narrowed_upsert_leaves_a_whole_dataset_whole():
 
 
 def test_windows_are_appended_one_behind_the_other():
-    window = lambda first, last: rows(*range(first, last), window=(day(first), day(last)))
+    def window(first, last):
+        return rows(*range(first, last), window=(day(first), day(last)))
+
     put("store", window(3, 5), "APPEND")
     put("store", window(5, 6), "APPEND")
     put("store", window(1, 3), "APPEND")
@@ -717,10 +719,13 @@ def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
     only = "run", "--instance", box.name, "--only", "users,datasets,page_access"
     for place in (["--to", "out"], []):
         assert domostats(*only, *place)[0] == 0
-        count = lambda: {
-            name: (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
-            for name in ("users", "datasets", "page_access")
-        }
+
+        def count():
+            return {
+                name: (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
+                for name in ("users", "datasets", "page_access")
+            }
+
         before = count()
         code, printed = domostats(*only, *place, "--changed-since", "2024-03-25")
         assert count() == before and before["datasets"] == 15
@@ -734,7 +739,10 @@ def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
 @pytest.mark.parametrize("to", ["log.parquet", "log.csv", "log"])
 def test_a_narrowed_file_is_replaced_by_the_same_window_or_a_wider_one(box, to):
     command = "generate", "datasets", "--instance", box.name, "--to", to, "--changed-since"
-    count = lambda: (read_file(to) if "." in to else Store().read(to)).num_rows
+
+    def count():
+        return (read_file(to) if "." in to else Store().read(to)).num_rows
+
     assert domostats(*command, "2024-02-01")[0] == 0
     first = count()
     assert domostats(*command, "2024-02-01")[0] == 0 and count() == first
@@ -767,10 +775,13 @@ def test_events_are_appended_day_after_day_and_never_twice():
             "--method",
             "APPEND",
         )
-        window = lambda start, end: (
-            f"--changed-since={start:%Y-%m-%dT%H:%M:%S}",
-            f"--until={end:%Y-%m-%dT%H:%M:%S}",
-        )
+
+        def window(start, end):
+            return (
+                f"--changed-since={start:%Y-%m-%dT%H:%M:%S}",
+                f"--until={end:%Y-%m-%dT%H:%M:%S}",
+            )
+
         assert domostats(*command, *window(first, middle))[0] == 0
         code, printed = domostats(*command, *window(first, middle))
         assert code == 6 and "double" in printed
@@ -781,7 +792,10 @@ def test_events_are_appended_day_after_day_and_never_twice():
 @pytest.mark.parametrize("to", ["x.parquet", "x.csv", "x.CSV", "x"])
 def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     command = *ACCOUNTS, "--instance", box.name, "--to", to
-    read = lambda: Path(to).read_bytes() if "." in to else Store().read(to).to_pylist()
+
+    def read():
+        return Path(to).read_bytes() if "." in to else Store().read(to).to_pylist()
+
     assert domostats(*command)[0] == 0
     before = read()
     serve(box, GOOD, BAD)
@@ -796,7 +810,10 @@ def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
 @pytest.mark.parametrize("place", [["--to", "out"], []])
 def test_a_run_of_many_reports_refuses_the_incomplete_one_and_writes_the_others(box, place):
     command = "run", "--instance", box.name, "--only", "users,accounts", *place
-    read = lambda name: (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
+
+    def read(name):
+        return (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
+
     assert domostats(*command)[0] == 0
     before = read("accounts")
     serve(box, GOOD, BAD)
@@ -828,7 +845,10 @@ def test_the_rows_of_an_instance_that_is_down_stay(box, to):
     with sandbox.start(users=5, today="2024-04-01") as other:
         command = "generate", "users", "--to", to, "--instance", box.name
         both = *command, "--instance", other.name
-        count = lambda: (read_file(to) if "." in to else Store().read(to))["instance"].to_pylist()
+
+        def count():
+            return (read_file(to) if "." in to else Store().read(to))["instance"].to_pylist()
+
         assert domostats(*both)[0] == 0
         other.fail("forbidden", times=None)
         code, printed = domostats(*both)

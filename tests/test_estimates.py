@@ -15,10 +15,17 @@ DAY = "2024-04-01"
 NAMES = [name for name in reports.names("domo") if name != "calls"]
 SIZES = {
     "a lesson": {},
-    "nothing": dict(users=3, accounts=0, groups=0, datasets=0, pages=0, events=0),
-    "full pages": dict(users=100, accounts=40, groups=100, datasets=100, pages=100, events=1000),
-    "a row more": dict(users=101, groups=101, datasets=101, pages=201, events=1001),
-    "a company": dict(users=450, groups=340, datasets=1250, pages=450, events=25_000),
+    "nothing": {"users": 3, "accounts": 0, "groups": 0, "datasets": 0, "pages": 0, "events": 0},
+    "full pages": {
+        "users": 100,
+        "accounts": 40,
+        "groups": 100,
+        "datasets": 100,
+        "pages": 100,
+        "events": 1000,
+    },
+    "a row more": {"users": 101, "groups": 101, "datasets": 101, "pages": 201, "events": 1001},
+    "a company": {"users": 450, "groups": 340, "datasets": 1250, "pages": 450, "events": 25_000},
 }
 
 
@@ -190,7 +197,7 @@ def test_an_estimate_costs_little():
         assert len(box.log) < 40
 
 
-@pytest.mark.parametrize("sizes", [dict(), dict(workspaces=5, streams=230), dict(streams=0)])
+@pytest.mark.parametrize("sizes", [{}, {"workspaces": 5, "streams": 230}, {"streams": 0}])
 @pytest.mark.parametrize("name", ["datorama_workspaces", "datorama_streams", "datorama_jobs"])
 def test_an_estimate_holds_of_datorama(name, sizes):
     report = reports.find(name)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Optional
 
@@ -141,7 +142,7 @@ def run(*words, code=0):
     assert (
         (result.exit_code == code)
         if not isinstance(result.exception, DomostatsError)
-        else code == type(result.exception)
+        else code is type(result.exception)
     ), (result.output, result.exception)
     return result.output + (
         str(result.exception) if isinstance(result.exception, DomostatsError) else ""
@@ -435,7 +436,9 @@ def test_F15_enums_of_text_are_text_and_what_is_unmappable_is_named():
 
 
 def test_F16_a_naive_datetime_is_refused_with_its_field_and_row():
-    good = lambda start: Email(start + timedelta(hours=1), "x")
+    def good(start):
+        return Email(start + timedelta(hours=1), "x")
+
     extraction = made(
         of(
             Email,
@@ -608,7 +611,7 @@ def test_F22_the_bounds_handed_to_extract(zone, hours):
             and (end.astimezone(timezone.utc) - start.astimezone(timezone.utc))
             == timedelta(hours=hours.get(start.date(), 24))
         )
-    assert all(end == start for (_, end), (start, _) in zip(seen, seen[1:]))
+    assert all(end == start for (_, end), (start, _) in pairwise(seen))
 
 
 def test_F23_rows_stream_from_a_generator():
@@ -793,12 +796,15 @@ def test_F29_the_dry_run_shows_both_ends_and_writes_nothing(shop):
 def test_F30_the_table_equals_the_dry_run_row_for_row():
     extraction = made(UserExtractor, EmailExtractor)
     shown = {}
-    for table, day, batch in extraction.preview(FIRST, FIRST + timedelta(2)):
+    for table, _day, batch in extraction.preview(FIRST, FIRST + timedelta(2)):
         shown.setdefault(table.name, []).extend(tuple(row.values()) for row in batch.to_pylist())
     done(extraction)
-    plain = lambda row: tuple(
-        value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row
-    )
+
+    def plain(row):
+        return tuple(
+            value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row
+        )
+
     assert {name: sorted(map(plain, some)) for name, some in shown.items()} == {
         name: sorted(rows(extraction.store, name)) for name in ("user", "email")
     } and len(shown["email"]) > 3
@@ -844,7 +850,8 @@ def test_F34_again_and_again_and_days_that_are_corrected():
             ("user", FIRST + timedelta(1)),
         ]
         assert [row[1] for row in rows(extraction.store, "user")] == [11, 21, 35] and [
-            a.checksum == b.checksum for a, b in zip(first, Loads(extraction.store).lines("user"))
+            a.checksum == b.checksum
+            for a, b in zip(first, Loads(extraction.store).lines("user"), strict=True)
         ] == [False, False, True]
     finally:
         UserExtractor.totals = totals

@@ -51,7 +51,10 @@ def plain(made):
 
 def differences(before, after):
     "The changes between two states, as a set of (id, change, column, before, after)."
-    text = lambda value: None if value is None else str(value)
+
+    def text(value):
+        return None if value is None else str(value)
+
     found = {(id, "added", None, None, None) for id in after.keys() - before.keys()} | {
         (id, "removed", None, None, None) for id in before.keys() - after.keys()
     }

@@ -223,7 +223,10 @@ def test_a_rejected_record_is_not_a_removed_one(box):
 def test_a_cell_that_is_not_known_is_no_change(store):
     history = History("things", ["id", "kind"], store)
     schema = pa.schema({"id": pa.int64(), "kind": pa.string(), "Name": pa.string()})
-    rows = lambda *names: pa.table([[1, 2, 3], ["a", "a", "b"], names], schema=schema)
+
+    def rows(*names):
+        return pa.table([[1, 2, 3], ["a", "a", "b"], names], schema=schema)
+
     history.snapshot(rows("x", "y", "z"), DAY)
     doubt = pa.table({"k0": [1, 3], "k1": ["a", "b"], "column": ["NAME", "NAME"]})
     run = SimpleNamespace(table=rows(None, None, None), incomplete=False, uncertain=doubt)
@@ -354,7 +357,10 @@ def test_the_commands_say_that_nothing_is_known_before_the_first_snapshot(box):
 
 def test_columns_can_be_left_out_of_the_comparison(store):
     history = History("things", "id", store, ignore="Seen")
-    rows = lambda name, seen: pa.table({"id": [1], "name": [name], "seen": [seen]})
+
+    def rows(name, seen):
+        return pa.table({"id": [1], "name": [name], "seen": [seen]})
+
     for n, (name, seen) in enumerate((("a", 1), ("a", 2), ("b", 3))):
         history.snapshot(rows(name, seen), DAY + timedelta(n))
     again = History("things", "id", store)

@@ -611,6 +611,7 @@ def wrong_datasets(box, session):
                 for account in provider["accounts"]
             ]
             return pd.DataFrame(rows) if is_dataframe else rows
+        return None
 
     return {
         "hard-coded": lambda api_response, format_fn, is_dataframe=True: table(
@@ -887,7 +888,10 @@ def nearly_equal(start, end):
     parts = -(-days // 10)
     lengths = [days // parts + (n < days % parts) for n in range(parts)]
     starts = [start + timedelta(sum(lengths[:n])) for n in range(parts)]
-    return [(first, first + timedelta(length - 1)) for first, length in zip(starts, lengths)]
+    return [
+        (first, first + timedelta(length - 1))
+        for first, length in zip(starts, lengths, strict=True)
+    ]
 
 
 def job_like(test):

@@ -5,6 +5,7 @@ import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given, settings
@@ -171,6 +172,7 @@ def says_count(id, reply):
     rows = reply.get("rows")
     if reply.get("id") != id or not isinstance(rows, list) or reply.get("count") != len(rows):
         return "it is another one's"
+    return None
 
 
 OFFSET = Offset("/offset", at="rows", key="id")
@@ -303,7 +305,7 @@ def is_provable(pages):
     "Whether no two pages in a row are empty before the last record: nothing could tell them from the end."
     while pages and not pages[-1]:
         pages = pages[:-1]
-    return all(one or two for one, two in zip(pages, pages[1:]))
+    return all(one or two for one, two in pairwise(pages))
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -386,9 +388,8 @@ def is_noticeable(style, service, size, place, fault, lasting):
         return place * size <= last  # a page number has no rest to be asked for
     if style == "offset" and lasting:
         return place + size <= last  # an end that stays one
-    if style == "under" and lasting and type(place) is tuple:
-        return False  # each of these lists is one page
-    return True
+    # each list under a parent is one page
+    return not (style == "under" and lasting and type(place) is tuple)
 
 
 # --- the same over HTTP, from the report to the service -------------------------------------------
@@ -666,7 +667,7 @@ def test_a_short_page_of_the_sandbox_may_be_empty_and_stand_anywhere(many):
             said = [rest, "there are rows behind a page that came short or empty"]
             said = said[: 0 if lost is None else 1 if after == 4 else 2]
             assert len(reader.doubts) == len(said)
-            assert all(words in doubt for words, doubt in zip(said, reader.doubts))
+            assert all(words in doubt for words, doubt in zip(said, reader.doubts, strict=True))
             many.heal()
         many.hide(*everything[150:260])
         reader = Reader(sign_in(many))

@@ -354,7 +354,7 @@ def test_streams_of_a_workspace_that_is_refused_end_no_others(box, dr):
         if box.streams[id]["workspaceId"] == bad:
             box.fail("forbidden", f"/v1/data-streams/{id}/process", times=None)
     frame = dr.bulk_process_streams(*night(box))
-    for id, status in zip(frame["stream"], frame["status"]):
+    for id, status in zip(frame["stream"], frame["status"], strict=True):
         assert status == ("error" if box.streams[id]["workspaceId"] == bad else "queued")
 
 

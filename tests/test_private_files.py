@@ -615,7 +615,7 @@ def test_a_draft_that_a_sweep_takes_before_it_is_locked_is_made_again(monkeypatc
         tries.append(handle)
         if len(tries) == 1:
             for name in names():
-                os.unlink(name)
+                Path(name).unlink()
         return lock(handle)
 
     monkeypatch.setattr(private, "_lock", late)

@@ -8,7 +8,7 @@ import sys
 import threading
 import tracemalloc
 import zlib
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -62,10 +62,8 @@ def served(say, after=None):
                         after()
 
     def quietly(connection):
-        try:
+        with suppress(OSError):
             answer(connection)
-        except OSError:
-            pass
 
     def accept():
         while True:

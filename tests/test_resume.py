@@ -1,5 +1,6 @@
 """A run that goes on: what it takes from before, what it asks for again, and what it says about it."""
 
+import contextlib
 import json
 import os
 import random
@@ -31,6 +32,7 @@ from domostats.errors import (
     AccessError,
     DataError,
     DestinationError,
+    DomostatsError,
     RetryLaterError,
     SettingsError,
 )
@@ -221,10 +223,8 @@ def resume(style, count, works_for, change):
     "The records before, those after a change made while nobody read, what the second run gave, and its reader."
     service, listing = Service([*range(count)], works_for), LISTINGS[style]
     before = [*service.rows]
-    try:
+    with contextlib.suppress(RetryLaterError):
         read_all(service, listing)
-    except RetryLaterError:
-        pass
     change(service.rows)
     service.left, service.asked = 10_000, 0
     records, reader = read_all(service, listing)
@@ -441,7 +441,7 @@ def test_a_formatter_is_mended_without_asking_again(box):
         return {"id": object()}
 
     for formatter in (broken, mixed):
-        with pytest.raises(Exception):
+        with pytest.raises(DomostatsError):
             groups.generate(box, format_fn=formatter)
         kept = len(pages_in("open"))
         assert kept

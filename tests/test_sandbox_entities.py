@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -491,7 +492,7 @@ def test_events_as_recorded(ask, box):
     assert any(
         event["objectId"].startswith("-") for event in events if "objectId" in event
     ) and any("objectId" not in event for event in events)
-    assert sum(a == b for a, b in zip(events, events[1:])) == 10, "exact duplicates"
+    assert sum(a == b for a, b in pairwise(events)) == 10, "exact duplicates"
 
 
 # --- pages, windows, caps -------------------------------------------------------------------------

@@ -339,7 +339,7 @@ def test_a_bad_name_is_quoted_where_it_may_be():
 def test_a_secret_shows_itself_nowhere(value):
     secret = Secret(value)
     shown = [
-        repr(secret), str(secret), f"{secret}", f"{secret!s:>20}", f"{secret:^30}", "%s %r" % (secret, secret),
+        repr(secret), str(secret), f"{secret}", f"{secret!s:>20}", f"{secret:^30}", f"{secret} {secret!r}",
         format(secret), f"{secret}", repr([secret]), repr({secret: secret}), repr((secret,)),
         repr(Secret(secret)), repr(copy.copy(secret)), repr(copy.deepcopy([secret])), ascii(secret),
     ]  # fmt: skip
@@ -363,7 +363,7 @@ def test_a_secret_is_equal_to_its_like_alone():
 def test_what_is_taken_out_is_the_value_and_does_not_show_itself():
     taken = Secret(ODD).reveal()
     assert isinstance(taken, str) and taken == ODD and len(taken) == len(ODD)
-    assert f"{taken}" == str(taken) == "%s" % taken == "".join([taken]) == ODD
+    assert f"{taken}" == str(taken) == f"{taken}" == "".join([taken]) == ODD
     assert taken.encode() == ODD.encode() and json.loads(json.dumps(taken)) == ODD
     assert not leaks(f"{taken!r}{[taken]!r}{taken[2:]!r}{taken[:20]!r}", ODD)
     assert not leaks(pickle.dumps(taken), ODD) and copy.copy(taken) == ODD

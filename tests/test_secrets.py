@@ -165,7 +165,10 @@ def test_nor_does_what_goes_wrong_below_the_library(planted, failing, monkeypatc
     import requests
 
     box, address = planted
-    call = lambda: get_accounts(address, AccessToken(TOKEN))
+
+    def call():
+        return get_accounts(address, AccessToken(TOKEN))
+
     if failing == "connect":
         box.stop()
     if failing == "interrupt":
@@ -178,7 +181,10 @@ def test_nor_does_what_goes_wrong_below_the_library(planted, failing, monkeypatc
 
         monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", interrupted)
     if failing == "malformed":
-        call = lambda: AccessToken(TOKEN + "\n")
+
+        def call():
+            return AccessToken(TOKEN + "\n")
+
     with pytest.raises((DomostatsError, KeyboardInterrupt)) as caught:
         call()
     assert not leaks(verbose_without_this_file(caught.value), TOKEN)

@@ -135,9 +135,12 @@ def test_twenty_kills_leave_one_whole_generation(place):
 def test_a_killed_file_is_the_old_file(tmp_path, suffix):
     path = tmp_path / f"accounts{suffix}"
     write_file(pa.table({"generation": [0]}), path)
-    for attempt in range(3):
+    for _attempt in range(3):
         child = start(path, "file", 1, rows=2_000_000)
-        parts = lambda: [part for part in tmp_path.glob(".*.part") if part.stat().st_size]
+
+        def parts():
+            return [part for part in tmp_path.glob(".*.part") if part.stat().st_size]
+
         assert wait_for(parts, child)
         child.kill()
         child.wait(60)

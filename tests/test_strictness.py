@@ -201,7 +201,7 @@ def test_every_row_with_a_readable_key_is_there_and_every_value_is_the_models(re
     kept = [(row, id, fields) for row, (id, fields) in enumerate(records, 1) if id in IDS]
     assert [row["id"] for row in rows] == [1] + [7] * len(kept)
     nulls, spellings, cells = Counter(), Counter(), Counter()
-    for made, (_, id, fields) in zip(rows[1:], kept):
+    for made, (_, id, fields) in zip(rows[1:], kept, strict=True):
         spellings["thing_obj.id"] += IDS[id] == S
         for name in FIELDS:
             value, counts = ODD[fields.get(name, b"null")].get(name, (None, "null"))
@@ -384,7 +384,7 @@ def test_a_dataset_keeps_its_row_whatever_stands_in_it():
     assert first["owner_id"] == "27" and second["dataset_id"] == "y"
     assert (second["tags"], second["name"], second["row_count"]) == ('["a","b"]', "123", 2)
     assert second["hidden"] is True and second["owner_id"] is None
-    assert {name for name in run.nulls} == {
+    assert set(run.nulls) == {
         f"dataset_obj.owner{part}" for part in ("Id", "Name", "Type", "Group")
     }
     cells = run.uncertain.to_pylist()

@@ -120,7 +120,7 @@ def answer(api, call):
 
 def one_answer(apis, call):
     "The answer of all three, which is one."
-    answers = dict(zip(NAMES, (answer(api, call) for api in apis)))
+    answers = dict(zip(NAMES, (answer(api, call) for api in apis), strict=True))
     first = answers["file"]
     assert all(other == first for other in answers.values()), answers
     assert first[0] != "no error of the kit", answers
@@ -381,7 +381,10 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
     def step(what, day, run):
         key = DAY + timedelta(day)
         state, holder = book.get(key, (None, None))
-        release = lambda: DatasetRelease(dataset=Dataset(id=1), snapshot_date=key)
+
+        def release():
+            return DatasetRelease(dataset=Dataset(id=1), snapshot_date=key)
+
         if what == "register":
             expected = state != "loaded"
             if expected:
@@ -416,7 +419,7 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
         call, expected = step(*one)
         if call is None:
             continue
-        for name, api in zip(NAMES, apis):
+        for name, api in zip(NAMES, apis, strict=True):
             assert call(api) == expected, (name, one)
             for release in api.get_dataset_releases(state=["claimed", "loaded", "failed"]):
                 ids[release.snapshot_date.date(), name] = release.id
@@ -433,9 +436,12 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
 
 def test_a_filter_with_several_values_keeps_all_of_them(three):
     for n, state in enumerate(["loaded", "failed", "claimed"]):
-        call = lambda api: api.post_dataset_release(
-            DatasetRelease(dataset=Dataset(id=1), snapshot_date=DAY + timedelta(n), state=state)
-        )
+
+        def call(api):
+            return api.post_dataset_release(
+                DatasetRelease(dataset=Dataset(id=1), snapshot_date=DAY + timedelta(n), state=state)
+            )
+
         one_answer(three, call)
     for states in (["loaded", "failed"], ("failed", "loaded"), {"claimed"}, []):
         for api in three:
@@ -573,7 +579,7 @@ def test_what_was_stored_badly_stops_no_list(desks):
     empty(databases)
     for database in databases:
         furnish(Registry(database))
-    for api, database in zip(apis, databases):
+    for api, database in zip(apis, databases, strict=True):
         keys = stored_before(database)
         found = api.get_dataset_releases(1000, 1, state=["loaded", "claimed"])
         assert [release.release_key for release in found] == keys

@@ -144,7 +144,7 @@ def test_an_owner_who_was_never_known_is_not_told_by_the_next_owner(store):
 
 def test_rows_that_go_and_come_back_are_erased_or_retyped_keep_their_unknown_cells_apart(store):
     history = of(store)
-    odd = dict(dataSourceCount={"odd": 1})
+    odd = {"dataSourceCount": {"odd": 1}}
     taken(history, 0, account(1, **odd), account(2))
     taken(history, 1, account(2))
     assert taken(history, 2, account(1), account(2))[3:6] == (1, 0, 0)
