@@ -54,7 +54,8 @@ def files():
 
 
 def missing(what):
-    "Leave out a test for lack of something that the machine has to have; where everything is checked, that is a failure."
+    """Leave out a test for lack of something that the machine has to have; where everything is
+    checked, that is a failure."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
@@ -141,7 +142,8 @@ def give_away(monkeypatch):
 
 
 def settle(box):
-    "Wait until a sandbox has answered all that was on its way to it from processes that have ended."
+    """Wait until a sandbox has answered all that was on its way to it from processes that have
+    ended."""
     requests.get(f"{box.url}/sandbox", timeout=60)  # comes in after all of that
     for _ in range(15_000):
         if not box.server.uvicorn.server_state.tasks:
@@ -176,7 +178,8 @@ def postgres():
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    "Gives a function that makes an environment of its own with these packages from the index, by the first of these Pythons, and tells its interpreter; the same packages share one."
+    """Gives a function that makes an environment of its own with these packages from the index,
+    by the first of these Pythons, and tells its interpreter; the same packages share one."""
     made = {}
 
     def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):

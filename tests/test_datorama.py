@@ -1,4 +1,5 @@
-"""The Datorama client against the sandbox: what users were promised, each under its number, and what a public client gets wrong."""
+"""The Datorama client against the sandbox: what users were promised, each under its number, and
+what a public client gets wrong."""
 
 import csv
 import importlib
@@ -1242,7 +1243,8 @@ def test_F53_every_function_is_described_and_shown_at_work():
 
 
 def shown_cells(folder):
-    "The code of the notebooks that shows something: neither exported nor hidden, and run whenever the notebooks are."
+    """The code of the notebooks that shows something: neither exported nor hidden, and run
+    whenever the notebooks are."""
     cells = [
         ("".join(cell["source"]), cell["cell_type"])
         for path in folder.glob("*.ipynb")
@@ -1363,7 +1365,8 @@ def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     assert (stream["name"], stream["customAttribute1"]) == ("Updated", "patched") and stream[
         "config"
     ]
-    # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked and answered is on record
+    # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked
+    # and answered is on record
     accepted = Counter(
         re.sub(r"/\d+", "/N", call.path)
         for call in box.log

@@ -1,4 +1,5 @@
-"""What is declared and what is there: no row is written that would be another one when it is read."""
+"""What is declared and what is there: no row is written that would be another one when it is
+read."""
 
 import dataclasses
 import json
@@ -277,7 +278,8 @@ number = count()
     some=st.lists(values, min_size=20, max_size=60),
 )
 def test_a_value_is_read_as_it_was_written_or_there_is_an_error(own_folder, python, nullable, some):
-    "Every value alone is taken or refused; those that are taken come back from the store as they were."
+    """Every value alone is taken or refused; those that are taken come back from the store as
+    they were."""
     fields = [("timestamp", datetime), ("n", int), ("value", python | None if nullable else python)]
     cls = dataclasses.make_dataclass("Things", fields)
     one = extractor_of(fields, (), events, table=f"t{next(number)}")

@@ -1,4 +1,5 @@
-"""What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing mixed."""
+"""What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing
+mixed."""
 
 import json
 import threading
@@ -52,8 +53,8 @@ def day(number):
 def rows(*ids, instance=None, said="old", missing=False, window=None, named="acme", report="users"):
     """A table with these ids, as a run would hand it on.
 
-    `instance`: the names of the instances, each with all ids, in the column `instance`; of those in `missing`
-    something is missing. Without it the rows are of the instance `named`."""
+    `instance`: the names of the instances, each with all ids, in the column `instance`; of those
+    in `missing` something is missing. Without it the rows are of the instance `named`."""
     names = instance or [named]
     lost = {*names} if missing is True else {*(missing or ())}
     columns = {"id": [*ids] * len(names), "said": [said] * len(ids) * len(names)}
@@ -158,7 +159,8 @@ narrowed             | written  | incomplete | written     | written      | narr
 two instances        | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | incomplete            | written
 two, beta incomplete | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | written               | written
 """
-# a CSV file of one instance does not say of which, so it is like one of others; if it has a note, it says more
+# a CSV file of one instance does not say of which, so it is like one of others; if it has a note,
+# it says more
 IN_CSV = {
     ("complete", "both"): "other_instance",
     ("complete", "both, beta incomplete"): "other_instance",
@@ -560,7 +562,8 @@ RUN = st.fixed_dictionaries(
 
 
 def arriving(run, version):
-    "The table of a run, and its rows as {(instance, id): version}; of each instance there are events 1 … 5, one a day."
+    """The table of a run, and its rows as {(instance, id): version}; of each instance there are
+    events 1 … 5, one a day."""
     start, end = run["window"] or (1, DAYS + 1)
     window = (day(start), day(end)) if run["window"] else None
     came = {

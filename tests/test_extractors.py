@@ -1,4 +1,5 @@
-"""Typed extractors day by day: every promised feature under its number, the days of three zones, kills, programs at once."""
+"""Typed extractors day by day: every promised feature under its number, the days of three zones,
+kills, programs at once."""
 
 import contextlib
 import dataclasses
@@ -1264,7 +1265,8 @@ FROM datasets."user_counts\""""
 
 
 def store_of_the_first_version(folder, place="shop.duckdb"):
-    "What version 0.1.0 left: a table without an instance, three days, no word of what was declared."
+    """What version 0.1.0 left: a table without an instance, three days, no word of what was
+    declared."""
     Path(folder).mkdir(parents=True)
     Path(folder, "0001_user_counts.json").write_text(FIRST_VERSION)
     store = Store(Path(place))

@@ -1,4 +1,5 @@
-"""Every fault against every way to read a list, one request at a time and ten: complete, or told; never silently short, never doubled."""
+"""Every fault against every way to read a list, one request at a time and ten: complete, or
+told; never silently short, never doubled."""
 
 import http.server
 import json
@@ -62,7 +63,8 @@ LASTING = {
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
-    "One instance for all of these tests, with lists of some forty rows (of datasets ten times as many, one in ten of them certified)."
+    """One instance for all of these tests, with lists of some forty rows (of datasets ten times
+    as many, one in ten of them certified)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         with sandbox.start(

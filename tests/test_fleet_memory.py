@@ -47,7 +47,8 @@ print(rows, peak)
 
 
 def peak_of(instances):
-    "The most memory (MB) of a process that takes 4000 rows of each of so many instances, about 1 MB each."
+    """The most memory (MB) of a process that takes 4000 rows of each of so many instances, about
+    1 MB each."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(instances)], capture_output=True, text=True, check=True
     )

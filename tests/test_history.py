@@ -1,4 +1,5 @@
-"""The history of a dataset, against a memory that keeps everything: states, changes, validity, kills, several programs at once."""
+"""The history of a dataset, against a memory that keeps everything: states, changes, validity,
+kills, several programs at once."""
 
 import random
 import signal
@@ -251,7 +252,8 @@ print("done", flush=True)
 
 
 def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
-    "Killed at any moment: a snapshot is there whole or not at all, and the next run goes on behind it."
+    """Killed at any moment: a snapshot is there whole or not at all, and the next run goes on
+    behind it."""
     draws, inside, places = random.Random(3), 0, [tmp_path / "killed.duckdb"]
     for attempt in range(100):  # however fast this machine is, so many kills come in between
         if inside == 20:

@@ -1,4 +1,5 @@
-"""A history belongs to an instance by name, is keyed by columns that hold the key, and compares values: from outside, with the command line and in Python."""
+"""A history belongs to an instance by name, is keyed by columns that hold the key, and compares
+values: from outside, with the command line and in Python."""
 
 import math
 from datetime import date, datetime, timedelta

@@ -1,4 +1,5 @@
-"""Services, files and neighbours that mean harm: nothing leaks, nothing goes astray, good rows come out."""
+"""Services, files and neighbours that mean harm: nothing leaks, nothing goes astray, good rows
+come out."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every kind are told so, politely."""
+"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every
+kind are told so, politely."""
 
 import importlib.util
 import re
@@ -858,7 +859,8 @@ WRONG = {
 
 
 def told_politely(module, check, wrong):
-    "Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps and gives nothing away."
+    """Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps
+    and gives nothing away."""
     outcomes = {
         kind: getattr(module, check)(*(answer if isinstance(answer, tuple) else (answer,)))
         for kind, answer in wrong.items()

@@ -1,4 +1,5 @@
-"""Whatever happens in a night, and whatever is called next: each block is made once, or its outcome is open and nothing is sent."""
+"""Whatever happens in a night, and whatever is called next: each block is made once, or its
+outcome is open and nothing is sent."""
 
 import contextlib
 import os

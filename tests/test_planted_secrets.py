@@ -1,4 +1,5 @@
-"""Secrets are planted in whatever fails, and searched for in whatever that shows or writes; each place of the search is shown to find one that is leaked there on purpose."""
+"""Secrets are planted in whatever fails, and searched for in whatever that shows or writes; each
+place of the search is shown to find one that is leaked there on purpose."""
 
 import contextlib
 import gzip
@@ -361,7 +362,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def answering(status=200, body=b"", headers=None, length=None, reply=None):
-    "A `with` block in which a server answers every request like this; gives its `Instance`. A GET is refused where a POST is not."
+    """A `with` block in which a server answers every request like this; gives its `Instance`. A
+    GET is refused where a POST is not."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     said = {"Content-Type": "application/json", **(headers or {})}
     whole = (status, said, body, length) if status >= 400 else (403, said, b"{}", None)

@@ -1,4 +1,5 @@
-"""Whatever the umask and the folder: what the kit keeps is for this user only, and what killed processes left is cleaned up."""
+"""Whatever the umask and the folder: what the kit keeps is for this user only, and what killed
+processes left is cleaned up."""
 
 import json
 import os

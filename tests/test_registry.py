@@ -1,4 +1,5 @@
-"""The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for all; each use case under its number."""
+"""The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for
+all; each use case under its number."""
 
 import contextlib
 import json

@@ -1,4 +1,5 @@
-"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again without a call, and on many instances."""
+"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again
+without a call, and on many instances."""
 
 import json
 import warnings

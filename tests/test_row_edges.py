@@ -1,4 +1,5 @@
-"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a rule makes of null."""
+"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a
+rule makes of null."""
 
 import json
 import math

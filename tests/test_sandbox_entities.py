@@ -1,4 +1,5 @@
-"""The lists of the sandbox from outside: against recorded replies, at their caps, on bad days, and under load."""
+"""The lists of the sandbox from outside: against recorded replies, at their caps, on bad days,
+and under load."""
 
 import json
 import os
@@ -120,7 +121,8 @@ def sample(name):
 
 
 def fits(value, recorded, path="", optional=()):
-    "Where a value has a key or a JSON type that was not recorded, or lacks a key that was; `recorded` is a list of examples."
+    """Where a value has a key or a JSON type that was not recorded, or lacks a key that was;
+    `recorded` is a list of examples."""
     kinds = {type(one) for one in recorded}
     if type(value) not in kinds:
         return [

@@ -1,4 +1,5 @@
-"""Every public function that takes a secret is found by its signature, and given one at each of its arguments in each form; none shows it."""
+"""Every public function that takes a secret is found by its signature, and given one at each of
+its arguments in each form; none shows it."""
 
 import ast
 import copy
@@ -67,9 +68,11 @@ DOORS = {name: one for name, one in PUBLIC.items() if getattr(one, "hidden", ())
 
 
 def takers():
-    """Those whose signature names a secret, in modules that know anything of secrets or connections.
+    """Those whose signature names a secret, in modules that know anything of secrets or
+    connections.
 
-    The sandbox is left out, which is the service and checks what it is sent, and the interfaces, which hand on what the settings hold."""
+    The sandbox is left out, which is the service and checks what it is sent, and the interfaces,
+    which hand on what the settings hold."""
     for name, function in PUBLIC.items():
         module = importlib.import_module(function.__module__)
         if name.startswith(("domostats.sandbox.", "domostats.interfaces.")):
@@ -173,7 +176,8 @@ def filled(parameters, position, value, closed):
 
 
 def given_as(parameter, value):
-    "The value as it is, or in an address: any other text may be the name of a file, which is no secret."
+    """The value as it is, or in an address: any other text may be the name of a file, which is
+    no secret."""
     if parameter.name == "url" and isinstance(value, str):
         return f"postgresql://ada:{value}@127.0.0.1:1/x"
     if parameter.name == "url" and isinstance(value, Secret):

@@ -1,4 +1,5 @@
-"""Planted secrets are searched for in everything the kit shows or writes, in every spelling, and one leak is planted to prove the search."""
+"""Planted secrets are searched for in everything the kit shows or writes, in every spelling, and
+one leak is planted to prove the search."""
 
 import base64
 import json
@@ -29,7 +30,8 @@ TOKEN = "planted+token/with=signs&more"
 
 
 def spellings(secret):
-    "The ways in which a secret might stand somewhere: plain, in a URL, in JSON, in base64 at any offset."
+    """The ways in which a secret might stand somewhere: plain, in a URL, in JSON, in base64 at
+    any offset."""
     raw = secret.encode()
     encoded = [
         base64.b64encode(b"\0" * shift + raw)[(0, 2, 3)[shift] :].rstrip(b"=")[:-1]

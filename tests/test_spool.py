@@ -1,4 +1,5 @@
-"""A run that dies goes on where it stopped; a finished one can be played again; and nobody else's answers are among them."""
+"""A run that dies goes on where it stopped; a finished one can be played again; and nobody
+else's answers are among them."""
 
 import json
 import os
@@ -124,7 +125,8 @@ def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monke
         assert finish(start(box.name)) == wanted and len(wanted) == 401
         compared.append(len(there & set(asked[before:])))
         assert len(there) > 20 and len(asked) > before
-        # of each list the first page, the last, and those beside the ten at most that were under way
+        # of each list the first page, the last, and those beside the ten at most that were under
+        # way
         assert max(compared) <= 14, compared
         more = sum(times - 1 for times in Counter(asked).values())
         assert max(again) <= 10 and more <= sum(again) + sum(compared), (again, compared, more)

@@ -1,4 +1,5 @@
-"""Strictness in proportion: an odd value harms its own field, a key its own record, and nothing else."""
+"""Strictness in proportion: an odd value harms its own field, a key its own record, and nothing
+else."""
 
 import json
 import warnings
@@ -32,7 +33,8 @@ BYTE = b'"Ben \xff"'  # a text with a byte that is no UTF-8
 
 
 def over(name, records, format_fn="all", **lookups):
-    "A report over these records (plain, or bytes of an array), page by page where they are bytes in a list."
+    """A report over these records (plain, or bytes of an array), page by page where they are
+    bytes in a list."""
     report = reports.find(name)
     format_fn = format_fn if format_fn in report.formatters else None
     pages = {lookup.keyword: [] for lookup in report.lookups}
