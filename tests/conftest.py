@@ -7,6 +7,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -199,6 +200,28 @@ def environment(tmp_path_factory):
 
 def pytest_addoption(parser):
     parser.addoption("--reversed", action="store_true", help="run the last test first")
+
+
+class Tiers:
+    """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
+
+    The first case is always among the quick ones."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items):
+        seen = Counter()
+        for item in items:
+            mark = item.get_closest_marker("sampled")
+            if mark is None:
+                continue
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % mark.args[0]:
+                item.add_marker("slow")
+            seen[function] += 1
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Tiers())
 
 
 @pytest.hookimpl(trylast=True)

@@ -1406,6 +1406,7 @@ def recorded():
     }
 
 
+@pytest.mark.slow
 def test_a_night_killed_twenty_times_makes_each_block_once(box):
     box.service.limits.limits.update(platform=100_000, day=10_000_000)
     stream, killed, between, box.latency = api_streams(box, 1)[0], 0, 0, 0.02

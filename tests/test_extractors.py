@@ -306,6 +306,7 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize(
     "change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)]
@@ -384,6 +385,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("python", KINDS)
 def test_F15_the_types_of_columns(python):
     name, duckdb, value = KINDS[python]
@@ -956,6 +958,7 @@ def told(place):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", ["extract", "migrate"])
 def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, what):
     draws, inside, places = random.Random(7), 0, ["killed"]
@@ -982,6 +985,7 @@ def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, wha
         assert told(tmp_path / place) == whole
 
 
+@pytest.mark.slow
 def test_F34_two_programs_at_once_do_no_harm(tmp_path):
     workers = [worker("extract", tmp_path / "shared") for _ in range(3)]
     assert [one.communicate(timeout=120)[0].splitlines()[-1] for one in workers] == ["done"] * 3
@@ -1078,6 +1082,7 @@ def test_without_a_migration_the_way_out_is_named():
     )
 
 
+@pytest.mark.slow
 def test_the_ready_extractors_over_domo():
     with sandbox.start(events=300, today="2024-04-01") as box:
         newest = (

@@ -57,6 +57,7 @@ def peak_of(instances):
     return peak / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the peak of a process")
 def test_memory_does_not_grow_with_the_number_of_instances(own_folder):
     few, many = peak_of(10), peak_of(70)

@@ -67,6 +67,7 @@ def differences(before, after):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(ROWS, min_size=1, max_size=6), seed=st.integers(0, 999))
 def test_every_state_and_every_change_is_as_it_was(tmp_path_factory, days, seed):
@@ -251,6 +252,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
     """Killed at any moment: a snapshot is there whole or not at all, and the next run goes on
     behind it."""

@@ -86,6 +86,7 @@ def exercise_of(solution):
     return solution.parent.parent / "exercises" / solution.name
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_solution_gives_the_outputs_that_are_stored(solution):
     command = [
@@ -154,6 +155,7 @@ def test_the_exercise_shows_no_solution(solution):
     assert not [line for line in solved if line in sources]
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path, solution):
     tasks = LESSONS[solution][1]
@@ -875,6 +877,7 @@ def told_politely(module, check, wrong):
         assert not [line for line in SECRETS if line in outcome.says], (kind, outcome)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("check", TASKS)
 def test_wrong_answers_are_not_right_yet(check, shown):
     told_politely(lesson_1, check, WRONG[check](*shown))

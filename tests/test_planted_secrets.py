@@ -284,6 +284,7 @@ TIERS = [
 ]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("tools", TIERS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_of_the_sandbox_shows_a_secret(planted, fault, tools):

@@ -361,6 +361,7 @@ def test_a_list_is_ordered_and_walked_to_its_end(api):
     assert api.get_organisations(limit=5) == made
 
 
+@pytest.mark.slow
 def test_eleven_hundred_releases_recorded_and_none_reported_missing(api):
     dataset = dataset_of(api)
     days = [day(n) for n in range(1100)]
@@ -404,12 +405,14 @@ def race(address, releases=500):
     return sum(int(out) for out, _ in done)
 
 
+@pytest.mark.slow
 def test_eight_processes_register_the_same_five_hundred_releases(url):
     api = make_observatory_api(url)
     dataset = dataset_of(api)
     assert race(url) == 500 and len(api.get_dataset_releases(1000, dataset.id)) == 500
 
 
+@pytest.mark.slow
 def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
     for url in (f"sqlite:///{tmp_path / 'new.sqlite'}", postgres()):
         code = "import sys; from domostats.tracking.registry import make_observatory_api as m; print(len(m(sys.argv[1]).get_organisations()))"
@@ -448,6 +451,7 @@ def test_forked_processes_go_on_with_the_registry_they_were_given(api):
 # over HTTP
 
 
+@pytest.mark.slow
 def test_eight_machines_share_one_registry(tmp_path):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     dataset_of(api)
@@ -1399,6 +1403,7 @@ print("done", flush=True)
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
     import random
     import signal

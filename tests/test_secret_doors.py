@@ -200,6 +200,7 @@ def tried(call):
 TOOLS = "traceback", "inspect"
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", DOORS)
 def test_no_argument_of_a_door_shows_what_it_is_given(name, closed):
     walk(name, closed)

@@ -251,6 +251,7 @@ def test_nothing_written_holds_a_secret(planted, monkeypatch, tmp_path):
     assert leaks(Path("leaked.txt").read_bytes(), PASSWORD)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "command",
     [
@@ -271,6 +272,7 @@ def test_no_command_prints_a_secret(planted, command):
     assert done.stdout + done.stderr and not leaks(done.stdout + done.stderr, TOKEN, PASSWORD)
 
 
+@pytest.mark.slow
 def test_a_saved_notebook_holds_no_secret(planted):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     box, address = planted

@@ -86,6 +86,7 @@ def heard(box):
     return [(method, path) for method, path, _ in box.calls]
 
 
+@pytest.mark.slow
 def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monkeypatch):
     with sandbox.start(users=401) as box:
         wanted = finish(start(box.name))
