@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
+KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -151,6 +153,14 @@ def settle(box):
             return
         time.sleep(0.002)
     raise AssertionError("the sandbox is still busy")
+
+
+@pytest.fixture
+def draws():
+    "When to kill, by chance; the same again with the SEED that is printed."
+    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
+    print(f"KILLS={KILLS} SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")

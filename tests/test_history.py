@@ -11,6 +11,7 @@ from datetime import date, datetime, timedelta, timezone
 import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import KILLS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -253,12 +254,13 @@ print("done", flush=True)
 
 
 @pytest.mark.slow
-def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
+@pytest.mark.kills
+def test_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws):
     """Killed at any moment: a snapshot is there whole or not at all, and the next run goes on
     behind it."""
-    draws, inside, places = random.Random(3), 0, [tmp_path / "killed.duckdb"]
+    inside, places = 0, [tmp_path / "killed.duckdb"]
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         worker = subprocess.Popen(
             [sys.executable, "-c", WORKER, places[-1]], stdout=subprocess.PIPE, text=True
@@ -274,7 +276,7 @@ def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
         worker.send_signal(signal.SIGKILL)
         inside += worker.wait() == -signal.SIGKILL
         worker.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     whole = tmp_path / "whole.duckdb"
     for place in (places[-1], whole):
         subprocess.run([sys.executable, "-c", WORKER, place], check=True, stdout=subprocess.DEVNULL)

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 import requests
-from conftest import ROOT
+from conftest import KILLS, ROOT
 
 from domostats import sandbox
 from domostats.errors import (
@@ -1404,12 +1404,12 @@ print("done", flush=True)
 
 
 @pytest.mark.slow
-def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
-    import random
+@pytest.mark.kills
+def test_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path, draws):
     import signal
     import time
 
-    draws, inside, environment = random.Random(5), 0, {**os.environ, "PYTHONPATH": str(ROOT)}
+    inside, environment = 0, {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def worker(place):
         return subprocess.Popen(
@@ -1429,7 +1429,7 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
     for place in ("killed", "whole"):
         dataset_of(make_observatory_api(tmp_path / f"{place}.sqlite"))
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         running = worker(places[-1])
         if running.stdout.readline().strip() == "done":
@@ -1443,7 +1443,7 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
         running.send_signal(signal.SIGKILL)
         inside += running.wait() == -signal.SIGKILL
         running.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     for place in (places[-1], "whole"):
         assert worker(place).communicate(timeout=120)[0].endswith("done\n")
     told = {}
