@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from domostats import sandbox
-from domostats.sandbox.entities import dataset_uuid, group_id, page_id, page_title, stream_id
+from domostats.sandbox.domo.datasets import dataset_uuid, stream_id
+from domostats.sandbox.domo.owners import group_id
+from domostats.sandbox.domo.pages import page_id, page_title
 
 pytestmark = pytest.mark.slow
 CLIENT = Path(__file__).parent / "domolibrary_client.py"

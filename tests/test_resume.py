@@ -43,7 +43,7 @@ from domostats.reports.activity_log import report as activity
 from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, reading
-from domostats.sandbox.entities import group_id
+from domostats.sandbox.domo.owners import group_id
 from domostats.transport.connection import Answer
 from domostats.transport.paging import Cursor, Numbered, Offset
 from domostats.transport.windows import Search
@@ -93,7 +93,7 @@ def remove_group(box, number):
     """Somebody deletes a group: the one at this place of the list, which has to have been read
     before."""
     del box.domo.data.memo["groups False"][number]
-    box.domo.shelf.kept.clear()  # what it had answered before
+    box.domo.pages.cache.kept.clear()  # what it had answered before
 
 
 def notes_of(reader):
