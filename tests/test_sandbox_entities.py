@@ -22,7 +22,7 @@ from domostats.sandbox import running
 from domostats.sandbox.days import TODAY
 from domostats.sandbox.domo.datasets import dataset_created, dataset_uuid, stream_id
 from domostats.sandbox.domo.instance import ROUTES
-from domostats.sandbox.domo.owners import group_id, owner_of
+from domostats.sandbox.domo.owners import group_id_of, owner_of
 from domostats.sandbox.domo.pages import page_id
 from domostats.sandbox.domo.users import GRANTS
 from domostats.sandbox.domo.world import World
@@ -247,7 +247,7 @@ def test_groups_as_recorded(ask, box):
 
 
 def test_group_by_id_as_recorded(ask, box):
-    deleted = group_id(3, 30 + len(GRANTS))
+    deleted = group_id_of(3, 30 + len(GRANTS))
     one = ask(f"{GROUP}/{deleted}")
     assert (
         not fits(one, [sample("group_by_id_deleted")])

@@ -10,14 +10,9 @@ __all__ = [
     "FIRST_JOB",
     "Agency",
     "audit_fields",
-    "workspace_id",
     "make_workspace",
-    "data_stream_id",
-    "stream_place",
     "days_of_jobs",
     "jobs_of_stream",
-    "job_begins",
-    "last_update",
     "make_data_stream",
     "log_end",
     "finished",
@@ -67,7 +62,7 @@ def audit_fields(draws: Draws, at: int = OPENED, now: int = TODAY) -> dict:
 CLIENTS = "Alder Foods", "Birch Travel", "Cedar Bank", "Dogwood Games", "Elm Motors", "Fir Health"
 
 
-def workspace_id(n: int) -> int:
+def _workspace_id(n: int) -> int:
     return 1001 + 7 * n
 
 
@@ -97,7 +92,7 @@ def make_workspace(agency: Agency, n: int) -> dict:
         )
     }
     return {
-        "id": workspace_id(n),
+        "id": _workspace_id(n),
         "name": f"{CLIENTS[n % len(CLIENTS)]} {n + 1}",
         "accountId": 9001,
         **ids,
@@ -127,11 +122,11 @@ MAPPING = [
 ]
 
 
-def data_stream_id(n: int) -> int:
+def _data_stream_id(n: int) -> int:
     return 20_001 + 3 * n
 
 
-def stream_place(agency: Agency, n: int) -> int:
+def _stream_place(agency: Agency, n: int) -> int:
     return n % agency.workspaces
 
 
@@ -154,15 +149,15 @@ def jobs_of_stream(agency: Agency, n: int) -> list[int]:
     return [day for day in days if day % len(days) < runs]
 
 
-def job_begins(agency: Agency, n: int, day: int) -> int:
+def _job_begins(agency: Agency, n: int, day: int) -> int:
     "When the job of stream `n` on this day begins, in epoch seconds."
     return TODAY + DAY * (day - 2 * agency.jobs - 1) + n
 
 
-def last_update(agency: Agency, n: int) -> int:
+def _last_update(agency: Agency, n: int) -> int:
     """When stream `n` got its last rows (epoch seconds): with its last job, and not before 1 April
     2024."""
-    return max([TODAY, *(job_begins(agency, n, day) for day in jobs_of_stream(agency, n)[-1:])])
+    return max([TODAY, *(_job_begins(agency, n, day) for day in jobs_of_stream(agency, n)[-1:])])
 
 
 def make_data_stream(agency: Agency, n: int) -> dict:
@@ -170,12 +165,12 @@ def make_data_stream(agency: Agency, n: int) -> dict:
     draws, source = Draws(agency.seed, "stream", n), SOURCES[n % len(SOURCES)]
     rows = draws.between("rows", 10, 9000)
     account = f"{draws.between('a', 100, 999)}-{draws.between('b', 100, 999)}-{n:04}"
-    updated = last_update(agency, n)
+    updated = _last_update(agency, n)
     last = _utc_day(updated) - timedelta(draws.below("late", 3))
     return {
-        "id": data_stream_id(n),
-        "name": f"{source} {CLIENTS[stream_place(agency, n) % len(CLIENTS)]} {n}",
-        "workspaceId": workspace_id(stream_place(agency, n)),
+        "id": _data_stream_id(n),
+        "name": f"{source} {CLIENTS[_stream_place(agency, n) % len(CLIENTS)]} {n}",
+        "workspaceId": _workspace_id(_stream_place(agency, n)),
         "enabled": draws.chance("on", 90),
         "hasData": True,
         "dataSourceId": 70 + n % len(SOURCES),
@@ -240,11 +235,11 @@ def run_seconds(seed: int, id: int) -> int:
 
 def make_job(agency: Agency, n: int, day: int) -> dict:
     "The job of stream `n` on this day (a number), as the list of stats gives it."
-    id, begun = FIRST_JOB + day * agency.streams + n, job_begins(agency, n, day)
+    id, begun = FIRST_JOB + day * agency.streams + n, _job_begins(agency, n, day)
     start = _utc_day(begun) - timedelta(10)
     job = {
         "id": id,
-        "dataStreamId": data_stream_id(n),
+        "dataStreamId": _data_stream_id(n),
         "userId": 501,
         "status": "IN_PROGRESS",
         "dataStartDate": start.isoformat(),

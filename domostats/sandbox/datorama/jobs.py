@@ -9,9 +9,8 @@ __all__ = [
     "process_streams",
     "list_stats",
     "show_job",
-    "rerun_jobs",
-    "rerun_all_jobs",
-    "job_rows",
+    "rerun_stream_jobs",
+    "rerun_all_stream_jobs",
     "as_csv",
     "as_zip",
     "download_rows",
@@ -99,7 +98,7 @@ def show_job(state: State, request: DatoramaRequest, id: int | str) -> Reply:
     return json_reply(of_job(state, id, request))
 
 
-def rerun_jobs(state: State, request: DatoramaRequest, id: int | str) -> Reply:
+def rerun_stream_jobs(state: State, request: DatoramaRequest, id: int | str) -> Reply:
     "`POST /v1/data-streams/api/{id}/rerun`: a bare array of job ids."
     stream, ids = of_stream(state, id, request), read_body(request, list)
     if not ids or any(not isinstance(one, int) for one in ids):
@@ -109,7 +108,7 @@ def rerun_jobs(state: State, request: DatoramaRequest, id: int | str) -> Reply:
     return json_reply(state.rerun(ids))
 
 
-def rerun_all_jobs(state: State, request: DatoramaRequest, id: int | str) -> Reply:
+def rerun_all_stream_jobs(state: State, request: DatoramaRequest, id: int | str) -> Reply:
     "Run every job of a data stream again."
     stream = of_stream(state, id, request)
     return json_reply(
@@ -120,7 +119,7 @@ def rerun_all_jobs(state: State, request: DatoramaRequest, id: int | str) -> Rep
 
 
 # %% ../../../nbs/11_sandbox/datorama/06_jobs.ipynb #df000010
-def job_rows(state: State, job: dict) -> list[list[str]]:
+def _job_rows(state: State, job: dict) -> list[list[str]]:
     "The raw data of a job: rows of texts, the header first."
     draws = Draws(state.agency.seed, "data", job["id"])
     return [
@@ -163,7 +162,7 @@ def download_rows(
         state.streams[job["dataStreamId"]]["dataSourceName"] == "TotalConnect"
     ):
         raise Refusal(404, "No data")
-    content = as_csv(job_rows(state, job))
+    content = as_csv(_job_rows(state, job))
     return (
         Reply(200, content, {"content-type": "text/csv"})
         if files

@@ -8,11 +8,8 @@ __all__ = [
     "FIRST_DAY",
     "TESTS",
     "deliveries",
-    "system_name",
     "passes",
-    "picked",
     "answered",
-    "query_one",
     "answer_query",
     "answer_queries",
 ]
@@ -58,7 +55,7 @@ def deliveries(state: State, workspace: int) -> list[dict]:
     ]
 
 
-def system_name(name: object) -> str:
+def _system_name(name: object) -> str:
     if isinstance(name, str) and name in SHOWN:
         return SHOWN[name]
     raise Refusal(422, [f"Field not found: {str(name)[:60]}"])
@@ -85,7 +82,7 @@ def passes(row: dict, tests: list[dict], together: str | None) -> bool:
     "Whether a row passes these filters, all of them or (`OR`) one."
     found = [
         TESTS[one.get("operator", "EQUALS")](
-            row[system_name(one.get("dimension") or one.get("fieldName"))], one.get("val")
+            row[_system_name(one.get("dimension") or one.get("fieldName"))], one.get("val")
         )
         for one in tests
     ]
@@ -93,7 +90,7 @@ def passes(row: dict, tests: list[dict], together: str | None) -> bool:
 
 
 # %% ../../../nbs/11_sandbox/datorama/07_queries.ipynb #df000013
-def picked(state: State, query: dict) -> list[dict]:
+def _picked(state: State, query: dict) -> list[dict]:
     "The rows of the table that the filters of a query leave."
     rows = deliveries(state, int(query.get("workspaceId") or 0))
     if query.get("dateRange") == "CUSTOM":
@@ -104,7 +101,7 @@ def picked(state: State, query: dict) -> list[dict]:
         ]
     for one in query.get("groupDimensionFilters") or []:
         values = {str(value) for value in one.get("vals", [])}
-        name = system_name(one.get("dimension"))
+        name = _system_name(one.get("dimension"))
         rows = [row for row in rows if (row[name] in values) == (one.get("operator") != "NOT IN")]
     for tests, how in (
         ("stringDimensionFilters", "stringDimensionFiltersOperator"),
@@ -119,18 +116,18 @@ def answered(state: State, query: dict, system: bool) -> tuple[list[str], list[l
     """The header and rows of a query: sums of the measurements by its dimensions, sorted and cut as
     it says. Refusal 422."""
     names = (
-        [system_name(name) for name in query.get("dimensions") or []],
-        [system_name(one.get("name")) for one in query.get("measurements") or []],
+        [_system_name(name) for name in query.get("dimensions") or []],
+        [_system_name(one.get("name")) for one in query.get("measurements") or []],
     )
     sums = {}
-    for row in picked(state, query):
+    for row in _picked(state, query):
         place = sums.setdefault(tuple(row[name] for name in names[0]), [0] * len(names[1]))
         for n, name in enumerate(names[1]):
             place[n] += row[name]
     rows = [[*key, *(round(value, 2) for value in values)] for key, values in sums.items()]
     if query.get("sortBy"):
         rows.sort(
-            key=lambda row: row[[*names[0], *names[1]].index(system_name(query["sortBy"]))],
+            key=lambda row: row[[*names[0], *names[1]].index(_system_name(query["sortBy"]))],
             reverse=query.get("sortOrder") == "DESC",
         )
     if str(query.get("topResults", "")).isdigit():
@@ -139,7 +136,7 @@ def answered(state: State, query: dict, system: bool) -> tuple[list[str], list[l
     return [name if system else shown[name] for part in names for name in part], rows
 
 
-def query_one(state: State, request: DatoramaRequest, query: dict) -> dict:
+def _query_one(state: State, request: DatoramaRequest, query: dict) -> dict:
     "What one query gives; `errors` is empty where all is well, and a day has a midnight behind it."
     if not isinstance(query, dict) or not (
         query.get("workspaceId") and query.get("dateRange") and query.get("measurements")
@@ -147,7 +144,9 @@ def query_one(state: State, request: DatoramaRequest, query: dict) -> dict:
         raise Refusal(400, "A query names workspaceId, dateRange and measurements")
     of_workspace(state, query["workspaceId"], request)
     headers, rows = answered(state, query, request.query.get("useSystemNames") == "true")
-    days = {n for n, name in enumerate(query.get("dimensions") or []) if system_name(name) == "DAY"}
+    days = {
+        n for n, name in enumerate(query.get("dimensions") or []) if _system_name(name) == "DAY"
+    }
     return {
         "queryResponseData": {
             "headers": headers,
@@ -161,8 +160,8 @@ def query_one(state: State, request: DatoramaRequest, query: dict) -> dict:
 
 
 def answer_query(state: State, request: DatoramaRequest) -> Reply:
-    return json_reply(query_one(state, request, read_body(request, dict)))
+    return json_reply(_query_one(state, request, read_body(request, dict)))
 
 
 def answer_queries(state: State, request: DatoramaRequest) -> Reply:
-    return json_reply([query_one(state, request, one) for one in read_body(request, list)])
+    return json_reply([_query_one(state, request, one) for one in read_body(request, list)])

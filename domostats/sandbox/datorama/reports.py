@@ -4,10 +4,8 @@
 
 # %% auto #0
 __all__ = [
-    "create_report",
+    "store_report",
     "process_report",
-    "shown_job",
-    "of_report_job",
     "show_report_job",
     "list_report_jobs",
     "download_report_file",
@@ -31,7 +29,7 @@ from ..replies import Reply, json_reply
 
 
 # %% ../../../nbs/11_sandbox/datorama/08_reports.ipynb #df000014
-def create_report(state: State, request: DatoramaRequest) -> Reply:
+def store_report(state: State, request: DatoramaRequest) -> Reply:
     "`POST /v1/reports`: 201. Only so many are kept; how many nobody has told, so five by a switch."
     if "five_reports" in state.quirks and len(state.reports) >= 5:
         raise Refusal(400, "No more than five reports can be stored")
@@ -53,10 +51,10 @@ def process_report(state: State, request: DatoramaRequest, id: int | str) -> Rep
         "ready": state.clock.now() + 5,
     }
     state.report_jobs[job["id"]] = job
-    return json_reply([shown_job(state, job)])
+    return json_reply([_shown_job(state, job)])
 
 
-def shown_job(state: State, job: dict) -> dict:
+def _shown_job(state: State, job: dict) -> dict:
     "A job of a report as it is at this moment; a report without metrics fails."
     if job["status"] == "IN_PROGRESS" and state.clock.now() >= job["ready"]:
         good = bool(state.reports.get(job["reportId"], {}).get("config", {}).get("metrics"))
@@ -67,7 +65,7 @@ def shown_job(state: State, job: dict) -> dict:
     return {name: value for name, value in job.items() if name != "ready"}
 
 
-def of_report_job(state: State, id: int | str, request: DatoramaRequest) -> dict:
+def _of_report_job(state: State, id: int | str, request: DatoramaRequest) -> dict:
     "The job of a report with this id. Refusal 404."
     job = state.report_jobs.get(int(id))
     if not job:
@@ -77,21 +75,21 @@ def of_report_job(state: State, id: int | str, request: DatoramaRequest) -> dict
 
 
 def show_report_job(state: State, request: DatoramaRequest, id: int | str) -> Reply:
-    return json_reply(shown_job(state, of_report_job(state, id, request)))
+    return json_reply(_shown_job(state, _of_report_job(state, id, request)))
 
 
 def list_report_jobs(state: State, request: DatoramaRequest, id: int | str) -> Reply:
     "The jobs that an exported report has had."
     report = visible_row(state.reports, id, request, state)
     jobs = [job for job in state.report_jobs.values() if job["reportId"] == report["id"]]
-    return json_reply([shown_job(state, job) for job in jobs])
+    return json_reply([_shown_job(state, job) for job in jobs])
 
 
 # %% ../../../nbs/11_sandbox/datorama/08_reports.ipynb #df0000d4
 def download_report_file(state: State, request: DatoramaRequest, id: int | str) -> Reply:
     "The file of a report: lines about it, an empty line, the header, the rows."
-    job = of_report_job(state, id, request)
-    if shown_job(state, job)["status"] != "SUCCESS":
+    job = _of_report_job(state, id, request)
+    if _shown_job(state, job)["status"] != "SUCCESS":
         raise Refusal(404, "No data")
     report = state.reports[job["reportId"]]
     config = report.get("config", {})

@@ -14,29 +14,29 @@ from domostats.sandbox.datorama.jobs import (
     list_stats,
     process_stream,
     process_streams,
-    rerun_all_jobs,
-    rerun_jobs,
+    rerun_all_stream_jobs,
+    rerun_stream_jobs,
     show_job,
 )
 from .queries import answer_queries, answer_query
 from domostats.sandbox.datorama.reports import (
-    create_report,
     create_scheduler,
     download_report_file,
     list_report_jobs,
     list_schedulers,
     process_report,
     show_report_job,
+    store_report,
 )
 from .requests import DatoramaRequest, Refusal, of_stream, of_workspace
 from .state import State
 from domostats.sandbox.datorama.workspaces import (
     DIMENSIONS,
     MEASUREMENTS,
-    constant,
     create_data_stream,
     create_user,
     create_workspace,
+    fixed_reply,
     list_calculated,
     list_harmonized,
     list_patterns,
@@ -109,14 +109,14 @@ ROUTES = {  # (method, pattern of the path): answer
     ("POST", f"{DS}/{N}/process"): process_stream,
     ("POST", f"{DS}/process"): process_streams,
     ("POST", f"{DS}/(?:api/)?{N}/stats"): list_stats,
-    ("POST", f"{DS}/api/{N}/rerun"): rerun_jobs,
-    ("POST", f"{DS}/api/{N}/rerun-all"): rerun_all_jobs,
+    ("POST", f"{DS}/api/{N}/rerun"): rerun_stream_jobs,
+    ("POST", f"{DS}/api/{N}/rerun-all"): rerun_all_stream_jobs,
     ("GET", f"{DS}/api/{N}/mapping"): show_mapping,
     ("PUT", f"{DS}/api/{N}/mapping"): put_mapping,
     ("GET", f"{ST}/(?:api/)?{N}/download"): download_rows,
     ("GET", f"{ST}/dynamic/{N}/download"): download_files,
     ("GET", f"{ST}/{N}"): show_job,
-    ("POST", "/v1/reports"): create_report,
+    ("POST", "/v1/reports"): store_report,
     ("GET", f"/v1/reports/{N}"): row_shower("reports"),
     ("PUT|PATCH", f"/v1/reports/{N}"): row_changer("reports", row_finder("reports")),
     ("DELETE", f"/v1/reports/{N}"): row_remover("reports", row_finder("reports")),
@@ -130,7 +130,7 @@ ROUTES = {  # (method, pattern of the path): answer
     ("POST", "/v1/query"): answer_query,
     ("POST", "/v1/query-batch"): answer_queries,
     ("GET", f"/v1/connectors/{N}"): show_connector,
-    ("GET", "/v1/accounts"): constant([{"id": 9001, "name": "Example Agency"}]),
+    ("GET", "/v1/accounts"): fixed_reply([{"id": 9001, "name": "Example Agency"}]),
     ("GET", "/v1/users"): row_lister("users"),
     ("POST", "/v1/users"): create_user,
     ("GET", f"/v1/users/{N}"): row_shower("users"),
@@ -139,7 +139,7 @@ ROUTES = {  # (method, pattern of the path): answer
     ("GET", f"/v1/accounts/{N}/users"): row_lister("users"),
     ("GET", "/v1/permission-sets"): row_lister("permission_sets"),
     **{
-        ("GET", f"/v1/reference/{name}"): constant([{"id": 1, "name": value}])
+        ("GET", f"/v1/reference/{name}"): fixed_reply([{"id": 1, "name": value}])
         for name, value in REFERENCE.items()
     },
 }
@@ -147,10 +147,10 @@ ROUTES = {  # (method, pattern of the path): answer
 
 def answer(state: State, request: DatoramaRequest) -> Reply:
     "The reply of the endpoint at this address; an unknown one is 404, or a web page by a switch."
-    for (methods, pattern), serve in ROUTES.items():
+    for (methods, pattern), serve_here in ROUTES.items():
         if request.method in methods.split("|") and (found := re.fullmatch(pattern, request.path)):
             try:
-                return serve(state, request, *found.groups())
+                return serve_here(state, request, *found.groups())
             except Refusal as refusal:
                 return refusal.reply
     if "unknown_html" in state.quirks:

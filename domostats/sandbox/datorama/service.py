@@ -11,10 +11,8 @@ __all__ = [
     "DATORAMA_FAULTS",
     "OWN_PATHS",
     "CONTROLS",
-    "quote_rate_limit",
     "DatoramaCall",
     "Users",
-    "weight",
     "Datorama",
 ]
 
@@ -70,7 +68,7 @@ BEFORE = {
 }
 
 
-def quote_rate_limit(reply: Reply) -> Reply:
+def _quote_rate_limit(reply: Reply) -> Reply:
     "A reply with the words of a refusal somewhere in it."
     value = json.loads(reply.body)
     first = value[0] if isinstance(value, list) and value else value
@@ -85,7 +83,7 @@ AFTER = {
     "reset": lambda reply, seconds: reply._replace(end="reset"),
     "truncated": lambda reply, seconds: reply._replace(body=reply.body[: len(reply.body) // 2]),
     "slow": lambda reply, seconds: reply._replace(delay=2 if seconds is None else seconds),
-    "quoted_limit": lambda reply, seconds: quote_rate_limit(reply),
+    "quoted_limit": lambda reply, seconds: _quote_rate_limit(reply),
     "no_rate_headers": lambda reply, seconds: reply,
 }
 
@@ -136,7 +134,7 @@ class Users:
 
 
 # %% ../../../nbs/11_sandbox/datorama/10_service.ipynb #dn0000a9
-def weight(request: DatoramaRequest, each: bool) -> int:
+def _weight(request: DatoramaRequest, each: bool) -> int:
     "How many calls a request counts for: a batch of queries may count each of them."
     return (
         max(1, request.body.count(b'"workspaceId"'))
@@ -241,7 +239,7 @@ class Datorama:
             return BEFORE[fault], headers({"day" if fault == "day_limited" else kind})
         if not user:
             return _error(401, "Unauthorized"), headers()
-        calls = weight(request, "batch_counts_each" in self.quirks)
+        calls = _weight(request, "batch_counts_each" in self.quirks)
         over = self.limits.take(user, kind, calls, "refused_count" in self.quirks)
         if over:
             return BEFORE["rate_limited"], headers({over})

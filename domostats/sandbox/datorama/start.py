@@ -15,7 +15,7 @@ from .agency import Agency
 from .service import Datorama
 from .state import Jobs
 from ..days import parse_today, start_of_day
-from ..running import RunningSandbox, Served, serve, start_once
+from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ...settings import Secret
 
 
@@ -27,7 +27,7 @@ class DatoramaSandbox(RunningSandbox):
     `use_calls(user, platform=1)` is somebody else who asks with the same user; `snapshot()` and
     `reset(snapshot)` put everything back."""
 
-    def __init__(self, served: Served, secrets: dict[str, Secret], service: Datorama):
+    def __init__(self, served: NamedServer, secrets: dict[str, Secret], service: Datorama):
         super().__init__(served.name, served.url, secrets, served.server, service.faults)
         self.service = service
         self.clock = service.clock
@@ -144,4 +144,4 @@ def _started(agency: Agency, clock_now: bool) -> DatoramaSandbox:
     if clock_now:
         service.clock.step(time.time() - service.clock.now())
     token = {"DATORAMA_API_TOKEN": next(iter(service.users.tokens.values()))[0]}
-    return DatoramaSandbox(serve(service, token, "datorama"), token, service)
+    return DatoramaSandbox(serve_here(service, token, "datorama"), token, service)

@@ -15,7 +15,6 @@ __all__ = [
     "list_patterns",
     "list_harmonized",
     "list_calculated",
-    "stamped",
     "row_maker",
     "changed",
     "row_changer",
@@ -24,7 +23,7 @@ __all__ = [
     "show_stream_in",
     "create_data_stream",
     "create_workspace",
-    "constant",
+    "fixed_reply",
     "workspace_lister",
     "row_finder",
     "row_shower",
@@ -156,7 +155,7 @@ def list_calculated(state: State, request: DatoramaRequest, id: int | str) -> Re
     return json_reply([one for one in state.calculated.values() if one["workspaceId"] == int(id)])
 
 
-def stamped(state, request, born, row):
+def _stamped(state, request, born, row):
     "A row that somebody makes, with what is `born` with it."
     by = (
         f"{state.users[request.user_id]['name'].capitalize()} Example"
@@ -182,7 +181,7 @@ def row_maker(rows, **born):
     def make(state, request, id=None):
         body = read_body(request, dict)
         of_workspace(state, body_field(body, "workspaceId", int) if id is None else id, request)
-        row = stamped(
+        row = _stamped(
             state,
             request,
             born,
@@ -264,7 +263,7 @@ def create_data_stream(state: State, request: DatoramaRequest) -> Reply:
         "dataSourceName": "Example Ads",
         "config": {},
     }
-    row = stamped(
+    row = _stamped(
         state,
         request,
         born,
@@ -278,7 +277,7 @@ def create_data_stream(state: State, request: DatoramaRequest) -> Reply:
 def create_workspace(state: State, request: DatoramaRequest) -> Reply:
     "`POST /v1/workspaces`: 201 and the workspace (guessed)."
     body = read_body(request, dict)
-    row = stamped(
+    row = _stamped(
         state,
         request,
         dict.fromkeys(next(iter(state.workspaces.values()))),
@@ -290,7 +289,7 @@ def create_workspace(state: State, request: DatoramaRequest) -> Reply:
 
 
 # %% ../../../nbs/11_sandbox/datorama/05_workspaces.ipynb #df000016
-def constant(rows):
+def fixed_reply(rows):
     return lambda state, request: json_reply(rows)
 
 

@@ -4,12 +4,10 @@
 
 # %% auto #0
 __all__ = [
-    "provider_account",
     "provider_list",
     "flat_account",
     "flat_list",
     "account_template",
-    "own_part",
     "show_providers",
     "show_account",
     "show_accounts",
@@ -30,7 +28,7 @@ from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #2b0f1bab
-def provider_account(account: AccountFacts) -> dict:
+def _provider_account(account: AccountFacts) -> dict:
     """The facts as the provider list tells them (recorded): `userId` is text. When credentials end
     was null in every recording; here one account in thirty says so, by OAuth (a guess)."""
     return {
@@ -55,7 +53,7 @@ def provider_list(world: World, accounts: Iterable[AccountFacts]) -> list[dict]:
     counts = without_account(world)
     for account in accounts:
         if account.by_provider and account.provider:
-            inside[account.provider].append(provider_account(account))
+            inside[account.provider].append(_provider_account(account))
     return [
         {
             "key": key,
@@ -129,7 +127,7 @@ def account_template(world: World, n: int) -> dict:
 
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #d05edd35
-def own_part(entries: list, user: dict) -> list:
+def _own_part(entries: list, user: dict) -> list:
     "A given provider list with only the accounts that this user owns."
 
     def own(record):
@@ -149,7 +147,9 @@ def show_providers(data: Data, user: dict, asked: DomoRequest) -> Reply:
     everything = sees_all_accounts(data, user)
     if data.given:
         return (
-            Reply(200, data.given, JSON) if everything else json_reply(own_part(data.entries, user))
+            Reply(200, data.given, JSON)
+            if everything
+            else json_reply(_own_part(data.entries, user))
         )
     if everything:
         return data.once("providers", lambda: provider_list(data.world, data.accounts))

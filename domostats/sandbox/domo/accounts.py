@@ -10,7 +10,6 @@ __all__ = [
     "AccountFacts",
     "owner_number",
     "account_dates",
-    "account_end",
     "make_account",
 ]
 
@@ -95,7 +94,7 @@ def account_dates(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
     return created, draw_schedule(draws, "modified", first, 60, 900).last(now) // 1000
 
 
-def account_end(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
+def _account_end(seed: int, id: int, now: int = TODAY) -> tuple[int, int]:
     """When the credentials of an account end (epoch milliseconds), and in how many whole days; they
     are renewed in time. Nobody has recorded either."""
     ends = draw_schedule(Draws(seed, "account end", id), "ends", TODAY * 1000, 60, 400).coming(now)
@@ -132,5 +131,5 @@ def make_account(
         *account_dates(seed, id, now),
         turn != 8,
         turn != 6,
-        *(account_end(seed, id, now) if n % 30 == 23 else (None, None)),
+        *(_account_end(seed, id, now) if n % 30 == 23 else (None, None)),
     )

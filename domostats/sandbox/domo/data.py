@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     "STRANGER",
-    "given_account",
     "given_accounts",
     "users_of_accounts",
     "Data",
@@ -54,7 +53,7 @@ def _field_of(record: dict, name: str, kind: type[_T]) -> _T | None:
     return value if isinstance(value, kind) else None
 
 
-def given_account(entry: dict, record: dict, seed: int, now: int = TODAY) -> AccountFacts | None:
+def _given_account(entry: dict, record: dict, seed: int, now: int = TODAY) -> AccountFacts | None:
     "The facts that one account of a given provider list tells, or None when it has no id."
     id = _whole_number(record.get("id"))
     if id is None:
@@ -79,7 +78,7 @@ def given_accounts(entries: list, seed: int, now: int = TODAY) -> list[AccountFa
     "The facts of all accounts in a given provider list (parsed JSON)."
     entries = [entry for entry in entries if isinstance(entry, dict)]
     found = [
-        given_account(entry, record, seed, now)
+        _given_account(entry, record, seed, now)
         for entry in entries
         for record in _field_of(entry, "accounts", list) or []
         if isinstance(record, dict)

@@ -14,18 +14,11 @@ __all__ = [
     "dataset_created",
     "dataset_kind",
     "dataset_account",
-    "has_valid_account",
     "stream_id",
     "stream_number",
-    "dataset_provider",
     "without_account",
-    "dataset_formulas",
-    "dataset_certification",
     "dataset_name",
-    "is_scheduled",
-    "is_broken",
     "dataset_loads",
-    "dataset_times",
     "make_dataset",
     "dataset_document",
 ]
@@ -113,7 +106,7 @@ def dataset_account(world: World, n: int) -> int | None:
     )
 
 
-def has_valid_account(world: World, n: int) -> bool:
+def _has_valid_account(world: World, n: int) -> bool:
     "Whether the account of dataset `n` works, if it has one."
     return dataset_account(world, n) is None or bool(world.account(n % world.accounts).valid)
 
@@ -126,7 +119,7 @@ def stream_number(id: int) -> int | None:
     return (id - 5) // 3 if id >= 5 and (id - 5) % 3 == 0 else None
 
 
-def dataset_provider(world: World, n: int) -> str:
+def _dataset_provider(world: World, n: int) -> str:
     "The key of the connector: that of the account, else one by turns."
     kind, turn = dataset_kind(n), n // len(DATASET_KINDS)
     if kind == "dataflow":
@@ -154,7 +147,7 @@ def without_account(world: World) -> dict[str, int]:
 
 
 # %% ../../../nbs/11_sandbox/domo/07_datasets.ipynb #37b4aca6
-def dataset_formulas(draws: Draws, n: int) -> dict:
+def _dataset_formulas(draws: Draws, n: int) -> dict:
     "The beast modes saved on dataset `n`, as the detail has them (recorded)."
     found = {}
     for k in range(n % 4 if n % 3 == 0 else 0):
@@ -176,7 +169,7 @@ def dataset_formulas(draws: Draws, n: int) -> dict:
     return {"formulas": {"formulas": found}}
 
 
-def dataset_certification(world: World, n: int, draws: Draws) -> dict:
+def _dataset_certification(world: World, n: int, draws: Draws) -> dict:
     "The certification of dataset `n`, as the search shows it."
     return {
         "state": draws.pick("certified", ["CERTIFIED", "CERTIFIED", "PENDING", "EXPIRED"]),
@@ -196,11 +189,11 @@ def dataset_name(n: int) -> str:
     )
 
 
-def is_scheduled(n: int, draws: Draws) -> bool:
+def _is_scheduled(n: int, draws: Draws) -> bool:
     return dataset_kind(n) == "connector" and draws.chance("scheduled", 80)
 
 
-def is_broken(draws: Draws) -> bool:
+def _is_broken(draws: Draws) -> bool:
     return draws.chance("broken", 6)
 
 
@@ -209,15 +202,15 @@ def dataset_loads(world: World, n: int, draws: Draws) -> Schedule:
     next time within a day."""
     first = draws.between("updated", dataset_created(world, n), TODAY * 1000)
     every = draws.between("load every", 10 * DAY, 90 * DAY) * 1000
-    coming = draws.below("next", DAY * 1000 if is_scheduled(n, draws) else every)
+    coming = draws.below("next", DAY * 1000 if _is_scheduled(n, draws) else every)
     return Schedule(first, TODAY * 1000 + coming, every)
 
 
-def dataset_times(world: World, n: int, draws: Draws) -> dict[str, int]:
+def _dataset_times(world: World, n: int, draws: Draws) -> dict[str, int]:
     """`created`, `lastTouched` and `lastUpdated` in milliseconds: touched moves with metadata,
     updated with data that is loaded well."""
     loads = dataset_loads(world, n, draws)
-    updated = loads.first if is_broken(draws) else loads.last(world.now)
+    updated = loads.first if _is_broken(draws) else loads.last(world.now)
     return {
         "created": dataset_created(world, n),
         "lastTouched": max(updated, draws.between("touched", loads.first, TODAY * 1000)),
@@ -231,11 +224,11 @@ def make_dataset(world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_AD
     draws = Draws(world.seed, "dataset", n)
     owner = owner_of(world, n)
     kind = dataset_kind(n)
-    provider = dataset_provider(world, n)
+    provider = _dataset_provider(world, n)
     account = dataset_account(world, n)
-    broken = is_broken(draws)
+    broken = _is_broken(draws)
     cards = draws.below("cards", 1 + draws.below("busy", 20))
-    scheduled = is_scheduled(n, draws)
+    scheduled = _is_scheduled(n, draws)
     state = "ERROR" if broken else "SUCCESS"
     return {
         "id": dataset_uuid(world.seed, n),
@@ -255,15 +248,15 @@ def make_dataset(world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_AD
             "group": owner.type == "GROUP",
         },
         "status": "INACTIVE_SCHEDULE" if broken else "SUCCESS",
-        **dataset_times(world, n, draws),
+        **_dataset_times(world, n, draws),
         **({"nextUpdate": dataset_loads(world, n, draws).coming(world.now)} if scheduled else {}),
         "rowCount": draws.below("rows", 10 ** draws.between("size", 1, 8)),
         "columnCount": draws.between("columns", 1, 60),
         "cardInfo": {"cardCount": cards, "cardViewCount": draws.below("views", 1 + 30 * cards)},
-        "properties": dataset_formulas(draws, n),
+        "properties": _dataset_formulas(draws, n),
         "state": state,
         "validConfiguration": True,
-        "validAccount": not broken and has_valid_account(world, n),
+        "validAccount": not broken and _has_valid_account(world, n),
         **({"streamId": stream_id(n)} if kind != "dataflow" else {}),
         **({"accountId": account} if account and n % 9 != 3 else {}),
         "transportType": TRANSPORTS[kind],
@@ -279,7 +272,7 @@ def make_dataset(world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_AD
         "cardCount": cards,
         "cryoStatus": "ADRENALINE",
         "cloudEngine": "domo",
-        **({"certification": dataset_certification(world, n, draws)} if n % 10 == 3 else {}),
+        **({"certification": _dataset_certification(world, n, draws)} if n % 10 == 3 else {}),
     }
 
 
@@ -291,7 +284,7 @@ def dataset_document(world: World, n: int) -> dict:
     owner = owner_of(world, n)
     id = dataset_uuid(world.seed, n)
     name = dataset_name(n)
-    times = dataset_times(world, n, draws)
+    times = _dataset_times(world, n, draws)
     return {
         "entityType": "dataset",
         "databaseId": id,

@@ -11,7 +11,7 @@ __all__ = [
     "owner_slots",
     "owner_of",
     "owner_slot",
-    "group_id",
+    "group_id_of",
     "group_number",
     "group_name",
     "of_owner",
@@ -73,7 +73,7 @@ def owner_of(world: World, n: int) -> OwnerRef:
     slot = n % owner_slots(world)
     groups = _owning_groups(world)
     if 2 <= slot < 2 + groups:
-        return OwnerRef("GROUP", group_id(world.seed, slot - 2), group_name(slot - 2))
+        return OwnerRef("GROUP", group_id_of(world.seed, slot - 2), group_name(slot - 2))
     if slot < 2:
         number = slot + 1
     elif slot == 2 + groups:
@@ -101,7 +101,7 @@ def owner_slot(world: World, id: int, type: str = "USER") -> int | None:
 CIRCLES = ["Team", "Leads", "Readers", "Reviewers", "Partners", "Guests"]
 
 
-def group_id(seed: int, n: int) -> int:
+def group_id_of(seed: int, n: int) -> int:
     return nth_id(seed, "group id", n)
 
 

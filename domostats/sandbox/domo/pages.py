@@ -8,11 +8,8 @@ __all__ = [
     "page_id",
     "page_number",
     "page_title",
-    "page_above",
     "page_owners",
-    "page_changes",
     "make_page",
-    "shared_group",
     "page_access",
 ]
 
@@ -49,7 +46,7 @@ def page_title(n: int) -> str:
     return f"{THEMES[n * 5 % len(THEMES)]} {DEPARTMENTS[n // len(THEMES) % len(DEPARTMENTS)]} {n}"
 
 
-def page_above(n: int) -> tuple[int | None, int | None]:
+def _page_above(n: int) -> tuple[int | None, int | None]:
     "The numbers of the parent and of the top page, None where the summary has none (recorded)."
     turn = n % 4
     return (None, None) if turn == 0 else (n - 2, n - 3) if turn == 3 else (n - turn, None)
@@ -66,7 +63,7 @@ def page_owners(world: World, n: int) -> list[OwnerRef]:
 
 
 # %% ../../../nbs/11_sandbox/domo/06_pages.ipynb #0d9268a1
-def page_changes(draws: Draws) -> Schedule:
+def _page_changes(draws: Draws) -> Schedule:
     first = draws.between("modified", OPENED, TODAY) * 1000 + draws.below("ms", 1000)
     return draw_schedule(draws, "modified", first, 20, 400)
 
@@ -75,7 +72,7 @@ def make_page(world: World, n: int) -> dict:
     """Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is
     always there."""
     draws = Draws(world.seed, "page", n)
-    parent, top = page_above(n)
+    parent, top = _page_above(n)
     first = owner_of(world, n)
     named = first.type == "USER" and n % 8 != 5
 
@@ -101,7 +98,7 @@ def make_page(world: World, n: int) -> dict:
             for owner in page_owners(world, n)
         ],
         "locked": draws.chance("locked", 8),
-        "lastModified": page_changes(draws).last(world.now),
+        "lastModified": _page_changes(draws).last(world.now),
         "cardCount": None if n % 7 == 3 else draws.between("cards", 1, 40),
         "dataAppId": None,
         "dataAppTitle": None,
@@ -109,7 +106,7 @@ def make_page(world: World, n: int) -> dict:
 
 
 # %% ../../../nbs/11_sandbox/domo/06_pages.ipynb #46bb66d8
-def shared_group(world: World, number: int, expand: bool) -> dict:
+def _shared_group(world: World, number: int, expand: bool) -> dict:
     """A group as the access list of a page has it (recorded): its people are inside, `description`
     is absent when empty."""
     group = make_group(world, number)
@@ -139,7 +136,7 @@ def page_access(world: World, n: int, expand: bool = True) -> dict:
     users = [world.user(1 + (first + k) % people) for k in range(size)]
     start = draws.below("group", max(1, world.groups))
     several = min(world.groups, draws.below("groups", 3))
-    groups = [shared_group(world, (start + k) % world.groups, expand) for k in range(several)]
+    groups = [_shared_group(world, (start + k) % world.groups, expand) for k in range(several)]
     everybody = {user["id"] for user in users}
     for k in range(several):
         members = make_group(world, (start + k) % world.groups).members

@@ -19,7 +19,6 @@ __all__ = [
     "optional_fields",
     "role_of",
     "has_accepted",
-    "user_changes",
     "make_user",
 ]
 
@@ -177,7 +176,7 @@ def has_accepted(draws: Draws, n: int) -> bool:
     return n in (ADMIN, ANALYST) or draws.chance("accepted", 85)
 
 
-def user_changes(draws: Draws, created: int) -> Schedule:
+def _user_changes(draws: Draws, created: int) -> Schedule:
     "When a user who was made at `created` (epoch seconds) is changed."
     first = draws.between("modified", created, TODAY) * 1000 + draws.below("ms", 1000)
     return draw_schedule(draws, "modified", first, 60, 900)
@@ -203,7 +202,7 @@ def make_user(seed: int, n: int, now: int = TODAY) -> dict:
         "emailAddress": f"{mail}.alt@example.com" if n % 6 == 5 else f"{mail}@example.com",
         "accepted": accepted,
         "userType": "USER",
-        "modified": user_changes(draws, created).last(now),
+        "modified": _user_changes(draws, created).last(now),
         "created": created,
         **({"role": role.name, "rights": role.rights} if role.rights else {}),
         "roleId": role.id,
