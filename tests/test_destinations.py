@@ -494,7 +494,7 @@ def test_a_source_that_breaks_off_changes_nothing(kind, stood):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_full_disk_changes_nothing(kind, monkeypatch):
-    from domostats.loading import files
+    from domostats.loading import drafts
 
     put(kind, rows(1, instance=["acme", "beta"]))
     before = bytes_of(kind)
@@ -502,7 +502,7 @@ def test_a_full_disk_changes_nothing(kind, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(drafts.os, "fsync", full)
     with pytest.raises(DestinationError):
         put(kind, rows(2, named="acme"))
     assert bytes_of(kind) == before and not [*Path().glob(".x*")]

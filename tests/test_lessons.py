@@ -1205,7 +1205,7 @@ def test_the_kit_is_not_praised_for_its_own_work():
 
 
 def test_a_check_leaves_nothing_behind(own_folder, tmp_path):
-    from domostats.loading.store import store_path
+    from domostats.loading.database_file import store_path
 
     before = store_path()
     with sandbox.start() as box:
@@ -1227,7 +1227,7 @@ def test_what_is_printed_during_a_check_is_not_mixed_with_its_sentence(capsys):
 
 def test_own_store_stays_the_same():
     script = (
-        "from domostats.interfaces import lessons; from domostats.loading.store import store_path\n"
+        "from domostats.interfaces import lessons; from domostats.loading.database_file import store_path\n"
         "lessons.own_store(); first = store_path(); lessons.own_store(); assert store_path() == first; print(first.parent)"
     )
     done = subprocess.run(

@@ -356,7 +356,7 @@ def test_a_wait_of_two_seconds_is_said_once(heard):
 
 
 def test_who_waits_for_the_store_hears_who_has_it(heard, tmp_path, monkeypatch):
-    from domostats.loading import store as module
+    from domostats.loading import database_file as module
 
     path, tries = tmp_path / "store.duckdb", []
     Store(path).names()
@@ -376,7 +376,7 @@ def test_who_waits_for_the_store_hears_who_has_it(heard, tmp_path, monkeypatch):
 
 
 def test_a_thread_that_waits_for_another_says_so(heard, tmp_path, monkeypatch):
-    from domostats.loading import store as module
+    from domostats.loading import database_file as module
 
     path = (tmp_path / "store.duckdb").resolve()
 

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DestinationError, DomostatsError, SettingsError
-from domostats.loading.store import Store, ask, spelled
+from domostats.loading.queries import ask, spelled
+from domostats.loading.store import Store
 
 
 @pytest.fixture

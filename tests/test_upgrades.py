@@ -11,7 +11,9 @@ from typer.testing import CliRunner
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
 from domostats.interfaces.cli import EXIT_CODES, app
-from domostats.loading.store import Store, quoted, settled
+from domostats.loading.merging import settled
+from domostats.loading.store import Store
+from domostats.loading.store_types import quoted
 from domostats.tracking.history import History
 from domostats.tracking.pictures import timeline
 from domostats.tracking.upgrades import needed, upgrade

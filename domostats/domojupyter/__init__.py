@@ -55,7 +55,7 @@ _PANELS = {}
 
 def _panel():
     "The panel of this process for the store that is in use."
-    from domostats.loading.store import store_path
+    from domostats.loading.database_file import store_path
 
     return _PANELS.setdefault(store_path().resolve(), Panel())
 
@@ -168,8 +168,8 @@ def write_dataframe(
     A frame that is marked as incomplete (`attrs`) is written with a warning, and refused where a
     complete one stands: DataError `incomplete`. SettingsError `not_a_dataframe`, `not_attached`;
     all else as `loading.store.Store.write`. Source: Jupyter Workspaces user guide."""
-    from domostats.loading.files import is_frame
     from domostats.loading.store import Store
+    from domostats.loading.streams import is_frame
 
     dataset = _attached("outputs", alias)
     if not is_frame(df):
@@ -226,7 +226,7 @@ def _by_csv(table, options):
     import pandas as pd
     import pyarrow as pa
 
-    from domostats.loading.files import write_csv
+    from domostats.loading.csv_writing import write_csv
 
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
     text = pa.table(
