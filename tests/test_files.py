@@ -260,7 +260,10 @@ def test_pandas_is_not_loaded_by_the_import():
         [
             sys.executable,
             "-c",
-            "import sys; from domostats.loading import files, store; print('pandas' in sys.modules)",
+            (
+                "import sys; from domostats.loading import files, store; "
+                "print('pandas' in sys.modules)"
+            ),
         ],
         capture_output=True,
         text=True,

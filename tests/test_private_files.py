@@ -119,7 +119,8 @@ def test_what_does_not_fit_into_memory_goes_into_a_private_folder():
     with opened(path, memory="40MB") as con:
         con.execute("SET threads = 1")
         con.execute(
-            "CREATE TABLE kit.big AS SELECT range AS n, md5(range::VARCHAR) AS t FROM range(1000000)"
+            "CREATE TABLE kit.big AS SELECT range AS n, "
+            "md5(range::VARCHAR) AS t FROM range(1000000)"
         )
         result = con.execute("SELECT t, count(*) FROM kit.big GROUP BY t ORDER BY t")
         spilled = [path for path in Path().rglob("*") if path.suffix == ".tmp"]
@@ -140,7 +141,8 @@ def test_a_process_killed_while_it_spills_leaves_nothing_for_long():
         """
 from domostats.loading.database_file import opened
 with opened(Path(sys.argv[1]), memory="40MB") as con:
-    con.execute("CREATE TABLE kit.big AS SELECT range AS n, md5(range::VARCHAR) AS t FROM range(1000000)")
+    rows = "SELECT range AS n, md5(range::VARCHAR) AS t FROM range(1000000)"
+    con.execute(f"CREATE TABLE kit.big AS {rows}")
     die()
 """,
         path,

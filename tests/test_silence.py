@@ -136,7 +136,8 @@ def test_days_that_are_turned_round_are_refused(run):
     importlib.invalidate_caches()
     sys.modules.pop("mine", None)
     Path("settings.ini").write_text(
-        "[extractors]\nclasses = mine.Mine\nfirst_date = 2024-01-01\n[domostats]\nstore = s.duckdb\n"
+        "[extractors]\nclasses = mine.Mine\nfirst_date = 2024-01-01\n[domostats]\n"
+        "store = s.duckdb\n"
     )
     code, printed = run("print-extract -f 2022-01-05 -l 2022-01-01")
     assert code == 2 and "2022-01-05" in printed and "rows" not in printed
