@@ -816,7 +816,10 @@ def test_F42_nothing_else_opens_a_connection():
     for path in (ROOT / "domostats" / "clients" / "datorama").glob("*.py"):
         text = path.read_text()
         assert not re.search(
-            r"^import requests|time\.sleep|urllib3|http\.client|while True|lru_cache|range\(\d+\):.*retry",
+            (
+                r"^import requests|time\.sleep|urllib3|http\.client|while "
+                r"True|lru_cache|range\(\d+\):.*retry"
+            ),
             text,
             re.M,
         ), path.name

@@ -158,7 +158,7 @@ incomplete           | written  | written    | narrowed    | narrowed     | narr
 narrowed             | written  | incomplete | written     | written      | narrowed    | written        | written               | written
 two instances        | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | incomplete            | written
 two, beta incomplete | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | written               | written
-"""
+"""  # noqa: E501
 # a CSV file of one instance does not say of which, so it is like one of others; if it has a note,
 # it says more
 IN_CSV = {
@@ -174,7 +174,7 @@ complete             | written  | incomplete | narrowed       | narrowed       |
 incomplete           | written  | incomplete | narrowed       | narrowed       | narrowed       | other_instance | other_instance        | other_instance
 narrowed             | narrowed | incomplete | narrowed       | narrowed       | written        | other_instance | other_instance        | other_instance
 two instances        | written  | incomplete | narrowed       | narrowed       | narrowed       | written        | incomplete            | written
-"""
+"""  # noqa: E501
 UPSERT = """
                      | complete | incomplete | same window    | wider window   | next window    | both           | both, beta incomplete | beta is down
 nothing              | written  | written    | written        | written        | written        | written        | written               | written
@@ -183,7 +183,7 @@ complete             | written  | written    | written        | written        |
 incomplete           | written  | written    | written        | written        | written        | other_instance | other_instance        | other_instance
 narrowed             | written  | written    | written        | written        | written        | other_instance | other_instance        | other_instance
 two instances        | written  | written    | written        | written        | written        | written        | written               | written
-"""
+"""  # noqa: E501
 
 
 def cases(text):
@@ -466,7 +466,10 @@ def test_a_note_about_another_csv_file_means_nothing():
 
 
 def test_rows_that_stay_in_a_csv_file_stay_byte_for_byte():
-    text = '"instance","id","said"\n"beta",007,"a ""quoted""\nline, é"\n"acme",1,"x"\n"beta",1.50,\n"beta",8,""'
+    text = (
+        '"instance","id","said"\n"beta",007,"a ""quoted""\nline, é"\n"acme",1,"x"\n'
+        '"beta",1.50,\n"beta",8,""'
+    )
     Path("x.csv").write_text(text)
     put("x.csv", rows(2, named="acme", said="new"))
     new, header = '"acme",2,"new"\n', '"instance","id","said"\n'
@@ -494,7 +497,7 @@ def test_a_source_that_breaks_off_changes_nothing(kind, stood):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_full_disk_changes_nothing(kind, monkeypatch):
-    from domostats.loading import files
+    from domostats.loading import drafts
 
     put(kind, rows(1, instance=["acme", "beta"]))
     before = bytes_of(kind)
@@ -502,7 +505,7 @@ def test_a_full_disk_changes_nothing(kind, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(drafts.os, "fsync", full)
     with pytest.raises(DestinationError):
         put(kind, rows(2, named="acme"))
     assert bytes_of(kind) == before and not [*Path().glob(".x*")]

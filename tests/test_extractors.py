@@ -644,7 +644,12 @@ def test_F23_rows_stream_from_a_generator():
 
 def test_F24_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
     def written(seed):
-        code = "import sys; from domostats.tracking.extractors import configured; from domostats.tracking.migrations import Migrations; print(Migrations(sys.argv[1]).make([one.get_table() for one in configured()]).read_text())"
+        code = (
+            "import sys; from domostats.tracking.extractors import configured; "
+            "from domostats.tracking.migrations import Migrations; "
+            "print(Migrations(sys.argv[1]).make([one.get_table() for one in "
+            "configured()]).read_text())"
+        )
         return subprocess.run(
             [sys.executable, "-c", code, f"migrations_{seed}"],
             capture_output=True,
@@ -910,7 +915,8 @@ class Events(BaseExtractor[Event]):
         for n in range(500): yield Event(date_start + timedelta(seconds=n), n)
 
 def table(number):
-    cls = dataclass(type(f"Table{number}", (), {"__annotations__": {"n": int}, "n": sq_field(differentiate=True)}))
+    fields = {"__annotations__": {"n": int}, "n": sq_field(differentiate=True)}
+    cls = dataclass(type(f"Table{number}", (), fields))
     class Made(BaseExtractor):
         def get_dataclass(self): return cls
         def get_extractor_type(self): return ExtractorType.date_aggregated
@@ -918,7 +924,8 @@ def table(number):
 
 what, place = sys.argv[1:]
 store = Store(f"{place}.duckdb")
-extraction = Extraction([Events] if what == "extract" else [table(n) for n in range(40)], store, "UTC", date(2024, 1, 1))
+tables = [Events] if what == "extract" else [table(n) for n in range(40)]
+extraction = Extraction(tables, store, "UTC", date(2024, 1, 1))
 migrations = Migrations(f"{place} migrations", store)
 migrations.make(extraction.tables)
 if what == "migrate":
@@ -926,7 +933,9 @@ if what == "migrate":
     real = module.statements
     module.statements = lambda *given: (print("step", flush=True), real(*given))[1]
 migrations.apply()
-if what == "extract": assert not [one for one in extraction.extract(datetime(2024, 2, 10, tzinfo=timezone.utc)) if one.error]
+if what == "extract":
+    done = extraction.extract(datetime(2024, 2, 10, tzinfo=timezone.utc))
+    assert not [one for one in done if one.error]
 print("done", flush=True)
 """
 
@@ -945,7 +954,9 @@ def told(place):
     with store.open() as con:
         steps = con.execute("SELECT name, step, sum FROM kit.migrations ORDER BY ALL").fetchall()
         columns = con.execute(
-            "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE schema_name = 'datasets' ORDER BY ALL"
+            "SELECT table_name, column_name, data_type, "
+            "is_nullable FROM duckdb_columns() WHERE schema_name = 'datasets' ORDER BY "
+            "ALL"
         ).fetchall()
     return (
         steps,
@@ -1016,7 +1027,8 @@ def test_F36_plain_tables_and_documented_columns():
     done(extraction)
     with extraction.store.open() as con:
         assert con.execute(
-            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'figures' ORDER BY column_index"
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = "
+            "'figures' ORDER BY column_index"
         ).fetchall() == [("date", "the local day"), ("users", "all who ever registered")]
     assert (
         extraction.store.read(
@@ -1258,8 +1270,8 @@ def test_instances_of_the_settings_share_the_tables(shop):
     assert "user_counts/acme" in planned and "user_counts/umbra" in planned
 
 
-FIRST_VERSION = """[{"do": "create_table", "table": {"name": "user_counts", "kind": "date_aggregated",
-"date_field": "date", "columns": [
+FIRST_VERSION = """[{"do": "create_table", "table": {"name": "user_counts",
+"kind": "date_aggregated", "date_field": "date", "columns": [
 {"name": "users", "type": "INT64", "about": "users created up to the end of the day"},
 {"name": "pending", "type": "INT64", "about": "those of them whose invitation is open today"}],
 "deltas": ["users", "pending"]}}]"""

@@ -20,7 +20,9 @@ class Record:
     count: int | None = None
 
 def page(number):
-    records = [{"id": 100 * number + n, "text": f"{n} of {number} " * 20, "count": n} for n in range(100)]
+    records = [
+        {"id": 100 * number + n, "text": f"{n} of {number} " * 20, "count": n} for n in range(100)
+    ]
     return Page(number, json.dumps(records).encode(), 100)
 
 class Prepared(Report):

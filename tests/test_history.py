@@ -248,7 +248,8 @@ taken = history.snapshots().num_rows
 for day in range(taken, 40):
     rows = [(n, n if n % 7 else n + day) for n in range(day, 4000 + day)]
     print(day, flush=True)
-    history.snapshot(pa.table({"id": [n for n, _ in rows], "value": [value for _, value in rows]}), datetime(2024, 1, 1) + timedelta(day))
+    table = pa.table({"id": [n for n, _ in rows], "value": [value for _, value in rows]})
+    history.snapshot(table, datetime(2024, 1, 1) + timedelta(day))
 print("done", flush=True)
 """
 

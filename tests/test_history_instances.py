@@ -435,7 +435,8 @@ def test_a_person_is_erased_from_all_versions_and_all_formats(box):
     assert code == 0 and "domostats" in printed and history.at().num_rows == 11
     with store.open() as con:
         for table in con.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name IN ('history', 'kit')"
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name IN "
+            "('history', 'kit')"
         ).fetchall():
             rows = con.execute(f'SELECT * FROM {table[0]}."{table[1]}"').fetchall()
             assert who not in str(rows).replace("'", " ").split() and email not in str(rows)

@@ -655,7 +655,8 @@ def test_the_end_of_a_list_costs_a_few_calls_at_most(many):
     assert len(many.log) - before == 1 + 10 + 1  # only a full last page asks for one more
 
 
-SHORT_PAGES = [  # after how many calls, what the page lacks, the row that does not come by any other
+# after how many calls, what the page lacks, the row that does not come by any other
+SHORT_PAGES = [
     *[(after, "all", None) for after in range(6)],
     *[(after, (-1,), None) for after in range(6)],
     *[(after, (0,), 100 * after) for after in range(5)],

@@ -380,7 +380,11 @@ from domostats.tracking.loads import Loads
 from domostats.tracking.registry import make_observatory_api
 sys.stdin.readline()
 api = make_observatory_api(sys.argv[1], "writers")
-print(sum(api.register_release(DatasetRelease(dataset=Dataset(id=1), snapshot_date=date(2024, 1, 1) + timedelta(n)))[1] for n in range(int(sys.argv[2]))))
+def release(n):
+    day = date(2024, 1, 1) + timedelta(n)
+    return DatasetRelease(dataset=Dataset(id=1), snapshot_date=day)
+
+print(sum(api.register_release(release(n))[1] for n in range(int(sys.argv[2]))))
 """
 
 
@@ -415,7 +419,10 @@ def test_eight_processes_register_the_same_five_hundred_releases(url):
 @pytest.mark.slow
 def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
     for url in (f"sqlite:///{tmp_path / 'new.sqlite'}", postgres()):
-        code = "import sys; from domostats.tracking.registry import make_observatory_api as m; print(len(m(sys.argv[1]).get_organisations()))"
+        code = (
+            "import sys; from domostats.tracking.registry import make_observatory_api as m; "
+            "print(len(m(sys.argv[1]).get_organisations()))"
+        )
         workers = [
             subprocess.Popen(
                 [sys.executable, "-c", code, url],
@@ -619,7 +626,11 @@ def test_a_registry_of_a_newer_version_is_not_touched(tmp_path):
     [("sqlalchemy", "registry.sqlite"), ("psycopg", "postgresql://127.0.0.1:1/none")],
 )
 def test_what_is_not_installed_is_named(lacking, url):
-    code = f"import sys; sys.modules[{lacking!r}] = None; from domostats.tracking import make_observatory_api; make_observatory_api('http://127.0.0.1:1'); make_observatory_api({url!r})"
+    code = (
+        f"import sys; sys.modules[{lacking!r}] = None; "
+        "from domostats.tracking import make_observatory_api; "
+        f"make_observatory_api('http://127.0.0.1:1'); make_observatory_api({url!r})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -989,7 +1000,10 @@ def test_use_case_5d_releases_are_looked_up_without_engine_or_storage(api):
         for one in api.desk.page("dataset_release", 2, cursor, dataset_id=dataset.id)[0]
     ] == [f"s:{day(0)}"]
     engines = "airflow", "google", "sandbox"
-    code = f"import sys; from domostats.tracking import make_observatory_api, Workflow; print([name for name in sys.modules if name.split('.')[0] in {engines!r}])"
+    code = (
+        "import sys; from domostats.tracking import make_observatory_api, Workflow; "
+        f"print([name for name in sys.modules if name.split('.')[0] in {engines!r}])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code],

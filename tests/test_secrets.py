@@ -278,8 +278,15 @@ def test_a_saved_notebook_holds_no_secret(planted):
     box, address = planted
     cells = [
         "%xmode Verbose",
-        "import os\nfrom domostats.clients.domo.auth import *\nfrom domostats.clients.domo.accounts import get_accounts\nfrom domostats.settings import *",
-        "session = get_session_token('planted', os.environ['DOMO_USERNAME'], os.environ['DOMO_PASSWORD'])\nsession",
+        (
+            "import os\nfrom domostats.clients.domo.auth import *\n"
+            "from domostats.clients.domo.accounts import get_accounts\n"
+            "from domostats.settings import *"
+        ),
+        (
+            "session = get_session_token('planted', os.environ['DOMO_USERNAME'], "
+            "os.environ['DOMO_PASSWORD'])\nsession"
+        ),
         "sign_in('planted'), sign_in('planted', session)",
         "get_accounts('planted', session, debug_api=True)",
         "get_session_token('planted', 'nobody', os.environ['DOMO_PASSWORD'])",

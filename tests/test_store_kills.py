@@ -28,7 +28,8 @@ schema = pa.schema({"generation": pa.int64(), "n": pa.int64(), "text": pa.string
 def batches():
     for start in range(0, rows, 50_000):
         n = range(start, min(start + 50_000, rows))
-        yield pa.record_batch([[generation] * len(n), list(n), [f"{i * 7919 % 1000003} of {generation}" for i in n]], schema=schema)
+        texts = [f"{i * 7919 % 1000003} of {generation}" for i in n]
+        yield pa.record_batch([[generation] * len(n), list(n), texts], schema=schema)
 
 data = pa.RecordBatchReader.from_batches(schema, batches())
 if kind == "store": Store(place).write("accounts", data, "REPLACE")
@@ -38,7 +39,10 @@ else: write_file(data, place)
 READER = """
 import json, sys
 from domostats.loading.store import Store
-query = "SELECT min(generation) AS lo, max(generation) AS hi, count(*) AS n, sum(n) AS total, count(DISTINCT text) AS texts FROM table"
+query = '''
+    SELECT min(generation) AS lo, max(generation) AS hi, count(*) AS n,
+           sum(n) AS total, count(DISTINCT text) AS texts
+    FROM table'''
 print(json.dumps(Store(sys.argv[1]).read("accounts", query).to_pylist()[0]))
 """
 

@@ -77,7 +77,9 @@ def at(seconds):
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=timezone.utc)
 S, GOOD = "spelling", ""
-ODD = {  # the value as it comes; by field what it becomes and how that counts; in every other field it is null, and counts
+# the value as it comes; by field what it becomes and how that counts; in every other field it is
+# null, and counts
+ODD = {
     b"null": dict.fromkeys(
         ["whole", "size", "yes", "name", "owner", "seen", "made", "told", "tags", "free"],
         (None, GOOD),

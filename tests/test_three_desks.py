@@ -650,7 +650,10 @@ def test_a_raw_question_is_understood_or_refused(desks, three, method, path, sta
         ("/v1/dataset_releases/register", b'[{"dataset": {"id": 1}, "odd": 1}]'),
         (
             "/v1/dataset_releases/claim",
-            b'{"release": {"dataset": {"id": 1}, "snapshot_date": "2024-03-01T00:00:00Z"}, "run": ""}',
+            (
+                b'{"release": {"dataset": {"id": 1}, '
+                b'"snapshot_date": "2024-03-01T00:00:00Z"}, "run": ""}'
+            ),
         ),
     ],
 )
