@@ -61,7 +61,7 @@ from domostats.errors import (
 )
 from ..loading.store import Store, quoted, settled
 from ..settings import find_settings, setting
-from .catch_up import run_name
+from .registry.catch_up import run_name
 from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_of
 from .migrations import check_declared, cut, days_outside, live_columns
 from .schema import ExtractorType, Table, batches_of, table_of

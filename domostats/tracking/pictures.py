@@ -27,12 +27,12 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError, SettingsError
 from ..loading.files import replacing
-from .releases import interval
+from .registry.releases import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from domostats.tracking.entities import DatasetRelease
+    from domostats.tracking.registry.entities import DatasetRelease
     from domostats.tracking.history import History
     from domostats.tracking.loads import Load
 
