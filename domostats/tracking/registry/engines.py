@@ -48,6 +48,7 @@ except ImportError:
         "not_installed",
     ) from None
 from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
 
 # %% ../../../nbs/08_tracking/registry/07_engines.ipynb #5ec2a002
 SECRETS = r"(?i).*(pass|token|secret|key).*"  # names in the query of an address
