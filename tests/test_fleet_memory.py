@@ -10,7 +10,8 @@ SCRIPT = """
 import json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from domostats.reports.report import Report, Source, run_all
+from domostats.reports.fleet import run_all
+from domostats.reports.report import Report, Source
 from domostats.transport.paging import Page, Whole
 
 @dataclass

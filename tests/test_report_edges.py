@@ -12,19 +12,9 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
 from domostats.loading.coverage import LAST, Part, coverage_of
-from domostats.reports.report import (
-    Keys,
-    Lookup,
-    Report,
-    Source,
-    at_the_same_time,
-    by_name,
-    join_columns,
-    key_columns,
-    name_of,
-    one_by_one,
-    run_all,
-)
+from domostats.reports.fleet import at_the_same_time, by_name, name_of, run_all
+from domostats.reports.keys import KeyCounter, join_columns, key_columns
+from domostats.reports.report import Lookup, Report, Source, one_by_one
 from domostats.rows.formatter import Formatter, text
 from domostats.rows.rowtype import Nested, NumberId, TextId
 from domostats.transport.paging import Page, Whole
@@ -210,9 +200,9 @@ def test_keys_that_come_again_are_counted_once_each():
 
 @pytest.mark.parametrize("rows", [20, 21, 60, 130])
 def test_a_key_is_found_again_in_memory_and_on_disk(monkeypatch, rows):
-    monkeypatch.setattr(Keys, "LARGE", 20)
+    monkeypatch.setattr(KeyCounter, "LARGE", 20)
     for step in (1, 7, 20, 25):
-        keys = Keys()
+        keys = KeyCounter()
         ids = [str(n) for n in range(rows)] + ["0", "1", "1", None, None]
         kinds = ["a"] * rows + ["a", "b", "b", "c", "c"]
         for start in range(0, len(ids), step):
@@ -242,6 +232,7 @@ KEY_COLUMNS = {  # the columns that hold the key of each report, in each of its 
     ("groups", "domostats"): ["Group Id"],
     ("groups", "with_creator"): ["Group Id"],
     ("groups", "all"): ["group_id"],
+    ("group_members", "all"): ["group_id", "member_type", "member_id"],
     ("oauth_configurations", "domostats"): ["Account_Id"],
     ("oauth_configurations", "all"): ["id"],
     ("page_access", "all"): ["page_id", "entity_type", "entity_id"],
@@ -261,7 +252,7 @@ JOINED = {  # of columns that are made from lookups, by which id; of all others 
 
 def test_the_key_columns_of_every_format():
     shapes = {(name, shape) for name in reports.names() for shape in reports.find(name).formatters}
-    assert shapes - {*KEY_COLUMNS} == {("page_access", "domostats")}
+    assert shapes - {*KEY_COLUMNS} == {("page_access", "domostats"), ("group_members", "domostats")}
     for (name, shape), columns in KEY_COLUMNS.items():
         report = reports.find(name)
         assert key_columns(report, report.formatter(shape)) == columns, (name, shape)
@@ -633,6 +624,7 @@ def test_there_is_no_report_of_that_name():
             "activity_log",
             "calls",
             "datasets",
+            "group_members",
             "groups",
             "oauth_configurations",
             "page_access",

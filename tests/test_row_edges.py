@@ -13,7 +13,8 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DataError, SettingsError
-from domostats.reports.report import Report, Source, key_columns
+from domostats.reports.keys import key_columns
+from domostats.reports.report import Report, Source
 from domostats.rows.formatter import (
     Formatter,
     constant,

@@ -96,7 +96,7 @@ from domostats.loading.store import (
     returned,
     settled,
 )
-from ..reports.report import key_columns
+from ..reports.keys import key_columns
 from ..rows.table import to_dataframe
 from ..settings import check_name
 from .loads import Load, loads_of, note_load
