@@ -1,4 +1,5 @@
-"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again without a call, and on many instances."""
+"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again
+without a call, and on many instances."""
 
 import json
 import warnings
@@ -239,7 +240,10 @@ def test_the_three_contracts(box):
         {"groupId": 2, "color": "red"},
         {"groupId": 3, "memberCount": "many"},
     )
-    run = lambda **how: reports.find("groups").run(box, format_fn="all", fresh=True, **how)
+
+    def run(**how):
+        return reports.find("groups").run(box, format_fn="all", fresh=True, **how)
+
     served(box, good, new, bad)
     told = run()
     assert [row["group_id"] for row in told.rows] == ["1", "2", "3"]
@@ -406,7 +410,8 @@ def test_a_report_is_refused_by_an_instance_of_another_platform(box):
 def test_settings_say_which_platform_an_address_has():
     with sandbox.start_datorama(today="2024-04-01") as agency:
         Path("settings.ini").write_text(
-            f"[instance.agency]\nurl = {agency.url}\nplatform = datorama\n[instance.other]\nplatform = nothing\n"
+            f"[instance.agency]\nurl = {agency.url}\nplatform = datorama\n"
+            "[instance.other]\nplatform = nothing\n"
         )
         assert len(reports.find("datorama_workspaces").run("agency", agency.api_token).rows) == 3
         with pytest.raises(SettingsError) as caught:
