@@ -10,7 +10,9 @@ SCRIPT = """
 import json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from domostats.reports.report import Report, Source, run_all
+from domostats.reports.fleet import run_all
+from domostats.reports.report import Report
+from domostats.reports.declaration import Source
 from domostats.transport.paging import Page, Whole
 
 @dataclass

@@ -235,7 +235,7 @@ def test_the_end_of_credentials_has_its_types_where_nobody_tells(box):
     frame = accounts.generate(box, format_fn="v2")
     assert str(frame["date_of_expiration"].dtype) == "datetime64[us, UTC]"
     assert str(frame["days_to_expiry"].dtype) == "Int64"
-    kinds = {name: column.arrow for name, column in columns_of(accounts.Account).items()}
+    kinds = {name: column.arrow for name, column in columns_of(accounts.AccountRecord).items()}
     assert kinds["daysToExpiry"] == pa.int64() and kinds["expired"] == pa.bool_()
 
 
