@@ -19,7 +19,7 @@ from domostats.clients.domo.users import (
 from domostats.reports import accounts, activity_log, groups, page_access, users
 from domostats.rows.formatter import Formatter, number
 from domostats.rows.rowtype import columns_of
-from domostats.sandbox.domo import given_accounts
+from domostats.sandbox.domo.data import given_accounts
 
 DAY = "2024-04-01"
 ZERO = datetime(1970, 1, 1, tzinfo=timezone.utc)
