@@ -11,7 +11,7 @@ from domostats.clients.domo.users import USERS
 from domostats.reports.activity_log import Event
 from domostats.reports.report import Report, Source
 from domostats.rows.rowtype import Millis, Seconds, TextId
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 
 @dataclass

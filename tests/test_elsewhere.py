@@ -37,10 +37,10 @@ from domostats.tracking.migrations import Migrations
 from domostats.tracking.registry import make_observatory_api
 from domostats.tracking.releases import release_key, table_name, table_parts, utc
 from domostats.tracking.schema import ExtractorType
+from domostats.transport.answer import retry_after
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.clock import FakeClock, wait_for
-from domostats.transport.connection import retry_after
-from domostats.transport.paging import millis
+from domostats.transport.reader import millis
 
 ZONES = ["America/New_York", "Pacific/Kiritimati", "Asia/Kolkata"]
 SPRING = 1_710_054_000_000  # 10 March 2024, 07:00 UTC: the hour that New York leaves out

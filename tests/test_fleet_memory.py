@@ -11,7 +11,8 @@ import json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from domostats.reports.report import Report, Source, run_all
-from domostats.transport.paging import Page, Whole
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 @dataclass
 class Record:

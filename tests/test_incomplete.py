@@ -20,7 +20,8 @@ from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
 from domostats.reports.report import Report, Source, run_all
 from domostats.tracking.history import History
-from domostats.transport.paging import Cursor, Offset
+from domostats.transport.cursor import Cursor
+from domostats.transport.offset import Offset
 
 TODAY = "2024-04-01"
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}

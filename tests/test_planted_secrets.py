@@ -52,7 +52,8 @@ from domostats.settings import Instance, Secret
 from domostats.tracking.database import Database
 from domostats.tracking.registry import Served, make_observatory_api
 from domostats.tracking.service import make_service, serving
-from domostats.transport.connection import Answer, connect
+from domostats.transport.answer import Answer
+from domostats.transport.connection import connect
 
 PASSWORD = 'plänted "pass/word" 100% sure'
 TOKEN = "planted+token/with=signs&more"

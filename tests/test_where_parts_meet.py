@@ -23,8 +23,9 @@ from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, Source, estimate, run_all
 from domostats.reports.users import report as users
 from domostats.tracking.history import History
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Numbered, Reader
+from domostats.transport.answer import Answer
+from domostats.transport.numbered import Numbered
+from domostats.transport.reader import Reader
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from ..clients.domo.groups import GROUP_DETAILS, GROUPS
 from .report import Lookup, Report, Source
 from ..rows.formatter import Formatter, nothing, truth_text
 from ..rows.rowtype import TextId, TextTime
-from ..transport.paging import replies
+from ..transport.by_parent import replies
 
 
 # %% ../../nbs/05_reports/04_groups.ipynb #82c67381

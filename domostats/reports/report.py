@@ -111,18 +111,12 @@ from domostats.rows.rowtype import (
 )
 from ..rows.table import table_of_rows, to_dataframe
 from ..settings import Instance, find_instance, hides
-from domostats.transport.paging import (
-    Listing,
-    Page,
-    Reader,
-    Scout,
-    all_of,
-    array_of,
-    millis,
-    rows_of,
-)
+from ..transport.estimate import EstimatingReader
+from ..transport.events import Events
+from ..transport.listing import Listing, all_of
+from ..transport.pages import Page, join_array, split_array
+from ..transport.reader import Reader, millis
 from ..transport.spool import OLDEST, spooled
-from ..transport.windows import Windows
 from ..transport.wire import json_bytes
 
 if TYPE_CHECKING:
@@ -162,7 +156,7 @@ def one_by_one(
     """A reshape that puts in place of each record (bytes) those that a function makes of it (list
     of bytes)."""
     return lambda: (
-        lambda array: array_of([made for raw in rows_of(array) for made in function(raw)])
+        lambda array: join_array([made for raw in split_array(array) for made in function(raw)])
     )
 
 
@@ -1055,7 +1049,7 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
 
     Events are narrowed by both ends, and an end that has not yet come is open. What costs a call
     for each object is narrowed to the objects that changed since."""
-    if isinstance(listing, Windows):
+    if isinstance(listing, Events):
         if reader.since is None and reader.until is None:
             return None
         is_over = reader.until is not None and reader.until <= listing.span(reader)[1]
@@ -1265,7 +1259,7 @@ def reading(
 # %% ../../nbs/05_reports/00_report.ipynb #c2349205
 def _moves_by(listing: Listing) -> set:
     "Which of `since` and `until` narrow a listing."
-    if isinstance(listing, Windows):
+    if isinstance(listing, Events):
         return {"since", "until"}
     found = set()
     for above in (getattr(listing, "parents", None), getattr(listing, "ids", None)):
@@ -1451,7 +1445,7 @@ class Report(Stream):
                 "missing_source",
             )
         pages = {
-            keyword: [Page(1, array_of(rows_of(json_bytes(reply))), 0)]
+            keyword: [Page(1, join_array(split_array(json_bytes(reply))), 0)]
             for keyword, reply in ({self.source.keyword: api_response} | lookups).items()
         }
         return self.over(formatter, pages).result(is_dataframe)
@@ -1489,7 +1483,7 @@ def estimate(
     page does not bear out, is probed with whole pages. Where only what changed `since` is wanted,
     the list that tells it is read."""
     connection = report.sign_in(domo_instance, session_token)
-    scout = Scout(connection, millis(since), millis(until))
+    scout = EstimatingReader(connection, millis(since), millis(until))
     listings = {
         source.listing for source in [report.source, *report.needed(report.formatter(format_fn))]
     }

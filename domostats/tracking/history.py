@@ -86,10 +86,9 @@ import pyarrow as pa
 
 from ..errors import DataError, DestinationError, SettingsError
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
-from ..loading.merging import described, settled
+from ..loading.merging import check_key, described, settled
 from ..loading.queries import returned
 from ..loading.store import Store
-from ..loading.merging import check_key
 from ..loading.store_types import folded, quoted
 from ..loading.updates import literal
 from ..reports.report import key_columns

@@ -61,8 +61,9 @@ from domostats.tracking.entities import (
 )
 from .releases import is_numbered, missing, newest_first, release_key
 from .service import OPERATIONS, Claim, Keys, Settled
-from ..transport.auth import QuietAdapter, sendable
-from ..transport.connection import failure_of
+from ..transport.auth import sendable
+from ..transport.failures import failure_of
+from ..transport.http_session import QuietAdapter
 
 if TYPE_CHECKING:
     from domostats.tracking.database import Database
