@@ -255,10 +255,10 @@ def test_a_minute_of_a_service_that_is_full_says_so(caplog):
 
 def test_what_is_said_is_seen_without_any_setting():
     code = """
-from domostats.transport.clock import Clock, wait_for, without_waits
+from domostats.transport.clock import Clock, wait_with_reason, without_waits
 with without_waits():
-    wait_for(Clock(), 61, "the service asked for a pause")
-    wait_for(Clock(), 60, "nothing to speak of")
+    wait_with_reason(Clock(), 61, "the service asked for a pause")
+    wait_with_reason(Clock(), 60, "nothing to speak of")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "" and done.stderr.startswith("Waiting for 1 min 1 s, until ")

@@ -709,7 +709,7 @@ def test_a_clock_without_a_steady_count_is_taken_as_it_is():
 def test_the_same_wait_is_told_once_and_another_one_again(caplog):
     clock = FakeClock()
     for seconds, why in ((300, "a"), (300, "a"), (300, "b"), (60, "c"), (61, "d")):
-        clocks.wait_for(clock, seconds, why)
+        clocks.wait_with_reason(clock, seconds, why)
     said = [record.getMessage() for record in caplog.records]
     assert said == [
         "Waiting for 5 min 0 s, until 00:05:00 UTC: a.",
@@ -725,7 +725,7 @@ def test_the_same_wait_is_told_once_and_another_one_again(caplog):
     caplog.clear()
     still = Still()
     for seconds in (300, 300, 310, 360, 361):  # many threads, one after the other
-        clocks.wait_for(still, seconds, "a")
+        clocks.wait_with_reason(still, seconds, "a")
     assert [record.getMessage()[:23] for record in caplog.records] == [
         "Waiting for 5 min 0 s, ",
         "Waiting for 6 min 1 s, ",

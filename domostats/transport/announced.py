@@ -27,7 +27,7 @@ from ..errors import RetryLaterError
 from ..notices import tell
 from .budget import Budget, seconds_for
 from .budget_file import FIRST
-from .clock import Clock, steady_of, wait_for
+from .clock import Clock, steady_of, wait_with_reason
 from .slots import DAY, settle
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ class MinuteBudget(Budget):
             slot = self._row.run(TAKE, now=now, early=EARLY, late=LATE, gap=self.gap)[0][0]
             until = steady_of(self.clock) + slot - now
             why = f"{self._row.label} asked for a pause, or its next minutes are taken"
-            wait_for(self.clock, slot - now, why)
+            wait_with_reason(self.clock, slot - now, why)
             if steady_of(self.clock) + LATE / 2 < until - slot % 60 + 60:
                 return steady_of(self.clock) - start  # else the machine slept: that minute is over
 

@@ -18,7 +18,7 @@ from .answer import Answer
 from .by_parent import count_wanted, is_narrowed, wanted
 from .listing import Listing, noted
 from .offset import Offset
-from .pages import Page, join_array, read_fields, split_array
+from .pages import Page, fields_in, join_array, split_array
 from .reader import Reader
 from .retry import Request
 
@@ -49,7 +49,7 @@ class Bulk(Listing):
         """
         array = self.array(answer)
         left = {*ids}
-        keys = [key for (key,) in read_fields(Page(0, array, 0), self.key)]
+        keys = [key for (key,) in fields_in(Page(0, array, 0), self.key)]
         own = []
         for row, key in zip(split_array(array), keys, strict=True):
             if key is None:
@@ -115,7 +115,7 @@ class Bulk(Listing):
         having = 0
         for chunk in chunks:
             page = Page(0, self.array(reader.answer(self.ask(chunk))), 0)
-            values = [value for (value,) in read_fields(page, field)]
+            values = [value for (value,) in fields_in(page, field)]
             looked += len(values)
             having += sum(value is not None for value in values)
         return looked, having
@@ -135,7 +135,7 @@ class Bulk(Listing):
             Page(0, paged.array(reader.probe(paged.page(offset))), 0)
             for offset in (0, last // 2, last)
         ]
-        return [id for page in pages for (id,) in read_fields(page, self.field) if id is not None]
+        return [id for page in pages for (id,) in fields_in(page, self.field) if id is not None]
 
 
 def once(values: Iterable[_Item]) -> Iterator[_Item]:

@@ -24,8 +24,8 @@ from .estimate import CountingReader
 from .listing import Listing, noted
 from domostats.transport.pages import (
     Page,
+    fields_in,
     join_array,
-    read_fields,
     split_array,
     whole_number,
 )
@@ -60,7 +60,7 @@ def wanted(listing: Listing, field: str, reader: Reader) -> Iterator[int | str]:
     watched = [listing.changed] if since is not None and listing.changed else []
     unreadable = 0
     for page in listing.pages(reader):
-        for value, *changed in read_fields(page, *dict.fromkeys([field, *watched])):
+        for value, *changed in fields_in(page, *dict.fromkeys([field, *watched])):
             if isinstance(value, float) and value.is_integer():
                 value = int(value)
             if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":

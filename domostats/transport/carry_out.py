@@ -11,7 +11,7 @@ __all__ = [
     "error_facts",
     "said_in",
     "ItemOutcome",
-    "Work",
+    "Handlers",
     "carry_out",
 ]
 
@@ -74,7 +74,7 @@ Batch = tuple[str, ...]
 Facts = dict[str, Any]
 
 
-class Work(NamedTuple):
+class Handlers(NamedTuple):
     """How the items of a call are made.
 
     `send(keys)` makes the items of a batch and gives a dict of facts for each; `look(key, facts)`
@@ -87,7 +87,7 @@ class Work(NamedTuple):
     facts: Callable[[], Facts]
 
 
-def _look_for(journal: Journal, batch: Batch, work: Work) -> DomostatsError | None:
+def _look_for(journal: Journal, batch: Batch, handlers: Handlers) -> DomostatsError | None:
     "Look for what may be there of a batch, and write it down; gives the error of it, or None."
     for key in batch:
         entry = journal[key]
@@ -96,7 +96,7 @@ def _look_for(journal: Journal, batch: Batch, work: Work) -> DomostatsError | No
         is_open = entry.state in OPEN
         known = entry.facts if is_open else {"lost": True, **(journal.lost or {})}
         try:
-            made = work.look(key, known)
+            made = handlers.look(key, known)
             if made is None:
                 journal.put(key, "intended", looked=True)
             else:
@@ -113,15 +113,15 @@ def _is_doubtful(journal: Journal, entry: Entry) -> bool:
     return entry.state in OPEN or journal.lost is not None and entry.state != "ok"
 
 
-def _send_rest(journal: Journal, batch: Batch, work: Work) -> DomostatsError | None:
+def _send_rest(journal: Journal, batch: Batch, handlers: Handlers) -> DomostatsError | None:
     "Send what is not done of a batch; gives the error of it, or None."
     todo = [key for key in batch if journal[key].state != "ok"]
     if not todo:
         return None
-    before = work.facts()
+    before = handlers.facts()
     journal.put_all(dict.fromkeys(todo, ("sent", before)))
     try:
-        made = work.send(todo)
+        made = handlers.send(todo)
     except DomostatsError as e:
         if e.reason == "unknown_outcome":
             state = "unknown"
@@ -152,18 +152,20 @@ def carry_out(
     `day_used_up`, and whatever lasts longer than `patience`.
     """
     patience = patience or Patience()
-    work = Work(send, look, facts)
+    handlers = Handlers(send, look, facts)
     keys = [*journal.entries]
     yield from (ItemOutcome(journal[key]) for key in keys if journal[key].state == "ok")
 
     doubtful = [(key,) for key in keys if _is_doubtful(journal, journal[key])]
-    looked = _work_off(journal, doubtful, lambda batch: _look_for(journal, batch, work), patience)
+    looked = _work_off(
+        journal, doubtful, lambda batch: _look_for(journal, batch, handlers), patience
+    )
     yield from (outcome for outcome in looked if outcome.entry.state != "intended")
     journal.lost = None
 
     def attempt(batch: Batch) -> DomostatsError | None:
-        error = _look_for(journal, batch, work)
-        return _send_rest(journal, batch, work) if error is None else error
+        error = _look_for(journal, batch, handlers)
+        return _send_rest(journal, batch, handlers) if error is None else error
 
     todo = [key for key in keys if journal[key].state in ("intended", "failed")]
     together = [(key,) for key in todo] if batches is None else [*map(tuple, batches(todo))]

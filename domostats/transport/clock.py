@@ -13,7 +13,7 @@ __all__ = [
     "without_waits",
     "steady_of",
     "boot_of",
-    "wait_for",
+    "wait_with_reason",
     "spell_seconds",
     "FakeClock",
     "FastClock",
@@ -132,7 +132,7 @@ _said = WeakKeyDictionary()
 _saying = threading.Lock()
 
 
-def wait_for(clock: Any, seconds: float, why: str) -> None:
+def wait_with_reason(clock: Any, seconds: float, why: str) -> None:
     "Let this many seconds pass on a clock; a wait of more than a minute is told, with this reason."
     if seconds > LONG and _is_news(clock, steady_of(clock) + seconds, why):
         until = datetime.fromtimestamp(clock.now() + seconds, timezone.utc)

@@ -30,7 +30,7 @@ from .answer import Answer, check_available, check_status, mend_answer
 from .auth import Auth
 from .budget import Budget
 from .call_log import CallLog, LoggedCall
-from .clock import Clock, wait_for
+from .clock import Clock, wait_with_reason
 from .http_session import make_session
 from .limits import limit_of, reply_limits
 from .retry import Request, Retry
@@ -81,7 +81,9 @@ class Caller(ABC):
             if error.reason == "rate_limited":
                 way.budget.not_before(pause)
             else:
-                wait_for(self.clock, pause, f"{way.instance} did not answer well ({error.reason})")
+                wait_with_reason(
+                    self.clock, pause, f"{way.instance} did not answer well ({error.reason})"
+                )
             attempt += 1
         if attempt > 1:
             error.args = (f"{error} It was tried {attempt} times.",)

@@ -12,7 +12,7 @@ from typing import Any
 
 from .answer import Answer
 from .listing import Listing, Whole
-from .offset import Offset, OffsetPager, pages_for
+from .offset import Offset, OffsetPager, expected_pages
 from .pages import Page, count_in, in_a_row
 from .reader import Reader
 from .recheck import PageDigest
@@ -155,4 +155,4 @@ class Events(Offset):
     def calls(self, reader: Reader) -> int:
         "As many counts as there are windows, and the pages of each."
         windows = [*self.windows(reader, *self.span(reader))]
-        return len(windows) + sum(pages_for(count, self.size) for _, _, count in windows)
+        return len(windows) + sum(expected_pages(count, self.size) for _, _, count in windows)

@@ -17,7 +17,7 @@ from msgspec import Raw
 from ..notices import warn
 from .answer import Answer
 from .connection import Caller
-from .pages import Page, join_array, read_fields, records_at, split_array
+from .pages import Page, fields_in, join_array, records_at, split_array
 from .reader import Reader
 from .recheck import KeptPage, PageDigest
 from .retry import Request
@@ -89,7 +89,7 @@ class Listing:
         array = self.array(answer)
         rows = split_array(array)
         page = Page(0, array, len(rows))
-        keys = read_fields(page, self.key) if self.key else map(bytes, rows)
+        keys = fields_in(page, self.key) if self.key else map(bytes, rows)
         digest = blake2b(msgspec.json.encode([*keys]), digest_size=16).digest()
         return PageDigest(len(rows), digest, is_last=not rows)
 

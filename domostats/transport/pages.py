@@ -12,7 +12,7 @@ __all__ = [
     "records_at",
     "count_in",
     "whole_number",
-    "read_fields",
+    "fields_in",
 ]
 
 # %% ../../nbs/02_transport/20_pages.ipynb #9a9e0001
@@ -174,7 +174,7 @@ def whole_number(value: object) -> int | None:
 
 
 # %% ../../nbs/02_transport/20_pages.ipynb #296fbcde
-def read_fields(page: Page, *names: str) -> list[tuple[Any, ...]]:
+def fields_in(page: Page, *names: str) -> list[tuple[Any, ...]]:
     """These fields (by the service's names) of the records of a page, each as plain Python or None;
     of what is no record all None.
     """

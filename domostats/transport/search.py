@@ -18,7 +18,7 @@ from .by_parent import wanted
 from .estimate import CountingReader
 from .events import FIRST_MOMENT
 from .listing import Listing
-from .offset import Offset, OffsetPager, pages_for
+from .offset import Offset, OffsetPager, expected_pages
 from .pages import Page, in_a_row
 from .reader import Reader
 
@@ -69,11 +69,11 @@ class Search(Offset):
         "The count of the whole, those by which it is cut, and the pages of each piece."
         total = self.counted(reader)
         if total < self._cap():
-            return 1 + pages_for(max(total, self.rows(reader)), self.size)
+            return 1 + expected_pages(max(total, self.rows(reader)), self.size)
         tally = CountingReader(reader)
         pieces = [*self.pieces(tally, total)]
         counts = [count for _, count in pieces if count is not None]
-        whole = sum(pages_for(count, self.size) for count in counts)
+        whole = sum(expected_pages(count, self.size) for count in counts)
         rest = math.ceil((total - sum(counts)) / self.size) if len(counts) < len(pieces) else 0
         return 1 + tally.calls + whole + rest + len(pieces) - len(counts)
 

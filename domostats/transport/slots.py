@@ -24,7 +24,7 @@ from typing import Any
 
 from ..errors import RetryLaterError
 from .budget_file import BudgetRow
-from .clock import LONG, Clock, boot_of, steady_of, wait_for
+from .clock import LONG, Clock, boot_of, steady_of, wait_with_reason
 
 
 # %% ../../nbs/02_transport/04_slots.ipynb #2e125614
@@ -119,7 +119,7 @@ def moved_by(state: dict[str, Any], boot: str, ahead: float) -> float | None:
     return moved if abs(moved) > SLACK else None
 
 
-def _is_same(state, boot):
+def _is_same(state: Any, boot: str) -> bool:
     "Whether it is known that the row was written since the same start of the machine."
     return bool(boot) and state["boot"] == boot
 
@@ -139,7 +139,7 @@ def await_slot(row: BudgetRow, clock: Clock, step: float, rounds: int = 100) -> 
         slot, day = taken
         pause = slot - clock.now()
         until = steady_of(clock) + pause
-        wait_for(clock, pause, _why(row, clock, step) if pause > LONG else "")
+        wait_with_reason(clock, pause, _why(row, clock, step) if pause > LONG else "")
         if steady_of(clock) > until + LATE:
             continue
         if until > steady_of(clock) + not_before_of(row, clock) - clock.now() - NEAR:
@@ -156,14 +156,14 @@ def await_slot(row: BudgetRow, clock: Clock, step: float, rounds: int = 100) -> 
 NEAR = 0.01  # seconds: two clocks are never asked at the same moment
 
 
-def not_before_of(row, clock):
+def not_before_of(row: BudgetRow, clock: Clock) -> float:
     "The moment before which no call may start; 0 if none was set, or one that cannot be true."
     settle(row, clock)
     moment = row.run("SELECT not_before FROM budgets WHERE place = :place")[0][0]
     return moment if moment <= clock.now() + DAY else 0
 
 
-def _why(row, clock, step):
+def _why(row: BudgetRow, clock: Clock, step: float) -> str:
     "Why a call has to wait, in words."
     label = row.label
     if not_before_of(row, clock) > clock.now() + LONG:

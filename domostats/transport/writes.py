@@ -35,7 +35,7 @@ from domostats.errors import (
 )
 from ..notices import tell
 from ..private import open_draft, put_in_place
-from .clock import Clock, steady_of, wait_for
+from .clock import Clock, steady_of, wait_with_reason
 from .retry import is_outcome_unknown
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ def wait_until(
                 "not_in_time",
                 retry_after=pause,
             )
-        wait_for(connection.clock, pause, f"{connection.instance} has not finished yet")
+        wait_with_reason(connection.clock, pause, f"{connection.instance} has not finished yet")
 
 
 # %% ../../nbs/02_transport/34_writes.ipynb #wr1te017
