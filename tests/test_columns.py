@@ -17,7 +17,7 @@ from conftest import ROOT
 
 from domostats import reports
 from domostats.settings import Instance
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"

@@ -22,7 +22,8 @@ from domostats.reports.declaration import Source
 from domostats.reports.fleet import run_all
 from domostats.reports.report import Report
 from domostats.tracking.history import History
-from domostats.transport.paging import Cursor, Offset
+from domostats.transport.cursor import Cursor
+from domostats.transport.offset import Offset
 
 TODAY = "2024-04-01"
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}

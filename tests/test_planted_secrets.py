@@ -49,11 +49,13 @@ from domostats.loading.store import Store
 from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
 from domostats.settings import Instance, Secret
+from domostats.tracking.registry import Served, make_observatory_api
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.client import RegistryClient
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.service import make_service, serving
-from domostats.transport.connection import Answer, connect
+from domostats.transport.answer import Answer
+from domostats.transport.connection import connect
 
 PASSWORD = 'plänted "pass/word" 100% sure'
 TOKEN = "planted+token/with=signs&more"

@@ -50,7 +50,7 @@ from domostats.rows.rowtype import (
     read_page,
 )
 from domostats.rows.table import table_of_rows, to_dataframe
-from domostats.transport.paging import Whole
+from domostats.transport.listing import Whole
 
 
 def utc(text):

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from .declaration import Lookup, Source
 from ..rows.rowtype import NumberId, Records, arrow_columns, plain_dicts, read_page
-from ..transport.paging import Page
+from ..transport.pages import Page
 
 
 # %% ../../nbs/05_reports/02_join.ipynb #d9965a66

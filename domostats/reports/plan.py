@@ -22,7 +22,9 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import DomostatsError
 from .declaration import AnyFormatter, Declaration
 from ..settings import Instance, hides
-from ..transport.paging import Listing, Reader, Scout, millis
+from ..transport.listing import Listing
+from ..transport.paging import Scout
+from ..transport.reader import Reader, millis
 from ..transport.windows import Windows
 
 if TYPE_CHECKING:

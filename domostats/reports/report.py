@@ -43,7 +43,10 @@ from domostats.reports.plan import (
 from .run import Result
 from ..rows.formatter import Formatter
 from ..settings import Instance, hides
-from ..transport.paging import Page, Reader, all_of, array_of, millis, rows_of
+from ..transport.listing import all_of
+from ..transport.pages import Page
+from ..transport.paging import array_of, rows_of
+from ..transport.reader import Reader, millis
 from ..transport.spool import OLDEST, spooled
 from ..transport.wire import json_bytes
 

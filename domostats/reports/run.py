@@ -25,7 +25,7 @@ from .unknown import UnknownCells, lost_rows
 from ..rows.formatter import Formatter
 from ..rows.rowtype import arrow_column, other_fields
 from ..rows.table import table_of_rows, to_dataframe
-from ..transport.paging import Page
+from ..transport.pages import Page
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -36,7 +36,7 @@ from .declaration import Lookup, Source
 from .report import Report
 from ..rows.formatter import Formatter, is_there, link, nothing, number, truth_text
 from ..rows.rowtype import Millis, TextId, columns_of, otherwise, unread
-from ..transport.paging import array_of, rows_of
+from ..transport.pages import join_array, split_array
 from ..transport.wire import BROKEN, elements, members, plain
 
 
@@ -62,7 +62,7 @@ def flat_users() -> Callable[[bytes], bytes]:
         try:
             return msgspec.json.encode([flat_pairs(user) for user in PAGE.decode(array)])
         except BROKEN:
-            return array_of([flat_user(raw) for raw in rows_of(array)])
+            return join_array([flat_user(raw) for raw in split_array(array)])
 
     return flat
 

@@ -15,9 +15,9 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #c1446341
 from .auth import sign_in
 from ...settings import Instance, Secret, hides
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer
-from ...transport.paging import Whole, all_of
+from ...transport.listing import Whole, all_of
 
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #194df13f
 PROVIDERS = Whole("/api/data/v2/datasources/providers", key="key")

@@ -12,8 +12,8 @@ from typing import Any
 from .auth import sign_in
 from ...settings import Instance, Secret, hides
 from ...transport.auth import Auth
-from ...transport.paging import Reader, millis
-from ...transport.windows import Events
+from ...transport.events import Events
+from ...transport.reader import Reader, millis
 
 # %% ../../../nbs/03_clients/domo/06_activity.ipynb #4927c9b1
 ACTIVITY_LOG = Events(

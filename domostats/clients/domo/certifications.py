@@ -8,9 +8,10 @@ __all__ = ["QUERY", "FOUND", "CERTIFIED_DATASETS", "get_certified_datasets"]
 # %% ../../../nbs/03_clients/domo/07_certifications.ipynb #e1a70c03
 from .auth import sign_in
 from ...settings import Instance, Secret, hides
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer
-from ...transport.paging import Cursor, all_of
+from ...transport.cursor import Cursor
+from ...transport.listing import all_of
 
 # %% ../../../nbs/03_clients/domo/07_certifications.ipynb #e1a70c07
 QUERY = (

@@ -20,10 +20,11 @@ from .auth import sign_in
 from .groups import GROUPS
 from .users import USERS
 from ...settings import Instance, Secret, hides
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer
-from ...transport.paging import Bulk, all_of
-from ...transport.windows import Search
+from ...transport.bulk import Bulk
+from ...transport.listing import all_of
+from ...transport.search import Search
 
 # %% ../../../nbs/03_clients/domo/04_datasets.ipynb #65929739
 OLDEST_FIRST = {"isRelevance": False, "fieldSorts": [{"field": "create_date", "sortOrder": "ASC"}]}

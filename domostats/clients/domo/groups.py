@@ -17,9 +17,11 @@ __all__ = [
 from .auth import sign_in
 from ...notices import warn
 from ...settings import Instance, Secret, hides
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer
-from ...transport.paging import Each, Offset, Whole, all_of, says_id
+from ...transport.by_parent import Each, says_id
+from ...transport.listing import Whole, all_of
+from ...transport.offset import Offset
 
 # %% ../../../nbs/03_clients/domo/03_groups.ipynb #e93bbfb2
 GROUPS = Offset(

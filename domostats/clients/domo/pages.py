@@ -10,9 +10,11 @@ from typing import Any
 
 from .auth import sign_in
 from ...settings import Instance, Secret, hides
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer
-from ...transport.paging import Each, Offset, all_of, says_id
+from ...transport.by_parent import Each, says_id
+from ...transport.listing import all_of
+from ...transport.offset import Offset
 
 # %% ../../../nbs/03_clients/domo/05_pages.ipynb #e5c25f8c
 PAGES = Offset(

@@ -24,9 +24,10 @@ from dataclasses import replace
 from .auth import sign_in
 from ...errors import AccessError, DataError, SettingsError
 from ...settings import Instance, Secret, hides
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer
-from ...transport.paging import Offset, Whole, all_of
+from ...transport.listing import Whole, all_of
+from ...transport.offset import Offset
 
 # %% ../../../nbs/03_clients/domo/02_users.ipynb #63c153ee
 USERS = Whole("/api/content/v2/users", key="id")
