@@ -95,21 +95,13 @@ from domostats.errors import (
 )
 from ..loading.coverage import MARK, Coverage, check_no_instance, follow, part_of
 from ..notices import warn
+from ..rows.columns import arrow_column, arrow_columns, plain_dicts
 from ..rows.formatter import Formatter, Rule, every_field, place_of
 from ..rows.naming import flatten_list_of_lists
-from domostats.rows.rowtype import (
-    Deviation,
-    NumberId,
-    Records,
-    Violation,
-    arrow_column,
-    arrow_columns,
-    columns_of,
-    other_fields,
-    plain_dicts,
-    read_page,
-)
+from ..rows.records import Records, other_fields, read_page
+from ..rows.rowtype import NumberId, columns_of
 from ..rows.table import table_of_rows, to_dataframe
+from ..rows.values import Deviation, Violation
 from ..settings import Instance, find_instance, hides
 from domostats.transport.paging import (
     Listing,
