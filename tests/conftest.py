@@ -2,11 +2,13 @@
 
 import asyncio
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
+KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -152,6 +155,14 @@ def settle(box):
     raise AssertionError("the sandbox is still busy")
 
 
+@pytest.fixture
+def draws():
+    "When to kill, by chance; the same again with the SEED that is printed."
+    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
+    print(f"KILLS={KILLS} SEED={seed}")
+    return random.Random(seed)
+
+
 @pytest.fixture(scope="session")
 def postgres():
     "A PostgreSQL server; gives a function that makes an empty database and tells its address."
@@ -199,6 +210,28 @@ def environment(tmp_path_factory):
 
 def pytest_addoption(parser):
     parser.addoption("--reversed", action="store_true", help="run the last test first")
+
+
+class Tiers:
+    """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
+
+    The first case is always among the quick ones."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items):
+        seen = Counter()
+        for item in items:
+            mark = item.get_closest_marker("sampled")
+            if mark is None:
+                continue
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % mark.args[0]:
+                item.add_marker("slow")
+            seen[function] += 1
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Tiers())
 
 
 @pytest.hookimpl(trylast=True)

@@ -137,6 +137,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "of a first version"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_declaration_is_never_written_silently(change, noted):
@@ -269,6 +270,7 @@ def same(written, read):
 number = count()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -315,6 +317,7 @@ GOOD = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("stored", TYPES)
 def test_of_two_types_one_is_not_written_as_the_other(stored):
     extraction = migrated(extractor_of([("value", stored)], [GOOD[stored]]))

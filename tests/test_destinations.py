@@ -158,7 +158,7 @@ incomplete           | written  | written    | narrowed    | narrowed     | narr
 narrowed             | written  | incomplete | written     | written      | narrowed    | written        | written               | written
 two instances        | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | incomplete            | written
 two, beta incomplete | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | written               | written
-"""
+"""  # noqa: E501
 # a CSV file of one instance does not say of which, so it is like one of others; if it has a note,
 # it says more
 IN_CSV = {
@@ -174,7 +174,7 @@ complete             | written  | incomplete | narrowed       | narrowed       |
 incomplete           | written  | incomplete | narrowed       | narrowed       | narrowed       | other_instance | other_instance        | other_instance
 narrowed             | narrowed | incomplete | narrowed       | narrowed       | written        | other_instance | other_instance        | other_instance
 two instances        | written  | incomplete | narrowed       | narrowed       | narrowed       | written        | incomplete            | written
-"""
+"""  # noqa: E501
 UPSERT = """
                      | complete | incomplete | same window    | wider window   | next window    | both           | both, beta incomplete | beta is down
 nothing              | written  | written    | written        | written        | written        | written        | written               | written
@@ -183,7 +183,7 @@ complete             | written  | written    | written        | written        |
 incomplete           | written  | written    | written        | written        | written        | other_instance | other_instance        | other_instance
 narrowed             | written  | written    | written        | written        | written        | other_instance | other_instance        | other_instance
 two instances        | written  | written    | written        | written        | written        | written        | written               | written
-"""
+"""  # noqa: E501
 
 
 def cases(text):
@@ -209,6 +209,7 @@ def check(kind, method, stood, comes, happens, **how):
     assert not [*Path().glob("*.part")] and not [*Path().glob(".*.part")]
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stood, comes, happens", cases(REPLACE))
 def test_what_may_replace_what(kind, stood, comes, happens):
@@ -217,11 +218,13 @@ def test_what_may_replace_what(kind, stood, comes, happens):
     check(kind, "REPLACE", stood, comes, happens)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("stood, comes, happens", cases(APPEND))
 def test_what_may_be_appended_to_what(stood, comes, happens):
     check("store", "APPEND", stood, comes, happens)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("stood, comes, happens", cases(UPSERT))
 def test_what_may_be_upserted_into_what(stood, comes, happens):
     check("store", "UPSERT", stood, comes, happens, update_key="id")
@@ -463,7 +466,10 @@ def test_a_note_about_another_csv_file_means_nothing():
 
 
 def test_rows_that_stay_in_a_csv_file_stay_byte_for_byte():
-    text = '"instance","id","said"\n"beta",007,"a ""quoted""\nline, é"\n"acme",1,"x"\n"beta",1.50,\n"beta",8,""'
+    text = (
+        '"instance","id","said"\n"beta",007,"a ""quoted""\nline, é"\n"acme",1,"x"\n'
+        '"beta",1.50,\n"beta",8,""'
+    )
     Path("x.csv").write_text(text)
     put("x.csv", rows(2, named="acme", said="new"))
     new, header = '"acme",2,"new"\n', '"instance","id","said"\n'
@@ -491,7 +497,7 @@ def test_a_source_that_breaks_off_changes_nothing(kind, stood):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_full_disk_changes_nothing(kind, monkeypatch):
-    from domostats.loading import files
+    from domostats.loading import drafts
 
     put(kind, rows(1, instance=["acme", "beta"]))
     before = bytes_of(kind)
@@ -499,7 +505,7 @@ def test_a_full_disk_changes_nothing(kind, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(drafts.os, "fsync", full)
     with pytest.raises(DestinationError):
         put(kind, rows(2, named="acme"))
     assert bytes_of(kind) == before and not [*Path().glob(".x*")]
@@ -585,6 +591,7 @@ def arriving(run, version):
     return table, came, lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["store", "x.parquet", "x.csv"])
 @settings(
     max_examples=40,
@@ -739,6 +746,7 @@ def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
         assert count() == before and code == 6
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", ["log.parquet", "log.csv", "log"])
 def test_a_narrowed_file_is_replaced_by_the_same_window_or_a_wider_one(box, to):
     command = "generate", "datasets", "--instance", box.name, "--to", to, "--changed-since"
@@ -792,6 +800,7 @@ def test_events_are_appended_day_after_day_and_never_twice():
         assert Store().read("log").num_rows == len(moments) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["x.parquet", "x.csv", "x.CSV", "x"])
 def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     command = *ACCOUNTS, "--instance", box.name, "--to", to
@@ -810,6 +819,7 @@ def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     assert code == 0 and "note:" in printed and read() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [["--to", "out"], []])
 def test_a_run_of_many_reports_refuses_the_incomplete_one_and_writes_the_others(box, place):
     command = "run", "--instance", box.name, "--only", "users,accounts", *place
@@ -843,6 +853,7 @@ def test_where_nothing_stands_an_incomplete_run_is_written_and_noted(box):
     assert code == 0 and "incomplete" in printed and Store().read("x").num_rows == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", ["users.parquet", "users.csv", "users"])
 def test_the_rows_of_an_instance_that_is_down_stay(box, to):
     with sandbox.start(users=5, today="2024-04-01") as other:

@@ -134,6 +134,7 @@ def compare(report, box, token, format_fn, **how):
     return told, len(box.log) - before
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("since", [None, datetime(2024, 3, 1, tzinfo=timezone.utc)])
 @pytest.mark.parametrize("login", ["administrator", "limited"])
 @pytest.mark.parametrize("name", NAMES)
@@ -199,6 +200,7 @@ def test_an_estimate_costs_little():
         assert len(box.log) < 40
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("sizes", [{}, {"workspaces": 5, "streams": 230}, {"streams": 0}])
 @pytest.mark.parametrize("name", ["datorama_workspaces", "datorama_streams", "datorama_jobs"])
 def test_an_estimate_holds_of_datorama(name, sizes):

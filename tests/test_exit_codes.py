@@ -262,6 +262,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("command", ["extract", "print-extract", "make-migrations", "migrate"])
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda text: MISTAKES[text][1])
 def test_a_mistake_in_an_extractor_is_one_line_with_its_place(mistake, command, run):

@@ -151,6 +151,7 @@ def put(box, fault, style, after, **how):
     box.fail(fault, path_of(style), after=after, **how)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("fault", [*PASSING, "slow"])
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_what_passes_leaves_no_trace(box, whole, style, in_flight, after, fault):
@@ -171,6 +172,7 @@ def test_an_expired_session_leaves_no_trace(box, whole, style, in_flight, after)
     )
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("fault", LASTING)
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_what_lasts_is_told_and_asked_once(box, rows, whole, style, in_flight, after, fault):
@@ -330,6 +332,7 @@ def lost_rows(rows, whole, came):
     return [place for place, row in enumerate(rows) if row in missing]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("style, after, fault, lost, doubts", cases(ONCE))
 def test_a_page_that_is_not_what_was_asked_for_is_made_good_or_told(
     box, rows, whole, style, after, fault, lost, doubts
@@ -342,6 +345,7 @@ def test_a_page_that_is_not_what_was_asked_for_is_made_good_or_told(
     assert said(style, reader) == doubts
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("style, after, fault, lost, doubts", cases(ONCE))
 def test_of_ten_pages_under_way_any_may_be_another_than_was_asked_for(
     box, rows, whole, style, after, fault, lost, doubts
@@ -403,6 +407,7 @@ def without_numbers(sentence):
     return re.sub(r"\{[^}]*\}|'?\d+'?", "#", sentence)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("style", STYLES)
 def test_what_does_not_pass_ends_after_five_attempts(box, whole, style, fault):

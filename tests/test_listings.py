@@ -311,6 +311,7 @@ def is_provable(pages):
     return all(one or two for one, two in pairwise(pages))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(ids=ids, size=sizes, in_flight=in_flight, most=st.sampled_from([None, None, 2]))
 @MANY
@@ -320,6 +321,7 @@ def test_an_undisturbed_list_is_complete_and_never_marked(style, ids, size, in_f
     assert check(style, size, service, in_flight) == "complete"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
@@ -586,6 +588,7 @@ UNTRUE = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("untrue", UNTRUE)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, untrue, times):
@@ -652,7 +655,8 @@ def test_the_end_of_a_list_costs_a_few_calls_at_most(many):
     assert len(many.log) - before == 1 + 10 + 1  # only a full last page asks for one more
 
 
-SHORT_PAGES = [  # after how many calls, what the page lacks, the row that does not come by any other
+# after how many calls, what the page lacks, the row that does not come by any other
+SHORT_PAGES = [
     *[(after, "all", None) for after in range(6)],
     *[(after, (-1,), None) for after in range(6)],
     *[(after, (0,), 100 * after) for after in range(5)],

@@ -283,7 +283,8 @@ from domostats.transport.clock import FastClock
 
 name, begun, speed, made = sys.argv[1:5]
 dr = datorama({"ada": os.environ["TOKEN"]}, instance=name, pause=0)
-dr.connection.go_by(FastClock(float(begun) + (time.monotonic() - float(made)) * float(speed), float(speed)))
+now = float(begun) + (time.monotonic() - float(made)) * float(speed)
+dr.connection.go_by(FastClock(now, float(speed)))
 for _ in range(60):
     dr.connection.get("/v1/workspaces")
 """

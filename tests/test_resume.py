@@ -653,6 +653,7 @@ print(json.dumps([run.table["group_id"].to_pylist(), run.doubts, run.findings]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
     rng = random.Random(7)
     with sandbox.start(groups=200, today="2024-04-01") as box:

@@ -210,7 +210,8 @@ WHOLE = [
     (b"-9223372036854775808.0", -(2**63), OTHER),
 ]
 TIMES = [(raw, moment, OTHER) for raw, moment in ISO]
-VALUES = {  # by field, what comes, what it becomes, and how that counts; `null` counts as nothing anywhere
+# by field, what comes, what it becomes, and how that counts; `null` counts as nothing anywhere
+VALUES = {
     "whole": [
         *WHOLE,
         (b'"7"', 7, OTHER),

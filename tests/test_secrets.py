@@ -251,6 +251,7 @@ def test_nothing_written_holds_a_secret(planted, monkeypatch, tmp_path):
     assert leaks(Path("leaked.txt").read_bytes(), PASSWORD)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "command",
     [
@@ -271,13 +272,21 @@ def test_no_command_prints_a_secret(planted, command):
     assert done.stdout + done.stderr and not leaks(done.stdout + done.stderr, TOKEN, PASSWORD)
 
 
+@pytest.mark.slow
 def test_a_saved_notebook_holds_no_secret(planted):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     box, address = planted
     cells = [
         "%xmode Verbose",
-        "import os\nfrom domostats.clients.domo.auth import *\nfrom domostats.clients.domo.accounts import get_accounts\nfrom domostats.settings import *",
-        "session = get_session_token('planted', os.environ['DOMO_USERNAME'], os.environ['DOMO_PASSWORD'])\nsession",
+        (
+            "import os\nfrom domostats.clients.domo.auth import *\n"
+            "from domostats.clients.domo.accounts import get_accounts\n"
+            "from domostats.settings import *"
+        ),
+        (
+            "session = get_session_token('planted', os.environ['DOMO_USERNAME'], "
+            "os.environ['DOMO_PASSWORD'])\nsession"
+        ),
         "sign_in('planted'), sign_in('planted', session)",
         "get_accounts('planted', session, debug_api=True)",
         "get_session_token('planted', 'nobody', os.environ['DOMO_PASSWORD'])",

@@ -3,7 +3,6 @@ else's answers are among them."""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import pyarrow as pa
 import pytest
-from conftest import settle
+from conftest import KILLS, settle
 
 from domostats import sandbox
 from domostats.clients.domo.auth import AccessToken, Session, sign_in
@@ -86,7 +85,9 @@ def heard(box):
     return [(method, path) for method, path, _ in box.calls]
 
 
-def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monkeypatch):
+@pytest.mark.slow
+@pytest.mark.kills
+def test_a_run_that_is_killed_asks_again_only_for_what_may_have_moved(monkeypatch, draws):
     with sandbox.start(users=401) as box:
         wanted = finish(start(box.name))
         asked, reply = [], box.domo.reply
@@ -104,16 +105,16 @@ def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monke
             return reply(method, path, headers, body, query)
 
         monkeypatch.setattr(box.domo, "reply", listening)
-        box.latency, rng, killed, again, compared = 0.02, random.Random(20), 0, [], []
-        while killed < 20:
+        box.latency, killed, again, compared = 0.02, 0, [], []
+        while killed < KILLS:
             there, before = kept(), len(asked)
             child = start(box.name)
-            goal = before + rng.randint(7, 15)
+            goal = before + draws.randint(7, 15)
             for _ in range(15_000):
                 if len(asked) >= goal or child.poll() is not None:
                     break
                 time.sleep(0.002)
-            time.sleep(rng.random() * 0.03)
+            time.sleep(draws.random() * 0.03)
             child.kill()
             child.communicate(timeout=60)
             assert child.returncode == -signal.SIGKILL, "it was to be killed in mid-listing"

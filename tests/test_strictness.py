@@ -77,7 +77,9 @@ def at(seconds):
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=timezone.utc)
 S, GOOD = "spelling", ""
-ODD = {  # the value as it comes; by field what it becomes and how that counts; in every other field it is null, and counts
+# the value as it comes; by field what it becomes and how that counts; in every other field it is
+# null, and counts
+ODD = {
     b"null": dict.fromkeys(
         ["whole", "size", "yes", "name", "owner", "seen", "made", "told", "tags", "free"],
         (None, GOOD),
@@ -293,6 +295,7 @@ def changed(records, place, value):
     return json.dumps(copy).encode().replace(b'"%s"' % MARK.encode(), value)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", KEYS)
 def test_no_odd_value_in_any_field_costs_a_row_but_in_the_key(own_folder, name):
     records, report = fetched(name), reports.find(name)

@@ -59,7 +59,9 @@ from domostats.errors import (
     did_you_mean,
     your_code,
 )
-from ..loading.store import Store, quoted, settled
+from ..loading.merging import settled
+from ..loading.store import Store
+from ..loading.store_types import quoted
 from ..settings import find_settings, setting
 from .catch_up import run_name
 from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_of

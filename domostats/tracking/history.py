@@ -86,16 +86,12 @@ import pyarrow as pa
 
 from ..errors import DataError, DestinationError, SettingsError
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
-from domostats.loading.store import (
-    Store,
-    check_key,
-    described,
-    folded,
-    literal,
-    quoted,
-    returned,
-    settled,
-)
+from ..loading.merging import described, settled
+from ..loading.queries import returned
+from ..loading.store import Store
+from ..loading.merging import check_key
+from ..loading.store_types import folded, quoted
+from ..loading.updates import literal
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
 from ..settings import check_name
@@ -825,7 +821,7 @@ def rows_of(data: object) -> Any:
 
 
 def arrival_of(data: object) -> Arrival:
-    """What a finished run says of itself, or any data that `loading.files.to_reader` takes: a
+    """What a finished run says of itself, or any data that `loading.streams.to_reader` takes: a
     reader when it is read. DataError `narrowed`."""
     run = run_of(data)
     if hasattr(run, "incomplete"):
@@ -1299,7 +1295,7 @@ class History:
         dry_run: bool = False,
         allow_incomplete: bool = False,
     ) -> Snapshot:
-        """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is
+        """Take a snapshot of data (a finished run, or as for `loading.streams.to_reader`), which is
         all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
         With `allow_incomplete` an incomplete run brings what was added and changed, and no

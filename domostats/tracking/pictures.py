@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, SettingsError
-from ..loading.files import replacing
+from ..loading.drafts import replacing
 from .releases import interval
 
 if TYPE_CHECKING:
