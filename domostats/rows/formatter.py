@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "TEXT",
     "Rule",
     "first",
     "text",
@@ -18,7 +19,6 @@ __all__ = [
     "nothing",
     "place_of",
     "places_of",
-    "Rules",
     "one_row",
     "Formatter",
     "every_field",
@@ -34,8 +34,8 @@ import pyarrow.compute as pc
 
 from ..errors import DataError, SettingsError, did_you_mean
 from ..notices import warn
-from .naming import flatten_list_of_lists
 from .columns import arrow_columns
+from .naming import flatten_list_of_lists
 from .records import Records
 from .rowtype import columns_of
 from .spelling import DIGITS_64
@@ -55,9 +55,9 @@ class Rule:
     a key holds the key."""
 
     label: str
-    inputs: tuple
-    compute: Callable
-    at: Callable = None
+    inputs: tuple["str | Rule", ...]
+    compute: Callable[..., Any]
+    at: "Callable[[str], Rule] | None" = None
     one_to_one: bool = False
 
 
@@ -114,6 +114,9 @@ def _labels(inputs, between=", "):
 
 
 # %% ../../nbs/04_rows/09_formatter.ipynb #d08be46c
+TEXT = pa.string()
+
+
 def link(before: str, field: str | Rule, after: str = "") -> Rule:
     """The field between two pieces of text; where these are a path, a report puts the address of
     its instance before it."""
@@ -165,7 +168,7 @@ def when(field: str | Rule, value: object, then: str | Rule) -> Rule:
     )
 
 
-def nothing(why: str, type: pa.DataType = pa.string()) -> Rule:
+def nothing(why: str, type: pa.DataType = TEXT) -> Rule:
     "Null in every row, and why."
     return Rule(f"nothing: {why}", (), lambda rows: pa.nulls(rows, type))
 
@@ -189,60 +192,6 @@ def places_of(rule: str | Rule, objects: Mapping[str, type]) -> list[str]:
     if isinstance(rule, str):
         return [place_of(rule, objects)]
     return flatten_list_of_lists(places_of(part, objects) for part in rule.inputs)
-
-
-# %% ../../nbs/04_rows/09_formatter.ipynb #0658cb63
-class Rules:
-    """The columns of a row: `rules` is a dict from column name to field name or `Rule`, `objects`
-    a dict from keyword to row type, the record itself first."""
-
-    def __init__(self, objects: Mapping[str, type], rules: Mapping[str, str | Rule]):
-        self.objects, self.rules = dict(objects), dict(rules)
-        self.places = {name: places_of(rule, objects) for name, rule in rules.items()}
-
-    def add(
-        self,
-        rules: Mapping[str, str | Rule] | Iterable[tuple[str, str | Rule]] = (),
-        **more: str | Rule,
-    ) -> "Self":
-        "With these columns at the end. SettingsError `column_exists`, `unknown_field`."
-        added = {**dict(rules), **more}
-        for name in added:
-            if name in self.rules:
-                raise SettingsError(
-                    f"There is a column {name!r} already. Rename or drop it first.", "column_exists"
-                )
-        return type(self)(self.objects, {**self.rules, **added})
-
-    def rename(self, **names: str) -> "Self":
-        """With these columns, old=new, called otherwise. SettingsError `unknown_column`,
-        `column_exists`."""
-        return self.drop(*names).add({new: self.rules[old] for old, new in names.items()})
-
-    def drop(self, *names: str) -> "Self":
-        "Without these columns. SettingsError `unknown_column`."
-        for name in names:
-            if name not in self.rules:
-                raise SettingsError(
-                    f"There is no column {name!r}; there are {', '.join(self.rules)}.",
-                    "unknown_column",
-                )
-        return type(self)(
-            self.objects, {name: rule for name, rule in self.rules.items() if name not in names}
-        )
-
-    def at(self, url: str) -> "Self":
-        "With links that lead to the instance at this address."
-        return type(self)(
-            self.objects,
-            {
-                name: getattr(rule, "at", None) and rule.at(url) or rule
-                for name, rule in self.rules.items()
-            },
-        )
-
-    def __repr__(self):
-        return "\n".join(f"{name} ← {_labels([rule])}" for name, rule in self.rules.items())
 
 
 # %% ../../nbs/04_rows/09_formatter.ipynb #abfd5cfd
@@ -283,18 +232,60 @@ def one_row(
 
 
 # %% ../../nbs/04_rows/09_formatter.ipynb #75017d48
-class Formatter(Rules):
-    """Columns from records. Called with the records, by keyword or in the order of `objects`, it
-    gives one flat dict; `format` does the same to a whole table.
+class Formatter:
+    """Columns from records: `rules` is an ordered dict from column name to field name or `Rule`,
+    `objects` a dict from keyword to row type, the record itself first.
 
-    `schema` (pyarrow) are the columns and their types, `keywords` the objects it reads.
+    Called with the records, by keyword or in the order of `objects`, it gives one flat dict;
+    `format` does the same to a whole table. `schema` (pyarrow) are the columns and their types,
+    `keywords` the objects it reads, `places` the fields that each column is made from.
     SettingsError `unknown_field`; DataError `bad_record`."""
 
     def __init__(self, objects: Mapping[str, type], rules: Mapping[str, str | Rule]):
-        super().__init__(objects, rules)
+        self.objects, self.rules = dict(objects), dict(rules)
+        self.places = {name: places_of(rule, objects) for name, rule in rules.items()}
         used = {place.partition(".")[0] for places in self.places.values() for place in places}
         self.keywords = tuple(keyword for keyword in objects if keyword in used)
         self.schema = self.format(self._table(dict.fromkeys(objects)).slice(0, 0)).schema
+
+    def add(
+        self,
+        rules: Mapping[str, str | Rule] | Iterable[tuple[str, str | Rule]] = (),
+        **more: str | Rule,
+    ) -> "Self":
+        "With these columns at the end. SettingsError `column_exists`, `unknown_field`."
+        added = {**dict(rules), **more}
+        for name in added:
+            if name in self.rules:
+                raise SettingsError(
+                    f"There is a column {name!r} already. Rename or drop it first.", "column_exists"
+                )
+        return type(self)(self.objects, {**self.rules, **added})
+
+    def rename(self, **names: str) -> "Self":
+        """With these columns, old=new, called otherwise. SettingsError `unknown_column`,
+        `column_exists`."""
+        return self.drop(*names).add({new: self.rules[old] for old, new in names.items()})
+
+    def drop(self, *names: str) -> "Self":
+        "Without these columns. SettingsError `unknown_column`."
+        for name in names:
+            if name not in self.rules:
+                raise SettingsError(
+                    f"There is no column {name!r}; there are {', '.join(self.rules)}.",
+                    "unknown_column",
+                )
+        return type(self)(
+            self.objects, {name: rule for name, rule in self.rules.items() if name not in names}
+        )
+
+    def at(self, url: str) -> "Self":
+        "With links that lead to the instance at this address."
+        rules = {name: _at(rule, url) for name, rule in self.rules.items()}
+        return type(self)(self.objects, rules)
+
+    def __repr__(self):
+        return "\n".join(f"{name} ← {_labels([rule])}" for name, rule in self.rules.items())
 
     def format(self, table: pa.Table) -> pa.Table:
         """The columns, as a pyarrow Table, from a table whose columns are called
@@ -311,7 +302,7 @@ class Formatter(Rules):
     def __call__(
         self, *in_order: Mapping[str, Any] | None, **records: Mapping[str, Any] | None
     ) -> dict[str, Any]:
-        records |= zip(self.objects, in_order)
+        records |= zip(self.objects, in_order, strict=False)  # the others come by keyword
         missing = [keyword for keyword in self.keywords if keyword not in records]
         if missing:
             raise TypeError(f"this formatter needs {', '.join(missing)}")
@@ -327,6 +318,11 @@ class Formatter(Rules):
             for keyword in self.keywords or [*self.objects][:1]
         ]
         return pa.table({name: column for row in rows for name, column in row.items()})
+
+
+def _at(rule, url):
+    "The rule with its link at this address, where it has one."
+    return rule.at(url) if isinstance(rule, Rule) and rule.at else rule
 
 
 # %% ../../nbs/04_rows/09_formatter.ipynb #994e359d

@@ -91,7 +91,7 @@ def _words(values, row):
 
 def _first_mixed(type: pa.DataType, values: Any) -> int | None:
     "The number of the first value that Arrow took, and changed by it; None if there is none."
-    if getattr(values, "dtype", object) != object:
+    if str(getattr(values, "dtype", "object")) != "object":
         return None
     if pa.types.is_date(type):
         return next((n for n, value in enumerate(values, 1) if _is_moment(value)), None)
@@ -190,7 +190,7 @@ def to_dataframe(table: pa.Table) -> "pd.DataFrame":
         return table.to_pandas(types_mapper=types.get)
     except (pa.ArrowException, ValueError, TypeError) as e:
         why = e
-    for name, column in zip(table.column_names, table.columns):
+    for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.to_pandas()
         except (pa.ArrowException, ValueError, TypeError) as e:

@@ -24,7 +24,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/01_auth.ipynb #14315f4d
 import threading
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 
@@ -164,7 +164,8 @@ def outcome(reply: object) -> tuple[Secret | None, str | None]:
     """What the reply to a sign-in comes to: (token as a `Secret`, None), or (None, a key of
     `OUTCOMES`).
     """
-    fields: dict[str, Any] = masked(reply) if isinstance(reply, dict) else {}
+    shown: Any = masked(reply)
+    fields: dict[str, Any] = shown if isinstance(shown, dict) else {}
     token = fields.get("sessionToken")
     factor = fields.get("twoFactorInfo")
     why = fields.get("reason")
@@ -277,5 +278,5 @@ def sign_in(domo_instance: str | Instance, session_token: Credential = None) -> 
     if session_token is None:
         session_token = from_settings(instance)
     elif not isinstance(session_token, Auth):
-        session_token = SessionToken(session_token)
+        session_token = SessionToken(cast("Secret", session_token))  # `hides` made it one
     return connect(instance, session_token)

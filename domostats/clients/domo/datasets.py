@@ -17,8 +17,8 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/06_datasets.ipynb #8b0d4c59
 from .auth import Credential
-from .listings import retrieves
 from .groups import GROUPS
+from .listings import retrieves
 from .users import USERS
 from ...settings import Instance
 from ...transport.connection import Answer
