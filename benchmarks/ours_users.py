@@ -14,9 +14,7 @@ from domostats.settings import Instance
 
 asked = parameters()
 listing = replace(IDENTITY_USERS, size=asked["page"], params=asked["wanted"])
-report = Report(
-    "benchmark", "one user", "id", Source("user_obj", listing, User, reshape=flat_users)
-)
+report = Report("benchmark", "one user", "id", Source("user_obj", listing, User))
 with Clock() as clock:
     table = report.run(
         Instance("benchmark", asked["url"]), AccessToken(asked["access_token"]), fresh=True

@@ -19,6 +19,7 @@ import msgspec
 import pyarrow as pa
 import pytest
 from conftest import settle
+from domostats.sandbox.entities import group_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -44,7 +45,6 @@ from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, reading
 from domostats.sandbox.domo.owners import group_id_of
-from domostats.sandbox.entities import group_id
 from domostats.transport.answer import Answer
 from domostats.transport.cursor import Cursor
 from domostats.transport.numbered import Numbered

@@ -19,11 +19,12 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from ..transport.paging import array_of, rows_of
+
 from ..errors import SettingsError, did_you_mean
 from ..rows.formatter import Formatter, every_field
 from ..rows.rowtype import Column, columns_of
 from ..transport.listing import Listing
-from ..transport.paging import array_of, rows_of
 
 
 # %% ../../nbs/05_reports/01_declaration.ipynb #5ea81c59

@@ -13,7 +13,9 @@ from typing import Any
 import pyarrow as pa
 
 from .declaration import Lookup, Source
-from ..rows.rowtype import NumberId, Records, arrow_columns, plain_dicts, read_page
+from ..rows.columns import arrow_columns, plain_dicts
+from ..rows.records import Records, read_page
+from ..rows.rowtype import NumberId
 from ..transport.pages import Page
 
 

@@ -19,13 +19,14 @@ from collections import Counter
 from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
+from ..transport.paging import Scout
+from ..transport.windows import Windows
+
 from ..errors import DomostatsError
 from .declaration import AnyFormatter, Declaration
 from ..settings import Instance, hides
 from ..transport.listing import Listing
-from ..transport.paging import Scout
 from ..transport.reader import Reader, millis
-from ..transport.windows import Windows
 
 if TYPE_CHECKING:
     from domostats.clients.datorama.auth import Tokens

@@ -21,6 +21,8 @@ from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
+from ..transport.paging import array_of, rows_of
+
 from ..clients import sign_in
 from ..errors import AccessError, SettingsError, check_keywords
 from .contract import POLICIES
@@ -45,7 +47,6 @@ from ..rows.formatter import Formatter
 from ..settings import Instance, hides
 from ..transport.listing import all_of
 from ..transport.pages import Page
-from ..transport.paging import array_of, rows_of
 from ..transport.reader import Reader, millis
 from ..transport.spool import OLDEST, spooled
 from ..transport.wire import json_bytes

@@ -30,6 +30,8 @@ from urllib.parse import urlsplit
 
 import msgspec
 import requests
+from .entities import check_id, checked
+from .service import Keys
 from urllib3 import Retry
 
 from ..credentials import from_dotenv, from_environment
@@ -43,7 +45,6 @@ from domostats.errors import (
     check_keywords,
 )
 from ..settings import MASK, Secret, hides, is_loopback
-from .entities import check_id, checked
 from .registry.checks import check_run
 from domostats.tracking.registry.entities import (
     ENTITIES,
@@ -63,7 +64,6 @@ from domostats.tracking.registry.questions import (
 from .registry.release_keys import is_numbered, release_key
 from .registry.releases import missing, newest_first
 from .registry.service import OPERATIONS, Claim, Settled
-from .service import Keys
 from ..transport.auth import sendable
 from ..transport.failures import failure_of
 from ..transport.http_session import QuietAdapter
