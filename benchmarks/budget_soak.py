@@ -175,7 +175,13 @@ def main(minutes):
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=int, default=3)
-    for name, kind in dict(process=str, port=int, folder=str, start=float, end=float).items():
+    for name, kind in {
+        "process": str,
+        "port": int,
+        "folder": str,
+        "start": float,
+        "end": float,
+    }.items():
         parser.add_argument(f"--{name}", type=kind, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.process is None:

@@ -79,4 +79,4 @@ def plain(name):
     return map(int, column.to_pylist()) if name == "id" else column.to_pylist()
 
 
-tell(zip(*map(plain, asked["keys"])), clock)
+tell(zip(*map(plain, asked["keys"]), strict=True), clock)

@@ -128,7 +128,7 @@ def delta(days, times):
             )
         with store.open() as con:
             seen = {"scan": [], "view": []}
-            for turn in range(times):
+            for _turn in range(times):
                 for what, place in (("scan", "figures"), ("view", "figures_delta")):
                     begun = time.perf_counter()
                     got = con.execute(f"SELECT * FROM datasets.{place}").fetchall()

@@ -23,7 +23,9 @@ with Clock() as clock:
 tell(
     (
         (id, email)
-        for id, email in zip(table["id"].to_pylist(), table["email_address"].to_pylist())
+        for id, email in zip(
+            table["id"].to_pylist(), table["email_address"].to_pylist(), strict=True
+        )
         if id != "0"
     ),
     clock,

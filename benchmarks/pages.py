@@ -2,7 +2,6 @@
 so that every reader starts from the same bytes."""
 
 import json
-import os
 
 from domostats.sandbox.entities import make_event
 from domostats.sandbox.world import World
@@ -29,5 +28,5 @@ def make_pages(folder, kind, rows):
                 file.write(
                     json.dumps(page, separators=(",", ":"), ensure_ascii=False).encode() + b"\n"
                 )
-        os.replace(draft, path)
+        draft.replace(path)
     return path

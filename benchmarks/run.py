@@ -395,7 +395,7 @@ def draw(rows, path):
     if not panels:
         return
     figure = Figure(figsize=(8, 1 + 1.4 * len(panels)), layout="constrained")
-    for axes, name in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels):
+    for axes, name in zip(figure.subplots(len(panels), squeeze=False)[:, 0], panels, strict=True):
         shown = [row for row in rows if row.benchmark == name]
         bars = axes.barh(
             [row.who for row in shown],

@@ -67,7 +67,7 @@ def run(*words, environment: dict | None = None) -> tuple[int, str, str]:
         )
     with tempfile.TemporaryDirectory() as folder:
         said = [Path(folder) / name for name in ("out", "err")]
-        asked = {"folder": os.getcwd(), "environment": environment, "words": words}
+        asked = {"folder": str(Path.cwd()), "environment": environment, "words": words}
         line = json.dumps({**asked, "said": [str(path) for path in said]})
         server = servers[0]
         print(line, file=server.stdin, flush=True)

@@ -338,7 +338,9 @@ def test_a_function_is_as_good_as_a_formatter(box):
 
 
 def test_a_function_that_fails_names_the_row(box):
-    def third_fails(account_obj, seen=[]):
+    seen = []
+
+    def third_fails(account_obj):
         seen.append(1)
         return {"x": account_obj["nothing"]} if len(seen) == 3 else {"x": 1}
 

@@ -1,4 +1,5 @@
-"""The edges of the activity log: which events a run takes, to the millisecond, and what an event is called."""
+"""The edges of the activity log: which events a run takes, to the millisecond, and what an event
+is called."""
 
 import json
 from dataclasses import replace
@@ -18,7 +19,8 @@ RUN = NOON + 30_500  # half past the minute that begins at noon
 
 
 class Log:
-    "A service with events at these moments (epoch milliseconds), newest first, start inclusive and end exclusive."
+    """A service with events at these moments (epoch milliseconds), newest first, start inclusive
+    and end exclusive."""
 
     def __init__(self, *moments):
         self.events = [
@@ -171,7 +173,9 @@ def test_a_count_that_is_too_large_is_told():
 
 
 def test_a_half_that_counts_more_than_the_whole_is_told_and_all_come():
-    says = lambda true, start, end: 9 if (start, end) == (START, START + 8) else true
+    def says(true, start, end):
+        return 9 if (start, end) == (START, START + 8) else true
+
     came, doubts = counted(Miscounting(says, *SIX))
     assert sorted(came) == [*SIX]
     assert doubts[0] == (
@@ -180,7 +184,9 @@ def test_a_half_that_counts_more_than_the_whole_is_told_and_all_come():
 
 
 def test_counts_that_are_not_to_be_relied_on_are_told_and_the_rest_is_read_without_them():
-    says = lambda true, start, end: 4 if (start, end) == (START, START + 8) else 8
+    def says(true, start, end):
+        return 4 if (start, end) == (START, START + 8) else 8
+
     log = Miscounting(says, START + 9, START + 10)
     came, doubts = counted(log)
     assert sorted(came) == [START + 9, START + 10]

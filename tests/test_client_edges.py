@@ -41,7 +41,15 @@ from domostats.clients.domo.users import (
 from domostats.errors import AccessError, CredentialsError, DataError, SettingsError
 from domostats.settings import Secret
 
-SIZES = dict(seed=64, users=13, accounts=11, groups=4, datasets=14, pages=8, events=12)
+SIZES = {
+    "seed": 64,
+    "users": 13,
+    "accounts": 11,
+    "groups": 4,
+    "datasets": 14,
+    "pages": 8,
+    "events": 12,
+}
 ME, USERS = "/api/content/v2/users/me", "/api/content/v2/users"
 SIGN_IN, GRANTS = "/api/content/v2/authentication", "/api/authorization/v1/roles"
 IDENTITY, GROUPS = "/api/identity/v1/users", "/api/content/v2/groups/grouplist"
@@ -556,11 +564,11 @@ def test_of_two_users_with_one_id_the_first_is_the_owner(box):
     box.serve(USERS, [*users, twice])
     names = reports.accounts.report.fields.add(owner="owner_obj.displayName")
     frame = reports.accounts.generate(box, format_fn=names)
-    owners = dict(zip(frame["id"].astype(str), frame["owner"]))
+    owners = dict(zip(frame["id"].astype(str), frame["owner"], strict=True))
     assert owners["1"] == "Kofi Marsh" and owners["4"] == "Wren Bramble"
     box.serve(USERS, [twice, *users])
     frame = reports.accounts.generate(box, format_fn=names)
-    assert dict(zip(frame["id"].astype(str), frame["owner"]))["1"] == "the second"
+    assert dict(zip(frame["id"].astype(str), frame["owner"], strict=True))["1"] == "the second"
 
 
 def test_of_two_documents_of_a_dataset_the_first_is_joined(box):
@@ -570,6 +578,6 @@ def test_of_two_documents_of_a_dataset_the_first_is_joined(box):
     box.serve(SEARCH, {"totalResultCount": 15, "searchResultsMap": {"dataset": rows}})
     wanted = reports.datasets.report.fields.add(is_guarded="document_obj.pdpEnabled")
     frame = reports.datasets.generate(box, format_fn=wanted)
-    guarded = dict(zip(frame["id"], frame["is_guarded"]))
+    guarded = dict(zip(frame["id"], frame["is_guarded"], strict=True))
     assert len(frame) == 14 and not guarded["47e4c181-fe0c-47cb-b74a-c30e9a303ff3"]
     assert guarded["824e8a45-fc40-403c-8519-c31a580a0ccd"]

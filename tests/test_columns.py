@@ -1,8 +1,9 @@
-"""What stands in which column: every formatter of every report, written out by hand, on single records and over HTTP.
+"""What stands in which column: every formatter of every report, written out by hand, on single
+records and over HTTP.
 
-Every value of a record is another one, so that a column made from the wrong field is seen. Where a
-column has two values only (true or false, Yes or No), no two columns have the same over all rows.
-"""
+Every value of a record is another one, so that a column made from the wrong field is seen. Where
+a column has two values only (true or false, Yes or No), no two columns have the same over all
+rows."""
 
 import json
 import threading
@@ -324,7 +325,8 @@ USER_ROWS = [
 
 
 def with_attributes(user, **beside):
-    "A user as the identity service sends it; what stands `beside` the attributes is not what counts."
+    """A user as the identity service sends it; what stands `beside` the attributes is not what
+    counts."""
     attributes = [{"key": key, "values": [value, "another"]} for key, value in user.items()]
     return {"attributes": attributes, "id": user["id"], **beside}
 
@@ -952,7 +954,7 @@ EVENT_KEYS = (  # made of time, user, action and object, and the same in every v
 )
 EVENT_ROWS = [
     {"event_obj": event | {"eventKey": key}}
-    for event, key in zip((EVENT, OTHER_EVENT, {"time": 1704067200053}), EVENT_KEYS)
+    for event, key in zip((EVENT, OTHER_EVENT, {"time": 1704067200053}), EVENT_KEYS, strict=True)
 ]
 MOMENTS = (
     utc("2024-01-03 00:00:00.051"),
@@ -1494,7 +1496,7 @@ def test_a_column_that_is_always_empty_says_why():
 @pytest.mark.parametrize("name, shape", SHAPES)
 def test_a_single_record_becomes_the_row_that_is_written_out(name, shape):
     formatter = reports.find(name).formatters[shape]
-    for records, expected in zip(ROWS[name][0], expected_rows(name, shape)):
+    for records, expected in zip(ROWS[name][0], expected_rows(name, shape), strict=True):
         made = formatter(**records)
         assert [*made.items()] == [*expected.items()]
         assert [type(cell) for cell in made.values()] == [type(cell) for cell in expected.values()]
@@ -1504,7 +1506,7 @@ def test_a_single_record_becomes_the_row_that_is_written_out(name, shape):
 def test_a_field_that_is_null_makes_the_row_of_one_that_is_missing(name, shape):
     formatter, rows = reports.find(name).formatters[shape], ROWS[name][0]
     known = {keyword: dict.fromkeys(record or {}) for keyword, record in rows[0].items()}
-    for records, expected in zip(rows, expected_rows(name, shape)):
+    for records, expected in zip(rows, expected_rows(name, shape), strict=True):
         padded = {
             keyword: record if record is None else known[keyword] | record
             for keyword, record in records.items()

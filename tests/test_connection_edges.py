@@ -1,4 +1,5 @@
-"""What goes out and what comes back at the edges: headers, odd bytes, the log, the one connection."""
+"""What goes out and what comes back at the edges: headers, odd bytes, the log, the one
+connection."""
 
 import http.client
 import json
@@ -567,7 +568,7 @@ def test_an_odd_value_harms_its_own_place_and_nothing_beside_it(sent, value, fla
     found, told = plain(mend(sent))
     assert found == value
     assert len(told) == len(flaws)
-    assert all(said.startswith(flaw) for said, flaw in zip(told, flaws))
+    assert all(said.startswith(flaw) for said, flaw in zip(told, flaws, strict=True))
 
 
 @pytest.mark.parametrize("sent", [b"[1,", b'{"a": ', b"hello", b"", b'{"a" 1}'])

@@ -1,11 +1,11 @@
-"""The Datorama client against the sandbox: what users were promised, each under its number, and what a public client gets wrong."""
+"""The Datorama client against the sandbox: what users were promised, each under its number, and
+what a public client gets wrong."""
 
 import csv
 import importlib
 import inspect
 import json
 import os
-import random
 import re
 import signal
 import sqlite3
@@ -16,11 +16,12 @@ import zipfile
 from collections import Counter
 from contextlib import closing
 from datetime import date, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import KILLS, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -837,9 +838,9 @@ def test_F45_every_call_is_in_the_history_without_the_token(box, dr):
     box.fail("server_error", "/v1/workspaces")
     get_workspaces_of(dr)
     frame = dr.connection.calls.frame()
-    assert [*zip(frame["method"], frame["path"], frame["status"])][-len(box.log) :] == [
-        (call.method, call.path, call.status) for call in box.log
-    ]
+    assert [*zip(frame["method"], frame["path"], frame["status"], strict=True)][
+        -len(box.log) :
+    ] == [(call.method, call.path, call.status) for call in box.log]
     assert box.api_token.reveal() not in frame.to_csv() + repr(dr.connection) + repr(dr)
 
 
@@ -873,7 +874,7 @@ def test_F47_a_pause_is_a_pause_and_talk_only_on_request(box, capsys):
     dr = open_agency(box, pause=1, verbose=True)
     dr.get_all_streams()
     dr.get_all_jobs(streams=[20001])
-    gaps = [b.at - a.at for a, b in zip([*box.log], [*box.log][1:])]
+    gaps = [b.at - a.at for a, b in pairwise([*box.log])]
     assert min(gaps) >= 1 and "at least 1 calls" in capsys.readouterr().out
     open_agency(box).get_all_streams()
     assert capsys.readouterr().out == ""
@@ -1241,7 +1242,8 @@ def test_F53_every_function_is_described_and_shown_at_work():
 
 
 def shown_cells(folder):
-    "The code of the notebooks that shows something: neither exported nor hidden, and run whenever the notebooks are."
+    """The code of the notebooks that shows something: neither exported nor hidden, and run
+    whenever the notebooks are."""
     cells = [
         ("".join(cell["source"]), cell["cell_type"])
         for path in folder.glob("*.ipynb")
@@ -1362,7 +1364,8 @@ def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     assert (stream["name"], stream["customAttribute1"]) == ("Updated", "patched") and stream[
         "config"
     ]
-    # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked and answered is on record
+    # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked
+    # and answered is on record
     accepted = Counter(
         re.sub(r"/\d+", "/N", call.path)
         for call in box.log
@@ -1402,10 +1405,11 @@ def recorded():
     }
 
 
-def test_a_night_killed_twenty_times_makes_each_block_once(box):
+@pytest.mark.slow
+@pytest.mark.kills
+def test_a_night_that_is_killed_makes_each_block_once(box, draws):
     box.service.limits.limits.update(platform=100_000, day=10_000_000)
     stream, killed, between, box.latency = api_streams(box, 1)[0], 0, 0, 0.02
-    chance = random.Random(7)
 
     def night():
         return subprocess.Popen(
@@ -1415,10 +1419,10 @@ def test_a_night_killed_twenty_times_makes_each_block_once(box):
             text=True,
         )
 
-    while killed < 20 or between < 15:
+    while killed < KILLS or between < 3 * KILLS // 4:
         child = night()
         assert child.stdout.readline() == "begun\n", child.stderr.read()
-        target = len(calls(box, "/process")) + chance.randint(2, 10)
+        target = len(calls(box, "/process")) + draws.randint(2, 10)
         while len(calls(box, "/process")) < target and child.poll() is None:
             time.sleep(0.0005)
         child.send_signal(signal.SIGKILL)

@@ -1,4 +1,5 @@
-"""What the public client of Datorama gets wrong, provoked against ours; each lapse under the number it has in our list of them."""
+"""What the public client of Datorama gets wrong, provoked against ours; each lapse under the
+number it has in our list of them."""
 
 import csv
 import json

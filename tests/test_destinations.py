@@ -1,4 +1,5 @@
-"""What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing mixed."""
+"""What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing
+mixed."""
 
 import json
 import threading
@@ -52,8 +53,8 @@ def day(number):
 def rows(*ids, instance=None, said="old", missing=False, window=None, named="acme", report="users"):
     """A table with these ids, as a run would hand it on.
 
-    `instance`: the names of the instances, each with all ids, in the column `instance`; of those in `missing`
-    something is missing. Without it the rows are of the instance `named`."""
+    `instance`: the names of the instances, each with all ids, in the column `instance`; of those
+    in `missing` something is missing. Without it the rows are of the instance `named`."""
     names = instance or [named]
     lost = {*names} if missing is True else {*(missing or ())}
     columns = {"id": [*ids] * len(names), "said": [said] * len(ids) * len(names)}
@@ -158,7 +159,8 @@ narrowed             | written  | incomplete | written     | written      | narr
 two instances        | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | incomplete            | written
 two, beta incomplete | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | written               | written
 """
-# a CSV file of one instance does not say of which, so it is like one of others; if it has a note, it says more
+# a CSV file of one instance does not say of which, so it is like one of others; if it has a note,
+# it says more
 IN_CSV = {
     ("complete", "both"): "other_instance",
     ("complete", "both, beta incomplete"): "other_instance",
@@ -207,6 +209,7 @@ def check(kind, method, stood, comes, happens, **how):
     assert not [*Path().glob("*.part")] and not [*Path().glob(".*.part")]
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stood, comes, happens", cases(REPLACE))
 def test_what_may_replace_what(kind, stood, comes, happens):
@@ -215,11 +218,13 @@ def test_what_may_replace_what(kind, stood, comes, happens):
     check(kind, "REPLACE", stood, comes, happens)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("stood, comes, happens", cases(APPEND))
 def test_what_may_be_appended_to_what(stood, comes, happens):
     check("store", "APPEND", stood, comes, happens)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("stood, comes, happens", cases(UPSERT))
 def test_what_may_be_upserted_into_what(stood, comes, happens):
     check("store", "UPSERT", stood, comes, happens, update_key="id")
@@ -339,7 +344,9 @@ def test_a_narrowed_upsert_leaves_a_whole_dataset_whole():
 
 
 def test_windows_are_appended_one_behind_the_other():
-    window = lambda first, last: rows(*range(first, last), window=(day(first), day(last)))
+    def window(first, last):
+        return rows(*range(first, last), window=(day(first), day(last)))
+
     put("store", window(3, 5), "APPEND")
     put("store", window(5, 6), "APPEND")
     put("store", window(1, 3), "APPEND")
@@ -558,7 +565,8 @@ RUN = st.fixed_dictionaries(
 
 
 def arriving(run, version):
-    "The table of a run, and its rows as {(instance, id): version}; of each instance there are events 1 … 5, one a day."
+    """The table of a run, and its rows as {(instance, id): version}; of each instance there are
+    events 1 … 5, one a day."""
     start, end = run["window"] or (1, DAYS + 1)
     window = (day(start), day(end)) if run["window"] else None
     came = {
@@ -580,6 +588,7 @@ def arriving(run, version):
     return table, came, lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["store", "x.parquet", "x.csv"])
 @settings(
     max_examples=40,
@@ -717,10 +726,13 @@ def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
     only = "run", "--instance", box.name, "--only", "users,datasets,page_access"
     for place in (["--to", "out"], []):
         assert domostats(*only, *place)[0] == 0
-        count = lambda: {
-            name: (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
-            for name in ("users", "datasets", "page_access")
-        }
+
+        def count():
+            return {
+                name: (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
+                for name in ("users", "datasets", "page_access")
+            }
+
         before = count()
         code, printed = domostats(*only, *place, "--changed-since", "2024-03-25")
         assert count() == before and before["datasets"] == 15
@@ -731,10 +743,14 @@ def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
         assert count() == before and code == 6
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", ["log.parquet", "log.csv", "log"])
 def test_a_narrowed_file_is_replaced_by_the_same_window_or_a_wider_one(box, to):
     command = "generate", "datasets", "--instance", box.name, "--to", to, "--changed-since"
-    count = lambda: (read_file(to) if "." in to else Store().read(to)).num_rows
+
+    def count():
+        return (read_file(to) if "." in to else Store().read(to)).num_rows
+
     assert domostats(*command, "2024-02-01")[0] == 0
     first = count()
     assert domostats(*command, "2024-02-01")[0] == 0 and count() == first
@@ -767,10 +783,13 @@ def test_events_are_appended_day_after_day_and_never_twice():
             "--method",
             "APPEND",
         )
-        window = lambda start, end: (
-            f"--changed-since={start:%Y-%m-%dT%H:%M:%S}",
-            f"--until={end:%Y-%m-%dT%H:%M:%S}",
-        )
+
+        def window(start, end):
+            return (
+                f"--changed-since={start:%Y-%m-%dT%H:%M:%S}",
+                f"--until={end:%Y-%m-%dT%H:%M:%S}",
+            )
+
         assert domostats(*command, *window(first, middle))[0] == 0
         code, printed = domostats(*command, *window(first, middle))
         assert code == 6 and "double" in printed
@@ -778,10 +797,14 @@ def test_events_are_appended_day_after_day_and_never_twice():
         assert Store().read("log").num_rows == len(moments) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["x.parquet", "x.csv", "x.CSV", "x"])
 def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     command = *ACCOUNTS, "--instance", box.name, "--to", to
-    read = lambda: Path(to).read_bytes() if "." in to else Store().read(to).to_pylist()
+
+    def read():
+        return Path(to).read_bytes() if "." in to else Store().read(to).to_pylist()
+
     assert domostats(*command)[0] == 0
     before = read()
     serve(box, GOOD, BAD)
@@ -793,10 +816,14 @@ def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     assert code == 0 and "note:" in printed and read() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [["--to", "out"], []])
 def test_a_run_of_many_reports_refuses_the_incomplete_one_and_writes_the_others(box, place):
     command = "run", "--instance", box.name, "--only", "users,accounts", *place
-    read = lambda name: (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
+
+    def read(name):
+        return (read_file(f"out/{name}.parquet") if place else Store().read(name)).num_rows
+
     assert domostats(*command)[0] == 0
     before = read("accounts")
     serve(box, GOOD, BAD)
@@ -823,12 +850,16 @@ def test_where_nothing_stands_an_incomplete_run_is_written_and_noted(box):
     assert code == 0 and "incomplete" in printed and Store().read("x").num_rows == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", ["users.parquet", "users.csv", "users"])
 def test_the_rows_of_an_instance_that_is_down_stay(box, to):
     with sandbox.start(users=5, today="2024-04-01") as other:
         command = "generate", "users", "--to", to, "--instance", box.name
         both = *command, "--instance", other.name
-        count = lambda: (read_file(to) if "." in to else Store().read(to))["instance"].to_pylist()
+
+        def count():
+            return (read_file(to) if "." in to else Store().read(to))["instance"].to_pylist()
+
         assert domostats(*both)[0] == 0
         other.fail("forbidden", times=None)
         code, printed = domostats(*both)

@@ -265,7 +265,7 @@ def test_the_ways_to_write_as_domo_has_them():
     def write(ids, *call, **named):
         dj.write_dataframe(pd.DataFrame({"id": ids, "n": range(len(ids))}), "w", *call, **named)
         frame = dj.read_dataframe("w")
-        return sorted(zip(frame["id"], frame["n"]))
+        return sorted(zip(frame["id"], frame["n"], strict=True))
 
     assert write([1, 2]) == [(1, 0), (2, 1)]
     assert write([3]) == [(3, 0)]  # REPLACE at first

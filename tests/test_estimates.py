@@ -1,4 +1,5 @@
-"""An estimate is never below the calls that a run makes, and hardly above: by one, for long lists by five."""
+"""An estimate is never below the calls that a run makes, and hardly above: by one, for long
+lists by five."""
 
 import warnings
 from datetime import datetime, timezone
@@ -15,17 +16,25 @@ DAY = "2024-04-01"
 NAMES = [name for name in reports.names("domo") if name != "calls"]
 SIZES = {
     "a lesson": {},
-    "nothing": dict(users=3, accounts=0, groups=0, datasets=0, pages=0, events=0),
-    "full pages": dict(users=100, accounts=40, groups=100, datasets=100, pages=100, events=1000),
-    "a row more": dict(users=101, groups=101, datasets=101, pages=201, events=1001),
-    "a company": dict(users=450, groups=340, datasets=1250, pages=450, events=25_000),
+    "nothing": {"users": 3, "accounts": 0, "groups": 0, "datasets": 0, "pages": 0, "events": 0},
+    "full pages": {
+        "users": 100,
+        "accounts": 40,
+        "groups": 100,
+        "datasets": 100,
+        "pages": 100,
+        "events": 1000,
+    },
+    "a row more": {"users": 101, "groups": 101, "datasets": 101, "pages": 201, "events": 1001},
+    "a company": {"users": 450, "groups": 340, "datasets": 1250, "pages": 450, "events": 25_000},
 }
 
 
 SPARE = {"a company": 5}  # of a long list a few pages more or less are asked for ahead
 
 # Written out by hand: two calls tell what the user may see, and a list without a total ends behind
-# two pages that bring nothing. A provider list is one call, and one call each is a share or a detail.
+# two pages that bring nothing. A provider list is one call, and one call each is a share or a
+# detail.
 EXPECTED = {  # by report and format: the calls of a run, and how many more are estimated
     "nothing": {
         ("accounts", "domostats"): (4, 0),
@@ -125,6 +134,7 @@ def compare(report, box, token, format_fn, **how):
     return told, len(box.log) - before
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("since", [None, datetime(2024, 3, 1, tzinfo=timezone.utc)])
 @pytest.mark.parametrize("login", ["administrator", "limited"])
 @pytest.mark.parametrize("name", NAMES)
@@ -190,7 +200,8 @@ def test_an_estimate_costs_little():
         assert len(box.log) < 40
 
 
-@pytest.mark.parametrize("sizes", [dict(), dict(workspaces=5, streams=230), dict(streams=0)])
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("sizes", [{}, {"workspaces": 5, "streams": 230}, {"streams": 0}])
 @pytest.mark.parametrize("name", ["datorama_workspaces", "datorama_streams", "datorama_jobs"])
 def test_an_estimate_holds_of_datorama(name, sizes):
     report = reports.find(name)

@@ -1,4 +1,5 @@
-"""Typed extractors day by day: every promised feature under its number, the days of three zones, kills, programs at once."""
+"""Typed extractors day by day: every promised feature under its number, the days of three zones,
+kills, programs at once."""
 
 import contextlib
 import dataclasses
@@ -14,13 +15,14 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
 from enum import Enum
+from itertools import pairwise
 from pathlib import Path
 from typing import ClassVar, Optional
 
 import pyarrow as pa
 import pytest
 import sqlglot
-from conftest import ROOT
+from conftest import KILLS, ROOT
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
@@ -141,7 +143,7 @@ def run(*words, code=0):
     assert (
         (result.exit_code == code)
         if not isinstance(result.exception, DomostatsError)
-        else code == type(result.exception)
+        else code is type(result.exception)
     ), (result.output, result.exception)
     return result.output + (
         str(result.exception) if isinstance(result.exception, DomostatsError) else ""
@@ -304,6 +306,7 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize(
     "change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)]
@@ -382,6 +385,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("python", KINDS)
 def test_F15_the_types_of_columns(python):
     name, duckdb, value = KINDS[python]
@@ -435,7 +439,9 @@ def test_F15_enums_of_text_are_text_and_what_is_unmappable_is_named():
 
 
 def test_F16_a_naive_datetime_is_refused_with_its_field_and_row():
-    good = lambda start: Email(start + timedelta(hours=1), "x")
+    def good(start):
+        return Email(start + timedelta(hours=1), "x")
+
     extraction = made(
         of(
             Email,
@@ -608,7 +614,7 @@ def test_F22_the_bounds_handed_to_extract(zone, hours):
             and (end.astimezone(timezone.utc) - start.astimezone(timezone.utc))
             == timedelta(hours=hours.get(start.date(), 24))
         )
-    assert all(end == start for (_, end), (start, _) in zip(seen, seen[1:]))
+    assert all(end == start for (_, end), (start, _) in pairwise(seen))
 
 
 def test_F23_rows_stream_from_a_generator():
@@ -793,12 +799,15 @@ def test_F29_the_dry_run_shows_both_ends_and_writes_nothing(shop):
 def test_F30_the_table_equals_the_dry_run_row_for_row():
     extraction = made(UserExtractor, EmailExtractor)
     shown = {}
-    for table, day, batch in extraction.preview(FIRST, FIRST + timedelta(2)):
+    for table, _day, batch in extraction.preview(FIRST, FIRST + timedelta(2)):
         shown.setdefault(table.name, []).extend(tuple(row.values()) for row in batch.to_pylist())
     done(extraction)
-    plain = lambda row: tuple(
-        value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row
-    )
+
+    def plain(row):
+        return tuple(
+            value.replace(tzinfo=None) if isinstance(value, datetime) else value for value in row
+        )
+
     assert {name: sorted(map(plain, some)) for name, some in shown.items()} == {
         name: sorted(rows(extraction.store, name)) for name in ("user", "email")
     } and len(shown["email"]) > 3
@@ -844,7 +853,8 @@ def test_F34_again_and_again_and_days_that_are_corrected():
             ("user", FIRST + timedelta(1)),
         ]
         assert [row[1] for row in rows(extraction.store, "user")] == [11, 21, 35] and [
-            a.checksum == b.checksum for a, b in zip(first, Loads(extraction.store).lines("user"))
+            a.checksum == b.checksum
+            for a, b in zip(first, Loads(extraction.store).lines("user"), strict=True)
         ] == [False, False, True]
     finally:
         UserExtractor.totals = totals
@@ -948,11 +958,13 @@ def told(place):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("what", ["extract", "migrate"])
-def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, what):
-    draws, inside, places = random.Random(7), 0, ["killed"]
+def test_F27_F34_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws, what):
+    inside, places = 0, ["killed"]
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         running = worker(what, tmp_path / places[-1])
         if running.stdout.readline().strip() == "done":
@@ -965,7 +977,7 @@ def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, wha
             "done"
         ]
         running.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     for place in (places[-1], "whole"):
         assert worker(what, tmp_path / place).communicate(timeout=120)[0].endswith("done\n")
     whole = told(tmp_path / "whole")
@@ -974,6 +986,7 @@ def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, wha
         assert told(tmp_path / place) == whole
 
 
+@pytest.mark.slow
 def test_F34_two_programs_at_once_do_no_harm(tmp_path):
     workers = [worker("extract", tmp_path / "shared") for _ in range(3)]
     assert [one.communicate(timeout=120)[0].splitlines()[-1] for one in workers] == ["done"] * 3
@@ -1070,6 +1083,7 @@ def test_without_a_migration_the_way_out_is_named():
     )
 
 
+@pytest.mark.slow
 def test_the_ready_extractors_over_domo():
     with sandbox.start(events=300, today="2024-04-01") as box:
         newest = (
@@ -1257,7 +1271,8 @@ FROM datasets."user_counts\""""
 
 
 def store_of_the_first_version(folder, place="shop.duckdb"):
-    "What version 0.1.0 left: a table without an instance, three days, no word of what was declared."
+    """What version 0.1.0 left: a table without an instance, three days, no word of what was
+    declared."""
     Path(folder).mkdir(parents=True)
     Path(folder, "0001_user_counts.json").write_text(FIRST_VERSION)
     store = Store(Path(place))

@@ -47,7 +47,8 @@ print(rows, peak)
 
 
 def peak_of(instances):
-    "The most memory (MB) of a process that takes 4000 rows of each of so many instances, about 1 MB each."
+    """The most memory (MB) of a process that takes 4000 rows of each of so many instances, about
+    1 MB each."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(instances)], capture_output=True, text=True, check=True
     )
@@ -56,6 +57,7 @@ def peak_of(instances):
     return peak / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the peak of a process")
 def test_memory_does_not_grow_with_the_number_of_instances(own_folder):
     few, many = peak_of(10), peak_of(70)

@@ -1,4 +1,5 @@
-"""A history belongs to an instance by name, is keyed by columns that hold the key, and compares values: from outside, with the command line and in Python."""
+"""A history belongs to an instance by name, is keyed by columns that hold the key, and compares
+values: from outside, with the command line and in Python."""
 
 import math
 from datetime import date, datetime, timedelta
@@ -85,6 +86,7 @@ def test_a_one_to_one_rule_holds_the_key_and_the_plain_field_comes_first():
         key_columns(users, by_rule.drop("plain", "n", "t"))
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name, format_name", FORMATS)
 def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, name, format_name):
     report = reports.find(name)
@@ -223,7 +225,10 @@ def test_a_rejected_record_is_not_a_removed_one(box):
 def test_a_cell_that_is_not_known_is_no_change(store):
     history = History("things", ["id", "kind"], store)
     schema = pa.schema({"id": pa.int64(), "kind": pa.string(), "Name": pa.string()})
-    rows = lambda *names: pa.table([[1, 2, 3], ["a", "a", "b"], names], schema=schema)
+
+    def rows(*names):
+        return pa.table([[1, 2, 3], ["a", "a", "b"], names], schema=schema)
+
     history.snapshot(rows("x", "y", "z"), DAY)
     doubt = pa.table({"k0": [1, 3], "k1": ["a", "b"], "column": ["NAME", "NAME"]})
     run = SimpleNamespace(table=rows(None, None, None), incomplete=False, uncertain=doubt)
@@ -307,6 +312,7 @@ MACHINE = [
 ]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", [*MACHINE, *map(str.upper, MACHINE)])
 def test_a_column_may_be_called_as_the_machinery_calls_its_own(store, name):
     history, two = History("things", "id", store), History("twos", [name, "id"], store)
@@ -354,7 +360,10 @@ def test_the_commands_say_that_nothing_is_known_before_the_first_snapshot(box):
 
 def test_columns_can_be_left_out_of_the_comparison(store):
     history = History("things", "id", store, ignore="Seen")
-    rows = lambda name, seen: pa.table({"id": [1], "name": [name], "seen": [seen]})
+
+    def rows(name, seen):
+        return pa.table({"id": [1], "name": [name], "seen": [seen]})
+
     for n, (name, seen) in enumerate((("a", 1), ("a", 2), ("b", 3))):
         history.snapshot(rows(name, seen), DAY + timedelta(n))
     again = History("things", "id", store)

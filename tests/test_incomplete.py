@@ -1,4 +1,5 @@
-"""Whether a list is called incomplete: for which user, for which reason, and what is refused then."""
+"""Whether a list is called incomplete: for which user, for which reason, and what is refused
+then."""
 
 import json
 import warnings
@@ -387,7 +388,8 @@ def over(listing):
 
 @pytest.fixture
 def scripted(here, monkeypatch):
-    "A function that lets the sandbox answer a path with these values, one after the other; the last one stays."
+    """A function that lets the sandbox answer a path with these values, one after the other; the
+    last one stays."""
     answer = here.domo.answer
 
     def put(path, *values):
@@ -601,7 +603,7 @@ def test_an_instance_that_breaks_off_in_the_middle_leaves_no_row(fleet_of):
 
 
 def test_where_all_fail_the_first_error_is_raised(fleet_of):
-    for box, fault in zip(fleet_of, ("not_found", "forbidden", "forbidden")):
+    for box, fault in zip(fleet_of, ("not_found", "forbidden", "forbidden"), strict=True):
         box.fail(fault, path=GROUPS, times=None)
     with pytest.raises(AccessError) as caught:
         run_all(reports.find("groups"), fleet_of)
@@ -625,9 +627,14 @@ def test_what_stands_of_an_instance_that_fails_is_not_replaced(fleet_of):
         f"apps.parquet keeps the rows of {down.name} as they were.",
         f"dataset apps keeps the rows of {down.name} as they were.",
     ]
-    for rows, old in zip((read_file(path).to_pylist(), store.read("apps").to_pylist()), before):
+    for rows, old in zip(
+        (read_file(path).to_pylist(), store.read("apps").to_pylist()), before, strict=True
+    ):
         others = [row for row in rows if row["instance"] != fleet_of[0].name]
-        by_name = lambda row: row["instance"]
+
+        def by_name(row):
+            return row["instance"]
+
         kept = [row for row in old if row["instance"] != fleet_of[0].name]
         assert sorted(others, key=by_name) == sorted(kept, key=by_name) != []
         assert [row["name"] for row in rows if row not in others] == ["new"]
@@ -739,7 +746,9 @@ GENERATE = "generate accounts --instance {box} --format v1 --to "
 def test_an_incomplete_run_does_not_replace_a_complete_one_and_says_what_to_do(
     fresh, domostats, to
 ):
-    content = lambda: (Store().read(to) if to == "dataset" else read_file(to)).num_rows
+    def content():
+        return (Store().read(to) if to == "dataset" else read_file(to)).num_rows
+
     assert domostats(GENERATE + to)[0] == 0
     before = content()
     fresh.serve(GRANTS, ["audit"])

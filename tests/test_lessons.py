@@ -1,4 +1,5 @@
-"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every kind are told so, politely."""
+"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every
+kind are told so, politely."""
 
 import importlib.util
 import re
@@ -85,6 +86,7 @@ def exercise_of(solution):
     return solution.parent.parent / "exercises" / solution.name
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_solution_gives_the_outputs_that_are_stored(solution):
     command = [
@@ -153,6 +155,7 @@ def test_the_exercise_shows_no_solution(solution):
     assert not [line for line in solved if line in sources]
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path, solution):
     tasks = LESSONS[solution][1]
@@ -613,6 +616,7 @@ def wrong_datasets(box, session):
                 for account in provider["accounts"]
             ]
             return pd.DataFrame(rows) if is_dataframe else rows
+        return None
 
     return {
         "hard-coded": lambda api_response, format_fn, is_dataframe=True: table(
@@ -859,7 +863,8 @@ WRONG = {
 
 
 def told_politely(module, check, wrong):
-    "Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps and gives nothing away."
+    """Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps
+    and gives nothing away."""
     outcomes = {
         kind: getattr(module, check)(*(answer if isinstance(answer, tuple) else (answer,)))
         for kind, answer in wrong.items()
@@ -874,6 +879,7 @@ def told_politely(module, check, wrong):
         assert not [line for line in SECRETS if line in outcome.says], (kind, outcome)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("check", TASKS)
 def test_wrong_answers_are_not_right_yet(check, shown):
     told_politely(lesson_1, check, WRONG[check](*shown))
@@ -889,7 +895,10 @@ def nearly_equal(start, end):
     parts = -(-days // 10)
     lengths = [days // parts + (n < days % parts) for n in range(parts)]
     starts = [start + timedelta(sum(lengths[:n])) for n in range(parts)]
-    return [(first, first + timedelta(length - 1)) for first, length in zip(starts, lengths)]
+    return [
+        (first, first + timedelta(length - 1))
+        for first, length in zip(starts, lengths, strict=True)
+    ]
 
 
 def job_like(test):

@@ -1,10 +1,12 @@
-"""Every way to read a list against a service that hides, shortens, repeats and miscounts: complete, or told; never silently short, never doubled."""
+"""Every way to read a list against a service that hides, shortens, repeats and miscounts:
+complete, or told; never silently short, never doubled."""
 
 import json
 import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 
 import pytest
 from hypothesis import assume, given, settings
@@ -64,7 +66,8 @@ class Service:
         return Answer(request.method, request.path, status, content, {}, 0.0)
 
     def page(self, rows, place, first, size, key=lambda row: row["id"]):
-        "The rows of a page that begins at number `first`, as they are sent; None for a reply that is no page."
+        """The rows of a page that begins at number `first`, as they are sent; None for a reply
+        that is no page."""
         size = min(size, self.most or size)
         found = [row for row in rows[first : first + size] if key(row) not in self.hidden]
         with self.lock:
@@ -171,6 +174,7 @@ def says_count(id, reply):
     rows = reply.get("rows")
     if reply.get("id") != id or not isinstance(rows, list) or reply.get("count") != len(rows):
         return "it is another one's"
+    return None
 
 
 OFFSET = Offset("/offset", at="rows", key="id")
@@ -300,12 +304,14 @@ def pages_of(service, size):
 
 
 def is_provable(pages):
-    "Whether no two pages in a row are empty before the last record: nothing could tell them from the end."
+    """Whether no two pages in a row are empty before the last record: nothing could tell them
+    from the end."""
     while pages and not pages[-1]:
         pages = pages[:-1]
-    return all(one or two for one, two in zip(pages, pages[1:]))
+    return all(one or two for one, two in pairwise(pages))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(ids=ids, size=sizes, in_flight=in_flight, most=st.sampled_from([None, None, 2]))
 @MANY
@@ -315,6 +321,7 @@ def test_an_undisturbed_list_is_complete_and_never_marked(style, ids, size, in_f
     assert check(style, size, service, in_flight) == "complete"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
@@ -338,7 +345,8 @@ def test_a_total_is_a_claim(style, data, claim, ids, size, in_flight):
 
 
 def may_agree_by_chance(style, service, size):
-    "Whether a wrong total is the number of rows up to a page that hidden rows made short: then nothing contradicts it."
+    """Whether a wrong total is the number of rows up to a page that hidden rows made short: then
+    nothing contradicts it."""
     if style in ("events", "search"):
         return True
     pages, said = pages_of(service, size), service.claim(len(service.visible()))
@@ -386,9 +394,8 @@ def is_noticeable(style, service, size, place, fault, lasting):
         return place * size <= last  # a page number has no rest to be asked for
     if style == "offset" and lasting:
         return place + size <= last  # an end that stays one
-    if style == "under" and lasting and type(place) is tuple:
-        return False  # each of these lists is one page
-    return True
+    # each list under a parent is one page
+    return not (style == "under" and lasting and type(place) is tuple)
 
 
 # --- the same over HTTP, from the report to the service -------------------------------------------
@@ -422,7 +429,8 @@ def many(tmp_path_factory):
 
 @pytest.fixture
 def changes(many, monkeypatch):
-    "A function that lets `change(value, number)` have the last word about the replies of a path; `number` counts them from 0."
+    """A function that lets `change(value, number)` have the last word about the replies of a
+    path; `number` counts them from 0."""
     answer, counts = many.domo.answer, Counter()
 
     def put(path, change):
@@ -580,6 +588,7 @@ UNTRUE = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("untrue", UNTRUE)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, untrue, times):
@@ -666,7 +675,7 @@ def test_a_short_page_of_the_sandbox_may_be_empty_and_stand_anywhere(many):
             said = [rest, "there are rows behind a page that came short or empty"]
             said = said[: 0 if lost is None else 1 if after == 4 else 2]
             assert len(reader.doubts) == len(said)
-            assert all(words in doubt for words, doubt in zip(said, reader.doubts))
+            assert all(words in doubt for words, doubt in zip(said, reader.doubts, strict=True))
             many.heal()
         many.hide(*everything[150:260])
         reader = Reader(sign_in(many))

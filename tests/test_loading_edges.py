@@ -466,11 +466,14 @@ def test_a_file_keeps_the_permissions_it_has_and_a_new_one_takes_those_of_the_us
         write_file(pa.table({"a": [1]}), name)
     finally:
         os.umask(before)
-    mode = lambda: stat.S_IMODE(Path(name).stat().st_mode)
+
+    def mode():
+        return stat.S_IMODE(Path(name).stat().st_mode)
+
     assert mode() == 0o640
     Path(name).chmod(0o604)
     assert write_file(pa.table({"a": [1, 2]}), name) == 2
-    assert mode() == 0o604 and [*os.listdir()] == [name]
+    assert mode() == 0o604 and [path.name for path in Path().iterdir()] == [name]
 
 
 def test_what_csv_cannot_say_stands_in_a_note_that_goes_when_it_is_not_needed():
@@ -894,7 +897,7 @@ def refused_by_file(rows, path, **how):
     with pytest.raises(DestinationError) as caught:
         write_file(rows, path, note=str, **how)
     assert Path(path).read_bytes() == before
-    assert [name for name in os.listdir() if name.endswith(".part")] == []
+    assert [*Path().glob("*.part")] == [] == [*Path().glob(".*.part")]
     return caught.value.reason, str(caught.value)
 
 

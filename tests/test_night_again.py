@@ -1,4 +1,5 @@
-"""The same call again: known by item whatever the list, judged by the service's clock, exported from the record, and as planned."""
+"""The same call again: known by item whatever the list, judged by the service's clock, exported
+from the record, and as planned."""
 
 import csv
 import json
@@ -168,7 +169,7 @@ def test_1_jobs_that_ran_again_are_known_by_item(box):
     dr = agency(box)
     dr.rerun_batch(*pairs)
     assert len(posts(box, "/rerun")) == 3
-    kept = [(stream, job) for stream, job in zip(*pairs) if stream != ids[1]][::-1]
+    kept = [(stream, job) for stream, job in zip(*pairs, strict=True) if stream != ids[1]][::-1]
     dr = agency(box)
     dr.rerun_batch([stream for stream, _ in kept], [job for _, job in kept])
     assert not posts(box, "/rerun")
@@ -514,7 +515,7 @@ def test_5_each_failed_item_says_why(box, caplog):
         [*ids, 7], ["2024-01-01"] * 5, ["2024-01-02"] * 5, export=True, log_file="log.csv"
     )
     assert {"reason", "http", "error"} <= {*frame.columns}
-    why = [*zip(frame["reason"], frame["http"].fillna(0))]
+    why = [*zip(frame["reason"], frame["http"].fillna(0), strict=True)]
     assert why == [("", 0), ("forbidden", 403), ("server_error", 500), ("", 0), ("not_found", 404)]
     assert "Forbidden" in frame["error"][1] and "administrator" in frame["error"][1]
     rows = [*csv.DictReader(open("log.csv"))]

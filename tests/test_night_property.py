@@ -1,5 +1,7 @@
-"""Whatever happens in a night, and whatever is called next: each block is made once, or its outcome is open and nothing is sent."""
+"""Whatever happens in a night, and whatever is called next: each block is made once, or its
+outcome is open and nothing is sent."""
 
+import contextlib
 import os
 import random
 import signal
@@ -172,7 +174,7 @@ class Night:
     def call(self, dr, items):
         "The call, and what it says of each range that is not known to be done."
         self.asked += [item for item in items if item not in self.asked]
-        streams, starts, ends = (list(one) for one in zip(*items))
+        streams, starts, ends = (list(one) for one in zip(*items, strict=True))
         before = len(self.box.log)
         try:
             if self.form == "bulk":
@@ -198,10 +200,8 @@ class Night:
                 self.damage()
             dr = self.session()
             self.trouble(dr)
-            try:
+            with contextlib.suppress(Killed, DomostatsError):
                 self.call(dr, self.list_of_this_time())
-            except (Killed, DomostatsError):
-                pass
             self.box.heal()
             self.box.clock.step(self.chance.choice([0, 1, 60, 3600]))
             assert max(self.made().values(), default=0) <= 1

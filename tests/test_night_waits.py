@@ -1,4 +1,5 @@
-"""A hopeless night stops, and a hopeful one waits: no network, a service out of order, a revoked token, a day that is used up."""
+"""A hopeless night stops, and a hopeful one waits: no network, a service out of order, a revoked
+token, a day that is used up."""
 
 from collections import Counter
 
@@ -68,7 +69,8 @@ def posts(box, ending="/process"):
 
 
 class Line:
-    "The way to the service, which is cut from `begin` to `end` (by the service's clock); `tries` counts what met the cut."
+    """The way to the service, which is cut from `begin` to `end` (by the service's clock);
+    `tries` counts what met the cut."""
 
     def __init__(self, connection, clock, begin, end):
         self.clock, self.begin, self.end, self.tries = clock, begin, end, 0
@@ -354,7 +356,7 @@ def test_streams_of_a_workspace_that_is_refused_end_no_others(box, dr):
         if box.streams[id]["workspaceId"] == bad:
             box.fail("forbidden", f"/v1/data-streams/{id}/process", times=None)
     frame = dr.bulk_process_streams(*night(box))
-    for id, status in zip(frame["stream"], frame["status"]):
+    for id, status in zip(frame["stream"], frame["status"], strict=True):
         assert status == ("error" if box.streams[id]["workspaceId"] == bad else "queued")
 
 

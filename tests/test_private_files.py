@@ -1,4 +1,5 @@
-"""Whatever the umask and the folder: what the kit keeps is for this user only, and what killed processes left is cleaned up."""
+"""Whatever the umask and the folder: what the kit keeps is for this user only, and what killed
+processes left is cleaned up."""
 
 import json
 import os
@@ -615,7 +616,7 @@ def test_a_draft_that_a_sweep_takes_before_it_is_locked_is_made_again(monkeypatc
         tries.append(handle)
         if len(tries) == 1:
             for name in names():
-                os.unlink(name)
+                Path(name).unlink()
         return lock(handle)
 
     monkeypatch.setattr(private, "_lock", late)

@@ -1,4 +1,5 @@
-"""The tree itself: what is made from notebooks is current, the rooms keep their order, nothing private is in it."""
+"""The tree itself: what is made from notebooks is current, the rooms keep their order, nothing
+private is in it."""
 
 import importlib
 import os

@@ -1,5 +1,7 @@
-"""The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for all; each use case under its number."""
+"""The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for
+all; each use case under its number."""
 
+import contextlib
 import json
 import multiprocessing
 import os
@@ -13,7 +15,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 import requests
-from conftest import ROOT
+from conftest import KILLS, ROOT
 
 from domostats import sandbox
 from domostats.errors import (
@@ -163,7 +165,10 @@ def test_every_kind_of_thing_can_be_made_read_changed_listed_and_removed(api):
     }
     assert made.keys() == ENTITIES.keys()
     for kind, thing in made.items():
-        one = lambda method: getattr(api, f"{method}_{kind}")
+
+        def one(method):
+            return getattr(api, f"{method}_{kind}")
+
         assert (
             [found.id for found in getattr(api, f"get_{kind}s")(limit=1)]
             == [thing.id]
@@ -356,6 +361,7 @@ def test_a_list_is_ordered_and_walked_to_its_end(api):
     assert api.get_organisations(limit=5) == made
 
 
+@pytest.mark.slow
 def test_eleven_hundred_releases_recorded_and_none_reported_missing(api):
     dataset = dataset_of(api)
     days = [day(n) for n in range(1100)]
@@ -393,16 +399,20 @@ def race(address, releases=500):
         worker.stdin.write("go\n")
         worker.stdin.flush()
     done = [worker.communicate(timeout=240) for worker in workers]
-    assert [(worker.returncode, err) for worker, (_, err) in zip(workers, done)] == [(0, "")] * 8
+    assert [(worker.returncode, err) for worker, (_, err) in zip(workers, done, strict=True)] == [
+        (0, "")
+    ] * 8
     return sum(int(out) for out, _ in done)
 
 
+@pytest.mark.slow
 def test_eight_processes_register_the_same_five_hundred_releases(url):
     api = make_observatory_api(url)
     dataset = dataset_of(api)
     assert race(url) == 500 and len(api.get_dataset_releases(1000, dataset.id)) == 500
 
 
+@pytest.mark.slow
 def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
     for url in (f"sqlite:///{tmp_path / 'new.sqlite'}", postgres()):
         code = "import sys; from domostats.tracking.registry import make_observatory_api as m; print(len(m(sys.argv[1]).get_organisations()))"
@@ -441,6 +451,7 @@ def test_forked_processes_go_on_with_the_registry_they_were_given(api):
 # over HTTP
 
 
+@pytest.mark.slow
 def test_eight_machines_share_one_registry(tmp_path):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     dataset_of(api)
@@ -716,7 +727,10 @@ def test_use_case_3_one_workflow_for_each_organisation(local):
     kept = [local.post_organisation(Organisation(name=f"Press Nr. {n}")) for n in range(300)]
     dataset = dataset_of(local, of=flow(local, organisation=kept[7]))
     local.register_release(DatasetRelease(dataset=dataset, snapshot_date=DAY))
-    make = lambda organisation, dag_id: Workflow(dag_id)
+
+    def make(organisation, dag_id):
+        return Workflow(dag_id)
+
     made, failures = one_per_organisation(local.get_organisations(limit=100), "onix", make)
     assert (
         len(made) == 300
@@ -733,9 +747,10 @@ def test_use_case_3_one_workflow_for_each_organisation(local):
         and len(local.get_dataset_releases(1000, dataset.id)) == 1
         and local.get_workflow(dataset.workflow.id).organisation is None
     )
-    broken = lambda organisation, dag_id: (
-        Workflow(dag_id) if organisation.id != kept[3].id else 1 / 0
-    )
+
+    def broken(organisation, dag_id):
+        return Workflow(dag_id) if organisation.id != kept[3].id else 1 / 0
+
     made, failures = one_per_organisation(local.get_organisations(), "onix", broken)
     assert len(made) == 298 and [*failures] == ["Press Nr. 3"]
     local.post_organisation(Organisation(name="press  nr. 5 "))
@@ -974,10 +989,7 @@ def test_use_case_5d_releases_are_looked_up_without_engine_or_storage(api):
         for one in api.desk.page("dataset_release", 2, cursor, dataset_id=dataset.id)[0]
     ] == [f"s:{day(0)}"]
     engines = "airflow", "google", "sandbox"
-    code = (
-        "import sys; from domostats.tracking import make_observatory_api, Workflow; print([name for name in sys.modules if name.split('.')[0] in %r])"
-        % (engines,)
-    )
+    code = f"import sys; from domostats.tracking import make_observatory_api, Workflow; print([name for name in sys.modules if name.split('.')[0] in {engines!r}])"
     assert (
         subprocess.run(
             [sys.executable, "-c", code],
@@ -1021,10 +1033,8 @@ def test_use_case_7_runs_are_found_from_releases_and_releases_from_runs(local):
     updates.add_task(updates.load)
     updates.add_task(updates.add_new_dataset_releases)
     for n in range(5):
-        try:
+        with contextlib.suppress(ConnectionError):
             updates.run(run_id=f"run {n}", n=n)
-        except ConnectionError:
-            pass
     kept = local.get_dataset_releases(1000, dataset.id)
     assert [one.dag_run_id for one in kept] == ["run 4", "run 2", "run 0"] and all(
         one.ingestion_start <= one.ingestion_end and one.dag_id == "updates" for one in kept
@@ -1232,7 +1242,10 @@ def test_use_case_13_retention(local):
     catching = CatchUp(dataset_of(local, table_type="sharded"), local, Store("store.duckdb"))
     days = [date(2024, 2, 20) + timedelta(n) for n in range(20)]
     catching.run(days, lambda release: pa.table({"day": [release]}))
-    keys = lambda releases: [one.release_key[2:] for one in releases]
+
+    def keys(releases):
+        return [one.release_key[2:] for one in releases]
+
     assert policies.expiring(local, catching.dataset) == []
     policy = local.post_retention(
         Retention(dataset_type=catching.dataset.dataset_type, keep_last=3)
@@ -1305,7 +1318,9 @@ def test_a_run_that_was_too_slow_leaves_its_release_to_the_one_that_took_it_over
     slow, quick = [
         CatchUp(dataset_of(local) if not n else 1, local, Store("store.duckdb")) for n in range(2)
     ]
-    load = lambda release: pa.table({"day": [release]})
+
+    def load(release):
+        return pa.table({"day": [release]})
 
     def overtaken(release):
         if release == DAY:
@@ -1388,12 +1403,13 @@ print("done", flush=True)
 """
 
 
-def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
-    import random
+@pytest.mark.slow
+@pytest.mark.kills
+def test_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path, draws):
     import signal
     import time
 
-    draws, inside, environment = random.Random(5), 0, {**os.environ, "PYTHONPATH": str(ROOT)}
+    inside, environment = 0, {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def worker(place):
         return subprocess.Popen(
@@ -1413,7 +1429,7 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
     for place in ("killed", "whole"):
         dataset_of(make_observatory_api(tmp_path / f"{place}.sqlite"))
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         running = worker(places[-1])
         if running.stdout.readline().strip() == "done":
@@ -1427,7 +1443,7 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
         running.send_signal(signal.SIGKILL)
         inside += running.wait() == -signal.SIGKILL
         running.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     for place in (places[-1], "whole"):
         assert worker(place).communicate(timeout=120)[0].endswith("done\n")
     told = {}

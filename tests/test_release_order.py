@@ -257,7 +257,10 @@ def test_the_gate_over_numbered_releases_goes_by_number_or_by_when_they_were_loa
 
 def test_the_newest_of_several_kinds_is_so_by_time(api):
     dataset = dataset_of(api)
-    ago = lambda days: datetime.now(UTC) - timedelta(days)
+
+    def ago(days):
+        return datetime.now(UTC) - timedelta(days)
+
     registered = [
         {"snapshot_date": ago(30)},
         {"sequence_start": 9, "sequence_end": 9, "ingestion_end": ago(20)},
@@ -353,7 +356,10 @@ def test_a_granularity_is_not_changed_under_recorded_releases(api):
     kind = dataset.dataset_type
     for day in (5, 6):
         api.register_release(DatasetRelease(dataset=dataset, snapshot_date=date(2024, 3, day)))
-    change = lambda extra: api.put_dataset_type(DatasetType(id=kind.id, extra=extra))
+
+    def change(extra):
+        return api.put_dataset_type(DatasetType(id=kind.id, extra=extra))
+
     for grain in ("month", "hour", "week"):
         assert reason_of(lambda: change({"granularity": grain})) == "granularity"
     assert api.missing_releases(dataset, [date(2024, 3, 5), date(2024, 3, 6)]) == []
@@ -362,7 +368,10 @@ def test_a_granularity_is_not_changed_under_recorded_releases(api):
     with pytest.raises(DomostatsError, match="back .none or day.*forget these releases"):
         change({"granularity": "year"})
     monthly = dataset_of(api, "monthly", extra={"granularity": "month"})
-    move = lambda: api.put_dataset(Dataset(id=dataset.id, dataset_type=monthly.dataset_type))
+
+    def move():
+        return api.put_dataset(Dataset(id=dataset.id, dataset_type=monthly.dataset_type))
+
     assert reason_of(move) == "granularity"
     for release in api.get_dataset_releases(1000, dataset.id):
         api.delete_dataset_release(release.id)
@@ -383,7 +392,10 @@ def test_a_granularity_that_was_changed_before_is_found_and_nothing_is_loaded_ag
         con.execute(sa.update(TABLES["dataset_type"]).values(extra={"granularity": "month"}))
     api = make_observatory_api(path)
     again = CatchUp(dataset.id, api, store)
-    load = lambda one: pa.table({"day": [one]})
+
+    def load(one):
+        return pa.table({"day": [one]})
+
     calls = [
         lambda: api.missing_releases(dataset.id, [day]),
         lambda: api.register_release(DatasetRelease(dataset=dataset, snapshot_date=day)),
@@ -401,7 +413,10 @@ def test_a_granularity_that_was_changed_before_is_found_and_nothing_is_loaded_ag
 def test_a_store_that_was_filled_by_another_granularity_is_not_filled_again(tmp_path):
     store = Store(tmp_path / "store.duckdb")
     daily = make_observatory_api(tmp_path / "first.sqlite")
-    load = lambda one: pa.table({"day": [one]})
+
+    def load(one):
+        return pa.table({"day": [one]})
+
     CatchUp(dataset_of(daily), daily, store).run([date(2024, 3, 5)], load)
     new = make_observatory_api(tmp_path / "second.sqlite")  # the first registry is lost
     catching = CatchUp(dataset_of(new, extra={"granularity": "month"}), new, store)
@@ -429,7 +444,10 @@ def test_a_granularity_or_partition_that_is_none_is_refused_at_once(api, extra):
 def test_of_two_releases_of_one_part_the_second_is_refused(local, tmp_path, extra, pair):
     dataset = dataset_of(local, table_type="partitioned", extra=extra)
     catching = CatchUp(dataset, local, Store(tmp_path / "store.duckdb"))
-    ingest = lambda release: pa.table({"release": [str(release)] * 3})
+
+    def ingest(release):
+        return pa.table({"release": [str(release)] * 3})
+
     done = catching.run(pair, ingest)
     rows = catching.store.read(dataset.address).num_rows
     assert rows == sum(release.row_count for release in done.loaded) == 3

@@ -1,4 +1,5 @@
-"""The edges of a report: joins, keys, findings, contracts, pieces, starts, and several instances."""
+"""The edges of a report: joins, keys, findings, contracts, pieces, starts, and several
+instances."""
 
 import json
 import threading
@@ -431,7 +432,10 @@ def test_extend_keeps_what_is_new_in_a_column_of_its_own():
     run = loans({"id": 1, "color": "red"}, loan=[{"bookId": 9}], contract="extend")
     assert [row["other_fields"] for row in run.rows] == ['{"color":"red"}', None]
     assert run.table.schema.field("other_fields").type == pa.string()
-    own = lambda book: {"id": book["id"]}
+
+    def own(book):
+        return {"id": book["id"]}
+
     rows = books({"id": 1, "color": "red"}, {"id": 2}, format_fn=own, contract="extend").rows
     assert rows == [{"id": 1, "other_fields": '{"color":"red"}'}, {"id": 2, "other_fields": None}]
 
@@ -440,7 +444,7 @@ def test_extend_keeps_what_is_new_in_a_column_of_its_own():
 
 
 def test_a_function_gets_the_records_that_it_names():
-    lookups = dict(author=[{"id": 7, "name": "Ada"}])
+    lookups = {"author": [{"id": 7, "name": "Ada"}]}
     named = books({"id": 1, "authorId": 7}, format_fn=lambda book, author: author, **lookups)
     assert named.rows == [{"id": "7", "name": "Ada"}]
     everything = books({"id": 1}, format_fn=lambda **records: records)
@@ -581,7 +585,10 @@ def test_words_that_mean_nothing_are_refused_before_any_call(here):
 def test_the_first_format_is_taken_where_none_is_named(here):
     groups = reports.find("groups")
     assert groups.formatter() is groups.formatter("domostats") is groups.formatters["domostats"]
-    own = lambda group_obj: {"id": 1}
+
+    def own(group_obj):
+        return {"id": 1}
+
     assert groups.formatter(own) is own
     assert repr(groups) == "<report groups: one group>"
     assert list(groups.generate(here).columns) == list(groups.formatters["domostats"].rules)

@@ -1,4 +1,5 @@
-"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again without a call, and on many instances."""
+"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again
+without a call, and on many instances."""
 
 import json
 import warnings
@@ -236,7 +237,10 @@ def test_the_three_contracts(box):
         {"groupId": 2, "color": "red"},
         {"groupId": 3, "memberCount": "many"},
     )
-    run = lambda **how: reports.find("groups").run(box, format_fn="all", fresh=True, **how)
+
+    def run(**how):
+        return reports.find("groups").run(box, format_fn="all", fresh=True, **how)
+
     served(box, good, new, bad)
     told = run()
     assert [row["group_id"] for row in told.rows] == ["1", "2", "3"]

@@ -177,7 +177,10 @@ def test_a_month_is_kept_while_any_day_of_it_is(tmp_path):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     monthly, _ = furnish(api, {"granularity": "month"})
     rule = api.post_retention(Retention(dataset=monthly, keep_days=11))
-    keys = lambda day: [one.release_key for one in policies.expiring(api, monthly, today=day)]
+
+    def keys(day):
+        return [one.release_key for one in policies.expiring(api, monthly, today=day)]
+
     assert keys(date(2024, 3, 11)) == ["s:2024-01"]
     assert keys(date(2024, 3, 12)) == ["s:2024-01", "s:2024-02"]
     api.put_retention(Retention(id=rule.id, keep_days=0, keep_last=2))

@@ -1,4 +1,5 @@
-"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a rule makes of null."""
+"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a
+rule makes of null."""
 
 import json
 import math
@@ -713,7 +714,7 @@ def test_the_types_of_the_columns():
     moment = pa.timestamp("us", tz="UTC")
     for records in (read_by_one([b'{"id": 1}']), Records(Thing)):
         schema = pa.table(arrow_columns(records, "t")).schema
-        assert dict(zip(schema.names, schema.types)) == {
+        assert dict(zip(schema.names, schema.types, strict=True)) == {
             "t.id": pa.int64(),
             "t.whole": pa.int64(),
             "t.number": pa.int64(),
@@ -1015,7 +1016,9 @@ def test_values_of_numpy_and_pandas_are_taken_for_what_they_are(values, kind, ma
 def test_times_of_numpy_among_plain_ones_keep_their_microseconds():
     moments = [np.datetime64("2024-01-02T03:04:05.123456"), datetime(2024, 1, 1, 0, 0, 0, 7), None]
     spans = [np.timedelta64(5_000_001, "us"), timedelta(microseconds=3), pd.NaT]
-    table = table_of_rows([{"at": at, "took": took} for at, took in zip(moments, spans)])
+    table = table_of_rows(
+        [{"at": at, "took": took} for at, took in zip(moments, spans, strict=True)]
+    )
     assert table.schema.types == [pa.timestamp("us"), pa.duration("us")]
     assert table.to_pylist() == [
         {

@@ -1,4 +1,5 @@
-"""Rules on one row and on a whole table agree, names are tidy, and one bad record harms no other."""
+"""Rules on one row and on a whole table agree, names are tidy, and one bad record harms no
+other."""
 
 import json
 from dataclasses import dataclass
@@ -65,7 +66,12 @@ def test_two_fields_with_one_name_are_an_error():
 
 words = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)
 ids = st.one_of(st.integers(-(2**63), 2**63 - 1), st.from_regex(r"-?[0-9]{1,18}", fullmatch=True))
-maybe = lambda strategy: st.one_of(st.none(), strategy)
+
+
+def maybe(strategy):
+    return st.one_of(st.none(), strategy)
+
+
 text_ids = maybe(st.one_of(st.integers(-(2**63), 2**63 - 1), words))
 times = maybe(st.integers(-62_135_596_800_000, 253_402_300_799_999))
 anything = st.recursive(

@@ -1,4 +1,5 @@
-"""The sandbox from outside: over real HTTP, against recorded replies, in other processes, and with bad manners."""
+"""The sandbox from outside: over real HTTP, against recorded replies, in other processes, and
+with bad manners."""
 
 import json
 import os
@@ -41,7 +42,8 @@ def notes_in(patch, folder):
 
 @pytest.fixture(autouse=True, scope="module")
 def own_folder(tmp_path_factory):
-    "Most tests share their sandboxes, and leave them healed: one folder for all of them in place of one for each."
+    """Most tests share their sandboxes, and leave them healed: one folder for all of them in
+    place of one for each."""
     with pytest.MonkeyPatch.context() as patch:
         notes_in(patch, tmp_path_factory.mktemp("state"))
         yield

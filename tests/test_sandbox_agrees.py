@@ -1,7 +1,7 @@
-"""A sandbox does not contradict itself: what one endpoint counts another lists, and every id that is named is there.
+"""A sandbox does not contradict itself: what one endpoint counts another lists, and every id that
+is named is there.
 
-Some contradictions are the service's own; they are recorded, and stand here as `ODD`.
-"""
+Some contradictions are the service's own; they are recorded, and stand here as `ODD`."""
 
 from collections import Counter, defaultdict
 
@@ -15,13 +15,45 @@ ODD = {
     "pages of the system": {"-100000", "-100003"},  # recorded in events, in no list of pages
 }
 WORLDS = [
-    dict(seed=1),
-    dict(seed=2, users=60, accounts=40, groups=30, datasets=120, pages=40, events=400),
-    dict(seed=3, users=3, accounts=1, groups=1, datasets=9, pages=1, events=60),
-    dict(seed=4, users=40, accounts=0, groups=55, datasets=70, pages=20, events=300),
-    dict(seed=5, users=25, accounts=36, groups=0, datasets=200, pages=0, events=300),
-    dict(seed=6, users=100, accounts=7, groups=9, datasets=0, pages=9, events=300),
-    dict(seed=7, users=13, accounts=120, groups=12, datasets=50, pages=33, events=0),
+    {"seed": 1},
+    {
+        "seed": 2,
+        "users": 60,
+        "accounts": 40,
+        "groups": 30,
+        "datasets": 120,
+        "pages": 40,
+        "events": 400,
+    },
+    {"seed": 3, "users": 3, "accounts": 1, "groups": 1, "datasets": 9, "pages": 1, "events": 60},
+    {
+        "seed": 4,
+        "users": 40,
+        "accounts": 0,
+        "groups": 55,
+        "datasets": 70,
+        "pages": 20,
+        "events": 300,
+    },
+    {
+        "seed": 5,
+        "users": 25,
+        "accounts": 36,
+        "groups": 0,
+        "datasets": 200,
+        "pages": 0,
+        "events": 300,
+    },
+    {"seed": 6, "users": 100, "accounts": 7, "groups": 9, "datasets": 0, "pages": 9, "events": 300},
+    {
+        "seed": 7,
+        "users": 13,
+        "accounts": 120,
+        "groups": 12,
+        "datasets": 50,
+        "pages": 33,
+        "events": 0,
+    },
 ]
 
 
@@ -142,7 +174,7 @@ def test_accounts_agree_in_both_lists(seen):
 
 def test_the_lists_of_users_have_the_same_people(seen):
     assert [row["id"] for row in seen.users] == [row["id"] for row in seen.identity]
-    for old, new in zip(seen.users, seen.identity):
+    for old, new in zip(seen.users, seen.identity, strict=True):
         told = {one["key"]: one["values"][0] for one in new["attributes"]}
         assert told["roleId"] == old["roleId"] == new["roleId"]
         assert told["modified"] == old["modified"] and told["isPending"] == old["pending"]

@@ -1,4 +1,5 @@
-"""The sandbox that speaks Datorama, from outside: over HTTP, held against samples of the service, with a clock of its own."""
+"""The sandbox that speaks Datorama, from outside: over HTTP, held against samples of the
+service, with a clock of its own."""
 
 import io
 import json
@@ -184,7 +185,8 @@ REFUSALS = {
 
 
 def unlike(ours, theirs, where="$"):
-    "Where our value has other fields or other JSON types than the sample; what is null in one of them may be anything in the other."
+    """Where our value has other fields or other JSON types than the sample; what is null in one
+    of them may be anything in the other."""
     if None in (ours, theirs):
         return []
     if isinstance(theirs, list) and isinstance(ours, list):
@@ -252,7 +254,10 @@ def test_every_sample_is_held_against_something():
 
 def test_the_client_reads_every_sample(box):
     dr = datorama(box.api_token, instance=box, pause=0)
-    serve = lambda path, name: box.faults.serve(path, sample(name))
+
+    def serve(path, name):
+        return box.faults.serve(path, sample(name))
+
     serve(WS, "workspaces_list")
     assert [*dr.get_workspaces()] == [row["id"] for row in sample("workspaces_list")]
     workspace = dr.workspaces[1001]
@@ -447,13 +452,17 @@ def test_minutes_and_days_are_those_of_the_clock(box):
 
 
 def test_two_tokens_of_a_user_share_and_quirks_change_what_counts(box):
-    left = lambda reply: int(reply.headers["X-PlatformRateLimit-Remaining"])
+    def left(reply):
+        return int(reply.headers["X-PlatformRateLimit-Remaining"])
+
     first = left(get(box, WS))
     assert left(get(box, WS, token=[*box.tokens.values()][0][1].reveal())) == first - 1
-    asked = lambda: (
-        10_000
-        - int(post(box, "/v1/query-batch", [QUERY, QUERY]).headers["X-QueryRateLimit-Remaining"])
-    )
+
+    def asked():
+        return 10_000 - int(
+            post(box, "/v1/query-batch", [QUERY, QUERY]).headers["X-QueryRateLimit-Remaining"]
+        )
+
     assert asked() == 1
     box.quirks.add("batch_counts_each")
     assert asked() == 3
@@ -613,7 +622,7 @@ def test_queries(box):
         topResults="2",
     )
     assert [row[2] for row in top] == sorted((row[2] for row in whole), reverse=True)[:2]
-    narrow = dict(dimensions=["Day", "Campaign Name"], measurements=[{"name": "Clicks"}])
+    narrow = {"dimensions": ["Day", "Campaign Name"], "measurements": [{"name": "Clicks"}]}
     assert {
         row[1]
         for row in rows(
@@ -884,10 +893,11 @@ AGENCY = ROOT / "tests" / "fixtures" / "agency" / "day.json"
 def test_a_day_at_a_small_agency():
     """Every endpoint, asked in an order in which it matters what was done before.
 
-    `step` moves the clock on before a request (seconds), `as` is another user, `zip` names the file in
-    the reply. The replies were read through, beside the samples, before they became what is expected."""
+    `step` moves the clock on before a request (seconds), `as` is another user, `zip` names the
+    file in the reply. The replies were read through, beside the samples, before they became what
+    is expected."""
     wrong = []
-    sizes = dict(seed=5, workspaces=2, streams=7, users=2, jobs=2, parallel=2)
+    sizes = {"seed": 5, "workspaces": 2, "streams": 7, "users": 2, "jobs": 2, "parallel": 2}
     with sandbox.start_datorama(**sizes, today="2024-04-01") as box:
         box.clock.speed = 0
         box.clock.step(1_711_929_600 - box.clock.now())  # 1 April 2024, midnight

@@ -1,4 +1,5 @@
-"""The lists of the sandbox from outside: against recorded replies, at their caps, on bad days, and under load."""
+"""The lists of the sandbox from outside: against recorded replies, at their caps, on bad days,
+and under load."""
 
 import json
 import os
@@ -9,6 +10,7 @@ import threading
 import time
 import uuid
 from email.utils import parsedate_to_datetime
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -119,7 +121,8 @@ def sample(name):
 
 
 def fits(value, recorded, path="", optional=()):
-    "Where a value has a key or a JSON type that was not recorded, or lacks a key that was; `recorded` is a list of examples."
+    """Where a value has a key or a JSON type that was not recorded, or lacks a key that was;
+    `recorded` is a list of examples."""
     kinds = {type(one) for one in recorded}
     if type(value) not in kinds:
         return [
@@ -491,7 +494,7 @@ def test_events_as_recorded(ask, box):
     assert any(
         event["objectId"].startswith("-") for event in events if "objectId" in event
     ) and any("objectId" not in event for event in events)
-    assert sum(a == b for a, b in zip(events, events[1:])) == 10, "exact duplicates"
+    assert sum(a == b for a, b in pairwise(events)) == 10, "exact duplicates"
 
 
 # --- pages, windows, caps -------------------------------------------------------------------------

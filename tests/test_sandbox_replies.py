@@ -7,6 +7,7 @@ kinds of ids are text, where a time is in seconds, and that each count is the le
 
 import json
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,15 @@ import requests
 from domostats import sandbox
 
 FIXTURES = Path(__file__).parent / "fixtures" / "sandbox"
-SIZES = dict(seed=64, users=13, accounts=11, groups=4, datasets=14, pages=8, events=12)
+SIZES = {
+    "seed": 64,
+    "users": 13,
+    "accounts": 11,
+    "groups": 4,
+    "datasets": 14,
+    "pages": 8,
+    "events": 12,
+}
 KNOWN = {path.stem: json.loads(path.read_text()) for path in sorted(FIXTURES.glob("*.json"))}
 GROUPS = "GET /api/content/v2/groups/grouplist"
 PAGES = "POST /api/content/v1/pages/adminsummary"
@@ -50,7 +59,7 @@ def later(state):
 
 @pytest.fixture(scope="module")
 def large(state):
-    sizes = dict(users=40, accounts=60, groups=130, datasets=40, pages=12, events=120)
+    sizes = {"users": 40, "accounts": 60, "groups": 130, "datasets": 40, "pages": 12, "events": 120}
     with sandbox.start(seed=5, **sizes, today="2024-04-01") as running:
         yield running
 
@@ -767,7 +776,7 @@ def test_what_only_a_larger_world_has(ask, large):
         *("Data Team", "Data Team 2", "Data Team 3", "Data Team 4"),
     ]
     events = ask(large, EVENTS)
-    twice = [n for n, (one, next) in enumerate(zip(events, events[1:])) if one == next]
+    twice = [n for n, (one, next) in enumerate(pairwise(events)) if one == next]
     assert len(events) == 120 and twice == [32, 82]
     of_the_system = [e["objectName"] for e in events if e.get("objectId", "").startswith("-")]
     assert of_the_system == ["Overview", "Favorites"]

@@ -12,7 +12,15 @@ from domostats.clients.domo.auth import SessionToken
 from domostats.clients.domo.pages import get_page_access, get_pages
 from domostats.sandbox.world import Role
 
-SIZES = dict(seed=64, users=13, accounts=11, groups=4, datasets=14, pages=8, events=12)
+SIZES = {
+    "seed": 64,
+    "users": 13,
+    "accounts": 11,
+    "groups": 4,
+    "datasets": 14,
+    "pages": 8,
+    "events": 12,
+}
 ACCOUNTS = [1, 4, 9, 10, 14, 18, 19, 23, 27, 29, 33]
 SOME = [1, 9, 19, 27]
 PAGES = {

@@ -1,4 +1,5 @@
-"""Planted secrets are searched for in everything the kit shows or writes, in every spelling, and one leak is planted to prove the search."""
+"""Planted secrets are searched for in everything the kit shows or writes, in every spelling, and
+one leak is planted to prove the search."""
 
 import base64
 import json
@@ -29,7 +30,8 @@ TOKEN = "planted+token/with=signs&more"
 
 
 def spellings(secret):
-    "The ways in which a secret might stand somewhere: plain, in a URL, in JSON, in base64 at any offset."
+    """The ways in which a secret might stand somewhere: plain, in a URL, in JSON, in base64 at
+    any offset."""
     raw = secret.encode()
     encoded = [
         base64.b64encode(b"\0" * shift + raw)[(0, 2, 3)[shift] :].rstrip(b"=")[:-1]
@@ -165,7 +167,10 @@ def test_nor_does_what_goes_wrong_below_the_library(planted, failing, monkeypatc
     import requests
 
     box, address = planted
-    call = lambda: get_accounts(address, AccessToken(TOKEN))
+
+    def call():
+        return get_accounts(address, AccessToken(TOKEN))
+
     if failing == "connect":
         box.stop()
     if failing == "interrupt":
@@ -178,7 +183,10 @@ def test_nor_does_what_goes_wrong_below_the_library(planted, failing, monkeypatc
 
         monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", interrupted)
     if failing == "malformed":
-        call = lambda: AccessToken(TOKEN + "\n")
+
+        def call():
+            return AccessToken(TOKEN + "\n")
+
     with pytest.raises((DomostatsError, KeyboardInterrupt)) as caught:
         call()
     assert not leaks(verbose_without_this_file(caught.value), TOKEN)
@@ -243,6 +251,7 @@ def test_nothing_written_holds_a_secret(planted, monkeypatch, tmp_path):
     assert leaks(Path("leaked.txt").read_bytes(), PASSWORD)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "command",
     [
@@ -263,6 +272,7 @@ def test_no_command_prints_a_secret(planted, command):
     assert done.stdout + done.stderr and not leaks(done.stdout + done.stderr, TOKEN, PASSWORD)
 
 
+@pytest.mark.slow
 def test_a_saved_notebook_holds_no_secret(planted):
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     box, address = planted

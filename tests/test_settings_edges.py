@@ -137,7 +137,7 @@ def test_without_any_file_the_defaults_are_in_the_folders_of_this_user(monkeypat
 
 def test_a_file_in_the_folder_of_the_user_is_his_choice_and_one_above_is_not():
     write("store = x\n")
-    os.mkdir("a")
+    Path("a").mkdir()
     os.chdir("a")
     assert find_settings().sections() == []  # of somebody, for something
     path = write("store = x\n", user_folder("config") / "settings.ini")

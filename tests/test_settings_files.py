@@ -1,4 +1,5 @@
-"""Settings files as people write them: read right, or an error that names the file and the line and never the value."""
+"""Settings files as people write them: read right, or an error that names the file and the line
+and never the value."""
 
 import os
 import subprocess

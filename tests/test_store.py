@@ -265,17 +265,20 @@ def test_an_empty_partition_empties_it(store):
 @pytest.mark.parametrize(
     "call, reason",
     [
-        (dict(update_method="replace"), "bad_update_method"),
-        (dict(update_method="MERGE"), "bad_update_method"),
-        (dict(update_method="APPEND", update_key="id"), "bad_update_argument"),
-        (dict(update_key="id"), "bad_update_argument"),
-        (dict(update_method="UPSERT", update_key="id", partition_name="x"), "bad_update_argument"),
-        (dict(update_method="REPLACE", partition_name="x"), "bad_update_argument"),
-        (dict(update_method="UPSERT"), "missing_update_key"),
-        (dict(update_method="UPSERT", update_key=[]), "missing_update_key"),
-        (dict(update_method="PARTITION"), "missing_partition_name"),
-        (dict(update_method="PARTITION", partition_name=""), "missing_partition_name"),
-        (dict(update_method="PARTITION", partition_name=2024), "missing_partition_name"),
+        ({"update_method": "replace"}, "bad_update_method"),
+        ({"update_method": "MERGE"}, "bad_update_method"),
+        ({"update_method": "APPEND", "update_key": "id"}, "bad_update_argument"),
+        ({"update_key": "id"}, "bad_update_argument"),
+        (
+            {"update_method": "UPSERT", "update_key": "id", "partition_name": "x"},
+            "bad_update_argument",
+        ),
+        ({"update_method": "REPLACE", "partition_name": "x"}, "bad_update_argument"),
+        ({"update_method": "UPSERT"}, "missing_update_key"),
+        ({"update_method": "UPSERT", "update_key": []}, "missing_update_key"),
+        ({"update_method": "PARTITION"}, "missing_partition_name"),
+        ({"update_method": "PARTITION", "partition_name": ""}, "missing_partition_name"),
+        ({"update_method": "PARTITION", "partition_name": 2024}, "missing_partition_name"),
     ],
 )
 def test_arguments_are_judged_before_the_rows(store, call, reason):

@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import time
 
 import pyarrow as pa
 import pytest
+from conftest import KILLS
 
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
@@ -97,8 +97,8 @@ def place(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_kills_leave_one_whole_generation(place):
-    rng = random.Random(20)
+@pytest.mark.kills
+def test_kills_leave_one_whole_generation(place, draws):
     child = start(place, "store", 0)
     assert child.wait(60) == 0, child.stderr.read()
     Store(place).names()
@@ -110,13 +110,13 @@ def test_twenty_kills_leave_one_whole_generation(place):
     window = time.monotonic() - first_byte  # from the first byte to the end of the process
 
     current, between, log = 1, 0, []
-    for attempt in range(40):  # twenty, and more where too many came after the commit
-        if attempt >= 20 and between >= 15:
+    for attempt in range(2 * KILLS):  # more where too many came after the commit
+        if attempt >= KILLS and between >= 3 * KILLS // 4:
             break
         before = written(place)
         child = start(place, "store", current + 1)
         assert wait_for(lambda: written(place) != before, child)
-        time.sleep(rng.random() * window * 0.3)
+        time.sleep(draws.random() * window * 0.3)
         child.kill()
         assert child.wait(60) in (-signal.SIGKILL, 0)
         found = read_in_a_fresh_process(place)
@@ -124,7 +124,7 @@ def test_twenty_kills_leave_one_whole_generation(place):
         log.append(found["lo"] - current)  # 0: bytes were written, and the commit was not reached
         between += found == whole(current)
         current = found["lo"]
-    assert between >= 15, log
+    assert between >= 3 * KILLS // 4, log
 
     Store(place).write("small", pa.table({"id": [1]}))
     assert [path.name for path in place.parent.iterdir()] == [place.name]
@@ -135,9 +135,12 @@ def test_twenty_kills_leave_one_whole_generation(place):
 def test_a_killed_file_is_the_old_file(tmp_path, suffix):
     path = tmp_path / f"accounts{suffix}"
     write_file(pa.table({"generation": [0]}), path)
-    for attempt in range(3):
+    for _attempt in range(3):
         child = start(path, "file", 1, rows=2_000_000)
-        parts = lambda: [part for part in tmp_path.glob(".*.part") if part.stat().st_size]
+
+        def parts():
+            return [part for part in tmp_path.glob(".*.part") if part.stat().st_size]
+
         assert wait_for(parts, child)
         child.kill()
         child.wait(60)

@@ -120,7 +120,7 @@ def answer(api, call):
 
 def one_answer(apis, call):
     "The answer of all three, which is one."
-    answers = dict(zip(NAMES, (answer(api, call) for api in apis)))
+    answers = dict(zip(NAMES, (answer(api, call) for api in apis), strict=True))
     first = answers["file"]
     assert all(other == first for other in answers.values()), answers
     assert first[0] != "no error of the kit", answers
@@ -343,6 +343,7 @@ OPERATIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.lists(OPERATIONS, min_size=1, max_size=12))
 def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
@@ -359,6 +360,7 @@ def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
     one_answer(apis, listed("dataset_release", 1000, {"state": state}))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     st.lists(
@@ -381,7 +383,10 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
     def step(what, day, run):
         key = DAY + timedelta(day)
         state, holder = book.get(key, (None, None))
-        release = lambda: DatasetRelease(dataset=Dataset(id=1), snapshot_date=key)
+
+        def release():
+            return DatasetRelease(dataset=Dataset(id=1), snapshot_date=key)
+
         if what == "register":
             expected = state != "loaded"
             if expected:
@@ -416,7 +421,7 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
         call, expected = step(*one)
         if call is None:
             continue
-        for name, api in zip(NAMES, apis):
+        for name, api in zip(NAMES, apis, strict=True):
             assert call(api) == expected, (name, one)
             for release in api.get_dataset_releases(state=["claimed", "loaded", "failed"]):
                 ids[release.snapshot_date.date(), name] = release.id
@@ -433,9 +438,12 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
 
 def test_a_filter_with_several_values_keeps_all_of_them(three):
     for n, state in enumerate(["loaded", "failed", "claimed"]):
-        call = lambda api: api.post_dataset_release(
-            DatasetRelease(dataset=Dataset(id=1), snapshot_date=DAY + timedelta(n), state=state)
-        )
+
+        def call(api):
+            return api.post_dataset_release(
+                DatasetRelease(dataset=Dataset(id=1), snapshot_date=DAY + timedelta(n), state=state)
+            )
+
         one_answer(three, call)
     for states in (["loaded", "failed"], ("failed", "loaded"), {"claimed"}, []):
         for api in three:
@@ -457,6 +465,7 @@ def test_a_bad_value_of_a_client_is_a_fault_of_the_data_everywhere(three, fields
     assert found == ("DataError", "bad_field")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "odd",
     [math.nan, math.inf, -math.inf, 2**63, "\0", "\ud83d", b"x", DAY, datetime(2024, 3, 1)]
@@ -573,7 +582,7 @@ def test_what_was_stored_badly_stops_no_list(desks):
     empty(databases)
     for database in databases:
         furnish(Registry(database))
-    for api, database in zip(apis, databases):
+    for api, database in zip(apis, databases, strict=True):
         keys = stored_before(database)
         found = api.get_dataset_releases(1000, 1, state=["loaded", "claimed"])
         assert [release.release_key for release in found] == keys
@@ -607,6 +616,7 @@ def test_ids_that_a_client_chose_once_do_not_stop_a_postgresql(postgres):
 # raw questions to the service
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "method, path, status",
     [

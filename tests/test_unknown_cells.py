@@ -1,4 +1,5 @@
-"""A value that is not known is no change, neither when it goes nor when it comes: real runs over HTTP into a history."""
+"""A value that is not known is no change, neither when it goes nor when it comes: real runs over
+HTTP into a history."""
 
 import json
 import random
@@ -144,7 +145,7 @@ def test_an_owner_who_was_never_known_is_not_told_by_the_next_owner(store):
 
 def test_rows_that_go_and_come_back_are_erased_or_retyped_keep_their_unknown_cells_apart(store):
     history = of(store)
-    odd = dict(dataSourceCount={"odd": 1})
+    odd = {"dataSourceCount": {"odd": 1}}
     taken(history, 0, account(1, **odd), account(2))
     taken(history, 1, account(2))
     assert taken(history, 2, account(1), account(2))[3:6] == (1, 0, 0)
@@ -238,8 +239,8 @@ COLUMNS = "oid", "v", "name"  # the name is that of the record with the id oid
 
 
 def model(days):
-    """What is known of each day: the last known value goes on, and one that comes first goes back, as
-    long as the row is there (and, of a name, the id is the same)."""
+    """What is known of each day: the last known value goes on, and one that comes first goes
+    back, as long as the row is there (and, of a name, the id is the same)."""
     states = [{id: {} for id in rows} for rows, _ in days]
     for id in {id for rows, _ in days for id in rows}:
         for column in COLUMNS:

@@ -1,4 +1,5 @@
-"""Stores that domostats 0.1.0 made are refused with the way out, and upgraded so that no row shows as changed by it."""
+"""Stores that domostats 0.1.0 made are refused with the way out, and upgraded so that no row
+shows as changed by it."""
 
 import json
 from datetime import datetime, timedelta

@@ -1,4 +1,5 @@
-"""The core on the oldest Python with the lowest version of everything declared, and on the newest with pandas 2 and 3: the built package, in environments of its own."""
+"""The core on the oldest Python with the lowest version of everything declared, and on the
+newest with pandas 2 and 3: the built package, in environments of its own."""
 
 import os
 import re
@@ -118,7 +119,8 @@ TESTING = (
 
 
 def declared():
-    "Every requirement of the package and of the extras that are tested here, as it stands in pyproject.toml."
+    """Every requirement of the package and of the extras that are tested here, as it stands in
+    pyproject.toml."""
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]

@@ -7,6 +7,7 @@ import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -152,7 +153,7 @@ def reach():
 
 def pauses(service):
     "The seconds between the requests that came."
-    return [round(b - a, 6) for a, b in zip(service.moments, service.moments[1:])]
+    return [round(b - a, 6) for a, b in pairwise(service.moments)]
 
 
 READ = Request("GET", "/x")

@@ -1,4 +1,5 @@
-"""Only files of this user or of root decide where a secret goes; a stranger's file neither does nor blocks anybody."""
+"""Only files of this user or of root decide where a secret goes; a stranger's file neither does
+nor blocks anybody."""
 
 import os
 import stat

@@ -461,7 +461,7 @@ def sampled(room: str, count: int, seed: int, only: str) -> list[Fault]:
 def judge_room(judge: Judge, faults: list[Fault]) -> list[tuple[Fault, str]]:
     "What became of each fault of a room."
     with ThreadPoolExecutor(judge.free.qsize()) as pool:
-        outcomes = [*zip(faults, pool.map(judge.judge, faults))]
+        outcomes = [*zip(faults, pool.map(judge.judge, faults), strict=True)]
     bad = judge.unreliable({test for fault, (outcome, failed) in outcomes for test in failed})
     for test in sorted(bad):
         print(f"  fails without a fault: {test}")

@@ -33,4 +33,4 @@ with tempfile.TemporaryDirectory() as folder:
     table = dataset.dataset(
         [str(path) for path in Path(pipeline.working_dir).rglob("new_jobs/records.*.parquet")]
     ).to_table(columns=columns)
-    tell(zip(*(column.to_pylist() for column in table.columns)), clock)
+    tell(zip(*(column.to_pylist() for column in table.columns), strict=True), clock)
