@@ -302,7 +302,7 @@ SECRETS = [line for cell in code(SOLUTION) for line in solution_lines(cell.sourc
 @pytest.fixture(params=[(1, 2), (2, 3)], ids=["seed 1", "seed 2"])
 def seeds(request, monkeypatch):
     "The checks on two pairs of worlds: the one that is shown, and the one that is not."
-    monkeypatch.setattr(lesson_1, "SEEDS", request.param)
+    monkeypatch.setattr(lesson_1_data, "SEEDS", request.param)
     return request.param
 
 

@@ -9,7 +9,7 @@ __all__ = ["MOVED"]
 from importlib import import_module
 from types import ModuleType
 
-# %% ../../nbs/10_interfaces/00_interfaces.ipynb #1d27bc01
+# %% ../../nbs/10_interfaces/00_interfaces.ipynb #84b7ac53
 MOVED = {  # to be removed with version 0.3
     "lessons": "domostats.lessons",
     "lesson_1": "domostats.lessons.lesson_1",

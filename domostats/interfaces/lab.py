@@ -32,10 +32,8 @@ def exercises_folder() -> Path:
         if any(folder.glob("*.ipynb")):
             return folder
     raise SettingsError(
-        (
-            "The lessons are not installed. Install domostats again, or work in a clone of the "
-            "project."
-        ),
+        "The lessons are not installed. Install domostats again, or work in a clone of the "
+        "project.",
         "no_lessons",
     )
 
@@ -44,7 +42,7 @@ def exercises_folder() -> Path:
 def copy_lessons(folder: str | Path) -> list[str]:
     """Copy every exercise that is not there yet into `folder`; gives the names of the copied ones.
     DestinationError `no_folder`."""
-    lessons, new = sorted(exercises_folder().glob("*.ipynb")), []
+    lessons = sorted(exercises_folder().glob("*.ipynb"))
     try:
         make_private(folder)
         new = [lesson for lesson in lessons if not (Path(folder) / lesson.name).exists()]
@@ -80,20 +78,19 @@ def check_home() -> None:
         )
 
 
+# %% ../../nbs/10_interfaces/02_lab.ipynb #1ab00004
 def open_lab(folder: str | Path = "lessons", *options: str) -> int:
     """Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code.
     SettingsError `missing_extra`, `no_home`; DestinationError `no_folder`."""
     if not find_spec("jupyterlab"):
         raise SettingsError(
-            (
-                "JupyterLab is not installed. In your clone of the project: make lab, or pip "
-                "install '.[notebook]'."
-            ),
+            "JupyterLab is not installed. In your clone of the project: make lab, or pip "
+            "install '.[notebook]'.",
             "missing_extra",
         )
     copy_lessons(folder)
     check_home()
-    if getattr(os, "geteuid", lambda: 1)() == 0:
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
         options = "--allow-root", *options
     return subprocess.run(
         [
