@@ -22,7 +22,6 @@ from domostats.clients.datorama.jobs import choose_jobs
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.ranges import cut
 from domostats.errors import RetryLaterError
-from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.coverage import unite
 from domostats.loading.files import read_file, write_file

@@ -9,7 +9,7 @@ import pytest
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
-from domostats.errors import DataError, DestinationError, SettingsError
+from domostats.errors import EXIT_CODES, DataError, DestinationError, SettingsError
 from domostats.interfaces.cli import EXIT_CODES, app
 from domostats.loading.merging import settled
 from domostats.loading.store import Store
