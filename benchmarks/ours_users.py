@@ -9,7 +9,7 @@ from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.reports.declaration import Source
 from domostats.reports.report import Report
-from domostats.reports.users import User, flat_users
+from domostats.reports.users import User
 from domostats.settings import Instance
 
 asked = parameters()

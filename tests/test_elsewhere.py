@@ -30,7 +30,6 @@ from domostats.reports import activity_log
 from domostats.rows.columns import arrow_columns
 from domostats.rows.records import Records
 from domostats.rows.rowtype import Millis, Seconds, TextTime
-from domostats.tracking import entities, policies
 from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, last_finished
 from domostats.tracking.history import History, moment
 from domostats.tracking.loads import Load, Loads, note_load

@@ -49,7 +49,6 @@ from domostats.loading.store import Store
 from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
 from domostats.settings import Instance, Secret
-from domostats.tracking.registry import Served, make_observatory_api
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.client import RegistryClient
 from domostats.tracking.registry.database import Database

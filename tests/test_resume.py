@@ -19,7 +19,6 @@ import msgspec
 import pyarrow as pa
 import pytest
 from conftest import settle
-from domostats.sandbox.entities import group_id
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -45,7 +45,7 @@ def serve_registry(
 ) -> None:
     """Serve the registry over HTTP until Ctrl-C. Keys: DOMOSTATS_REGISTRY_KEY for those who write,
     DOMOSTATS_REGISTRY_READ_KEY for those who read."""
-    from domostats.tracking.registry import find_key
+    from domostats.tracking.registry.client import find_key
     from domostats.tracking.registry.database import Database
     from domostats.tracking.registry.service import make_service, serving
 

@@ -138,7 +138,7 @@ def _loaded_datasets(lines: "list[Load]") -> list[tuple[Any, ...]]:
 
 
 def _registered_datasets() -> Iterator[tuple[Any, ...]]:
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
 
     api = make_observatory_api()
     for one in api.get_datasets():
@@ -152,7 +152,7 @@ def _registered_datasets() -> Iterator[tuple[Any, ...]]:
 def _find_books(name: str) -> "CatchUp":
     """The books of a dataset in the registry and in the store, by its id or its name in the
     registry. SettingsError `unknown_dataset`."""
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
     from domostats.tracking.registry.catch_up import CatchUp
 
     api = make_observatory_api()

@@ -21,8 +21,6 @@ from contextlib import contextmanager
 from datetime import date
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
-from ..transport.paging import array_of, rows_of
-
 from ..clients import sign_in
 from ..errors import AccessError, SettingsError, check_keywords
 from .contract import POLICIES
@@ -46,7 +44,7 @@ from .run import Result
 from ..rows.formatter import Formatter
 from ..settings import Instance, hides
 from ..transport.listing import all_of
-from ..transport.pages import Page
+from ..transport.pages import Page, join_array, split_array
 from ..transport.reader import Reader, millis
 from ..transport.spool import OLDEST, spooled
 from ..transport.wire import json_bytes
@@ -232,7 +230,7 @@ class Report(Declaration):
                     "missing_source",
                 )
         pages = {
-            keyword: [Page(1, array_of(rows_of(json_bytes(reply))), 0)]
+            keyword: [Page(1, join_array(split_array(json_bytes(reply))), 0)]
             for keyword, reply in {self.source.keyword: api_response, **lookups}.items()
         }
         return self.over(formatter, pages).result(is_dataframe)
