@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
-from domostats.interfaces import tracking_commands
+from domostats.interfaces import extract_commands
 from domostats.interfaces.cli import app
 from domostats.loading import store as store_module
 from domostats.loading.store import Store
@@ -296,8 +296,8 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
         and extraction.store.read("user_delta").column_names[0] == "on"
     )
     monkeypatch.setattr(
-        tracking_commands,
-        "show",
+        extract_commands,
+        "show_rows",
         lambda title, columns, rows: print([column for column in columns if "[bold]" in column]),
     )
     shop(date_field=None)
@@ -1346,7 +1346,7 @@ def test_a_gate_over_an_extract_opens(tmp_path):
     from test_registry import dataset_of
 
     from domostats.tracking import make_observatory_api, wait_for
-    from domostats.tracking.catch_up import CatchUp
+    from domostats.tracking.registry.catch_up import CatchUp
 
     extraction = made(UserExtractor, EmailExtractor)
     done(extraction)
@@ -1366,8 +1366,8 @@ def test_a_gate_over_a_shared_table_opens_when_every_source_is_there(tmp_path):
     from test_registry import dataset_of
 
     from domostats.tracking import make_observatory_api
-    from domostats.tracking.catch_up import CatchUp
-    from domostats.tracking.workflow import unfinished
+    from domostats.tracking.registry.catch_up import CatchUp
+    from domostats.tracking.registry.workflow import unfinished
 
     north, south = shop_of("north", {1: 1, 2: 2, 3: 3}), shop_of("south", {1: 1, 2: 2, 3: 3})
     extraction = made(north, south)

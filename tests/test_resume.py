@@ -44,9 +44,11 @@ from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, reading
 from domostats.sandbox.domo.owners import group_id_of
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Cursor, Numbered, Offset
-from domostats.transport.windows import Search
+from domostats.transport.answer import Answer
+from domostats.transport.cursor import Cursor
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.search import Search
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 GROUP_LIST = "/api/content/v2/groups/grouplist"
