@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import duckdb
 
 from ..errors import SettingsError
+from .coverage import Coverage
 from .store_types import folded
 
 # %% ../../nbs/06_loading/13_updates.ipynb #26f9bad9
@@ -114,7 +115,7 @@ def dataset_note(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any] | 
     if not found:
         return None
     try:
-        note = json.loads(found[0])
+        note = json.loads(found[0] or "")
     except (TypeError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}
