@@ -313,12 +313,12 @@ def test_the_two_lists_do_not_quite_agree(http, any_box):
 
 PRINT = (
     "from domostats.sandbox.domo.account_lists import show_accounts, show_providers; "
-    "from domostats.sandbox.domo.users_and_roles import show_users; "
     "from domostats.sandbox.domo.data import Data; "
-    "from domostats.sandbox.domo.world import World; d = Data(World({seed}, 40, 40)); "
-    "u = d.world.user(1); "
-    "import hashlib; print(*[hashlib.sha256(f(d, "
-    "u).body).hexdigest() for f in (show_users, show_accounts, show_providers)])"
+    "from domostats.sandbox.domo.users_and_roles import show_users; "
+    "from domostats.sandbox.domo.world import World; "
+    "d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
+    "import hashlib; print(*[hashlib.sha256(f(d, u).body).hexdigest() "
+    "for f in (show_users, show_accounts, show_providers)])"
 )
 
 
