@@ -1244,13 +1244,10 @@ def test_what_is_printed_during_a_check_is_not_mixed_with_its_sentence(capsys):
 
 def test_own_store_stays_the_same():
     script = (
-        "from domostats.interfaces import lessons; "
+        "from domostats import lessons; "
         "from domostats.loading.database_file import store_path\n"
-    )(
         "lessons.own_store(); first = store_path(); lessons.own_store(); "
         "assert store_path() == first; print(first.parent)"
-        "from domostats import lessons; from domostats.loading.database_file import store_path\n"
-        "lessons.own_store(); first = store_path(); lessons.own_store(); assert store_path() == first; print(first.parent)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60
