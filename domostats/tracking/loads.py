@@ -294,8 +294,8 @@ class Loads:
     ) -> Load:
         """Replace the rows of a release by data and write its line, both or neither.
 
-        Gives the `Load`. `data` is what `loading.streams.to_reader` takes. The rows are a part of the
-        store's dataset of this name, or of another `table`, called by the key or another
+        Gives the `Load`. `data` is what `loading.streams.to_reader` takes. The rows are a part of
+        the store's dataset of this name, or of another `table`, called by the key or another
         `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of
         an incomplete run never replace those of a complete one: DataError `incomplete` (not if
         `allow_incomplete`). DestinationError: those of `Store.write`.

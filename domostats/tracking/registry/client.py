@@ -9,7 +9,7 @@ __all__ = [
     "Query",
     "find_key",
     "read_answer",
-    "Caller",
+    "ServiceCaller",
     "RegistryClient",
 ]
 
@@ -142,7 +142,7 @@ QueryValue: typing.TypeAlias = str | int | list | None  # None is left out
 Query: typing.TypeAlias = Mapping[str, QueryValue]
 
 
-class Caller:
+class ServiceCaller:
     """Sends operations to one registry, with its key.
 
     `url` is https (or http on this machine), and has no user, query or key in it.
@@ -277,11 +277,11 @@ class RegistryClient:
     `bad_registry_url`; the errors of the operations are those of a `Database`.
     """
 
-    caller: Caller
+    caller: ServiceCaller
 
     @hides("url", "key")
     def __init__(self, url: str | Secret, key: str | Secret | None = None):
-        self.caller = Caller(url, key)
+        self.caller = ServiceCaller(url, key)
 
     def __repr__(self) -> str:
         return repr(vars(self).get("caller", "<registry at no address>"))
