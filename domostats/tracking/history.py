@@ -95,7 +95,7 @@ from ..reports.report import key_columns
 from ..rows.table import to_dataframe
 from ..settings import check_name
 from .loads import Load, loads_of, note_load
-from .releases import spell, utc
+from .periods import spell, utc
 
 if TYPE_CHECKING:
     import duckdb
