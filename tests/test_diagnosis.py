@@ -23,7 +23,7 @@ from domostats.errors import (
     SettingsError,
 )
 from domostats.loading.store import Store
-from domostats.reports.report import run_all
+from domostats.reports.fleet import run_all
 from domostats.tracking.extractors import zone_of
 from domostats.tracking.registry.catch_up import CatchUp
 from domostats.transport.failures import failure_of

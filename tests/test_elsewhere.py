@@ -28,7 +28,10 @@ from domostats.loading.coverage import unite
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
 from domostats.reports import activity_log
-from domostats.rows.rowtype import Millis, Records, Seconds, TextTime, arrow_columns
+from domostats.rows.columns import arrow_columns
+from domostats.rows.records import Records
+from domostats.rows.rowtype import Millis, Seconds, TextTime
+from domostats.tracking import entities, policies
 from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, last_finished
 from domostats.tracking.history import History, moment
 from domostats.tracking.loads import Load, Loads, note_load

@@ -341,7 +341,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(run, monkeypatch):
 def test_ctrl_c_does_not_wait_for_those_that_are_under_way():
     import threading
 
-    from domostats.reports.report import at_the_same_time
+    from domostats.reports.fleet import at_the_same_time
 
     go_on, stopped, begun = threading.Event(), threading.Event(), []
 

@@ -14,7 +14,10 @@ from conftest import ROOT
 
 from domostats import reports, sandbox
 from domostats.errors import AccessError, DataError, SettingsError
-from domostats.reports.report import Keys, estimate, reading, run_all
+from domostats.reports.fleet import run_all
+from domostats.reports.keys import KeyCounter
+from domostats.reports.plan import estimate
+from domostats.reports.report import reading
 from domostats.rows.rowtype import columns_of
 from domostats.transport.pages import Page, join_array, split_array
 from domostats.transport.reader import Reader
@@ -278,7 +281,7 @@ def test_the_three_contracts(box):
 
 
 def test_a_key_that_comes_again_far_away_is_found():
-    keys = Keys()
+    keys = KeyCounter()
     keys.LARGE = 10
     for start in (0, 20, 40, 5):
         keys.add(pa.array([str(n) for n in range(start, start + 15)]), pa.array(["USER"] * 15))
@@ -296,6 +299,7 @@ CALLS = {  # of 230 users and 130 of each other kind, with who asks and what he 
     "datorama_streams": 1 + 3,
     "datorama_workspaces": 1,
     "groups": 3 + 5,
+    "group_members": 3 + 5,
     "oauth_configurations": 3 + 1,
     "page_access": 3 + 5 + 130,
     "page_people": 3 + 5 + 130,

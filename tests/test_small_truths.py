@@ -19,7 +19,7 @@ from domostats.clients.domo.users import (
 from domostats.reports import accounts, activity_log, groups, page_access, users
 from domostats.rows.formatter import Formatter, number
 from domostats.rows.rowtype import columns_of
-from domostats.sandbox.domo import given_accounts
+from domostats.sandbox.domo.data import given_accounts
 
 DAY = "2024-04-01"
 ZERO = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -235,7 +235,7 @@ def test_the_end_of_credentials_has_its_types_where_nobody_tells(box):
     frame = accounts.generate(box, format_fn="v2")
     assert str(frame["date_of_expiration"].dtype) == "datetime64[us, UTC]"
     assert str(frame["days_to_expiry"].dtype) == "Int64"
-    kinds = {name: column.arrow for name, column in columns_of(accounts.Account).items()}
+    kinds = {name: column.arrow for name, column in columns_of(accounts.AccountRecord).items()}
     assert kinds["daysToExpiry"] == pa.int64() and kinds["expired"] == pa.bool_()
 
 

@@ -134,17 +134,12 @@ from domostats.errors import (
 )
 from ..loading.coverage import follow
 from ..loading.write_plan import refused_parts
-from domostats.reports.report import (
-    POLICIES,
-    Result,
-    at_the_same_time,
-    by_name,
-    estimate,
-    key_columns,
-    name_of,
-    reading,
-    run_all,
-)
+from ..reports.contract import POLICIES
+from ..reports.fleet import at_the_same_time, by_name, name_of, run_all
+from ..reports.keys import key_columns
+from ..reports.plan import estimate
+from ..reports.report import reading
+from ..reports.run import Result
 from ..settings import find_instance, known_instances
 
 # %% ../../nbs/10_interfaces/02_cli.ipynb #115e7fdd

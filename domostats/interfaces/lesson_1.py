@@ -57,8 +57,9 @@ from domostats.interfaces.lessons import (
 )
 from ..reports import accounts as kit
 from ..rows import naming
-from ..sandbox.domo import Data, provider_list
-from ..sandbox.world import World
+from ..sandbox.domo.account_lists import provider_list
+from ..sandbox.domo.data import Data
+from ..sandbox.domo.world import World
 from ..settings import Instance
 from ..transport.auth import Auth
 

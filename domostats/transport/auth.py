@@ -16,8 +16,9 @@ from ..settings import MASK, Instance, Masked, MaskedBytes, Secret, hides
 
 if TYPE_CHECKING:
     from domostats.transport.announced import AnnouncedBudget
+    from domostats.transport.answer import Answer
     from domostats.transport.budget import Budget
-    from domostats.transport.connection import Answer, Connection
+    from domostats.transport.connection import Connection
     from domostats.transport.retry import Request, Retry
 
 
