@@ -22,7 +22,6 @@ from domostats.clients.datorama.jobs import choose_jobs
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.ranges import cut
 from domostats.errors import RetryLaterError
-from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.coverage import unite
 from domostats.loading.files import read_file, write_file
@@ -31,7 +30,6 @@ from domostats.reports import activity_log
 from domostats.rows.columns import arrow_columns
 from domostats.rows.records import Records
 from domostats.rows.rowtype import Millis, Seconds, TextTime
-from domostats.tracking import entities, policies
 from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, last_finished
 from domostats.tracking.history import History, moment
 from domostats.tracking.loads import Load, Loads, note_load

@@ -14,7 +14,6 @@ from domostats import reports, sandbox
 from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.datasets import search_datasets
 from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError
-from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store

@@ -18,7 +18,7 @@ import pytest
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
-from domostats.interfaces import cli
+from domostats.interfaces import exit_codes
 
 
 @pytest.fixture(scope="module")
@@ -536,7 +536,7 @@ def test_5_each_failed_item_says_why(box, caplog):
 def test_5_the_exit_codes_are_those_of_the_command_line():
     from domostats.clients.datorama import state
 
-    assert state.EXIT_CODES is cli.EXIT_CODES
+    assert state.EXIT_CODES is exit_codes.EXIT_CODES
     assert {*state.EXIT_CODES} == {*DomostatsError.__subclasses__()}
 
 

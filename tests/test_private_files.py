@@ -546,7 +546,7 @@ def test_what_a_lesson_writes_is_removed_by_the_next_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     killed(
         """
-from domostats.interfaces.lessons import temporary_store
+from domostats.lessons.store import temporary_store
 with temporary_store():
     die()
 """

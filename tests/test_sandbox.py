@@ -312,14 +312,13 @@ def test_the_two_lists_do_not_quite_agree(http, any_box):
 # --- the same seed, the same bytes ----------------------------------------------------------------
 
 PRINT = (
-    "from domostats.sandbox.domo.data import Data; from domostats.sandbox.domo.account_lists import show_accounts, show_providers; from domostats.sandbox.domo.users_and_roles import show_users; "
-    "from domostats.sandbox.domo.world import World; d = Data(World({seed}, 40, 40)); "
-    "u = d.world.user(1); "
-)(
-    "import hashlib; print(*[hashlib.sha256(f(d, "
-    "u).body).hexdigest() for f in (show_users, show_accounts, show_providers)])"
-    "from domostats.sandbox.domo.account_lists import show_accounts, show_providers; from domostats.sandbox.domo.data import Data; from domostats.sandbox.domo.users_and_roles import show_users; from domostats.sandbox.domo.world import World; d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
-    "import hashlib; print(*[hashlib.sha256(f(d, u).body).hexdigest() for f in (show_users, show_accounts, show_providers)])"
+    "from domostats.sandbox.domo.account_lists import show_accounts, show_providers; "
+    "from domostats.sandbox.domo.data import Data; "
+    "from domostats.sandbox.domo.users_and_roles import show_users; "
+    "from domostats.sandbox.domo.world import World; "
+    "d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
+    "import hashlib; print(*[hashlib.sha256(f(d, u).body).hexdigest() "
+    "for f in (show_users, show_accounts, show_providers)])"
 )
 
 
@@ -932,7 +931,6 @@ def test_a_forked_child_takes_nothing_away(fresh):
         "import os, sys; from domostats import sandbox; "
         "from domostats.settings import read_note\nbox = sandbox.start(); "
         "child = os.fork()\n"
-    )(
         "if child == 0: sys.exit(0)\nos.waitpid(child, 0); "
         "print(read_note(box.name) is not None, sandbox.start() is box)"
     )
