@@ -40,6 +40,7 @@ def differing(folder, under):
         for top in (ROOT, folder)
         for path in (top / under).rglob("*")
         if path.is_file()
+        and path.name != "py.typed"  # written by hand
         and "__pycache__" not in path.parts
         and ".ipynb_checkpoints" not in path.parts
     }

@@ -20,7 +20,7 @@ __all__ = [
     "FAULTS",
     "FaultContext",
     "with_rows",
-    "shorten",
+    "drop_rows",
     "without_rows",
     "PlannedFault",
     "Faults",
@@ -174,7 +174,7 @@ def with_rows(value: Any, change: Callable[[list], list]) -> Any:
     return found
 
 
-def shorten(rows: list, missing: Missing = None) -> list:
+def drop_rows(rows: list, missing: Missing = None) -> list:
     """The rows that are left: the first half, never none, or all but those that are `missing`
     (numbers from 0, from the end if negative; `all`)."""
     if missing is None:
@@ -195,7 +195,7 @@ def _changed_rows(reply, change):
 
 
 def _short(call):
-    return _changed_rows(call.genuine(), lambda rows: shorten(rows, call.missing))
+    return _changed_rows(call.genuine(), lambda rows: drop_rows(rows, call.missing))
 
 
 IDS = "id", "groupId", "pageId", "databaseId"

@@ -4,6 +4,8 @@
 
 # %% auto #0
 __all__ = [
+    "Handler",
+    "Finder",
     "DIMENSIONS",
     "MEASUREMENTS",
     "OWN",
@@ -36,6 +38,9 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/datorama/05_workspaces.ipynb #9f6c01d5
+from collections.abc import Callable
+from typing import Any
+
 from .agency import audit_fields
 from domostats.sandbox.datorama.requests import (
     DatoramaRequest,
@@ -93,6 +98,9 @@ def list_status(state: State, request: DatoramaRequest, id: int | str) -> Reply:
 
 
 # %% ../../../nbs/11_sandbox/datorama/05_workspaces.ipynb #df00000a
+Handler = Callable[..., Reply]  # of the state, a request, and the ids in its path
+Finder = Callable[[State, int | str, DatoramaRequest], dict]
+
 DIMENSIONS = {
     "DAY": "Day",
     "CAMPAIGN_KEY": "Campaign Key",
@@ -109,8 +117,10 @@ MEASUREMENTS = {
 }
 
 
-def names_lister(names):
-    def show(state, request, id):
+def names_lister(names: dict[str, str]) -> Handler:
+    "An endpoint that lists these names of a workspace, with those for people."
+
+    def show(state: State, request: DatoramaRequest, id: int | str) -> Reply:
         of_workspace(state, id, request)
         return json_reply(
             {name: {"systemName": name, "displayName": shown} for name, shown in names.items()}
@@ -155,7 +165,7 @@ def list_calculated(state: State, request: DatoramaRequest, id: int | str) -> Re
     return json_reply([one for one in state.calculated.values() if one["workspaceId"] == int(id)])
 
 
-def _stamped(state, request, born, row):
+def _stamped(state: State, request: DatoramaRequest, born: dict, row: dict) -> dict:
     "A row that somebody makes, with what is `born` with it."
     by = (
         f"{state.users[request.user_id]['name'].capitalize()} Example"
@@ -175,10 +185,10 @@ def _stamped(state, request, born, row):
     }
 
 
-def row_maker(rows, **born):
-    "A function that makes a row in a workspace, with what is `born` with it: 201."
+def row_maker(rows: str, **born: Any) -> Handler:
+    "An endpoint that makes a row in a workspace, with what is `born` with it: 201."
 
-    def make(state, request, id=None):
+    def make(state: State, request: DatoramaRequest, id: int | str | None = None) -> Reply:
         body = read_body(request, dict)
         of_workspace(state, body_field(body, "workspaceId", int) if id is None else id, request)
         row = _stamped(
@@ -206,7 +216,7 @@ OWN = (
 )
 
 
-def _touched(state, request, row):
+def _touched(state: State, request: DatoramaRequest, row: dict) -> dict:
     return {
         **row,
         "updateUserId": request.user_id,
@@ -227,14 +237,20 @@ def changed(state: State, request: DatoramaRequest, rows: dict[int, dict], row: 
     return rows[row["id"]]
 
 
-def row_changer(rows, find):
-    return lambda state, request, id: json_reply(
-        changed(state, request, getattr(state, rows), find(state, id, request))
-    )
+def row_changer(rows: str, find: Finder) -> Handler:
+    "An endpoint that changes the row that `find` finds."
+
+    def change(state: State, request: DatoramaRequest, id: int | str) -> Reply:
+        row = find(state, id, request)
+        return json_reply(changed(state, request, getattr(state, rows), row))
+
+    return change
 
 
-def row_remover(rows, find):
-    def remove(state, request, id):
+def row_remover(rows: str, find: Finder) -> Handler:
+    "An endpoint that removes the row that `find` finds: 204, or 200 by a switch."
+
+    def remove(state: State, request: DatoramaRequest, id: int | str) -> Reply:
         del getattr(state, rows)[find(state, id, request)["id"]]
         return Reply(200, b"", {}) if "delete_200" in state.quirks else Reply(204, b"", {})
 
@@ -289,12 +305,19 @@ def create_workspace(state: State, request: DatoramaRequest) -> Reply:
 
 
 # %% ../../../nbs/11_sandbox/datorama/05_workspaces.ipynb #df000016
-def fixed_reply(rows):
-    return lambda state, request: json_reply(rows)
+def fixed_reply(rows: list[dict]) -> Handler:
+    "An endpoint that always gives these rows."
+
+    def show(state: State, request: DatoramaRequest) -> Reply:
+        return json_reply(rows)
+
+    return show
 
 
-def workspace_lister(rows):
-    def show(state, request, id):
+def workspace_lister(rows: str) -> Handler:
+    "An endpoint that lists the rows of a workspace."
+
+    def show(state: State, request: DatoramaRequest, id: int | str) -> Reply:
         of_workspace(state, id, request)
         return json_reply(
             [row for row in getattr(state, rows).values() if row.get("workspaceId") == int(id)]
@@ -303,18 +326,33 @@ def workspace_lister(rows):
     return show
 
 
-def row_finder(rows):
-    return lambda state, id, request: visible_row(
-        getattr(state, rows), id, request, state, lambda row: row.get("workspaceId")
-    )
+def row_finder(rows: str) -> Finder:
+    "A function that finds a row by its id, if the user sees its workspace."
+
+    def find(state: State, id: int | str, request: DatoramaRequest) -> dict:
+        return visible_row(
+            getattr(state, rows), id, request, state, lambda row: row.get("workspaceId")
+        )
+
+    return find
 
 
-def row_shower(rows):
-    return lambda state, request, id: json_reply(row_finder(rows)(state, id, request))
+def row_shower(rows: str) -> Handler:
+    "An endpoint that shows a row by its id."
+
+    def show(state: State, request: DatoramaRequest, id: int | str) -> Reply:
+        return json_reply(row_finder(rows)(state, id, request))
+
+    return show
 
 
-def row_lister(rows):
-    return lambda state, request, *ids: json_reply([*getattr(state, rows).values()])
+def row_lister(rows: str) -> Handler:
+    "An endpoint that lists all rows of a kind."
+
+    def show(state: State, request: DatoramaRequest, *ids: str) -> Reply:
+        return json_reply([*getattr(state, rows).values()])
+
+    return show
 
 
 def show_mapping(state: State, request: DatoramaRequest, id: int | str) -> Reply:
