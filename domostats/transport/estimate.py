@@ -9,7 +9,7 @@ __all__ = ["CountingReader", "EstimatingReader"]
 from typing import TYPE_CHECKING
 
 from .answer import Answer
-from .connection import Caller
+from .connection import Requester
 from .reader import Reader
 from .retry import Request
 
@@ -42,7 +42,7 @@ class EstimatingReader(Reader):
     run would ask for.
     """
 
-    def __init__(self, connection: Caller, since: int | None = None, until: int | None = None):
+    def __init__(self, connection: Requester, since: int | None = None, until: int | None = None):
         super().__init__(connection, None, since, until)
         self.kept: dict[str, Answer] = {}
 

@@ -16,7 +16,7 @@ from msgspec import Raw
 
 from ..notices import warn
 from .answer import Answer
-from .connection import Caller
+from .connection import Requester
 from .pages import Page, fields_in, join_array, records_at, split_array
 from .reader import Reader
 from .recheck import KeptPage, PageDigest
@@ -139,7 +139,7 @@ def noted(page: Page, answer: Answer) -> Page:
 
 
 # %% ../../nbs/02_transport/23_listing.ipynb #bd1387e2
-def all_of(connection: Caller, listing: Listing, debug_api: bool = False) -> Answer:
+def all_of(connection: Requester, listing: Listing, debug_api: bool = False) -> Answer:
     """An `Answer` whose `.response` is the whole list, whatever its pages.
 
     What may be missing is a warning.

@@ -17,7 +17,7 @@ from ..notices import warn
 from .answer import Answer
 from .call_log import LoggedCall
 from .clock import Clock
-from .connection import Caller, Connection
+from .connection import Connection, Requester
 from .retry import Request, Retry
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 # %% ../../nbs/02_transport/16_pool.ipynb #p001a006
-class Pool(Caller):
+class Pool(Requester):
     """Connections to one address, of different users; `ask` goes through the one that may go first.
 
     `dropped` (dict: connection to its error) are those whose credential was refused.
@@ -77,7 +77,7 @@ class Pool(Caller):
     def ask(
         self, request: Request, debug_api: bool = False, into: IO[bytes] | None = None
     ) -> Answer:
-        "As `Caller.ask`; an attempt that was answered with 401 goes on through the next user."
+        "As `Requester.ask`; an attempt that was answered with 401 goes on through the next user."
         while True:
             try:
                 return super().ask(request, debug_api, into)

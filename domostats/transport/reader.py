@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import SettingsError
 from .answer import Answer
-from .connection import Caller
+from .connection import Requester
 from .kept_answers import KeptAnswer
 from .look_ahead import ahead
 from .recheck import compare_kept
@@ -59,7 +59,7 @@ class Reader:
 
     def __init__(
         self,
-        connection: Caller,
+        connection: Requester,
         spool: Spool | None = None,
         since: int | None = None,
         until: int | None = None,

@@ -40,7 +40,7 @@ from .retry import is_outcome_unknown
 
 if TYPE_CHECKING:
     from domostats.transport.answer import Answer
-    from domostats.transport.connection import Caller
+    from domostats.transport.connection import Requester
     from domostats.transport.retry import Request
 
 _Made = TypeVar("_Made")
@@ -48,7 +48,7 @@ _Made = TypeVar("_Made")
 
 # %% ../../nbs/02_transport/34_writes.ipynb #wr1te00a
 def write_once(
-    connection: "Caller",
+    connection: "Requester",
     request: "Request",
     look: Callable[[], Any],
     take: "Callable[[Answer], Any]" = attrgetter("response"),
@@ -89,7 +89,7 @@ def _unknown_outcome(request: "Request", error: DomostatsError) -> RetryLaterErr
 
 # %% ../../nbs/02_transport/34_writes.ipynb #wr1te00e
 def download(
-    connection: "Caller",
+    connection: "Requester",
     request: "Request",
     path: str | Path,
     check: Callable[[Path], object] | None = None,
@@ -127,7 +127,7 @@ def download(
 
 # %% ../../nbs/02_transport/34_writes.ipynb #wr1te013
 def wait_until(
-    connection: "Caller",
+    connection: "Requester",
     condition: Callable[[], float | None],
     deadline: float = 6 * 3600,
 ) -> None:

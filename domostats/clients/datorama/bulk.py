@@ -55,7 +55,7 @@ class Work(NamedTuple):
     gives the facts about what an earlier call made of an item, or None if nothing. `group(keys)`
     puts the items together that share a call. `kind` is what the record calls it (else `name`):
     works of one kind know each other's items. With `asks` items that were finished less than a day
-    ago are refused. `slots` and `parts` as in `recorded`."""
+    ago are refused. `slots` and `parts` as in `open_journal`."""
 
     name: str
     items: dict[str, Any]
