@@ -30,13 +30,18 @@ from domostats.loading.store import Store
 from domostats.reports import activity_log
 from domostats.rows.rowtype import Millis, Records, Seconds, TextTime, arrow_columns
 from domostats.tracking import entities, policies
-from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, last_finished
+from domostats.tracking.extractors import (
+    BaseExtractor,
+    Extraction,
+    ExtractorType,
+    bounds,
+    last_finished,
+)
+from domostats.tracking.extractors.migrations import Migrations
 from domostats.tracking.history import History, moment
 from domostats.tracking.loads import Load, Loads, note_load
-from domostats.tracking.migrations import Migrations
 from domostats.tracking.registry import make_observatory_api
 from domostats.tracking.releases import release_key, table_name, table_parts, utc
-from domostats.tracking.schema import ExtractorType
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.clock import FakeClock, wait_for
 from domostats.transport.connection import retry_after

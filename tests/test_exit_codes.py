@@ -22,7 +22,7 @@ from domostats.settings import find_instance
 EXTRACTOR = """
 from dataclasses import dataclass
 from domostats.tracking.extractors import BaseExtractor
-from domostats.tracking.schema import ExtractorType
+from domostats.tracking.extractors import ExtractorType
 
 
 @dataclass

@@ -58,8 +58,7 @@ from domostats.settings import (
 )
 from domostats.tracking.database import default_url
 from domostats.tracking.domo_extractors import UserCounts
-from domostats.tracking.extractors import configured, first_date_of, zone_of
-from domostats.tracking.migrations import migrations_folder
+from domostats.tracking.extractors import configured, first_date_of, migrations_folder, zone_of
 from domostats.transport.connection import Connection
 
 ACME = Instance("acme", "https://acme.domo.com")

@@ -14,7 +14,7 @@ from domostats import reports, sandbox
 from domostats.errors import DataError, SettingsError
 from domostats.loading.store import Store
 from domostats.reports.report import run_all
-from domostats.tracking.history import History, find_place
+from domostats.tracking.history import History, find_entry
 from domostats.transport.paging import Page
 
 DAY = datetime(2024, 4, 1)
@@ -169,7 +169,7 @@ def test_who_is_erased_leaves_no_key_among_cells_that_became_known_since(store):
 
 
 def place(con):
-    return find_place(con, "accounts_owners", "sandbox").unknown
+    return find_entry(con, "accounts_owners", "sandbox").unknown
 
 
 # --- what rows say of themselves, in whatever they come ---

@@ -14,10 +14,9 @@ from typer.testing import CliRunner
 from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.tracking.extractors import BaseExtractor, Extraction
+from domostats.tracking.extractors import BaseExtractor, Extraction, ExtractorType, sq_field
+from domostats.tracking.extractors.migrations import Migrations
 from domostats.tracking.loads import Loads
-from domostats.tracking.migrations import Migrations
-from domostats.tracking.schema import ExtractorType, sq_field
 
 FIRST = date(2022, 1, 1)
 ZONES = (

@@ -1353,9 +1353,9 @@ def snapshot(
 
 def _check_ignored(report, format_name, ignored):
     "SettingsError `unknown_column` for a column that the report does not have in this format."
-    from domostats.tracking.history import holding_format
+    from domostats.tracking.history import format_with_key
 
-    formatter = report.formatter(format_name or holding_format(report))
+    formatter = report.formatter(format_name or format_with_key(report))
     known = {name.lower(): name for name in formatter.schema.names}
     for name in ignored:
         if name.lower() not in known:

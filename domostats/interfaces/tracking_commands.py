@@ -82,7 +82,7 @@ def _day(moment):
 def make_migrations(dry_run: DryRun = False) -> None:
     "Write a migration with the tables that the extractors declare and no migration has yet."
     from domostats.tracking.extractors import ask_for, configured, personal_columns
-    from domostats.tracking.migrations import Migrations
+    from domostats.tracking.extractors import Migrations
 
     migrations = Migrations()
     tables = [ask_for(extractor, "get_table") for extractor in configured()]
@@ -103,7 +103,7 @@ def make_migrations(dry_run: DryRun = False) -> None:
 @app.command()
 def migrate(dry_run: DryRun = False) -> None:
     "Apply the migrations that the store has not had."
-    from domostats.tracking.migrations import Migrations
+    from domostats.tracking.extractors import Migrations
 
     migrations, parts = Migrations(), _parts()
     if dry_run:

@@ -9,8 +9,9 @@ __all__ = [
     "REMOVED",
     "COLOURS",
     "MONTHS",
+    "BLOCK",
     "Picture",
-    "drawn",
+    "draw_svg",
     "timeline",
     "days_of",
     "calendar",
@@ -23,7 +24,7 @@ import io
 from collections.abc import Callable, Iterable
 from datetime import date, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, SettingsError
 from ..loading.files import replacing
@@ -41,29 +42,28 @@ if TYPE_CHECKING:
 class Picture:
     "A drawing (SVG text) with a `title` and the `rows` it was made from (a list of dicts)."
 
-    def __init__(self, title: str, svg: str, rows: list[dict]):
+    title: str
+    svg: str
+    rows: list[dict[str, Any]]
+
+    def __init__(self, title: str, svg: str, rows: list[dict[str, Any]]):
         self.title = title
         self.svg = svg
         self.rows = rows
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<picture of {self.title}: {len(self.rows)} rows>"
 
-    def _repr_html_(self):
+    def _repr_html_(self) -> str:
         code = base64.b64encode(self.svg.encode()).decode()
         return f'<img alt="{html.escape(self.title)}" src="data:image/svg+xml;base64,{code}">'
 
     def page(self) -> str:
         "The picture and its figures as one HTML page."
-
-        def line(tag, values):
-            cells = (f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values)
-            return f"<tr>{''.join(cells)}</tr>"
-
         table = "<p>Nothing yet.</p>"
         if self.rows:
-            lines = "".join(line("td", row.values()) for row in self.rows)
-            table = f"<table>{line('th', self.rows[0])}{lines}</table>"
+            lines = "".join(_table_row("td", row.values()) for row in self.rows)
+            table = f"<table>{_table_row('th', self.rows[0])}{lines}</table>"
         style = (
             "body{font:14px sans-serif;margin:2em}"
             "td,th{padding:2px 10px;text-align:left;border-bottom:1px solid #ddd}"
@@ -91,8 +91,13 @@ class Picture:
         return Path(path)
 
 
+def _table_row(tag: str, values: Iterable[object]) -> str:
+    cells = (f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values)
+    return f"<tr>{''.join(cells)}</tr>"
+
+
 # %% ../../nbs/08_tracking/14_pictures.ipynb #11800008
-def drawn(draw: "Callable[[Axes], object]", width: float, height: float) -> str:
+def draw_svg(draw: "Callable[[Axes], object]", width: float, height: float) -> str:
     """The SVG text of what `draw(axes)` does, always the same for the same figures.
 
     SettingsError `not_installed`.
@@ -102,7 +107,7 @@ def drawn(draw: "Callable[[Axes], object]", width: float, height: float) -> str:
         from matplotlib.figure import Figure
     except ImportError:
         raise SettingsError(
-            "Pictures are drawn with matplotlib, which is not installed. Install it: pip "
+            "Pictures are draw_svg with matplotlib, which is not installed. Install it: pip "
             "install 'domostats[notebook]'",
             "not_installed",
         ) from None
@@ -136,30 +141,31 @@ def timeline(history: "History") -> Picture:
     whose = f" of {history.instance}" if history.instance else ""
     return Picture(
         f"{history.name}{whose}: what changed",
-        drawn(lambda axes: _bars(axes, rows[1:]), 7, 2.4),
+        draw_svg(lambda axes: _draw_bars(axes, rows[1:]), 7, 2.4),
         rows,
     )
 
 
-def _bars(axes, rows):
+def _draw_bars(axes: "Axes", rows: list[dict[str, Any]]) -> None:
     if not rows:
         axes.set_axis_off()
         sentence = "Nothing to compare yet: the second snapshot says what changed."
-        return axes.text(0.5, 0.5, sentence, ha="center", va="center", transform=axes.transAxes)
+        axes.text(0.5, 0.5, sentence, ha="center", va="center", transform=axes.transAxes)
+        return
     places = range(len(rows))
-
-    def column(name):
-        return [row[name] for row in rows]
-
-    axes.bar(places, column("added"), color=ADDED, label="added")
-    axes.bar(places, column("changed"), bottom=column("added"), color=CHANGED, label="changed")
-    axes.bar(places, [-n for n in column("removed")], color=REMOVED, label="removed")
+    labels = [row["at"] for row in rows]
+    added = [row["added"] for row in rows]
+    changed = [row["changed"] for row in rows]
+    removed = [-row["removed"] for row in rows]
+    axes.bar(places, added, color=ADDED, label="added")
+    axes.bar(places, changed, bottom=added, color=CHANGED, label="changed")
+    axes.bar(places, removed, color=REMOVED, label="removed")
     axes.axhline(0, color="black", linewidth=0.8)
     step = max(1, len(rows) // 8)
-    axes.set_xticks([*places][::step], [row["at"] for row in rows][::step], rotation=25, ha="right")
+    axes.set_xticks([*places][::step], labels[::step], rotation=25, ha="right")
     axes.set_ylabel("rows")
-    axes.yaxis.get_major_locator().set_params(integer=True)
-    if not any(row[name] for row in rows for name in ("added", "changed", "removed")):
+    axes.locator_params(axis="y", integer=True)
+    if not any([*added, *changed, *removed]):
         axes.set_ylim(-1, 1)
     axes.legend(ncols=3, frameon=False)
 
@@ -185,18 +191,17 @@ def days_of(
     """
     known = {}
     for load in loads:
-        for day in _days_in(load.release_key):
+        key = load.release_key
+        for day in _days_in(key) if isinstance(key, str) else []:
             known[day] = _state(load)
     if not known and not (first and last):
         return {}
     first, last = first or min(known), last or max(known)
-    return {
-        day: known.get(day, "missing")
-        for day in (first + timedelta(n) for n in range((last - first).days + 1))
-    }
+    days = [first + timedelta(n) for n in range((last - first).days + 1)]
+    return {day: known.get(day, "missing") for day in days}
 
 
-def _days_in(key):
+def _days_in(key: str) -> list[date]:
     "The days that a release is about; none of a numbered one."
     try:
         start, end = interval(key)
@@ -205,54 +210,53 @@ def _days_in(key):
     return [start.date() + timedelta(n) for n in range(max(1, (end - start).days))]
 
 
-def _state(load):
+def _state(load: "Load | DatasetRelease") -> str:
     state = getattr(load, "state", "loaded")
     return "empty" if state == "loaded" and load.row_count == 0 else state
 
 
 def calendar(title: str, states: dict[date, str]) -> Picture:
     "A `Picture` of days (dict from date to state, one of `COLOURS`), a block for each year."
-    rows, years = (
-        [{"day": str(day), "state": state} for day, state in sorted(states.items())],
-        {day.year for day in states},
-    )
+    rows = [{"day": str(day), "state": state} for day, state in sorted(states.items())]
+    years = {day.year for day in states}
+    blocks = max(years) - min(years) + 1 if years else 1
     return Picture(
-        title,
-        drawn(
-            lambda axes: _squares(axes, states),
-            9,
-            1.1 + 1.45 * (max(years) - min(years) + 1 if years else 1),
-        ),
-        rows,
+        title, draw_svg(lambda axes: _draw_days(axes, states), 9, 1.1 + 1.45 * blocks), rows
     )
 
 
 # %% ../../nbs/08_tracking/14_pictures.ipynb #1180000e
 MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+BLOCK = 8.5  # rows from one year to the next
 
 
-def _squares(axes, states):
+def _week_and_row(day: date, first_year: int) -> tuple[int, float]:
+    "The column and the row of a day."
+    begin = date(day.year, 1, 1)
+    week = (day - begin + timedelta(begin.weekday())).days // 7
+    return week, day.weekday() + BLOCK * (day.year - first_year)
+
+
+def _draw_days(axes: "Axes", states: dict[date, str]) -> None:
     from matplotlib.patches import Patch, Rectangle
 
-    years = range(
-        min(states, default=date(2024, 1, 1)).year, max(states, default=date(2024, 1, 1)).year + 1
-    )
-
-    def place(day):
-        begin = date(day.year, 1, 1)
-        return (day - begin + timedelta(begin.weekday())).days // 7, day.weekday() + 8.5 * (
-            day.year - years[0]
-        )
-
+    first = min(states, default=date(2024, 1, 1)).year
+    last = max(states, default=date(2024, 1, 1)).year
+    years = range(first, last + 1)
     for day, state in states.items():
-        axes.add_patch(
-            Rectangle(
-                place(day), 0.9, 0.9, facecolor=COLOURS[state], edgecolor="#999999", linewidth=0.4
-            )
+        square = Rectangle(
+            _week_and_row(day, first),
+            0.9,
+            0.9,
+            facecolor=COLOURS[state],
+            edgecolor="#999999",
+            linewidth=0.4,
         )
-    axes.set(xlim=(-0.2, 53.2), ylim=(8.5 * len(years) - 1.3, -0.2), aspect="equal")
-    axes.set_xticks([place(date(years[0], month, 1))[0] + 0.5 for month in range(1, 13)], MONTHS)
-    axes.set_yticks([8.5 * n + 3.5 for n in range(len(years))], years)
+        axes.add_patch(square)
+    axes.set(xlim=(-0.2, 53.2), ylim=(BLOCK * len(years) - 1.3, -0.2), aspect="equal")
+    months = [_week_and_row(date(first, month, 1), first)[0] + 0.5 for month in range(1, 13)]
+    axes.set_xticks(months, MONTHS)
+    axes.set_yticks([BLOCK * n + 3.5 for n in range(len(years))], map(str, years))
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
     axes.figure.legend(

@@ -5,18 +5,23 @@
 # %% auto #0
 __all__ = [
     "MIXED",
+    "READY",
     "STEPS",
-    "Said",
-    "Step",
+    "Answers",
+    "UpgradeStep",
     "report_histories",
-    "new_place",
-    "convert",
-    "moments_of",
-    "divide",
-    "check_whole",
+    "new_entry",
+    "convert_history",
+    "old_moments",
+    "split_history",
+    "check_not_mixed",
     "upgrade_history",
-    "find_histories",
-    "upgrade_histories",
+    "find_old_histories",
+    "upgrade_old_histories",
+    "find_ledger_names",
+    "upgrade_ledger_names",
+    "find_shared_tables",
+    "upgrade_shared_tables",
     "needed",
     "upgrade",
 ]
@@ -29,59 +34,56 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import reports
 from ..errors import DataError, SettingsError
-from ..loading.store import Store, described, quoted, returned
+from ..loading.store import Store, described, quoted
 from ..settings import check_name
-from domostats.tracking.domo_extractors import (
-    find_ledger_names,
-    find_shared_tables,
-    upgrade_ledger_names,
-    upgrade_shared_tables,
+from .extractors.declared import live_columns
+from domostats.tracking.history.catalog import (
+    HistoryEntry,
+    find_entry,
+    list_moments,
+    list_old_histories,
+    put_entry,
 )
-from domostats.tracking.history import (
-    GONE,
-    SINCE,
-    History,
-    Place,
-    alternating,
-    compared,
-    drop_history,
-    enter_place,
-    find_place,
-    moment,
-    old_histories,
-    snapshots_of,
-    state_sql,
-    take,
-    value_of,
-    write_counts,
-)
-from .loads import loads_of
+from .history.changes import find_mixed, list_snapshots
+from .history.columns import GONE, SINCE
+from .history.differences import row_sql
+from .history.history import roll_back
+from .history.moments import moment, snapshot_moment
+from .history.reports import report_entry
+from .history.snapshots import snapshot
+from .history.states import as_of
+from .history.undoing import drop_history, update_counts
+from .loads import LOADS, ledger_name, loads_of, note_load
 
 if TYPE_CHECKING:
     import duckdb
 
+    from domostats.reports.report import Report
+
 
 # %% ../../nbs/08_tracking/16_upgrades.ipynb #bd016112
-class Said(NamedTuple):
-    """What only the user knows: whose the old data is, which snapshots (by moment) are of another
-    instance, and whether a history that looks mixed is whole."""
+class Answers(NamedTuple):
+    """What only the user knows: whose the old data is (`instance`), which snapshots (by moment) are
+    of another instance (`owners`), and whether a history that looks mixed is `whole`."""
 
     instance: str | None = None
-    owners: dict = {}
+    owners: Mapping[datetime, str] = {}
     whole: bool = False
 
 
-class Step(NamedTuple):
-    """A kind of data that older versions wrote in another form: `find(con)` gives what there is, a
-    sentence each, and `apply(con, said)` mends it and gives what was done."""
+class UpgradeStep(NamedTuple):
+    """A kind of data that older versions wrote in another form.
+
+    `find(con)` gives what there is, a sentence each. `apply(con, answers)` mends it and gives what
+    was done."""
 
     name: str
-    find: Callable
-    apply: Callable
+    find: "Callable[[duckdb.DuckDBPyConnection], list[str]]"
+    apply: "Callable[[duckdb.DuckDBPyConnection, Answers], list[str]]"
 
 
 # %% ../../nbs/08_tracking/16_upgrades.ipynb #19317812
-def report_histories() -> dict:
+def report_histories() -> "dict[str, tuple[Report, str]]":
     "The report and the format of each name that 0.1.0 gave to the history of a report."
     found = {}
     for name in reports.names():
@@ -92,23 +94,24 @@ def report_histories() -> dict:
     return found
 
 
-def new_place(con: "duckdb.DuckDBPyConnection", name: str, said: Said, old_key: tuple) -> Place:
-    "Where an old history belongs today. SettingsError `no_instance`."
-    if name not in report_histories():
-        return Place(name, None, old_key)
-    if said.instance is None:
+def new_entry(
+    con: "duckdb.DuckDBPyConnection", name: str, answers: Answers, old_key: tuple[str, ...]
+) -> HistoryEntry:
+    "The entry of an old history today. SettingsError `no_instance`."
+    known = report_histories()
+    if name not in known:
+        return HistoryEntry(name, None, old_key)
+    if answers.instance is None:
         raise _without_instance(name)
-    report, format_name = report_histories()[name]
+    instance = check_name(answers.instance)
     try:
-        today = History.of(report, Store, format_name, said.instance)
-        place = Place(today.name, today.instance, tuple(today.key), links=tuple(today.links))
-    except SettingsError:
-        place = Place(name, check_name(said.instance), old_key)
-    there = find_place(con, place.name, place.instance)
-    return replace(place, name=name) if there else place
+        entry = report_entry(*known[name], instance)
+    except SettingsError:  # the format does not hold the key of the report
+        entry = HistoryEntry(name, instance, old_key)
+    return replace(entry, name=name) if find_entry(con, entry.name, entry.instance) else entry
 
 
-def _without_instance(name):
+def _without_instance(name: str) -> SettingsError:
     return SettingsError(
         f"The history {name} does not say of which instance it is. Say it: domostats upgrade "
         "--instance NAME",
@@ -117,87 +120,100 @@ def _without_instance(name):
 
 
 # %% ../../nbs/08_tracking/16_upgrades.ipynb #29858185
-def convert(con: "duckdb.DuckDBPyConnection", name: str, place: Place) -> None:
-    """Make the tables of a place from those of an old history, which go. DestinationError
-    `reserved_column`."""
+def convert_history(con: "duckdb.DuckDBPyConnection", name: str, entry: HistoryEntry) -> None:
+    """Make the tables of an entry from those of an old history, which go.
+
+    DestinationError `reserved_column`: a column has a name that versions need today."""
     table, last = f"history.{quoted(name)}", f"kit.{quoted(f'{name} now')}"
     columns = [c for c in described(con, f"SELECT * FROM {table}") if c not in ("_at", "_gone")]
     old_key = [c for c in described(con, f"SELECT * FROM {last}") if c != "_hash"]
-    con.execute(f"CREATE OR REPLACE TEMP TABLE old AS {_rekeyed(table, columns, old_key, place)}")
-    names = compared(place, columns)
-    row = f"ROW({', '.join([GONE, *(value_of(place, '', c) for c in names)])})"
+    con.execute(f"CREATE OR REPLACE TEMP TABLE old AS {_rekeyed(table, columns, old_key, entry)}")
     con.execute(f"DROP TABLE {table}")
     con.execute(f"DROP TABLE {last}")
+    row = row_sql(entry, columns)
     con.execute(f"""
-        CREATE TABLE {place.table} AS
-        SELECT * EXCLUDE (__same__) FROM (
-            SELECT *, CASE WHEN count(*) OVER turns = 1 THEN {GONE}
-                ELSE {row} IS NOT DISTINCT FROM lag({row}) OVER turns END AS __same__
-            FROM old WINDOW turns AS (PARTITION BY {place.keys} ORDER BY {SINCE}))
+        CREATE TABLE {entry.table} AS
+        SELECT * EXCLUDE (__same__)
+        FROM (
+            SELECT
+                *,
+                CASE
+                    WHEN count(*) OVER turns = 1 THEN {GONE}
+                    ELSE {row} IS NOT DISTINCT FROM lag({row}) OVER turns
+                END AS __same__
+            FROM old
+            WINDOW turns AS (PARTITION BY {entry.keys} ORDER BY {SINCE}))
         WHERE NOT __same__""")
     con.execute(f"""
-        CREATE TABLE {place.now} AS
-        SELECT * EXCLUDE ({SINCE}, {GONE}) FROM (
-            SELECT * FROM {place.table}
-            QUALIFY row_number() OVER (PARTITION BY {place.keys} ORDER BY {SINCE} DESC) = 1)
+        CREATE TABLE {entry.latest} AS
+        SELECT * EXCLUDE ({SINCE}, {GONE})
+        FROM (
+            SELECT *
+            FROM {entry.table}
+            QUALIFY row_number() OVER (PARTITION BY {entry.keys} ORDER BY {SINCE} DESC) = 1)
         WHERE NOT {GONE}""")
-    enter_place(con, place)
+    put_entry(con, entry)
     con.execute(
-        "UPDATE kit.loads SET dataset = ? WHERE dataset = ?", [place.ledger, f"history.{name}"]
+        "UPDATE kit.loads SET dataset = ? WHERE dataset = ?", [entry.ledger, f"history.{name}"]
     )
-    write_counts(con, place)
+    update_counts(con, entry)
 
 
-def _rekeyed(table, columns, old_key, place):
+def _rekeyed(table: str, columns: list[str], old_key: list[str], entry: HistoryEntry) -> str:
     "The SELECT of the old versions with the key of today in each, one for each moment."
     own = ", ".join(map(quoted, old_key))
     values = []
     for name in columns:
         column = quoted(name)
         value = f"CASE WHEN _gone THEN NULL ELSE {column} END"
-        if name in place.key:
+        if name in entry.key:
             turns = f"PARTITION BY {own} ORDER BY _at ROWS UNBOUNDED PRECEDING"
             value = f"last_value({column} IGNORE NULLS) OVER ({turns})"
         values.append(f"{value} AS {column}")
     return f"""
-        SELECT * FROM (SELECT {", ".join(values)}, _at AS {SINCE}, _gone AS {GONE} FROM {table})
-        QUALIFY row_number() OVER (PARTITION BY {place.keys}, {SINCE} ORDER BY {GONE}) = 1"""
+        SELECT *
+        FROM (
+            SELECT {", ".join(values)}, _at AS {SINCE}, _gone AS {GONE}
+            FROM {table})
+        QUALIFY row_number() OVER (PARTITION BY {entry.keys}, {SINCE} ORDER BY {GONE}) = 1"""
 
 
 # %% ../../nbs/08_tracking/16_upgrades.ipynb #ddee1f26
-def moments_of(con: "duckdb.DuckDBPyConnection", name: str) -> list[datetime]:
+def old_moments(con: "duckdb.DuckDBPyConnection", name: str) -> list[datetime]:
     "The moments of the snapshots of an old history."
-    return [moment(load.release_key[2:]) for load in loads_of(con, f"history.{name}", parts=False)]
+    return [snapshot_moment(load) for load in loads_of(con, f"history.{name}", parts=False)]
 
 
-def divide(
-    con: "duckdb.DuckDBPyConnection", place: Place, owners: dict[datetime, str], rest: str
-) -> list[Place]:
+def split_history(
+    con: "duckdb.DuckDBPyConnection",
+    entry: HistoryEntry,
+    owners: Mapping[datetime, str],
+    rest: str,
+) -> list[HistoryEntry]:
     """Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one),
-    and drop the history; the new places."""
+    and drop the history; the new entries."""
     made = {}
-    for at in [taken.at.replace(tzinfo=None) for taken in snapshots_of(con, place)]:
-        target = replace(place, instance=owners.get(at, rest))
-        rows = returned(con.sql(state_sql(con, place, at)).to_arrow_table())
-        take(con, target, rows, at)
+    for at in list_moments(con, entry):
+        target = replace(entry, instance=owners.get(at, rest))
+        snapshot(con, target, as_of(con, entry, at), at)
         made[target.instance] = target
-    drop_history(con, place)
+    drop_history(con, entry)
     return [*made.values()]
 
 
-def check_whole(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
+def check_not_mixed(con: "duckdb.DuckDBPyConnection", entry: HistoryEntry) -> None:
     "DataError `mixed` for a history that looks as if it were of two instances."
-    switches = alternating(con, place)
+    switches = find_mixed(con, entry)
     if not switches:
         return
-    other, of_other = False, []
-    for taken in snapshots_of(con, place):
-        at = taken.at.replace(tzinfo=None)
-        other = other != (at in switches)
-        if other:
+    is_other, of_other = False, []
+    for at in list_moments(con, entry):
+        if at in switches:
+            is_other = not is_other
+        if is_other:
             of_other.append(at.isoformat())
     raise DataError(
-        f"The history {place.name} looks as if snapshots of two instances were taken into it "
+        f"The history {entry.name} looks as if snapshots of two instances were taken into it "
         f"by turns. Those of {', '.join(of_other)} "
         "are not like the others. Say whose they are, each with --snapshot "
         f"{of_other[0]}=NAME; the others are of --instance. "
@@ -210,57 +226,104 @@ def check_whole(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
 MIXED = ".mixed"  # no instance can be called so
 
 
-def upgrade_history(con: "duckdb.DuckDBPyConnection", name: str, said: Said) -> list[str]:
+def upgrade_history(con: "duckdb.DuckDBPyConnection", name: str, answers: Answers) -> list[str]:
     "Upgrade one history; what was done, a sentence each."
-    old_key = [c for c in described(con, f"SELECT * FROM kit.{quoted(f'{name} now')}")]
-    place = new_place(con, name, said, tuple(c for c in old_key if c != "_hash"))
-    owners = {at: said.owners[at] for at in moments_of(con, name) if at in said.owners}
-    if owners:
-        if said.instance is None:
-            raise _without_instance(name)
-        mixed = replace(place, instance=MIXED)
-        convert(con, name, mixed)
-        places = divide(con, mixed, owners, said.instance)
-    else:
-        convert(con, name, place)
-        if not said.whole:
-            check_whole(con, place)
-        places = [place]
-    return [_sentence(con, name, place) for place in places]
+    columns = described(con, f"SELECT * FROM kit.{quoted(f'{name} now')}")
+    entry = new_entry(con, name, answers, tuple(c for c in columns if c != "_hash"))
+    owners = {at: answers.owners[at] for at in old_moments(con, name) if at in answers.owners}
+    if not owners:
+        convert_history(con, name, entry)
+        if not answers.whole:
+            check_not_mixed(con, entry)
+        return [_sentence(con, name, entry)]
+    if answers.instance is None:
+        raise _without_instance(name)
+    mixed = replace(entry, instance=MIXED)
+    convert_history(con, name, mixed)
+    entries = split_history(con, mixed, owners, answers.instance)
+    return [_sentence(con, name, entry) for entry in entries]
 
 
-def _sentence(con, name, place):
-    taken = snapshots_of(con, place)
-    whose = f" of {place.instance}" if place.instance else ""
+def _sentence(con, name: str, entry: HistoryEntry) -> str:
+    taken = list_snapshots(con, entry)
+    whose = f" of {entry.instance}" if entry.instance else ""
     return (
-        f"The history {name} becomes {place.name}{whose}, by {', '.join(place.key)}: "
+        f"The history {name} becomes {entry.name}{whose}, by {', '.join(entry.key)}: "
         f"{len(taken)} snapshots, {taken[-1].rows if taken else 0} rows in the last."
     )
 
 
-def find_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
+def find_old_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "What domostats 0.1.0 kept of histories, a sentence each."
-    return [f"The history {name} was made by domostats 0.1.0." for name in old_histories(con)]
+    return [f"The history {name} was made by domostats 0.1.0." for name in list_old_histories(con)]
 
 
-def upgrade_histories(con: "duckdb.DuckDBPyConnection", said: Said) -> list[str]:
+def upgrade_old_histories(con: "duckdb.DuckDBPyConnection", answers: Answers) -> list[str]:
     """Upgrade all of them; what was done, a sentence each. SettingsError `no_instance`,
     `no_snapshot`; DataError `mixed`."""
-    known = {at for name in old_histories(con) for at in moments_of(con, name)}
-    if unknown := [at for at in said.owners if at not in known]:
+    names = list_old_histories(con)
+    known = {at for name in names for at in old_moments(con, name)}
+    if unknown := [at for at in answers.owners if at not in known]:
         raise SettingsError(
             f"No old history has a snapshot of {unknown[0]}. There are: "
             f"{', '.join(map(str, sorted(known)))}.",
             "no_snapshot",
         )
-    return [line for name in old_histories(con) for line in upgrade_history(con, name, said)]
+    return [line for name in names for line in upgrade_history(con, name, answers)]
+
+
+# %% ../../nbs/08_tracking/16_upgrades.ipynb #a1160005
+READY = ("activity", "user_counts", "dataset_counts", "account_counts")
+
+
+def find_ledger_names(con: "duckdb.DuckDBPyConnection") -> list[str]:
+    "The lines of the ledger that call a dataset by its service, a sentence for each dataset."
+    con.execute(LOADS)
+    found = con.execute("""
+        SELECT dataset, count(*)
+        FROM kit.loads
+        WHERE starts_with(dataset, 'duckdb:')
+        GROUP BY dataset
+        ORDER BY dataset""").fetchall()
+    return [
+        f"The ledger calls {ledger_name(name)} {name} in {n} lines; it is {ledger_name(name)} "
+        "there now."
+        for name, n in found
+    ]
+
+
+def upgrade_ledger_names(
+    con: "duckdb.DuckDBPyConnection", answers: Answers | None = None
+) -> list[str]:
+    "Give those lines the name that every other has; what was done, a sentence each."
+    found = find_ledger_names(con)
+    for line in loads_of(con):  # under their names of today, of two for a release the later one
+        note_load(con, line)
+    return found
+
+
+def find_shared_tables(con: "duckdb.DuckDBPyConnection") -> list[str]:
+    "The tables of ready extractors that do not say from which instance a row is, a sentence each."
+    return [
+        f"The table {name} has no column instance. It gets it by: domostats make-migrations, then "
+        "domostats migrate, with 'instance = NAME' under [extractors] in settings.ini."
+        for name in READY
+        if "instance" not in (live_columns(con, name) or {"instance": None})
+    ]
+
+
+def upgrade_shared_tables(
+    con: "duckdb.DuckDBPyConnection", answers: Answers | None = None
+) -> list[str]:
+    "Where to go on: a table is changed by a migration only, and nothing is done here."
+    return find_shared_tables(con)
 
 
 # %% ../../nbs/08_tracking/16_upgrades.ipynb #369926d2
 STEPS = [
-    Step("histories", find_histories, upgrade_histories),
-    Step("ledger names", find_ledger_names, upgrade_ledger_names),
-    Step("shared tables", find_shared_tables, upgrade_shared_tables),
+    UpgradeStep("histories", find_old_histories, upgrade_old_histories),
+    UpgradeStep("ledger names", find_ledger_names, upgrade_ledger_names),
+    UpgradeStep("shared tables", find_shared_tables, upgrade_shared_tables),
 ]
 
 
@@ -283,11 +346,10 @@ def upgrade(
     `instance`: whose the old histories are. `owners`: the instance of each snapshot (by moment)
     that is of another one. `whole`: the histories are of one instance, though they look mixed.
     SettingsError `no_instance`, `no_snapshot`, `bad_name`; DataError `mixed`."""
-    owners = {moment(at): check_name(name) for at, name in (owners or {}).items()}
-    said = Said(instance and check_name(instance), owners, whole)
+    given = {moment(at): check_name(name) for at, name in (owners or {}).items()}
+    answers = Answers(check_name(instance) if instance else None, given, whole)
     with (store or Store()).open() as con:
-        done = [line for step in STEPS if step.find(con) for line in step.apply(con, said)]
+        done = [line for step in STEPS if step.find(con) for line in step.apply(con, answers)]
         if dry_run:
-            con.rollback()
-            con.begin()
+            roll_back(con)
     return done
