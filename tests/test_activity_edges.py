@@ -1,4 +1,5 @@
-"""The edges of the activity log: which events a run takes, to the millisecond, and what an event is called."""
+"""The edges of the activity log: which events a run takes, to the millisecond, and what an event
+is called."""
 
 import json
 from dataclasses import replace
@@ -18,7 +19,8 @@ RUN = NOON + 30_500  # half past the minute that begins at noon
 
 
 class Log:
-    "A service with events at these moments (epoch milliseconds), newest first, start inclusive and end exclusive."
+    """A service with events at these moments (epoch milliseconds), newest first, start inclusive
+    and end exclusive."""
 
     def __init__(self, *moments):
         self.events = [

@@ -38,7 +38,8 @@ def busiest(times):
 
 
 def crowd(seconds, refuse_at=None, retry_after=30, disturb=None, per_minute=600):
-    "What four budgets with ten threads each do: starts and arrivals as sorted [(second, process)], and when a 429 came."
+    """What four budgets with ten threads each do: starts and arrivals as sorted [(second,
+    process)], and when a 429 came."""
     clock = FakeClock(threads=PROCESSES * THREADS)
     begin, starts, arrivals, refused, lock = clock.now(), [], [], [], threading.Lock()
     budgets = [Budget(PLACE, per_minute=per_minute, clock=clock) for _ in range(PROCESSES)]

@@ -127,7 +127,8 @@ def test_a_file_of_an_older_version_is_read_and_not_believed_too_far():
     place = Budget(PLACE)._row.place
     with sqlite3.connect(budget_path()) as con:
         con.execute(
-            """CREATE TABLE budgets (place TEXT PRIMARY KEY, label TEXT, per_minute INT, per_day INT,
+            """CREATE TABLE budgets (place TEXT PRIMARY KEY, label TEXT,
+               per_minute INT, per_day INT,
                slot REAL NOT NULL DEFAULT 0, next REAL NOT NULL DEFAULT 0,
                not_before REAL NOT NULL DEFAULT 0, day INT NOT NULL DEFAULT 0,
                used INT NOT NULL DEFAULT 0)"""

@@ -1,8 +1,9 @@
-"""What stands in which column: every formatter of every report, written out by hand, on single records and over HTTP.
+"""What stands in which column: every formatter of every report, written out by hand, on single
+records and over HTTP.
 
-Every value of a record is another one, so that a column made from the wrong field is seen. Where a
-column has two values only (true or false, Yes or No), no two columns have the same over all rows.
-"""
+Every value of a record is another one, so that a column made from the wrong field is seen. Where
+a column has two values only (true or false, Yes or No), no two columns have the same over all
+rows."""
 
 import json
 import threading
@@ -324,7 +325,8 @@ USER_ROWS = [
 
 
 def with_attributes(user, **beside):
-    "A user as the identity service sends it; what stands `beside` the attributes is not what counts."
+    """A user as the identity service sends it; what stands `beside` the attributes is not what
+    counts."""
     attributes = [{"key": key, "values": [value, "another"]} for key, value in user.items()]
     return {"attributes": attributes, "id": user["id"], **beside}
 

@@ -1,4 +1,5 @@
-"""What goes out and what comes back at the edges: headers, odd bytes, the log, the one connection."""
+"""What goes out and what comes back at the edges: headers, odd bytes, the log, the one
+connection."""
 
 import http.client
 import json

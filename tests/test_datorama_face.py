@@ -1,4 +1,5 @@
-"""What people see of the Datorama client: its names, its tables, and what it does when one of several users or workspaces is lost."""
+"""What people see of the Datorama client: its names, its tables, and what it does when one of
+several users or workspaces is lost."""
 
 import csv
 import inspect
@@ -442,7 +443,8 @@ def test_two_users_need_half_the_time(tmp_path):
 
 
 def test_late_in_the_day_what_is_left_cannot_all_be_used(tmp_path):
-    "At 20:00 there are 20 000 calls left, and time for 14 400 of them; 25 000 take 417 minutes whatever the day."
+    """At 20:00 there are 20 000 calls left, and time for 14 400 of them; 25 000 take 417 minutes
+    whatever the day."""
     clock = FakeClock(1_704_067_200 + 20 * 3600)
     budget = Announced(
         "ada",

@@ -1,4 +1,5 @@
-"""An estimate is never below the calls that a run makes, and hardly above: by one, for long lists by five."""
+"""An estimate is never below the calls that a run makes, and hardly above: by one, for long
+lists by five."""
 
 import warnings
 from datetime import datetime, timezone
@@ -32,7 +33,8 @@ SIZES = {
 SPARE = {"a company": 5}  # of a long list a few pages more or less are asked for ahead
 
 # Written out by hand: two calls tell what the user may see, and a list without a total ends behind
-# two pages that bring nothing. A provider list is one call, and one call each is a share or a detail.
+# two pages that bring nothing. A provider list is one call, and one call each is a share or a
+# detail.
 EXPECTED = {  # by report and format: the calls of a run, and how many more are estimated
     "nothing": {
         ("accounts", "domostats"): (4, 0),
@@ -132,6 +134,7 @@ def compare(report, box, token, format_fn, **how):
     return told, len(box.log) - before
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("since", [None, datetime(2024, 3, 1, tzinfo=timezone.utc)])
 @pytest.mark.parametrize("login", ["administrator", "limited"])
 @pytest.mark.parametrize("name", NAMES)
@@ -197,6 +200,7 @@ def test_an_estimate_costs_little():
         assert len(box.log) < 40
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("sizes", [{}, {"workspaces": 5, "streams": 230}, {"streams": 0}])
 @pytest.mark.parametrize("name", ["datorama_workspaces", "datorama_streams", "datorama_jobs"])
 def test_an_estimate_holds_of_datorama(name, sizes):

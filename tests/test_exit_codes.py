@@ -1,4 +1,5 @@
-"""What the command line promises: one message, the exit code of the table, and never a traceback."""
+"""What the command line promises: one message, the exit code of the table, and never a
+traceback."""
 
 import importlib
 import os
@@ -93,7 +94,8 @@ def run(monkeypatch, capfd):
 
 
 def main():
-    "Run the command; gives its exit code, and prints what Python would print of an error that escapes."
+    """Run the command; gives its exit code, and prints what Python would print of an error that
+    escapes."""
     try:
         cli.main()
     except SystemExit as ended:
@@ -260,6 +262,7 @@ MISTAKES = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("command", ["extract", "print-extract", "make-migrations", "migrate"])
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda text: MISTAKES[text][1])
 def test_a_mistake_in_an_extractor_is_one_line_with_its_place(mistake, command, run):

@@ -1,4 +1,5 @@
-"""Services, files and neighbours that mean harm: nothing leaks, nothing goes astray, good rows come out."""
+"""Services, files and neighbours that mean harm: nothing leaks, nothing goes astray, good rows
+come out."""
 
 import json
 import os
@@ -21,8 +22,8 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from domostats.loading.database_file import store_path
 from domostats.loading.files import write_file
-from domostats.loading.store import store_path
 from domostats.reports import accounts
 from domostats.settings import Instance, Secret, find_instance, hides, sandbox_note
 

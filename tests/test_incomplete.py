@@ -1,4 +1,5 @@
-"""Whether a list is called incomplete: for which user, for which reason, and what is refused then."""
+"""Whether a list is called incomplete: for which user, for which reason, and what is refused
+then."""
 
 import json
 import warnings
@@ -387,7 +388,8 @@ def over(listing):
 
 @pytest.fixture
 def scripted(here, monkeypatch):
-    "A function that lets the sandbox answer a path with these values, one after the other; the last one stays."
+    """A function that lets the sandbox answer a path with these values, one after the other; the
+    last one stays."""
     answer = here.domo.answer
 
     def put(path, *values):

@@ -1,4 +1,5 @@
-"""A release of which rows may be missing never takes the place of a complete one, and nobody builds on it."""
+"""A release of which rows may be missing never takes the place of a complete one, and nobody
+builds on it."""
 
 import json
 from datetime import date
@@ -28,7 +29,8 @@ def store(tmp_path):
 
 @pytest.fixture
 def runs():
-    "Three accounts, and the same list with two of them unreadable: a way to run the report for each."
+    """Three accounts, and the same list with two of them unreadable: a way to run the report for
+    each."""
 
     def run(ids):
         rows = [{"id": id, "name": "n", "displayName": "N", "userId": "27"} for id in ids]

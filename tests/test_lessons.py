@@ -1,4 +1,5 @@
-"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every kind are told so, politely."""
+"""The lessons: solutions pass, untouched exercises run to their end, and wrong answers of every
+kind are told so, politely."""
 
 import importlib.util
 import re
@@ -85,6 +86,7 @@ def exercise_of(solution):
     return solution.parent.parent / "exercises" / solution.name
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_solution_gives_the_outputs_that_are_stored(solution):
     command = [
@@ -153,6 +155,7 @@ def test_the_exercise_shows_no_solution(solution):
     assert not [line for line in solved if line in sources]
 
 
+@pytest.mark.slow
 @each_lesson
 def test_the_untouched_exercise_runs_to_its_end(tool, tmp_path, solution):
     tasks = LESSONS[solution][1]
@@ -188,8 +191,14 @@ def notebook(*sources, tags=()):
 def test_a_region_becomes_its_stub(tool):
     made = tool.exercise(
         notebook(
-            "def f():\n    # TODO: all of it\n    # BEGIN SOLUTION\n    x = 1\n    return x\n    # END SOLUTION",
-            "# BEGIN SOLUTION\na = 5\n# STUB: a = ...\n# STUB:\n# STUB: b = ...\n# END SOLUTION\nc = 1",
+            (
+                "def f():\n    # TODO: all of it\n    # BEGIN SOLUTION\n    x = 1\n"
+                "    return x\n    # END SOLUTION"
+            ),
+            (
+                "# BEGIN SOLUTION\na = 5\n# STUB: a = ...\n# STUB:\n# STUB: b = ...\n"
+                "# END SOLUTION\nc = 1"
+            ),
         )
     )
     assert [cell.source for cell in made.cells] == [
@@ -689,10 +698,19 @@ def wrong_generates(box, session):
         return kit.format_account_v1(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
 
     reply = get_accounts(box, session).response
+
+    def hard_coded(
+        session_token,
+        domo_instance,
+        format_fn,
+        is_dataframe=True,
+        return_raw=False,
+        debug_api=False,
+    ):
+        return reply if return_raw else table(reply, format_fn, is_dataframe)
+
     return {
-        "hard-coded": lambda session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False: (
-            reply if return_raw else table(reply, format_fn, is_dataframe)
-        ),
+        "hard-coded": hard_coded,
         "the notebook's session": lambda session_token, domo_instance, **given: generated(
             session, domo_instance, **given
         ),
@@ -858,7 +876,8 @@ WRONG = {
 
 
 def told_politely(module, check, wrong):
-    "Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps and gives nothing away."
+    """Every one of these wrong answers (by what is wrong) is told so, in a sentence that helps
+    and gives nothing away."""
     outcomes = {
         kind: getattr(module, check)(*(answer if isinstance(answer, tuple) else (answer,)))
         for kind, answer in wrong.items()
@@ -873,6 +892,7 @@ def told_politely(module, check, wrong):
         assert not [line for line in SECRETS if line in outcome.says], (kind, outcome)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("check", TASKS)
 def test_wrong_answers_are_not_right_yet(check, shown):
     told_politely(lesson_1, check, WRONG[check](*shown))
@@ -1200,7 +1220,7 @@ def test_the_kit_is_not_praised_for_its_own_work():
 
 
 def test_a_check_leaves_nothing_behind(own_folder, tmp_path):
-    from domostats.loading.store import store_path
+    from domostats.loading.database_file import store_path
 
     before = store_path()
     with sandbox.start() as box:
@@ -1222,8 +1242,11 @@ def test_what_is_printed_during_a_check_is_not_mixed_with_its_sentence(capsys):
 
 def test_own_store_stays_the_same():
     script = (
-        "from domostats.interfaces import lessons; from domostats.loading.store import store_path\n"
-        "lessons.own_store(); first = store_path(); lessons.own_store(); assert store_path() == first; print(first.parent)"
+        "from domostats.interfaces import lessons; "
+        "from domostats.loading.database_file import store_path\n"
+    )(
+        "lessons.own_store(); first = store_path(); lessons.own_store(); "
+        "assert store_path() == first; print(first.parent)"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60

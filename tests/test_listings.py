@@ -1,4 +1,5 @@
-"""Every way to read a list against a service that hides, shortens, repeats and miscounts: complete, or told; never silently short, never doubled."""
+"""Every way to read a list against a service that hides, shortens, repeats and miscounts:
+complete, or told; never silently short, never doubled."""
 
 import json
 import threading
@@ -65,7 +66,8 @@ class Service:
         return Answer(request.method, request.path, status, content, {}, 0.0)
 
     def page(self, rows, place, first, size, key=lambda row: row["id"]):
-        "The rows of a page that begins at number `first`, as they are sent; None for a reply that is no page."
+        """The rows of a page that begins at number `first`, as they are sent; None for a reply
+        that is no page."""
         size = min(size, self.most or size)
         found = [row for row in rows[first : first + size] if key(row) not in self.hidden]
         with self.lock:
@@ -302,12 +304,14 @@ def pages_of(service, size):
 
 
 def is_provable(pages):
-    "Whether no two pages in a row are empty before the last record: nothing could tell them from the end."
+    """Whether no two pages in a row are empty before the last record: nothing could tell them
+    from the end."""
     while pages and not pages[-1]:
         pages = pages[:-1]
     return all(one or two for one, two in pairwise(pages))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(ids=ids, size=sizes, in_flight=in_flight, most=st.sampled_from([None, None, 2]))
 @MANY
@@ -317,6 +321,7 @@ def test_an_undisturbed_list_is_complete_and_never_marked(style, ids, size, in_f
     assert check(style, size, service, in_flight) == "complete"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
@@ -340,7 +345,8 @@ def test_a_total_is_a_claim(style, data, claim, ids, size, in_flight):
 
 
 def may_agree_by_chance(style, service, size):
-    "Whether a wrong total is the number of rows up to a page that hidden rows made short: then nothing contradicts it."
+    """Whether a wrong total is the number of rows up to a page that hidden rows made short: then
+    nothing contradicts it."""
     if style in ("events", "search"):
         return True
     pages, said = pages_of(service, size), service.claim(len(service.visible()))
@@ -423,7 +429,8 @@ def many(tmp_path_factory):
 
 @pytest.fixture
 def changes(many, monkeypatch):
-    "A function that lets `change(value, number)` have the last word about the replies of a path; `number` counts them from 0."
+    """A function that lets `change(value, number)` have the last word about the replies of a
+    path; `number` counts them from 0."""
     answer, counts = many.domo.answer, Counter()
 
     def put(path, change):
@@ -581,6 +588,7 @@ UNTRUE = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("untrue", UNTRUE)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, untrue, times):
@@ -647,7 +655,8 @@ def test_the_end_of_a_list_costs_a_few_calls_at_most(many):
     assert len(many.log) - before == 1 + 10 + 1  # only a full last page asks for one more
 
 
-SHORT_PAGES = [  # after how many calls, what the page lacks, the row that does not come by any other
+# after how many calls, what the page lacks, the row that does not come by any other
+SHORT_PAGES = [
     *[(after, "all", None) for after in range(6)],
     *[(after, (-1,), None) for after in range(6)],
     *[(after, (0,), 100 * after) for after in range(5)],

@@ -1,4 +1,5 @@
-"""The same call again: known by item whatever the list, judged by the service's clock, exported from the record, and as planned."""
+"""The same call again: known by item whatever the list, judged by the service's clock, exported
+from the record, and as planned."""
 
 import csv
 import json

@@ -1,4 +1,5 @@
-"""The edges of every kind of list: which rows come, what is asked for, and the words about what is missing."""
+"""The edges of every kind of list: which rows come, what is asked for, and the words about what
+is missing."""
 
 import gc
 import json
@@ -34,7 +35,8 @@ from domostats.transport.windows import Search
 
 
 class Service:
-    "A service that answers by `reply(request)` (a value, or a status and a value), and what it was asked."
+    """A service that answers by `reply(request)` (a value, or a status and a value), and what it
+    was asked."""
 
     url, instance = "", None
 
@@ -73,7 +75,8 @@ BOOKMARKS = Cursor(
 
 
 def book(pages):
-    "A service with pages by bookmark: what is on it, and the bookmark of the next one (None: the end)."
+    """A service with pages by bookmark: what is on it, and the bookmark of the next one (None:
+    the end)."""
 
     def reply(request):
         found, following = pages[request.body["after"]]
@@ -779,7 +782,8 @@ def test_the_first_goes_alone_then_two_then_four_up_to_ten_at_once():
 
 @pytest.mark.parametrize("how, done_then", [("closed", [0, 1, 2]), ("collected", [0, 1])])
 def test_who_leaves_early_waits_for_what_is_under_way_unless_python_collects_it(how, done_then):
-    "In a collection, which may come in the middle of the start of a thread, a wait can last for ever."
+    """In a collection, which may come in the middle of the start of a thread, a wait can last
+    for ever."""
     go_on, done = threading.Event(), []
 
     def work(number):
@@ -862,7 +866,8 @@ SEARCH = Search(
 
 
 def library(*records, heeds=("create_date", "of"), refuses=None, owners=(1, 2, 3)):
-    "A service with records (id, moment, owner) that heeds these filters, and never shows more than four of them."
+    """A service with records (id, moment, owner) that heeds these filters, and never shows more
+    than four of them."""
 
     def reply(request):
         if request.path == "/owners":

@@ -1,4 +1,5 @@
-"""Whatever the umask and the folder: what the kit keeps is for this user only, and what killed processes left is cleaned up."""
+"""Whatever the umask and the folder: what the kit keeps is for this user only, and what killed
+processes left is cleaned up."""
 
 import json
 import os
@@ -16,8 +17,10 @@ from conftest import ROOT
 
 from domostats import sandbox
 from domostats.errors import DestinationError
-from domostats.loading.files import read_file, replacing, write_file
-from domostats.loading.store import Store, opened
+from domostats.loading.database_file import opened
+from domostats.loading.drafts import replacing
+from domostats.loading.files import read_file, write_file
+from domostats.loading.store import Store
 from domostats.settings import sandbox_note
 from domostats.transport import spool
 from domostats.transport.budget import budget_path
@@ -90,7 +93,7 @@ def test_the_log_of_a_killed_writer_is_private_and_is_read():
     Store(path).write("before", ROWS)
     killed(
         """
-from domostats.loading.store import opened
+from domostats.loading.database_file import opened
 with opened(Path(sys.argv[1])) as con:
     con.execute("CREATE TABLE datasets.after AS SELECT 'ada@example.com' AS email")
     con.commit()
@@ -116,7 +119,8 @@ def test_what_does_not_fit_into_memory_goes_into_a_private_folder():
     with opened(path, memory="40MB") as con:
         con.execute("SET threads = 1")
         con.execute(
-            "CREATE TABLE kit.big AS SELECT range AS n, md5(range::VARCHAR) AS t FROM range(1000000)"
+            "CREATE TABLE kit.big AS SELECT range AS n, "
+            "md5(range::VARCHAR) AS t FROM range(1000000)"
         )
         result = con.execute("SELECT t, count(*) FROM kit.big GROUP BY t ORDER BY t")
         spilled = [path for path in Path().rglob("*") if path.suffix == ".tmp"]
@@ -135,9 +139,10 @@ def test_a_process_killed_while_it_spills_leaves_nothing_for_long():
     Store(path).write("before", ROWS)
     killed(
         """
-from domostats.loading.store import opened
+from domostats.loading.database_file import opened
 with opened(Path(sys.argv[1]), memory="40MB") as con:
-    con.execute("CREATE TABLE kit.big AS SELECT range AS n, md5(range::VARCHAR) AS t FROM range(1000000)")
+    rows = "SELECT range AS n, md5(range::VARCHAR) AS t FROM range(1000000)"
+    con.execute(f"CREATE TABLE kit.big AS {rows}")
     die()
 """,
         path,
@@ -161,13 +166,14 @@ def test_a_hidden_store_that_a_killed_process_left_is_removed(when):
     path = Path("store.duckdb").resolve()
     killed(
         f"""
-from domostats.loading import store
+from domostats.loading import database_file
+from domostats.loading.store import Store
 if {when == "before it is there"}:
-    store.os.link = die
+    database_file.os.link = die
 else:
     linked = os.link
-    store.os.link = lambda *places: die(linked(*places))
-store.Store(sys.argv[1]).names()
+    database_file.os.link = lambda *places: die(linked(*places))
+Store(sys.argv[1]).names()
 """,
         path,
     )
@@ -500,7 +506,7 @@ def test_a_part_that_a_killed_writer_left_is_removed_by_the_next_and_a_living_on
     write_file(ROWS, path)
     killed(
         """
-from domostats.loading.files import replacing
+from domostats.loading.drafts import replacing
 with replacing(Path(sys.argv[1])) as file:
     file.write(b"half")
     die()

@@ -1,4 +1,5 @@
-"""The published domolibrary, unmodified but for the address, gets from the sandbox what its world holds."""
+"""The published domolibrary, unmodified but for the address, gets from the sandbox what its
+world holds."""
 
 import json
 import subprocess

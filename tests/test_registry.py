@@ -1,4 +1,5 @@
-"""The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for all; each use case under its number."""
+"""The registry of releases: in a file, in a real PostgreSQL and over HTTP, with one client for
+all; each use case under its number."""
 
 import contextlib
 import json
@@ -14,7 +15,7 @@ from types import SimpleNamespace
 import pyarrow as pa
 import pytest
 import requests
-from conftest import ROOT
+from conftest import KILLS, ROOT
 
 from domostats import sandbox
 from domostats.errors import (
@@ -360,6 +361,7 @@ def test_a_list_is_ordered_and_walked_to_its_end(api):
     assert api.get_organisations(limit=5) == made
 
 
+@pytest.mark.slow
 def test_eleven_hundred_releases_recorded_and_none_reported_missing(api):
     dataset = dataset_of(api)
     days = [day(n) for n in range(1100)]
@@ -378,7 +380,11 @@ from domostats.tracking.loads import Loads
 from domostats.tracking.registry import make_observatory_api
 sys.stdin.readline()
 api = make_observatory_api(sys.argv[1], "writers")
-print(sum(api.register_release(DatasetRelease(dataset=Dataset(id=1), snapshot_date=date(2024, 1, 1) + timedelta(n)))[1] for n in range(int(sys.argv[2]))))
+def release(n):
+    day = date(2024, 1, 1) + timedelta(n)
+    return DatasetRelease(dataset=Dataset(id=1), snapshot_date=day)
+
+print(sum(api.register_release(release(n))[1] for n in range(int(sys.argv[2]))))
 """
 
 
@@ -403,15 +409,20 @@ def race(address, releases=500):
     return sum(int(out) for out, _ in done)
 
 
+@pytest.mark.slow
 def test_eight_processes_register_the_same_five_hundred_releases(url):
     api = make_observatory_api(url)
     dataset = dataset_of(api)
     assert race(url) == 500 and len(api.get_dataset_releases(1000, dataset.id)) == 500
 
 
+@pytest.mark.slow
 def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
     for url in (f"sqlite:///{tmp_path / 'new.sqlite'}", postgres()):
-        code = "import sys; from domostats.tracking.registry import make_observatory_api as m; print(len(m(sys.argv[1]).get_organisations()))"
+        code = (
+            "import sys; from domostats.tracking.registry import make_observatory_api as m; "
+            "print(len(m(sys.argv[1]).get_organisations()))"
+        )
         workers = [
             subprocess.Popen(
                 [sys.executable, "-c", code, url],
@@ -447,6 +458,7 @@ def test_forked_processes_go_on_with_the_registry_they_were_given(api):
 # over HTTP
 
 
+@pytest.mark.slow
 def test_eight_machines_share_one_registry(tmp_path):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     dataset_of(api)
@@ -614,7 +626,11 @@ def test_a_registry_of_a_newer_version_is_not_touched(tmp_path):
     [("sqlalchemy", "registry.sqlite"), ("psycopg", "postgresql://127.0.0.1:1/none")],
 )
 def test_what_is_not_installed_is_named(lacking, url):
-    code = f"import sys; sys.modules[{lacking!r}] = None; from domostats.tracking import make_observatory_api; make_observatory_api('http://127.0.0.1:1'); make_observatory_api({url!r})"
+    code = (
+        f"import sys; sys.modules[{lacking!r}] = None; "
+        "from domostats.tracking import make_observatory_api; "
+        f"make_observatory_api('http://127.0.0.1:1'); make_observatory_api({url!r})"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,
@@ -984,7 +1000,10 @@ def test_use_case_5d_releases_are_looked_up_without_engine_or_storage(api):
         for one in api.desk.page("dataset_release", 2, cursor, dataset_id=dataset.id)[0]
     ] == [f"s:{day(0)}"]
     engines = "airflow", "google", "sandbox"
-    code = f"import sys; from domostats.tracking import make_observatory_api, Workflow; print([name for name in sys.modules if name.split('.')[0] in {engines!r}])"
+    code = (
+        "import sys; from domostats.tracking import make_observatory_api, Workflow; "
+        f"print([name for name in sys.modules if name.split('.')[0] in {engines!r}])"
+    )
     assert (
         subprocess.run(
             [sys.executable, "-c", code],
@@ -1398,12 +1417,13 @@ print("done", flush=True)
 """
 
 
-def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
-    import random
+@pytest.mark.slow
+@pytest.mark.kills
+def test_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path, draws):
     import signal
     import time
 
-    draws, inside, environment = random.Random(5), 0, {**os.environ, "PYTHONPATH": str(ROOT)}
+    inside, environment = 0, {**os.environ, "PYTHONPATH": str(ROOT)}
 
     def worker(place):
         return subprocess.Popen(
@@ -1423,7 +1443,7 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
     for place in ("killed", "whole"):
         dataset_of(make_observatory_api(tmp_path / f"{place}.sqlite"))
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         running = worker(places[-1])
         if running.stdout.readline().strip() == "done":
@@ -1437,7 +1457,7 @@ def test_twenty_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path):
         running.send_signal(signal.SIGKILL)
         inside += running.wait() == -signal.SIGKILL
         running.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     for place in (places[-1], "whole"):
         assert worker(place).communicate(timeout=120)[0].endswith("done\n")
     told = {}

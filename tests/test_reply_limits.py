@@ -216,6 +216,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_what_never_ends_is_given_up(small, kind):
     with served(ENDLESS[kind]) as url, pytest.raises(DomostatsError) as told:

@@ -1,4 +1,5 @@
-"""The edges of a report: joins, keys, findings, contracts, pieces, starts, and several instances."""
+"""The edges of a report: joins, keys, findings, contracts, pieces, starts, and several
+instances."""
 
 import json
 import threading

@@ -1,4 +1,5 @@
-"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again without a call, and on many instances."""
+"""Every report: on the recorded samples, on the sandbox, with doubts, with surprises, again
+without a call, and on many instances."""
 
 import json
 import warnings
@@ -405,7 +406,8 @@ def test_a_report_is_refused_by_an_instance_of_another_platform(box):
 def test_settings_say_which_platform_an_address_has():
     with sandbox.start_datorama(today="2024-04-01") as agency:
         Path("settings.ini").write_text(
-            f"[instance.agency]\nurl = {agency.url}\nplatform = datorama\n[instance.other]\nplatform = nothing\n"
+            f"[instance.agency]\nurl = {agency.url}\nplatform = datorama\n"
+            "[instance.other]\nplatform = nothing\n"
         )
         assert len(reports.find("datorama_workspaces").run("agency", agency.api_token).rows) == 3
         with pytest.raises(SettingsError) as caught:

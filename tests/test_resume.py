@@ -1,4 +1,5 @@
-"""A run that goes on: what it takes from before, what it asks for again, and what it says about it."""
+"""A run that goes on: what it takes from before, what it asks for again, and what it says about
+it."""
 
 import contextlib
 import json
@@ -89,7 +90,8 @@ def read_all(connection, listing, name="some", **how):
 
 
 def remove_group(box, number):
-    "Somebody deletes a group: the one at this place of the list, which has to have been read before."
+    """Somebody deletes a group: the one at this place of the list, which has to have been read
+    before."""
     del box.domo.data.memo["groups False"][number]
     box.domo.shelf.kept.clear()  # what it had answered before
 
@@ -220,7 +222,8 @@ LISTINGS = {
 
 
 def resume(style, count, works_for, change):
-    "The records before, those after a change made while nobody read, what the second run gave, and its reader."
+    """The records before, those after a change made while nobody read, what the second run gave,
+    and its reader."""
     service, listing = Service([*range(count)], works_for), LISTINGS[style]
     before = [*service.rows]
     with contextlib.suppress(RetryLaterError):
@@ -650,6 +653,7 @@ print(json.dumps([run.table["group_id"].to_pylist(), run.doubts, run.findings]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
     rng = random.Random(7)
     with sandbox.start(groups=200, today="2024-04-01") as box:

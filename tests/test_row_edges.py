@@ -1,4 +1,5 @@
-"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a rule makes of null."""
+"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a
+rule makes of null."""
 
 import json
 import math
@@ -213,7 +214,8 @@ WHOLE = [
     (b"-9223372036854775808.0", -(2**63), OTHER),
 ]
 TIMES = [(raw, moment, OTHER) for raw, moment in ISO]
-VALUES = {  # by field, what comes, what it becomes, and how that counts; `null` counts as nothing anywhere
+# by field, what comes, what it becomes, and how that counts; `null` counts as nothing anywhere
+VALUES = {
     "whole": [
         *WHOLE,
         (b'"7"', 7, OTHER),

@@ -1,4 +1,5 @@
-"""Rules on one row and on a whole table agree, names are tidy, and one bad record harms no other."""
+"""Rules on one row and on a whole table agree, names are tidy, and one bad record harms no
+other."""
 
 import json
 from dataclasses import dataclass

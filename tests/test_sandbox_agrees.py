@@ -1,7 +1,7 @@
-"""A sandbox does not contradict itself: what one endpoint counts another lists, and every id that is named is there.
+"""A sandbox does not contradict itself: what one endpoint counts another lists, and every id that
+is named is there.
 
-Some contradictions are the service's own; they are recorded, and stand here as `ODD`.
-"""
+Some contradictions are the service's own; they are recorded, and stand here as `ODD`."""
 
 from collections import Counter, defaultdict
 

@@ -1,4 +1,5 @@
-"""The day on which a sandbox stands: what happened is fixed by the seed, and the day decides how much of it."""
+"""The day on which a sandbox stands: what happened is fixed by the seed, and the day decides how
+much of it."""
 
 import json
 import os

@@ -1,4 +1,5 @@
-"""The lists of the sandbox from outside: against recorded replies, at their caps, on bad days, and under load."""
+"""The lists of the sandbox from outside: against recorded replies, at their caps, on bad days,
+and under load."""
 
 import json
 import os
@@ -120,7 +121,8 @@ def sample(name):
 
 
 def fits(value, recorded, path="", optional=()):
-    "Where a value has a key or a JSON type that was not recorded, or lacks a key that was; `recorded` is a list of examples."
+    """Where a value has a key or a JSON type that was not recorded, or lacks a key that was;
+    `recorded` is a list of examples."""
     kinds = {type(one) for one in recorded}
     if type(value) not in kinds:
         return [
@@ -727,9 +729,20 @@ from domostats.sandbox.domo import Domo
 from domostats.sandbox.world import World
 domo = Domo(World(SEED, 40, 20, 15, 60, 20, 300))
 token = {"x-domo-developer-token": domo.admin.access_token}
-asked = [("GET", "/api/identity/v1/users"), ("GET", "/api/content/v2/groups/grouplist"), ("GET", "/api/authorization/v1/roles"), ("POST", "/api/content/v1/pages/adminsummary"),
-         ("POST", "/api/data/ui/v3/datasources/search"), ("POST", "/api/search/v1/query"), ("GET", "/api/data/v3/datasources"), ("GET", "/api/audit/v1/user-audits")]
-bodies = {"/api/data/ui/v3/datasources/search": {"count": 60}, "/api/search/v1/query": {"count": 60, "entityList": [["dataset"]]}}
+asked = [
+    ("GET", "/api/identity/v1/users"),
+    ("GET", "/api/content/v2/groups/grouplist"),
+    ("GET", "/api/authorization/v1/roles"),
+    ("POST", "/api/content/v1/pages/adminsummary"),
+    ("POST", "/api/data/ui/v3/datasources/search"),
+    ("POST", "/api/search/v1/query"),
+    ("GET", "/api/data/v3/datasources"),
+    ("GET", "/api/audit/v1/user-audits"),
+]
+bodies = {
+    "/api/data/ui/v3/datasources/search": {"count": 60},
+    "/api/search/v1/query": {"count": 60, "entityList": [["dataset"]]},
+}
 for method, path in asked:
     reply = domo.reply(method, path, token, json.dumps(bodies.get(path)).encode())
     assert reply.status == 200, reply
@@ -887,7 +900,10 @@ def raw(box, path=IDENTITY):
     host, port = box.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=10) as wire:
         wire.sendall(
-            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nX-DOMO-Developer-Token: {box.access_token}\r\nConnection: close\r\n\r\n".encode()
+            (
+                f"GET {path} HTTP/1.1\r\nHost: {host}\r\n"
+                f"X-DOMO-Developer-Token: {box.access_token}\r\nConnection: close\r\n\r\n"
+            ).encode()
         )
         got = b""
         try:

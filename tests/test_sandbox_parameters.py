@@ -1,4 +1,5 @@
-"""Every parameter that a client sends to an endpoint the sandbox serves: it changes the answer as it should, or is refused."""
+"""Every parameter that a client sends to an endpoint the sandbox serves: it changes the answer
+as it should, or is refused."""
 
 import base64
 import json

@@ -30,7 +30,7 @@ from domostats.errors import (
     place_in,
     your_code,
 )
-from domostats.loading.store import store_path
+from domostats.loading.database_file import store_path
 from domostats.private import kit_folder, make_private
 from domostats.settings import (
     Instance,

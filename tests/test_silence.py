@@ -136,7 +136,8 @@ def test_days_that_are_turned_round_are_refused(run):
     importlib.invalidate_caches()
     sys.modules.pop("mine", None)
     Path("settings.ini").write_text(
-        "[extractors]\nclasses = mine.Mine\nfirst_date = 2024-01-01\n[domostats]\nstore = s.duckdb\n"
+        "[extractors]\nclasses = mine.Mine\nfirst_date = 2024-01-01\n[domostats]\n"
+        "store = s.duckdb\n"
     )
     code, printed = run("print-extract -f 2022-01-05 -l 2022-01-01")
     assert code == 2 and "2022-01-05" in printed and "rows" not in printed
@@ -356,7 +357,7 @@ def test_a_wait_of_two_seconds_is_said_once(heard):
 
 
 def test_who_waits_for_the_store_hears_who_has_it(heard, tmp_path, monkeypatch):
-    from domostats.loading import store as module
+    from domostats.loading import database_file as module
 
     path, tries = tmp_path / "store.duckdb", []
     Store(path).names()
@@ -376,7 +377,7 @@ def test_who_waits_for_the_store_hears_who_has_it(heard, tmp_path, monkeypatch):
 
 
 def test_a_thread_that_waits_for_another_says_so(heard, tmp_path, monkeypatch):
-    from domostats.loading import store as module
+    from domostats.loading import database_file as module
 
     path = (tmp_path / "store.duckdb").resolve()
 

@@ -1,4 +1,5 @@
-"""Small things that were not quite true: moments, ids, grants, sign-ins, deleted users, types of columns."""
+"""Small things that were not quite true: moments, ids, grants, sign-ins, deleted users, types of
+columns."""
 
 import warnings
 from datetime import datetime, timezone

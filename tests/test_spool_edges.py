@@ -1,4 +1,5 @@
-"""A run and a night's work taken up again: what is asked for, what is sent, and what two programs do at once."""
+"""A run and a night's work taken up again: what is asked for, what is sent, and what two
+programs do at once."""
 
 import json
 import os
@@ -414,7 +415,8 @@ URL = "https://api.example"
 
 
 class Shop:
-    "A service that makes things: what it has made, and what it was sent and asked to look up, in order."
+    """A service that makes things: what it has made, and what it was sent and asked to look up,
+    in order."""
 
     def __init__(self, *made, errors=None, blind=None):
         self.made, self.heard, self.errors, self.blind = [*made], [], errors or {}, blind
@@ -858,7 +860,8 @@ LOST = RetryLaterError("The line was cut.", "cut")
 
 
 class Line:
-    "A connection that gives these answers, or raises them, one after another; with a clock of its own."
+    """A connection that gives these answers, or raises them, one after another; with a clock of
+    its own."""
 
     url, instance = "", "https://api.example"
     retry = SimpleNamespace(floor=lambda attempt: 10.0 * attempt, tries=3)

@@ -1,4 +1,5 @@
-"""Strictness in proportion: an odd value harms its own field, a key its own record, and nothing else."""
+"""Strictness in proportion: an odd value harms its own field, a key its own record, and nothing
+else."""
 
 import json
 import warnings
@@ -32,7 +33,8 @@ BYTE = b'"Ben \xff"'  # a text with a byte that is no UTF-8
 
 
 def over(name, records, format_fn="all", **lookups):
-    "A report over these records (plain, or bytes of an array), page by page where they are bytes in a list."
+    """A report over these records (plain, or bytes of an array), page by page where they are
+    bytes in a list."""
     report = reports.find(name)
     format_fn = format_fn if format_fn in report.formatters else None
     pages = {lookup.keyword: [] for lookup in report.lookups}
@@ -75,7 +77,9 @@ def at(seconds):
 
 NOON = datetime(2025, 1, 1, 12, tzinfo=timezone.utc)
 S, GOOD = "spelling", ""
-ODD = {  # the value as it comes; by field what it becomes and how that counts; in every other field it is null, and counts
+# the value as it comes; by field what it becomes and how that counts; in every other field it is
+# null, and counts
+ODD = {
     b"null": dict.fromkeys(
         ["whole", "size", "yes", "name", "owner", "seen", "made", "told", "tags", "free"],
         (None, GOOD),
@@ -291,6 +295,7 @@ def changed(records, place, value):
     return json.dumps(copy).encode().replace(b'"%s"' % MARK.encode(), value)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name", KEYS)
 def test_no_odd_value_in_any_field_costs_a_row_but_in_the_key(own_folder, name):
     records, report = fetched(name), reports.find(name)

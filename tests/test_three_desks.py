@@ -343,6 +343,7 @@ OPERATIONS = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.lists(OPERATIONS, min_size=1, max_size=12))
 def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
@@ -359,6 +360,7 @@ def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
     one_answer(apis, listed("dataset_release", 1000, {"state": state}))
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None, suppress_health_check=[*HealthCheck])
 @given(
     st.lists(
@@ -463,6 +465,7 @@ def test_a_bad_value_of_a_client_is_a_fault_of_the_data_everywhere(three, fields
     assert found == ("DataError", "bad_field")
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "odd",
     [math.nan, math.inf, -math.inf, 2**63, "\0", "\ud83d", b"x", DAY, datetime(2024, 3, 1)]
@@ -613,6 +616,7 @@ def test_ids_that_a_client_chose_once_do_not_stop_a_postgresql(postgres):
 # raw questions to the service
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "method, path, status",
     [
@@ -646,7 +650,10 @@ def test_a_raw_question_is_understood_or_refused(desks, three, method, path, sta
         ("/v1/dataset_releases/register", b'[{"dataset": {"id": 1}, "odd": 1}]'),
         (
             "/v1/dataset_releases/claim",
-            b'{"release": {"dataset": {"id": 1}, "snapshot_date": "2024-03-01T00:00:00Z"}, "run": ""}',
+            (
+                b'{"release": {"dataset": {"id": 1}, '
+                b'"snapshot_date": "2024-03-01T00:00:00Z"}, "run": ""}'
+            ),
         ),
     ],
 )

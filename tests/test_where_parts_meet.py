@@ -1,4 +1,5 @@
-"""Where two parts meet: odd replies and kept pages, formatters and destinations, runs and histories."""
+"""Where two parts meet: odd replies and kept pages, formatters and destinations, runs and
+histories."""
 
 import json
 import re
@@ -28,7 +29,8 @@ from domostats.transport.paging import Numbered, Reader
 
 @pytest.fixture
 def changed(box, monkeypatch):
-    "Changes (functions of the bytes of a reply) by the path whose replies they have the last word about."
+    """Changes (functions of the bytes of a reply) by the path whose replies they have the last
+    word about."""
     changes, answer = {}, box.domo.answer
 
     def changed_answer(method, path, headers, body, query):

@@ -1,4 +1,5 @@
-"""Only files of this user or of root decide where a secret goes; a stranger's file neither does nor blocks anybody."""
+"""Only files of this user or of root decide where a secret goes; a stranger's file neither does
+nor blocks anybody."""
 
 import os
 import stat
@@ -9,7 +10,7 @@ import pytest
 
 from domostats.credentials import find_secrets, from_dotenv
 from domostats.errors import CredentialsError, SettingsError
-from domostats.loading.store import store_path
+from domostats.loading.database_file import store_path
 from domostats.settings import Instance, check_owner, find_instance, find_settings, read_settings
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")

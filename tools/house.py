@@ -33,7 +33,10 @@ LIMITS = {  # on the way to none
     "unshown": 365,
     "names": 73,
 }
-SHARED: dict[str, str] = {}  # a name that two modules define, and why it may
+SHARED: dict[str, str] = {  # a name that two modules define, and why it may
+    "Column": "a column of a table: of a row type, and of a warehouse",
+    "snapshot": "what a history does, and the command that does it",
+}
 
 
 class Definition(NamedTuple):

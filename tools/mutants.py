@@ -118,6 +118,8 @@ class Finder(ast.NodeVisitor):
         self.plant(test, "condition", f"(not ({self.source(test)}))")
 
     def visit_If(self, node: ast.If) -> None:
+        if self.source(node.test) == "TYPE_CHECKING":
+            return  # for type checkers only
         self.negate(node.test)
         self.generic_visit(node)
 

@@ -132,7 +132,8 @@ from domostats.errors import (
     did_you_mean,
     place_in,
 )
-from ..loading.coverage import follow, refused_parts
+from ..loading.coverage import follow
+from ..loading.write_plan import refused_parts
 from domostats.reports.report import (
     POLICIES,
     Result,
@@ -751,7 +752,7 @@ def is_file(to: str) -> bool:
 
 def check_destination(to: str) -> None:
     "SettingsError `bad_destination` for a path with an ending that cannot be written, and for '-'."
-    from domostats.loading.files import check_suffix
+    from domostats.loading.file_notes import check_suffix
 
     if to == "-":
         raise SettingsError(
@@ -810,7 +811,7 @@ def write(
 
 def _standing(to):
     "What the destination covers, None if nothing stands there; and its name in words."
-    from domostats.loading.files import file_coverage
+    from domostats.loading.file_notes import file_coverage
     from domostats.loading.store import Store
 
     return (file_coverage(to), to) if is_file(to) else (Store().coverage(to), f"dataset {to}")

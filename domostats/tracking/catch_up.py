@@ -27,7 +27,8 @@ from typing import Any
 
 from ..errors import DataError, check_keywords
 from ..loading.coverage import coverage_of, mark_rows
-from ..loading.store import Store, settled
+from ..loading.merging import settled
+from ..loading.store import Store
 from .entities import Dataset, DatasetRelease, check
 from domostats.tracking.loads import (
     Load,
@@ -257,7 +258,7 @@ class CatchUp:
         """Load what is missing.
 
         `ingest(release)` gives the data of one of the `available` releases (as for
-        `loading.files.to_reader`; None if there is nothing in it). Any error of it makes the
+        `loading.streams.to_reader`; None if there is nothing in it). Any error of it makes the
         release `failed`; with `chained` the later ones then wait. A claim holds for
         `claim_seconds`. So does an incomplete run (DataError `incomplete`), since others build on
         a release that is loaded; with `allow_incomplete` it is loaded, with a `warning`.

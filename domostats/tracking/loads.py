@@ -28,7 +28,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..loading.coverage import coverage_of, mark_rows
-from ..loading.store import PARTITION, Store, quoted, settled
+from ..loading.merging import PARTITION, settled
+from ..loading.store import Store
+from ..loading.store_types import quoted
 
 if TYPE_CHECKING:
     import duckdb
@@ -298,7 +300,7 @@ class Loads(Lines):
     ) -> Load:
         """Replace the rows of a release by data and write its line, both or neither.
 
-        Gives the `Load`. `data` is what `loading.files.to_reader` takes. The rows are a part of the
+        Gives the `Load`. `data` is what `loading.streams.to_reader` takes. The rows are a part of the
         store's dataset of this name, or of another `table`, called by the key or another
         `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of
         an incomplete run never replace those of a complete one: DataError `incomplete` (not if

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import DataError, check_keywords
-from ..loading.files import to_reader
+from ..loading.streams import to_reader
 from .catch_up import CatchUp, place_of
 from .entities import Dataset, DatasetRelease, ExportDecision, Retention
 from .registry import Registry
@@ -201,7 +201,7 @@ class Drift(NamedTuple):
 class Measured:
     """Data read from `started` to `ended`, and how far its source moved meanwhile.
 
-    Both are aware datetimes. `data` is what `loading.files.to_reader` takes, with a column that is
+    Both are aware datetimes. `data` is what `loading.streams.to_reader` takes, with a column that is
     its `key` and perhaps one with the time at which a record was `modified`.
 
     `totals`: what the service said it has at the first and at the last page. More than `most` of

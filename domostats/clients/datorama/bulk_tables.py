@@ -70,7 +70,7 @@ def cut_ranges(
     same_length(streams=streams, starts=starts, ends=ends)
     return {
         item_key(stream, part): RangeItem(stream, part)
-        for stream, start, end in zip(streams, starts, ends)
+        for stream, start, end in zip(streams, starts, ends, strict=True)
         for part in cut(start, end, size)
     }
 

@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ...errors import SettingsError
-from ...loading.store import Store, quoted, settled
+from ...loading.merging import settled
+from ...loading.store import Store
+from ...loading.store_types import quoted
 from .base import BaseExtractor, ask_for, rows_from
 from .days import bounds
 from .declared import check_declared

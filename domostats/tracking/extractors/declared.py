@@ -26,7 +26,7 @@ import msgspec
 import pyarrow as pa
 
 from ...errors import DestinationError, SettingsError
-from ...loading.store import quoted
+from ...loading.store_types import quoted
 from .schema import BY_NAME, OWN_DAY, Column
 from .statements import delta_select
 from domostats.tracking.extractors.steps import (

@@ -14,8 +14,9 @@ from pathlib import Path
 import msgspec
 
 from ...errors import DestinationError, SettingsError
-from ...loading.files import replacing
-from ...loading.store import Store, quoted
+from ...loading.drafts import replacing
+from ...loading.store import Store
+from ...loading.store_types import quoted
 from .declared import find_drift, live_columns, write_declared
 from domostats.tracking.extractors.files import (
     PlannedStep,

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import pyarrow as pa
 
 from ...errors import DataError, RetryLaterError, SettingsError
-from ...loading.store import quoted, settled
+from ...loading.merging import settled
+from ...loading.store_types import quoted
 from ..catch_up import run_name
 from .base import set_allow_incomplete
 from .day_loader import DayLoader

@@ -8,7 +8,8 @@ __all__ = ["delta_select", "statements"]
 # %% ../../../nbs/08_tracking/extractors/05_statements.ipynb #3b228932
 from collections.abc import Iterable
 
-from ...loading.store import literal, quoted
+from ...loading.store_types import quoted
+from ...loading.updates import literal
 from .schema import Column
 from domostats.tracking.extractors.steps import (
     AddColumn,

@@ -22,7 +22,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ...errors import DestinationError, SettingsError
-from ...loading.store import folded, quoted
+from ...loading.store_types import folded, quoted
 from .moments import snapshot_moment
 from ..loads import loads_of
 

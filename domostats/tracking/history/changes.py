@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ...errors import SettingsError
-from ...loading.store import literal, quoted, returned
+from ...loading.queries import returned
+from ...loading.store_types import quoted
+from ...loading.updates import literal
 from .catalog import HistoryEntry, list_moments
 from .columns import GONE, SINCE, dataset_columns, free_names
 from domostats.tracking.history.differences import (

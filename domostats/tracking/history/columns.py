@@ -30,7 +30,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from ...errors import DestinationError
-from ...loading.store import described, folded, quoted
+from ...loading.merging import described
+from ...loading.store_types import folded, quoted
 from .catalog import HistoryEntry, put_entry
 
 if TYPE_CHECKING:

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING
 
-from ...loading.store import folded, quoted
+from ...loading.store_types import folded, quoted
 from .catalog import HistoryEntry
 from .columns import GONE, SINCE, dataset_columns
 from .moments import moment_sql

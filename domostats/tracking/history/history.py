@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ...errors import SettingsError
-from ...loading.store import Store, folded, settled
+from ...loading.merging import settled
+from ...loading.store import Store
+from ...loading.store_types import folded
 from ...rows.table import to_dataframe
 from ...settings import Instance, check_name
 from domostats.tracking.history.catalog import (
@@ -30,7 +32,7 @@ from domostats.tracking.history.provenance import (
     check_complete,
     check_one_instance,
     read_provenance,
-    rows_in,
+    rows_of_run,
 )
 from .reports import format_with_key, report_entry
 from .snapshots import Snapshot, snapshot
@@ -140,7 +142,7 @@ class History:
         dry_run: bool = False,
         allow_incomplete: bool = False,
     ) -> Snapshot:
-        """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is
+        """Take a snapshot of data (a finished run, or as for `loading.streams.to_reader`), which is
         all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
         With `allow_incomplete` an incomplete run brings what was added and changed, and no
@@ -149,7 +151,7 @@ class History:
         `duplicate_key`, `reserved_column`, `duplicate_column`."""
         taken_at = moment(at)
         check_one_instance(data)
-        with settled(rows_in(data), self.store.path.parent) as rows:
+        with settled(rows_of_run(data), self.store.path.parent) as rows:
             provenance = read_provenance(data)
             if not allow_incomplete:
                 check_complete(provenance)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ...errors import SettingsError
-from ...loading.store import check_key, folded
+from ...loading.merging import check_key
+from ...loading.store_types import folded
 from .catalog import HistoryEntry, find_entry, list_moments, put_entry
 from domostats.tracking.history.columns import (
     check_column_names,

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ...errors import SettingsError
-from ...loading.store import quoted, returned
+from ...loading.queries import returned
+from ...loading.store_types import quoted
 from .catalog import HistoryEntry, list_moments
 from .columns import GONE, SINCE, dataset_columns, free_names
 from .differences import row_sql

@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ...errors import SettingsError
-from ...loading.store import quoted
+from ...loading.store_types import quoted
 from .catalog import HistoryEntry, delete_entry, list_moments
 from .changes import is_in_sql, list_snapshots
 from domostats.tracking.history.columns import (

@@ -25,7 +25,9 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from ...loading.store import described, folded, literal, quoted
+from ...loading.merging import described
+from ...loading.store_types import folded, quoted
+from ...loading.updates import literal
 from .catalog import HistoryEntry
 from domostats.tracking.history.columns import (
     GONE,
