@@ -20,8 +20,8 @@ from domostats.tracking import (
     Migrations,
     sq_field,
 )
-from domostats.tracking.migrations import delta_select
-from domostats.tracking.schema import table_of
+from domostats.tracking.extractors.statements import delta_select
+from domostats.tracking.extractors.tables import table_from
 
 FIRST = datetime(2024, 1, 1)
 
@@ -112,7 +112,7 @@ def extract(count):
 
 def delta(days, times):
     "Seconds of a scan of a table of so many days and of its delta view, medians of so many turns."
-    table = table_of(Figures, ExtractorType.date_aggregated)
+    table = table_from(Figures, ExtractorType.date_aggregated)
     with tempfile.TemporaryDirectory() as folder:
         store = Store(Path(folder) / "store.duckdb")
         migrations = Migrations(Path(folder) / "migrations", store)

@@ -18,9 +18,13 @@ from hypothesis import strategies as st
 
 from domostats.errors import DomostatsError, SettingsError
 from domostats.loading.store import Store
-from domostats.tracking.extractors import BaseExtractor, Extraction, bounds
-from domostats.tracking.migrations import Migrations
-from domostats.tracking.schema import ExtractorType, batches_of, sq_field
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.days import bounds
+from domostats.tracking.extractors.extraction import Extraction
+from domostats.tracking.extractors.migrations import Migrations
+from domostats.tracking.extractors.rows import batches_of
+from domostats.tracking.extractors.schema import sq_field
+from domostats.tracking.extractors.tables import ExtractorType
 
 FIRST, NOON = date(2022, 1, 1), datetime(2022, 1, 2, 12, tzinfo=timezone.utc)
 TYPES = int, float, bool, str, bytes, date, datetime, Decimal, time

@@ -24,7 +24,7 @@ from domostats.errors import (
 )
 from domostats.loading.store import Store
 from domostats.reports.fleet import run_all
-from domostats.tracking.extractors import zone_of
+from domostats.tracking.extractors.days import zone_of
 from domostats.tracking.registry.catch_up import CatchUp
 from domostats.transport.failures import failure_of
 from domostats.transport.sending import send
@@ -208,7 +208,7 @@ NO_ZONES = """
 import sys
 sys.modules["tzdata"] = None
 from domostats.errors import SettingsError
-from domostats.tracking.extractors import bounds, zone_of
+from domostats.tracking.extractors.days import bounds, zone_of
 from datetime import date
 print(zone_of(), bounds(date(2024, 1, 1), zone_of("UTC"))[0].isoformat())
 try:

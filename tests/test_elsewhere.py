@@ -30,16 +30,19 @@ from domostats.reports import activity_log
 from domostats.rows.columns import arrow_columns
 from domostats.rows.records import Records
 from domostats.rows.rowtype import Millis, Seconds, TextTime
-from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, last_finished
-from domostats.tracking.history import History, moment
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.days import bounds, last_finished
+from domostats.tracking.extractors.extraction import Extraction
+from domostats.tracking.extractors.migrations import Migrations
+from domostats.tracking.extractors.tables import ExtractorType
+from domostats.tracking.history.history import History
+from domostats.tracking.history.moments import moment
 from domostats.tracking.loads import Load, Loads, note_load
-from domostats.tracking.migrations import Migrations
 from domostats.tracking.periods import utc
 from domostats.tracking.registry import entities, policies
 from domostats.tracking.registry.addresses import table_name, table_parts
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.release_keys import release_key
-from domostats.tracking.schema import ExtractorType
 from domostats.transport.answer import retry_after
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.clock import FakeClock, wait_with_reason

@@ -23,8 +23,8 @@ from domostats.settings import find_instance
 
 EXTRACTOR = """
 from dataclasses import dataclass
-from domostats.tracking.extractors import BaseExtractor
-from domostats.tracking.schema import ExtractorType
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.tables import ExtractorType
 
 
 @dataclass
@@ -298,7 +298,7 @@ def test_an_extractor_that_is_not_there_stays_a_wrong_setting(run):
 
 
 def test_in_a_notebook_the_error_has_the_file_the_line_and_its_cause(run):
-    from domostats.tracking.extractors import load
+    from domostats.tracking.extractors.base import load
 
     Path("mine.py").write_text("x = {}\nx['a']\n")
     importlib.invalidate_caches()

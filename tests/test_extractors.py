@@ -33,18 +33,16 @@ from domostats.loading import store as store_module
 from domostats.loading.store import Store
 from domostats.tracking import History
 from domostats.tracking.domo_extractors import AccountCounts, ActivityLog, DatasetCounts, UserCounts
-from domostats.tracking.extractors import (
-    BaseExtractor,
-    Extraction,
-    bounds,
-    days_between,
-    last_finished,
-    personal_columns,
-    zone_of,
-)
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.days import bounds, days_between, last_finished, zone_of
+from domostats.tracking.extractors.extraction import Extraction
+from domostats.tracking.extractors.migrations import Migrations
+from domostats.tracking.extractors.rows import SIZE
+from domostats.tracking.extractors.schema import columns_from, sq_field
+from domostats.tracking.extractors.statements import delta_select, statements
+from domostats.tracking.extractors.steps import CreateTable
+from domostats.tracking.extractors.tables import ExtractorType, personal_columns, table_from
 from domostats.tracking.loads import Loads
-from domostats.tracking.migrations import CreateTable, Migrations, delta_select, statements
-from domostats.tracking.schema import SIZE, ExtractorType, columns_from, sq_field, table_of
 
 FIRST, NOON = date(2022, 1, 1), datetime(2022, 1, 4, 12, tzinfo=timezone.utc)
 ZONES = "Europe/Paris", "America/New_York", "UTC"
@@ -486,14 +484,14 @@ def test_F18_wrong_uses_of_the_mark_are_three_errors():
         ),
     )
     assert (
-        refusal(lambda: table_of(text, aggregated)) == "not_a_number"
-        and refusal(lambda: table_of(event, rows_of_events)) == "deltas_of_events"
+        refusal(lambda: table_from(text, aggregated)) == "not_a_number"
+        and refusal(lambda: table_from(event, rows_of_events)) == "deltas_of_events"
     )
     with pytest.raises(TypeError):
         sq_field(diffrentiate=True)
     truth = dataclasses.make_dataclass("B", [("a", bool, sq_field(differentiate=True))])
-    assert refusal(lambda: table_of(truth, aggregated)) == "not_a_number"
-    assert table_of(
+    assert refusal(lambda: table_from(truth, aggregated)) == "not_a_number"
+    assert table_from(
         dataclasses.make_dataclass("O", [("a", Optional[int], sq_field(differentiate=True))]),
         aggregated,
     ).deltas == ("a",)
@@ -645,8 +643,8 @@ def test_F23_rows_stream_from_a_generator():
 def test_F24_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
     def written(seed):
         code = (
-            "import sys; from domostats.tracking.extractors import configured; "
-            "from domostats.tracking.migrations import Migrations; "
+            "import sys; from domostats.tracking.extractors.base import configured; "
+            "from domostats.tracking.extractors.migrations import Migrations; "
             "print(Migrations(sys.argv[1]).make([one.get_table() for one in "
             "configured()]).read_text())"
         )
@@ -686,7 +684,7 @@ def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
         ),
     ]:
         with pytest.raises(SettingsError) as caught:
-            migrations.plan([table_of(changed(*fields), aggregated)])
+            migrations.plan([table_from(changed(*fields), aggregated)])
         assert (
             caught.value.reason == "changed_model"
             and told in str(caught.value)
@@ -694,7 +692,7 @@ def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
             and "table = 'user2'" in str(caught.value)
         )
     done(extraction)
-    wider = table_of(
+    wider = table_from(
         changed(("users", int), ("prospects", int | None), ("clients", int), ("mood", str | None)),
         aggregated,
     )
@@ -706,7 +704,7 @@ def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
         and rows(extraction.store, "user_delta")[-1] == (FIRST + timedelta(2), 15, 30, 45, None)
         and migrations.plan([wider]) == []
     )
-    flat = table_of(
+    flat = table_from(
         changed(("users", int), ("prospects", int | None), ("clients", int), ("mood", str | None)),
         aggregated,
         gap="previous_day",
@@ -929,7 +927,7 @@ extraction = Extraction(tables, store, "UTC", date(2024, 1, 1))
 migrations = Migrations(f"{place} migrations", store)
 migrations.make(extraction.tables)
 if what == "migrate":
-    from domostats.tracking import migrations as module
+    from domostats.tracking.extractors import migrations as module
     real = module.statements
     module.statements = lambda *given: (print("step", flush=True), real(*given))[1]
 migrations.apply()

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from domostats import reports, sandbox
 from domostats.errors import DestinationError, SettingsError
 from domostats.loading.store import Store
-from domostats.tracking.history import History, moment
+from domostats.tracking.history.history import History
+from domostats.tracking.history.moments import moment
 
 DAY = datetime(2024, 4, 1)
 ROWS = st.dictionaries(
@@ -242,7 +243,7 @@ import sys
 from datetime import datetime, timedelta
 import pyarrow as pa
 from domostats.loading.store import Store
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 history = History("things", "id", Store(sys.argv[1]))
 taken = history.snapshots().num_rows
 for day in range(taken, 40):

@@ -18,7 +18,7 @@ from domostats.interfaces.cli import app
 from domostats.loading.store import Store
 from domostats.reports.keys import key_columns
 from domostats.rows.formatter import Formatter, number, text
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 
 DAY = datetime(2024, 4, 1)
 FORMATS = [(name, f) for name in reports.names() for f in reports.find(name).formatters]

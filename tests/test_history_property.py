@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from domostats.errors import DomostatsError
 from domostats.loading.store import Store
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 from domostats.tracking.pictures import timeline
 
 DAY = datetime(2024, 4, 1)

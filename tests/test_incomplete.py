@@ -20,7 +20,7 @@ from domostats.loading.store import Store
 from domostats.reports.declaration import Source
 from domostats.reports.fleet import run_all
 from domostats.reports.report import Report
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 from domostats.transport.cursor import Cursor
 from domostats.transport.offset import Offset
 

@@ -10,7 +10,7 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, SettingsError
 from domostats.loading.store import Store
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 
 DAY = datetime(2024, 4, 1)
 
@@ -43,10 +43,13 @@ NAMES = [
     "since",
     "until",
     "learned",
-    "known",
-    "came",
-    "now",
-    "doubts",
+    "filled",
+    "conformed",
+    "latest",
+    "cells",
+    "upserts",
+    "deletes",
+    "version",
     "found",
     "value",
     "other",

@@ -57,8 +57,9 @@ from domostats.settings import (
     user_folder,
 )
 from domostats.tracking.domo_extractors import UserCounts
-from domostats.tracking.extractors import configured, first_date_of, zone_of
-from domostats.tracking.migrations import migrations_folder
+from domostats.tracking.extractors.base import configured
+from domostats.tracking.extractors.days import first_date_of, zone_of
+from domostats.tracking.extractors.files import migrations_folder
 from domostats.tracking.registry.engines import default_url
 from domostats.transport.connection import Connection
 

@@ -15,7 +15,8 @@ from domostats import reports, sandbox
 from domostats.errors import DataError, SettingsError
 from domostats.loading.store import Store
 from domostats.reports.fleet import run_all
-from domostats.tracking.history import History, find_place
+from domostats.tracking.history.catalog import find_entry
+from domostats.tracking.history.history import History
 from domostats.transport.pages import Page
 
 DAY = datetime(2024, 4, 1)
@@ -170,7 +171,7 @@ def test_who_is_erased_leaves_no_key_among_cells_that_became_known_since(store):
 
 
 def place(con):
-    return find_place(con, "accounts_owners", "sandbox").unknown
+    return find_entry(con, "accounts_owners", "sandbox").unknown
 
 
 # --- what rows say of themselves, in whatever they come ---

@@ -14,7 +14,7 @@ from domostats.interfaces.cli import app
 from domostats.loading.merging import settled
 from domostats.loading.store import Store
 from domostats.loading.store_types import quoted
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 from domostats.tracking.pictures import timeline
 from domostats.tracking.upgrades import needed, upgrade
 

@@ -25,7 +25,7 @@ from domostats.reports.groups import report as groups
 from domostats.reports.plan import estimate
 from domostats.reports.report import Report
 from domostats.reports.users import report as users
-from domostats.tracking.history import History
+from domostats.tracking.history.history import History
 from domostats.transport.answer import Answer
 from domostats.transport.numbered import Numbered
 from domostats.transport.reader import Reader

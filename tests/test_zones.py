@@ -13,10 +13,12 @@ from typer.testing import CliRunner
 
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.tracking.extractors import BaseExtractor, Extraction
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.extraction import Extraction
+from domostats.tracking.extractors.migrations import Migrations
+from domostats.tracking.extractors.schema import sq_field
+from domostats.tracking.extractors.tables import ExtractorType
 from domostats.tracking.loads import Loads
-from domostats.tracking.migrations import Migrations
-from domostats.tracking.schema import ExtractorType, sq_field
 
 FIRST = date(2022, 1, 1)
 ZONES = (

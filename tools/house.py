@@ -39,6 +39,8 @@ SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "blocks": "a check of lesson 2 has the name of the learner's function",
     "main": "a check of lesson 1 has the name of the learner's function",
     "short": "a check of lesson 1 is named after the learner's function",
+    "Column": "a column of a table: of a row type, and of a warehouse",
+    "snapshot": "what a history does, and the command that does it",
 }
 
 

@@ -33,7 +33,9 @@ from ..settings import setting
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from domostats.tracking.extractors import BaseExtractor, Extraction, Rezoned
+    from domostats.tracking.extractors import RezoneResult
+    from domostats.tracking.extractors.base import BaseExtractor
+    from domostats.tracking.extractors.extraction import Extraction
 
 # %% ../../nbs/10_interfaces/14_extract_commands.ipynb #11900007
 commands = App()
@@ -43,8 +45,9 @@ MIGRATED = "nothing new: every migration is applied"
 @commands.command("make-migrations")
 def make_migrations(dry_run: DryRun = False) -> None:
     "Write a migration with the tables that the extractors declare and no migration has yet."
-    from domostats.tracking.extractors import ask_for, configured, personal_columns
-    from domostats.tracking.migrations import Migrations
+    from domostats.tracking.extractors.base import ask_for, configured
+    from domostats.tracking.extractors.migrations import Migrations
+    from domostats.tracking.extractors.tables import personal_columns
 
     migrations = Migrations()
     tables = [ask_for(extractor, "get_table") for extractor in configured()]
@@ -65,7 +68,7 @@ def make_migrations(dry_run: DryRun = False) -> None:
 @commands.command("migrate")
 def migrate(dry_run: DryRun = False) -> None:
     "Apply the migrations that the store has not had."
-    from domostats.tracking.migrations import Migrations
+    from domostats.tracking.extractors.migrations import Migrations
 
     migrations = Migrations()
     parts = _only_parts()
@@ -82,7 +85,8 @@ def migrate(dry_run: DryRun = False) -> None:
 def _only_parts() -> dict[str, str]:
     """From where the rows of a table are that has had one source so far: what its only extractor
     says."""
-    from domostats.tracking.extractors import Extraction, ask_for
+    from domostats.tracking.extractors.base import ask_for
+    from domostats.tracking.extractors.extraction import Extraction
 
     if not setting("extractors", "classes"):
         return {}
@@ -111,7 +115,8 @@ def _day(moment: datetime | None) -> date | None:
 def preview_extract(first: FirstDay = None, last: LastDay = None, only: OnlyTables = None) -> None:
     """Show what would be extracted for the days from first to last, both inclusive (yesterday by
     default): domostats print-extract -f 2022-01-01 -l 2022-01-05"""
-    from domostats.tracking.extractors import Extraction, findings_of
+    from domostats.tracking.extractors.base import findings_of
+    from domostats.tracking.extractors.extraction import Extraction
 
     extraction = Extraction()
     seen = None
@@ -167,7 +172,7 @@ def extract_days(
 ) -> None:
     """Extract every day that is missing, up to the last one that is over; with -f and -l those
     days again."""
-    from domostats.tracking.extractors import Extraction
+    from domostats.tracking.extractors.extraction import Extraction
 
     extraction = Extraction()
     if rezone and (first or last):
@@ -249,7 +254,7 @@ def _rezone(
     _end_with([one.error for one in found if one.error])
 
 
-def _describe_rezoned(one: "Rezoned", zone: object, dry_run: bool) -> str:
+def _describe_rezoned(one: "RezoneResult", zone: object, dry_run: bool) -> str:
     days = f"{len(one.days)} days ({min(one.days)} to {max(one.days)})" if one.days else "no day"
     left = f"; {', '.join(map(str, one.left))} when it is over" if one.left else ""
     done = "would be" if dry_run else "were"

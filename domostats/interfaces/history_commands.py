@@ -43,7 +43,7 @@ from ..settings import find_instance
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report
-    from domostats.tracking.history import History
+    from domostats.tracking.history.history import History
 
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #e58ef321
 SNAPSHOT_COLUMNS = "dataset", "at (UTC)", "rows", "added", "changed", "removed"
@@ -73,7 +73,7 @@ def take_snapshot(
 ) -> None:
     """Keep a report as it is now, beside all that it was before: domostats snapshot users
     --instance acme"""
-    from domostats.tracking.history import History
+    from domostats.tracking.history.history import History
 
     found = reports.find(report)
     place = find_instance(instance)
@@ -94,9 +94,9 @@ def take_snapshot(
 
 def _check_ignored(report: "Report", format_name: str | None, ignored: Sequence[str]):
     "SettingsError `unknown_column` for a column that the report does not have in this format."
-    from domostats.tracking.history import holding_format
+    from domostats.tracking.history import format_with_key
 
-    formatter = report.formatter(format_name or holding_format(report))
+    formatter = report.formatter(format_name or format_with_key(report))
     known = {name.lower(): name for name in formatter.schema.names}
     for name in ignored:
         if name.lower() not in known:
@@ -119,7 +119,7 @@ def no_history(report: str, instance: str | None) -> SettingsError:
 
 
 def _find_history(report: str, format_name: str | None, instance: str | None) -> "History":
-    from domostats.tracking.history import History
+    from domostats.tracking.history.history import History
 
     return History.of(reports.find(report), format_fn=format_name, instance=instance)
 
@@ -228,7 +228,7 @@ def erase_row(
     """Take one row, such as a person, out of all versions of a report, in every format: domostats
     erase users 27 --instance acme. A later snapshot brings it back as long as the instance has
     it."""
-    from domostats.tracking.history import History
+    from domostats.tracking.history.history import History
 
     found = reports.find(report)
     lines = []

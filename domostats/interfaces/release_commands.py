@@ -257,7 +257,8 @@ def _draw(dataset: str, lines: Sequence[Any], path: Path):
 
 def _wanted_days(dataset: str) -> "tuple[date | None, date | None]":
     "The first and the last day that an extractor wants; none of a dataset that has no extractor."
-    from domostats.tracking.extractors import Extraction, first_date_of, last_finished
+    from domostats.tracking.extractors.days import first_date_of, last_finished
+    from domostats.tracking.extractors.extraction import Extraction
 
     extraction = Extraction() if setting("extractors", "classes") else None
     if extraction is None or dataset.split("/")[0] not in [one.name for one in extraction.tables]:
