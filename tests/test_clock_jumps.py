@@ -8,7 +8,7 @@ import time
 import pytest
 
 from domostats.errors import RetryLaterError
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.announced import HEARD_MINUTE, Announced, Minutes, Told, hear
 from domostats.transport.auth import NoAuth
 from domostats.transport.budget import Budget, all_budgets, budget_path

@@ -15,7 +15,7 @@ import pytest
 from conftest import ROOT
 
 from domostats import reports
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.paging import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"

@@ -22,7 +22,8 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.settings import Instance, Secret
+from domostats.instances import Instance
+from domostats.secrets import Secret
 from domostats.transport import clock as clocks
 from domostats.transport.auth import Auth, NoAuth, safe_headers, sendable
 from domostats.transport.clock import Clock, FakeClock, FastClock, spell_seconds

@@ -16,8 +16,8 @@ from conftest import ROOT
 from domostats import sandbox
 from domostats.clients import sign_in
 from domostats.errors import CredentialsError, DomostatsError
+from domostats.instances import find_instance
 from domostats.interfaces import cli
-from domostats.settings import find_instance
 
 EXTRACTOR = """
 from dataclasses import dataclass

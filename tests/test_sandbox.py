@@ -15,9 +15,9 @@ import requests
 
 from domostats import sandbox
 from domostats.errors import SettingsError
+from domostats.instances import Instance, find_instance, read_note, sandbox_note
 from domostats.sandbox.faults import CALL_FAULTS, FAULTS, SIGN_IN, SIGN_IN_FAULTS
 from domostats.sandbox.world import ADMIN, ANALYST, GRANTS, World
-from domostats.settings import Instance, find_instance, read_note, sandbox_note
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
 ME, USERS, PROVIDERS, ACCOUNTS = (

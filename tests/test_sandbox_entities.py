@@ -17,6 +17,7 @@ import requests
 
 from domostats import sandbox
 from domostats.errors import SettingsError
+from domostats.instances import sandbox_note
 from domostats.sandbox.domo import ROUTES
 from domostats.sandbox.entities import (
     dataset_created,
@@ -29,7 +30,6 @@ from domostats.sandbox.entities import (
 from domostats.sandbox.faults import PAGE_FAULTS
 from domostats.sandbox.lists import LISTS
 from domostats.sandbox.world import GRANTS, TODAY, World
-from domostats.settings import sandbox_note
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
 IDENTITY, GROUPS, GROUP, ROLES = (

@@ -29,7 +29,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ..errors import DestinationError, SettingsError
-from ..settings import Secret
+from ..secrets import Secret
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -132,6 +132,7 @@ from domostats.errors import (
     did_you_mean,
     place_in,
 )
+from ..instances import find_instance, known_instances
 from ..loading.coverage import follow, refused_parts
 from domostats.reports.report import (
     POLICIES,
@@ -144,7 +145,7 @@ from domostats.reports.report import (
     reading,
     run_all,
 )
-from ..settings import find_instance, known_instances
+from ..times import as_naive, to_moment
 
 # %% ../../nbs/10_interfaces/02_cli.ipynb #115e7fdd
 DONE, FAULT, USAGE, STOPPED = 0, 1, 2, 130
@@ -166,7 +167,7 @@ WRONG_WORDS = (  # reasons of a SettingsError that is about a word of the comman
     "bad_dataset_name",
     "bad_days",
     "bad_destination",
-    "bad_moment",
+    "bad_time",
     "bad_name",
     "bad_picture",
     "bad_range",
@@ -867,7 +868,7 @@ TIMES = ["%Y-%m-%d"] + [  # also as the commands print them
 
 def parse_time(text: str) -> datetime:
     "The time that somebody typed, in one of the forms of `TIMES`."
-    return _parsed(text, TIMES, "time: write 2026-01-31, or 2026-01-31T08:30:00")
+    return to_moment(_parsed(text, TIMES, "time: write 2026-01-31, or 2026-01-31T08:30:00"))
 
 
 def parse_day(text: str) -> datetime:
@@ -1378,7 +1379,7 @@ def no_history(report: str, instance: str | None) -> SettingsError:
 
 def _of_snapshot(row):
     "The line to show of a snapshot, its time as every command writes it."
-    row = row | {"at": row["at"].replace(tzinfo=None)}
+    row = row | {"at": as_naive(row["at"])}
     return [*row.values()][: len(TAKEN)]
 
 

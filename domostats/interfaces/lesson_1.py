@@ -43,6 +43,7 @@ from .. import domojupyter, sandbox
 from ..clients.domo.accounts import get_accounts
 from ..clients.domo.auth import get_session_token
 from ..errors import DestinationError
+from ..instances import Instance
 from domostats.interfaces.lessons import (
     NotYet,
     a,
@@ -59,7 +60,6 @@ from ..reports import accounts as kit
 from ..rows import naming
 from ..sandbox.domo import Data, provider_list
 from ..sandbox.world import World
-from ..settings import Instance
 from ..transport.auth import Auth
 
 # %% ../../nbs/09_lessons/05_lesson_1.ipynb #99a8b101

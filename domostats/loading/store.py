@@ -67,7 +67,8 @@ from domostats.loading.coverage import (
 from .files import to_reader, with_instance
 from ..notices import LongWait, tell, warn
 from ..private import make_private, scratch
-from ..settings import expanded, find_settings, user_folder
+from ..settings import find_settings
+from ..user_files import expanded, user_folder
 
 
 # %% ../../nbs/06_loading/01_store.ipynb #b6894a6b

@@ -6,7 +6,6 @@
 __all__ = [
     "POLICIES",
     "PIECE",
-    "EPOCH",
     "STARTS",
     "HOW",
     "Source",
@@ -77,7 +76,7 @@ from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta, timezone
+from datetime import date
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -93,6 +92,7 @@ from domostats.errors import (
     check_keywords,
     did_you_mean,
 )
+from ..instances import Instance, find_instance
 from ..loading.coverage import MARK, Coverage, check_no_instance, follow, part_of
 from ..notices import warn
 from ..rows.formatter import Formatter, Rule, every_field, place_of
@@ -110,7 +110,8 @@ from domostats.rows.rowtype import (
     read_page,
 )
 from ..rows.table import table_of_rows, to_dataframe
-from ..settings import Instance, find_instance, hides
+from ..sealing import hides
+from ..times import from_millis
 from domostats.transport.paging import (
     Listing,
     Page,
@@ -1046,9 +1047,6 @@ def check_free(names: Iterable[str]) -> None:
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #fd31ea09
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
 def _narrowing(listing: Listing, reader: Reader) -> tuple | None:
     """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to;
     None if it comes whole.
@@ -1076,7 +1074,7 @@ def window_of(listings: list[Listing], reader: Reader) -> tuple | None:
     found = next(filter(None, (_narrowing(listing, reader) for listing in listings)), None)
     if found is None:
         return None
-    return tuple(None if end is None else EPOCH + timedelta(milliseconds=end) for end in found)
+    return tuple(None if end is None else from_millis(end) for end in found)
 
 
 # %% ../../nbs/05_reports/00_report.ipynb #e98cae69
@@ -1628,7 +1626,7 @@ class Fleet:
         "A pandas DataFrame; what failed is a warning, and stands in `attrs['domostats']`."
         frame = to_dataframe(self.table)
         frame.attrs["domostats"] = {
-            "failures": {name: error.reason for name, error in self.failures.items()},
+            "failures": {name: str(error.reason) for name, error in self.failures.items()},
             "incomplete": self.incomplete,
             "partial": self.incomplete,
             "coverage": self.coverage.to_dict(),

@@ -30,7 +30,6 @@ __all__ = [
     "JsonText",
     "Nested",
     "json_text",
-    "text_time",
     "Micros",
     "micros_by",
     "named",
@@ -65,7 +64,6 @@ import typing
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Annotated, Any, NamedTuple, Union
 
@@ -76,6 +74,7 @@ from msgspec.structs import astuple
 
 from ..errors import SettingsError
 from . import spelling
+from ..times import format_micros, parse_micros
 from ..transport.wire import BROKEN, elements, members, plain, readable
 
 
@@ -123,12 +122,6 @@ DAY = (  # that there is: no 30th of February
 TIME = rf"^{DAY} (?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{{1,6}})?\Z"
 
 
-def text_time(text: str) -> int:
-    "A time as text in microseconds since 1970."
-    form = "%Y-%m-%d %H:%M:%S.%f" if "." in text else "%Y-%m-%d %H:%M:%S"
-    return (datetime.strptime(text, form) - datetime(1970, 1, 1)) // timedelta(microseconds=1)
-
-
 class Micros:
     "A moment that came finer than its field counts: `micros` since 1970."
 
@@ -173,7 +166,7 @@ TYPES = {
         micros_by(spelling.SECOND),
         (pa.timestamp("s", tz="UTC"),),
     ),
-    TextTime: (Annotated[str, Meta(pattern=TIME)], UTC, text_time),
+    TextTime: (Annotated[str, Meta(pattern=TIME)], UTC, parse_micros),
     JsonText: (str, pa.string(), None),
     Nested: (list[Raw], None, None),
     Any: (Any, pa.string(), json_text),
@@ -336,7 +329,7 @@ def _seconds(raw):
 
 def _text_time(raw):
     moment = spelling.micros(raw, None)
-    return None if moment is None else spelling.iso_text(moment)
+    return None if moment is None else format_micros(moment)
 
 
 def _nothing(raw):

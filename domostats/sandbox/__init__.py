@@ -40,13 +40,14 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
+from ..instances import Instance, read_note, sandbox_note, signed
 from ..private import make_private, replacing_private, sweep
 from .datorama_face import DESK, Datorama, desk
 from .datorama_world import Agency
 from .domo import Domo, Limit
 from .replies import Reply, json_reply, trouble
 from .world import World, day_of, moment_of
-from ..settings import Instance, Secret, read_note, sandbox_note, signed
+from ..secrets import Secret
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
@@ -397,7 +398,7 @@ def start(
     The numbers make the `World`; `payloads={"accounts": FILE}` serves a recorded provider list.
     `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the world
     stands: what happened until then is there. None is the day on which it is started (UTC), and it
-    stays. SettingsError `missing_extra`, `bad_size`, `bad_day`, `bad_payload`, `no_state_folder`,
+    stays. SettingsError `not_installed`, `bad_size`, `bad_date`, `bad_payload`, `no_state_folder`,
     `no_answer`."""
     if not isinstance(payloads or {}, dict):
         raise _bad_payload(f"payloads is a dict, not {type(payloads).__name__}.")
@@ -434,14 +435,14 @@ def open_face(
     own_paths: Collection[str] = OWN_PATHS,
 ) -> _Box:
     """Serve a face; gives the box (of a class) that stands for it, under the first free name of its
-    kind. SettingsError `missing_extra`, `no_state_folder`, `no_answer`."""
+    kind. SettingsError `not_installed`, `no_state_folder`, `no_answer`."""
     try:
         import starlette
         import uvicorn
     except ModuleNotFoundError:
         raise SettingsError(
             "The sandbox needs a web server. Install it: pip install 'domostats[sandbox]'",
-            "missing_extra",
+            "not_installed",
         ) from None
     key = Secret(secrets.token_hex(16))
     server = Server(make_app(face, key, desk, own_paths), getattr(face, "tells_time", False))
@@ -575,7 +576,7 @@ def start_datorama(
     Every stream has run about `jobs` times; `parallel` jobs of a workspace run at once. `today` (a
     date, a datetime or ISO text; not before 1 April 2024) is the day on which the agency stands;
     its clock begins to run at the beginning of that day (UTC). None is the day and the moment at
-    which it is started. SettingsError `missing_extra`, `bad_size`, `bad_day`, `no_state_folder`,
+    which it is started. SettingsError `not_installed`, `bad_size`, `bad_date`, `no_state_folder`,
     `no_answer`."""
     sizes = seed, workspaces, streams, users, jobs, parallel
     if any(type(size) is not int or size < least for size, least in zip(sizes, (0, 1, 0, 1, 0, 1))):

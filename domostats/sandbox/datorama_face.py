@@ -32,13 +32,14 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from ..errors import SettingsError
+from ..instances import signed
 from .datorama import Wish, answer
 from .datorama_limits import Limits, VirtualClock
 from .datorama_state import State, names
 from .datorama_world import Agency
 from .faults import Faults
 from .replies import HTML, JSON, Reply, json_reply
-from ..settings import Secret, signed
+from ..secrets import Secret
 
 if TYPE_CHECKING:
     from starlette.requests import Request

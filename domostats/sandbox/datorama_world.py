@@ -26,10 +26,11 @@ __all__ = [
 ]
 
 # %% ../../nbs/11_sandbox/08_datorama_world.ipynb #dw000003
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import NamedTuple
 
 from .world import DAY, OPENED, TODAY, Draws, turns
+from ..times import from_seconds
 
 
 # %% ../../nbs/11_sandbox/08_datorama_world.ipynb #dw000005
@@ -134,7 +135,7 @@ def stream_place(agency: Agency, n: int) -> int:
 
 
 def _utc_day(seconds):
-    return datetime.fromtimestamp(seconds, timezone.utc).date()
+    return from_seconds(seconds).date()
 
 
 def days_of_jobs(agency: Agency) -> range:
@@ -213,7 +214,7 @@ FIRST_JOB = 600_000
 
 
 def log_end(seconds: float) -> str:
-    return f"[{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}.]"
+    return f"[{from_seconds(seconds):%Y-%m-%d %H:%M:%S}.]"
 
 
 def finished(draws: Draws, job: dict, end: float) -> dict:

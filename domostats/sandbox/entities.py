@@ -81,7 +81,6 @@ import bisect
 import json
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timezone
 from typing import NamedTuple
 
 from domostats.sandbox.world import (
@@ -109,6 +108,7 @@ from domostats.sandbox.world import (
     user_id,
     user_number,
 )
+from ..times import from_seconds
 
 
 # %% ../../nbs/11_sandbox/01_entities.ipynb #54c2c8fd
@@ -268,9 +268,7 @@ def make_group(world: World, n: int) -> Group:
 def text_time(ms: int) -> str:
     """The time as the list of groups writes it (recorded): text without a zone, one to three digits
     of the second."""
-    return f"{datetime.fromtimestamp(ms // 1000, timezone.utc):%Y-%m-%d %H:%M:%S}." + (
-        f"{ms % 1000:03}".rstrip("0") or "0"
-    )
+    return f"{from_seconds(ms // 1000):%Y-%m-%d %H:%M:%S}." + (f"{ms % 1000:03}".rstrip("0") or "0")
 
 
 # %% ../../nbs/11_sandbox/01_entities.ipynb #10763688
@@ -750,7 +748,7 @@ def make_execution(world: World, n: int, number: int, began: int, failed: bool) 
         "index": True,
         "indexRequestKey": None
         if failed
-        else float(f"{datetime.fromtimestamp(began + took, timezone.utc):%Y%m%d%H%M%S}.05"),
+        else float(f"{from_seconds(began + took):%Y%m%d%H%M%S}.05"),
         "latestPhase": None,
         "manualIndex": False,
         "modifiedAt": float(began + took),

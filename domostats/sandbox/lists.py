@@ -75,7 +75,7 @@ __all__ = [
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from domostats.sandbox.endpoints import (
@@ -132,6 +132,7 @@ from domostats.sandbox.world import (
     turns,
     user_id,
 )
+from ..times import to_millis
 
 if TYPE_CHECKING:
     from domostats.sandbox.domo import Data
@@ -612,10 +613,10 @@ def ms_of_day(text: str, days: int = 0) -> int:
     """When this day (YYYY-MM-DD) begins in UTC, in milliseconds, or so many days later. Refused for
     what is no day."""
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+        day = datetime.strptime(text, "%Y-%m-%d")
     except ValueError:
         raise Refused(f"{text!r} is no day like 2024-03-31") from None
-    return int(day.timestamp() * 1000) + days * 86_400_000
+    return to_millis(day) + days * 86_400_000
 
 
 MOST_PARENTS = 10  # more of them find nothing, without an error (seen by a client)

@@ -22,7 +22,6 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -30,6 +29,7 @@ from .endpoints import Endpoint, OneOf, Refused, Text, Whole, read_named, serves
 from .faults import TOKEN
 from .replies import Asked, Reply, json_reply, trouble
 from .world import OPENED, World
+from ..times import from_seconds
 
 if TYPE_CHECKING:
     from domostats.sandbox.domo import Data
@@ -122,7 +122,7 @@ class Client:
 
 # %% ../../nbs/11_sandbox/05_public.ipynb #8d2be0dc
 def _iso(seconds):
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def public_user(world: World, user: dict) -> dict:

@@ -60,18 +60,10 @@ from msgspec import UNSET
 
 from ..errors import DataError, DestinationError, SettingsError
 from ..private import make_private
-from domostats.settings import (
-    MASK,
-    Masked,
-    Secret,
-    check_owner,
-    expanded,
-    find_settings,
-    hides,
-    is_token,
-    masked,
-    user_folder,
-)
+from ..sealing import hides
+from ..secrets import MASK, Masked, Secret, is_token, masked
+from ..settings import find_settings
+from ..times import as_naive, as_utc
 from domostats.tracking.entities import (
     ENTITIES,
     MADE,
@@ -90,6 +82,7 @@ from domostats.tracking.entities import (
     references,
 )
 from .releases import GRAINS, KINDS, position, release_key
+from ..user_files import check_file_owner, expanded, user_folder
 
 try:
     import sqlalchemy as sa
@@ -109,14 +102,10 @@ class UtcTime(sa.types.TypeDecorator):
     impl, cache_ok = sa.DateTime(timezone=True), True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        return value and (value.replace(tzinfo=None) if dialect.name == "sqlite" else value)
+        return value and (as_naive(value) if dialect.name == "sqlite" else value)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
-        return value and (
-            value.replace(tzinfo=timezone.utc)
-            if value.tzinfo is None
-            else value.astimezone(timezone.utc)
-        )
+        return value and as_utc(value)
 
 
 COLUMNS = {
@@ -300,7 +289,7 @@ def make_file(url: sa.URL) -> None:
     try:
         make_private(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        check_owner(path)
+        check_file_owner(path)
         with sqlite3.connect(path, timeout=WAIT) as con:
             _patiently(lambda: con.execute("PRAGMA journal_mode = WAL").fetchone())
         con.close()

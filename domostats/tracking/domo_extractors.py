@@ -24,7 +24,7 @@ __all__ = [
 # %% ../../nbs/08_tracking/13_domo_extractors.ipynb #11600003
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -33,7 +33,9 @@ import pyarrow.compute as pc
 
 from .. import reports
 from ..errors import DataError, SettingsError
-from ..settings import find_instance, setting
+from ..instances import find_instance
+from ..settings import setting
+from ..times import as_utc
 from .extractors import BaseExtractor
 from .loads import LOADS, ledger_name, loads_of, note_load
 from .migrations import live_columns
@@ -42,8 +44,8 @@ from .schema import ExtractorType, sq_field
 if TYPE_CHECKING:
     import duckdb
 
+    from domostats.instances import Instance
     from domostats.reports.report import Run
-    from domostats.settings import Instance
 
 _Run = TypeVar("_Run", bound="Run")
 
@@ -178,7 +180,7 @@ class Counts(DomoExtractor):
 
     def extract(self, date_start: datetime, date_end: datetime) -> Iterator[Any]:
         there = self.made.filter(
-            pc.fill_null(pc.less(self.made[self.created], date_end.astimezone(timezone.utc)), True)
+            pc.fill_null(pc.less(self.made[self.created], as_utc(date_end)), True)
         )
         yield self.get_dataclass()(*self.count(there))
 

@@ -61,6 +61,7 @@ from domostats.errors import (
 )
 from ..loading.store import Store, quoted, settled
 from ..settings import find_settings, setting
+from ..times import as_utc
 from .catch_up import run_name
 from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_of
 from .migrations import check_declared, cut, days_outside, live_columns
@@ -152,7 +153,7 @@ class BaseExtractor(Generic[Row]):
     def get_dataclass(self) -> type:
         """The dataclass of a row: the one in `BaseExtractor[Row]`, unless this is overridden.
 
-        SettingsError `no_dataclass`.
+        SettingsError `not_a_dataclass`.
         """
         for cls in type(self).__mro__:
             for base in getattr(cls, "__orig_bases__", ()):
@@ -161,7 +162,7 @@ class BaseExtractor(Generic[Row]):
         raise SettingsError(
             f"{type(self).__name__} does not say what a row is. Write class "
             f"{type(self).__name__}(BaseExtractor[YourDataclass]).",
-            "no_dataclass",
+            "not_a_dataclass",
         )
 
     def get_extractor_type(self) -> ExtractorType:
@@ -338,7 +339,7 @@ def day_of(load: Load) -> date:
 
 
 def _moments(day, zone):
-    return tuple(moment.astimezone(timezone.utc) for moment in bounds(day, zone))
+    return tuple(as_utc(moment) for moment in bounds(day, zone))
 
 
 def cut_otherwise(lines: list[Load], zone: ZoneInfo) -> list[Load]:

@@ -85,6 +85,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ..errors import DataError, DestinationError, SettingsError
+from ..instances import check_name
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
 from domostats.loading.store import (
     Store,
@@ -98,7 +99,7 @@ from domostats.loading.store import (
 )
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
-from ..settings import check_name
+from ..times import as_naive, to_moment, with_zone
 from .loads import Load, loads_of, note_load
 from .releases import spell, utc
 
@@ -106,31 +107,29 @@ if TYPE_CHECKING:
     import duckdb
     import pandas as pd
 
+    from domostats.instances import Instance
     from domostats.reports.report import Report
-    from domostats.settings import Instance
 
 
 # %% ../../nbs/08_tracking/02_history.ipynb #402eada0
 def moment(value: datetime | date | str | None = None) -> datetime:
     """A datetime in UTC, without a zone as the store keeps it; now, if nothing is given.
-    SettingsError `bad_moment`."""
+    SettingsError `bad_time`."""
     if value is None:
         value = datetime.now(timezone.utc)
-    if isinstance(value, datetime) and not value.tzinfo:
-        value = value.replace(tzinfo=timezone.utc)
     try:
-        return utc(value).replace(tzinfo=None)
-    except DataError:
+        return as_naive(to_moment(value))
+    except (ValueError, OverflowError):
         raise SettingsError(
             "A moment is a datetime, a date, or a text such as '2024-04-01' or "
             "'2024-04-01T06:00:00Z'.",
-            "bad_moment",
+            "bad_time",
         ) from None
 
 
 def _release(at):
     "What the ledger calls the snapshot of this moment."
-    return f"s:{spell(at.replace(tzinfo=timezone.utc))}"
+    return f"s:{spell(with_zone(at))}"
 
 
 def _sql(at):
@@ -857,8 +856,7 @@ def arrival_of(data: object) -> Arrival:
 def _taken(con, place):
     "The moments of the snapshots, in their order."
     return [
-        utc(load.release_key[2:]).replace(tzinfo=None)
-        for load in loads_of(con, place.ledger, parts=False)
+        as_naive(utc(load.release_key[2:])) for load in loads_of(con, place.ledger, parts=False)
     ]
 
 
@@ -1075,7 +1073,7 @@ def snapshots_of(con: "duckdb.DuckDBPyConnection", place: Place) -> list[Snapsho
     made = []
     for load in loads_of(con, place.ledger, parts=False):
         at = utc(load.release_key[2:])
-        added, changed, removed = counts.get(at.replace(tzinfo=None), (0, 0, 0))
+        added, changed, removed = counts.get(as_naive(at), (0, 0, 0))
         rows += added - removed
         rest = load.details.get("kept", 0), load.details.get("missing", 0)
         made.append(Snapshot(place.name, at, rows, added, changed, removed, place.instance, *rest))
@@ -1087,7 +1085,7 @@ def take_back(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
     """Undo the last snapshot: its versions, the columns and types that it brought, and its line in
     the ledger."""
     last = loads_of(con, place.ledger, parts=False)[-1]
-    at = _sql(utc(last.release_key[2:]).replace(tzinfo=None))
+    at = _sql(as_naive(utc(last.release_key[2:])))
     con.execute(
         "DELETE FROM kit.loads WHERE dataset = ? AND release_key = ?",
         [place.ledger, last.release_key],
@@ -1201,7 +1199,7 @@ def alternating(con: "duckdb.DuckDBPyConnection", place: Place) -> list[datetime
     )
     found, before = [], None
     for taken in snapshots_of(con, place):
-        at = taken.at.replace(tzinfo=None)
+        at = as_naive(taken.at)
         if before is not None and _is_other(before, taken, back.get(at, 0)):
             found.append(at)
         before = taken.rows
@@ -1303,7 +1301,7 @@ class History:
         all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
         With `allow_incomplete` an incomplete run brings what was added and changed, and no
-        removals. DataError `incomplete`, `narrowed`; SettingsError `not_later`, `bad_moment`,
+        removals. DataError `incomplete`, `narrowed`; SettingsError `not_later`, `bad_time`,
         `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`,
         `duplicate_key`, `reserved_column`, `duplicate_column`."""
         at = moment(at)
@@ -1333,7 +1331,7 @@ class History:
 
     def at(self, at: datetime | date | str | None = None) -> pa.Table:
         """The rows as they were at this moment (now). SettingsError `no_history`, `before_first`,
-        `bad_moment`."""
+        `bad_time`."""
         with self.store.open() as con:
             place = self._reading(con)
             select = f"{state_sql(con, place, moment(at))} ORDER BY {place.keys}"
@@ -1355,7 +1353,7 @@ class History:
         """What became different after `since`, up to `until` (now): the key, `change` (added,
         removed, changed), `column`, `before` and `after` (text).
 
-        SettingsError `no_history`, `bad_moment`, `bad_range`, `before_first`."""
+        SettingsError `no_history`, `bad_time`, `bad_range`, `before_first`."""
         with self.store.open() as con:
             return changes_of(con, self._reading(con), moment(since), moment(until))
 

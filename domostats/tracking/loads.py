@@ -29,6 +29,7 @@ import pyarrow.compute as pc
 
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.store import PARTITION, Store, quoted, settled
+from ..times import as_naive, as_utc
 
 if TYPE_CHECKING:
     import duckdb
@@ -66,11 +67,11 @@ LOADS = """
 
 
 def _naive(moment):
-    return moment and moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return moment and as_naive(moment)
 
 
 def _aware(moment):
-    return moment and moment.replace(tzinfo=timezone.utc)
+    return moment and as_utc(moment)
 
 
 # %% ../../nbs/08_tracking/01_loads.ipynb #a10b0002

@@ -48,7 +48,7 @@ from msgspec import Struct
 from ..errors import DestinationError, SettingsError
 from ..loading.files import replacing
 from ..loading.store import Store, literal, quoted
-from ..settings import expanded, find_settings, setting
+from ..settings import find_settings, setting
 from .loads import loads_of, move_lines
 from domostats.tracking.schema import (
     BY_NAME,
@@ -58,6 +58,7 @@ from domostats.tracking.schema import (
     Table,
     check_table,
 )
+from ..user_files import expanded
 
 if TYPE_CHECKING:
     import duckdb

@@ -42,7 +42,9 @@ from domostats.errors import (
     SettingsError,
     check_keywords,
 )
-from ..settings import MASK, Secret, hides, is_loopback
+from ..instances import is_loopback
+from ..sealing import hides
+from ..secrets import MASK, Secret
 from domostats.tracking.entities import (
     ENTITIES,
     Dataset,

@@ -7,7 +7,6 @@ __all__ = [
     "GRAINS",
     "LENGTHS",
     "UNIT",
-    "LAST_MOMENT",
     "KINDS",
     "KEY",
     "TABLE_TYPES",
@@ -43,6 +42,7 @@ import re
 from datetime import date, datetime, timedelta, timezone
 
 from ..errors import DataError
+from ..times import FIRST_MOMENT, LAST_MOMENT, as_naive, has_zone, to_moment, with_zone
 
 
 # %% ../../nbs/08_tracking/00_releases.ipynb #10b00007
@@ -52,38 +52,25 @@ def utc(value: datetime | date | str) -> datetime:
     From an aware datetime, from a date (its midnight in UTC), or from text in ISO's form (without
     an offset: UTC). DataError `naive_time`, `bad_time`.
     """
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", value))
-        except ValueError:
-            raise DataError(
-                f"{value!r:.60} is not a time. Write it as 2021-01-31 or "
-                "2021-01-31T10:00:00+13:00.",
-                "bad_time",
-            ) from None
-        if not value.tzinfo:
-            value = value.replace(tzinfo=timezone.utc)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-    if not isinstance(value, datetime):
-        raise DataError(
-            f"{value!r:.60} is not a time. Give a datetime with a zone, a date, or a text in "
-            "ISO's form.",
-            "bad_time",
-        )
-    if not value.tzinfo:
+    if isinstance(value, datetime) and not has_zone(value):
         raise DataError(
             f"The time {value} has no zone, so nobody can know which moment it means. Give it "
             "one, such as tzinfo=timezone.utc.",
             "naive_time",
         )
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     try:
-        return epoch + (value - epoch)
+        return to_moment(value)
     except OverflowError:
         raise DataError(
             f"The time {value} lies outside the years 1 to 9999 in UTC. Mend it.", "bad_time"
         ) from None
+    except ValueError:
+        form = (
+            "Write it as 2021-01-31 or 2021-01-31T10:00:00+13:00."
+            if isinstance(value, str)
+            else "Give a datetime with a zone, a date, or a text in ISO's form."
+        )
+        raise DataError(f"{value!r:.60} is not a time. {form}", "bad_time") from None
 
 
 # %% ../../nbs/08_tracking/00_releases.ipynb #10b0000b
@@ -104,7 +91,7 @@ def check_grain(grain: str | None) -> None:
 def spell(time: datetime | date | str, grain: str | None = None) -> str:
     "Write a moment in UTC, as fine as the granularity (None: exactly). DataError `bad_grain`."
     check_grain(grain)
-    moment = utc(time).replace(tzinfo=None)
+    moment = as_naive(utc(time))
     if grain is None:
         return moment.isoformat().removesuffix("T00:00:00")
     if grain == "week":
@@ -121,7 +108,6 @@ UNIT = re.compile(
     r"(?:-(?P<day>\d\d)(?:T(?P<hour>\d\d)(?P<exact>:\d\d:\d\d(?:\.\d{6})?)?)?)?)?",
     re.ASCII,
 )
-LAST_MOMENT = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def _grain_of(found):
@@ -165,7 +151,7 @@ def unit(text: str, grain: str | None = None) -> tuple[datetime, datetime]:
     found = UNIT.fullmatch(text)
     try:
         fine = _grain_of(found)
-        start = _start_of(text, found, fine).replace(tzinfo=timezone.utc)
+        start = with_zone(_start_of(text, found, fine))
     except (TypeError, ValueError):
         raise DataError(
             f"{text!r:.60} is no time of a release. Write it as 2021, 2021-Q1, 2021-01, "
@@ -218,7 +204,7 @@ def release_key(release: object, grain: str | None = None) -> str:
 
     `release` is an object or a dict with the fields of `KINDS`, a date, a text in ISO's form
     (also `2024-03`, `2024-Q1`, `2024-W09`), a whole number (a numbered file), or a key, which
-    is brought to the granularity. DataError `no_date`, `bad_dates`, `bad_grain`, `bad_key`,
+    is brought to the granularity. DataError `no_date`, `bad_range`, `bad_grain`, `bad_key`,
     `granularity`.
     """
     check_grain(grain)
@@ -241,7 +227,7 @@ def release_key(release: object, grain: str | None = None) -> str:
         raise DataError(
             f"The release begins at {spell(moments[0])} and ends at {spell(moments[-1])}, "
             "which is before that. Mend the dates.",
-            "bad_dates",
+            "bad_range",
         )
     texts = ["" if moment is None else spell(moment, grain) for moment in moments]
     if letter == "w" and texts[0] == texts[1]:
@@ -315,7 +301,7 @@ def _old_date(release):
 
 
 def _in_order(first, last):
-    "Two numbers as text of one length. DataError `bad_dates`."
+    "Two numbers as text of one length. DataError `bad_range`."
     first, last = [other if n is None else n for n, other in ((first, last), (last, first))]
     try:
         good = 0 <= int(first) <= int(last) < 10**12
@@ -325,7 +311,7 @@ def _in_order(first, last):
         raise DataError(
             f"The files {first!r:.40} to {last!r:.40} are in no order. Give sequence_start and "
             "sequence_end as numbers below a million million, the first not larger.",
-            "bad_dates",
+            "bad_range",
         )
     return f"{int(first):012}-{int(last):012}"
 
@@ -451,7 +437,7 @@ def _compared(key, grain, bound, moment):
 # %% ../../nbs/08_tracking/00_releases.ipynb #10b00049
 def newest_first(releases: list, grain: str | None = None) -> list:
     "Recorded releases of one dataset (with `release_key`), the newest first."
-    placed, latest = [], datetime.min.replace(tzinfo=timezone.utc)
+    placed, latest = [], FIRST_MOMENT
     for release in sorted(releases, key=lambda one: order(one.release_key, grain)):
         place = order(release.release_key, grain)
         if is_numbered(release.release_key):

@@ -49,6 +49,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ..errors import DataError, SettingsError
+from ..times import as_utc
 
 
 # %% ../../nbs/08_tracking/10_schema.ipynb #11300007
@@ -109,7 +110,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def column_from(cls: type, name: str, annotation: object, about: str = "") -> Column:
-    "The column of a field. SettingsError `ambiguous_type`, `unmapped_type`, `bad_column_name`."
+    "The column of a field. SettingsError `ambiguous_type`, `unknown_type`, `bad_column_name`."
     inner = (
         [*typing.get_args(annotation)]
         if typing.get_origin(annotation) in (typing.Union, types.UnionType)
@@ -127,7 +128,7 @@ def column_from(cls: type, name: str, annotation: object, about: str = "") -> Co
         raise SettingsError(
             f"{cls.__name__}.{name} is {kinds[0]}, for which there is no column. Use "
             f"{', '.join(python.__name__ for python in TYPES)}, or one of them | None.",
-            "unmapped_type",
+            "unknown_type",
             column=name,
         )
     return Column(check_name(cls, name), type_name(kinds[0]), len(inner) > 1, about)
@@ -314,7 +315,7 @@ def table_of(
 def check_table(table: Table, called: str | None = None) -> Table:
     """The same table, if a warehouse can have it; `called` is what messages call it.
 
-    SettingsError `bad_table_name`, `bad_gap`, `no_columns`, `bad_column_name`, `unmapped_type`,
+    SettingsError `bad_table_name`, `bad_gap`, `no_columns`, `bad_column_name`, `unknown_type`,
     `date_is_ours`, `partition_is_ours`, `no_date_field`, `bad_date_field`, `deltas_of_events`,
     `not_a_number`.
     """
@@ -369,7 +370,7 @@ def _check_columns(table: Table, called: str) -> None:
             raise SettingsError(
                 f"{called}.{column.name} is {column.type!r:.40}, and there is no such type. "
                 f"The types are {', '.join(BY_NAME)}.",
-                "unmapped_type",
+                "unknown_type",
                 column=column.name,
             )
         seen[name] = column.name
@@ -508,7 +509,7 @@ def _in_plain_zones(column, values, before):
         )
     if not any(offset.microseconds for offset in far):
         return values
-    return [value and value.astimezone(timezone.utc) for value in values]
+    return [value and as_utc(value) for value in values]
 
 
 def _fits(value, arrow):
@@ -662,11 +663,7 @@ def batches_of(
 # %% ../../nbs/08_tracking/10_schema.ipynb #11300018
 def _check_inside(table, times, day, start, end, before):
     "DataError `outside_day` for the first event that did not happen on the day."
-    first, last = (
-        (day, day)
-        if pa.types.is_date(times.type)
-        else (start.astimezone(timezone.utc), end.astimezone(timezone.utc))
-    )
+    first, last = (day, day) if pa.types.is_date(times.type) else (as_utc(start), as_utc(end))
     bounds = pc.min_max(times).as_py()
     if first <= bounds["min"] and (bounds["max"] < last or bounds["max"] == last == first):
         return

@@ -41,7 +41,8 @@ from msgspec import UNSET, Struct
 
 from .. import __version__
 from ..errors import DataError, DestinationError, DomostatsError, SettingsError
-from ..settings import Secret, hides, masked
+from ..sealing import hides
+from ..secrets import Secret, masked
 from domostats.tracking.entities import (
     ENTITIES,
     DatasetRelease,
@@ -271,7 +272,7 @@ class Trouble(Struct):
 def told(error: DomostatsError) -> tuple[int, Trouble]:
     "An error as a status and a body."
     status = STATUS.get(error.reason, 503 if isinstance(error, DestinationError) else 400)
-    return status, Trouble(error.reason, str(error))
+    return status, Trouble(str(error.reason), str(error))
 
 
 # %% ../../nbs/08_tracking/05_service.ipynb #10e0000d

@@ -29,8 +29,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import reports
 from ..errors import DataError, SettingsError
+from ..instances import check_name
 from ..loading.store import Store, described, quoted, returned
-from ..settings import check_name
+from ..times import as_naive
 from domostats.tracking.domo_extractors import (
     find_ledger_names,
     find_shared_tables,
@@ -176,7 +177,7 @@ def divide(
     """Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one),
     and drop the history; the new places."""
     made = {}
-    for at in [taken.at.replace(tzinfo=None) for taken in snapshots_of(con, place)]:
+    for at in [as_naive(taken.at) for taken in snapshots_of(con, place)]:
         target = replace(place, instance=owners.get(at, rest))
         rows = returned(con.sql(state_sql(con, place, at)).to_arrow_table())
         take(con, target, rows, at)
@@ -192,7 +193,7 @@ def check_whole(con: "duckdb.DuckDBPyConnection", place: Place) -> None:
         return
     other, of_other = False, []
     for taken in snapshots_of(con, place):
-        at = taken.at.replace(tzinfo=None)
+        at = as_naive(taken.at)
         other = other != (at in switches)
         if other:
             of_other.append(at.isoformat())

@@ -47,7 +47,7 @@ def tagged_datasets(api: Registry, tag: str, organisation_id: int | None = None)
 
 
 def extra_of(dataset: Dataset, name: str) -> Any:
-    "What the type of a dataset says under this name in `extra`. DataError `missing_extra`."
+    "What the type of a dataset says under this name in `extra`. DataError `missing_field`."
     extra = dataset.dataset_type.extra or {}
     if name in extra:
         return extra[name]
@@ -55,7 +55,7 @@ def extra_of(dataset: Dataset, name: str) -> Any:
         f"Dataset {dataset.name!r} is of type {dataset.dataset_type.type_id!r}, whose extra has "
         f"no {name!r}; it has {', '.join(extra) or 'nothing'}. Put it there with "
         "put_dataset_type.",
-        "missing_extra",
+        "missing_field",
         column=name,
     )
 

@@ -20,12 +20,12 @@ __all__ = [
 
 # %% ../../nbs/02_transport/08_announced.ipynb #an0un003
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import RetryLaterError
 from ..notices import tell
+from ..times import parse_http_date
 from .budget import DAY, FIRST, Budget, seconds_for, settle
 from .clock import Clock, steady_of, wait_for
 
@@ -223,10 +223,8 @@ def served_at(answer: "Answer", told: dict) -> float | None:
     """When the service gave an answer, by its own clock (epoch seconds), or None: from the header
     `Date`, else the begin of the minute that it announced.
     """
-    try:
-        return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        pass
+    if moment := parse_http_date(answer.headers.get("date")):
+        return moment.timestamp()
     minutes = [one.reset - 60 for name, one in told.items() if name != "day"]
     return max(minutes, default=None)
 

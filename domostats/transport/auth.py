@@ -24,7 +24,9 @@ from typing import TYPE_CHECKING, Any
 from requests.adapters import HTTPAdapter
 
 from ..errors import CredentialsError
-from ..settings import MASK, Instance, Masked, MaskedBytes, Secret, hides
+from ..instances import Instance
+from ..sealing import hides
+from ..secrets import MASK, Masked, MaskedBytes, Secret
 
 if TYPE_CHECKING:
     from domostats.transport.announced import Kinds

@@ -34,15 +34,15 @@ import os
 import sqlite3
 import threading
 from contextlib import contextmanager, suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DestinationError, RetryLaterError, SettingsError
 from ..private import make_private, scratch
-from ..settings import user_folder
+from ..times import from_seconds
 from .clock import LONG, Clock, boot_of, steady_of, wait_for
+from ..user_files import user_folder
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -110,7 +110,7 @@ def _create(path):
 # %% ../../nbs/02_transport/02_budget.ipynb #2954075d
 @contextmanager
 def _told(path):
-    "Trouble with the file as DestinationError `budget_busy`, `budget_broken` or `no_budget`."
+    "Trouble with the file as DestinationError `busy`, `budget_broken` or `no_budget`."
     try:
         yield
     except (sqlite3.Error, OSError) as e:
@@ -124,7 +124,7 @@ def _told(path):
                 f"The file of the budgets, {path}, stayed locked by another program. Close what "
                 "has it open, then run this again."
             ),
-            "budget_busy",
+            "busy",
         ) from error
     if isinstance(error, OSError) or any(
         word in said for word in ("unable to open", "readonly", "disk", "full", "locking protocol")
@@ -157,7 +157,7 @@ class Row:
     """One budget's row in the file that all share; `run(sql, **values)` gives the rows (list of
     sqlite3.Row).
 
-    DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
+    DestinationError `busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
     """
 
     def __init__(
@@ -421,7 +421,7 @@ class Budget(Outlook):
     of this machine.
 
     `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables.
-    None is no limit. SettingsError `bad_budget`; DestinationError `budget_busy`, `budget_broken`,
+    None is no limit. SettingsError `bad_budget`; DestinationError `busy`, `budget_broken`,
     `no_budget` (the file in `folder`, else in the user's state folder).
     """
 
@@ -529,7 +529,7 @@ def all_budgets(folder: str | Path | None = None, clock: Clock = Clock()) -> "pd
     states = [_as_settled(state, clock) for state in found]
 
     def moment(seconds):
-        return datetime.fromtimestamp(seconds, timezone.utc)
+        return from_seconds(seconds)
 
     rows = [
         (

@@ -69,7 +69,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from hashlib import blake2b
 from http.cookiejar import DefaultCookiePolicy
@@ -88,26 +87,20 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from ..instances import Instance, is_loopback, own_file
 from ..notices import tell, warn
 from ..private import make_private, replacing_private, sweep
-from domostats.settings import (
-    Instance,
-    Masked,
-    MaskedBytes,
-    Secret,
-    hides,
-    is_loopback,
-    masked,
-    own_file,
-    setting,
-    user_folder,
-)
+from ..sealing import hides
+from ..secrets import Masked, MaskedBytes, Secret, masked
+from ..settings import setting
+from ..times import parse_http_date
 from . import clock
 from .auth import Auth, QuietAdapter, safe_headers
 from .budget import Budget
 from .clock import Clock, steady_of, wait_for
 from .retry import Request, Retry
 from .wire import BROKEN, mend, plain
+from ..user_files import user_folder
 
 if TYPE_CHECKING:
     import socket
@@ -293,19 +286,10 @@ def retry_after(text: str, date: str = "") -> float | None:
     which its other dates are read. Without it the clock of this machine has to do."""
     if re.fullmatch(r"\d{1,6}", text):
         return float(text)
-    until = _moment_in(text)
+    until = parse_http_date(text)
     if until is None:
         return None
-    return max(0.0, (until - (_moment_in(date) or datetime.now(timezone.utc))).total_seconds())
-
-
-def _moment_in(text):
-    "The date in a header as an aware datetime, or None."
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    return max(0.0, (until - (parse_http_date(date) or datetime.now(timezone.utc))).total_seconds())
 
 
 # %% ../../nbs/02_transport/04_connection.ipynb #7fbf3744
@@ -988,7 +972,7 @@ class Sending(Attempts):
             self.budget.heard(request, answer)
             return replace(answer, call=call)
         except DomostatsError as e:
-            call.reason = e.reason
+            call.reason = str(e.reason)
             raise
         finally:
             self.calls.note(call)
@@ -1107,13 +1091,13 @@ _connections, _lock = {}, threading.Lock()
 def connect(instance: Instance, auth: Auth) -> Connection:
     """The one `Connection` of this address (`Instance`) and credential (an auth object).
 
-    SettingsError `wrong_instance`; CredentialsError `malformed_secret`.
+    SettingsError `other_instance`; CredentialsError `malformed_secret`.
     """
     auth = _checked(auth)
     if auth.url and auth.url != instance.url:
         raise SettingsError(
             f"{auth} was made for another instance than {instance}. Sign in at {instance} first.",
-            "wrong_instance",
+            "other_instance",
         )
     with _lock:
         key = instance.url, auth.fingerprint

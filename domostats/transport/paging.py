@@ -59,7 +59,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import date, datetime, timezone
+from datetime import date
 from functools import singledispatch
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
@@ -70,6 +70,7 @@ from msgspec import Raw
 
 from ..errors import AccessError, DataError, SettingsError
 from ..notices import warn
+from ..times import to_millis, to_moment
 from .connection import Answer
 from .retry import Request
 from .spool import Kept, Spool, endpoint
@@ -115,7 +116,7 @@ def inside(answer: Answer, path: str) -> bytes:
 
 
 def rows_of(array: bytes) -> list[Raw]:
-    "The records in the bytes of an array, each still as bytes. DataError `not_a_list`."
+    "The records in the bytes of an array, each still as bytes. DataError `no_list`."
     rows = elements(array)
     if rows is not None:
         return rows
@@ -124,7 +125,7 @@ def rows_of(array: bytes) -> list[Raw]:
             "The service answered with one object where a list was expected. Look at it with "
             "return_raw=True."
         ),
-        "not_a_list",
+        "no_list",
     )
 
 
@@ -150,7 +151,7 @@ def records_at(answer: Answer, places: str | tuple[str, ...]) -> bytes:
     """The bytes of the array of records in a final reply.
 
     `places` is a dotted path, or several of which the first that holds records is taken; `name.*`
-    is all lists of a map, put together. DataError `pending`, `no_list`, `not_a_list`.
+    is all lists of a map, put together. DataError `pending`, `no_list`.
     """
     check_final(answer)
     if isinstance(places, str):
@@ -412,24 +413,17 @@ class Reader:
 # %% ../../nbs/02_transport/06_paging.ipynb #5fe6a551
 def millis(moment: date | str | None) -> int | None:
     """A datetime, a date or a text such as `2024-04-01T06:00:00Z` as epoch milliseconds, None as
-    None; without a zone UTC is meant. SettingsError `bad_moment`."""
+    None; without a zone UTC is meant. SettingsError `bad_time`."""
     if moment is None:
         return None
-    given = moment
-    if isinstance(moment, str):
-        with suppress(ValueError):
-            moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
-    if not isinstance(moment, date) or moment != moment:  # NaT is a datetime too
+    try:
+        return to_millis(to_moment(moment))
+    except (ValueError, OverflowError):
         raise SettingsError(
-            f"{given!r:.40} is no moment. Give a datetime, a date, or a text such as "
+            f"{moment!r:.40} is no moment. Give a datetime, a date, or a text such as "
             "'2024-04-01' or '2024-04-01T06:00:00Z'.",
-            "bad_moment",
-        )
-    if not isinstance(moment, datetime):
-        moment = datetime(moment.year, moment.month, moment.day)
-    return round(
-        (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() * 1000
-    )
+            "bad_time",
+        ) from None
 
 
 # %% ../../nbs/02_transport/06_paging.ipynb #f8f93f21

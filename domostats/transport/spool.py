@@ -46,8 +46,8 @@ import pyarrow as pa
 
 from ..errors import DataError, SettingsError
 from ..private import make_private, scratch
-from ..settings import user_folder
 from .connection import Answer
+from ..user_files import user_folder
 
 if TYPE_CHECKING:
     from domostats.transport.paging import Listing
@@ -410,7 +410,7 @@ def data_fault(error: BaseException) -> str:
     another.
     """
     if isinstance(error, DataError):
-        return "" if error.reason in (*BY_FORMATTER, *NOT_KEPT) else error.reason or "data"
+        return "" if error.reason in (*BY_FORMATTER, *NOT_KEPT) else str(error.reason) or "data"
     if isinstance(error, msgspec.MsgspecError):
         return "unexpected"
     within = [one for one in error.args if isinstance(one, BaseException)]

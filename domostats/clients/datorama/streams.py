@@ -29,7 +29,8 @@ from domostats.clients.datorama.workspaces import (
     has_values,
 )
 from ...errors import DataError
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.connection import Answer
 from ...transport.paging import Under, Whole, all_of
 from ...transport.retry import Request

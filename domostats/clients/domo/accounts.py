@@ -14,7 +14,9 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/01_accounts.ipynb #c1446341
 from .auth import sign_in
-from ...settings import Instance, Secret, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.connection import Answer
 from ...transport.paging import Whole, all_of

@@ -10,7 +10,9 @@ from datetime import date
 from typing import Any
 
 from .auth import sign_in
-from ...settings import Instance, Secret, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.paging import Reader, millis
 from ...transport.windows import Events

@@ -7,7 +7,9 @@ __all__ = ["QUERY", "FOUND", "CERTIFIED_DATASETS", "get_certified_datasets"]
 
 # %% ../../../nbs/03_clients/domo/07_certifications.ipynb #e1a70c03
 from .auth import sign_in
-from ...settings import Instance, Secret, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.connection import Answer
 from ...transport.paging import Cursor, all_of

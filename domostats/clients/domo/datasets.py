@@ -19,7 +19,9 @@ __all__ = [
 from .auth import sign_in
 from .groups import GROUPS
 from .users import USERS
-from ...settings import Instance, Secret, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.connection import Answer
 from ...transport.paging import Bulk, all_of

@@ -15,8 +15,10 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/domo/03_groups.ipynb #7ae76b30
 from .auth import sign_in
+from ...instances import Instance
 from ...notices import warn
-from ...settings import Instance, Secret, hides
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.connection import Answer
 from ...transport.paging import Each, Offset, Whole, all_of, says_id

@@ -9,7 +9,9 @@ __all__ = ["PAGES", "says_its_page", "PAGE_ACCESS", "get_pages", "is_access_of",
 from typing import Any
 
 from .auth import sign_in
-from ...settings import Instance, Secret, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.connection import Answer
 from ...transport.paging import Each, Offset, all_of, says_id

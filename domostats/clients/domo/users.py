@@ -23,7 +23,9 @@ from dataclasses import replace
 
 from .auth import sign_in
 from ...errors import AccessError, DataError, SettingsError
-from ...settings import Instance, Secret, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.auth import Auth
 from ...transport.connection import Answer
 from ...transport.paging import Offset, Whole, all_of
