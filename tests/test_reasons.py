@@ -66,12 +66,8 @@ class Source:
             is_word = isinstance(node.value, str) and WORD.fullmatch(node.value)
             return {node.value} if is_word else set()
         if isinstance(node, ast.JoinedStr):
-            return {
-                "".join(
-                    getattr(part, "value", "*") if isinstance(part, ast.Constant) else "*"
-                    for part in node.values
-                )
-            }
+            parts = [part.value if isinstance(part, ast.Constant) else "*" for part in node.values]
+            return {word for word in ["".join(parts)] if re.fullmatch("[a-z_*]+", word)}
         if isinstance(node, ast.Name):
             return self.words_of_name(node, seen)
         if isinstance(node, ast.Call):
