@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo lab test test-slow mutants bench notebooks clean
+.PHONY: demo lab test test-slow test-kills mutants bench notebooks clean
 
 demo: .venv/user
 	$(BIN)/domostats demo
@@ -17,6 +17,9 @@ test: .venv/dev
 test-slow: .venv/dev   # what is long, needs an environment of its own, or another Python
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not versions"
 	$(BIN)/python -m pytest -m versions
+
+test-kills: .venv/dev   # twenty kills of each kind where test-slow has five; SEED=... for the same again
+	KILLS=20 $(BIN)/python -m pytest -n auto --dist worksteal -m kills -rP
 
 mutants: .venv/dev   # plant faults in the package, and see whether a test notices: SAMPLE=0 for all of them
 	$(BIN)/python tools/mutants.py --sample $(or $(SAMPLE),40)

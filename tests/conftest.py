@@ -1,12 +1,13 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 
-import asyncio
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,30 +16,9 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
+KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
-
-
-class Often:
-    """What uvicorn knows as `asyncio`, with pauses of a twentieth.
-
-    It looks every tenth of a second whether it is to stop, and then waits for another. A thousand
-    tests have a sandbox of their own.
-    """
-
-    def __getattr__(self, name):
-        return getattr(asyncio, name)
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(seconds / 20)
-
-
-try:
-    import uvicorn.server
-except ImportError:  # the core alone, on another Python
-    pass
-else:
-    uvicorn.server.asyncio = Often()
 
 
 def files():
@@ -54,7 +34,8 @@ def files():
 
 
 def missing(what):
-    "Leave out a test for lack of something that the machine has to have; where everything is checked, that is a failure."
+    """Leave out a test for lack of something that the machine has to have; where everything is
+    checked, that is a failure."""
     (pytest.fail if os.environ.get("CI") else pytest.skip)(what)
 
 
@@ -141,13 +122,22 @@ def give_away(monkeypatch):
 
 
 def settle(box):
-    "Wait until a sandbox has answered all that was on its way to it from processes that have ended."
+    """Wait until a sandbox has answered all that was on its way to it from processes that have
+    ended."""
     requests.get(f"{box.url}/sandbox", timeout=60)  # comes in after all of that
     for _ in range(15_000):
         if not box.server.uvicorn.server_state.tasks:
             return
         time.sleep(0.002)
     raise AssertionError("the sandbox is still busy")
+
+
+@pytest.fixture
+def draws():
+    "When to kill, by chance; the same again with the SEED that is printed."
+    seed = int(os.environ.get("SEED") or random.randrange(1_000_000))
+    print(f"KILLS={KILLS} SEED={seed}")
+    return random.Random(seed)
 
 
 @pytest.fixture(scope="session")
@@ -176,7 +166,8 @@ def postgres():
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory):
-    "Gives a function that makes an environment of its own with these packages from the index, by the first of these Pythons, and tells its interpreter; the same packages share one."
+    """Gives a function that makes an environment of its own with these packages from the index,
+    by the first of these Pythons, and tells its interpreter; the same packages share one."""
     made = {}
 
     def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):
@@ -196,6 +187,28 @@ def environment(tmp_path_factory):
 
 def pytest_addoption(parser):
     parser.addoption("--reversed", action="store_true", help="run the last test first")
+
+
+class Tiers:
+    """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
+
+    The first case is always among the quick ones."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items):
+        seen = Counter()
+        for item in items:
+            mark = item.get_closest_marker("sampled")
+            if mark is None:
+                continue
+            function = item.nodeid.partition("[")[0]
+            if seen[function] % mark.args[0]:
+                item.add_marker("slow")
+            seen[function] += 1
+
+
+def pytest_configure(config):
+    config.pluginmanager.register(Tiers())
 
 
 @pytest.hookimpl(trylast=True)

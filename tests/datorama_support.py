@@ -9,7 +9,8 @@ from domostats import sandbox
 
 @contextmanager
 def shared_sandbox(tmp_path_factory, **size):
-    "A sandbox for all tests of a file, with a folder of state of its own; `size` as in `start_datorama`."
+    """A sandbox for all tests of a file, with a folder of state of its own; `size` as in
+    `start_datorama`."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         with sandbox.start_datorama(today="2024-04-01", **size) as box:

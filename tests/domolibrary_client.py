@@ -1,4 +1,6 @@
-"""What the published domolibrary gets from an address: python domolibrary_client.py URL, and on its input one JSON object with a login and the ids to ask for. Unmodified but for the address; prints one line of JSON."""
+"""What the published domolibrary gets from an address: python domolibrary_client.py URL, and on
+its input one JSON object with a login and the ids to ask for. Unmodified but for the address;
+prints one line of JSON."""
 
 import asyncio
 import contextlib

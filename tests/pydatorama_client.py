@@ -1,4 +1,5 @@
-"""What the published pyDatorama 0.11 gets from an address: python pydatorama_client.py URL TOKEN FOLDER. Unmodified but for the address; prints one line of JSON."""
+"""What the published pyDatorama 0.11 gets from an address: python pydatorama_client.py URL TOKEN
+FOLDER. Unmodified but for the address; prints one line of JSON."""
 
 import contextlib
 import io

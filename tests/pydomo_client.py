@@ -1,4 +1,5 @@
-"""What the published pydomo gets from an address: python pydomo_client.py HOST:PORT, and on its input {"id": ..., "secret": ...}. Prints one line of JSON."""
+"""What the published pydomo gets from an address: python pydomo_client.py HOST:PORT, and on its
+input {"id": ..., "secret": ...}. Prints one line of JSON."""
 
 import json
 import sys

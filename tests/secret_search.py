@@ -1,4 +1,5 @@
-"""Where a secret may come to light, and the search for it there: every spelling, every frame, every file."""
+"""Where a secret may come to light, and the search for it there: every spelling, every frame,
+every file."""
 
 import base64
 import contextlib
@@ -24,7 +25,8 @@ FRAGMENT = 12  # so many of its first characters are a leak too
 
 
 def forms(secret):
-    "The ways in which a text may stand somewhere: plain, escaped, in a URL, in JSON, in hex, in base64 at any offset; as bytes."
+    """The ways in which a text may stand somewhere: plain, escaped, in a URL, in JSON, in hex,
+    in base64 at any offset; as bytes."""
     secret = str(secret)  # of a text that masks itself, too
     raw = secret.encode()
     encoded = [
@@ -60,7 +62,8 @@ def leaks(shown, *secrets):
     return [spelling for secret in secrets for spelling in spellings(secret) if spelling in shown]
 
 
-# Tracebacks. The frames of the tests are left out: they stand for the user's own cell, which holds what the user put there. All others count, those of libraries too.
+# Tracebacks. The frames of the tests are left out: they stand for the user's own cell, which holds
+# what the user put there. All others count, those of libraries too.
 
 
 def links(error):
@@ -115,7 +118,8 @@ def by_ipython(error, tb):
 
 
 def by_cgitb(error, tb):
-    "What cgitb prints (it is gone in Python 3.13): the local variables, and the value of every dotted name in the lines of the call."
+    """What cgitb prints (it is gone in Python 3.13): the local variables, and the value of every
+    dotted name in the lines of the call."""
     try:
         return importlib.import_module("cgitb").text((type(error), error, tb))
     except ModuleNotFoundError:
@@ -240,7 +244,8 @@ def insides(thing, depth=3):
 
 @contextlib.contextmanager
 def listening():
-    "A `with` block in which everything is logged and the HTTP library prints what it sends; gives a function that tells it."
+    """A `with` block in which everything is logged and the HTTP library prints what it sends;
+    gives a function that tells it."""
     out, handler = io.StringIO(), logging.StreamHandler(io.StringIO())
     root, level = logging.getLogger(), logging.getLogger().level
     root.addHandler(handler)
@@ -259,7 +264,8 @@ def listening():
 
 
 def contents(path):
-    "The bytes of a file, its name, and what it holds where that is packed: gzip, zip, Parquet, SQLite, DuckDB, a kept answer."
+    """The bytes of a file, its name, and what it holds where that is packed: gzip, zip, Parquet,
+    SQLite, DuckDB, a kept answer."""
     raw = path.read_bytes()
     yield path.name.encode() + b"\n" + raw
     if raw[:2] == b"\x1f\x8b":
@@ -274,7 +280,7 @@ def contents(path):
             for (table,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
                 yield repr(con.execute(f'SELECT * FROM "{table}"').fetchall()).encode()
     with contextlib.suppress(Exception):  # the answers that a run keeps are packed
-        kept = importlib.import_module("domostats.transport.spool").read_kept(path)
+        kept = importlib.import_module("domostats.transport.kept_answers").read_kept(path)
         yield kept.answer().content + repr(kept).encode()
     if raw[8:12] == b"DUCK":
         with importlib.import_module("duckdb").connect(str(path), read_only=True) as con:

@@ -1,4 +1,5 @@
-"""The edges of the activity log: which events a run takes, to the millisecond, and what an event is called."""
+"""The edges of the activity log: which events a run takes, to the millisecond, and what an event
+is called."""
 
 import json
 from dataclasses import replace
@@ -10,15 +11,16 @@ import pytest
 from domostats.clients.domo.activity import ACTIVITY_LOG
 from domostats.errors import SettingsError
 from domostats.reports.activity_log import event_keys
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Reader, millis
+from domostats.transport.answer import Answer
+from domostats.transport.reader import Reader, millis
 
 NOON = 1_711_972_800_000  # 1 April 2024, 12:00:00 UTC
 RUN = NOON + 30_500  # half past the minute that begins at noon
 
 
 class Log:
-    "A service with events at these moments (epoch milliseconds), newest first, start inclusive and end exclusive."
+    """A service with events at these moments (epoch milliseconds), newest first, start inclusive
+    and end exclusive."""
 
     def __init__(self, *moments):
         self.events = [

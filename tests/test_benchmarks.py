@@ -1,4 +1,5 @@
-"""The benchmarks' own promises: nobody's time is compared who gave other rows, a target missed is told, a child's memory is its own."""
+"""The benchmarks' own promises: nobody's time is compared who gave other rows, a target missed
+is told, a child's memory is its own."""
 
 import importlib
 import sys

@@ -27,6 +27,7 @@ def domostats(*arguments, **environment):
     return code, out + err
 
 
+@pytest.mark.slow
 def test_two_demos_give_the_same_datasets_behind_a_proxy_or_not(monkeypatch):
     seen = []
     for proxy in (
@@ -121,6 +122,7 @@ def test_generate_writes_where_it_is_told(box, to, read):
     assert read().num_rows > 5 and read().column_names[-1] == "account_name"
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "fault, code",
     [
@@ -279,6 +281,7 @@ def test_a_report_can_be_read_about():
     )
 
 
+@pytest.mark.slow
 def test_every_command_explains_itself():
     code, printed = domostats("--help")
     assert code == 0 and "Exit codes" in printed
@@ -333,6 +336,7 @@ def test_a_sandbox_in_one_terminal_is_found_from_another(tmp_path):
     assert domostats("check", "sandbox")[0] == 3
 
 
+@pytest.mark.slow
 def test_a_datorama_in_one_terminal_is_run_from_another():
     server = subprocess.Popen(
         [
@@ -388,6 +392,7 @@ def test_a_datorama_in_one_terminal_is_run_from_another():
         assert server.wait(20) == 0
 
 
+@pytest.mark.slow
 def test_a_report_is_kept_and_compared(box):
     Path("settings.ini").write_text("[domostats]\nstore = here.duckdb\n")
     assert domostats("changes", "users", "--since", "2024-01-01")[0] == 3

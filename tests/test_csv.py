@@ -17,7 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domostats.errors import DestinationError, SettingsError
-from domostats.loading.files import read_file, write_csv, write_file
+from domostats.loading.csv_writing import write_csv
+from domostats.loading.files import read_file, write_file
 
 UTC = dt.timezone.utc
 FIRST, LAST = dt.datetime(1, 1, 1), dt.datetime(9999, 12, 31, 23, 59, 59, 999_999)

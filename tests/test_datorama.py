@@ -1,11 +1,11 @@
-"""The Datorama client against the sandbox: what users were promised, each under its number, and what a public client gets wrong."""
+"""The Datorama client against the sandbox: what users were promised, each under its number, and
+what a public client gets wrong."""
 
 import csv
 import importlib
 import inspect
 import json
 import os
-import random
 import re
 import signal
 import sqlite3
@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from conftest import ROOT
+from conftest import KILLS, ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -41,7 +41,9 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.sandbox.datorama import Wish, deliveries, download, download_files
+from domostats.sandbox.datorama.jobs import download_files, download_rows
+from domostats.sandbox.datorama.queries import deliveries
+from domostats.sandbox.datorama.requests import DatoramaRequest
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Connection
 
@@ -365,7 +367,11 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
         path.name == f"{good.stream.workspaceId}_{good.stream.id}_{good.id}_data.zip"
         and zipfile.ZipFile(path).namelist() == [f"{good.id}.csv"]
     )
-    served = [download(box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), good.id)]
+    served = [
+        download_rows(
+            box.service.state, DatoramaRequest("GET", "", seen=frozenset(box.workspaces)), good.id
+        )
+    ]
     assert path.read_bytes() == served[0].body
     path.unlink()
     box.fail("truncated", f"/v1/data-stream-stats/{good.id}/download")
@@ -378,7 +384,7 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
         job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded
     )
     sent = download_files(
-        box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), uploaded.id
+        box.service.state, DatoramaRequest("GET", "", seen=frozenset(box.workspaces)), uploaded.id
     )
     came = uploaded.download(tmp_path)
     assert came.suffix == ".csv" and came.read_bytes() == sent.body
@@ -810,7 +816,10 @@ def test_F42_nothing_else_opens_a_connection():
     for path in (ROOT / "domostats" / "clients" / "datorama").glob("*.py"):
         text = path.read_text()
         assert not re.search(
-            r"^import requests|time\.sleep|urllib3|http\.client|while True|lru_cache|range\(\d+\):.*retry",
+            (
+                r"^import requests|time\.sleep|urllib3|http\.client|while "
+                r"True|lru_cache|range\(\d+\):.*retry"
+            ),
             text,
             re.M,
         ), path.name
@@ -1242,7 +1251,8 @@ def test_F53_every_function_is_described_and_shown_at_work():
 
 
 def shown_cells(folder):
-    "The code of the notebooks that shows something: neither exported nor hidden, and run whenever the notebooks are."
+    """The code of the notebooks that shows something: neither exported nor hidden, and run
+    whenever the notebooks are."""
     cells = [
         ("".join(cell["source"]), cell["cell_type"])
         for path in folder.glob("*.ipynb")
@@ -1363,7 +1373,8 @@ def test_the_published_client_gets_what_it_can(box, published, tmp_path):
     assert (stream["name"], stream["customAttribute1"]) == ("Updated", "patched") and stream[
         "config"
     ]
-    # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked and answered is on record
+    # its own Job.rerun and rerun_all fail after the fact, or before it: what the service was asked
+    # and answered is on record
     accepted = Counter(
         re.sub(r"/\d+", "/N", call.path)
         for call in box.log
@@ -1403,10 +1414,11 @@ def recorded():
     }
 
 
-def test_a_night_killed_twenty_times_makes_each_block_once(box):
+@pytest.mark.slow
+@pytest.mark.kills
+def test_a_night_that_is_killed_makes_each_block_once(box, draws):
     box.service.limits.limits.update(platform=100_000, day=10_000_000)
     stream, killed, between, box.latency = api_streams(box, 1)[0], 0, 0, 0.02
-    chance = random.Random(7)
 
     def night():
         return subprocess.Popen(
@@ -1416,10 +1428,10 @@ def test_a_night_killed_twenty_times_makes_each_block_once(box):
             text=True,
         )
 
-    while killed < 20 or between < 15:
+    while killed < KILLS or between < 3 * KILLS // 4:
         child = night()
         assert child.stdout.readline() == "begun\n", child.stderr.read()
-        target = len(calls(box, "/process")) + chance.randint(2, 10)
+        target = len(calls(box, "/process")) + draws.randint(2, 10)
         while len(calls(box, "/process")) < target and child.poll() is None:
             time.sleep(0.0005)
         child.send_signal(signal.SIGKILL)

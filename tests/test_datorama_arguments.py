@@ -1,4 +1,5 @@
-"""What users hand to the Datorama client: taken as it is meant, or refused with a reason before the first call."""
+"""What users hand to the Datorama client: taken as it is meant, or refused with a reason before
+the first call."""
 
 import csv
 import json

@@ -1,4 +1,5 @@
-"""What the public client of Datorama gets wrong, provoked against ours; each lapse under the number it has in our list of them."""
+"""What the public client of Datorama gets wrong, provoked against ours; each lapse under the
+number it has in our list of them."""
 
 import csv
 import json
@@ -485,7 +486,12 @@ def test_TM1_what_is_left_is_what_is_left():
 
 
 def test_PK3_the_documented_names_are_there():
-    text = "from domostats.clients.datorama import datorama as d; print(all(hasattr(d, n) for n in ('bulk_process_streams', 'bulk_rerun_jobs', 'rerun_batch', 'get_all_jobs_meta', 'get_all_jobs', 'process_stream_batch', 'rerun_all', 'bulk_rename_streams')))"
+    text = (
+        "from domostats.clients.datorama import datorama as d; "
+        "print(all(hasattr(d, n) for n in ('bulk_process_streams', 'bulk_rerun_jobs', "
+        "'rerun_batch', 'get_all_jobs_meta', 'get_all_jobs', 'process_stream_batch', "
+        "'rerun_all', 'bulk_rename_streams')))"
+    )
     assert (
         subprocess.run([sys.executable, "-c", text], capture_output=True, text=True).stdout
         == "True\n"

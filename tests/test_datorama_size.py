@@ -1,4 +1,5 @@
-"""Thousands of lists in one file: it stays small in number, private, and stops nobody when it cannot be written."""
+"""Thousands of lists in one file: it stays small in number, private, and stops nobody when it
+cannot be written."""
 
 import os
 import stat

@@ -1,4 +1,5 @@
-"""What is declared and what is there: no row is written that would be another one when it is read."""
+"""What is declared and what is there: no row is written that would be another one when it is
+read."""
 
 import dataclasses
 import json
@@ -136,6 +137,7 @@ CHANGES = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "of a first version"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_declaration_is_never_written_silently(change, noted):
@@ -268,6 +270,7 @@ def same(written, read):
 number = count()
 
 
+@pytest.mark.slow
 @settings(
     max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -277,7 +280,8 @@ number = count()
     some=st.lists(values, min_size=20, max_size=60),
 )
 def test_a_value_is_read_as_it_was_written_or_there_is_an_error(own_folder, python, nullable, some):
-    "Every value alone is taken or refused; those that are taken come back from the store as they were."
+    """Every value alone is taken or refused; those that are taken come back from the store as
+    they were."""
     fields = [("timestamp", datetime), ("n", int), ("value", python | None if nullable else python)]
     cls = dataclasses.make_dataclass("Things", fields)
     one = extractor_of(fields, (), events, table=f"t{next(number)}")
@@ -313,6 +317,7 @@ GOOD = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("stored", TYPES)
 def test_of_two_types_one_is_not_written_as_the_other(stored):
     extraction = migrated(extractor_of([("value", stored)], [GOOD[stored]]))

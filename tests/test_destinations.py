@@ -1,4 +1,5 @@
-"""What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing mixed."""
+"""What a run may do to what stands at a destination: nothing lost, nothing doubled, nothing
+mixed."""
 
 import json
 import threading
@@ -52,8 +53,8 @@ def day(number):
 def rows(*ids, instance=None, said="old", missing=False, window=None, named="acme", report="users"):
     """A table with these ids, as a run would hand it on.
 
-    `instance`: the names of the instances, each with all ids, in the column `instance`; of those in `missing`
-    something is missing. Without it the rows are of the instance `named`."""
+    `instance`: the names of the instances, each with all ids, in the column `instance`; of those
+    in `missing` something is missing. Without it the rows are of the instance `named`."""
     names = instance or [named]
     lost = {*names} if missing is True else {*(missing or ())}
     columns = {"id": [*ids] * len(names), "said": [said] * len(ids) * len(names)}
@@ -157,8 +158,9 @@ incomplete           | written  | written    | narrowed    | narrowed     | narr
 narrowed             | written  | incomplete | written     | written      | narrowed    | written        | written               | written
 two instances        | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | incomplete            | written
 two, beta incomplete | written  | incomplete | narrowed    | narrowed     | narrowed    | written        | written               | written
-"""
-# a CSV file of one instance does not say of which, so it is like one of others; if it has a note, it says more
+"""  # noqa: E501
+# a CSV file of one instance does not say of which, so it is like one of others; if it has a note,
+# it says more
 IN_CSV = {
     ("complete", "both"): "other_instance",
     ("complete", "both, beta incomplete"): "other_instance",
@@ -172,7 +174,7 @@ complete             | written  | incomplete | narrowed       | narrowed       |
 incomplete           | written  | incomplete | narrowed       | narrowed       | narrowed       | other_instance | other_instance        | other_instance
 narrowed             | narrowed | incomplete | narrowed       | narrowed       | written        | other_instance | other_instance        | other_instance
 two instances        | written  | incomplete | narrowed       | narrowed       | narrowed       | written        | incomplete            | written
-"""
+"""  # noqa: E501
 UPSERT = """
                      | complete | incomplete | same window    | wider window   | next window    | both           | both, beta incomplete | beta is down
 nothing              | written  | written    | written        | written        | written        | written        | written               | written
@@ -181,7 +183,7 @@ complete             | written  | written    | written        | written        |
 incomplete           | written  | written    | written        | written        | written        | other_instance | other_instance        | other_instance
 narrowed             | written  | written    | written        | written        | written        | other_instance | other_instance        | other_instance
 two instances        | written  | written    | written        | written        | written        | written        | written               | written
-"""
+"""  # noqa: E501
 
 
 def cases(text):
@@ -207,6 +209,7 @@ def check(kind, method, stood, comes, happens, **how):
     assert not [*Path().glob("*.part")] and not [*Path().glob(".*.part")]
 
 
+@pytest.mark.sampled(7)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stood, comes, happens", cases(REPLACE))
 def test_what_may_replace_what(kind, stood, comes, happens):
@@ -215,11 +218,13 @@ def test_what_may_replace_what(kind, stood, comes, happens):
     check(kind, "REPLACE", stood, comes, happens)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("stood, comes, happens", cases(APPEND))
 def test_what_may_be_appended_to_what(stood, comes, happens):
     check("store", "APPEND", stood, comes, happens)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("stood, comes, happens", cases(UPSERT))
 def test_what_may_be_upserted_into_what(stood, comes, happens):
     check("store", "UPSERT", stood, comes, happens, update_key="id")
@@ -461,7 +466,10 @@ def test_a_note_about_another_csv_file_means_nothing():
 
 
 def test_rows_that_stay_in_a_csv_file_stay_byte_for_byte():
-    text = '"instance","id","said"\n"beta",007,"a ""quoted""\nline, é"\n"acme",1,"x"\n"beta",1.50,\n"beta",8,""'
+    text = (
+        '"instance","id","said"\n"beta",007,"a ""quoted""\nline, é"\n"acme",1,"x"\n'
+        '"beta",1.50,\n"beta",8,""'
+    )
     Path("x.csv").write_text(text)
     put("x.csv", rows(2, named="acme", said="new"))
     new, header = '"acme",2,"new"\n', '"instance","id","said"\n'
@@ -489,7 +497,7 @@ def test_a_source_that_breaks_off_changes_nothing(kind, stood):
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_full_disk_changes_nothing(kind, monkeypatch):
-    from domostats.loading import files
+    from domostats.loading import drafts
 
     put(kind, rows(1, instance=["acme", "beta"]))
     before = bytes_of(kind)
@@ -497,7 +505,7 @@ def test_a_full_disk_changes_nothing(kind, monkeypatch):
     def full(descriptor):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(drafts.os, "fsync", full)
     with pytest.raises(DestinationError):
         put(kind, rows(2, named="acme"))
     assert bytes_of(kind) == before and not [*Path().glob(".x*")]
@@ -560,7 +568,8 @@ RUN = st.fixed_dictionaries(
 
 
 def arriving(run, version):
-    "The table of a run, and its rows as {(instance, id): version}; of each instance there are events 1 … 5, one a day."
+    """The table of a run, and its rows as {(instance, id): version}; of each instance there are
+    events 1 … 5, one a day."""
     start, end = run["window"] or (1, DAYS + 1)
     window = (day(start), day(end)) if run["window"] else None
     came = {
@@ -582,6 +591,7 @@ def arriving(run, version):
     return table, came, lost
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["store", "x.parquet", "x.csv"])
 @settings(
     max_examples=40,
@@ -683,7 +693,7 @@ def test_an_incomplete_run_does_not_replace_a_complete_one_in_python(box, kind, 
 
 
 def test_many_instances_agree_although_their_columns_differ(box):
-    from domostats.reports.report import run_all
+    from domostats.reports.fleet import run_all
 
     accounts = reports.find("accounts")
     with sandbox.start(seed=2, today="2024-04-01") as other:
@@ -736,6 +746,7 @@ def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
         assert count() == before and code == 6
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", ["log.parquet", "log.csv", "log"])
 def test_a_narrowed_file_is_replaced_by_the_same_window_or_a_wider_one(box, to):
     command = "generate", "datasets", "--instance", box.name, "--to", to, "--changed-since"
@@ -789,6 +800,7 @@ def test_events_are_appended_day_after_day_and_never_twice():
         assert Store().read("log").num_rows == len(moments) > 50
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("to", ["x.parquet", "x.csv", "x.CSV", "x"])
 def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     command = *ACCOUNTS, "--instance", box.name, "--to", to
@@ -807,6 +819,7 @@ def test_an_incomplete_list_does_not_replace_a_complete_one(box, to):
     assert code == 0 and "note:" in printed and read() != before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [["--to", "out"], []])
 def test_a_run_of_many_reports_refuses_the_incomplete_one_and_writes_the_others(box, place):
     command = "run", "--instance", box.name, "--only", "users,accounts", *place
@@ -840,6 +853,7 @@ def test_where_nothing_stands_an_incomplete_run_is_written_and_noted(box):
     assert code == 0 and "incomplete" in printed and Store().read("x").num_rows == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", ["users.parquet", "users.csv", "users"])
 def test_the_rows_of_an_instance_that_is_down_stay(box, to):
     with sandbox.start(users=5, today="2024-04-01") as other:
@@ -902,14 +916,14 @@ def test_an_instance_means_its_name_and_not_its_address(box):
 
 
 def test_instances_that_were_read_hold_no_rows_and_no_lookups(box):
-    from domostats.reports.report import run_all
+    from domostats.reports.fleet import run_all
 
     with sandbox.start(seed=2, today="2024-04-01") as other:
         fleet = run_all(reports.find("datasets"), [box, other])
         for run in fleet.runs.values():
             assert "made" not in vars(run), "the rows of a run are held"
-            assert not any(len(lookup.records) for lookup in run.aligned.lookups.values())
-            assert len(run.keys.held) == 0 and run.came == 15
+            assert not any(len(lookup.records) for lookup in run.joined.lookups.values())
+            assert len(run.maker.keys.held) == 0 and run.came == 15
         assert fleet.table.num_rows == 30
         assert [len(run.table) for run in fleet.runs.values()] == [15, 15]
 

@@ -81,7 +81,8 @@ from domostats.domojupyter import app_db, execution
 assert ours.__version__ == '9.9'
 for name in {REAL}: assert getattr(ours, name) is getattr(theirs, name), name
 for name in {DOCUMENTS}: assert getattr(app_db, name) is getattr(theirs.app_db, name), name
-for name in ('get_payload', 'write_response'): assert getattr(execution, name) is getattr(theirs.execution, name), name
+for name in ('get_payload', 'write_response'):
+    assert getattr(execution, name) is getattr(theirs.execution, name), name
 assert ours.attach(inputs=['x'], accounts={{'y': {{'z': '{HORSE}'}}}}, payload={{'a': 1}}) is None
 assert '{HORSE}' not in repr(vars(ours)) and not ours._PANELS
 print('real')
@@ -99,7 +100,10 @@ def test_a_broken_real_module_says_what_it_lacks(real):
 def test_an_old_real_module_has_no_execution(real):
     (real / "domojupyter" / "execution.py").unlink()
     shown = python(
-        "from domostats import domojupyter; print('ok'); from domostats.domojupyter import execution",
+        (
+            "from domostats import domojupyter; print('ok'); "
+            "from domostats.domojupyter import execution"
+        ),
         real,
     )
     assert (
@@ -109,7 +113,8 @@ def test_an_old_real_module_has_no_execution(real):
 
 def test_the_import_is_cheap():
     shown = python(
-        "import sys; from domostats import domojupyter; from domostats.domojupyter import app_db, execution; "
+        "import sys; from domostats import domojupyter; "
+        "from domostats.domojupyter import app_db, execution; "
         "print([m for m in ('pandas', 'duckdb', 'pyarrow') if m in sys.modules])"
     )
     assert shown.stdout.strip() == "[]", shown.stderr

@@ -93,7 +93,8 @@ from domostats import domojupyter as dj
 import domostats.domojupyter.ai.model as ml
 from domostats.domojupyter.ai import generate_text, a_name_of_tomorrow
 import domojupyter.ai, domojupyter.ai.model
-print(first is second is dj.ai is domojupyter.ai, ml is domojupyter.ai.model, generate_text(), dj.__version__)
+print(first is second is dj.ai is domojupyter.ai, ml is domojupyter.ai.model, end=' ')
+print(generate_text(), dj.__version__)
 """
     assert answer(code, workspace.parent) == "True True the real generate_text 1.1.40"
 
@@ -104,7 +105,10 @@ def test_a_star_brings_what_the_real_module_has(workspace):
 
 
 def test_ai_may_be_asked_for_without_a_word_of_import(workspace):
-    code = "from domostats import domojupyter as dj; print(dj.ai.summarize(), dj.app_db.get_document(), dj.execution.get_run_id())"
+    code = (
+        "from domostats import domojupyter as dj; "
+        "print(dj.ai.summarize(), dj.app_db.get_document(), dj.execution.get_run_id())"
+    )
     assert answer(code, workspace.parent) == (
         "the real summarize the real get_document the real get_run_id"
     )
@@ -112,7 +116,10 @@ def test_ai_may_be_asked_for_without_a_word_of_import(workspace):
 
 def test_an_older_one_without_a_version_is_imported(workspace):
     (workspace / "__init__.py").write_text(functions(REAL))
-    code = "from domostats import domojupyter as dj; print(dj.read_dataframe(), dj.__version__, dj.IN_WORKSPACE)"
+    code = (
+        "from domostats import domojupyter as dj; "
+        "print(dj.read_dataframe(), dj.__version__, dj.IN_WORKSPACE)"
+    )
     assert answer(code, workspace.parent) == "the real read_dataframe unknown True"
 
 
@@ -165,7 +172,10 @@ def test_an_older_one_without_ai_breaks_nothing_else(workspace):
     for folder in (workspace / "ai" / "__pycache__", workspace / "ai"):
         if folder.exists():
             folder.rmdir()
-    code = "from domostats import domojupyter as dj; print(hasattr(dj, 'ai'), dj.app_db.get_document())"
+    code = (
+        "from domostats import domojupyter as dj; "
+        "print(hasattr(dj, 'ai'), dj.app_db.get_document())"
+    )
     assert answer(code, workspace.parent) == "False the real get_document"
 
 

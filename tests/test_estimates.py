@@ -1,4 +1,5 @@
-"""An estimate is never below the calls that a run makes, and hardly above: by one, for long lists by five."""
+"""An estimate is never below the calls that a run makes, and hardly above: by one, for long
+lists by five."""
 
 import warnings
 from datetime import datetime, timezone
@@ -9,7 +10,7 @@ import pytest
 from domostats import reports, sandbox
 from domostats.clients.domo.auth import AccessToken
 from domostats.errors import AccessError
-from domostats.reports.report import estimate
+from domostats.reports.plan import estimate
 
 DAY = "2024-04-01"
 NAMES = [name for name in reports.names("domo") if name != "calls"]
@@ -32,7 +33,8 @@ SIZES = {
 SPARE = {"a company": 5}  # of a long list a few pages more or less are asked for ahead
 
 # Written out by hand: two calls tell what the user may see, and a list without a total ends behind
-# two pages that bring nothing. A provider list is one call, and one call each is a share or a detail.
+# two pages that bring nothing. A provider list is one call, and one call each is a share or a
+# detail.
 EXPECTED = {  # by report and format: the calls of a run, and how many more are estimated
     "nothing": {
         ("accounts", "domostats"): (4, 0),
@@ -46,6 +48,8 @@ EXPECTED = {  # by report and format: the calls of a run, and how many more are 
         ("groups", "domostats"): (5, 1),
         ("groups", "with_creator"): (6, 1),
         ("groups", "all"): (5, 1),
+        ("group_members", "all"): (5, 1),
+        ("group_members", "domostats"): (5, 1),
         ("oauth_configurations", "domostats"): (3, 0),
         ("oauth_configurations", "all"): (3, 0),
         ("page_access", "domostats"): (6, 1),
@@ -68,6 +72,8 @@ EXPECTED = {  # by report and format: the calls of a run, and how many more are 
         ("groups", "domostats"): (6, 0),
         ("groups", "with_creator"): (14, 1),
         ("groups", "all"): (6, 0),
+        ("group_members", "all"): (6, 0),
+        ("group_members", "domostats"): (6, 0),
         ("oauth_configurations", "domostats"): (3, 0),
         ("oauth_configurations", "all"): (3, 0),
         ("page_access", "domostats"): (14, 1),
@@ -90,6 +96,8 @@ EXPECTED = {  # by report and format: the calls of a run, and how many more are 
         ("groups", "domostats"): (6, 0),
         ("groups", "with_creator"): (107, 0),
         ("groups", "all"): (6, 0),
+        ("group_members", "all"): (6, 0),
+        ("group_members", "domostats"): (6, 0),
         ("oauth_configurations", "domostats"): (3, 0),
         ("oauth_configurations", "all"): (3, 0),
         ("page_access", "domostats"): (107, 0),
@@ -132,6 +140,7 @@ def compare(report, box, token, format_fn, **how):
     return told, len(box.log) - before
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("since", [None, datetime(2024, 3, 1, tzinfo=timezone.utc)])
 @pytest.mark.parametrize("login", ["administrator", "limited"])
 @pytest.mark.parametrize("name", NAMES)
@@ -197,6 +206,7 @@ def test_an_estimate_costs_little():
         assert len(box.log) < 40
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("sizes", [{}, {"workspaces": 5, "streams": 230}, {"streams": 0}])
 @pytest.mark.parametrize("name", ["datorama_workspaces", "datorama_streams", "datorama_jobs"])
 def test_an_estimate_holds_of_datorama(name, sizes):

@@ -1,4 +1,5 @@
-"""Typed extractors day by day: every promised feature under its number, the days of three zones, kills, programs at once."""
+"""Typed extractors day by day: every promised feature under its number, the days of three zones,
+kills, programs at once."""
 
 import contextlib
 import dataclasses
@@ -21,12 +22,12 @@ from typing import ClassVar, Optional
 import pyarrow as pa
 import pytest
 import sqlglot
-from conftest import ROOT
+from conftest import KILLS, ROOT
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
-from domostats.interfaces import tracking_commands
+from domostats.interfaces import extract_commands
 from domostats.interfaces.cli import app
 from domostats.loading import store as store_module
 from domostats.loading.store import Store
@@ -295,8 +296,8 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
         and extraction.store.read("user_delta").column_names[0] == "on"
     )
     monkeypatch.setattr(
-        tracking_commands,
-        "show",
+        extract_commands,
+        "show_rows",
         lambda title, columns, rows: print([column for column in columns if "[bold]" in column]),
     )
     shop(date_field=None)
@@ -305,6 +306,7 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize(
     "change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)]
@@ -383,6 +385,7 @@ KINDS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("python", KINDS)
 def test_F15_the_types_of_columns(python):
     name, duckdb, value = KINDS[python]
@@ -641,7 +644,12 @@ def test_F23_rows_stream_from_a_generator():
 
 def test_F24_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
     def written(seed):
-        code = "import sys; from domostats.tracking.extractors import configured; from domostats.tracking.migrations import Migrations; print(Migrations(sys.argv[1]).make([one.get_table() for one in configured()]).read_text())"
+        code = (
+            "import sys; from domostats.tracking.extractors import configured; "
+            "from domostats.tracking.migrations import Migrations; "
+            "print(Migrations(sys.argv[1]).make([one.get_table() for one in "
+            "configured()]).read_text())"
+        )
         return subprocess.run(
             [sys.executable, "-c", code, f"migrations_{seed}"],
             capture_output=True,
@@ -907,7 +915,8 @@ class Events(BaseExtractor[Event]):
         for n in range(500): yield Event(date_start + timedelta(seconds=n), n)
 
 def table(number):
-    cls = dataclass(type(f"Table{number}", (), {"__annotations__": {"n": int}, "n": sq_field(differentiate=True)}))
+    fields = {"__annotations__": {"n": int}, "n": sq_field(differentiate=True)}
+    cls = dataclass(type(f"Table{number}", (), fields))
     class Made(BaseExtractor):
         def get_dataclass(self): return cls
         def get_extractor_type(self): return ExtractorType.date_aggregated
@@ -915,7 +924,8 @@ def table(number):
 
 what, place = sys.argv[1:]
 store = Store(f"{place}.duckdb")
-extraction = Extraction([Events] if what == "extract" else [table(n) for n in range(40)], store, "UTC", date(2024, 1, 1))
+tables = [Events] if what == "extract" else [table(n) for n in range(40)]
+extraction = Extraction(tables, store, "UTC", date(2024, 1, 1))
 migrations = Migrations(f"{place} migrations", store)
 migrations.make(extraction.tables)
 if what == "migrate":
@@ -923,7 +933,9 @@ if what == "migrate":
     real = module.statements
     module.statements = lambda *given: (print("step", flush=True), real(*given))[1]
 migrations.apply()
-if what == "extract": assert not [one for one in extraction.extract(datetime(2024, 2, 10, tzinfo=timezone.utc)) if one.error]
+if what == "extract":
+    done = extraction.extract(datetime(2024, 2, 10, tzinfo=timezone.utc))
+    assert not [one for one in done if one.error]
 print("done", flush=True)
 """
 
@@ -942,7 +954,9 @@ def told(place):
     with store.open() as con:
         steps = con.execute("SELECT name, step, sum FROM kit.migrations ORDER BY ALL").fetchall()
         columns = con.execute(
-            "SELECT table_name, column_name, data_type, is_nullable FROM duckdb_columns() WHERE schema_name = 'datasets' ORDER BY ALL"
+            "SELECT table_name, column_name, data_type, "
+            "is_nullable FROM duckdb_columns() WHERE schema_name = 'datasets' ORDER BY "
+            "ALL"
         ).fetchall()
     return (
         steps,
@@ -955,11 +969,13 @@ def told(place):
     )
 
 
+@pytest.mark.slow
+@pytest.mark.kills
 @pytest.mark.parametrize("what", ["extract", "migrate"])
-def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, what):
-    draws, inside, places = random.Random(7), 0, ["killed"]
+def test_F27_F34_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws, what):
+    inside, places = 0, ["killed"]
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         running = worker(what, tmp_path / places[-1])
         if running.stdout.readline().strip() == "done":
@@ -972,7 +988,7 @@ def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, wha
             "done"
         ]
         running.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     for place in (places[-1], "whole"):
         assert worker(what, tmp_path / place).communicate(timeout=120)[0].endswith("done\n")
     whole = told(tmp_path / "whole")
@@ -981,6 +997,7 @@ def test_F27_F34_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path, wha
         assert told(tmp_path / place) == whole
 
 
+@pytest.mark.slow
 def test_F34_two_programs_at_once_do_no_harm(tmp_path):
     workers = [worker("extract", tmp_path / "shared") for _ in range(3)]
     assert [one.communicate(timeout=120)[0].splitlines()[-1] for one in workers] == ["done"] * 3
@@ -1010,7 +1027,8 @@ def test_F36_plain_tables_and_documented_columns():
     done(extraction)
     with extraction.store.open() as con:
         assert con.execute(
-            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = 'figures' ORDER BY column_index"
+            "SELECT column_name, comment FROM duckdb_columns() WHERE table_name = "
+            "'figures' ORDER BY column_index"
         ).fetchall() == [("date", "the local day"), ("users", "all who ever registered")]
     assert (
         extraction.store.read(
@@ -1077,6 +1095,7 @@ def test_without_a_migration_the_way_out_is_named():
     )
 
 
+@pytest.mark.slow
 def test_the_ready_extractors_over_domo():
     with sandbox.start(events=300, today="2024-04-01") as box:
         newest = (
@@ -1251,8 +1270,8 @@ def test_instances_of_the_settings_share_the_tables(shop):
     assert "user_counts/acme" in planned and "user_counts/umbra" in planned
 
 
-FIRST_VERSION = """[{"do": "create_table", "table": {"name": "user_counts", "kind": "date_aggregated",
-"date_field": "date", "columns": [
+FIRST_VERSION = """[{"do": "create_table", "table": {"name": "user_counts",
+"kind": "date_aggregated", "date_field": "date", "columns": [
 {"name": "users", "type": "INT64", "about": "users created up to the end of the day"},
 {"name": "pending", "type": "INT64", "about": "those of them whose invitation is open today"}],
 "deltas": ["users", "pending"]}}]"""
@@ -1264,7 +1283,8 @@ FROM datasets."user_counts\""""
 
 
 def store_of_the_first_version(folder, place="shop.duckdb"):
-    "What version 0.1.0 left: a table without an instance, three days, no word of what was declared."
+    """What version 0.1.0 left: a table without an instance, three days, no word of what was
+    declared."""
     Path(folder).mkdir(parents=True)
     Path(folder, "0001_user_counts.json").write_text(FIRST_VERSION)
     store = Store(Path(place))
@@ -1326,7 +1346,7 @@ def test_a_gate_over_an_extract_opens(tmp_path):
     from test_registry import dataset_of
 
     from domostats.tracking import make_observatory_api, wait_for
-    from domostats.tracking.catch_up import CatchUp
+    from domostats.tracking.registry.catch_up import CatchUp
 
     extraction = made(UserExtractor, EmailExtractor)
     done(extraction)
@@ -1346,8 +1366,8 @@ def test_a_gate_over_a_shared_table_opens_when_every_source_is_there(tmp_path):
     from test_registry import dataset_of
 
     from domostats.tracking import make_observatory_api
-    from domostats.tracking.catch_up import CatchUp
-    from domostats.tracking.workflow import unfinished
+    from domostats.tracking.registry.catch_up import CatchUp
+    from domostats.tracking.registry.workflow import unfinished
 
     north, south = shop_of("north", {1: 1, 2: 2, 3: 3}), shop_of("south", {1: 1, 2: 2, 3: 3})
     extraction = made(north, south)

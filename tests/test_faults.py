@@ -1,4 +1,5 @@
-"""Every fault against every way to read a list, one request at a time and ten: complete, or told; never silently short, never doubled."""
+"""Every fault against every way to read a list, one request at a time and ten: complete, or
+told; never silently short, never doubled."""
 
 import http.server
 import json
@@ -20,7 +21,7 @@ from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
 from domostats.clients.domo.users import IDENTITY_USERS, USERS
 from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError
 from domostats.transport.connection import Connection
-from domostats.transport.paging import Reader, millis
+from domostats.transport.reader import Reader, millis
 
 STYLES = {
     "whole": USERS,
@@ -62,7 +63,8 @@ LASTING = {
 
 @pytest.fixture(scope="module")
 def big(tmp_path_factory):
-    "One instance for all of these tests, with lists of some forty rows (of datasets ten times as many, one in ten of them certified)."
+    """One instance for all of these tests, with lists of some forty rows (of datasets ten times
+    as many, one in ten of them certified)."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
         with sandbox.start(
@@ -149,6 +151,7 @@ def put(box, fault, style, after, **how):
     box.fail(fault, path_of(style), after=after, **how)
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("fault", [*PASSING, "slow"])
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_what_passes_leaves_no_trace(box, whole, style, in_flight, after, fault):
@@ -169,6 +172,7 @@ def test_an_expired_session_leaves_no_trace(box, whole, style, in_flight, after)
     )
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("fault", LASTING)
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_what_lasts_is_told_and_asked_once(box, rows, whole, style, in_flight, after, fault):
@@ -328,6 +332,7 @@ def lost_rows(rows, whole, came):
     return [place for place, row in enumerate(rows) if row in missing]
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("style, after, fault, lost, doubts", cases(ONCE))
 def test_a_page_that_is_not_what_was_asked_for_is_made_good_or_told(
     box, rows, whole, style, after, fault, lost, doubts
@@ -340,6 +345,7 @@ def test_a_page_that_is_not_what_was_asked_for_is_made_good_or_told(
     assert said(style, reader) == doubts
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("style, after, fault, lost, doubts", cases(ONCE))
 def test_of_ten_pages_under_way_any_may_be_another_than_was_asked_for(
     box, rows, whole, style, after, fault, lost, doubts
@@ -401,6 +407,7 @@ def without_numbers(sentence):
     return re.sub(r"\{[^}]*\}|'?\d+'?", "#", sentence)
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("fault", PASSING)
 @pytest.mark.parametrize("style", STYLES)
 def test_what_does_not_pass_ends_after_five_attempts(box, whole, style, fault):

@@ -13,8 +13,9 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DestinationError, SettingsError
-from domostats.loading import files
-from domostats.loading.files import read_file, to_reader, write_file
+from domostats.loading import csv_writing, drafts, row_groups
+from domostats.loading.files import read_file, write_file
+from domostats.loading.streams import to_reader
 
 ACCOUNTS = pa.table(
     {
@@ -41,13 +42,19 @@ def stream(fail_after=None, rows=30_000):
     return pa.RecordBatchReader.from_batches(schema, batches())
 
 
+def of_rows(monkeypatch, size):
+    "Files are written in groups of so many rows."
+    for module in (row_groups, csv_writing):
+        monkeypatch.setattr(module, "GROUP", size)
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.parquet", "a.CSV"])
 @pytest.mark.parametrize("fail_after", [0, 10_000])
 @pytest.mark.parametrize("group", [100, 100_000], ids=["rows were written", "rows were held"])
 def test_a_source_that_breaks_off_leaves_the_old_file(
     tmp_path, monkeypatch, recwarn, name, fail_after, group
 ):
-    monkeypatch.setattr(files, "GROUP", group)
+    of_rows(monkeypatch, group)
     path = tmp_path / name
     write_file(pa.table({"n": [1]}), path)
     old = path.read_bytes()
@@ -59,7 +66,7 @@ def test_a_source_that_breaks_off_leaves_the_old_file(
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_a_stream_is_written_in_order(tmp_path, monkeypatch, suffix):
-    monkeypatch.setattr(files, "GROUP", 7000)
+    of_rows(monkeypatch, 7000)
     path = tmp_path / f"a{suffix}"
     assert write_file(stream(), path) == 30_000
     assert read_file(path)["n"].to_pylist() == list(range(30_000))
@@ -210,7 +217,7 @@ def test_a_full_disk(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     write_file(pa.table({"n": [1]}), tmp_path / "a.parquet")
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(drafts.os, "fsync", full)
     with pytest.raises(DestinationError, match="No space left") as told:
         write_file(ACCOUNTS, tmp_path / "a.parquet")
     assert told.value.reason == "not_written"
@@ -253,7 +260,10 @@ def test_pandas_is_not_loaded_by_the_import():
         [
             sys.executable,
             "-c",
-            "import sys; from domostats.loading import files, store; print('pandas' in sys.modules)",
+            (
+                "import sys; from domostats.loading import files, store; "
+                "print('pandas' in sys.modules)"
+            ),
         ],
         capture_output=True,
         text=True,

@@ -10,8 +10,16 @@ SCRIPT = """
 import json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from domostats.reports.report import Report, Source, run_all
-from domostats.transport.paging import Page, Whole
+from domostats.reports.fleet import run_all
+from domostats.reports.report import Report
+from domostats.reports.declaration import Source
+from domostats.transport.pages import Page
+from domostats.transport.listing import Whole
+from domostats.reports.report import Report
+from domostats.reports.declaration import Source
+from domostats.reports.fleet import run_all
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 @dataclass
 class Record:
@@ -20,7 +28,9 @@ class Record:
     count: int | None = None
 
 def page(number):
-    records = [{"id": 100 * number + n, "text": f"{n} of {number} " * 20, "count": n} for n in range(100)]
+    records = [
+        {"id": 100 * number + n, "text": f"{n} of {number} " * 20, "count": n} for n in range(100)
+    ]
     return Page(number, json.dumps(records).encode(), 100)
 
 class Prepared(Report):
@@ -47,7 +57,8 @@ print(rows, peak)
 
 
 def peak_of(instances):
-    "The most memory (MB) of a process that takes 4000 rows of each of so many instances, about 1 MB each."
+    """The most memory (MB) of a process that takes 4000 rows of each of so many instances, about
+    1 MB each."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(instances)], capture_output=True, text=True, check=True
     )
@@ -56,6 +67,7 @@ def peak_of(instances):
     return peak / 1024
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs the peak of a process")
 def test_memory_does_not_grow_with_the_number_of_instances(own_folder):
     few, many = peak_of(10), peak_of(70)

@@ -1,4 +1,5 @@
-"""The history of a dataset, against a memory that keeps everything: states, changes, validity, kills, several programs at once."""
+"""The history of a dataset, against a memory that keeps everything: states, changes, validity,
+kills, several programs at once."""
 
 import random
 import signal
@@ -10,6 +11,7 @@ from datetime import date, datetime, timedelta, timezone
 import pandas as pd
 import pyarrow as pa
 import pytest
+from conftest import KILLS
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -66,6 +68,7 @@ def differences(before, after):
     }
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(ROWS, min_size=1, max_size=6), seed=st.integers(0, 999))
 def test_every_state_and_every_change_is_as_it_was(tmp_path_factory, days, seed):
@@ -245,16 +248,20 @@ taken = history.snapshots().num_rows
 for day in range(taken, 40):
     rows = [(n, n if n % 7 else n + day) for n in range(day, 4000 + day)]
     print(day, flush=True)
-    history.snapshot(pa.table({"id": [n for n, _ in rows], "value": [value for _, value in rows]}), datetime(2024, 1, 1) + timedelta(day))
+    table = pa.table({"id": [n for n, _ in rows], "value": [value for _, value in rows]})
+    history.snapshot(table, datetime(2024, 1, 1) + timedelta(day))
 print("done", flush=True)
 """
 
 
-def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
-    "Killed at any moment: a snapshot is there whole or not at all, and the next run goes on behind it."
-    draws, inside, places = random.Random(3), 0, [tmp_path / "killed.duckdb"]
+@pytest.mark.slow
+@pytest.mark.kills
+def test_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws):
+    """Killed at any moment: a snapshot is there whole or not at all, and the next run goes on
+    behind it."""
+    inside, places = 0, [tmp_path / "killed.duckdb"]
     for attempt in range(100):  # however fast this machine is, so many kills come in between
-        if inside == 20:
+        if inside == KILLS:
             break
         worker = subprocess.Popen(
             [sys.executable, "-c", WORKER, places[-1]], stdout=subprocess.PIPE, text=True
@@ -270,7 +277,7 @@ def test_twenty_kills_leave_what_an_undisturbed_run_leaves(tmp_path):
         worker.send_signal(signal.SIGKILL)
         inside += worker.wait() == -signal.SIGKILL
         worker.stdout.close()
-    assert inside == 20
+    assert inside == KILLS
     whole = tmp_path / "whole.duckdb"
     for place in (places[-1], whole):
         subprocess.run([sys.executable, "-c", WORKER, place], check=True, stdout=subprocess.DEVNULL)

@@ -1,4 +1,5 @@
-"""A history belongs to an instance by name, is keyed by columns that hold the key, and compares values: from outside, with the command line and in Python."""
+"""A history belongs to an instance by name, is keyed by columns that hold the key, and compares
+values: from outside, with the command line and in Python."""
 
 import math
 from datetime import date, datetime, timedelta
@@ -12,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
-from domostats.errors import DataError, DestinationError, SettingsError
-from domostats.interfaces.cli import EXIT_CODES, app
+from domostats.errors import EXIT_CODES, DataError, DestinationError, SettingsError
+from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.reports.report import key_columns
+from domostats.reports.keys import key_columns
 from domostats.rows.formatter import Formatter, number, text
 from domostats.tracking.history import History
 
@@ -85,6 +86,7 @@ def test_a_one_to_one_rule_holds_the_key_and_the_plain_field_comes_first():
         key_columns(users, by_rule.drop("plain", "n", "t"))
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("name, format_name", FORMATS)
 def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, name, format_name):
     report = reports.find(name)
@@ -310,6 +312,7 @@ MACHINE = [
 ]
 
 
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", [*MACHINE, *map(str.upper, MACHINE)])
 def test_a_column_may_be_called_as_the_machinery_calls_its_own(store, name):
     history, two = History("things", "id", store), History("twos", [name, "id"], store)
@@ -432,7 +435,8 @@ def test_a_person_is_erased_from_all_versions_and_all_formats(box):
     assert code == 0 and "domostats" in printed and history.at().num_rows == 11
     with store.open() as con:
         for table in con.execute(
-            "SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name IN ('history', 'kit')"
+            "SELECT schema_name, table_name FROM duckdb_tables() WHERE schema_name IN "
+            "('history', 'kit')"
         ).fetchall():
             rows = con.execute(f'SELECT * FROM {table[0]}."{table[1]}"').fetchall()
             assert who not in str(rows).replace("'", " ").split() and email not in str(rows)

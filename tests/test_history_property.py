@@ -1,4 +1,5 @@
-"""The history against a model of plain dicts: whatever the days bring, counts, changes, validity and states are one answer, by value."""
+"""The history against a model of plain dicts: whatever the days bring, counts, changes, validity
+and states are one answer, by value."""
 
 import math
 import re
@@ -88,7 +89,8 @@ def days(draw):
 
 
 def forget_unknown_of_new(day, before):
-    "Let only cells of rows that were there before be unknown; tests/test_unknown_cells.py has the others."
+    """Let only cells of rows that were there before be unknown; tests/test_unknown_cells.py has
+    the others."""
     there = [plain_text(plain(key)) in before for key in day.uncertain["k0"].to_pylist()]
     day.uncertain = day.uncertain.filter(pa.array(there, pa.bool_()))
     day.unknown = {(id, name) for id, name in day.unknown if id in before}
@@ -243,7 +245,8 @@ def test_the_model_can_tell_a_difference():
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(days(), min_size=1, max_size=4))
 def test_tables_alone_give_one_answer_too(tmp_path_factory, days):
-    "Whole days, whatever their columns are called, of what type they are and in which order they come."
+    """Whole days, whatever their columns are called, of what type they are and in which order
+    they come."""
     history = History("things", "id", Store(tmp_path_factory.mktemp("h") / "s.duckdb"))
     states, moments = [], []
     for n, day in enumerate(days):

@@ -1,4 +1,5 @@
-"""Services, files and neighbours that mean harm: nothing leaks, nothing goes astray, good rows come out."""
+"""Services, files and neighbours that mean harm: nothing leaks, nothing goes astray, good rows
+come out."""
 
 import json
 import os
@@ -22,8 +23,8 @@ from domostats.errors import (
     SettingsError,
 )
 from domostats.instances import Instance, find_instance, sandbox_note
+from domostats.loading.database_file import store_path
 from domostats.loading.files import write_file
-from domostats.loading.store import store_path
 from domostats.reports import accounts
 from domostats.sealing import hides
 from domostats.secrets import Secret

@@ -1,4 +1,5 @@
-"""A release of which rows may be missing never takes the place of a complete one, and nobody builds on it."""
+"""A release of which rows may be missing never takes the place of a complete one, and nobody
+builds on it."""
 
 import json
 from datetime import date
@@ -10,13 +11,18 @@ from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.errors import DataError
-from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.entities import Dataset, DatasetType, TableType, Workflow, WorkflowType
 from domostats.tracking.loads import Loads, move_lines
-from domostats.tracking.registry import make_observatory_api
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.catch_up import CatchUp
+from domostats.tracking.registry.entities import (
+    Dataset,
+    DatasetType,
+    TableType,
+    Workflow,
+    WorkflowType,
+)
 
 KEY, DAY = "p:2024-03-05", date(2024, 3, 5)
 
@@ -28,7 +34,8 @@ def store(tmp_path):
 
 @pytest.fixture
 def runs():
-    "Three accounts, and the same list with two of them unreadable: a way to run the report for each."
+    """Three accounts, and the same list with two of them unreadable: a way to run the report for
+    each."""
 
     def run(ids):
         rows = [{"id": id, "name": "n", "displayName": "N", "userId": "27"} for id in ids]

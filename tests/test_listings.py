@@ -1,4 +1,5 @@
-"""Every way to read a list against a service that hides, shortens, repeats and miscounts: complete, or told; never silently short, never doubled."""
+"""Every way to read a list against a service that hides, shortens, repeats and miscounts:
+complete, or told; never silently short, never doubled."""
 
 import json
 import threading
@@ -18,19 +19,17 @@ from domostats.clients.domo.groups import GROUPS
 from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.errors import DataError, DomostatsError, RetryLaterError
-from domostats.transport.connection import Answer, mended
-from domostats.transport.paging import (
-    Bulk,
-    Cursor,
-    Each,
-    Numbered,
-    Offset,
-    Reader,
-    Under,
-    Whole,
-    records_at,
-)
-from domostats.transport.windows import Events, Search
+from domostats.transport.answer import Answer, mend_answer
+from domostats.transport.bulk import Bulk
+from domostats.transport.by_parent import Each, Under
+from domostats.transport.cursor import Cursor
+from domostats.transport.events import Events
+from domostats.transport.listing import Whole
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.pages import records_at
+from domostats.transport.reader import Reader
+from domostats.transport.search import Search
 
 MANY = settings(max_examples=60, deadline=None)
 
@@ -65,7 +64,8 @@ class Service:
         return Answer(request.method, request.path, status, content, {}, 0.0)
 
     def page(self, rows, place, first, size, key=lambda row: row["id"]):
-        "The rows of a page that begins at number `first`, as they are sent; None for a reply that is no page."
+        """The rows of a page that begins at number `first`, as they are sent; None for a reply
+        that is no page."""
         size = min(size, self.most or size)
         found = [row for row in rows[first : first + size] if key(row) not in self.hidden]
         with self.lock:
@@ -302,12 +302,14 @@ def pages_of(service, size):
 
 
 def is_provable(pages):
-    "Whether no two pages in a row are empty before the last record: nothing could tell them from the end."
+    """Whether no two pages in a row are empty before the last record: nothing could tell them
+    from the end."""
     while pages and not pages[-1]:
         pages = pages[:-1]
     return all(one or two for one, two in pairwise(pages))
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(ids=ids, size=sizes, in_flight=in_flight, most=st.sampled_from([None, None, 2]))
 @MANY
@@ -317,6 +319,7 @@ def test_an_undisturbed_list_is_complete_and_never_marked(style, ids, size, in_f
     assert check(style, size, service, in_flight) == "complete"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
@@ -340,7 +343,8 @@ def test_a_total_is_a_claim(style, data, claim, ids, size, in_flight):
 
 
 def may_agree_by_chance(style, service, size):
-    "Whether a wrong total is the number of rows up to a page that hidden rows made short: then nothing contradicts it."
+    """Whether a wrong total is the number of rows up to a page that hidden rows made short: then
+    nothing contradicts it."""
     if style in ("events", "search"):
         return True
     pages, said = pages_of(service, size), service.claim(len(service.visible()))
@@ -423,7 +427,8 @@ def many(tmp_path_factory):
 
 @pytest.fixture
 def changes(many, monkeypatch):
-    "A function that lets `change(value, number)` have the last word about the replies of a path; `number` counts them from 0."
+    """A function that lets `change(value, number)` have the last word about the replies of a
+    path; `number` counts them from 0."""
     answer, counts = many.domo.answer, Counter()
 
     def put(path, change):
@@ -557,7 +562,7 @@ def test_a_count_that_cannot_be_read_is_an_error_of_the_kit(many, changes, repor
 @pytest.mark.parametrize("bookmark", [b'"\xff"', b'"\\ud83d"', b"1e999"])
 def test_a_bookmark_that_cannot_be_read_is_an_error_of_the_kit(bookmark):
     body = b'{"rows": [], "page": {"more": true, "next": %s}}' % bookmark
-    answer = mended(Answer("GET", "/list", 200, body, {}, 0.0))
+    answer = mend_answer(Answer("GET", "/list", 200, body, {}, 0.0))
     listing = Cursor("/list", "rows", "id", next="page.next", more="page.more")
     with pytest.raises(DataError, match="page.next") as caught:
         listing.bookmark(answer)
@@ -581,6 +586,7 @@ UNTRUE = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("untrue", UNTRUE)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, untrue, times):
@@ -647,7 +653,8 @@ def test_the_end_of_a_list_costs_a_few_calls_at_most(many):
     assert len(many.log) - before == 1 + 10 + 1  # only a full last page asks for one more
 
 
-SHORT_PAGES = [  # after how many calls, what the page lacks, the row that does not come by any other
+# after how many calls, what the page lacks, the row that does not come by any other
+SHORT_PAGES = [
     *[(after, "all", None) for after in range(6)],
     *[(after, (-1,), None) for after in range(6)],
     *[(after, (0,), 100 * after) for after in range(5)],

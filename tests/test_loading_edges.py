@@ -24,16 +24,20 @@ from domostats.loading.coverage import (
     mark_rows,
     overlap,
     part_of,
-    plan_write,
     read_coverage,
-    refused_parts,
     replace_part,
     spell_windows,
     unite,
     upsert_part,
 )
-from domostats.loading.files import check_columns, file_coverage, read_file, to_reader, write_file
-from domostats.loading.store import Store, Update, ask, choose, folded, literal, quoted, spelled
+from domostats.loading.file_notes import file_coverage
+from domostats.loading.files import read_file, write_file
+from domostats.loading.queries import ask, spelled
+from domostats.loading.store import Store
+from domostats.loading.store_types import folded, quoted
+from domostats.loading.streams import check_columns, to_reader
+from domostats.loading.updates import Update, choose, literal
+from domostats.loading.write_plan import plan_write, refused_parts
 
 UTC = timezone.utc
 

@@ -1,4 +1,5 @@
-"""Whatever happens in a night, and whatever is called next: each block is made once, or its outcome is open and nothing is sent."""
+"""Whatever happens in a night, and whatever is called next: each block is made once, or its
+outcome is open and nothing is sent."""
 
 import contextlib
 import os
@@ -282,7 +283,8 @@ from domostats.transport.clock import FastClock
 
 name, begun, speed, made = sys.argv[1:5]
 dr = datorama({"ada": os.environ["TOKEN"]}, instance=name, pause=0)
-dr.connection.go_by(FastClock(float(begun) + (time.monotonic() - float(made)) * float(speed), float(speed)))
+now = float(begun) + (time.monotonic() - float(made)) * float(speed)
+dr.connection.go_by(FastClock(now, float(speed)))
 for _ in range(60):
     dr.connection.get("/v1/workspaces")
 """

@@ -1,4 +1,5 @@
-"""A hopeless night stops, and a hopeful one waits: no network, a service out of order, a revoked token, a day that is used up."""
+"""A hopeless night stops, and a hopeful one waits: no network, a service out of order, a revoked
+token, a day that is used up."""
 
 from collections import Counter
 
@@ -68,7 +69,8 @@ def posts(box, ending="/process"):
 
 
 class Line:
-    "The way to the service, which is cut from `begin` to `end` (by the service's clock); `tries` counts what met the cut."
+    """The way to the service, which is cut from `begin` to `end` (by the service's clock);
+    `tries` counts what met the cut."""
 
     def __init__(self, connection, clock, begin, end):
         self.clock, self.begin, self.end, self.tries = clock, begin, end, 0

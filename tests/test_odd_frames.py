@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from domostats import domojupyter
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
-from domostats.loading.files import read_file, to_reader, write_file
+from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
+from domostats.loading.streams import to_reader
 from domostats.rows.table import table_of_rows, to_dataframe
 
 UTC = dt.timezone.utc

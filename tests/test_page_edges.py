@@ -1,4 +1,5 @@
-"""The edges of every kind of list: which rows come, what is asked for, and the words about what is missing."""
+"""The edges of every kind of list: which rows come, what is asked for, and the words about what
+is missing."""
 
 import gc
 import json
@@ -9,32 +10,24 @@ from dataclasses import replace
 import pytest
 
 from domostats.errors import AccessError, DataError, SettingsError
-from domostats.transport.connection import Answer
-from domostats.transport.paging import (
-    Bulk,
-    Cursor,
-    Each,
-    Known,
-    Numbered,
-    Offset,
-    Reader,
-    Scout,
-    Under,
-    Whole,
-    age_of,
-    ahead,
-    all_of,
-    count_in,
-    millis,
-    records_at,
-    says_id,
-    wanted,
-)
-from domostats.transport.windows import Search
+from domostats.transport.answer import Answer
+from domostats.transport.bulk import Bulk
+from domostats.transport.by_parent import Each, Under, says_id, wanted
+from domostats.transport.cursor import Cursor
+from domostats.transport.estimate import EstimatingReader
+from domostats.transport.listing import Whole, all_of
+from domostats.transport.look_ahead import ahead
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.pages import count_in, records_at
+from domostats.transport.reader import Reader, age_of, millis
+from domostats.transport.search import Search
+from domostats.transport.seen_keys import SeenKeys
 
 
 class Service:
-    "A service that answers by `reply(request)` (a value, or a status and a value), and what it was asked."
+    """A service that answers by `reply(request)` (a value, or a status and a value), and what it
+    was asked."""
 
     url, instance = "", None
 
@@ -73,7 +66,8 @@ BOOKMARKS = Cursor(
 
 
 def book(pages):
-    "A service with pages by bookmark: what is on it, and the bookmark of the next one (None: the end)."
+    """A service with pages by bookmark: what is on it, and the bookmark of the next one (None:
+    the end)."""
 
     def reply(request):
         found, following = pages[request.body["after"]]
@@ -383,7 +377,7 @@ def test_records_without_a_key_that_can_be_read_are_compared_as_they_are():
 
 
 def test_keys_as_text_and_as_number_are_the_same_record():
-    known = Known("id", 2)
+    known = SeenKeys("id", 2)
     assert known.new(b'[{"id":1},{"id":"2"}]')[1:] == (2, 2)
     assert known.new(b'[{"id":"1"},{"id":3}]') == (b"[]", 2, 0)  # it begins like the first page
     assert known.new(b'[{"id":4},{"id":2}]') == (b'[{"id":4}]', 2, 1)
@@ -779,7 +773,8 @@ def test_the_first_goes_alone_then_two_then_four_up_to_ten_at_once():
 
 @pytest.mark.parametrize("how, done_then", [("closed", [0, 1, 2]), ("collected", [0, 1])])
 def test_who_leaves_early_waits_for_what_is_under_way_unless_python_collects_it(how, done_then):
-    "In a collection, which may come in the middle of the start of a thread, a wait can last for ever."
+    """In a collection, which may come in the middle of the start of a thread, a wait can last
+    for ever."""
     go_on, done = threading.Event(), []
 
     def work(number):
@@ -825,7 +820,7 @@ def test_a_whole_list_that_is_none_is_told():
 
 def test_a_look_ahead_asks_for_nothing_twice():
     service = family(lambda id, request: {"id": int(id)}, 7, 8, 9)
-    scout = Scout(service)
+    scout = EstimatingReader(service)
     assert scout.costs([EACH, BULK]) == {EACH: 3, BULK: 2, PARENTS: 1}
     assert len(service.asked) == 1
 
@@ -838,8 +833,8 @@ def test_a_list_that_does_not_tell_its_end_is_asked_once_more_by_each_reader():
         first, size = request.params["offset"], request.params["limit"]
         return {"rows": rows(1, 2, 3)[first : first + size]}
 
-    alone = Scout(Service(reply)).costs([listing])[above]
-    assert Scout(Service(reply)).costs([listing, replace(listing)])[above] == alone + 1
+    alone = EstimatingReader(Service(reply)).costs([listing])[above]
+    assert EstimatingReader(Service(reply)).costs([listing, replace(listing)])[above] == alone + 1
 
 
 # --- a search that shows only so many ---
@@ -862,7 +857,8 @@ SEARCH = Search(
 
 
 def library(*records, heeds=("create_date", "of"), refuses=None, owners=(1, 2, 3)):
-    "A service with records (id, moment, owner) that heeds these filters, and never shows more than four of them."
+    """A service with records (id, moment, owner) that heeds these filters, and never shows more
+    than four of them."""
 
     def reply(request):
         if request.path == "/owners":

@@ -1,4 +1,5 @@
-"""Secrets are planted in whatever fails, and searched for in whatever that shows or writes; each place of the search is shown to find one that is leaked there on purpose."""
+"""Secrets are planted in whatever fails, and searched for in whatever that shows or writes; each
+place of the search is shown to find one that is leaked there on purpose."""
 
 import contextlib
 import gzip
@@ -46,13 +47,15 @@ from domostats.errors import DataError, DomostatsError, SettingsError
 from domostats.instances import Instance
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
-from domostats.sandbox.datorama_face import DATORAMA_FAULTS
+from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
 from domostats.secrets import Secret
-from domostats.tracking.database import Database
-from domostats.tracking.registry import Served, make_observatory_api
-from domostats.tracking.service import make_service, serving
-from domostats.transport.connection import Answer, connect
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.client import RegistryClient
+from domostats.tracking.registry.database import Database
+from domostats.tracking.registry.service import make_service, serving
+from domostats.transport.answer import Answer
+from domostats.transport.connection import connect
 
 PASSWORD = 'plänted "pass/word" 100% sure'
 TOKEN = "planted+token/with=signs&more"
@@ -105,10 +108,15 @@ def test_the_search_finds_every_form_and_a_fragment(secret):
 LEAKS = {
     "message": "def fail(token):\n    raise ValueError(f'bad {token}')\n",
     "repr": "def fail(token):\n    raise ValueError([token])\n",
-    "attribute": "def fail(token):\n    error = ValueError()\n    error.given = {'a': token}\n    raise error\n",
-    "local": "def fail(token):\n    held, token = {'header': token}, None\n    raise ValueError(len(held))\n",
-    "suppressed": "def fail(token):\n    try:\n        int(token)\n    except ValueError:\n        raise KeyError() from None\n",
-    "below": "def fail(token):\n    try:\n        inner(token)\n    except ValueError as e:\n        raise KeyError() from e\n\n\ndef inner(token):\n    raise ValueError(len(token))\n",
+    "attribute": ("def fail(token):\n    error = ValueError()\n    error.given = {'a': token}\n"
+        "    raise error\n"),
+    "local": ("def fail(token):\n    held, token = {'header': token}, None\n"
+        "    raise ValueError(len(held))\n"),
+    "suppressed": ("def fail(token):\n    try:\n        int(token)\n    except ValueError:\n"
+        "        raise KeyError() from None\n"),
+    "below": ("def fail(token):\n    try:\n        inner(token)\n    except ValueError as e:\n"
+        "        raise KeyError() from e\n\n\ndef inner(token):\n"
+        "    raise ValueError(len(token))\n"),
     "exception object": "def fail(token):\n    (token.encode() + bytes([255])).decode()\n",
     "group": "def fail(token):\n    raise ExceptionGroup('x', [ValueError(token)])\n",
 }  # fmt: skip
@@ -263,7 +271,7 @@ def planted(tmp_path_factory):
 
 
 def sessions(box):
-    return list(box.domo.door.sessions)
+    return list(box.domo.sign_in.sessions)
 
 
 DOORS = {
@@ -284,6 +292,7 @@ TIERS = [
 ]
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("tools", TIERS)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_fault_of_the_sandbox_shows_a_secret(planted, fault, tools):
@@ -362,7 +371,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @contextlib.contextmanager
 def answering(status=200, body=b"", headers=None, length=None, reply=None):
-    "A `with` block in which a server answers every request like this; gives its `Instance`. A GET is refused where a POST is not."
+    """A `with` block in which a server answers every request like this; gives its `Instance`. A
+    GET is refused where a POST is not."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     said = {"Content-Type": "application/json", **(headers or {})}
     whole = (status, said, body, length) if status >= 400 else (403, said, b"{}", None)
@@ -381,32 +391,50 @@ def answering(status=200, body=b"", headers=None, length=None, reply=None):
 GOOD = json.dumps({"success": True, "sessionToken": SESSION, "userId": 7}).encode()
 COOKIE = {"Set-Cookie": f"DA-SID={SESSION}; HttpOnly", "X-Domo-Session-Ticket": SESSION}
 REPLIES = {
-    "a byte that is not UTF-8": ({'body': GOOD.replace(b"}", b', "name": "\xff"}')}, None),
-    "such a byte in the token": ({'body': GOOD.replace(SESSION.encode(), SESSION.encode() + b"\xff")}, "no_token"),
-    "such a byte in a key": ({'body': GOOD.replace(b"userId", b"user\xffId")}, None),
-    "cut off": ({'body': GOOD[:-9]}, "truncated"),
-    "cut off in the token": ({'body': GOOD[:60]}, "truncated"),
-    "shorter than it says": ({'body': GOOD, 'length': 900}, "cut"),
-    "not JSON": ({'body': b"token=" + SESSION.encode()}, "not_json"),
-    "a web page": ({'body': b"<html>" + GOOD}, "html"),
-    "refused": ({'status': 401, 'body': GOOD, 'headers': COOKIE}, "bad_token"),
-    "forbidden": ({'status': 403, 'body': GOOD, 'headers': COOKIE}, "unknown_instance"),
-    "gone": ({'status': 404, 'body': GOOD, 'headers': COOKIE}, "not_found"),
-    "misunderstood": ({'status': 400, 'body': GOOD, 'headers': COOKIE}, "bad_request"),
-    "down": ({'status': 500, 'body': GOOD, 'headers': COOKIE}, "server_error"),
-    "too many": ({'status': 429, 'body': GOOD, 'headers': COOKIE}, "rate_limited"),
-    "elsewhere": ({'status': 302, 'body': GOOD, 'headers': {**COOKIE, "Location": f"/auth?ticket={SESSION}"}}, "redirected"),
-    "two factors": ({'body': json.dumps({"success": True, "sessionToken": None, "twoFactorInfo": {"token": SESSION, "status": "REQUIRED"}}).encode(), 'headers': COOKIE}, "second_factor"),
-    "no success": ({'body': GOOD.replace(b"true", b"false"), 'headers': COOKIE}, "no_token"),
-    "half a character": ({'body': GOOD.replace(b'", "userId', b'\\ud800", "userId')}, "no_token"),
-    "a line break": ({'body': GOOD.replace(b'", "userId', b'\\n", "userId')}, "no_token"),
-    "not Latin": ({'body': GOOD.replace(b'", "userId', '\u0142", "userId'.encode())}, "no_token"),
-    "a number nobody can hold": ({'body': GOOD.replace(b"7", b"1e999")}, None),
-    "very deep": ({'body': GOOD.replace(b"7", b"[" * 3000 + b"]" * 3000)}, None),
-    "a list": ({'body': b"[" + GOOD + b"]"}, "no_token"),
-    "another shape": ({'body': json.dumps({"sessionToken": [SESSION]}).encode()}, "no_token"),
-    "wrongly packed": ({'body': GOOD, 'headers': {"Content-Encoding": "gzip"}}, "cut"),
-}  # fmt: skip
+    "a byte that is not UTF-8": ({"body": GOOD.replace(b"}", b', "name": "\xff"}')}, None),
+    "such a byte in the token": (
+        {"body": GOOD.replace(SESSION.encode(), SESSION.encode() + b"\xff")},
+        "no_token",
+    ),
+    "such a byte in a key": ({"body": GOOD.replace(b"userId", b"user\xffId")}, None),
+    "cut off": ({"body": GOOD[:-9]}, "truncated"),
+    "cut off in the token": ({"body": GOOD[:60]}, "truncated"),
+    "shorter than it says": ({"body": GOOD, "length": 900}, "cut"),
+    "not JSON": ({"body": b"token=" + SESSION.encode()}, "not_json"),
+    "a web page": ({"body": b"<html>" + GOOD}, "html"),
+    "refused": ({"status": 401, "body": GOOD, "headers": COOKIE}, "bad_token"),
+    "forbidden": ({"status": 403, "body": GOOD, "headers": COOKIE}, "unknown_instance"),
+    "gone": ({"status": 404, "body": GOOD, "headers": COOKIE}, "not_found"),
+    "misunderstood": ({"status": 400, "body": GOOD, "headers": COOKIE}, "bad_request"),
+    "down": ({"status": 500, "body": GOOD, "headers": COOKIE}, "server_error"),
+    "too many": ({"status": 429, "body": GOOD, "headers": COOKIE}, "rate_limited"),
+    "elsewhere": (
+        {"status": 302, "body": GOOD, "headers": {**COOKIE, "Location": f"/auth?ticket={SESSION}"}},
+        "redirected",
+    ),
+    "two factors": (
+        {
+            "body": json.dumps(
+                {
+                    "success": True,
+                    "sessionToken": None,
+                    "twoFactorInfo": {"token": SESSION, "status": "REQUIRED"},
+                }
+            ).encode(),
+            "headers": COOKIE,
+        },
+        "second_factor",
+    ),
+    "no success": ({"body": GOOD.replace(b"true", b"false"), "headers": COOKIE}, "no_token"),
+    "half a character": ({"body": GOOD.replace(b'", "userId', b'\\ud800", "userId')}, "no_token"),
+    "a line break": ({"body": GOOD.replace(b'", "userId', b'\\n", "userId')}, "no_token"),
+    "not Latin": ({"body": GOOD.replace(b'", "userId', '\u0142", "userId'.encode())}, "no_token"),
+    "a number nobody can hold": ({"body": GOOD.replace(b"7", b"1e999")}, None),
+    "very deep": ({"body": GOOD.replace(b"7", b"[" * 3000 + b"]" * 3000)}, None),
+    "a list": ({"body": b"[" + GOOD + b"]"}, "no_token"),
+    "another shape": ({"body": json.dumps({"sessionToken": [SESSION]}).encode()}, "no_token"),
+    "wrongly packed": ({"body": GOOD, "headers": {"Content-Encoding": "gzip"}}, "cut"),
+}
 
 
 @pytest.mark.parametrize("tools", TIERS)
@@ -502,7 +530,7 @@ UNANSWERED = {
     "sign-in": lambda at: get_session_token(at, "ada@example.com", PASSWORD),
     "accounts": lambda at: get_accounts(at, TOKEN),
     "report": lambda at: reports.accounts.generate(at, TOKEN),
-    "registry": lambda at: Served(at.url, KEY).get("dataset", id=1),
+    "registry": lambda at: RegistryClient(at.url, KEY).get("dataset", id=1),
 }
 
 
@@ -554,8 +582,10 @@ TAKERS = {
     "sign_in": lambda bad: sign_in("acme", bad),
     "datorama": lambda bad: datorama({"ada": bad, "bob": TOKEN}),
     "workspaces": lambda bad: get_workspaces("eu", [bad, TOKEN]),
-    "registry": lambda bad: make_observatory_api("https://registry.example.com", bad).get_dataset(1),
-}  # fmt: skip
+    "registry": lambda bad: make_observatory_api("https://registry.example.com", bad).get_dataset(
+        1
+    ),
+}
 
 
 @pytest.mark.parametrize("bad", BAD)
@@ -638,7 +668,7 @@ def test_no_address_of_a_registry_shows_its_password(address, door):
 )
 def test_nor_does_a_bad_one_its_key(url):
     with contextlib.suppress(OSError):
-        assert_silent(lambda: Served(url, SESSION), KEY, SESSION, reason="bad_registry_url")
+        assert_silent(lambda: RegistryClient(url, SESSION), KEY, SESSION, reason="bad_registry_url")
 
 
 @pytest.mark.parametrize(
@@ -665,7 +695,9 @@ def test_a_registry_in_use_shows_no_key(tmp_path):
         for wrong in (TOKEN, SESSION):
             other = make_observatory_api(url, wrong)
             assert_silent(lambda: other.delete_organisation(1))
-        assert not leaks(heard() + insides(api) + insides(api.desk) + insides(api.desk.http), *ALL)
+        assert not leaks(
+            heard() + insides(api) + insides(api.backend) + insides(api.backend.caller.http), *ALL
+        )
     with pytest.raises(SettingsError) as caught:
         make_service(Database("r.sqlite"), "", SESSION)
     assert not leaks(told_by(caught.value), *ALL) and not leaks_in_files(tmp_path, *ALL)
@@ -776,10 +808,27 @@ def test_nothing_written_anywhere_holds_a_secret(planted, monkeypatch, tmp_path)
 
 
 CELLS = [
-    "import os\nfrom domostats import reports\nfrom domostats.clients.datorama import datorama\nfrom domostats.clients.domo.auth import *\nfrom domostats.clients.domo.accounts import get_accounts\nfrom domostats.clients.domo.users import get_user_by_id\nfrom domostats.settings import *\nfrom domostats.tracking.registry import make_observatory_api",
-    "import http.client, logging\nlogging.basicConfig(level=0)\nhttp.client.HTTPConnection.debuglevel = 1",
-    "session = get_session_token('planted', os.environ['DOMO_USERNAME'], os.environ['DOMO_PASSWORD'])\nsession",
-    "sign_in('planted'), sign_in('planted', session), vars(session), Secret(os.environ['DOMO_PASSWORD']).reveal()",
+    (
+        "import os\nfrom domostats import reports\n"
+        "from domostats.clients.datorama import datorama\n"
+        "from domostats.clients.domo.auth import *\n"
+        "from domostats.clients.domo.accounts import get_accounts\n"
+        "from domostats.clients.domo.users import get_user_by_id\n"
+        "from domostats.settings import *\n"
+        "from domostats.tracking.registry.api import make_observatory_api"
+    ),
+    (
+        "import http.client, logging\nlogging.basicConfig(level=0)\n"
+        "http.client.HTTPConnection.debuglevel = 1"
+    ),
+    (
+        "session = get_session_token('planted', os.environ['DOMO_USERNAME'], "
+        "os.environ['DOMO_PASSWORD'])\nsession"
+    ),
+    (
+        "sign_in('planted'), sign_in('planted', session), vars(session), "
+        "Secret(os.environ['DOMO_PASSWORD']).reveal()"
+    ),
     "get_accounts('planted', session, debug_api=True)",
     "get_session_token('planted', 'nobody@example.com', os.environ['DOMO_PASSWORD'])",
     "get_session_token(os.environ['DOMO_PASSWORD'], 'nobody', 'planted')",
@@ -789,8 +838,14 @@ CELLS = [
     "get_accounts(os.environ['DOMO_TOKEN'], 'planted')",
     "get_user_by_id('planted', session, os.environ['DOMO_TOKEN'])",
     "reports.accounts.generate('planted', os.environ['DOMO_TOKEN'])",
-    "datorama({'ada': os.environ['DOMO_TOKEN'], 'bob': os.environ['DOMO_PASSWORD']}, instance=Instance('nobody', 'http://127.0.0.1:9'), restore_spaces=True)",
-    "datorama({os.environ['DOMO_KEY']: 'ada'}, instance=Instance('nobody', 'http://127.0.0.1:9'), restore_spaces=True)",
+    (
+        "datorama({'ada': os.environ['DOMO_TOKEN'], 'bob': os.environ['DOMO_PASSWORD']}, "
+        "instance=Instance('nobody', 'http://127.0.0.1:9'), restore_spaces=True)"
+    ),
+    (
+        "datorama({os.environ['DOMO_KEY']: 'ada'}, instance=Instance('nobody', "
+        "'http://127.0.0.1:9'), restore_spaces=True)"
+    ),
     "make_observatory_api('postgresql://ada:' + os.environ['DOMO_KEY'] + '@127.0.0.1:1/x')",
     "make_observatory_api('https://ada:' + os.environ['DOMO_KEY'] + '@127.0.0.1:1/x')",
 ]

@@ -1,4 +1,5 @@
-"""The tree itself: what is made from notebooks is current, the rooms keep their order, nothing private is in it."""
+"""The tree itself: what is made from notebooks is current, the rooms keep their order, nothing
+private is in it."""
 
 import importlib
 import os
@@ -93,8 +94,10 @@ def test_the_package_needs_no_notebook_tools():
         [
             sys.executable,
             "-c",
-            "import sys; from domostats import reports, sandbox, loading, rows, domojupyter\n"
-            "print(*[name for name in ('pandas', 'duckdb', 'starlette', 'uvicorn', 'nbdev', 'fastcore', 'IPython', 'ipywidgets') if name in sys.modules])",
+            "import sys; from domostats import reports, sandbox, loading, rows, domojupyter\n"(
+                "print(*[name for name in ('pandas', 'duckdb', 'starlette', 'uvicorn', "
+                "'nbdev', 'fastcore', 'IPython', 'ipywidgets') if name in sys.modules])"
+            ),
         ],
         capture_output=True,
         text=True,

@@ -1,4 +1,5 @@
-"""The published pydomo, told nothing but the address, gets from the sandbox what its world holds."""
+"""The published pydomo, told nothing but the address, gets from the sandbox what its world
+holds."""
 
 import json
 import subprocess

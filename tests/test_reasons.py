@@ -16,7 +16,6 @@ from domostats.reasons import FORMER, REASONS, reasons_table
 
 PACKAGE = Path(domostats.__file__).parent
 KINDS = {kind.__name__ for kind in (DomostatsError, *DomostatsError.__subclasses__())}
-PLACES = {**dict.fromkeys(KINDS, 1), "Fault": 2}  # where the reason stands among the arguments
 WORD = re.compile("[a-z]+(_[a-z]+)*")
 FUNCTIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
 
@@ -154,18 +153,30 @@ def bindings(node):
 def given(texts):
     "The words that errors and findings get as reasons in these sources, with where they stand."
     source, found = Source(texts), {}
+    places = dict.fromkeys(KINDS, 1)
+    for tree in source.trees.values():
+        places.update(places_in(tree))
     for name, tree in source.trees.items():
         for node in ast.walk(tree):
-            for reason in reasons_at(node):
+            for reason in reasons_at(node, places):
                 for word in source.words(reason):
                     found.setdefault(word, []).append(f"{name}:{node.lineno}")
     return found
 
 
-def reasons_at(node):
+def places_in(tree):
+    "Where the reason stands among the arguments, by the name of a class that has such a field."
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            fields = [last_name(one.target) for one in node.body if isinstance(one, ast.AnnAssign)]
+            if "reason" in fields and node.name not in KINDS:
+                yield node.name, fields.index("reason")
+
+
+def reasons_at(node, places):
     "The expressions that say a reason at this place, if any."
     if isinstance(node, ast.Call):
-        yield from reasons_in_call(node)
+        yield from reasons_in_call(node, places)
     elif isinstance(node, ast.Dict):  # what is written down about an error
         names = [getattr(key, "value", None) for key in node.keys]
         if {"reason", "error"} <= {*names}:
@@ -180,12 +191,12 @@ def reasons_at(node):
             yield ast.copy_location(ast.Constant(word), node)
 
 
-def reasons_in_call(node):
+def reasons_in_call(node, places):
     name = last_name(node.func)
     if name in ("kind", "cls") and len(node.args) == 2:  # a class that a table says
         name = "DomostatsError"
-    if name in PLACES:
-        yield from node.args[PLACES[name] : PLACES[name] + 1]
+    if name in places:
+        yield from node.args[places[name] : places[name] + 1]
         yield from (one.value for one in node.keywords if one.arg == "reason")
 
 
@@ -227,7 +238,10 @@ def test_every_reason_that_is_declared_is_given():
             'class A:\n    def f(self, why):\n        raise DataError("", why)\nA().f("a_b")',
             {"a_b"},
         ),
-        ('Fault(3, "is so.", "a_b")', {"a_b"}),
+        (
+            'class F:\n    line: int\n    reason: str\nF(3, "a_b")\nF(3, reason="c_d")',
+            {"a_b", "c_d"},
+        ),
         ('{"reason": "a_b", "error": "It is so."}', {"a_b"}),
         ('say("DataError a_b")', {"a_b"}),
     ],

@@ -216,6 +216,7 @@ ENDLESS = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", ENDLESS)
 def test_what_never_ends_is_given_up(small, kind):
     with served(ENDLESS[kind]) as url, pytest.raises(DomostatsError) as told:
@@ -404,7 +405,8 @@ def test_a_limit_is_a_whole_number(monkeypatch, name, value):
 
 def test_the_pages_before_are_kept(monkeypatch):
     "A list whose last page is too large is taken up again at that page."
-    from domostats.transport.paging import Offset, Reader
+    from domostats.transport.offset import Offset
+    from domostats.transport.reader import Reader
     from domostats.transport.spool import spooled
 
     asked = []

@@ -1,4 +1,5 @@
-"""A run that goes on: what it takes from before, what it asks for again, and what it says about it."""
+"""A run that goes on: what it takes from before, what it asks for again, and what it says about
+it."""
 
 import contextlib
 import json
@@ -42,10 +43,12 @@ from domostats.reports.activity_log import report as activity
 from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, reading
-from domostats.sandbox.entities import group_id
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Cursor, Numbered, Offset
-from domostats.transport.windows import Search
+from domostats.sandbox.domo.owners import group_id_of
+from domostats.transport.answer import Answer
+from domostats.transport.cursor import Cursor
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.search import Search
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 GROUP_LIST = "/api/content/v2/groups/grouplist"
@@ -89,9 +92,10 @@ def read_all(connection, listing, name="some", **how):
 
 
 def remove_group(box, number):
-    "Somebody deletes a group: the one at this place of the list, which has to have been read before."
+    """Somebody deletes a group: the one at this place of the list, which has to have been read
+    before."""
     del box.domo.data.memo["groups False"][number]
-    box.domo.shelf.kept.clear()  # what it had answered before
+    box.domo.pages.cache.kept.clear()  # what it had answered before
 
 
 def notes_of(reader):
@@ -220,7 +224,8 @@ LISTINGS = {
 
 
 def resume(style, count, works_for, change):
-    "The records before, those after a change made while nobody read, what the second run gave, and its reader."
+    """The records before, those after a change made while nobody read, what the second run gave,
+    and its reader."""
     service, listing = Service([*range(count)], works_for), LISTINGS[style]
     before = [*service.rows]
     with contextlib.suppress(RetryLaterError):
@@ -650,6 +655,7 @@ print(json.dumps([run.table["group_id"].to_pylist(), run.doubts, run.findings]))
 """
 
 
+@pytest.mark.slow
 def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
     rng = random.Random(7)
     with sandbox.start(groups=200, today="2024-04-01") as box:
@@ -668,7 +674,7 @@ def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         came, doubts, findings = json.loads(done.stdout)
         numbers = [number for _, number in box.domo.data.memo["groups False"]]
-        living = [str(group_id(box.domo.data.world.seed, number)) for number in numbers]
+        living = [str(group_id_of(box.domo.data.world.seed, number)) for number in numbers]
         assert came == living and len(living) < 200 and not doubts
         assert any("kept by an earlier start" in finding for finding in findings) or any(
             "has changed since" in finding for finding in findings

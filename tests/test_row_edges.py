@@ -1,4 +1,5 @@
-"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a rule makes of null."""
+"""Rows to the edge: what names become, which spellings lose nothing, what a finding says, what a
+rule makes of null."""
 
 import json
 import math
@@ -13,7 +14,10 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DataError, SettingsError
-from domostats.reports.report import Report, Source, key_columns
+from domostats.reports.declaration import Source
+from domostats.reports.keys import key_columns
+from domostats.reports.report import Report
+from domostats.rows.columns import arrow_columns, plain_dicts
 from domostats.rows.formatter import (
     Formatter,
     constant,
@@ -30,24 +34,19 @@ from domostats.rows.formatter import (
     yes_no,
 )
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
+from domostats.rows.records import Records, other_fields, raws_of, read_page
 from domostats.rows.rowtype import (
     JsonText,
     Millis,
     NumberId,
-    Records,
     Seconds,
     TextId,
     TextTime,
-    arrow_columns,
     columns_of,
     named,
-    other_fields,
-    plain_dicts,
-    raws_of,
-    read_page,
 )
 from domostats.rows.table import table_of_rows, to_dataframe
-from domostats.transport.paging import Whole
+from domostats.transport.listing import Whole
 
 
 def utc(text):
@@ -213,7 +212,8 @@ WHOLE = [
     (b"-9223372036854775808.0", -(2**63), OTHER),
 ]
 TIMES = [(raw, moment, OTHER) for raw, moment in ISO]
-VALUES = {  # by field, what comes, what it becomes, and how that counts; `null` counts as nothing anywhere
+# by field, what comes, what it becomes, and how that counts; `null` counts as nothing anywhere
+VALUES = {
     "whole": [
         *WHOLE,
         (b'"7"', 7, OTHER),

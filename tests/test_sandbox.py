@@ -1,4 +1,5 @@
-"""The sandbox from outside: over real HTTP, against recorded replies, in other processes, and with bad manners."""
+"""The sandbox from outside: over real HTTP, against recorded replies, in other processes, and
+with bad manners."""
 
 import json
 import os
@@ -16,8 +17,10 @@ import requests
 from domostats import sandbox
 from domostats.errors import SettingsError
 from domostats.instances import Instance, find_instance, read_note, sandbox_note
+from domostats.sandbox import running
+from domostats.sandbox.domo.users import ADMIN, ANALYST, GRANTS
+from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import CALL_FAULTS, FAULTS, SIGN_IN, SIGN_IN_FAULTS
-from domostats.sandbox.world import ADMIN, ANALYST, GRANTS, World
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
 ME, USERS, PROVIDERS, ACCOUNTS = (
@@ -31,7 +34,7 @@ SEEDS = 1, 2, 77
 
 def notes_in(patch, folder):
     "Notes in this folder from now on, and no sandbox that runs already."
-    patch.setattr(sandbox, "_running", {})
+    patch.setattr(running, "_running", {})
     patch.setenv("XDG_STATE_HOME", str(folder))
     folder.mkdir(exist_ok=True)
     patch.chdir(folder)
@@ -41,11 +44,12 @@ def notes_in(patch, folder):
 
 @pytest.fixture(autouse=True, scope="module")
 def own_folder(tmp_path_factory):
-    "Most tests share their sandboxes, and leave them healed: one folder for all of them in place of one for each."
+    """Most tests share their sandboxes, and leave them healed: one folder for all of them in
+    place of one for each."""
     with pytest.MonkeyPatch.context() as patch:
         notes_in(patch, tmp_path_factory.mktemp("state"))
         yield
-        sandbox._stop_all()
+        running._stop_all()
 
 
 @pytest.fixture
@@ -53,7 +57,7 @@ def fresh(tmp_path, monkeypatch):
     "A user who has no sandbox yet."
     notes_in(monkeypatch, tmp_path / "state")
     yield
-    sandbox._stop_all()
+    running._stop_all()
 
 
 @pytest.fixture
@@ -308,7 +312,13 @@ def test_the_two_lists_do_not_quite_agree(http, any_box):
 # --- the same seed, the same bytes ----------------------------------------------------------------
 
 PRINT = (
-    "from domostats.sandbox.domo import Data, show_accounts, show_providers, show_users; from domostats.sandbox.world import World; d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
+    "from domostats.sandbox.domo.data import Data; from domostats.sandbox.domo.account_lists import show_accounts, show_providers; from domostats.sandbox.domo.users_and_roles import show_users; "
+    "from domostats.sandbox.domo.world import World; d = Data(World({seed}, 40, 40)); "
+    "u = d.world.user(1); "
+)(
+    "import hashlib; print(*[hashlib.sha256(f(d, "
+    "u).body).hexdigest() for f in (show_users, show_accounts, show_providers)])"
+    "from domostats.sandbox.domo.account_lists import show_accounts, show_providers; from domostats.sandbox.domo.data import Data; from domostats.sandbox.domo.users_and_roles import show_users; from domostats.sandbox.domo.world import World; d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
     "import hashlib; print(*[hashlib.sha256(f(d, u).body).hexdigest() for f in (show_users, show_accounts, show_providers)])"
 )
 
@@ -370,7 +380,7 @@ def test_a_row_needs_no_rows_before_it():
 def test_impossible_sizes(fresh, size):
     with pytest.raises(SettingsError) as refusal:
         sandbox.start(**size)
-    assert refusal.value.reason == "bad_size" and not sandbox._running
+    assert refusal.value.reason == "bad_size" and not running._running
 
 
 def test_smallest_and_large(http):
@@ -850,7 +860,10 @@ def test_a_note_of_somebody_else_is_left_alone(fresh, box):
     assert "theirs" in path.read_text()
 
 
-OTHER = "from domostats import sandbox; import sys; box = sandbox.start(); print(box.name, box.url, flush=True); sys.stdin.read()"
+OTHER = (
+    "from domostats import sandbox; import sys; box = sandbox.start(); "
+    "print(box.name, box.url, flush=True); sys.stdin.read()"
+)
 
 
 def other_process():
@@ -916,8 +929,12 @@ def test_a_process_that_was_killed_gives_its_name_back(fresh):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_a_forked_child_takes_nothing_away(fresh):
     code = (
-        "import os, sys; from domostats import sandbox; from domostats.settings import read_note\nbox = sandbox.start(); child = os.fork()\n"
-        "if child == 0: sys.exit(0)\nos.waitpid(child, 0); print(read_note(box.name) is not None, sandbox.start() is box)"
+        "import os, sys; from domostats import sandbox; "
+        "from domostats.settings import read_note\nbox = sandbox.start(); "
+        "child = os.fork()\n"
+    )(
+        "if child == 0: sys.exit(0)\nos.waitpid(child, 0); "
+        "print(read_note(box.name) is not None, sandbox.start() is box)"
     )
     assert run(code) == "True True"
 
@@ -927,15 +944,19 @@ def test_a_folder_that_cannot_be_written(fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(SettingsError) as refusal:
         sandbox.start()
-    assert refusal.value.reason == "no_state_folder" and not sandbox._running
+    assert refusal.value.reason == "no_state_folder" and not running._running
 
 
 # --- a list of one's own --------------------------------------------------------------------------
 
-ODD = b"""[ {"key": "mysql", "name": "MySQL", "authenticationScheme": "oauth-metadata", "accounts": [
-  {"id": "71", "userId": "1893952720", "displayName": "text id"}, {"id": 72, "userId": 1893952720, "valid": false, "type": "data", "name": "n"},
-  {"id": true, "userId": "x"}, {"id": 73, "userId": "nobody", "name": 5}, {"id": 74}, {"name": "no id"}, {"id": 1e3}, {"id": ""}, null, 5, []]},
-  {"key": "api", "accounts": null}, {"key": "webform"}, {}, {"accounts": {}}, 7, null, {"accounts": [{"id": 75, "userId": 0}]} ]
+ODD = b"""[ {"key": "mysql", "name": "MySQL", "authenticationScheme": "oauth-metadata",
+  "accounts": [
+  {"id": "71", "userId": "1893952720", "displayName": "text id"},
+  {"id": 72, "userId": 1893952720, "valid": false, "type": "data", "name": "n"},
+  {"id": true, "userId": "x"}, {"id": 73, "userId": "nobody", "name": 5}, {"id": 74},
+  {"name": "no id"}, {"id": 1e3}, {"id": ""}, null, 5, []]},
+  {"key": "api", "accounts": null}, {"key": "webform"}, {}, {"accounts": {}}, 7, null,
+  {"accounts": [{"id": 75, "userId": 0}]} ]
 """
 
 
@@ -1011,7 +1032,7 @@ def test_files_that_are_no_list(fresh, tmp_path, content):
     assert (
         refusal.value.reason == "bad_payload"
         and str(file) in str(refusal.value)
-        and not sandbox._running
+        and not running._running
     )
 
 
@@ -1046,7 +1067,8 @@ def test_nothing_heavy_on_import():
     heavy = "starlette", "uvicorn", "pandas", "duckdb", "pyarrow", "nbdev", "fastcore", "IPython"
     assert (
         run(
-            f"from domostats import sandbox; import sys; print([m for m in {heavy} if m in sys.modules])"
+            "from domostats import sandbox; import sys; "
+            f"print([m for m in {heavy} if m in sys.modules])"
         )
         == "[]"
     )
@@ -1054,13 +1076,17 @@ def test_nothing_heavy_on_import():
 
 @pytest.mark.parametrize("missing", ["starlette", "uvicorn"])
 def test_without_the_extra(missing):
-    code = f"import sys; sys.modules[{missing!r}] = None\nfrom domostats import sandbox\ntry: sandbox.start()\nexcept sandbox.SettingsError as e: print(e.reason, e)"
+    code = (
+        f"import sys; sys.modules[{missing!r}] = None\nfrom domostats import sandbox\n"
+        "try: sandbox.start()\nexcept sandbox.SettingsError as e: print(e.reason, e)"
+    )
     assert run(code).startswith("missing_extra") and "pip install 'domostats[sandbox]'" in run(code)
 
 
 def test_the_logging_of_the_program_is_left_alone():
     code = (
-        "import logging; from domostats import sandbox; before = logging.root.handlers[:], logging.root.level\n"
+        "import logging; from domostats import sandbox; "
+        "before = logging.root.handlers[:], logging.root.level\n"
         "with sandbox.start(): print((logging.root.handlers, logging.root.level) == before)"
     )
     assert run(code) == "True"

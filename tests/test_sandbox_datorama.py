@@ -1,4 +1,5 @@
-"""The sandbox that speaks Datorama, from outside: over HTTP, held against samples of the service, with a clock of its own."""
+"""The sandbox that speaks Datorama, from outside: over HTTP, held against samples of the
+service, with a clock of its own."""
 
 import io
 import json
@@ -14,8 +15,8 @@ from conftest import ROOT
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import SettingsError
-from domostats.sandbox.datorama import ROUTES
-from domostats.sandbox.datorama_face import DATORAMA_FAULTS
+from domostats.sandbox.datorama.routes import ROUTES
+from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 
 FIXTURES = ROOT / "tests" / "fixtures" / "datorama"
 HEADERS = [*json.loads((FIXTURES / "rate_limit_headers_ok.json").read_text())]
@@ -184,7 +185,8 @@ REFUSALS = {
 
 
 def unlike(ours, theirs, where="$"):
-    "Where our value has other fields or other JSON types than the sample; what is null in one of them may be anything in the other."
+    """Where our value has other fields or other JSON types than the sample; what is null in one
+    of them may be anything in the other."""
     if None in (ours, theirs):
         return []
     if isinstance(theirs, list) and isinstance(ours, list):
@@ -891,8 +893,9 @@ AGENCY = ROOT / "tests" / "fixtures" / "agency" / "day.json"
 def test_a_day_at_a_small_agency():
     """Every endpoint, asked in an order in which it matters what was done before.
 
-    `step` moves the clock on before a request (seconds), `as` is another user, `zip` names the file in
-    the reply. The replies were read through, beside the samples, before they became what is expected."""
+    `step` moves the clock on before a request (seconds), `as` is another user, `zip` names the
+    file in the reply. The replies were read through, beside the samples, before they became what
+    is expected."""
     wrong = []
     sizes = {"seed": 5, "workspaces": 2, "streams": 7, "users": 2, "jobs": 2, "parallel": 2}
     with sandbox.start_datorama(**sizes, today="2024-04-01") as box:

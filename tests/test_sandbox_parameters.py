@@ -1,4 +1,5 @@
-"""Every parameter that a client sends to an endpoint the sandbox serves: it changes the answer as it should, or is refused."""
+"""Every parameter that a client sends to an endpoint the sandbox serves: it changes the answer
+as it should, or is refused."""
 
 import base64
 import json
@@ -7,8 +8,8 @@ import pytest
 import requests
 
 from domostats import sandbox
-from domostats.sandbox.domo import ROUTES, Domo
-from domostats.sandbox.world import World
+from domostats.sandbox.domo.instance import ROUTES, Domo
+from domostats.sandbox.domo.world import World
 
 SIZES = {
     "seed": 3,

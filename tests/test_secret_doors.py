@@ -1,4 +1,5 @@
-"""Every public function that takes a secret is found by its signature, and given one at each of its arguments in each form; none shows it."""
+"""Every public function that takes a secret is found by its signature, and given one at each of
+its arguments in each form; none shows it."""
 
 import ast
 import copy
@@ -69,9 +70,11 @@ DOORS = {name: one for name, one in PUBLIC.items() if getattr(one, "hidden", ())
 
 
 def takers():
-    """Those whose signature names a secret, in modules that know anything of secrets or connections.
+    """Those whose signature names a secret, in modules that know anything of secrets or
+    connections.
 
-    The sandbox is left out, which is the service and checks what it is sent, and the interfaces, which hand on what the settings hold."""
+    The sandbox is left out, which is the service and checks what it is sent, and the interfaces,
+    which hand on what the settings hold."""
     for name, function in PUBLIC.items():
         module = importlib.import_module(function.__module__)
         if name.startswith(("domostats.sandbox.", "domostats.interfaces.")):
@@ -175,7 +178,8 @@ def filled(parameters, position, value, closed):
 
 
 def given_as(parameter, value):
-    "The value as it is, or in an address: any other text may be the name of a file, which is no secret."
+    """The value as it is, or in an address: any other text may be the name of a file, which is
+    no secret."""
     if parameter.name == "url" and isinstance(value, str):
         return f"postgresql://ada:{value}@127.0.0.1:1/x"
     if parameter.name == "url" and isinstance(value, Secret):
@@ -198,6 +202,7 @@ def tried(call):
 TOOLS = "traceback", "inspect"
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("name", DOORS)
 def test_no_argument_of_a_door_shows_what_it_is_given(name, closed):
     walk(name, closed)
@@ -314,8 +319,19 @@ def test_an_instance_with_a_name_like_a_token_is_known_by_its_address(closed):
 
 @pytest.mark.parametrize(
     "name",
-    ["acme", "ACME", "acme-staging-2024", "a", "internationalbusinessmachines", "my-company-eu-1", "domo-community", "sales2024", "42", "acme-dev-20240401"],
-)  # fmt: skip
+    [
+        "acme",
+        "ACME",
+        "acme-staging-2024",
+        "a",
+        "internationalbusinessmachines",
+        "my-company-eu-1",
+        "domo-community",
+        "sales2024",
+        "42",
+        "acme-dev-20240401",
+    ],
+)
 def test_names_that_people_give_are_names(name):
     assert find_instance(name).url == f"https://{name.lower()}.domo.com"
 
@@ -341,10 +357,22 @@ def test_a_bad_name_is_quoted_where_it_may_be():
 def test_a_secret_shows_itself_nowhere(value):
     secret = Secret(value)
     shown = [
-        repr(secret), str(secret), f"{secret}", f"{secret!s:>20}", f"{secret:^30}", f"{secret} {secret!r}",
-        format(secret), f"{secret}", repr([secret]), repr({secret: secret}), repr((secret,)),
-        repr(Secret(secret)), repr(copy.copy(secret)), repr(copy.deepcopy([secret])), ascii(secret),
-    ]  # fmt: skip
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret!s:>20}",
+        f"{secret:^30}",
+        f"{secret} {secret!r}",
+        format(secret),
+        f"{secret}",
+        repr([secret]),
+        repr({secret: secret}),
+        repr((secret,)),
+        repr(Secret(secret)),
+        repr(copy.copy(secret)),
+        repr(copy.deepcopy([secret])),
+        ascii(secret),
+    ]
     assert all("<secret>" in one for one in shown)
     assert len(value) < 5 or not leaks("".join(shown), value)
     for refusing in (pickle.dumps, json.dumps, msgspec.json.encode, vars, len, list):

@@ -39,7 +39,7 @@ from domostats.instances import (
     sandbox_note,
     signed,
 )
-from domostats.loading.store import store_path
+from domostats.loading.database_file import store_path
 from domostats.private import kit_folder, make_private
 from domostats.sealing import hides, sealed
 from domostats.secrets import (
@@ -52,10 +52,10 @@ from domostats.secrets import (
     shown,
 )
 from domostats.settings import find_settings, read_settings, setting, settings_places
-from domostats.tracking.database import default_url
 from domostats.tracking.domo_extractors import UserCounts
 from domostats.tracking.extractors import configured, first_date_of, zone_of
 from domostats.tracking.migrations import migrations_folder
+from domostats.tracking.registry.engines import default_url
 from domostats.transport.connection import Connection
 from domostats.user_files import expanded, user_folder
 

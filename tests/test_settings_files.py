@@ -1,4 +1,5 @@
-"""Settings files as people write them: read right, or an error that names the file and the line and never the value."""
+"""Settings files as people write them: read right, or an error that names the file and the line
+and never the value."""
 
 import os
 import subprocess
@@ -11,7 +12,7 @@ from conftest import ROOT
 from domostats.credentials import find_secrets, from_dotenv
 from domostats.errors import SettingsError
 from domostats.instances import Instance, find_instance
-from domostats.loading.store import store_path
+from domostats.loading.database_file import store_path
 from domostats.settings import find_settings, setting
 
 HORSE = "correct-horse-battery"

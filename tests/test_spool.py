@@ -1,8 +1,8 @@
-"""A run that dies goes on where it stopped; a finished one can be played again; and nobody else's answers are among them."""
+"""A run that dies goes on where it stopped; a finished one can be played again; and nobody
+else's answers are among them."""
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 import msgspec
 import pyarrow as pa
 import pytest
-from conftest import settle
+from conftest import KILLS, settle
 
 from domostats import sandbox
 from domostats.clients.domo.auth import AccessToken, Session, sign_in
@@ -23,8 +23,9 @@ from domostats.reports.report import reading
 from domostats.reports.users import report as users
 from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection
+from domostats.transport.kept_answers import KeptAnswer
 from domostats.transport.retry import Request
-from domostats.transport.spool import OLDEST, Kept
+from domostats.transport.spool import OLDEST
 
 RUN = """
 import json, sys
@@ -85,7 +86,9 @@ def heard(box):
     return [(method, path) for method, path, _ in box.calls]
 
 
-def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monkeypatch):
+@pytest.mark.slow
+@pytest.mark.kills
+def test_a_run_that_is_killed_asks_again_only_for_what_may_have_moved(monkeypatch, draws):
     with sandbox.start(users=401) as box:
         wanted = finish(start(box.name))
         asked, reply = [], box.domo.reply
@@ -103,16 +106,16 @@ def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monke
             return reply(method, path, headers, body, query)
 
         monkeypatch.setattr(box.domo, "reply", listening)
-        box.latency, rng, killed, again, compared = 0.02, random.Random(20), 0, [], []
-        while killed < 20:
+        box.latency, killed, again, compared = 0.02, 0, [], []
+        while killed < KILLS:
             there, before = kept(), len(asked)
             child = start(box.name)
-            goal = before + rng.randint(7, 15)
+            goal = before + draws.randint(7, 15)
             for _ in range(15_000):
                 if len(asked) >= goal or child.poll() is not None:
                     break
                 time.sleep(0.002)
-            time.sleep(rng.random() * 0.03)
+            time.sleep(draws.random() * 0.03)
             child.kill()
             child.communicate(timeout=60)
             assert child.returncode == -signal.SIGKILL, "it was to be killed in mid-listing"
@@ -124,7 +127,8 @@ def test_a_run_killed_twenty_times_asks_again_only_for_what_may_have_moved(monke
         assert finish(start(box.name)) == wanted and len(wanted) == 401
         compared.append(len(there & set(asked[before:])))
         assert len(there) > 20 and len(asked) > before
-        # of each list the first page, the last, and those beside the ten at most that were under way
+        # of each list the first page, the last, and those beside the ten at most that were under
+        # way
         assert max(compared) <= 14, compared
         more = sum(times - 1 for times in Counter(asked).values())
         assert max(again) <= 10 and more <= sum(again) + sum(compared), (again, compared, more)
@@ -303,7 +307,7 @@ def test_files_are_for_this_user_only_and_hold_no_secret(box):
     ]
     assert len(answers) > 5
     for path in answers:
-        one = msgspec.msgpack.decode(path.read_bytes(), type=Kept)
+        one = msgspec.msgpack.decode(path.read_bytes(), type=KeptAnswer)
         assert not one.headers and not any(
             secret in pa.decompress(one.packed, one.size, "lz4", asbytes=True) for secret in secrets
         )

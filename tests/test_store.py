@@ -14,7 +14,8 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DestinationError, DomostatsError, SettingsError
-from domostats.loading.store import Store, ask, spelled
+from domostats.loading.queries import ask, spelled
+from domostats.loading.store import Store
 
 
 @pytest.fixture
@@ -647,7 +648,8 @@ for i in range(20):
     store.write("shared", pa.table({"who": [me], "i": [i]}), "APPEND")
     store.write(me, pa.table({"i": list(range(i + 1))}), "REPLACE")
     assert store.read(me)["i"].to_pylist() == list(range(i + 1))
-    assert store.read("shared", f"SELECT count(*) AS n FROM table WHERE who = '{me}'").to_pylist() == [{"n": i + 1}]
+    count = f"SELECT count(*) AS n FROM table WHERE who = '{me}'"
+    assert store.read("shared", count).to_pylist() == [{"n": i + 1}]
 print("done")
 """
 
@@ -689,7 +691,10 @@ def test_threads_take_turns(store):
     assert not faults and store.read("shared").num_rows == 30
 
 
-HOLDER = "import duckdb, sys; con = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
+HOLDER = (
+    "import duckdb, sys; con = duckdb.connect(sys.argv[1]); print('held', flush=True); "
+    "sys.stdin.read()"
+)
 
 
 def test_a_store_that_is_held_for_good(store):

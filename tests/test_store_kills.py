@@ -2,7 +2,6 @@
 
 import json
 import os
-import random
 import signal
 import subprocess
 import sys
@@ -10,6 +9,7 @@ import time
 
 import pyarrow as pa
 import pytest
+from conftest import KILLS
 
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
@@ -28,7 +28,8 @@ schema = pa.schema({"generation": pa.int64(), "n": pa.int64(), "text": pa.string
 def batches():
     for start in range(0, rows, 50_000):
         n = range(start, min(start + 50_000, rows))
-        yield pa.record_batch([[generation] * len(n), list(n), [f"{i * 7919 % 1000003} of {generation}" for i in n]], schema=schema)
+        texts = [f"{i * 7919 % 1000003} of {generation}" for i in n]
+        yield pa.record_batch([[generation] * len(n), list(n), texts], schema=schema)
 
 data = pa.RecordBatchReader.from_batches(schema, batches())
 if kind == "store": Store(place).write("accounts", data, "REPLACE")
@@ -38,7 +39,10 @@ else: write_file(data, place)
 READER = """
 import json, sys
 from domostats.loading.store import Store
-query = "SELECT min(generation) AS lo, max(generation) AS hi, count(*) AS n, sum(n) AS total, count(DISTINCT text) AS texts FROM table"
+query = '''
+    SELECT min(generation) AS lo, max(generation) AS hi, count(*) AS n,
+           sum(n) AS total, count(DISTINCT text) AS texts
+    FROM table'''
 print(json.dumps(Store(sys.argv[1]).read("accounts", query).to_pylist()[0]))
 """
 
@@ -97,8 +101,8 @@ def place(tmp_path):
 
 
 @pytest.mark.slow
-def test_twenty_kills_leave_one_whole_generation(place):
-    rng = random.Random(20)
+@pytest.mark.kills
+def test_kills_leave_one_whole_generation(place, draws):
     child = start(place, "store", 0)
     assert child.wait(60) == 0, child.stderr.read()
     Store(place).names()
@@ -110,13 +114,13 @@ def test_twenty_kills_leave_one_whole_generation(place):
     window = time.monotonic() - first_byte  # from the first byte to the end of the process
 
     current, between, log = 1, 0, []
-    for attempt in range(40):  # twenty, and more where too many came after the commit
-        if attempt >= 20 and between >= 15:
+    for attempt in range(2 * KILLS):  # more where too many came after the commit
+        if attempt >= KILLS and between >= 3 * KILLS // 4:
             break
         before = written(place)
         child = start(place, "store", current + 1)
         assert wait_for(lambda: written(place) != before, child)
-        time.sleep(rng.random() * window * 0.3)
+        time.sleep(draws.random() * window * 0.3)
         child.kill()
         assert child.wait(60) in (-signal.SIGKILL, 0)
         found = read_in_a_fresh_process(place)
@@ -124,7 +128,7 @@ def test_twenty_kills_leave_one_whole_generation(place):
         log.append(found["lo"] - current)  # 0: bytes were written, and the commit was not reached
         between += found == whole(current)
         current = found["lo"]
-    assert between >= 15, log
+    assert between >= 3 * KILLS // 4, log
 
     Store(place).write("small", pa.table({"id": [1]}))
     assert [path.name for path in place.parent.iterdir()] == [place.name]

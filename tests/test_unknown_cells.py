@@ -1,4 +1,5 @@
-"""A value that is not known is no change, neither when it goes nor when it comes: real runs over HTTP into a history."""
+"""A value that is not known is no change, neither when it goes nor when it comes: real runs over
+HTTP into a history."""
 
 import json
 import random
@@ -13,9 +14,9 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, SettingsError
 from domostats.loading.store import Store
-from domostats.reports.report import run_all
+from domostats.reports.fleet import run_all
 from domostats.tracking.history import History, find_place
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 DAY = datetime(2024, 4, 1)
 
@@ -238,8 +239,8 @@ COLUMNS = "oid", "v", "name"  # the name is that of the record with the id oid
 
 
 def model(days):
-    """What is known of each day: the last known value goes on, and one that comes first goes back, as
-    long as the row is there (and, of a name, the id is the same)."""
+    """What is known of each day: the last known value goes on, and one that comes first goes
+    back, as long as the row is there (and, of a name, the id is the same)."""
     states = [{id: {} for id in rows} for rows, _ in days]
     for id in {id for rows, _ in days for id in rows}:
         for column in COLUMNS:

@@ -1,4 +1,5 @@
-"""Stores that domostats 0.1.0 made are refused with the way out, and upgraded so that no row shows as changed by it."""
+"""Stores that domostats 0.1.0 made are refused with the way out, and upgraded so that no row
+shows as changed by it."""
 
 import json
 from datetime import datetime, timedelta
@@ -8,9 +9,11 @@ import pytest
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
-from domostats.errors import DataError, DestinationError, SettingsError
-from domostats.interfaces.cli import EXIT_CODES, app
-from domostats.loading.store import Store, quoted, settled
+from domostats.errors import EXIT_CODES, DataError, DestinationError, SettingsError
+from domostats.interfaces.cli import app
+from domostats.loading.merging import settled
+from domostats.loading.store import Store
+from domostats.loading.store_types import quoted
 from domostats.tracking.history import History
 from domostats.tracking.pictures import timeline
 from domostats.tracking.upgrades import needed, upgrade
@@ -26,7 +29,10 @@ def store(tmp_path):
 def old_hash(columns):
     "The row hash of domostats 0.1.0."
     parts = [
-        f"CASE WHEN {quoted(name)} IS NULL THEN '' ELSE concat('{name}=', CAST({quoted(name)} AS VARCHAR), chr(31)) END"
+        (
+            f"CASE WHEN {quoted(name)} IS NULL THEN '' ELSE concat('{name}=', "
+            f"CAST({quoted(name)} AS VARCHAR), chr(31)) END"
+        )
         for name in columns
     ]
     return f"md5(concat({', '.join(parts)}))"
@@ -48,22 +54,31 @@ def old_snapshot(store, name, key, arriving, at):
             f"CREATE TEMP TABLE came AS SELECT *, {old_hash(columns)} AS _hash FROM arriving"
         )
         con.execute(
-            f"CREATE TABLE IF NOT EXISTS {table} AS SELECT * EXCLUDE (_hash), NULL::TIMESTAMP AS _at, false AS _gone FROM came LIMIT 0"
+            f"CREATE TABLE IF NOT EXISTS {table} AS SELECT * EXCLUDE (_hash), "
+            "NULL::TIMESTAMP AS _at, false AS _gone FROM came LIMIT 0"
         )
         con.execute(f"CREATE TABLE IF NOT EXISTS {now} AS SELECT {keys}, _hash FROM came LIMIT 0")
         counts = con.execute(
-            f"SELECT count(*) FILTER (now._hash IS NULL), count(*) FILTER (now._hash <> came._hash), count(*) FROM came LEFT JOIN {now} AS now USING ({keys})"
+            "SELECT count(*) FILTER (now._hash IS NULL), "
+            "count(*) FILTER (now._hash <> came._hash), "
+            f"count(*) FROM came LEFT JOIN {now} AS now USING ({keys})"
         ).fetchone()
         listed = ", ".join(map(quoted, columns))
         con.execute(
-            f"INSERT INTO {table} ({listed}, _at, _gone) SELECT {', '.join(f'came.{quoted(c)}' for c in columns)}, {moment}, false FROM came LEFT JOIN {now} AS now USING ({keys}) WHERE now._hash IS DISTINCT FROM came._hash"
+            f"INSERT INTO {table} ({listed}, _at, "
+            f"_gone) SELECT {', '.join(f'came.{quoted(c)}' for c in columns)}, {moment}, "
+            f"false FROM came LEFT JOIN {now} AS now USING ({keys}) WHERE now._hash IS "
+            "DISTINCT FROM came._hash"
         )
         gone = con.execute(
-            f"INSERT INTO {table} ({keys}, _at, _gone) SELECT {keys}, {moment}, true FROM {now} AS now WHERE NOT EXISTS (SELECT 1 FROM came WHERE {same})"
+            f"INSERT INTO {table} ({keys}, _at, _gone) SELECT {keys}, {moment}, "
+            f"true FROM {now} AS now WHERE NOT EXISTS (SELECT 1 FROM came WHERE {same})"
         ).fetchone()[0]
         con.execute(f"CREATE OR REPLACE TABLE {now} AS SELECT {keys}, _hash FROM came")
         con.execute(
-            "CREATE TABLE IF NOT EXISTS kit.loads (dataset VARCHAR, release_key VARCHAR, row_count BIGINT, run VARCHAR, checksum VARCHAR, started_at TIMESTAMP, loaded_at TIMESTAMP, details VARCHAR)"
+            "CREATE TABLE IF NOT EXISTS kit.loads (dataset VARCHAR, release_key VARCHAR, "
+            "row_count BIGINT, run VARCHAR, checksum VARCHAR, started_at TIMESTAMP, "
+            "loaded_at TIMESTAMP, details VARCHAR)"
         )
         details = json.dumps({"added": counts[0], "changed": counts[1], "removed": gone})
         release = f"s:{at.isoformat().removesuffix('T00:00:00')}"
@@ -90,7 +105,8 @@ def refusal(call):
 def tables(store):
     with store.open() as con:
         return con.execute(
-            "SELECT table_name FROM duckdb_tables() WHERE schema_name IN ('history', 'kit') ORDER BY ALL"
+            "SELECT table_name FROM duckdb_tables() WHERE schema_name IN ('history', "
+            "'kit') ORDER BY ALL"
         ).fetchall()
 
 

@@ -1,4 +1,5 @@
-"""The core on the oldest Python with the lowest version of everything declared, and on the newest with pandas 2 and 3: the built package, in environments of its own."""
+"""The core on the oldest Python with the lowest version of everything declared, and on the
+newest with pandas 2 and 3: the built package, in environments of its own."""
 
 import os
 import re
@@ -74,7 +75,10 @@ FRAMES = {
     "test_rows.py",
     "test_store.py",
 }  # where data frames are made or taken
-LONG = "not published and not killed and not kills and not processes and not machines and not programs and not postgresql and not http and not openapi"
+LONG = (
+    "not published and not killed and not kills and not processes and not machines and not "
+    "programs and not postgresql and not http and not openapi"
+)
 
 
 def interpreters():
@@ -118,7 +122,8 @@ TESTING = (
 
 
 def declared():
-    "Every requirement of the package and of the extras that are tested here, as it stands in pyproject.toml."
+    """Every requirement of the package and of the extras that are tested here, as it stands in
+    pyproject.toml."""
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
@@ -170,7 +175,8 @@ def test_time_zones_come_with_the_package():
 def test_the_core_passes(minor, what, copy, tmp_path):
     if minor not in FOUND:
         missing(
-            f"python3.{minor} was not found on this machine; found: {', '.join(f'3.{n}' for n in FOUND)}"
+            f"python3.{minor} was not found on this machine; "
+            f"found: {', '.join(f'3.{n}' for n in FOUND)}"
         )
     environment = ROOT / f".venv-3.{minor}-{what}"
     python = environment / "bin" / "python"

@@ -1,4 +1,5 @@
-"""Where a secret may go: to the address that was asked for, over https or within this machine, and nowhere else."""
+"""Where a secret may go: to the address that was asked for, over https or within this machine,
+and nowhere else."""
 
 import http.server
 import json
@@ -77,7 +78,8 @@ def test_an_address_from_the_settings_is_held_to_the_same_rule():
 
 @pytest.fixture
 def ears():
-    "A server of this machine that sets a cookie with every answer; gives its address and what it heard."
+    """A server of this machine that sets a cookie with every answer; gives its address and what
+    it heard."""
     heard = []
 
     class Ear(http.server.BaseHTTPRequestHandler):

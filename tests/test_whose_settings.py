@@ -1,4 +1,5 @@
-"""Only files of this user or of root decide where a secret goes; a stranger's file neither does nor blocks anybody."""
+"""Only files of this user or of root decide where a secret goes; a stranger's file neither does
+nor blocks anybody."""
 
 import os
 import stat
@@ -10,7 +11,7 @@ import pytest
 from domostats.credentials import find_secrets, from_dotenv
 from domostats.errors import CredentialsError, SettingsError
 from domostats.instances import Instance, find_instance
-from domostats.loading.store import store_path
+from domostats.loading.database_file import store_path
 from domostats.settings import find_settings, read_settings
 from domostats.user_files import check_file_owner
 

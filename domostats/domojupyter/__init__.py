@@ -6,7 +6,6 @@
 __all__ = [
     "IN_WORKSPACE",
     "PIECES",
-    "SINCE",
     "MODULES",
     "Panel",
     "attach",
@@ -14,8 +13,6 @@ __all__ = [
     "get_account_property_value",
     "write_dataframe",
     "read_dataframe",
-    "take_over",
-    "found_in",
 ]
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
@@ -25,9 +22,9 @@ import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from types import ModuleType
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
+from .real import found_in, take_over
 from ..errors import DestinationError, SettingsError
 from ..secrets import Secret
 
@@ -55,7 +52,7 @@ _PANELS = {}
 
 def _panel():
     "The panel of this process for the store that is in use."
-    from domostats.loading.store import store_path
+    from domostats.loading.database_file import store_path
 
     return _PANELS.setdefault(store_path().resolve(), Panel())
 
@@ -168,8 +165,8 @@ def write_dataframe(
     A frame that is marked as incomplete (`attrs`) is written with a warning, and refused where a
     complete one stands: DataError `incomplete`. SettingsError `not_a_dataframe`, `not_attached`;
     all else as `loading.store.Store.write`. Source: Jupyter Workspaces user guide."""
-    from domostats.loading.files import is_frame
     from domostats.loading.store import Store
+    from domostats.loading.streams import is_frame
 
     dataset = _attached("outputs", alias)
     if not is_frame(df):
@@ -226,13 +223,13 @@ def _by_csv(table, options):
     import pandas as pd
     import pyarrow as pa
 
-    from domostats.loading.files import write_csv
+    from domostats.loading.csv_writing import write_csv
 
     times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
     text = pa.table(
         [
             column.cast(pa.string()) if name in times else column
-            for name, column in zip(table.column_names, table.columns)
+            for name, column in zip(table.column_names, table.columns, strict=True)
         ],
         names=table.column_names,
     )
@@ -286,62 +283,6 @@ def _defaults(table, options):
     rows = {"skip_blank_lines": False}
     types = types | chosen if isinstance(chosen, dict) else chosen
     return rows | missing | options | {"dtype": types}
-
-
-# %% ../../nbs/07_domojupyter/00_workspace.ipynb #62224476
-def take_over(module: str, own: dict, names: tuple[str, ...]) -> ModuleType | None:
-    """Replace these names of one of our modules (`own`, its globals) by those of the real `module`;
-    gives that, None outside of a workspace.
-
-    A name that it lacks says so when it is called: SettingsError `old_module`. ModuleNotFoundError
-    if the workspace has no such module.
-    """
-    try:
-        real = importlib.import_module(module)
-    except ModuleNotFoundError as e:
-        if e.name not in ("domojupyter", module):
-            raise
-        is_workspace = e.name != "domojupyter"
-    else:
-        for name in names:
-            own[name] = getattr(real, name) if hasattr(real, name) else _lacking(module, name)
-        return real
-    if is_workspace:
-        raise ModuleNotFoundError(
-            f"No module named {module!r}: {_too_old(module.partition('.')[2])}", name=module
-        )
-    return None
-
-
-SINCE = {"execution": "1.1.32"}  # documented
-
-
-def _too_old(name: str) -> str:
-    "That the real module has nothing of this name, and what to do."
-    since = f" It came with version {SINCE[name]}." if name in SINCE else ""
-    version = getattr(importlib.import_module("domojupyter"), "__version__", "unknown")
-    return (
-        f"the domojupyter of this workspace (version {version}) has no {name}.{since} "
-        "Update it in the workspace, and restart the kernel."
-    )
-
-
-def _lacking(module: str, name: str) -> Any:
-    "A function in the place of one that the real module lacks."
-    within = module.partition(".")[2]
-
-    def absent(*args: Any, **kwargs: Any) -> NoReturn:
-        raise SettingsError(_too_old(f"{within}.{name}" if within else name), "old_module")
-
-    absent.__name__ = absent.__qualname__ = name
-    return absent
-
-
-def found_in(real: ModuleType | None, own: str, name: str) -> Any:
-    "What the real module has under a name that our module (`own`) has not. AttributeError."
-    if real is not None and not name.startswith("_") and hasattr(real, name):
-        return getattr(real, name)
-    raise AttributeError(f"module {own!r} has no attribute {name!r}")
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #dj0names2

@@ -45,9 +45,9 @@ if TYPE_CHECKING:
     import duckdb
 
     from domostats.instances import Instance
-    from domostats.reports.report import Run
+    from domostats.reports.run import Result
 
-_Run = TypeVar("_Run", bound="Run")
+_Run = TypeVar("_Run", bound="Result")
 
 
 # %% ../../nbs/08_tracking/13_domo_extractors.ipynb #11600006

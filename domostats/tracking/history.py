@@ -87,21 +87,16 @@ import pyarrow as pa
 from ..errors import DataError, DestinationError, SettingsError
 from ..instances import check_name
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
-from domostats.loading.store import (
-    Store,
-    check_key,
-    described,
-    folded,
-    literal,
-    quoted,
-    returned,
-    settled,
-)
-from ..reports.report import key_columns
+from ..loading.merging import check_key, described, settled
+from ..loading.queries import returned
+from ..loading.store import Store
+from ..loading.store_types import folded, quoted
+from ..loading.updates import literal
+from ..reports.keys import key_columns
 from ..rows.table import to_dataframe
 from ..times import as_naive, to_moment, with_zone
 from .loads import Load, loads_of, note_load
-from .releases import spell, utc
+from .periods import spell, utc
 
 if TYPE_CHECKING:
     import duckdb
@@ -824,7 +819,7 @@ def rows_of(data: object) -> Any:
 
 
 def arrival_of(data: object) -> Arrival:
-    """What a finished run says of itself, or any data that `loading.files.to_reader` takes: a
+    """What a finished run says of itself, or any data that `loading.streams.to_reader` takes: a
     reader when it is read. DataError `narrowed`."""
     run = run_of(data)
     if hasattr(run, "incomplete"):
@@ -1297,7 +1292,7 @@ class History:
         dry_run: bool = False,
         allow_incomplete: bool = False,
     ) -> Snapshot:
-        """Take a snapshot of data (a finished run, or as for `loading.files.to_reader`), which is
+        """Take a snapshot of data (a finished run, or as for `loading.streams.to_reader`), which is
         all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
         With `allow_incomplete` an incomplete run brings what was added and changed, and no

@@ -46,8 +46,10 @@ import pyarrow as pa
 from msgspec import Struct
 
 from ..errors import DestinationError, SettingsError
-from ..loading.files import replacing
-from ..loading.store import Store, literal, quoted
+from ..loading.drafts import replacing
+from ..loading.store import Store
+from ..loading.store_types import quoted
+from ..loading.updates import literal
 from ..settings import find_settings, setting
 from .loads import loads_of, move_lines
 from domostats.tracking.schema import (

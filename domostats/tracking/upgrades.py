@@ -30,7 +30,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..instances import check_name
-from ..loading.store import Store, described, quoted, returned
+from ..loading.merging import described
+from ..loading.queries import returned
+from ..loading.store import Store
+from ..loading.store_types import quoted
 from ..times import as_naive
 from domostats.tracking.domo_extractors import (
     find_ledger_names,

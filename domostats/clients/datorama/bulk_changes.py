@@ -32,7 +32,7 @@ def read_changes(path: str | Path) -> dict[int, JsonObject]:
 
     SettingsError `bad_table`, `bad_id`."""
     try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
+        with Path(path).open(newline="", encoding="utf-8-sig") as file:
             rows: list[dict[Any, Any]] = [*csv.DictReader(file)]
     except (OSError, ValueError, csv.Error) as e:
         raise SettingsError(
@@ -48,7 +48,8 @@ def read_changes(path: str | Path) -> dict[int, JsonObject]:
             "bad_table",
         )
     changes: dict[int, JsonObject] = {}
-    for id, row in zip(read_ids([row["id"].strip() for row in rows]), rows):
+    ids = read_ids([row["id"].strip() for row in rows])
+    for id, row in zip(ids, rows, strict=True):
         changes.setdefault(id, {})[row["field"].strip()] = _read_value(row["value"])
     return changes
 
@@ -82,7 +83,7 @@ def patch_streams(
     CSV file. `fresh` begins anew. SettingsError `unequal_lengths`, `twice`, `already_running`;
     DestinationError."""
     same_length(streams=streams, params=params)
-    pairs = [*zip(streams, params)]
+    pairs = [*zip(streams, params, strict=True)]
     _check_twice(pairs)
     items = {f"{stream} {fields}": (stream, fields) for stream, fields in pairs}
     if update_file is not None:

@@ -154,7 +154,9 @@ def process_groups(
     stream counts for that stream, whatever group it was in. Gives as `process_ranges`, goes on like
     it, and has its errors."""
     same_length(streams=streams, starts=starts, ends=ends)
-    pairs = [(id, read_range(start, end)) for id, start, end in zip(streams, starts, ends)]
+    pairs = [
+        (id, read_range(start, end)) for id, start, end in zip(streams, starts, ends, strict=True)
+    ]
     items = {item_key(id, days): RangeItem(id, days) for id, days in pairs}
     path = options.find_path(state.log, "process")
     finder = JobFinder(state)
@@ -238,7 +240,7 @@ def rerun_jobs(
     next time. Gives as `process_ranges`. SettingsError `unequal_lengths`, `already_running`;
     DestinationError."""
     same_length(streams=streams, jobs=jobs)
-    pairs = sorted(zip(streams, jobs))
+    pairs = sorted(zip(streams, jobs, strict=True))
     items = {f"{stream} {job}": RerunItem(stream, job) for stream, job in pairs}
     path = options.find_path(state.log, "rerun_batch")
 
@@ -254,7 +256,7 @@ def rerun_jobs(
         make_room(stream.workspace, len(ids))
         newest = state.newest
         made = processing.rerun(stream.connection, stream.id, ids, newest.id, newest.heard)
-        return dict(zip(keys, map(job_facts, deal_jobs(made, ids))))
+        return dict(zip(keys, map(job_facts, deal_jobs(made, ids)), strict=True))
 
     work = Work("rerun_batch", items, send, _look_for_rerun(state, items), group)
     with start_work(state, work, fresh) as run:

@@ -28,7 +28,7 @@ from .state import AgencyState
 from .tree import find_stream, take_job
 from .workspaces import JsonObject
 from ...errors import DestinationError
-from ...transport.record import Entry
+from ...transport.journal import Entry
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -70,7 +70,7 @@ def cut_ranges(
     same_length(streams=streams, starts=starts, ends=ends)
     return {
         item_key(stream, part): RangeItem(stream, part)
-        for stream, start, end in zip(streams, starts, ends)
+        for stream, start, end in zip(streams, starts, ends, strict=True)
         for part in cut(start, end, size)
     }
 

@@ -68,7 +68,7 @@ from .workspaces import WORKSPACES, JsonObject, create
 from ...errors import DomostatsError, SettingsError
 from ...instances import Instance
 from ...sealing import hides
-from ...transport.paging import age_of
+from ...transport.reader import age_of
 from ...transport.writes import wait_until
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ def check_csv(path: Path) -> None:
     """DataError `bad_csv`: a file is empty, or does not end with a line break outside of quotes.
 
     A CSV has nothing else that shows its end."""
-    with open(path, "rb") as file:
+    with path.open("rb") as file:
         file.seek(-min(2, path.stat().st_size), 2)
         last = file.read()
     if last.endswith((b"\n", b"\r", b"\n\x00")) and not _ends_in_quotes(path):
@@ -35,7 +35,7 @@ def check_csv(path: Path) -> None:
 
 def _ends_in_quotes(path: Path) -> bool:
     "Whether a quoted field is still open at the end of a CSV."
-    with open(path, encoding="latin-1", newline="") as file:
+    with path.open(encoding="latin-1", newline="") as file:
         try:
             for _ in csv.reader(file, strict=True):
                 pass

@@ -17,7 +17,6 @@ __all__ = [
 
 # %% ../../../nbs/03_clients/datorama/14_logs.ipynb #da6a0003
 import csv
-import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -66,7 +65,7 @@ class Log(list[dict[str, Any]]):
             with tempfile.TemporaryFile(dir=path.parent):
                 pass
             with suppress(FileNotFoundError):
-                os.stat(_draft_of(path))  # its name is the longest
+                _draft_of(path).stat()  # its name is the longest
         except OSError as e:
             raise _cannot_write(path, e) from None
         return path
@@ -81,7 +80,7 @@ class Log(list[dict[str, Any]]):
         rows = {self._key(row): row for row in [*self._rows_in(path), *map(self._texts, self)]}
         draft = _draft_of(path)
         try:
-            with open(draft, "w", newline="", encoding="utf-8") as file:
+            with draft.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, self.columns, restval="")
                 writer.writeheader()
                 writer.writerows(rows.values())
@@ -95,9 +94,8 @@ class Log(list[dict[str, Any]]):
     def _rows_in(self, path: Path) -> list[dict[str, Any]]:
         "The rows of the file that is there. DestinationError `other_columns`, `not_written`."
         try:
-            with open(
-                path, newline="", encoding="utf-8-sig"
-            ) as file:  # Excel begins it with a mark
+            # Excel begins it with a mark
+            with path.open(newline="", encoding="utf-8-sig") as file:
                 reader = csv.DictReader(file)
                 names = tuple(reader.fieldnames or self.columns)
                 rows = [*reader]

@@ -20,7 +20,7 @@ from .matching import Mark, clock_ahead, make_mark
 from .workspaces import JsonObject
 from ...errors import EXIT_CODES, DomostatsError
 from ...times import from_seconds
-from ...transport.paging import Reader
+from ...transport.reader import Reader
 
 if TYPE_CHECKING:
     from domostats.clients.datorama.client import datorama
