@@ -7,11 +7,11 @@ complete list of places when one is missing."""
 __all__ = [
     "Alternatives",
     "own_name",
-    "Place",
+    "SecretPlace",
     "from_environment",
     "account_alias",
     "from_account",
-    "places_of",
+    "secret_places",
     "find_secrets",
 ]
 
@@ -35,7 +35,7 @@ def own_name(name: str, instance: Instance) -> str:
 
 
 # %% ../nbs/01_core/12_credentials.ipynb #e44a8f4b
-class Place(NamedTuple):
+class SecretPlace(NamedTuple):
     "Where secrets are looked for: in words, and a function that gives the secret of a name."
 
     label: str
@@ -97,14 +97,14 @@ def _property(values: dict[str, Secret], name: str) -> Secret | None:
 Alternatives = tuple[tuple[str, ...], ...]  # the names that are needed together, of each way in
 
 
-def places_of(instance: Instance) -> list[Place]:
+def secret_places(instance: Instance) -> list[SecretPlace]:
     "The places in which the secrets of an instance are looked for, in order."
     dotenv = os.environ.get("DOMOSTATS_ENV") or ".env, in the working folder or above it"
-    places = [Place("the environment", from_environment), Place(dotenv, from_dotenv)]
+    places = [SecretPlace("the environment", from_environment), SecretPlace(dotenv, from_dotenv)]
     alias = account_alias(instance)
     if alias:
         label = f"an account of the DomoJupyter workspace ({alias})"
-        places.append(Place(label, lambda name: from_account(name, alias)))
+        places.append(SecretPlace(label, lambda name: from_account(name, alias)))
     return places
 
 
@@ -124,7 +124,7 @@ def find_secrets(instance: Instance, *alternatives: tuple[str, ...]) -> dict[str
             f"them: {_listed(alternatives)}.",
             "missing_secret",
         )
-    places = places_of(instance)
+    places = secret_places(instance)
     tried: list[str] = []
     for of_instance in (True, False):  # what is made for this instance alone goes first
         for names in alternatives:
@@ -140,7 +140,7 @@ def find_secrets(instance: Instance, *alternatives: tuple[str, ...]) -> dict[str
     raise CredentialsError(_missing(instance, alternatives, tried), "missing_secret")
 
 
-def _first(places: Iterable[Place], name: str) -> Secret | None:
+def _first(places: Iterable[SecretPlace], name: str) -> Secret | None:
     return next((secret for place in places if (secret := place.find(name))), None)
 
 
