@@ -6,10 +6,10 @@ from datetime import datetime
 from pathlib import Path
 
 from domostats.clients.domo.auth import AccessToken
+from domostats.instances import Instance
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
 from domostats.reports.activity_log import report
-from domostats.settings import Instance
 
 WRITERS = {
     "arrow": lambda reader, folder: sum(batch.num_rows for batch in reader),

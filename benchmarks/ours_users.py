@@ -7,10 +7,10 @@ from measure import Clock, parameters, tell
 
 from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.users import IDENTITY_USERS
+from domostats.instances import Instance
 from domostats.reports.declaration import Source
 from domostats.reports.report import Report
 from domostats.reports.users import User
-from domostats.settings import Instance
 
 asked = parameters()
 listing = replace(IDENTITY_USERS, size=asked["page"], params=asked["wanted"])

@@ -8,14 +8,15 @@ __all__ = ["ROOMS"]
 # %% ../nbs/01_core/00_package.ipynb #f2006457
 import sys
 from importlib import import_module
+from types import ModuleType
 
 # %% ../nbs/01_core/00_package.ipynb #90145086
 __version__ = "0.1.0"
 
 if sys.version_info < (3, 10):
     raise ImportError(
-        "domostats needs Python 3.10 or newer, this kernel is %d.%d: choose a newer kernel."
-        % sys.version_info[:2]
+        "domostats needs Python 3.10 or newer, this kernel is "
+        f"{sys.version_info[0]}.{sys.version_info[1]}: choose a newer kernel."
     )
 
 # %% ../nbs/01_core/00_package.ipynb #e834bde8
@@ -33,12 +34,12 @@ ROOMS = (
 )
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     "Import a room of the house when it is first asked for."
     if name in ROOMS:
         return import_module(f"domostats.{name}")
     raise AttributeError(f"domostats has no {name!r}; its rooms are {', '.join(ROOMS)}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted([*globals(), *ROOMS])

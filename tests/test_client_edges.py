@@ -39,7 +39,7 @@ from domostats.clients.domo.users import (
     get_users,
 )
 from domostats.errors import AccessError, CredentialsError, DataError, SettingsError
-from domostats.settings import Secret
+from domostats.secrets import Secret
 
 SIZES = {
     "seed": 64,

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from domostats.errors import RetryLaterError
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.announced import (
     HEARD_MINUTE,
     AnnouncedBudget,

@@ -16,7 +16,7 @@ import pytest
 from conftest import ROOT
 
 from domostats import reports
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.pages import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"

@@ -13,7 +13,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.settings import find_instance
+from domostats.instances import find_instance
 
 SIGN_IN = "/api/content/v2/authentication"
 ME = "/api/content/v2/users/me"

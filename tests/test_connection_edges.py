@@ -23,7 +23,8 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.settings import Instance, Secret
+from domostats.instances import Instance
+from domostats.secrets import Secret
 from domostats.transport import clock as clocks
 from domostats.transport.answer import Answer
 from domostats.transport.auth import Auth, NoAuth, safe_headers, sendable

@@ -12,7 +12,7 @@ from domostats import domojupyter as dj
 from domostats.domojupyter import ai, app_db, execution
 from domostats.errors import DestinationError, DomostatsError, SettingsError
 from domostats.loading.store import Store
-from domostats.settings import Secret
+from domostats.secrets import Secret
 
 HORSE = "correct-horse-battery"
 

@@ -17,9 +17,9 @@ from conftest import ROOT
 from domostats import sandbox
 from domostats.clients import sign_in
 from domostats.errors import CredentialsError, DomostatsError
+from domostats.instances import find_instance
 from domostats.interfaces import catalogue_commands, cli, exit_codes, output
 from domostats.interfaces.destinations import Destination
-from domostats.settings import find_instance
 
 EXTRACTOR = """
 from dataclasses import dataclass

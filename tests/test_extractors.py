@@ -32,9 +32,9 @@ from domostats.interfaces.cli import app
 from domostats.loading import store as store_module
 from domostats.loading.store import Store
 from domostats.tracking import History
-from domostats.tracking.domo_extractors import AccountCounts, ActivityLog, DatasetCounts, UserCounts
 from domostats.tracking.extractors.base import BaseExtractor
 from domostats.tracking.extractors.days import bounds, days_between, last_finished, zone_of
+from domostats.tracking.extractors.domo import AccountCounts, ActivityLog, DatasetCounts, UserCounts
 from domostats.tracking.extractors.extraction import Extraction
 from domostats.tracking.extractors.migrations import Migrations
 from domostats.tracking.extractors.rows import SIZE
@@ -1394,7 +1394,7 @@ def test_ledgers_that_call_a_dataset_by_its_service_are_understood():
 
 
 def test_an_incomplete_day_is_refused_and_with_the_flag_done_again():
-    from domostats.tracking.domo_extractors import DomoExtractor
+    from domostats.tracking.extractors.domo import DomoExtractor
 
     class Run:
         incomplete, findings = True, ["A record was set aside."]

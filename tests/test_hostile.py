@@ -22,10 +22,12 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from domostats.instances import Instance, find_instance, sandbox_note
 from domostats.loading.database_file import store_path
 from domostats.loading.files import write_file
 from domostats.reports import accounts
-from domostats.settings import Instance, Secret, find_instance, hides, sandbox_note
+from domostats.sealing import hides
+from domostats.secrets import Secret
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 SIGN_IN = "/api/content/v2/authentication"

@@ -860,7 +860,7 @@ def test_what_nobody_knows_yet_is_something_to_look_at_later(box):
 OTHER_PROGRAM = """
 import os, sys
 from domostats.clients.datorama import datorama
-from domostats.settings import Instance
+from domostats.instances import Instance
 url, *ids = sys.argv[1:]
 dr = datorama(os.environ["TOKEN"], instance=Instance("datorama", url), pause=0)
 dr.bulk_process_streams([*map(int, ids)], ["2024-01-01"] * len(ids), ["2024-01-10"] * len(ids))

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import DomostatsError, SettingsError
-from domostats.settings import Secret
+from domostats.secrets import Secret
 
 FAULTS = [
     "drop",

@@ -9,7 +9,7 @@ import requests
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import AccessError, CredentialsError, RetryLaterError, SettingsError
-from domostats.settings import Secret
+from domostats.secrets import Secret
 
 
 @pytest.fixture(scope="module")

@@ -44,11 +44,12 @@ from domostats.clients.domo.auth import AccessToken, Session, get_session_token,
 from domostats.clients.domo.users import get_user_by_id, get_users
 from domostats.credentials import find_secrets
 from domostats.errors import DataError, DomostatsError, SettingsError
+from domostats.instances import Instance
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
 from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
-from domostats.settings import Instance, Secret
+from domostats.secrets import Secret
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.client import RegistryClient
 from domostats.tracking.registry.database import Database

@@ -17,11 +17,11 @@ from conftest import ROOT
 
 from domostats import sandbox
 from domostats.errors import DestinationError
+from domostats.instances import sandbox_note
 from domostats.loading.database_file import opened
 from domostats.loading.drafts import replacing
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
-from domostats.settings import sandbox_note
 from domostats.transport import spool
 from domostats.transport.budget_file import budget_path
 from domostats.transport.connection import remember_user, remembered_user
@@ -365,7 +365,7 @@ def test_a_note_of_who_is_who_that_others_may_write_is_not_believed(mode, is_bel
 )
 def test_a_connection_is_not_of_the_user_whom_others_could_write_into_its_note(mode, user):
     from domostats.clients.domo.auth import AccessToken
-    from domostats.settings import Instance
+    from domostats.instances import Instance
     from domostats.transport.connection import Connection
 
     auth = AccessToken("token-of-ada")

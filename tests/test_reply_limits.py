@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from domostats.errors import DataError, DomostatsError, RetryLaterError, SettingsError
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.auth import NoAuth
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Connection
@@ -162,7 +162,7 @@ def test_the_memory_stays_bounded_when_a_bomb_arrives(small):
 ASK = """
 import sys
 from domostats.errors import DomostatsError
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.auth import NoAuth
 from domostats.transport.connection import connect
 try:

@@ -16,11 +16,11 @@ import requests
 
 from domostats import sandbox
 from domostats.errors import SettingsError
+from domostats.instances import Instance, find_instance, read_note, sandbox_note
 from domostats.sandbox import running
 from domostats.sandbox.domo.users import ADMIN, ANALYST, GRANTS
 from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import CALL_FAULTS, FAULTS, SIGN_IN, SIGN_IN_FAULTS
-from domostats.settings import Instance, find_instance, read_note, sandbox_note
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
 ME, USERS, PROVIDERS, ACCOUNTS = (

@@ -18,6 +18,7 @@ import requests
 
 from domostats import sandbox
 from domostats.errors import SettingsError
+from domostats.instances import sandbox_note
 from domostats.sandbox import running
 from domostats.sandbox.days import TODAY
 from domostats.sandbox.domo.datasets import dataset_created, dataset_uuid, stream_id
@@ -27,7 +28,6 @@ from domostats.sandbox.domo.pages import page_id
 from domostats.sandbox.domo.users import GRANTS
 from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import PAGE_FAULTS
-from domostats.settings import sandbox_note
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
 IDENTITY, GROUPS, GROUP, ROLES = (

@@ -26,7 +26,9 @@ from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import AccessToken, Session, get_session_token
 from domostats.clients.domo.users import get_user_by_id
 from domostats.errors import DomostatsError, SettingsError
-from domostats.settings import Instance, Secret, find_instance, hides
+from domostats.instances import Instance, find_instance
+from domostats.sealing import hides
+from domostats.secrets import Secret
 
 ODD = 'plänted "pass/word" 100% sure'
 TOKEN = "planted+token/with=signs&more"

@@ -20,10 +20,11 @@ from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
 from domostats.clients.domo.users import get_users
 from domostats.errors import DomostatsError
+from domostats.instances import Instance, find_instance
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
 from domostats.reports import accounts
-from domostats.settings import Instance, Secret, find_instance
+from domostats.secrets import Secret
 
 PASSWORD = 'plänted "pass/word" 100%'
 TOKEN = "planted+token/with=signs&more"

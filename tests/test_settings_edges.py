@@ -30,38 +30,35 @@ from domostats.errors import (
     place_in,
     your_code,
 )
+from domostats.instances import (
+    Instance,
+    check_name,
+    find_instance,
+    known_instances,
+    running_sandboxes,
+    sandbox_note,
+    signed,
+)
 from domostats.loading.database_file import store_path
 from domostats.private import kit_folder, make_private
-from domostats.settings import (
-    Instance,
+from domostats.sealing import hides, sealed
+from domostats.secrets import (
     Masked,
     MaskedBytes,
     Secret,
-    check_name,
-    expanded,
-    find_instance,
-    find_settings,
-    hides,
     is_plain,
     is_token,
-    known_instances,
     masked,
-    read_settings,
-    running_sandboxes,
-    sandbox_note,
-    sealed,
-    setting,
-    settings_places,
     shown,
-    signed,
-    user_folder,
 )
-from domostats.tracking.domo_extractors import UserCounts
+from domostats.settings import find_settings, read_settings, setting, settings_places
 from domostats.tracking.extractors.base import configured
 from domostats.tracking.extractors.days import first_date_of, zone_of
+from domostats.tracking.extractors.domo import UserCounts
 from domostats.tracking.extractors.files import migrations_folder
 from domostats.tracking.registry.engines import default_url
 from domostats.transport.connection import Connection
+from domostats.user_files import expanded, user_folder
 
 ACME = Instance("acme", "https://acme.domo.com")
 HORSE = "correct horse battery"

@@ -11,8 +11,9 @@ from conftest import ROOT
 
 from domostats.credentials import find_secrets, from_dotenv
 from domostats.errors import SettingsError
+from domostats.instances import Instance, find_instance
 from domostats.loading.database_file import store_path
-from domostats.settings import Instance, find_instance, find_settings, setting
+from domostats.settings import find_settings, setting
 
 HORSE = "correct-horse-battery"
 

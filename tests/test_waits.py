@@ -22,7 +22,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport import sending as transport
 from domostats.transport.announced import AnnouncedBudget, LimitStatus
 from domostats.transport.auth import NoAuth
@@ -508,7 +508,7 @@ def test_a_429_without_a_time_holds_the_others_up_for_a_second_or_so(service, re
 CHILD = """
 import json, sys
 from domostats.clients.domo.auth import AccessToken
-from domostats.settings import Instance
+from domostats.instances import Instance
 from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection
 for url, user in json.loads(sys.argv[1]):

@@ -12,7 +12,8 @@ from domostats import reports, sandbox
 from domostats.clients.domo.auth import AccessToken
 from domostats.credentials import find_secrets
 from domostats.errors import SettingsError
-from domostats.settings import Instance, check_url, find_instance, is_loopback, setting
+from domostats.instances import Instance, check_url, find_instance, is_loopback
+from domostats.settings import setting
 from domostats.transport.connection import Connection
 
 SECRET = "planted-4711-secret"

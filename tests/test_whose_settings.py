@@ -10,8 +10,10 @@ import pytest
 
 from domostats.credentials import find_secrets, from_dotenv
 from domostats.errors import CredentialsError, SettingsError
+from domostats.instances import Instance, find_instance
 from domostats.loading.database_file import store_path
-from domostats.settings import Instance, check_owner, find_instance, find_settings, read_settings
+from domostats.settings import find_settings, read_settings
+from domostats.user_files import check_file_owner
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "getuid"), reason="files have no owner here")
 
@@ -250,7 +252,7 @@ def test_a_file_that_everybody_may_change_is_taken_with_a_word():
 def test_reading_a_strangers_file_outright_is_refused(stranger):
     Path("settings.ini").write_text(EVIL)
     stranger("settings.ini")
-    for call in (read_settings, check_owner):
+    for call in (read_settings, check_file_owner):
         with pytest.raises(SettingsError) as told:
             call(Path("settings.ini"))
         assert told.value.reason == "foreign_file"

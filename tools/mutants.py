@@ -47,7 +47,10 @@ ROOMS = {
     "rows": ["rows"],
     "reports": ["reports"],
     "loading": ["loading"],
-    "settings": ["settings.py", "credentials.py", "private.py", "notices.py", "errors.py"],
+    "settings": [
+        *("settings.py", "user_files.py", "secrets.py", "sealing.py", "instances.py"),
+        *("env_file.py", "credentials.py", "private.py", "notices.py", "times.py", "errors.py"),
+    ],
     "domojupyter": ["domojupyter"],
     "tracking": ["tracking"],
     "sandbox": ["sandbox"],

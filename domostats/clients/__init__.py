@@ -10,7 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from ..errors import SettingsError
-from ..settings import Instance, find_instance, hides, shown
+from ..instances import Instance, find_instance
+from ..sealing import hides
+from ..secrets import shown
 
 if TYPE_CHECKING:
     from domostats.transport.connection import Connection

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 from .real import found_in, take_over
 from ..errors import DestinationError, SettingsError
-from ..settings import Secret
+from ..secrets import Secret
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -15,10 +15,10 @@ from .. import reports
 from ..clients.datorama.workspaces import get_workspaces
 from ..clients.domo.users import get_current_user, get_my_grants
 from ..errors import did_you_mean
+from ..instances import Instance, find_instance, known_instances
 from .app import App
 from .options import INSTANCE_HELP
 from .output import note, say, show_rows
-from ..settings import Instance, find_instance, known_instances
 
 if TYPE_CHECKING:
     from domostats.reports.declaration import Source

@@ -44,7 +44,7 @@ USAGE_REASONS = (  # reasons of a SettingsError that is about a word of the comm
     "bad_dataset_name",
     "bad_days",
     "bad_destination",
-    "bad_moment",
+    "bad_time",
     "bad_name",
     "bad_picture",
     "bad_range",

@@ -33,9 +33,9 @@ from ..settings import setting
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from domostats.tracking.extractors import RezoneResult
     from domostats.tracking.extractors.base import BaseExtractor
     from domostats.tracking.extractors.extraction import Extraction
+    from domostats.tracking.extractors.rezoning import RezoneResult
 
 # %% ../../nbs/10_interfaces/14_extract_commands.ipynb #11900007
 commands = App()

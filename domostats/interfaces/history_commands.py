@@ -23,6 +23,7 @@ import typer
 
 from .. import reports
 from ..errors import DataError, SettingsError, did_you_mean
+from ..instances import find_instance
 from .app import App
 from .destinations import check_excel, write_or_show
 from .generate_commands import note_span
@@ -39,7 +40,7 @@ from domostats.interfaces.options import (
     time_option,
 )
 from .output import note, say, show_rows
-from ..settings import find_instance
+from ..times import as_naive
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report
@@ -94,7 +95,7 @@ def take_snapshot(
 
 def _check_ignored(report: "Report", format_name: str | None, ignored: Sequence[str]):
     "SettingsError `unknown_column` for a column that the report does not have in this format."
-    from domostats.tracking.history import format_with_key
+    from domostats.tracking.history.reports import format_with_key
 
     formatter = report.formatter(format_name or format_with_key(report))
     known = {name.lower(): name for name in formatter.schema.names}
@@ -161,7 +162,7 @@ def show_history(
 def _list_snapshots(history: "History", taken: list[dict[str, Any]]):
     whose = taken[0]["instance"]
     rows = [
-        [*(row | {"at": row["at"].replace(tzinfo=None)}).values()][: len(SNAPSHOT_COLUMNS)]
+        [*(row | {"at": as_naive(row["at"])}).values()][: len(SNAPSHOT_COLUMNS)]
         for row in taken  # the time as every command writes it
     ]
     show_rows(f"snapshots of {whose}" if whose else "snapshots", SNAPSHOT_COLUMNS, rows)

@@ -18,7 +18,7 @@ from pathlib import Path
 import domostats
 from ..errors import DestinationError, SettingsError
 from ..private import make_private
-from ..settings import expanded
+from ..user_files import expanded
 
 
 # %% ../../nbs/10_interfaces/02_lab.ipynb #420fd4f5
@@ -81,12 +81,12 @@ def check_home() -> None:
 # %% ../../nbs/10_interfaces/02_lab.ipynb #1ab00004
 def open_lab(folder: str | Path = "lessons", *options: str) -> int:
     """Open JupyterLab on a copy of the lessons, and wait until it is closed; gives its exit code.
-    SettingsError `missing_extra`, `no_home`; DestinationError `no_folder`."""
+    SettingsError `not_installed`, `no_home`; DestinationError `no_folder`."""
     if not find_spec("jupyterlab"):
         raise SettingsError(
             "JupyterLab is not installed. In your clone of the project: make lab, or pip "
             "install '.[notebook]'.",
-            "missing_extra",
+            "not_installed",
         )
     copy_lessons(folder)
     check_home()

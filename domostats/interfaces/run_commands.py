@@ -23,6 +23,7 @@ import typer
 from .. import reports
 from ..clients import sign_in
 from ..errors import DestinationError, SettingsError
+from ..instances import find_instance
 from .app import App
 from .destinations import Destination, strictly, until_set
 from .generate_commands import done_title, note_span
@@ -43,7 +44,6 @@ from ..loading.coverage import follow
 from ..reports.fleet import at_the_same_time, by_name, name_of
 from ..reports.plan import estimate
 from ..reports.report import reading
-from ..settings import find_instance
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report

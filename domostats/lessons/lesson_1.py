@@ -35,6 +35,7 @@ from typing import Any
 from .. import domojupyter
 from ..clients.domo.accounts import get_accounts
 from ..errors import DestinationError
+from ..instances import Instance
 from .checks import NotYet, task
 from .comparing import compare, compare_frame, is_same
 from domostats.lessons.lesson_1_data import (
@@ -48,7 +49,6 @@ from .store import temporary_store
 from .trials import call, run, shorten, with_article
 from ..reports import accounts as kit
 from ..rows import naming
-from ..settings import Instance
 from ..transport.auth import Auth
 
 # %% ../../nbs/09_lessons/06_lesson_1.ipynb #13cf8763

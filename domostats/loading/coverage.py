@@ -33,23 +33,24 @@ import json
 import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import datetime
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 
 from ..errors import DataError, DestinationError
+from ..times import FIRST_MOMENT, LAST_MOMENT, with_zone
 
 # %% ../../nbs/06_loading/01_coverage.ipynb #14488522
-FIRST = datetime.min.replace(tzinfo=timezone.utc)
-LAST = datetime.max.replace(tzinfo=timezone.utc)
+FIRST = FIRST_MOMENT
+LAST = LAST_MOMENT
 
 
 def _ends(window: tuple) -> tuple:
     "Both ends of a window as aware datetimes; an end that is open is the first or the last moment."
     since, until = (datetime.fromisoformat(end) if isinstance(end, str) else end for end in window)
     ends = FIRST if since is None else since, LAST if until is None else until
-    return tuple(end if end.tzinfo else end.replace(tzinfo=timezone.utc) for end in ends)
+    return tuple(with_zone(end) for end in ends)
 
 
 def unite(windows: Iterable) -> tuple:

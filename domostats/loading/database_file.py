@@ -21,7 +21,8 @@ import duckdb
 from ..errors import DestinationError
 from ..notices import LongWait, tell
 from ..private import make_private, scratch
-from ..settings import expanded, find_settings, user_folder
+from ..settings import find_settings
+from ..user_files import expanded, user_folder
 
 
 # %% ../../nbs/06_loading/11_database_file.ipynb #b6894a6b

@@ -42,7 +42,7 @@ from domostats.loading.updates import (
 )
 from .write_plan import Plan, plan_write
 from ..notices import warn
-from ..settings import expanded
+from ..user_files import expanded
 
 
 # %% ../../nbs/06_loading/16_store.ipynb #366bd0d2

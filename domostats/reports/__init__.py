@@ -55,7 +55,7 @@ def names(platform: str | None = None) -> list[str]:
 def find(name: str) -> "Report":
     "The `Report` of this name. SettingsError `unknown_report`."
     from domostats.errors import SettingsError, did_you_mean
-    from domostats.settings import shown
+    from domostats.secrets import shown
 
     if name in names():
         return import_module(f"domostats.reports.{name}").report

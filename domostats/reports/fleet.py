@@ -16,13 +16,13 @@ from typing import TYPE_CHECKING, TypeVar
 import pyarrow as pa
 
 from ..errors import DataError, DomostatsError, check_keywords
+from ..instances import Instance, find_instance
 from ..loading.coverage import MARK, Coverage, check_no_instance, follow
 from ..notices import warn
 from .declaration import AnyFormatter
 from .report import READ_OPTIONS, Report, RunOptions
 from .run import Result
 from ..rows.table import to_dataframe
-from ..settings import Instance, find_instance
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +157,7 @@ class Fleet:
         "A pandas DataFrame; what failed is a warning, and stands in `attrs['domostats']`."
         frame = to_dataframe(self.table)
         frame.attrs["domostats"] = {
-            "failures": {name: error.reason for name, error in self.failures.items()},
+            "failures": {name: str(error.reason) for name, error in self.failures.items()},
             "incomplete": self.incomplete,
             "partial": self.incomplete,
             "coverage": self.coverage.to_dict(),

@@ -4,7 +4,6 @@
 
 # %% auto #0
 __all__ = [
-    "EPOCH",
     "Estimate",
     "estimate",
     "listings_of",
@@ -16,12 +15,14 @@ __all__ = [
 
 # %% ../../nbs/05_reports/07_plan.ipynb #dee9e2b1
 from collections import Counter
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DomostatsError
+from ..instances import Instance
 from .declaration import AnyFormatter, Declaration
-from ..settings import Instance, hides
+from ..sealing import hides
+from ..times import from_millis
 from ..transport.estimate import EstimatingReader
 from ..transport.events import Events
 from ..transport.listing import Listing
@@ -83,9 +84,6 @@ def listings_of(report: Declaration, formatter: AnyFormatter) -> list[Listing]:
 
 
 # %% ../../nbs/05_reports/07_plan.ipynb #fd31ea09
-EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
-
-
 def _narrowing(listing: Listing, reader: Reader) -> tuple[int | None, int | None] | None:
     """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to;
     None if it comes whole.
@@ -107,7 +105,7 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple[int | None, int | None
 
 def _moment(end: int | None) -> datetime | None:
     "Epoch milliseconds as a datetime."
-    return None if end is None else EPOCH + timedelta(milliseconds=end)
+    return None if end is None else from_millis(end)
 
 
 def window_of(

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
 
 from ..clients import sign_in
 from ..errors import AccessError, SettingsError, check_keywords
+from ..instances import Instance
 from .contract import POLICIES
 from domostats.reports.declaration import (
     AnyFormatter,
@@ -42,7 +43,7 @@ from domostats.reports.plan import (
 )
 from .run import Result
 from ..rows.formatter import Formatter
-from ..settings import Instance, hides
+from ..sealing import hides
 from ..transport.listing import all_of
 from ..transport.pages import Page, join_array, split_array
 from ..transport.reader import Reader, millis

@@ -253,18 +253,18 @@ class Formatter:
         rules: Mapping[str, str | Rule] | Iterable[tuple[str, str | Rule]] = (),
         **more: str | Rule,
     ) -> "Self":
-        "With these columns at the end. SettingsError `column_exists`, `unknown_field`."
+        "With these columns at the end. SettingsError `name_clash`, `unknown_field`."
         added = {**dict(rules), **more}
         for name in added:
             if name in self.rules:
                 raise SettingsError(
-                    f"There is a column {name!r} already. Rename or drop it first.", "column_exists"
+                    f"There is a column {name!r} already. Rename or drop it first.", "name_clash"
                 )
         return type(self)(self.objects, {**self.rules, **added})
 
     def rename(self, **names: str) -> "Self":
         """With these columns, old=new, called otherwise. SettingsError `unknown_column`,
-        `column_exists`."""
+        `name_clash`."""
         return self.drop(*names).add({new: self.rules[old] for old, new in names.items()})
 
     def drop(self, *names: str) -> "Self":

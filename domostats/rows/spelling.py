@@ -9,10 +9,6 @@ __all__ = [
     "LONGEST",
     "DIGITS_64",
     "TRUTHS",
-    "ISO",
-    "EPOCH",
-    "FIRST_MICRO",
-    "LAST_MICRO",
     "MILLI",
     "SECOND",
     "text_in",
@@ -25,17 +21,16 @@ __all__ = [
     "identifier",
     "written_json",
     "micros",
-    "iso_micros",
-    "iso_text",
 ]
 
 # %% ../../nbs/04_rows/02_spelling.ipynb #2b4d6012
 import math
 import re
-from datetime import datetime, timedelta
 from decimal import Decimal
 
 import msgspec
+
+from ..times import FIRST_MICRO, LAST_MICRO, parse_micros
 
 # %% ../../nbs/04_rows/02_spelling.ipynb #6a2b16d9
 WHOLE = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.0+)?")
@@ -127,12 +122,6 @@ def written_json(raw: bytes) -> str:
 
 
 # %% ../../nbs/04_rows/02_spelling.ipynb #cade2343
-ISO = re.compile(
-    r"([0-9]{4})-([0-9]{2})-([0-9]{2})[Tt ]([0-9]{2}):([0-9]{2}):([0-9]{2})"
-    r"(?:[.,]([0-9]+))? ?(?:[Zz]|([+-])([0-9]{2}):?([0-9]{2})?)?"
-)
-EPOCH = datetime(1970, 1, 1)
-FIRST_MICRO, LAST_MICRO = -62_135_596_800_000_000, 253_402_300_799_999_999  # 0001 and 9999
 MILLI, SECOND = 1_000, 1_000_000  # microseconds
 
 
@@ -149,7 +138,7 @@ def micros(raw: bytes, unit: int | None) -> int | None:
     elif unit == SECOND and re.fullmatch("[0-9]{10}", text):
         found = int(text) * SECOND
     else:
-        found = iso_micros(text)
+        found = parse_micros(text)
     return found if found is not None and FIRST_MICRO <= found <= LAST_MICRO else None
 
 
@@ -161,26 +150,3 @@ def _of_number(number, unit):
     if unit is None or unit == SECOND and number >= 10**12:
         unit = SECOND if number < 10**11 else MILLI
     return integer(number * unit)
-
-
-def iso_micros(text: str) -> int | None:
-    "The moment that an ISO text names; one of no zone is taken as UTC."
-    found = ISO.fullmatch(text)
-    if not found:
-        return None
-    *day, fraction, sign, hours, minutes = found.groups()
-    if (fraction or "")[6:].strip("0") or int(hours or 0) > 23 or int(minutes or 0) > 59:
-        return None
-    try:
-        year, month, date, hour, minute, second = map(int, day)
-        moment = datetime(year, month, date, hour, minute, second)
-    except ValueError:
-        return None
-    away = timedelta(hours=int(hours or 0), minutes=int(minutes or 0))
-    since = moment - EPOCH + (away if sign == "-" else -away)
-    return since // timedelta(microseconds=1) + int((fraction or "")[:6].ljust(6, "0"))
-
-
-def iso_text(moment: int) -> str:
-    "Microseconds since 1970 as `2023-06-08 20:59:05.000000`."
-    return (EPOCH + timedelta(microseconds=moment)).isoformat(" ", "microseconds")

@@ -42,6 +42,7 @@ from domostats.rows.rowtype import (
     TextId,
     TextTime,
 )
+from ..times import format_micros
 from ..transport.wire import BROKEN, members, plain, readable
 
 # %% ../../nbs/04_rows/04_values.ipynb #2e935a59
@@ -127,7 +128,7 @@ def _seconds(raw):
 
 def _text_time(raw):
     moment = spelling.micros(raw, None)
-    return None if moment is None else spelling.iso_text(moment)
+    return None if moment is None else format_micros(moment)
 
 
 def _nothing(raw):

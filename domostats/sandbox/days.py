@@ -20,6 +20,7 @@ from typing import NamedTuple
 
 from ..errors import SettingsError
 from .draws import Draws
+from ..times import as_utc, parse_moment
 
 # %% ../../nbs/11_sandbox/02_days.ipynb #day00002
 OPENED = 1_580_425_515  # epoch seconds: the instance is from January 2020
@@ -38,21 +39,20 @@ def parse_today(today: date | str | None = None) -> date:
     """The day on which a world stands: a date, a datetime or ISO text; None is the day it is (UTC).
 
     A datetime without a zone is UTC, and of any other its day in UTC is taken.
-    SettingsError `bad_day` for what is no day, or one before 1 April 2024 or after 2199."""
+    SettingsError `bad_date` for what is no day, or one before 1 April 2024 or after 2199."""
     day = datetime.now(timezone.utc) if today is None else today
     try:
         if isinstance(day, str):
-            text = day.strip()
-            day = datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in "Zz" else text)
+            day = parse_moment(day)
         if isinstance(day, datetime):
-            day = (day.astimezone(timezone.utc) if day.tzinfo else day).date()
+            day = as_utc(day).date()
     except (ValueError, OverflowError):
         pass
     if type(day) is not date or not start_of_day(day) >= TODAY or day >= LAST_TODAY:
         raise SettingsError(
             f"A sandbox cannot stand on today={today!r}: give a day from 2024-04-01 to 2199-12-31, "
             "as a date or as text (2024-04-01), or none for the day it is.",
-            "bad_day",
+            "bad_date",
         )
     return day
 

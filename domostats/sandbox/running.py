@@ -22,10 +22,11 @@ from typing import NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
+from ..instances import Instance, read_note, sandbox_note
 from ..private import make_private, replacing_private, sweep
 from .faults import Faults
 from .server import Server, WebService, make_app
-from ..settings import Instance, Secret, read_note, sandbox_note
+from ..secrets import Secret
 
 
 # %% ../../nbs/11_sandbox/07_running.ipynb #17a30855
@@ -126,14 +127,14 @@ def serve_here(
     service: WebService, values: dict[str, Secret], kind: str = "sandbox"
 ) -> NamedServer:
     """Serve a service, with a note under the first free name of its kind that holds these secrets.
-    SettingsError `missing_extra`, `no_state_folder`, `no_answer`."""
+    SettingsError `not_installed`, `no_state_folder`, `no_answer`."""
     try:
         import_module("starlette")
         import_module("uvicorn")
     except ModuleNotFoundError:
         raise SettingsError(
             "The sandbox needs a web server. Install it: pip install 'domostats[sandbox]'",
-            "missing_extra",
+            "not_installed",
         ) from None
     key = Secret(secrets.token_hex(16))
     server = Server(make_app(service, key), service.tells_time)

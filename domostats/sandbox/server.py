@@ -16,7 +16,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from .replies import Reply, trouble
-from ..settings import Secret
+from ..secrets import Secret
 
 if TYPE_CHECKING:
     import uvicorn

@@ -30,6 +30,7 @@ from ..loading.coverage import coverage_of, mark_rows
 from ..loading.merging import PARTITION, settled
 from ..loading.store import Store
 from ..loading.store_types import quoted
+from ..times import as_naive, as_utc
 
 if TYPE_CHECKING:
     import duckdb
@@ -67,11 +68,11 @@ LOADS = """
 
 
 def _naive(moment: datetime | None) -> datetime | None:
-    return moment and moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return moment and as_naive(moment)
 
 
 def _aware(moment: datetime | None) -> datetime | None:
-    return moment and moment.replace(tzinfo=timezone.utc)
+    return moment and as_utc(moment)
 
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #a10b0002

@@ -8,7 +8,6 @@ __all__ = [
     "GRAINS",
     "LENGTHS",
     "PERIOD",
-    "LAST_MOMENT",
     "utc",
     "check_grain",
     "spell",
@@ -18,10 +17,11 @@ __all__ = [
 
 # %% ../../nbs/08_tracking/01_periods.ipynb #71230bda
 import re
-from datetime import date, datetime, timedelta, timezone
+from datetime import date, datetime, timedelta
 from typing import TypeAlias
 
 from ..errors import DataError
+from ..times import LAST_MOMENT, as_naive, has_zone, to_moment, with_zone
 
 # %% ../../nbs/08_tracking/01_periods.ipynb #10b00007
 Moment: TypeAlias = datetime | date | str  # a text in ISO's form
@@ -33,38 +33,25 @@ def utc(value: Moment) -> datetime:
     From an aware datetime, from a date (its midnight in UTC), or from text in ISO's form (without
     an offset: UTC). DataError `naive_time`, `bad_time`.
     """
-    if isinstance(value, str):
-        try:
-            value = datetime.fromisoformat(re.sub(r"[Zz]$", "+00:00", value))
-        except ValueError:
-            raise DataError(
-                f"{value!r:.60} is not a time. Write it as 2021-01-31 or "
-                "2021-01-31T10:00:00+13:00.",
-                "bad_time",
-            ) from None
-        if not value.tzinfo:
-            value = value.replace(tzinfo=timezone.utc)
-    if isinstance(value, date) and not isinstance(value, datetime):
-        value = datetime(value.year, value.month, value.day, tzinfo=timezone.utc)
-    if not isinstance(value, datetime):
-        raise DataError(
-            f"{value!r:.60} is not a time. Give a datetime with a zone, a date, or a text in "
-            "ISO's form.",
-            "bad_time",
-        )
-    if not value.tzinfo:
+    if isinstance(value, datetime) and not has_zone(value):
         raise DataError(
             f"The time {value} has no zone, so nobody can know which moment it means. Give it "
             "one, such as tzinfo=timezone.utc.",
             "naive_time",
         )
-    epoch = datetime(1970, 1, 1, tzinfo=timezone.utc)
     try:
-        return epoch + (value - epoch)
+        return to_moment(value)
     except OverflowError:
         raise DataError(
             f"The time {value} lies outside the years 1 to 9999 in UTC. Mend it.", "bad_time"
         ) from None
+    except ValueError:
+        form = (
+            "Write it as 2021-01-31 or 2021-01-31T10:00:00+13:00."
+            if isinstance(value, str)
+            else "Give a datetime with a zone, a date, or a text in ISO's form."
+        )
+        raise DataError(f"{value!r:.60} is not a time. {form}", "bad_time") from None
 
 
 # %% ../../nbs/08_tracking/01_periods.ipynb #10b0000b
@@ -85,7 +72,7 @@ def check_grain(grain: str | None) -> None:
 def spell(time: Moment, grain: str | None = None) -> str:
     "Write a moment in UTC, as fine as the granularity (None: exactly). DataError `bad_grain`."
     check_grain(grain)
-    moment = utc(time).replace(tzinfo=None)
+    moment = as_naive(utc(time))
     if grain is None:
         return moment.isoformat().removesuffix("T00:00:00")
     if grain == "week":
@@ -102,7 +89,6 @@ PERIOD = re.compile(
     r"(?:-(?P<day>\d\d)(?:T(?P<hour>\d\d)(?P<exact>:\d\d:\d\d(?:\.\d{6})?)?)?)?)?",
     re.ASCII,
 )
-LAST_MOMENT = datetime.max.replace(tzinfo=timezone.utc)
 
 
 def period_grain(text: str) -> str | None:
@@ -123,7 +109,7 @@ def parse_period(text: str, grain: str | None = None) -> tuple[datetime, datetim
     """
     fine = period_grain(text)
     try:
-        start = _start_of(text, fine).replace(tzinfo=timezone.utc)
+        start = with_zone(_start_of(text, fine))
     except ValueError:
         raise _not_a_period(text) from None
     if fine == "day" and grain != "day":

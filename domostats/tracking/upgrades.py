@@ -34,10 +34,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from .. import reports
 from ..errors import DataError, SettingsError
+from ..instances import check_name
 from ..loading.merging import described
 from ..loading.store import Store
 from ..loading.store_types import quoted
-from ..settings import check_name
 from .extractors.declared import live_columns
 from domostats.tracking.history.catalog import (
     HistoryEntry,

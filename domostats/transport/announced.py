@@ -19,12 +19,12 @@ __all__ = [
 
 # %% ../../nbs/02_transport/06_announced.ipynb #an0un003
 from collections.abc import Callable
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RetryLaterError
 from ..notices import tell
+from ..times import parse_http_date
 from .budget import Budget, seconds_for
 from .budget_file import FIRST
 from .clock import Clock, steady_of, wait_with_reason
@@ -165,10 +165,8 @@ def served_at(answer: "Answer", limits: dict[str, LimitStatus]) -> float | None:
     """When the service gave an answer, by its own clock (epoch seconds), or None: from the header
     `Date`, else the begin of the minute that it announced.
     """
-    try:
-        return parsedate_to_datetime(answer.headers["date"]).timestamp()
-    except (KeyError, TypeError, ValueError, OverflowError):
-        pass
+    if moment := parse_http_date(answer.headers.get("date")):
+        return moment.timestamp()
     minutes = [one.reset - 60 for name, one in limits.items() if name != "day"]
     return max(minutes, default=None)
 

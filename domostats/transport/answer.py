@@ -17,7 +17,6 @@ __all__ = [
 import re
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
@@ -25,7 +24,8 @@ import msgspec
 
 from ..errors import AccessError, CredentialsError, DataError, RetryLaterError
 from ..notices import warn
-from ..settings import MaskedBytes, masked
+from ..secrets import MaskedBytes, masked
+from ..times import parse_http_date
 from .auth import safe_headers
 from .wire import BROKEN, mend, plain
 
@@ -216,17 +216,8 @@ def retry_after(text: str, date: str = "") -> float | None:
     which its other dates are read. Without it the clock of this machine has to do."""
     if re.fullmatch(r"\d{1,6}", text):
         return float(text)
-    until = _moment_in(text)
+    until = parse_http_date(text)
     if until is None:
         return None
-    now = _moment_in(date) or datetime.now(timezone.utc)
+    now = parse_http_date(date) or datetime.now(timezone.utc)
     return max(0.0, (until - now).total_seconds())
-
-
-def _moment_in(text: str) -> datetime | None:
-    "The date in a header as an aware datetime, or None."
-    try:
-        moment = parsedate_to_datetime(text)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..errors import CredentialsError
-from ..settings import MASK, Instance, Masked, MaskedBytes, Secret, hides
+from ..instances import Instance
+from ..sealing import hides
+from ..secrets import MASK, Masked, MaskedBytes, Secret
 
 if TYPE_CHECKING:
     from domostats.transport.announced import AnnouncedBudget

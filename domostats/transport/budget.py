@@ -8,11 +8,12 @@ __all__ = ["seconds_for", "Budget", "all_budgets"]
 # %% ../../nbs/02_transport/05_budget.ipynb #b88a5704
 import sqlite3
 from contextlib import closing
-from datetime import datetime, timezone
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DestinationError, RetryLaterError, SettingsError
+from ..times import from_seconds
 from .budget_file import LIMITS, BudgetRow, budget_path, named_trouble
 from .clock import Clock, boot_of, steady_of
 from domostats.transport.slots import (
@@ -76,7 +77,7 @@ class Budget:
     of this machine.
 
     `place`: a text that tells it from others, kept as a hash; `label`: what it is called in tables.
-    None is no limit. SettingsError `bad_budget`; DestinationError `budget_busy`, `budget_broken`,
+    None is no limit. SettingsError `bad_budget`; DestinationError `busy`, `budget_broken`,
     `no_budget` (the file in `folder`, else in the user's state folder).
     """
 
@@ -230,7 +231,7 @@ def _all_rows(path: Path) -> list[sqlite3.Row]:
 
 
 def _moment(seconds: float) -> datetime:
-    return datetime.fromtimestamp(seconds, timezone.utc)
+    return from_seconds(seconds)
 
 
 def _is_ahead(state: dict, now: float) -> bool:

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from ..errors import DestinationError, SettingsError
 from ..private import make_private, scratch
-from ..settings import user_folder
+from ..user_files import user_folder
 
 # %% ../../nbs/02_transport/03_budget_file.ipynb #db3ac4a7
 TABLE = """
@@ -71,7 +71,7 @@ def _create(path):
 # %% ../../nbs/02_transport/03_budget_file.ipynb #2954075d
 @contextmanager
 def named_trouble(path: Path) -> Iterator[None]:
-    "Trouble with the file as DestinationError `budget_busy`, `budget_broken` or `no_budget`."
+    "Trouble with the file as DestinationError `busy`, `budget_broken` or `no_budget`."
     try:
         yield
     except (sqlite3.Error, OSError) as e:
@@ -85,7 +85,7 @@ def named_trouble(path: Path) -> Iterator[None]:
                 f"The file of the budgets, {path}, stayed locked by another program. Close what "
                 "has it open, then run this again."
             ),
-            "budget_busy",
+            "busy",
         ) from error
     unusable = "unable to open", "readonly", "disk", "full", "locking protocol"
     if isinstance(error, OSError) or any(words in said for words in unusable):
@@ -195,7 +195,7 @@ class BudgetRow:
     """One budget's row in the file that all share; `run(sql, **values)` gives the rows (list of
     sqlite3.Row).
 
-    DestinationError `budget_busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
+    DestinationError `busy`, `budget_broken`, `no_budget`; SettingsError `old_sqlite`.
     """
 
     def __init__(

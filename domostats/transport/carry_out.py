@@ -38,7 +38,7 @@ def error_facts(error: DomostatsError) -> dict[str, Any]:
     if answer is not None and (said := said_in(answer)):
         words += f" The service said: {said}"
     return {
-        "reason": error.reason,
+        "reason": str(error.reason),
         "http": answer.status if answer is not None else None,
         "error": words,
     }

@@ -27,12 +27,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..notices import tell
+from ..times import from_seconds
 
 # %% ../../nbs/02_transport/02_clock.ipynb #4540ca5f
 waited = []  # the seconds that were not waited while waits were off
@@ -135,7 +135,7 @@ _saying = threading.Lock()
 def wait_with_reason(clock: Any, seconds: float, why: str) -> None:
     "Let this many seconds pass on a clock; a wait of more than a minute is told, with this reason."
     if seconds > LONG and _is_news(clock, steady_of(clock) + seconds, why):
-        until = datetime.fromtimestamp(clock.now() + seconds, timezone.utc)
+        until = from_seconds(clock.now() + seconds)
         tell(f"Waiting for {spell_seconds(seconds)}, until {until:%H:%M:%S} UTC: {why}.")
     clock.wait(seconds)
 

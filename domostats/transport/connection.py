@@ -22,9 +22,11 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from ..instances import Instance, own_file
 from ..notices import tell
 from ..private import make_private, replacing_private, sweep
-from ..settings import Instance, hides, masked, own_file, user_folder
+from ..sealing import hides
+from ..secrets import masked
 from . import clock
 from .answer import Answer, check_available, check_status, mend_answer
 from .auth import Auth
@@ -35,6 +37,7 @@ from .http_session import make_session
 from .limits import limit_of, reply_limits
 from .retry import Request, Retry
 from .sending import send
+from ..user_files import user_folder
 
 if TYPE_CHECKING:
     from domostats.transport.announced import AnnouncedBudget
@@ -269,7 +272,7 @@ class Connection(Requester):
             self.budget.heard(request, answer)
             return replace(answer, call=call)
         except DomostatsError as e:
-            call.reason = e.reason
+            call.reason = str(e.reason)
             raise
         finally:
             self.calls.note(call)
@@ -289,13 +292,13 @@ _lock = threading.Lock()
 def connect(instance: Instance, auth: Auth) -> Connection:
     """The one `Connection` of this address (`Instance`) and credential (an auth object).
 
-    SettingsError `wrong_instance`; CredentialsError `malformed_secret`.
+    SettingsError `other_instance`; CredentialsError `malformed_secret`.
     """
     auth = _checked(auth)
     if auth.url and auth.url != instance.url:
         raise SettingsError(
             f"{auth} was made for another instance than {instance}. Sign in at {instance} first.",
-            "wrong_instance",
+            "other_instance",
         )
     with _lock:
         key = instance.url, auth.fingerprint

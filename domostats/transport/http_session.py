@@ -27,7 +27,7 @@ from typing import TYPE_CHECKING, Any
 import requests
 from requests.adapters import HTTPAdapter
 
-from ..settings import Instance, is_loopback
+from ..instances import Instance, is_loopback
 from .clock import steady_of
 from .failures import TooLarge, TooSlow
 from .limits import ReplyLimits

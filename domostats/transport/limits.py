@@ -19,7 +19,8 @@ import re
 from typing import NamedTuple
 
 from ..errors import SettingsError
-from ..settings import Instance, is_loopback, setting
+from ..instances import Instance, is_loopback
+from ..settings import setting
 
 # %% ../../nbs/02_transport/11_limits.ipynb #8bacd7d0
 POLITE = 120  # calls a minute

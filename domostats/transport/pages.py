@@ -61,7 +61,7 @@ def inside(answer: Answer, path: str) -> bytes | Raw:
 
 
 def split_array(array: bytes | Raw) -> list[Raw]:
-    "The records in the bytes of an array, each still as bytes. DataError `not_a_list`."
+    "The records in the bytes of an array, each still as bytes. DataError `no_list`."
     rows = elements(array)
     if rows is not None:
         return rows
@@ -70,7 +70,7 @@ def split_array(array: bytes | Raw) -> list[Raw]:
             "The service answered with one object where a list was expected. Look at it with "
             "return_raw=True."
         ),
-        "not_a_list",
+        "no_list",
     )
 
 
@@ -104,7 +104,7 @@ def records_at(answer: Answer, places: str | tuple[str, ...]) -> bytes | Raw:
     """The bytes of the array of records in a final reply.
 
     `places` is a dotted path, or several of which the first that holds records is taken; `name.*`
-    is all lists of a map, put together. DataError `pending`, `no_list`, `not_a_list`.
+    is all lists of a map, put together. DataError `pending`, `no_list`, `no_list`.
     """
     _check_final(answer)
     if isinstance(places, str):

@@ -11,11 +11,11 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from datetime import date, datetime, timezone
+from datetime import date
 from typing import TYPE_CHECKING, TypeVar
 
 from ..errors import SettingsError
+from ..times import to_millis, to_moment
 from .answer import Answer
 from .connection import Requester
 from .kept_answers import KeptAnswer
@@ -180,21 +180,14 @@ class Reader:
 # %% ../../nbs/02_transport/22_reader.ipynb #5fe6a551
 def millis(moment: date | str | None) -> int | None:
     """A datetime, a date or a text such as `2024-04-01T06:00:00Z` as epoch milliseconds, None as
-    None; without a zone UTC is meant. SettingsError `bad_moment`."""
+    None; without a zone UTC is meant. SettingsError `bad_time`."""
     if moment is None:
         return None
-    given = moment
-    if isinstance(moment, str):
-        with suppress(ValueError):
-            moment = datetime.fromisoformat(moment.strip().replace("Z", "+00:00"))
-    if not isinstance(moment, date) or moment != moment:  # NaT is a datetime too
+    try:
+        return to_millis(to_moment(moment))
+    except (ValueError, OverflowError):
         raise SettingsError(
-            f"{given!r:.40} is no moment. Give a datetime, a date, or a text such as "
+            f"{moment!r:.40} is no moment. Give a datetime, a date, or a text such as "
             "'2024-04-01' or '2024-04-01T06:00:00Z'.",
-            "bad_moment",
-        )
-    if not isinstance(moment, datetime):
-        moment = datetime(moment.year, moment.month, moment.day)
-    return round(
-        (moment if moment.tzinfo else moment.replace(tzinfo=timezone.utc)).timestamp() * 1000
-    )
+            "bad_time",
+        ) from None

@@ -15,7 +15,7 @@ import msgspec
 import requests
 import urllib3
 
-from ..settings import Masked, Secret
+from ..secrets import Masked, Secret
 from .answer import Answer
 from .auth import Auth
 from .clock import Clock

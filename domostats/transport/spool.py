@@ -272,7 +272,7 @@ def data_fault(error: BaseException) -> str:
     """
     if isinstance(error, DataError):
         is_mended_here = error.reason in (*BY_FORMATTER, *NOT_KEPT)
-        return "" if is_mended_here else error.reason or "data"
+        return "" if is_mended_here else str(error.reason) or "data"
     if isinstance(error, msgspec.MsgspecError):
         return "unexpected"
     within = [one for one in error.args if isinstance(one, BaseException)]

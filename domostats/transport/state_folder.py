@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ..errors import SettingsError
 from ..private import make_private
-from ..settings import user_folder
+from ..user_files import user_folder
 
 
 # %% ../../nbs/02_transport/17_state_folder.ipynb #5f010001

@@ -97,7 +97,7 @@ def download(
     """Bring the body of a reply into a file, whole or not at all; gives its `Path`. `check(path)`
     raises what is wrong with a file.
 
-    DestinationError `cannot_write`; the errors of `connection.ask`. The request is asked with
+    DestinationError `not_written`; the errors of `connection.ask`. The request is asked with
     `plain`.
     """
     path = Path(path)
@@ -110,7 +110,7 @@ def download(
                 f"No file can be made in {path.parent} ({type(e).__name__}). Check the folder and "
                 "its permissions."
             ),
-            "cannot_write",
+            "not_written",
         ) from None
     try:
         with file:

@@ -28,7 +28,9 @@ from urllib.parse import urlsplit
 
 from ...credentials import find_secrets
 from ...errors import CredentialsError, DataError, SettingsError
-from ...settings import REGIONS, Instance, Secret, find_instance, hides
+from ...instances import REGIONS, Instance, find_instance
+from ...sealing import hides
+from ...secrets import Secret
 from ...transport.announced import AnnouncedBudget, LimitStatus
 from ...transport.answer import Answer
 from ...transport.auth import Auth

@@ -101,8 +101,8 @@ def process_ranges(
     holds some of the same parts; `fresh` begins anew. Parts that were finished less than a day ago,
     also as other ranges, are refused without it. Gives a data frame of the jobs in the order of the
     list (None without `create_df`), with the reason of each that failed. SettingsError
-    `unequal_lengths`, `bad_date`, `reversed_range`, `already_running`, `already_done`, `twice`;
-    DestinationError `cannot_write`, `other_columns`. Errors that would meet every part are
+    `unequal_lengths`, `bad_date`, `bad_range`, `already_running`, `already_done`, `twice`;
+    DestinationError `not_written`, `other_columns`. Errors that would meet every part are
     raised."""
     items = cut_ranges(streams, starts, ends, size)
     path = options.find_path(state.log, "process")

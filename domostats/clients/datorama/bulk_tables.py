@@ -90,7 +90,7 @@ class TableOptions(NamedTuple):
     def find_path(self, log: JobLog, what: str) -> Path | None:
         """Find the file that the table goes into, None without `export`; `what` stands in its name.
 
-        DestinationError `cannot_write`, `other_columns`."""
+        DestinationError `not_written`, `other_columns`."""
         if not self.export:
             return None
         if self.log_file:

@@ -66,7 +66,8 @@ from .state import AgencyState
 from .tree import Job, Stream, Workspace, find_stream
 from .workspaces import WORKSPACES, JsonObject, create
 from ...errors import DomostatsError, SettingsError
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.reader import age_of
 from ...transport.writes import wait_until
 
@@ -313,7 +314,7 @@ class datorama:
     ) -> "pd.DataFrame":
         """Make a data frame with a row for each workspace; `export` writes it into a CSV file.
 
-        DestinationError `cannot_write`."""
+        DestinationError `not_written`."""
         return self._write(self.workspace_table(), export, export_name)
 
     def create_stream_df(
@@ -325,7 +326,7 @@ class datorama:
         """Make a data frame with a row for each stream, of all fields or of these; `export` writes
         it into a CSV file.
 
-        DestinationError `cannot_write`; SettingsError `unknown_field`."""
+        DestinationError `not_written`; SettingsError `unknown_field`."""
         frame = self.stream_table()
         if fields is not None:
             names = as_list(fields, "fields")
@@ -341,7 +342,7 @@ class datorama:
         """Make a data frame with a row for each job; `export` writes it into a CSV file, without
         `processLog`.
 
-        DestinationError `cannot_write`."""
+        DestinationError `not_written`."""
         frame = self.job_table()
         self._write(frame.drop(columns="processLog", errors="ignore"), export, export_name)
         return frame
@@ -352,7 +353,7 @@ class datorama:
         """Make a data frame with a row for each job that was asked for; `export` adds it to a CSV
         file.
 
-        DestinationError `other_columns`, `cannot_write`."""
+        DestinationError `other_columns`, `not_written`."""
         if export:
             path = self.log.export(read_file_name(log_file))
             self._state.messages.tell(f"written: {path}")
@@ -390,9 +391,9 @@ class datorama:
         range only if it is given. Gives a data frame of the jobs (None without `create_df`);
         `export` writes them to a CSV: `log_file` is added to whatever its name, `file_name` gets
         the time. SettingsError `unequal_lengths`, `bad_list`, `bad_id`, `bad_date`,
-        `reversed_range`, `bad_size`, `no_days`, `two_ways`, `already_running`, `already_done`
+        `bad_range`, `bad_size`, `no_days`, `two_ways`, `already_running`, `already_done`
         (finished less than a day ago, also as other ranges), `twice`; DestinationError
-        `cannot_write`, `other_columns`."""
+        `not_written`, `other_columns`."""
         first, last = choose_days(starts, ends, start, end)
         options = read_options(create_df, export, file_name, log_file)
         ids = read_ids(streams)

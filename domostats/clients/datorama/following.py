@@ -66,7 +66,7 @@ def download_jobs(
 
     Gives a dict from id to `Path`, or to the error where that failed. With `skip_existing` a file
     that is there already is not asked for again; `check` as in `Job.download`. DestinationError
-    `cannot_write`; SettingsError `bad_id`."""
+    `not_written`; SettingsError `bad_id`."""
     known = state.jobs
     ids = [*known] if jobs is None else read_ids(jobs, "jobs")
     state.failed = {}
@@ -90,7 +90,7 @@ def download_jobs(
         raise DestinationError(
             f"{folder!s:.200} is no folder that can be written to ({type(e).__name__}). "
             "Give another one.",
-            "cannot_write",
+            "not_written",
         ) from None
     came = dict(state.reader.ahead(ids, bring))
     state.warn_of_failed(len(ids))

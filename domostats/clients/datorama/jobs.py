@@ -23,7 +23,6 @@ __all__ = [
 import json
 from collections import Counter
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,7 +31,9 @@ from .ranges import read_day
 from .streams import DATA_STREAMS
 from .workspaces import JsonObject
 from ...errors import DomostatsError, SettingsError
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
+from ...times import to_millis
 from ...transport.answer import Answer
 from ...transport.by_parent import Under
 from ...transport.listing import all_of
@@ -182,7 +183,7 @@ def choose_jobs(jobs: dict[int, J], since: Any = None, newest: int | None = None
     chosen = jobs
     if since is not None:
         day = read_day(since)
-        first = datetime(day.year, day.month, day.day, tzinfo=timezone.utc).timestamp() * 1000
+        first = to_millis(day)
         chosen = {id: job for id, job in chosen.items() if began_at(job.fields) >= first}
     if newest is None:
         return chosen

@@ -31,7 +31,7 @@ import msgspec
 from .workspaces import JsonObject
 from ...errors import SettingsError
 from ...private import make_private
-from ...settings import user_folder
+from ...user_files import user_folder
 
 # %% ../../../nbs/03_clients/datorama/13_lists.ipynb #da7c0006
 FORMAT = 1  # of the file; another one is begun anew

@@ -20,13 +20,13 @@ import csv
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
-from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .auth import DAY_LIMIT, AnyConnection
 from .workspaces import JsonObject
 from ...errors import DestinationError
+from ...times import from_seconds
 from ...transport.clock import Clock
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ class Log(list[dict[str, Any]]):
         """Check whether `export(path)` can work, before there is anything to write; gives the
         `Path`.
 
-        DestinationError `other_columns`, `cannot_write`."""
+        DestinationError `other_columns`, `not_written`."""
         path = Path(path)
         try:
             is_odd = "\0" in str(path) or path.exists() and not path.is_file()
@@ -58,7 +58,7 @@ class Log(list[dict[str, Any]]):
             raise _cannot_write(path, e) from None
         if is_odd:  # to read a pipe or a device would never end
             raise DestinationError(
-                f"{str(path)!r} is no name of an ordinary file. Give another one.", "cannot_write"
+                f"{str(path)!r} is no name of an ordinary file. Give another one.", "not_written"
             )
         self._rows_in(path)
         try:
@@ -75,7 +75,7 @@ class Log(list[dict[str, Any]]):
         `Path`.
 
         A file of an earlier version, which lacks the last columns, gets them. DestinationError
-        `other_columns`, `cannot_write`."""
+        `other_columns`, `not_written`."""
         path = Path(path)
         rows = {self._key(row): row for row in [*self._rows_in(path), *map(self._texts, self)]}
         draft = _draft_of(path)
@@ -92,7 +92,7 @@ class Log(list[dict[str, Any]]):
         return path
 
     def _rows_in(self, path: Path) -> list[dict[str, Any]]:
-        "The rows of the file that is there. DestinationError `other_columns`, `cannot_write`."
+        "The rows of the file that is there. DestinationError `other_columns`, `not_written`."
         try:
             # Excel begins it with a mark
             with path.open(newline="", encoding="utf-8-sig") as file:
@@ -132,14 +132,14 @@ def _draft_of(path: Path) -> Path:
 def _cannot_write(path: Path, error: OSError) -> DestinationError:
     return DestinationError(
         f"{path} cannot be written ({type(error).__name__}). Check the folder and its permissions.",
-        "cannot_write",
+        "not_written",
     )
 
 
 # %% ../../../nbs/03_clients/datorama/14_logs.ipynb #da6a0009
 def format_time(seconds: float) -> str:
     "Write epoch seconds as a time (UTC) with microseconds, as it stands in a log."
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S.%f}"
+    return f"{from_seconds(seconds):%Y-%m-%d %H:%M:%S.%f}"
 
 
 # %% ../../../nbs/03_clients/datorama/14_logs.ipynb #da6a00f0

@@ -109,14 +109,14 @@ class Changes(list[Change]):
 def difference(kind: str, present: Iterable[JsonObject], wanted: Iterable[JsonObject]) -> Changes:
     """Compare what is there with what is wanted; gives the `Changes`.
 
-    SettingsError `no_key`, `twice`."""
+    SettingsError `missing_field`, `twice`."""
     key = KEYS[kind]
     there = {row.get(key): row for row in present}
     asked, changes = set(), Changes()
     for fields in wanted:
         if not fields.get(key):
             raise SettingsError(
-                f"Every one of the {kind} that are wanted needs its {key}.", "no_key"
+                f"Every one of the {kind} that are wanted needs its {key}.", "missing_field"
             )
         if fields[key] in asked:
             raise SettingsError(

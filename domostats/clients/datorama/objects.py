@@ -85,7 +85,7 @@ def make_table(objects: Iterable[Fields], **more: Callable[[Any], Any]) -> "pd.D
 def write_table(frame: "pd.DataFrame", path: str | Path) -> Path:
     """Write a data frame into a CSV file, whole or not at all; gives its `Path`.
 
-    DestinationError `cannot_write`."""
+    DestinationError `not_written`."""
     path = Path(path)
     draft = path.with_name(f".{path.name}.draft")
     try:
@@ -95,6 +95,6 @@ def write_table(frame: "pd.DataFrame", path: str | Path) -> Path:
         draft.unlink(missing_ok=True)
         raise DestinationError(
             f"{path} cannot be written ({type(e).__name__}). Check the folder and its permissions.",
-            "cannot_write",
+            "not_written",
         ) from None
     return path

@@ -61,7 +61,7 @@ class Days(NamedTuple):
 def cut(start: Any, end: Any, days: int = BLOCK) -> list[Days]:
     """Cut the days from `start` to `end` into ranges of at most so many `days`, from the first on.
 
-    SettingsError `bad_date`, `reversed_range`, `bad_size`."""
+    SettingsError `bad_date`, `bad_range`, `bad_size`."""
     start, end = read_day(start), read_day(end)
     if type(days) is not int or days < 1:
         raise SettingsError(
@@ -71,7 +71,7 @@ def cut(start: Any, end: Any, days: int = BLOCK) -> list[Days]:
     if end < start:
         raise SettingsError(
             f"The range ends on {end}, before it begins on {start}. Exchange the two.",
-            "reversed_range",
+            "bad_range",
         )
     if days > BLOCK:
         warn(f"The service cuts ranges of {days} days again, into jobs of {BLOCK} days.")
@@ -84,6 +84,6 @@ def cut(start: Any, end: Any, days: int = BLOCK) -> list[Days]:
 
 # %% ../../../nbs/03_clients/datorama/04_ranges.ipynb #da3a00e1
 def read_range(start: Any, end: Any) -> Days:
-    "Read the range from `start` to `end`. SettingsError `bad_date`, `reversed_range`."
+    "Read the range from `start` to `end`. SettingsError `bad_date`, `bad_range`."
     parts = cut(start, end)
     return Days(parts[0].start, parts[-1].end)

@@ -144,7 +144,7 @@ def download_report(connection: AnyConnection, job: JsonObject, path: str | Path
 
     `GET /v1/report-jobs/{id}/download`, seen in a client.
 
-    AccessError `not_found`; DataError `bad_zip`, `bad_csv`; DestinationError `cannot_write`."""
+    AccessError `not_found`; DataError `bad_zip`, `bad_csv`; DestinationError `not_written`."""
     request = Request("GET", f"/v1/report-jobs/{job['id']}/download")
     return download(connection, request, path, check_zip if job.get("compressed") else check_csv)
 

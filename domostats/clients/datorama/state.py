@@ -19,6 +19,7 @@ from .logs import CallPlan, JobLog, Timer, UpdateLog
 from .matching import Mark, clock_ahead, make_mark
 from .workspaces import JsonObject
 from ...errors import EXIT_CODES, DomostatsError
+from ...times import from_seconds
 from ...transport.reader import Reader
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ class AgencyState:
     def restored(self, kind: str, parent: int | str) -> tuple[list[JsonObject], datetime]:
         "Find a list that was kept, and when it was read (UTC). SettingsError `nothing_to_restore`."
         rows, at = self.lists.find(kind, parent)
-        return rows, datetime.fromtimestamp(at, timezone.utc)
+        return rows, from_seconds(at)
 
     def reader_for(self, connection: AnyConnection) -> Reader:
         "Make a reader that knows how long the pages of other streams were."

@@ -29,7 +29,8 @@ from domostats.clients.datorama.workspaces import (
     has_values,
 )
 from ...errors import DataError
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.answer import Answer
 from ...transport.by_parent import Under
 from ...transport.listing import Whole, all_of

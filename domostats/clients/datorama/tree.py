@@ -157,7 +157,7 @@ class Stream(Fields):
     def process(self, start: Any, end: Any) -> list[Job]:
         """Process the days from `start` to `end`, in one call; gives the `Job`s.
 
-        SettingsError `bad_date`, `reversed_range`; RetryLaterError `unknown_outcome`."""
+        SettingsError `bad_date`, `bad_range`; RetryLaterError `unknown_outcome`."""
         days = read_range(start, end)
         make_room(self.workspace, len(cut(*days)))
         newest = self._state.newest

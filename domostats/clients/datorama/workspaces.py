@@ -24,7 +24,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from .auth import AnyConnection, Tokens, sign_in
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.answer import Answer
 from ...transport.listing import Whole, all_of
 from ...transport.retry import Request

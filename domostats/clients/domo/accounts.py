@@ -15,7 +15,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/03_accounts.ipynb #c1446341
 from .auth import Credential
 from .listings import retrieves
-from ...settings import Instance
+from ...instances import Instance
 from ...transport.answer import Answer
 from ...transport.listing import Whole
 

@@ -10,7 +10,8 @@ from datetime import date
 from typing import Any
 
 from .auth import Credential, sign_in
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.events import Events
 from ...transport.reader import Reader, millis
 

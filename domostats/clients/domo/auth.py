@@ -30,7 +30,9 @@ import msgspec
 
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
-from ...settings import Instance, Secret, find_instance, hides, masked
+from ...instances import Instance, find_instance
+from ...sealing import hides
+from ...secrets import Secret, masked
 from ...transport.answer import Answer
 from ...transport.auth import Auth, NoAuth, sendable
 from ...transport.connection import Connection, connect

@@ -8,7 +8,7 @@ __all__ = ["QUERY", "FOUND", "CERTIFIED_DATASETS", "get_certified_datasets"]
 # %% ../../../nbs/03_clients/domo/09_certifications.ipynb #e1a70c03
 from .auth import Credential
 from .listings import retrieves
-from ...settings import Instance
+from ...instances import Instance
 from ...transport.answer import Answer
 from ...transport.cursor import Cursor
 

@@ -20,7 +20,7 @@ from .auth import Credential
 from .groups import GROUPS
 from .listings import retrieves
 from .users import USERS
-from ...settings import Instance
+from ...instances import Instance
 from ...transport.answer import Answer
 from ...transport.bulk import Bulk
 from ...transport.search import Search

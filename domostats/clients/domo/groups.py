@@ -16,8 +16,9 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/05_groups.ipynb #7ae76b30
 from .auth import Credential, sign_in
 from .listings import retrieves
+from ...instances import Instance
 from ...notices import warn
-from ...settings import Instance, hides
+from ...sealing import hides
 from ...transport.answer import Answer
 from ...transport.by_parent import Each, says_id
 from ...transport.listing import Whole, all_of

@@ -11,7 +11,8 @@ from collections.abc import Callable
 from typing import ParamSpec, cast
 
 from .auth import Credential, sign_in
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.answer import Answer
 from ...transport.listing import Listing, all_of
 

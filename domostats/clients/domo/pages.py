@@ -10,7 +10,7 @@ from typing import Any
 
 from .auth import Credential
 from .listings import retrieves
-from ...settings import Instance
+from ...instances import Instance
 from ...transport.answer import Answer
 from ...transport.by_parent import Each, says_id
 from ...transport.offset import Offset

@@ -23,7 +23,8 @@ from dataclasses import replace
 from .auth import Credential, sign_in
 from .listings import retrieves
 from ...errors import AccessError, DataError, SettingsError
-from ...settings import Instance, hides
+from ...instances import Instance
+from ...sealing import hides
 from ...transport.answer import Answer
 from ...transport.listing import Whole, all_of
 from ...transport.offset import Offset

@@ -21,11 +21,12 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/datorama/01_agency.ipynb #dd4ac7a8
-from datetime import datetime, timedelta, timezone
+from datetime import timedelta
 from typing import NamedTuple
 
 from ..days import DAY, OPENED, TODAY, draw_schedule
 from ..draws import Draws
+from ...times import from_seconds
 
 
 # %% ../../../nbs/11_sandbox/datorama/01_agency.ipynb #dw000005
@@ -131,7 +132,7 @@ def _stream_place(agency: Agency, n: int) -> int:
 
 
 def _utc_day(seconds):
-    return datetime.fromtimestamp(seconds, timezone.utc).date()
+    return from_seconds(seconds).date()
 
 
 def days_of_jobs(agency: Agency) -> range:
@@ -210,7 +211,7 @@ FIRST_JOB = 600_000
 
 
 def log_end(seconds: float) -> str:
-    return f"[{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%d %H:%M:%S}.]"
+    return f"[{from_seconds(seconds):%Y-%m-%d %H:%M:%S}.]"
 
 
 def finished(draws: Draws, job: dict, end: float) -> dict:

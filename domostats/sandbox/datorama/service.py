@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 
 from ...errors import SettingsError
+from ...instances import signed
 from .agency import Agency
 from .limits import CallLimits, VirtualClock
 from .requests import DatoramaRequest
@@ -36,7 +37,7 @@ from .routes import answer
 from .state import State, user_names
 from ..faults import Faults
 from ..replies import HTML, JSON, Reply, json_reply
-from ...settings import Secret, signed
+from ...secrets import Secret
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -16,7 +16,7 @@ from .service import Datorama
 from .state import Jobs
 from ..days import parse_today, start_of_day
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
-from ...settings import Secret
+from ...secrets import Secret
 
 
 # %% ../../../nbs/11_sandbox/datorama/11_start.ipynb #5da70a01
@@ -121,7 +121,7 @@ def start_datorama(
     Every stream has run about `jobs` times; `parallel` jobs of a workspace run at once. `today` (a
     date, a datetime or ISO text; not before 1 April 2024) is the day on which the agency stands;
     its clock begins to run at the beginning of that day (UTC). None is the day and the moment at
-    which it is started. SettingsError `missing_extra`, `bad_size`, `bad_day`, `no_state_folder`,
+    which it is started. SettingsError `not_installed`, `bad_size`, `bad_date`, `no_state_folder`,
     `no_answer`."""
     sizes = seed, workspaces, streams, users, jobs, parallel
     if any(

@@ -7,7 +7,6 @@ __all__ = ["KINDS", "ERASED", "GroupFacts", "all_groups", "make_group", "group_t
 
 # %% ../../../nbs/11_sandbox/domo/05_groups.ipynb #5ff38848
 import uuid
-from datetime import datetime, timezone
 from typing import NamedTuple
 
 from ..days import DAY, OPENED, TODAY
@@ -15,6 +14,7 @@ from .owners import OwnerRef, group_id_of, group_name, nth_time
 from .users import ADMIN, GRANTS
 from .world import World
 from ..draws import Draws, person, user_id
+from ...times import from_seconds
 
 
 # %% ../../../nbs/11_sandbox/domo/05_groups.ipynb #b878d34a
@@ -95,6 +95,4 @@ def make_group(world: World, n: int) -> GroupFacts:
 def group_time(ms: int) -> str:
     """The time as the list of groups writes it (recorded): text without a zone, one to three digits
     of the second."""
-    return f"{datetime.fromtimestamp(ms // 1000, timezone.utc):%Y-%m-%d %H:%M:%S}." + (
-        f"{ms % 1000:03}".rstrip("0") or "0"
-    )
+    return f"{from_seconds(ms // 1000):%Y-%m-%d %H:%M:%S}." + (f"{ms % 1000:03}".rstrip("0") or "0")

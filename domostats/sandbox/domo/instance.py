@@ -25,6 +25,7 @@ from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from ...errors import SettingsError
+from ...instances import signed
 from domostats.sandbox.domo.account_lists import (
     show_account,
     show_account_templates,
@@ -84,7 +85,7 @@ from domostats.sandbox.replies import (
     parse_request,
     trouble,
 )
-from ...settings import Secret, signed
+from ...secrets import Secret
 
 if TYPE_CHECKING:
     from starlette.requests import Request

@@ -6,7 +6,7 @@
 __all__ = ["ORDERS", "MOST_PARENTS", "show_pages", "show_page_access"]
 
 # %% ../../../nbs/11_sandbox/domo/15_page_lists.ipynb #3d9aa1da
-from datetime import datetime, timezone
+from datetime import datetime
 
 from .data import Data, pages_for
 from domostats.sandbox.domo.pages import (
@@ -30,6 +30,7 @@ from domostats.sandbox.endpoints import (
     serves,
 )
 from ..replies import DomoRequest, Reply, json_reply, trouble
+from ...times import to_millis
 
 # %% ../../../nbs/11_sandbox/domo/15_page_lists.ipynb #f19f53a5
 ORDERS = {
@@ -43,10 +44,10 @@ def _ms_of_day(text: str, days: int = 0) -> int:
     """When this day (YYYY-MM-DD) begins in UTC, in milliseconds, or so many days later. Refused for
     what is no day."""
     try:
-        day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=timezone.utc)
+        day = datetime.strptime(text, "%Y-%m-%d")
     except ValueError:
         raise Refused(f"{text!r} is no day like 2024-03-31") from None
-    return int(day.timestamp() * 1000) + days * 86_400_000
+    return to_millis(day) + days * 86_400_000
 
 
 MOST_PARENTS = 10  # more of them find nothing, without an error (seen by a client)

@@ -13,7 +13,6 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from urllib.parse import parse_qsl
 
 from ..days import OPENED
@@ -30,6 +29,7 @@ from domostats.sandbox.endpoints import (
 )
 from ..faults import TOKEN
 from ..replies import DomoRequest, Reply, json_reply, trouble
+from ...times import from_seconds
 
 # %% ../../../nbs/11_sandbox/domo/21_public.ipynb #de696313
 SCOPES = ["account", "audit", "buzz", "dashboard", "data", "user", "workflow"]
@@ -125,7 +125,7 @@ class Client:
 
 # %% ../../../nbs/11_sandbox/domo/21_public.ipynb #8d2be0dc
 def _iso(seconds):
-    return f"{datetime.fromtimestamp(seconds, timezone.utc):%Y-%m-%dT%H:%M:%SZ}"
+    return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _public_user(world: World, user: dict) -> dict:

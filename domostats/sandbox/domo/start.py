@@ -13,12 +13,13 @@ from datetime import date
 from pathlib import Path
 
 from ...errors import SettingsError
+from ...instances import Instance
 from ..days import parse_today
 from .instance import Domo
 from .sign_in import Limit
 from .world import World
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
-from ...settings import Instance, Secret
+from ...secrets import Secret
 
 
 # %% ../../../nbs/11_sandbox/domo/24_start.ipynb #1348308f
@@ -154,7 +155,7 @@ def start(
     The numbers make the `World`; `payloads={"accounts": FILE}` serves a recorded provider list.
     `today` (a date, a datetime or ISO text; not before 1 April 2024) is the day on which the world
     stands: what happened until then is there. None is the day on which it is started (UTC), and it
-    stays. SettingsError `missing_extra`, `bad_size`, `bad_day`, `bad_payload`, `no_state_folder`,
+    stays. SettingsError `not_installed`, `bad_size`, `bad_date`, `bad_payload`, `no_state_folder`,
     `no_answer`."""
     if not isinstance(payloads or {}, dict):
         raise _bad_payload(f"payloads is a dict, not {type(payloads).__name__}.")

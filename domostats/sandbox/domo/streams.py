@@ -8,7 +8,6 @@ __all__ = ["NOTHING_OF_ACCOUNT", "make_stream"]
 # %% ../../../nbs/11_sandbox/domo/08_streams.ipynb #f6c5924e
 import json
 import uuid
-from datetime import datetime, timezone
 
 from ..days import DAY, OPENED, TODAY
 from .accounts import PROVIDERS
@@ -23,6 +22,7 @@ from .owners import owner_of
 from .users import ADMIN
 from .world import World
 from ..draws import Draws, user_id
+from ...times import from_seconds
 
 # %% ../../../nbs/11_sandbox/domo/08_streams.ipynb #05b69454
 NOTHING_OF_ACCOUNT = dict.fromkeys(
@@ -85,7 +85,7 @@ def _make_execution(world: World, n: int, number: int, began: int, failed: bool)
         "index": True,
         "indexRequestKey": None
         if failed
-        else float(f"{datetime.fromtimestamp(began + took, timezone.utc):%Y%m%d%H%M%S}.05"),
+        else float(f"{from_seconds(began + took):%Y%m%d%H%M%S}.05"),
         "latestPhase": None,
         "manualIndex": False,
         "modifiedAt": float(began + took),

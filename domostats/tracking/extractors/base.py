@@ -52,7 +52,7 @@ class BaseExtractor(Generic[Row]):
     def get_dataclass(self) -> type:
         """The dataclass of a row: the one in `BaseExtractor[Row]`, unless this is overridden.
 
-        SettingsError `no_dataclass`.
+        SettingsError `not_a_dataclass`.
         """
         for cls in type(self).__mro__:
             for base in getattr(cls, "__orig_bases__", ()):
@@ -62,7 +62,7 @@ class BaseExtractor(Generic[Row]):
         raise SettingsError(
             f"{type(self).__name__} does not say what a row is. Write class "
             f"{type(self).__name__}(BaseExtractor[YourDataclass]).",
-            "no_dataclass",
+            "not_a_dataclass",
         )
 
     def get_extractor_type(self) -> ExtractorType:

@@ -20,7 +20,7 @@ __all__ = [
 # %% ../../../nbs/08_tracking/extractors/15_domo.ipynb #11600003
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime
 from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
@@ -29,17 +29,18 @@ import pyarrow.compute as pc
 
 from ... import reports
 from ...errors import DataError, SettingsError
-from ...settings import find_instance, setting
+from ...instances import find_instance
+from ...settings import setting
 from .base import BaseExtractor, Row
 from .schema import sq_field
 from .tables import ExtractorType
 
 if TYPE_CHECKING:
+    from domostats.instances import Instance
     from domostats.reports.run import Result
-    from domostats.reports.run import Result
-    from domostats.settings import Instance
 
 _Run = TypeVar("_Run", bound="Result")
+from ...times import as_utc
 
 
 # %% ../../../nbs/08_tracking/extractors/15_domo.ipynb #11600006
@@ -161,7 +162,7 @@ class ActivityLog(DomoExtractor[Activity]):
 def created_before(table: pa.Table, column: str, moment: datetime) -> pa.Table:
     "The rows of a table that were created before a moment, or of which that is not known."
     times = table[column]
-    is_earlier = pc.call_function("less", [times, pa.scalar(moment.astimezone(timezone.utc))])
+    is_earlier = pc.call_function("less", [times, pa.scalar(as_utc(moment))])
     return table.filter(pc.fill_null(is_earlier, True))
 
 

@@ -22,9 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 import msgspec
 
 from ...errors import SettingsError
-from ...settings import expanded, find_settings, setting
+from ...settings import find_settings, setting
 from .steps import Step, apply_step, step_table
 from .tables import Table
+from ...user_files import expanded
 
 if TYPE_CHECKING:
     import duckdb

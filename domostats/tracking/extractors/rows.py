@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from ...errors import DataError
+from ...times import as_utc
 from .schema import BY_NAME, Column
 from .tables import Table
 
@@ -111,7 +112,7 @@ def _in_plain_zones(column: Column, values: Sequence[Any], before: int) -> Seque
         raise _wrong(column, values, before, check)
     if not any(offset.microseconds for offset in far):
         return values
-    return [value and value.astimezone(timezone.utc) for value in values]
+    return [value and as_utc(value) for value in values]
 
 
 def _fits(value: Any, arrow: pa.DataType) -> bool:
@@ -267,8 +268,8 @@ def _check_inside(
 ) -> None:
     "DataError `outside_day` for the first event that did not happen on the day."
     is_date = pa.types.is_date(times.type)
-    first = day if is_date else start.astimezone(timezone.utc)
-    last = day if is_date else end.astimezone(timezone.utc)
+    first = day if is_date else as_utc(start)
+    last = day if is_date else as_utc(end)
     least, most = _bounds_of(times)
     if first <= least and (most < last or most == last == first):
         return

@@ -112,7 +112,7 @@ def check_column_name(owner: str, name: str) -> str:
 
 
 def column_from(cls: type, name: str, annotation: object, about: str = "") -> Column:
-    "The column of a field. SettingsError `ambiguous_type`, `unmapped_type`, `bad_column_name`."
+    "The column of a field. SettingsError `ambiguous_type`, `unknown_type`, `bad_column_name`."
     is_union = typing.get_origin(annotation) in (typing.Union, types.UnionType)
     members = [*typing.get_args(annotation)] if is_union else [annotation]
     kinds = [one for one in members if one is not types.NoneType]
@@ -128,7 +128,7 @@ def column_from(cls: type, name: str, annotation: object, about: str = "") -> Co
         raise SettingsError(
             f"{cls.__name__}.{name} is {kinds[0]}, for which there is no column. Use "
             f"{', '.join(python.__name__ for python in TYPES)}, or one of them | None.",
-            "unmapped_type",
+            "unknown_type",
             column=name,
         )
     return Column(check_column_name(cls.__name__, name), found, len(members) > 1, about)

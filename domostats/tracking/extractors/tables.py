@@ -132,7 +132,7 @@ def table_from(
 def check_table(table: Table, owner: str | None = None) -> Table:
     """The same table, if a warehouse can have it; `owner` is what messages call it.
 
-    SettingsError `bad_table_name`, `bad_gap`, `no_columns`, `bad_column_name`, `unmapped_type`,
+    SettingsError `bad_table_name`, `bad_gap`, `no_columns`, `bad_column_name`, `unknown_type`,
     `date_is_ours`, `partition_is_ours`, `no_date_field`, `bad_date_field`, `deltas_of_events`,
     `not_a_number`.
     """
@@ -175,7 +175,7 @@ def _check_columns(table: Table, owner: str) -> None:
             raise SettingsError(
                 f"{owner}.{column.name} is {column.type!r:.40}, and there is no such type. "
                 f"The types are {', '.join(BY_NAME)}.",
-                "unmapped_type",
+                "unknown_type",
                 column=column.name,
             )
         seen[name] = column.name

@@ -7,7 +7,7 @@ __all__ = ["line_day", "lines_of", "cut_otherwise", "check_zone"]
 
 # %% ../../../nbs/08_tracking/extractors/11_zones.ipynb #777582e5
 import re
-from datetime import date, datetime, timezone, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from ...errors import SettingsError
@@ -18,6 +18,7 @@ from ..loads import Load, loads_of, note_load, part_of
 
 if TYPE_CHECKING:
     import duckdb
+from ...times import as_utc
 
 
 # %% ../../../nbs/08_tracking/extractors/11_zones.ipynb #a1150002
@@ -57,7 +58,7 @@ def _is_same_day(line: Load, zone: tzinfo) -> bool:
 
 def _utc_bounds(day: date, zone: tzinfo) -> tuple[datetime, datetime]:
     start, end = bounds(day, zone)
-    return start.astimezone(timezone.utc), end.astimezone(timezone.utc)
+    return as_utc(start), as_utc(end)
 
 
 # %% ../../../nbs/08_tracking/extractors/11_zones.ipynb #30c3c103

@@ -31,6 +31,7 @@ from ..loads import loads_of
 
 if TYPE_CHECKING:
     import duckdb
+from ...times import as_naive
 
 
 # %% ../../../nbs/08_tracking/history/09_changes.ipynb #a49aefe9
@@ -156,7 +157,7 @@ def find_mixed(con: "duckdb.DuckDBPyConnection", entry: HistoryEntry) -> list[da
     returned_rows = _count_returned(con, entry)
     found, before = [], None
     for taken in list_snapshots(con, entry):
-        at = taken.at.replace(tzinfo=None)
+        at = as_naive(taken.at)
         if before is not None and _is_other(before, taken, returned_rows.get(at, 0)):
             found.append(at)
         before = taken.rows

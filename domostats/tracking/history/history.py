@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ...errors import SettingsError
+from ...instances import Instance, check_name
 from ...loading.merging import settled
 from ...loading.store import Store
 from ...loading.store_types import folded
 from ...rows.table import to_dataframe
-from ...settings import Instance, check_name
 from domostats.tracking.history.catalog import (
     HistoryEntry,
     check_upgraded,
@@ -146,7 +146,7 @@ class History:
         all there is of the dataset `at` this moment (now). With `dry_run` nothing is kept.
 
         With `allow_incomplete` an incomplete run brings what was added and changed, and no
-        removals. DataError `incomplete`, `narrowed`; SettingsError `not_later`, `bad_moment`,
+        removals. DataError `incomplete`, `narrowed`; SettingsError `not_later`, `bad_time`,
         `bad_update_key`, `several_instances`, `other_instance`; DestinationError `null_key`,
         `duplicate_key`, `reserved_column`, `duplicate_column`."""
         taken_at = moment(at)
@@ -170,7 +170,7 @@ class History:
 
     def at(self, at: datetime | date | str | None = None) -> pa.Table:
         """The rows as they were at this moment (now). SettingsError `no_history`, `before_first`,
-        `bad_moment`."""
+        `bad_time`."""
         with self._open() as (con, entry):
             return as_of(con, entry, moment(at))
 
@@ -190,7 +190,7 @@ class History:
         """What became different after `since`, up to `until` (now): the key, `change` (added,
         removed, changed), `column`, `before` and `after` (text).
 
-        SettingsError `no_history`, `bad_moment`, `bad_range`, `before_first`."""
+        SettingsError `no_history`, `bad_time`, `bad_range`, `before_first`."""
         with self._open() as (con, entry):
             return diff(con, entry, moment(since), moment(until))
 

@@ -8,7 +8,8 @@ __all__ = ["moment", "snapshot_key", "snapshot_moment", "moment_sql"]
 # %% ../../../nbs/08_tracking/history/01_moments.ipynb #27c06e04
 from datetime import date, datetime, timezone
 
-from ...errors import DataError, SettingsError
+from ...errors import SettingsError
+from ...times import as_naive, to_moment, with_zone
 from ..loads import Load
 from ..periods import spell, utc
 
@@ -16,30 +17,28 @@ from ..periods import spell, utc
 # %% ../../../nbs/08_tracking/history/01_moments.ipynb #e562b9c2
 def moment(value: datetime | date | str | None = None) -> datetime:
     """A datetime in UTC, without a zone as the store keeps it; now, if nothing is given.
-    SettingsError `bad_moment`."""
+    SettingsError `bad_time`."""
     if value is None:
         value = datetime.now(timezone.utc)
-    if isinstance(value, datetime) and not value.tzinfo:
-        value = value.replace(tzinfo=timezone.utc)
     try:
-        return utc(value).replace(tzinfo=None)
-    except DataError:
+        return as_naive(to_moment(value))
+    except (ValueError, OverflowError):
         raise SettingsError(
             "A moment is a datetime, a date, or a text such as '2024-04-01' or "
             "'2024-04-01T06:00:00Z'.",
-            "bad_moment",
+            "bad_time",
         ) from None
 
 
 # %% ../../../nbs/08_tracking/history/01_moments.ipynb #ba4c149d
 def snapshot_key(at: datetime) -> str:
     "The release key of the snapshot of this moment."
-    return f"s:{spell(at.replace(tzinfo=timezone.utc))}"
+    return f"s:{spell(with_zone(at))}"
 
 
 def snapshot_moment(load: Load) -> datetime:
     "The moment of a snapshot (UTC, without a zone), from its line in the ledger."
-    return utc(load.release_key.removeprefix("s:")).replace(tzinfo=None)
+    return as_naive(utc(load.release_key.removeprefix("s:")))
 
 
 def moment_sql(at: datetime) -> str:

@@ -16,9 +16,10 @@ __all__ = [
 
 # %% ../../../nbs/08_tracking/registry/03_addresses.ipynb #e7aec2de
 import re
-from datetime import datetime, timezone
+from datetime import datetime
 
 from ...errors import DataError
+from ...times import with_zone
 from ..periods import Moment, utc
 
 # %% ../../../nbs/08_tracking/registry/03_addresses.ipynb #10b0001c
@@ -85,7 +86,7 @@ def table_parts(name: str, table_type: str) -> tuple[str, datetime | None]:
         raise DataError(
             f"The table {name} ends in {digits}, which is no date.", "bad_date"
         ) from None
-    return base, date.replace(tzinfo=timezone.utc)
+    return base, with_zone(date)
 
 
 # %% ../../../nbs/08_tracking/registry/03_addresses.ipynb #10b00021

@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast
 
 from ...errors import check_keywords
-from ...settings import Secret, hides
+from ...sealing import hides
+from ...secrets import Secret
 from .client import RegistryClient
 from domostats.tracking.registry.entities import (
     ENTITIES,

@@ -36,7 +36,9 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from ...settings import MASK, Secret, hides, is_loopback
+from ...instances import is_loopback
+from ...sealing import hides
+from ...secrets import MASK, Secret
 from domostats.tracking.registry.checks import (
     check_change,
     check_kind,

@@ -14,7 +14,8 @@ from typing import cast
 from msgspec import UNSET
 
 from ...errors import DataError, SettingsError
-from ...settings import Secret, hides, is_token
+from ...sealing import hides
+from ...secrets import Secret, is_token
 from domostats.tracking.registry.changes import (
     Granularities,
     Values,

@@ -29,17 +29,10 @@ from typing import Any, TypeVar
 
 from ...errors import DataError, DestinationError, DomostatsError, SettingsError
 from ...private import make_private
-from domostats.settings import (
-    MASK,
-    Masked,
-    Secret,
-    check_owner,
-    expanded,
-    find_settings,
-    hides,
-    masked,
-    user_folder,
-)
+from ...sealing import hides
+from ...secrets import MASK, Masked, Secret, masked
+from ...settings import find_settings
+from ...user_files import check_file_owner, expanded, user_folder
 
 try:
     import sqlalchemy as sa
@@ -168,7 +161,7 @@ def make_file(url: sa.URL) -> None:
     try:
         make_private(path.parent)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        check_owner(path)
+        check_file_owner(path)
         with closing(sqlite3.connect(path, timeout=WAIT)) as con:
             _patiently(lambda: con.execute("PRAGMA journal_mode = WAL").fetchone())
     except (OSError, sqlite3.Error) as e:

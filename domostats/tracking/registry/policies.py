@@ -11,6 +11,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ...errors import check_keywords
+from ...times import FIRST_MOMENT
 from ..periods import Moment, utc
 from .api import Registry
 from .catch_up import CatchUp, place_or_none
@@ -162,7 +163,7 @@ def expire(catching: CatchUp, dry_run: bool = True, **how: Any) -> list[DatasetR
     ]
 
 
-EARLIEST = datetime.min.replace(tzinfo=timezone.utc)
+EARLIEST = FIRST_MOMENT
 
 
 def _remove(catching: CatchUp, release: DatasetRelease) -> None:

@@ -59,7 +59,7 @@ def release_key(release: object, grain: str | None = None) -> str:
 
     `release` is an object or a dict with the fields of `KINDS`, a date, a text in ISO's form
     (also `2024-03`, `2024-Q1`, `2024-W09`), a whole number (a numbered file), or a key, which
-    is brought to the granularity. DataError `no_date`, `bad_dates`, `bad_grain`, `bad_key`,
+    is brought to the granularity. DataError `no_date`, `bad_range`, `bad_grain`, `bad_key`,
     `granularity`.
     """
     check_grain(grain)
@@ -81,14 +81,14 @@ def release_key(release: object, grain: str | None = None) -> str:
 
 
 def _dated_key(letter: str, values: Sequence[FieldValue | None], grain: str | None) -> str:
-    "The key of a release of one or two times. DataError `bad_dates`, `bad_time`, `naive_time`."
+    "The key of a release of one or two times. DataError `bad_range`, `bad_time`, `naive_time`."
     moments = [_time(value) for value in values]
     first, last = moments[0], moments[-1]
     if first is not None and last is not None and first > last:
         raise DataError(
             f"The release begins at {spell(first)} and ends at {spell(last)}, "
             "which is before that. Mend the dates.",
-            "bad_dates",
+            "bad_range",
         )
     return _joined(letter, ["" if moment is None else spell(moment, grain) for moment in moments])
 
@@ -173,7 +173,7 @@ def _old_date(release: object) -> Moment:
 
 
 def _number_range(first: object, last: object) -> str:
-    "Two numbers as text of one length; one that is missing is the other. DataError `bad_dates`."
+    "Two numbers as text of one length; one that is missing is the other. DataError `bad_range`."
     start = _whole(last if first is None else first)
     end = _whole(first if last is None else last)
     if start is None or end is None or not 0 <= start <= end < 10**12:
@@ -181,7 +181,7 @@ def _number_range(first: object, last: object) -> str:
             f"The files {first if first is not None else last!r:.40} to "
             f"{last if last is not None else first!r:.40} are in no order. Give sequence_start and "
             "sequence_end as numbers below a million million, the first not larger.",
-            "bad_dates",
+            "bad_range",
         )
     return f"{start:012}-{end:012}"
 

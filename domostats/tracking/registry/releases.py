@@ -18,10 +18,11 @@ __all__ = [
 
 # %% ../../../nbs/08_tracking/registry/02_releases.ipynb #1eea0570
 from collections.abc import Iterable
-from datetime import date, datetime, timezone
+from datetime import date, datetime
 from typing import Any, TypeAlias, TypeVar, cast
 
 from ...errors import DataError
+from ...times import FIRST_MOMENT
 from ..periods import Moment, parse_period, spell, utc
 from domostats.tracking.registry.release_keys import (
     is_numbered,
@@ -140,7 +141,7 @@ Release = TypeVar("Release")
 
 def newest_first(releases: Iterable[Release], grain: str | None = None) -> list[Release]:
     "Recorded releases of one dataset (with `release_key`), the newest first."
-    placed, latest = [], datetime.min.replace(tzinfo=timezone.utc)
+    placed, latest = [], FIRST_MOMENT
     for release in sorted(releases, key=lambda one: order(_recorded_key(one), grain)):
         key = _recorded_key(release)
         place = order(key, grain)

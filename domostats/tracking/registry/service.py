@@ -41,7 +41,8 @@ from msgspec import UNSET, Struct
 
 from ... import __version__
 from ...errors import DataError, DestinationError, DomostatsError, SettingsError
-from ...settings import Masked, Secret, hides, masked
+from ...sealing import hides
+from ...secrets import Masked, Secret, masked
 from .checks import check_record_id
 from domostats.tracking.registry.entities import (
     ENTITIES,
@@ -277,7 +278,7 @@ class Trouble(Struct):
 def error_reply(error: DomostatsError) -> tuple[int, Trouble]:
     "An error as a status and a body."
     status = STATUS.get(error.reason, 503 if isinstance(error, DestinationError) else 400)
-    return status, Trouble(error.reason, str(error))
+    return status, Trouble(str(error.reason), str(error))
 
 
 # %% ../../../nbs/08_tracking/registry/12_service.ipynb #10e0000d

@@ -18,9 +18,10 @@ __all__ = [
 
 # %% ../../../nbs/08_tracking/registry/08_tables.ipynb #771de6f4
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import datetime
 
 from ...errors import SettingsError
+from ...times import as_naive, as_utc
 from .engines import sa
 from .entities import ENTITIES, Field, entity_fields, references
 
@@ -36,15 +37,13 @@ class UtcTime(sa.types.TypeDecorator):
         "A time on its way in: SQLite keeps it without its zone."
         if value is None or dialect.name != "sqlite":
             return value
-        return value.replace(tzinfo=None)
+        return as_naive(value)
 
     def process_result_value(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         "A time on its way out, in UTC."
         if value is None:
             return None
-        if value.tzinfo is None:
-            return value.replace(tzinfo=timezone.utc)
-        return value.astimezone(timezone.utc)
+        return as_utc(value)
 
 
 COLUMNS: dict[type, Callable[[], sa.types.TypeEngine]] = {
