@@ -9,7 +9,8 @@ from measure import parameters, read_pages, tell, timed
 from domostats.clients.domo.activity import ACTIVITY_LOG
 from domostats.clients.domo.users import USERS
 from domostats.reports.activity_log import EventRecord
-from domostats.reports.report import Report, Source
+from domostats.reports.declaration import Source
+from domostats.reports.report import Report
 from domostats.rows.rowtype import Millis, Seconds, TextId
 from domostats.transport.paging import Page
 

@@ -13,8 +13,9 @@ from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_users
 from domostats.errors import CredentialsError, DataError, RetryLaterError, SettingsError
 from domostats.reports import accounts
+from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
-from domostats.reports.report import Report, Source
+from domostats.reports.report import Report
 
 SAMPLES = Path(__file__).parent / "fixtures" / "domo"
 PROVIDERS = "/api/data/v2/datasources/providers"

@@ -11,7 +11,8 @@ import json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
 from domostats.reports.fleet import run_all
-from domostats.reports.report import Report, Source
+from domostats.reports.report import Report
+from domostats.reports.declaration import Source
 from domostats.transport.paging import Page, Whole
 
 @dataclass

@@ -18,8 +18,9 @@ from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
+from domostats.reports.declaration import Source
 from domostats.reports.fleet import run_all
-from domostats.reports.report import Report, Source
+from domostats.reports.report import Report
 from domostats.tracking.history import History
 from domostats.transport.paging import Cursor, Offset
 

@@ -13,9 +13,10 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
 from domostats.loading.coverage import LAST, Part, coverage_of
+from domostats.reports.declaration import Lookup, Source, one_by_one
 from domostats.reports.fleet import at_the_same_time, by_name, name_of, run_all
 from domostats.reports.keys import KeyCounter, join_columns, key_columns
-from domostats.reports.report import Lookup, Report, Source, one_by_one
+from domostats.reports.report import Report
 from domostats.rows.formatter import Formatter, text
 from domostats.rows.rowtype import Nested, NumberId, TextId
 from domostats.transport.paging import Page, Whole

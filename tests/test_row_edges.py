@@ -14,8 +14,9 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DataError, SettingsError
+from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
-from domostats.reports.report import Report, Source
+from domostats.reports.report import Report
 from domostats.rows.formatter import (
     Formatter,
     constant,

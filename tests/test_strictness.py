@@ -20,8 +20,9 @@ from domostats import reports, sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.errors import DataError
 from domostats.reports import accounts
+from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
-from domostats.reports.report import Report, Source, reading
+from domostats.reports.report import Report, reading
 from domostats.rows import rowtype
 from domostats.rows.rowtype import Millis, NumberId, Seconds, TextId, TextTime
 from domostats.transport.paging import Page, Whole
@@ -513,7 +514,7 @@ def test_nothing_is_joined_by_an_id_that_is_null():
         display_name: str | None = None
 
     from domostats.clients.domo.users import USERS
-    from domostats.reports.report import Lookup
+    from domostats.reports.declaration import Lookup
 
     source = accounts.report.source
     owner = Lookup("owner_obj", USERS, Person, partial=True, on=("user_id", "id"))

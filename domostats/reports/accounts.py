@@ -24,7 +24,8 @@ from typing import Any
 
 from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
 from ..clients.domo.users import USERS
-from .report import Lookup, Report, Source
+from .declaration import Lookup, Source
+from .report import Report
 from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
 

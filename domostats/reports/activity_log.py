@@ -24,7 +24,8 @@ import pyarrow as pa
 from msgspec import Raw
 
 from ..clients.domo.activity import ACTIVITY_LOG
-from .report import Report, Source, one_by_one
+from .declaration import Source, one_by_one
+from .report import Report
 from ..rows.formatter import Formatter, nothing
 from ..rows.rowtype import Millis, TextId
 

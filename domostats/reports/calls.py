@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from .report import Report, Source
+from .declaration import Source
+from .report import Report
 from ..rows.rowtype import Millis, named
 from ..transport.connection import Answer
 from ..transport.paging import Listing, Page, Reader

@@ -31,7 +31,8 @@ import msgspec
 from msgspec import Raw
 
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
-from .report import Lookup, Report, Source, one_by_one
+from .declaration import Lookup, Source, one_by_one
+from .report import Report
 from ..rows.formatter import Formatter, first, link, nothing, titled, when, yes_no
 from ..rows.rowtype import JsonText, Millis, TextId, columns_of, otherwise, unread
 from ..transport.wire import elements, members, plain

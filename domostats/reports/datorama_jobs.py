@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from ..clients.datorama.jobs import JOBS
 from ..clients.datorama.streams import DATA_STREAMS
 from .datorama_streams import StreamRecord
-from .report import Lookup, Report, Source
+from .declaration import Lookup, Source
+from .report import Report
 from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis
 

@@ -12,7 +12,8 @@ from typing import Any
 from ..clients.datorama.streams import DATA_STREAMS
 from ..clients.datorama.workspaces import WORKSPACES
 from .datorama_workspaces import WorkspaceRecord
-from .report import Lookup, Report, Source
+from .declaration import Lookup, Source
+from .report import Report
 from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clients.datorama.workspaces import WORKSPACES
-from .report import Report, Source
+from .declaration import Source
+from .report import Report
 from ..rows.rowtype import Millis
 
 

@@ -16,7 +16,8 @@ __all__ = [
 from dataclasses import dataclass
 
 from ..clients.domo.groups import GROUPS
-from .report import Report, Source
+from .declaration import Source
+from .report import Report
 from ..rows.formatter import Formatter, when
 from ..rows.rowtype import Nested, TextId
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clients.domo.groups import GROUP_DETAILS, GROUPS
-from .report import Lookup, Report, Source
+from .declaration import Lookup, Source
+from .report import Report
 from ..rows.formatter import Formatter, nothing, truth_text
 from ..rows.rowtype import TextId, TextTime
 from ..transport.paging import replies

@@ -18,7 +18,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..clients.domo.accounts import ACCOUNT_TEMPLATES
-from .report import Report, Source
+from .declaration import Source
+from .report import Report
 from ..rows.formatter import Formatter, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, NumberId, TextId
 

@@ -26,7 +26,8 @@ import msgspec
 from msgspec import Raw
 
 from ..clients.domo.pages import PAGE_ACCESS, PAGES
-from .report import Lookup, Report, Source, one_by_one
+from .declaration import Lookup, Source, one_by_one
+from .report import Report
 from ..rows.formatter import Formatter, nothing, when
 from ..rows.rowtype import Millis, TextId
 from ..transport.wire import elements, members

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import msgspec
 
 from ..clients.domo.pages import PAGE_ACCESS
+from .declaration import Source, one_by_one
 from .page_access import entries, reply_of
-from .report import Report, Source, one_by_one
+from .report import Report
 from ..rows.rowtype import TextId
 from ..transport.wire import plain
 

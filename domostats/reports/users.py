@@ -32,7 +32,8 @@ from msgspec import Raw
 
 from ..clients.domo.groups import ROLES
 from ..clients.domo.users import IDENTITY_USERS, USERS
-from .report import Lookup, Report, Source
+from .declaration import Lookup, Source
+from .report import Report
 from ..rows.formatter import Formatter, is_there, link, nothing, number, truth_text
 from ..rows.rowtype import Millis, TextId, columns_of, otherwise, unread
 from ..transport.paging import array_of, rows_of
