@@ -12,7 +12,7 @@ from domostats.reports.activity_log import EventRecord
 from domostats.reports.declaration import Source
 from domostats.reports.report import Report
 from domostats.rows.rowtype import Millis, Seconds, TextId
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 
 @dataclass

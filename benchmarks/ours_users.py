@@ -9,14 +9,12 @@ from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.reports.declaration import Source
 from domostats.reports.report import Report
-from domostats.reports.users import User, flat_users
+from domostats.reports.users import User
 from domostats.settings import Instance
 
 asked = parameters()
 listing = replace(IDENTITY_USERS, size=asked["page"], params=asked["wanted"])
-report = Report(
-    "benchmark", "one user", "id", Source("user_obj", listing, User, reshape=flat_users)
-)
+report = Report("benchmark", "one user", "id", Source("user_obj", listing, User))
 with Clock() as clock:
     table = report.run(
         Instance("benchmark", asked["url"]), AccessToken(asked["access_token"]), fresh=True

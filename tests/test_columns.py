@@ -17,7 +17,7 @@ from conftest import ROOT
 
 from domostats import reports
 from domostats.settings import Instance
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"
@@ -1812,10 +1812,11 @@ def test_a_group_is_told_by_a_whole_id_only():
     run = run_of("page_people", [{"parent": 301, "reply": {"users": [], "groups": groups}}])
     assert [(row["user_id"], row["via_group_id"]) for row in run.rows] == [("0", "7"), ("1", "8")]
     assert [(one.row, one.field, one.met) for one in run.violations] == [
-        (3, "viaGroupId", "null"),
-        (4, "viaGroupId", "null"),
+        (3, "viaGroupId", "true or false"),
+        (4, "viaGroupId", "number"),
         (5, "viaGroupId", "null"),
     ]
+    assert run.spellings == {"person_obj.viaGroupId": 1}
 
 
 def test_events_that_are_the_same_are_told_apart_by_a_number():

@@ -19,7 +19,8 @@ from domostats.reports.keys import KeyCounter, join_columns, key_columns
 from domostats.reports.report import Report
 from domostats.rows.formatter import Formatter, text
 from domostats.rows.rowtype import Nested, NumberId, TextId
-from domostats.transport.paging import Page, Whole
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 TODAY = "2024-04-01"
 APPS = "/api/data/v1/accounts/templates/user/extended"

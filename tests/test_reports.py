@@ -19,7 +19,8 @@ from domostats.reports.keys import KeyCounter
 from domostats.reports.plan import estimate
 from domostats.reports.report import reading
 from domostats.rows.rowtype import columns_of
-from domostats.transport.paging import Page, Reader, array_of, rows_of
+from domostats.transport.pages import Page, join_array, split_array
+from domostats.transport.reader import Reader
 
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}
@@ -44,7 +45,7 @@ def made(name, records, **lookups):
     "A report over records that were fetched before."
     report = reports.find(name)
     pages = {
-        keyword: [Page(1, array_of(rows_of(json.dumps(rows).encode())), len(rows))]
+        keyword: [Page(1, join_array(split_array(json.dumps(rows).encode())), len(rows))]
         for keyword, rows in {report.source.keyword: records, **lookups}.items()
     }
     run = report.over(
@@ -204,7 +205,7 @@ def test_what_cannot_be_reached_is_counted(box):
 
 def test_a_bookmark_ends_a_list_and_one_that_never_changes_is_told(box):
     from domostats.clients.domo.auth import sign_in
-    from domostats.transport.paging import Cursor
+    from domostats.transport.cursor import Cursor
 
     listing = Cursor(
         "/api/synapse/approval",
@@ -434,14 +435,14 @@ def test_the_calls_of_a_run(box):
 
 def test_a_call_keeps_its_id_when_the_log_has_dropped_older_ones(box):
     from domostats.clients.domo.auth import sign_in
-    from domostats.transport.connection import Call
+    from domostats.transport.call_log import LoggedCall
 
     log, calls = sign_in(box).calls, reports.find("calls")
     calls.run(box)
 
     def ids_after(*numbers):
         for number in numbers:
-            log.note(Call(number, "GET", f"/{number}", 200))
+            log.note(LoggedCall(number, "GET", f"/{number}", 200))
         rows = calls.run(box, fresh=True).rows
         assert len({row["id"] for row in rows}) == len(rows)
         return {row["path"]: row["id"] for row in rows}

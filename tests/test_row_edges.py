@@ -17,6 +17,7 @@ from domostats.errors import DataError, SettingsError
 from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
 from domostats.reports.report import Report
+from domostats.rows.columns import arrow_columns, plain_dicts
 from domostats.rows.formatter import (
     Formatter,
     constant,
@@ -33,24 +34,19 @@ from domostats.rows.formatter import (
     yes_no,
 )
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
+from domostats.rows.records import Records, other_fields, raws_of, read_page
 from domostats.rows.rowtype import (
     JsonText,
     Millis,
     NumberId,
-    Records,
     Seconds,
     TextId,
     TextTime,
-    arrow_columns,
     columns_of,
     named,
-    other_fields,
-    plain_dicts,
-    raws_of,
-    read_page,
 )
 from domostats.rows.table import table_of_rows, to_dataframe
-from domostats.transport.paging import Whole
+from domostats.transport.listing import Whole
 
 
 def utc(text):

@@ -25,7 +25,8 @@ from domostats.reports.keys import key_columns
 from domostats.reports.report import Report, reading
 from domostats.rows import rowtype
 from domostats.rows.rowtype import Millis, NumberId, Seconds, TextId, TextTime
-from domostats.transport.paging import Page, Whole
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 FLAT = "/api/data/v1/accounts"

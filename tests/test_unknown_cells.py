@@ -16,7 +16,7 @@ from domostats.errors import DataError, SettingsError
 from domostats.loading.store import Store
 from domostats.reports.fleet import run_all
 from domostats.tracking.history import History, find_place
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 DAY = datetime(2024, 4, 1)
 

@@ -26,8 +26,9 @@ from domostats.reports.plan import estimate
 from domostats.reports.report import Report
 from domostats.reports.users import report as users
 from domostats.tracking.history import History
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Numbered, Reader
+from domostats.transport.answer import Answer
+from domostats.transport.numbered import Numbered
+from domostats.transport.reader import Reader
 
 
 @pytest.fixture

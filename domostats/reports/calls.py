@@ -15,8 +15,10 @@ import msgspec
 from .declaration import Source
 from .report import Report
 from ..rows.rowtype import Millis, named
-from ..transport.connection import Answer
-from ..transport.paging import Listing, Page, Reader
+from ..transport.answer import Answer
+from ..transport.listing import Listing
+from ..transport.pages import Page
+from ..transport.reader import Reader
 
 if TYPE_CHECKING:
     from domostats.clients.datorama.auth import AnyConnection

@@ -21,7 +21,8 @@ import pyarrow as pa
 
 from ..errors import DataError
 from ..rows.naming import flatten_list_of_lists
-from ..rows.rowtype import Deviation, Records, Violation
+from ..rows.records import Records
+from ..rows.values import Deviation, Violation
 
 if TYPE_CHECKING:
     import pandas as pd

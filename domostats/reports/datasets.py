@@ -8,92 +8,26 @@ __all__ = [
     "format_domostats",
     "format_dataset",
     "generate",
-    "lifted",
-    "is_null",
-    "is_part",
-    "beast_modes",
-    "flat_dataset",
-    "Dataset",
-    "FullDataset",
-    "Document",
-    "Stream",
-    "schedule_type",
-    "first_account",
-    "flat_stream",
+    "DatasetRecord",
+    "DatasetDocument",
+    "DatasetStream",
 ]
 
 # %% ../../nbs/05_reports/15_datasets.ipynb #312d4a09
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-from msgspec import Raw
-
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
-from .declaration import Lookup, Source, one_by_one
+from .declaration import Lookup, Source
 from .report import Report
 from ..rows.formatter import Formatter, first, link, nothing, titled, when, yes_no
-from ..rows.rowtype import JsonText, Millis, TextId, columns_of, otherwise, unread
-from ..transport.wire import elements, members, plain
-
-
-# %% ../../nbs/05_reports/15_datasets.ipynb #9423e9c5
-def lifted(
-    record: Mapping[str, bytes], *names: str, columns: Iterable[str] = ()
-) -> dict[str, bytes]:
-    """The record (a dict of bytes) with the fields of these objects in place of the objects; of
-    one that is none, those of `columns` (by the service's names) are marked."""
-    record = dict(record)
-    for name in names:
-        raw = record.pop(name, None)
-        if is_null(raw):
-            continue
-        inner = members(raw)
-        if inner is None:
-            record |= {column: unread(raw) for column in columns if is_part(column, name)}
-            continue
-        record |= {name + key[0].upper() + key[1:]: value for key, value in inner.items() if key}
-    return record
-
-
-def is_null(raw: bytes | None) -> bool:
-    "Whether nothing came, or null."
-    return raw is None or bytes(raw) == b"null"
-
-
-def is_part(column: str, name: str) -> bool:
-    "Whether a field is lifted out of the object of this name."
-    return column.startswith(name) and column[len(name) :][:1].isupper()
-
-
-# %% ../../nbs/05_reports/15_datasets.ipynb #3d0c7f12
-def beast_modes(raw: bytes | None) -> Raw:
-    "How many beast modes the `properties` of a dataset (bytes, or None) hold, as bytes."
-    for name in ("formulas", "formulas"):
-        inner = {} if is_null(raw) else members(raw)
-        if inner is None:
-            return unread(raw)
-        raw = inner.get(name)
-    formulas = {} if is_null(raw) else members(raw)
-    return unread(raw) if formulas is None else Raw(b"%d" % len(formulas))
-
-
-def flat_dataset(raw: bytes) -> list[bytes]:
-    "A dataset (bytes) as it is read below; what is no record stays as it is."
-    record = members(raw)
-    if record is None:
-        return [raw]
-    record = lifted(record, "owner", "cardInfo", "certification", columns=columns_of(FullDataset))
-    record["beastModeCount"] = beast_modes(record.get("properties"))
-    return [msgspec.json.encode(record)]
+from ..rows.rowtype import JsonText, Millis, TextId, at
 
 
 # %% ../../nbs/05_reports/15_datasets.ipynb #93dc526d
 @dataclass
-class Dataset:
-    """A dataset with all details, recorded (one), its objects `owner`, `cardInfo` and
-    `certification` lifted, its beast modes counted."""
+class DatasetRecord:
+    "A dataset with all details, recorded (one), and with what tells of its state and its place."
 
     id: str
     name: str | None = None
@@ -102,10 +36,10 @@ class Dataset:
     display_type: str | None = None
     data_provider_type: str | None = None
     transport_type: str | None = None
-    owner_id: TextId | None = None
-    owner_name: str | None = None
-    owner_type: str | None = None
-    owner_group: bool | None = None
+    owner_id: TextId | None = at("owner.id")
+    owner_name: str | None = at("owner.name")
+    owner_type: str | None = at("owner.type")
+    owner_group: bool | None = at("owner.group")
     status: str | None = None
     state: str | None = None
     created: Millis | None = None
@@ -115,19 +49,12 @@ class Dataset:
     row_count: int | None = None
     column_count: int | None = None
     card_count: int | None = None
-    card_info_card_count: int | None = None
-    card_info_card_view_count: int | None = None
-    beast_mode_count: int | None = None
+    card_info_card_count: int | None = at("cardInfo.cardCount")
+    card_info_card_view_count: int | None = at("cardInfo.cardViewCount")
+    beast_mode_count: int | None = at("properties.formulas.formulas.length()")
     stream_id: TextId | None = None
     account_id: TextId | None = None
     tags: JsonText | None = None
-
-
-# %% ../../nbs/05_reports/15_datasets.ipynb #26ef41fc
-@dataclass
-class FullDataset(Dataset):
-    "A dataset with all details, and with what tells of its state and its place."
-
     valid_configuration: bool | None = None
     valid_account: bool | None = None
     schedule_active: bool | None = None
@@ -142,82 +69,34 @@ class FullDataset(Dataset):
     cloud_name: str | None = None
     cloud_engine: str | None = None
     cryo_status: str | None = None
-    certification_state: str | None = None
-    certification_last_updated: Millis | None = None
-    certification_user_id: TextId | None = None
-    certification_process_type: str | None = None
-    certification_process_name: str | None = None
-    certification_approval_request_id: Any = None
-    certification_admin_certified: bool | None = None
+    certification_state: str | None = at("certification.state")
+    certification_last_updated: Millis | None = at("certification.lastUpdated")
+    certification_user_id: TextId | None = at("certification.userId")
+    certification_process_type: str | None = at("certification.processType")
+    certification_process_name: str | None = at("certification.processName")
+    certification_approval_request_id: Any = at("certification.approvalRequestId")
+    certification_admin_certified: bool | None = at("certification.adminCertified")
     properties: Any = None
 
 
 # %% ../../nbs/05_reports/15_datasets.ipynb #0c17557d
 @dataclass
-class Document:
-    "What only the search index knows."
+class DatasetDocument:
+    "What only the search index knows of a dataset."
 
     database_id: str
     pdp_enabled: bool | None = None
 
 
 @dataclass
-class Stream:
+class DatasetStream:
     "How a dataset is filled: as much of its stream as DomoStats shows."
 
     id: TextId
-    schedule_type: str | None = None
-    transport_type: str | None = None
-    transport_description: str | None = None
-    first_account_id: TextId | None = None
-
-
-def schedule_type(raw: bytes | None) -> Raw | None:
-    """The type in the schedule of a stream (bytes, or None), which is JSON inside of a text; an
-    object is another form of it."""
-    if is_null(raw):
-        return None
-    schedule = members(raw)
-    if schedule is not None:
-        found = schedule.get("type")
-        return None if is_null(found) else otherwise(found)
-    text = plain(raw)[0]
-    if not isinstance(text, str):
-        return unread(raw)
-    if not text.strip():
-        return None
-    schedule = members(text.encode())
-    return unread(raw, "text without an object in it") if schedule is None else schedule.get("type")
-
-
-def first_account(raw: bytes | None) -> Raw | None:
-    "The id of the first account of a stream (bytes, or None)."
-    accounts = [] if is_null(raw) else elements(raw)
-    if accounts is None:
-        return unread(raw)
-    if not accounts:
-        return None
-    account = members(accounts[0])
-    return unread(accounts[0]) if account is None else account.get("accountId")
-
-
-def flat_stream(raw: bytes) -> list[bytes]:
-    "A stream (bytes) as a `Stream` is read; what is no record stays as it is."
-    stream = members(raw)
-    if stream is None:
-        return [raw]
-    transport = members(stream.get("transport", b"{}"))
-    if transport is None:
-        transport = dict.fromkeys(("type", "description"), unread(stream["transport"]))
-    flat = {
-        "scheduleType": schedule_type(stream.get("advancedScheduleJson")),
-        "transportType": transport.get("type"),
-        "transportDescription": transport.get("description"),
-        "firstAccountId": first_account(stream.get("accounts")),
-    }
-    if "id" in stream:
-        flat["id"] = stream["id"]
-    return [msgspec.json.encode(flat)]
+    schedule_type: str | None = at("advancedScheduleJson.json().type")
+    transport_type: str | None = at("transport.type", expected=True)
+    transport_description: str | None = at("transport.description", expected=True)
+    first_account_id: TextId | None = at("accounts[0].accountId")
 
 
 # %% ../../nbs/05_reports/15_datasets.ipynb #5dde1bb6
@@ -225,16 +104,11 @@ report = Report(
     "datasets",
     "one dataset",
     "id",
-    Source("dataset_obj", DATASETS, FullDataset, reshape=one_by_one(flat_dataset)),
-    Lookup("document_obj", DATASET_DOCUMENTS, Document, partial=True, on=("id", "database_id")),
+    Source("dataset_obj", DATASETS, DatasetRecord),
     Lookup(
-        "stream_obj",
-        STREAMS,
-        Stream,
-        partial=True,
-        reshape=one_by_one(flat_stream),
-        on=("stream_id", "id"),
+        "document_obj", DATASET_DOCUMENTS, DatasetDocument, partial=True, on=("id", "database_id")
     ),
+    Lookup("stream_obj", STREAMS, DatasetStream, partial=True, on=("stream_id", "id")),
     needs=("dataset.admin",),
 )
 

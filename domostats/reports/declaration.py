@@ -22,7 +22,8 @@ from typing import Any, NamedTuple
 from ..errors import SettingsError, did_you_mean
 from ..rows.formatter import Formatter, every_field
 from ..rows.rowtype import Column, columns_of
-from ..transport.paging import Listing, array_of, rows_of
+from ..transport.listing import Listing
+from ..transport.pages import join_array, split_array
 
 
 # %% ../../nbs/05_reports/01_declaration.ipynb #5ea81c59
@@ -82,7 +83,7 @@ def one_by_one(
     of bytes)."""
 
     def reshape(array: bytes) -> bytes:
-        return array_of([made for raw in rows_of(array) for made in function(raw)])
+        return join_array([made for raw in split_array(array) for made in function(raw)])
 
     return lambda: reshape
 

@@ -23,7 +23,7 @@ from .declaration import Lookup, Source
 from .report import Report
 from ..rows.formatter import Formatter, nothing, truth_text
 from ..rows.rowtype import TextId, TextTime
-from ..transport.paging import replies
+from ..transport.by_parent import replies
 
 
 # %% ../../nbs/05_reports/13_groups.ipynb #82c67381

@@ -13,8 +13,10 @@ from typing import Any
 import pyarrow as pa
 
 from .declaration import Lookup, Source
-from ..rows.rowtype import NumberId, Records, arrow_columns, plain_dicts, read_page
-from ..transport.paging import Page
+from ..rows.columns import arrow_columns, plain_dicts
+from ..rows.records import Records, read_page
+from ..rows.rowtype import NumberId
+from ..transport.pages import Page
 
 
 # %% ../../nbs/05_reports/02_join.ipynb #d9965a66

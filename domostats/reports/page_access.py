@@ -4,101 +4,47 @@
 
 # %% auto #0
 __all__ = [
-    "USER",
-    "GROUP",
+    "USERS",
+    "GROUPS",
     "report",
     "format_domostats",
     "format_share",
     "generate",
-    "reply_of",
-    "entries",
-    "share_of",
-    "shares",
     "Share",
-    "Page",
+    "PageSummary",
 ]
 
 # %% ../../nbs/05_reports/16_page_access.ipynb #adbd4a24
-from collections.abc import Mapping
 from dataclasses import dataclass
-
-import msgspec
-from msgspec import Raw
+from typing import ClassVar
 
 from ..clients.domo.pages import PAGE_ACCESS, PAGES
-from .declaration import Lookup, Source, one_by_one
+from .declaration import Lookup, Source
 from .report import Report
 from ..rows.formatter import Formatter, nothing, when
-from ..rows.rowtype import Millis, TextId
-from ..transport.wire import elements, members
-
+from ..rows.rowtype import Constant, Millis, TextId, at
 
 # %% ../../nbs/05_reports/16_page_access.ipynb #9a9c86db
-def reply_of(raw: bytes) -> tuple[Raw, dict[str, Raw]] | None:
-    """The page (bytes of its id) and the reply (dict of bytes) in what one call for a page
-    brought; None where there is none, or one without its two lists."""
-    page = members(raw) or {}
-    reply = members(page["reply"]) if "reply" in page else None
-    if reply is None or "parent" not in page:
-        return None
-    if any(bytes(reply.get(name, b"null")) == b"null" for name in ("users", "groups")):
-        return None
-    return page["parent"], reply
+USERS, GROUPS = "reply.users[*]", "reply.groups[*]"
 
 
-def entries(record: Mapping[str, bytes], name: str) -> list[dict[str, Raw] | bytes]:
-    """The entries of a list in a record (dict of bytes), each a dict of bytes, or bytes where it
-    is none; one that is no list is the only entry."""
-    raw = record.get(name, b"null")
-    if bytes(raw) == b"null":
-        return []
-    found = elements(raw)
-    if found is None:
-        return [b"[%s]" % bytes(raw)]
-    return [entry if (fields := members(entry)) is None else fields for entry in found]
-
-
-def share_of(
-    page: bytes, kind: str, entry: Mapping[str, bytes] | bytes, names: Mapping[str, str]
-) -> bytes:
-    "A share (bytes) of a page; an entry that is no object stays what it is, to be rejected."
-    if not isinstance(entry, dict):
-        return bytes(entry)
-    share = {"pageId": page, "entityType": kind}
-    share |= {ours: entry[theirs] for ours, theirs in names.items() if theirs in entry}
-    return msgspec.json.encode(share)
-
-
-USER = {"entityId": "id", "entityName": "displayName"}
-GROUP = {"entityId": "id", "entityName": "name", "groupType": "type", "isActive": "active"}
-
-
-def shares(raw: bytes) -> list[bytes]:
-    """The shares (list of bytes) in what one call for a page brought; the reply itself where it is
-    none."""
-    found = reply_of(raw)
-    if found is None:
-        return [raw]
-    page, reply = found
-    people = [share_of(page, "USER", user, USER) for user in entries(reply, "users")]
-    return people + [share_of(page, "GROUP", group, GROUP) for group in entries(reply, "groups")]
-
-
-# %% ../../nbs/05_reports/16_page_access.ipynb #23d51ff7
 @dataclass
 class Share:
     "A share of a page, made from the access list (recorded), which gives no level."
 
-    page_id: TextId
-    entity_type: str
-    entity_id: TextId
-    entity_name: str | None = None
-    group_type: str | None = None
-    is_active: bool | None = None
+    ROWS: ClassVar = (USERS, GROUPS)
+
+    page_id: TextId = at("parent", required=True)
+    entity_type: str = at(Constant(USERS, "USER"), Constant(GROUPS, "GROUP"), required=True)
+    entity_id: TextId = at(f"{USERS}.id", f"{GROUPS}.id", required=True)
+    entity_name: str | None = at(f"{USERS}.displayName", f"{GROUPS}.name")
+    group_type: str | None = at(f"{GROUPS}.type")
+    is_active: bool | None = at(f"{GROUPS}.active")
 
 
+# %% ../../nbs/05_reports/16_page_access.ipynb #23d51ff7
 @dataclass
-class Page:
+class PageSummary:
     """A page as the administrator's list has it, recorded. `owner_id` may be null where `owners`
     names somebody."""
 
@@ -117,8 +63,8 @@ report = Report(
     "page_access",
     "one share of a page, with a user or with a group",
     ("page_id", "entity_type", "entity_id"),
-    Source("share_obj", PAGE_ACCESS, Share, reshape=one_by_one(shares)),
-    Lookup("page_obj", PAGES, Page, partial=True, on=("page_id", "page_id")),
+    Source("share_obj", PAGE_ACCESS, Share),
+    Lookup("page_obj", PAGES, PageSummary, partial=True, on=("page_id", "page_id")),
     needs=("content.admin",),
 )
 

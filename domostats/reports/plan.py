@@ -22,8 +22,10 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..errors import DomostatsError
 from .declaration import AnyFormatter, Declaration
 from ..settings import Instance, hides
-from ..transport.paging import Listing, Reader, Scout, millis
-from ..transport.windows import Windows
+from ..transport.estimate import EstimatingReader
+from ..transport.events import Events
+from ..transport.listing import Listing
+from ..transport.reader import Reader, millis
 
 if TYPE_CHECKING:
     from domostats.clients.datorama.auth import Tokens
@@ -64,7 +66,7 @@ def estimate(
     page does not bear out, is probed with whole pages. Where only what changed `since` is wanted,
     the list that tells it is read."""
     connection = report.sign_in(domo_instance, session_token)
-    scout = Scout(connection, millis(since), millis(until))
+    scout = EstimatingReader(connection, millis(since), millis(until))
     listings = {*listings_of(report, report.formatter(format_fn))}
     costs, calls = scout.costs(sorted(listings, key=str)), Counter()
     for listing, times in costs.items():
@@ -90,7 +92,7 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple[int | None, int | None
 
     Events are narrowed by both ends, and an end that has not yet come is open. What costs a call
     for each object is narrowed to the objects that changed since."""
-    if isinstance(listing, Windows):
+    if isinstance(listing, Events):
         if reader.since is None and reader.until is None:
             return None
         is_over = reader.until is not None and reader.until <= listing.span(reader)[1]
@@ -123,7 +125,7 @@ def window_of(
 # %% ../../nbs/05_reports/07_plan.ipynb #c2349205
 def narrowing_ends(listing: Listing) -> set[str]:
     "Which of `since` and `until` narrow a listing."
-    if isinstance(listing, Windows):
+    if isinstance(listing, Events):
         return {"since", "until"}
     above = listing.above
     if above is None:

@@ -43,7 +43,9 @@ from domostats.reports.plan import (
 from .run import Result
 from ..rows.formatter import Formatter
 from ..settings import Instance, hides
-from ..transport.paging import Page, Reader, all_of, array_of, millis, rows_of
+from ..transport.listing import all_of
+from ..transport.pages import Page, join_array, split_array
+from ..transport.reader import Reader, millis
 from ..transport.spool import OLDEST, spooled
 from ..transport.wire import json_bytes
 
@@ -228,7 +230,7 @@ class Report(Declaration):
                     "missing_source",
                 )
         pages = {
-            keyword: [Page(1, array_of(rows_of(json_bytes(reply))), 0)]
+            keyword: [Page(1, join_array(split_array(json_bytes(reply))), 0)]
             for keyword, reply in {self.source.keyword: api_response, **lookups}.items()
         }
         return self.over(formatter, pages).result(is_dataframe)

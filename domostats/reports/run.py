@@ -22,10 +22,11 @@ from .declaration import AnyFormatter, Declaration, KeyField, keywords_of
 from .join import JoinedRecords
 from .keys import KeyCounter, join_columns
 from .unknown import UnknownCells, lost_rows
+from ..rows.columns import arrow_column
 from ..rows.formatter import Formatter
-from ..rows.rowtype import arrow_column, other_fields
+from ..rows.records import other_fields
 from ..rows.table import table_of_rows, to_dataframe
-from ..transport.paging import Page
+from ..transport.pages import Page
 
 if TYPE_CHECKING:
     import pandas as pd

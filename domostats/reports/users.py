@@ -4,152 +4,69 @@
 
 # %% auto #0
 __all__ = [
-    "PAGE",
-    "ONE",
     "report",
     "format_people",
     "format_user_activity",
     "format_user",
     "generate",
-    "Pair",
-    "WithPairs",
-    "flat_users",
-    "flat_pairs",
-    "flat_user",
-    "first_value",
+    "attribute",
     "User",
     "OldUser",
-    "Role",
+    "UserRole",
 ]
 
 # %% ../../nbs/05_reports/12_users.ipynb #6c2e7d9b
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-import msgspec
 import pyarrow as pa
-from msgspec import Raw
 
 from ..clients.domo.groups import ROLES
 from ..clients.domo.users import IDENTITY_USERS, USERS
 from .declaration import Lookup, Source
 from .report import Report
 from ..rows.formatter import Formatter, is_there, link, nothing, number, truth_text
-from ..rows.rowtype import Millis, TextId, columns_of, otherwise, unread
-from ..transport.paging import array_of, rows_of
-from ..transport.wire import BROKEN, elements, members, plain
-
-
-# %% ../../nbs/05_reports/12_users.ipynb #1b511950
-class Pair(msgspec.Struct, gc=False):
-    key: str
-    values: tuple[Raw, ...] = ()
-
-
-class WithPairs(msgspec.Struct, gc=False):
-    id: Raw
-    attributes: list[Pair]
-
-
-PAGE = msgspec.json.Decoder(list[WithPairs])
-ONE = msgspec.json.Decoder(WithPairs)
-
-
-def flat_users() -> Callable[[bytes], bytes]:
-    "A reshape: users with their attributes as fields, the first of each one's values."
-
-    def flat(array):
-        try:
-            return msgspec.json.encode([flat_pairs(user) for user in PAGE.decode(array)])
-        except BROKEN:
-            return array_of([flat_user(raw) for raw in rows_of(array)])
-
-    return flat
-
-
-def flat_pairs(user: WithPairs) -> dict[str, bytes]:
-    "A user (a `WithPairs`) as a dict of bytes; its own id counts, not the attribute of that name."
-    flat = {"id": user.id}
-    for pair in user.attributes:
-        if pair.values:
-            flat[pair.key] = pair.values[0]
-    flat["id"] = user.id
-    return flat
-
-
-def flat_user(raw: bytes) -> bytes:
-    """One user (bytes) in whatever form: an attribute that cannot be read is marked, and harms no
-    other.
-
-    Without any list of attributes all fields are marked; a pair without a name leaves the list
-    itself behind, as a field that is not known."""
-    try:
-        return msgspec.json.encode(flat_pairs(ONE.decode(raw)))
-    except BROKEN:
-        user = members(raw)
-    if user is None:
-        return raw
-    flat = {"id": user["id"]} if "id" in user else {}
-    attributes = user.get("attributes", Raw(b"null"))
-    pairs = elements(attributes)
-    if pairs is None:
-        names = [name for name in columns_of(User) if name != "id"]
-        return msgspec.json.encode(flat | dict.fromkeys(names, unread(attributes)))
-    for pair in map(members, pairs):
-        name = plain(pair["key"])[0] if pair and "key" in pair else None
-        if not isinstance(name, str):
-            flat["attributes"] = attributes
-        elif "values" in pair:
-            flat |= {name: value for value in first_value(pair["values"])}
-    if "id" in user:
-        flat["id"] = user["id"]
-    return msgspec.json.encode(flat)
-
-
-def first_value(raw: bytes) -> list[bytes]:
-    """The first of the values of an attribute (bytes), in a list of one or none; a bare value is
-    another form of it."""
-    values = elements(raw)
-    if values is not None:
-        return values[:1]
-    if members(raw) is not None:
-        return [unread(raw)]
-    return [] if bytes(raw) == b"null" else [otherwise(raw)]
+from ..rows.rowtype import Millis, TextId, at
 
 
 # %% ../../nbs/05_reports/12_users.ipynb #e83268c9
+def attribute() -> Any:
+    "A field that lies in the attributes of a user; of several values the first counts."
+    return at("attributes[key={}].values[0]", expected=True)
+
+
 @dataclass
 class User:
     """A user as the identity service has it: each attribute a field. Documented; `id` 0 is a real
     user."""
 
     id: TextId
-    display_name: str | None = None
-    email_address: str | None = None
-    user_name: str | None = None
-    title: str | None = None
-    department: str | None = None
-    alternate_email: str | None = None
-    phone_number: str | None = None
-    desk_phone_number: str | None = None
-    employee_number: str | None = None
-    employee_id: str | None = None
-    employee_location: str | None = None
-    locale: str | None = None
-    time_zone: str | None = None
-    role_id: TextId | None = None
-    reports_to: TextId | None = None
-    invitor_user_id: TextId | None = None
-    created: Millis | None = None
-    modified: Millis | None = None
-    last_activity: Millis | None = None
-    last_login: Millis | None = None
-    hire_date: Millis | None = None
-    avatar_key: str | None = None
-    is_active: bool | None = None
-    is_pending: bool | None = None
-    is_anonymous: bool | None = None
-    is_system_user: bool | None = None
+    display_name: str | None = attribute()
+    email_address: str | None = attribute()
+    user_name: str | None = attribute()
+    title: str | None = attribute()
+    department: str | None = attribute()
+    alternate_email: str | None = attribute()
+    phone_number: str | None = attribute()
+    desk_phone_number: str | None = attribute()
+    employee_number: str | None = attribute()
+    employee_id: str | None = attribute()
+    employee_location: str | None = attribute()
+    locale: str | None = attribute()
+    time_zone: str | None = attribute()
+    role_id: TextId | None = attribute()
+    reports_to: TextId | None = attribute()
+    invitor_user_id: TextId | None = attribute()
+    created: Millis | None = attribute()
+    modified: Millis | None = attribute()
+    last_activity: Millis | None = attribute()
+    last_login: Millis | None = attribute()
+    hire_date: Millis | None = attribute()
+    avatar_key: str | None = attribute()
+    is_active: bool | None = attribute()
+    is_pending: bool | None = attribute()
+    is_anonymous: bool | None = attribute()
+    is_system_user: bool | None = attribute()
 
 
 # %% ../../nbs/05_reports/12_users.ipynb #13f8150f
@@ -164,7 +81,7 @@ class OldUser:
 
 
 @dataclass
-class Role:
+class UserRole:
     "As much of a role as a user needs."
 
     id: TextId
@@ -175,9 +92,9 @@ report = Report(
     "users",
     "one user, also those of Domo's support",
     "id",
-    Source("user_obj", IDENTITY_USERS, User, reshape=flat_users),
+    Source("user_obj", IDENTITY_USERS, User),
     Lookup("old_user_obj", USERS, OldUser, partial=True, on=("id", "id")),
-    Lookup("role_obj", ROLES, Role, partial=True, on=("role_id", "id")),
+    Lookup("role_obj", ROLES, UserRole, partial=True, on=("role_id", "id")),
     guessed=("user.edit",),  # by the title of the grant only
 )
 
