@@ -1887,6 +1887,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                       'domostats/reports/plan.py'),
                                         'domostats.reports.plan.Estimate.total': ( '05_reports/plan.html#estimate.total',
                                                                                    'domostats/reports/plan.py'),
+                                        'domostats.reports.plan._grants_of': ( '05_reports/plan.html#_grants_of',
+                                                                               'domostats/reports/plan.py'),
                                         'domostats.reports.plan._moment': ('05_reports/plan.html#_moment', 'domostats/reports/plan.py'),
                                         'domostats.reports.plan._narrowing': ( '05_reports/plan.html#_narrowing',
                                                                                'domostats/reports/plan.py'),

@@ -8,7 +8,7 @@ __all__ = ["report", "generate", "calls_of", "CallListing", "CallRecord"]
 # %% ../../nbs/05_reports/19_calls.ipynb #9063b482
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 
@@ -16,16 +16,14 @@ from .declaration import Source
 from .report import Report
 from ..rows.rowtype import Millis, named
 from ..transport.answer import Answer
+from ..transport.connection import Caller
 from ..transport.listing import Listing
 from ..transport.pages import Page
 from ..transport.reader import Reader
 
-if TYPE_CHECKING:
-    from domostats.clients.datorama.auth import AnyConnection
-
 
 # %% ../../nbs/05_reports/19_calls.ipynb #8c98df74
-def calls_of(connection: "AnyConnection") -> list[dict[str, Any]]:
+def calls_of(connection: Caller) -> list[dict[str, Any]]:
     "The calls of a connection, or of all in a pool, as dicts."
     logs = [one.calls for one in getattr(connection, "connections", [connection])]
     return [

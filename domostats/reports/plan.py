@@ -16,12 +16,14 @@ __all__ = [
 
 # %% ../../nbs/05_reports/07_plan.ipynb #dee9e2b1
 from collections import Counter
+from collections.abc import Collection
 from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DomostatsError
 from .declaration import AnyFormatter, Declaration
 from ..settings import Instance, hides
+from ..transport.connection import Connection
 from ..transport.estimate import EstimatingReader
 from ..transport.events import Events
 from ..transport.listing import Listing
@@ -134,15 +136,22 @@ def narrowing_ends(listing: Listing) -> set[str]:
 
 
 # %% ../../nbs/05_reports/07_plan.ipynb #362f779d
+def _grants_of(reader: Reader) -> Collection[str]:
+    "What the user behind a reader may do."
+    connection = reader.connection
+    user = connection.user if isinstance(connection, Connection) else None
+    return connection.auth.grants(reader.answer, user) or ()
+
+
 def missing_grants(report: Declaration, reader: Reader) -> str | None:
     "Why this user may not see all of a report, as a sentence; None if nothing speaks for it."
     if not report.needs:
         return None
     try:
-        grants = reader.connection.auth.grants(reader.answer, reader.connection.user)
+        grants = _grants_of(reader)
     except DomostatsError as e:
         return f"whether this user sees all of it could not be found out ({e.reason})."
-    if report.is_whole(grants or ()):
+    if report.is_whole(grants):
         return None
     return (
         f"this user has none of {', '.join(report.needs)}, and sees only what is theirs or "
@@ -156,10 +165,10 @@ def guessed_grants(report: Declaration, reader: Reader) -> str | None:
     if not report.guessed:
         return None
     try:
-        grants = reader.connection.auth.grants(reader.answer, reader.connection.user)
+        grants = _grants_of(reader)
     except DomostatsError:
         return None
-    if any(grant in (grants or ()) for grant in report.guessed):
+    if any(grant in grants for grant in report.guessed):
         return None
     return (
         f"This user has none of {', '.join(report.guessed)}. Whether some of {report.name} is left "
