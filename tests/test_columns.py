@@ -1522,7 +1522,8 @@ def test_a_column_that_is_always_empty_says_why():
 @pytest.mark.parametrize("name, shape", SHAPES)
 def test_a_single_record_becomes_the_row_that_is_written_out(name, shape):
     formatter = reports.find(name).formatters[shape]
-    for records, expected in zip(ROWS[name][0], expected_rows(name, shape), strict=True):
+    rows = ROWS[name][0]  # those of the flat list stand last, and have no row in the other formats
+    for records, expected in zip(rows, expected_rows(name, shape), strict=False):
         made = formatter(**records)
         assert [*made.items()] == [*expected.items()]
         assert [type(cell) for cell in made.values()] == [type(cell) for cell in expected.values()]
@@ -1532,7 +1533,7 @@ def test_a_single_record_becomes_the_row_that_is_written_out(name, shape):
 def test_a_field_that_is_null_makes_the_row_of_one_that_is_missing(name, shape):
     formatter, rows = reports.find(name).formatters[shape], ROWS[name][0]
     known = {keyword: dict.fromkeys(record or {}) for keyword, record in rows[0].items()}
-    for records, expected in zip(rows, expected_rows(name, shape), strict=True):
+    for records, expected in zip(rows, expected_rows(name, shape), strict=False):
         padded = {
             keyword: record if record is None else known[keyword] | record
             for keyword, record in records.items()

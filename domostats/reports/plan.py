@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "EPOCH",
     "Estimate",
     "estimate",
     "listings_of",
@@ -15,14 +16,15 @@ __all__ = [
 
 # %% ../../nbs/05_reports/07_plan.ipynb #dee9e2b1
 from collections import Counter
-from datetime import date, datetime
+from collections.abc import Collection
+from datetime import date, datetime, timedelta, timezone
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DomostatsError
 from ..instances import Instance
 from .declaration import AnyFormatter, Declaration
 from ..sealing import hides
-from ..times import from_millis
+from ..transport.connection import Connection
 from ..transport.estimate import EstimatingReader
 from ..transport.events import Events
 from ..transport.listing import Listing
@@ -84,6 +86,9 @@ def listings_of(report: Declaration, formatter: AnyFormatter) -> list[Listing]:
 
 
 # %% ../../nbs/05_reports/07_plan.ipynb #fd31ea09
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
 def _narrowing(listing: Listing, reader: Reader) -> tuple[int | None, int | None] | None:
     """The window (since, until; epoch milliseconds or None) that a reader narrows a listing to;
     None if it comes whole.
@@ -105,7 +110,7 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple[int | None, int | None
 
 def _moment(end: int | None) -> datetime | None:
     "Epoch milliseconds as a datetime."
-    return None if end is None else from_millis(end)
+    return None if end is None else EPOCH + timedelta(milliseconds=end)
 
 
 def window_of(
@@ -132,15 +137,22 @@ def narrowing_ends(listing: Listing) -> set[str]:
 
 
 # %% ../../nbs/05_reports/07_plan.ipynb #362f779d
+def _grants_of(reader: Reader) -> Collection[str]:
+    "What the user behind a reader may do."
+    connection = reader.connection
+    user = connection.user if isinstance(connection, Connection) else None
+    return connection.auth.grants(reader.answer, user) or ()
+
+
 def missing_grants(report: Declaration, reader: Reader) -> str | None:
     "Why this user may not see all of a report, as a sentence; None if nothing speaks for it."
     if not report.needs:
         return None
     try:
-        grants = reader.connection.auth.grants(reader.answer, reader.connection.user)
+        grants = _grants_of(reader)
     except DomostatsError as e:
         return f"whether this user sees all of it could not be found out ({e.reason})."
-    if report.is_whole(grants or ()):
+    if report.is_whole(grants):
         return None
     return (
         f"this user has none of {', '.join(report.needs)}, and sees only what is theirs or "
@@ -154,10 +166,10 @@ def guessed_grants(report: Declaration, reader: Reader) -> str | None:
     if not report.guessed:
         return None
     try:
-        grants = reader.connection.auth.grants(reader.answer, reader.connection.user)
+        grants = _grants_of(reader)
     except DomostatsError:
         return None
-    if any(grant in (grants or ()) for grant in report.guessed):
+    if any(grant in grants for grant in report.guessed):
         return None
     return (
         f"This user has none of {', '.join(report.guessed)}. Whether some of {report.name} is left "

@@ -73,7 +73,7 @@ class ReadOptions(TypedDict, total=False):
 
 
 STARTS = "restore", "fresh", "reuse"
-READ_OPTIONS = (*STARTS, "since", "until", "debug_api")
+READ_OPTIONS = tuple(ReadOptions.__annotations__)
 
 
 @contextmanager
