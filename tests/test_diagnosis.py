@@ -24,8 +24,8 @@ from domostats.errors import (
 )
 from domostats.loading.store import Store
 from domostats.reports.report import run_all
-from domostats.tracking.catch_up import CatchUp
 from domostats.tracking.extractors import zone_of
+from domostats.tracking.registry.catch_up import CatchUp
 from domostats.transport.connection import failure_of, send
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
@@ -119,7 +119,7 @@ def test_what_is_no_http_stays_what_it_is():
 
 
 def test_a_registry_behind_a_missing_bundle_is_no_traceback_either(monkeypatch):
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
 
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere.pem")
     with pytest.raises(SettingsError) as caught:
@@ -271,8 +271,8 @@ def test_each_report_names_itself_and_nothing_is_asked_for():
 
 
 def test_a_catch_up_and_a_registry_name_themselves(tmp_path):
-    from domostats.tracking.policies import expire
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
+    from domostats.tracking.registry.policies import expire
 
     api = make_observatory_api(f"sqlite:///{tmp_path / 'registry.sqlite'}")
     for called, call in [
@@ -310,7 +310,7 @@ def test_a_refusal_names_the_grants_that_the_report_needs(name):
     ],
 )
 def test_a_range_that_is_turned_round_is_a_wrong_question(since, until):
-    from domostats.tracking.releases import missing
+    from domostats.tracking.registry.releases import missing
 
     for available in ([], ["2024-01-15"], [4]):
         with pytest.raises(DataError) as caught:

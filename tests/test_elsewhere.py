@@ -31,13 +31,15 @@ from domostats.reports import activity_log
 from domostats.rows.columns import arrow_columns
 from domostats.rows.records import Records
 from domostats.rows.rowtype import Millis, Seconds, TextTime
-from domostats.tracking import entities, policies
 from domostats.tracking.extractors import BaseExtractor, Extraction, bounds, last_finished
 from domostats.tracking.history import History, moment
 from domostats.tracking.loads import Load, Loads, note_load
 from domostats.tracking.migrations import Migrations
-from domostats.tracking.registry import make_observatory_api
-from domostats.tracking.releases import release_key, table_name, table_parts, utc
+from domostats.tracking.periods import utc
+from domostats.tracking.registry import entities, policies
+from domostats.tracking.registry.addresses import table_name, table_parts
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.release_keys import release_key
 from domostats.tracking.schema import ExtractorType
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.clock import FakeClock, wait_for

@@ -1346,7 +1346,7 @@ def test_a_gate_over_an_extract_opens(tmp_path):
     from test_registry import dataset_of
 
     from domostats.tracking import make_observatory_api, wait_for
-    from domostats.tracking.catch_up import CatchUp
+    from domostats.tracking.registry.catch_up import CatchUp
 
     extraction = made(UserExtractor, EmailExtractor)
     done(extraction)
@@ -1366,8 +1366,8 @@ def test_a_gate_over_a_shared_table_opens_when_every_source_is_there(tmp_path):
     from test_registry import dataset_of
 
     from domostats.tracking import make_observatory_api
-    from domostats.tracking.catch_up import CatchUp
-    from domostats.tracking.workflow import unfinished
+    from domostats.tracking.registry.catch_up import CatchUp
+    from domostats.tracking.registry.workflow import unfinished
 
     north, south = shop_of("north", {1: 1, 2: 2, 3: 3}), shop_of("south", {1: 1, 2: 2, 3: 3})
     extraction = made(north, south)

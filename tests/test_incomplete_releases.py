@@ -14,10 +14,16 @@ from domostats.errors import DataError
 from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.entities import Dataset, DatasetType, TableType, Workflow, WorkflowType
 from domostats.tracking.loads import Loads, move_lines
-from domostats.tracking.registry import make_observatory_api
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.catch_up import CatchUp
+from domostats.tracking.registry.entities import (
+    Dataset,
+    DatasetType,
+    TableType,
+    Workflow,
+    WorkflowType,
+)
 
 KEY, DAY = "p:2024-03-05", date(2024, 3, 5)
 

@@ -49,9 +49,10 @@ from domostats.loading.store import Store
 from domostats.sandbox.datorama_face import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
 from domostats.settings import Instance, Secret
-from domostats.tracking.database import Database
-from domostats.tracking.registry import Served, make_observatory_api
-from domostats.tracking.service import make_service, serving
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.client import RegistryClient
+from domostats.tracking.registry.database import Database
+from domostats.tracking.registry.service import make_service, serving
 from domostats.transport.connection import Answer, connect
 
 PASSWORD = 'plänted "pass/word" 100% sure'
@@ -527,7 +528,7 @@ UNANSWERED = {
     "sign-in": lambda at: get_session_token(at, "ada@example.com", PASSWORD),
     "accounts": lambda at: get_accounts(at, TOKEN),
     "report": lambda at: reports.accounts.generate(at, TOKEN),
-    "registry": lambda at: Served(at.url, KEY).get("dataset", id=1),
+    "registry": lambda at: RegistryClient(at.url, KEY).get("dataset", id=1),
 }
 
 
@@ -665,7 +666,7 @@ def test_no_address_of_a_registry_shows_its_password(address, door):
 )
 def test_nor_does_a_bad_one_its_key(url):
     with contextlib.suppress(OSError):
-        assert_silent(lambda: Served(url, SESSION), KEY, SESSION, reason="bad_registry_url")
+        assert_silent(lambda: RegistryClient(url, SESSION), KEY, SESSION, reason="bad_registry_url")
 
 
 @pytest.mark.parametrize(
@@ -692,7 +693,9 @@ def test_a_registry_in_use_shows_no_key(tmp_path):
         for wrong in (TOKEN, SESSION):
             other = make_observatory_api(url, wrong)
             assert_silent(lambda: other.delete_organisation(1))
-        assert not leaks(heard() + insides(api) + insides(api.desk) + insides(api.desk.http), *ALL)
+        assert not leaks(
+            heard() + insides(api) + insides(api.backend) + insides(api.backend.caller.http), *ALL
+        )
     with pytest.raises(SettingsError) as caught:
         make_service(Database("r.sqlite"), "", SESSION)
     assert not leaks(told_by(caught.value), *ALL) and not leaks_in_files(tmp_path, *ALL)
@@ -810,7 +813,7 @@ CELLS = [
         "from domostats.clients.domo.accounts import get_accounts\n"
         "from domostats.clients.domo.users import get_user_by_id\n"
         "from domostats.settings import *\n"
-        "from domostats.tracking.registry import make_observatory_api"
+        "from domostats.tracking.registry.api import make_observatory_api"
     ),
     (
         "import http.client, logging\nlogging.basicConfig(level=0)\n"

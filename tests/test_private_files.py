@@ -456,7 +456,7 @@ def test_a_link_in_the_place_of_a_record_is_put_aside_and_its_file_stays():
 
 def test_the_lists_of_the_other_platform_and_the_registry_are_private():
     from domostats.clients.datorama.lists import list_file, open_list_file
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
 
     con = open_list_file(list_file("a place"))
     con.execute("BEGIN IMMEDIATE")

@@ -27,10 +27,21 @@ from domostats.errors import (
     RetryLaterError,
 )
 from domostats.loading.store import Store
-from domostats.tracking import catch_up, entities, policies, workflow
-from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.database import Database
-from domostats.tracking.entities import (
+from domostats.tracking.loads import Loads
+from domostats.tracking.periods import utc
+from domostats.tracking.registry import catch_up, changes, entities, policies, workflow
+from domostats.tracking.registry.addresses import (
+    address_parts,
+    address_to_gcp_fields,
+    table_name,
+    table_parts,
+)
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.catch_up import CatchUp
+from domostats.tracking.registry.client import read_answer
+from domostats.tracking.registry.database import Database
+from domostats.tracking.registry.drift import Measured
+from domostats.tracking.registry.entities import (
     ENTITIES,
     Dataset,
     DatasetRelease,
@@ -41,21 +52,10 @@ from domostats.tracking.entities import (
     TableType,
     WorkflowType,
 )
-from domostats.tracking.loads import Loads
-from domostats.tracking.registry import make_observatory_api, read_answer
-from domostats.tracking.releases import (
-    address_parts,
-    address_to_gcp_fields,
-    missing,
-    release_fields,
-    release_key,
-    table_name,
-    table_parts,
-    utc,
-    withdrawn,
-)
-from domostats.tracking.service import OPERATIONS, description, make_service, serving
-from domostats.tracking.workflow import Workflow, make_dag_id, one_per_organisation
+from domostats.tracking.registry.release_keys import release_fields, release_key
+from domostats.tracking.registry.releases import missing, release_time, withdrawn
+from domostats.tracking.registry.service import OPERATIONS, description, make_service, serving
+from domostats.tracking.registry.workflow import Workflow, make_dag_id, one_per_organisation
 
 DAY = date(2024, 3, 1)
 
@@ -82,7 +82,7 @@ def api(request, tmp_path):
         if request.param == "file":
             yield here
         else:
-            with serving(make_service(here.desk, "writers", "readers")) as address:
+            with serving(make_service(here.backend, "writers", "readers")) as address:
                 yield make_observatory_api(address, "writers")
 
 
@@ -351,11 +351,11 @@ def test_a_list_is_ordered_and_walked_to_its_end(api):
         assert [
             release.release_key for release in api.get_dataset_releases(limit, dataset.id)
         ] == newest_first
-    first, cursor = api.desk.page("dataset_release", 10, dataset_id=dataset.id)
+    first, cursor = api.backend.page("dataset_release", 10, dataset_id=dataset.id)
     api.register_release(
         DatasetRelease(dataset=dataset, snapshot_date=day(99))
     )  # what is added meanwhile shifts nothing
-    second, cursor = api.desk.page("dataset_release", 10, cursor, dataset_id=dataset.id)
+    second, cursor = api.backend.page("dataset_release", 10, cursor, dataset_id=dataset.id)
     assert [release.release_key for release in first + second] == newest_first[:20]
     made = [api.post_organisation(Organisation(name=f"o{n}")) for n in range(12)]
     assert api.get_organisations(limit=5) == made
@@ -375,9 +375,9 @@ def test_eleven_hundred_releases_recorded_and_none_reported_missing(api):
 WRITER = """
 import sys
 from datetime import date, timedelta
-from domostats.tracking.entities import Dataset, DatasetRelease
+from domostats.tracking.registry.entities import Dataset, DatasetRelease
 from domostats.tracking.loads import Loads
-from domostats.tracking.registry import make_observatory_api
+from domostats.tracking.registry.api import make_observatory_api
 sys.stdin.readline()
 api = make_observatory_api(sys.argv[1], "writers")
 def release(n):
@@ -420,7 +420,7 @@ def test_eight_processes_register_the_same_five_hundred_releases(url):
 def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
     for url in (f"sqlite:///{tmp_path / 'new.sqlite'}", postgres()):
         code = (
-            "import sys; from domostats.tracking.registry import make_observatory_api as m; "
+            "import sys; from domostats.tracking.registry.api import make_observatory_api as m; "
             "print(len(m(sys.argv[1]).get_organisations()))"
         )
         workers = [
@@ -462,7 +462,7 @@ def test_forked_processes_go_on_with_the_registry_they_were_given(api):
 def test_eight_machines_share_one_registry(tmp_path):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     dataset_of(api)
-    with serving(make_service(api.desk, "writers")) as address:
+    with serving(make_service(api.backend, "writers")) as address:
         assert race(address, 100) == 100
 
 
@@ -518,7 +518,7 @@ def test_its_description_is_an_openapi_document_and_tells_every_operation():
 def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     dataset_of(api)
-    with serving(make_service(api.desk, "writers", "readers")) as address:
+    with serving(make_service(api.backend, "writers", "readers")) as address:
 
         def ask(method, path, body=None, **headers):
             return requests.request(
@@ -581,7 +581,7 @@ def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):
         ]:
             assert ask(method, path, json.dumps(body).encode()).status_code == 400, body
         assert api.get_organisations() == []
-    assert refusal(lambda: make_service(api.desk, "")) == "no_key"
+    assert refusal(lambda: make_service(api.backend, "")) == "no_key"
     with pytest.raises(RetryLaterError):
         make_observatory_api(address, "writers").get_organisation(1)
     for bad in (
@@ -597,7 +597,7 @@ def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):
 def test_without_a_key_nothing_is_read_where_there_is_none_for_readers(tmp_path):
     api = make_observatory_api(tmp_path / "registry.sqlite")
     for read_key in (None, ""):
-        with serving(make_service(api.desk, "writers", read_key)) as address:
+        with serving(make_service(api.backend, "writers", read_key)) as address:
             for headers in ({}, {"X-API-Key": ""}, {"X-API-Key": "None"}):
                 reply = requests.get(f"{address}/v1/organisations", headers=headers, timeout=10)
                 assert reply.status_code == 401 and reply.json()["reason"] == "no_key"
@@ -608,7 +608,9 @@ def test_without_a_key_nothing_is_read_where_there_is_none_for_readers(tmp_path)
 
 def test_no_secret_stands_in_a_representation_or_an_error(tmp_path):
     api = make_observatory_api("https://registry.example", "hush-hush")
-    assert "hush" not in repr(api) + repr(vars(api.desk)) and "secret" in repr(api.desk.key)
+    assert "hush" not in repr(api) + repr(vars(api.backend.caller)) and "secret" in repr(
+        api.backend.caller.key
+    )
     with pytest.raises(DestinationError) as caught:
         make_observatory_api("postgresql://somebody:hush-hush@127.0.0.1:1/none")
     assert "hush" not in str(caught.value) and caught.value.reason == "no_registry"
@@ -817,7 +819,7 @@ def test_use_case_4c_access_apart_from_the_engine_and_no_secret_kept(tmp_path):
         refusal(lambda: api.put_dataset(Dataset(id=dataset.id, address="user:hush@host")))
         == "secret_in_address"
     )
-    with serving(make_service(api.desk, "writers-hush", "readers-hush")) as address:
+    with serving(make_service(api.backend, "writers-hush", "readers-hush")) as address:
         reader = make_observatory_api(address, "readers-hush")
         assert (
             reader.get_dataset(dataset.id) == dataset
@@ -964,20 +966,21 @@ def test_use_case_5c_a_crash_in_the_middle_leaves_nothing(url, monkeypatch):
     of = flow(api)
     for name in ("a", "b", "c"):
         dataset_of(api, name, of)
-    task, real, calls = Workflow("w", of.id, api).add_new_dataset_releases, Database._register, []
+    task, calls = Workflow("w", of.id, api).add_new_dataset_releases, []
+    real = changes.register_release
 
-    def fourth_fails(self, con, values):
+    def fourth_fails(con, values):
         calls.append(values)
         if len(calls) == 5:
             raise KeyboardInterrupt
-        return real(self, con, values)
+        return real(con, values)
 
-    monkeypatch.setattr(Database, "_register", fourth_fails)
+    monkeypatch.setattr(changes, "register_release", fourth_fails)
     two = [SimpleNamespace(release_date=DAY), SimpleNamespace(release_date=day(1))]
     with pytest.raises(KeyboardInterrupt):
         task(two)
     assert api.get_dataset_releases() == []
-    monkeypatch.setattr(Database, "_register", real)
+    monkeypatch.setattr(changes, "register_release", real)
     assert len(task(two)) == 6
 
 
@@ -994,10 +997,10 @@ def test_use_case_5d_releases_are_looked_up_without_engine_or_storage(api):
         not api.is_first_release(dataset)
         and api.get_latest_release(dataset.id).release_key == f"s:{day(2)}"
     )
-    page, cursor = api.desk.page("dataset_release", 2, dataset_id=dataset.id)
+    page, cursor = api.backend.page("dataset_release", 2, dataset_id=dataset.id)
     assert [one.release_key for one in page] == [f"s:{day(2)}", f"s:{day(1)}"] and [
         one.release_key
-        for one in api.desk.page("dataset_release", 2, cursor, dataset_id=dataset.id)[0]
+        for one in api.backend.page("dataset_release", 2, cursor, dataset_id=dataset.id)[0]
     ] == [f"s:{day(0)}"]
     engines = "airflow", "google", "sandbox"
     code = (
@@ -1026,7 +1029,7 @@ def test_use_case_6_one_dataset_in_two_services(api):
         for n in range(last):
             api.register_release(DatasetRelease(dataset=there[service], snapshot_date=day(n)))
     newest = {
-        one.service: policies.moment_of(api.get_latest_release(one))
+        one.service: release_time(api.get_latest_release(one))
         for one in api.get_datasets(name="works")
     }
     assert newest["bigquery"] - newest["elasticsearch"] == timedelta(2)
@@ -1216,7 +1219,7 @@ def test_use_case_12_how_far_a_source_drifted_while_it_was_read(api):
     noon = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 
     def reading(moved):
-        return policies.Measured(
+        return Measured(
             pa.table(
                 {
                     "id": [*range(100 - moved), *range(moved)],
@@ -1247,9 +1250,7 @@ def test_use_case_12_how_far_a_source_drifted_while_it_was_read(api):
         drifting.extra["drift"]["seconds"],
     ) == (100, 100, 100, noon + timedelta(1), 90) and drifting.checksum != still.checksum
     assert drifting.ingestion_start < drifting.ingestion_end
-    assert (
-        refusal(lambda: policies.Measured(pa.table({"id": [1]}), noon, noon, "key")) == "no_column"
-    )
+    assert refusal(lambda: Measured(pa.table({"id": [1]}), noon, noon, "key")) == "no_column"
 
 
 def test_use_case_13_retention(local):
@@ -1299,21 +1300,21 @@ def test_use_case_13_retention(local):
 def test_a_claim_is_held_runs_out_and_is_taken_over(api):
     dataset = dataset_of(api)
     release = DatasetRelease(dataset=dataset, snapshot_date=DAY)
-    first = api.desk.claim(release, "one")
+    first = api.backend.claim(release, "one")
     assert (
-        api.desk.claim(release, "two") is None
-        and api.desk.claim(release, "one", -1).id == first.id
+        api.backend.claim(release, "two") is None
+        and api.backend.claim(release, "one", -1).id == first.id
         and api.get_dataset_releases(1000, dataset.id) == []
     )
     assert (
-        api.desk.claim(release, "two").dag_run_id == "two"
-        and refusal(lambda: api.desk.settle(DatasetRelease(id=first.id, state="loaded"), "one"))
+        api.backend.claim(release, "two").dag_run_id == "two"
+        and refusal(lambda: api.backend.settle(DatasetRelease(id=first.id, state="loaded"), "one"))
         == "not_claimed"
     )
     assert (
-        api.desk.settle(DatasetRelease(id=first.id, state="loaded", row_count=1), "two").state
+        api.backend.settle(DatasetRelease(id=first.id, state="loaded", row_count=1), "two").state
         == "loaded"
-        and api.desk.claim(release, "two") is None
+        and api.backend.claim(release, "two") is None
     )
 
 
@@ -1342,7 +1343,7 @@ def test_a_run_that_was_too_slow_leaves_its_release_to_the_one_that_took_it_over
         return load(release)
 
     done = slow.run([DAY, day(1)], overtaken, claim_seconds=-1)
-    assert (done.other_hands, [one.release_key for one in done.loaded]) == (
+    assert (done.claimed_elsewhere, [one.release_key for one in done.loaded]) == (
         [f"s:{DAY}"],
         [f"s:{day(1)}"],
     ) and slow.store.read("duckdb_books").num_rows == 2
@@ -1367,26 +1368,26 @@ def test_a_run_that_died_here_holds_nothing_up(local):
         [
             sys.executable,
             "-c",
-            "from domostats.tracking.catch_up import run_name; print(run_name())",
+            "from domostats.tracking.registry.catch_up import run_name; print(run_name())",
         ],
         capture_output=True,
         text=True,
         check=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     ).stdout.strip()
-    local.desk.claim(DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), ended)
-    local.desk.claim(
+    local.backend.claim(DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), ended)
+    local.backend.claim(
         DatasetRelease(dataset=catching.dataset, snapshot_date=day(1)), catch_up.run_name()
     )
     done = catching.run([DAY, day(1)], lambda release: pa.table({"day": [release]}))
-    assert [one.release_key for one in done.loaded] == [f"s:{DAY}"] and done.other_hands == [
+    assert [one.release_key for one in done.loaded] == [f"s:{DAY}"] and done.claimed_elsewhere == [
         f"s:{day(1)}"
     ]
 
 
 def test_a_run_of_another_user_of_this_machine_is_alive(local, monkeypatch):
     catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
-    local.desk.claim(
+    local.backend.claim(
         DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), catch_up.run_name()
     )
 
@@ -1395,7 +1396,7 @@ def test_a_run_of_another_user_of_this_machine_is_alive(local, monkeypatch):
 
     monkeypatch.setattr(catch_up.os, "kill", not_yours)
     done = catching.run([DAY], lambda release: pa.table({"day": [release]}))
-    assert done.other_hands == [f"s:{DAY}"] and done.loaded == []
+    assert done.claimed_elsewhere == [f"s:{DAY}"] and done.loaded == []
     assert catching.store.names() == []
 
 
@@ -1404,9 +1405,9 @@ import sys, time
 from datetime import date, timedelta
 import pyarrow as pa
 from domostats.loading.store import Store
-from domostats.tracking.catch_up import CatchUp
+from domostats.tracking.registry.catch_up import CatchUp
 from domostats.tracking.loads import Loads
-from domostats.tracking.registry import make_observatory_api
+from domostats.tracking.registry.api import make_observatory_api
 catching = CatchUp(1, make_observatory_api(sys.argv[1]), Store(sys.argv[2]))
 days = [date(2024, 1, 1) + timedelta(n) for n in range(40)]
 def ingest(day):

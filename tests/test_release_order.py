@@ -15,20 +15,21 @@ from typer.testing import CliRunner
 
 from domostats.errors import DataError, DomostatsError
 from domostats.loading.store import Store
-from domostats.tracking import entities, workflow
-from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.database import TABLES
-from domostats.tracking.entities import (
+from domostats.tracking.pictures import days_of
+from domostats.tracking.registry import entities, workflow
+from domostats.tracking.registry.api import Registry, make_observatory_api
+from domostats.tracking.registry.catch_up import CatchUp
+from domostats.tracking.registry.entities import (
     Dataset,
     DatasetRelease,
     DatasetType,
     TableType,
     WorkflowType,
 )
-from domostats.tracking.pictures import days_of
-from domostats.tracking.registry import Registry, make_observatory_api
-from domostats.tracking.releases import missing, release_key, withdrawn
-from domostats.tracking.service import make_service, serving
+from domostats.tracking.registry.release_keys import release_key
+from domostats.tracking.registry.releases import missing, withdrawn
+from domostats.tracking.registry.service import make_service, serving
+from domostats.tracking.registry.tables import TABLES
 
 UTC = timezone.utc
 GRAINS = [None, "hour", "day", "week", "month", "quarter", "year"]
@@ -44,7 +45,7 @@ def api(request, tmp_path):
     if request.param == "file":
         yield here
         return
-    with serving(make_service(here.desk, "writers")) as address:
+    with serving(make_service(here.backend, "writers")) as address:
         yield make_observatory_api(address, "writers")
 
 
@@ -163,7 +164,7 @@ def test_what_is_missing_is_what_a_plain_model_says(grain, available, done, sinc
 @settings(max_examples=200, deadline=None)
 @given(st.sampled_from(GRAINS), st.lists(MOMENTS, min_size=2, max_size=10))
 def test_keys_are_ordered_as_time_is_in_python_and_as_text(grain, moments):
-    from domostats.tracking.releases import order, position
+    from domostats.tracking.registry.releases import order, position
 
     keys = {release_key(moment, grain): unit_of(in_utc(moment), grain)[0] for moment in moments}
     in_time = sorted(keys.values())
@@ -326,7 +327,7 @@ def test_the_commands_list_by_time_and_say_what_is_loaded(monkeypatch, tmp_path)
     week = date(2024, 3, 1)
     catching.run([100, 9, 10], lambda n: pa.table({"n": [n]}))
     catching.run([week], lambda n: pa.table({"n": [1]}))
-    api.desk.claim(DatasetRelease(dataset=dataset, snapshot_date="2024-05-01"), "elsewhere")
+    api.backend.claim(DatasetRelease(dataset=dataset, snapshot_date="2024-05-01"), "elsewhere")
 
     def keys(*words):
         result = CliRunner().invoke(app, [*words])
@@ -388,7 +389,7 @@ def test_a_granularity_that_was_changed_before_is_found_and_nothing_is_loaded_ag
     store = Store(tmp_path / "store.duckdb")
     catching = CatchUp(dataset, first, store)
     catching.run([day], lambda one: pa.table({"day": [one]}))
-    with first.desk.writing() as con:  # as the first version let it be done
+    with first.backend.writing() as con:  # as the first version let it be done
         con.execute(sa.update(TABLES["dataset_type"]).values(extra={"granularity": "month"}))
     api = make_observatory_api(path)
     again = CatchUp(dataset.id, api, store)
@@ -399,7 +400,7 @@ def test_a_granularity_that_was_changed_before_is_found_and_nothing_is_loaded_ag
     calls = [
         lambda: api.missing_releases(dataset.id, [day]),
         lambda: api.register_release(DatasetRelease(dataset=dataset, snapshot_date=day)),
-        lambda: api.desk.claim(DatasetRelease(dataset=dataset, snapshot_date=day), "one"),
+        lambda: api.backend.claim(DatasetRelease(dataset=dataset, snapshot_date=day), "one"),
         lambda: again.run([day], load),
     ]
     for call in calls:
@@ -492,7 +493,7 @@ def test_a_registry_of_the_first_version_is_read_as_before(tmp_path):
             {"sequence_start": 7, "sequence_end": 12},
         ),
     ]
-    with api.desk.writing() as con:
+    with api.backend.writing() as con:
         for key, position, fields in rows:
             values = {"release_key": key, "position": position, "dataset_id": dataset.id, **fields}
             values |= {"created": now, "modified": now, "state": "loaded"}

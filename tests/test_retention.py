@@ -9,9 +9,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domostats.loading.store import Store
-from domostats.tracking import entities, policies
-from domostats.tracking.catch_up import CatchUp
-from domostats.tracking.entities import (
+from domostats.tracking.loads import Load, note_load
+from domostats.tracking.registry import entities, policies
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.catch_up import CatchUp
+from domostats.tracking.registry.entities import (
     Dataset,
     DatasetRelease,
     DatasetType,
@@ -19,8 +21,6 @@ from domostats.tracking.entities import (
     TableType,
     WorkflowType,
 )
-from domostats.tracking.loads import Load, note_load
-from domostats.tracking.registry import make_observatory_api
 
 UTC = timezone.utc
 TODAY = date(2024, 3, 11)

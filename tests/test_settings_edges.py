@@ -56,10 +56,10 @@ from domostats.settings import (
     signed,
     user_folder,
 )
-from domostats.tracking.database import default_url
 from domostats.tracking.domo_extractors import UserCounts
 from domostats.tracking.extractors import configured, first_date_of, zone_of
 from domostats.tracking.migrations import migrations_folder
+from domostats.tracking.registry.engines import default_url
 from domostats.transport.connection import Connection
 
 ACME = Instance("acme", "https://acme.domo.com")

@@ -13,9 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domostats.errors import DomostatsError
-from domostats.tracking import entities
-from domostats.tracking.database import TABLES
-from domostats.tracking.entities import (
+from domostats.tracking.registry import entities
+from domostats.tracking.registry.api import Registry, make_observatory_api
+from domostats.tracking.registry.database import Database
+from domostats.tracking.registry.entities import (
     ENTITIES,
     Dataset,
     DatasetRelease,
@@ -24,10 +25,10 @@ from domostats.tracking.entities import (
     Retention,
     TableType,
     WorkflowType,
-    columns_of,
+    column_types,
 )
-from domostats.tracking.registry import Registry, make_observatory_api
-from domostats.tracking.service import make_service, serving
+from domostats.tracking.registry.service import make_service, serving
+from domostats.tracking.registry.tables import TABLES
 
 DAY = date(2024, 3, 1)
 NAMES = "file", "postgresql", "http"
@@ -39,13 +40,13 @@ def desks(postgres, tmp_path_factory):
     folder = tmp_path_factory.mktemp("desks")
     with ExitStack() as stack:
         behind = make_observatory_api(folder / "served.sqlite")
-        address = stack.enter_context(serving(make_service(behind.desk, "writers", "readers")))
+        address = stack.enter_context(serving(make_service(behind.backend, "writers", "readers")))
         apis = [
             make_observatory_api(folder / "file.sqlite"),
             make_observatory_api(postgres()),
             make_observatory_api(address, "writers"),
         ]
-        yield apis, [apis[0].desk, apis[1].desk, behind.desk], address
+        yield apis, [apis[0].backend, apis[1].backend, behind.backend], address
 
 
 @pytest.fixture
@@ -59,7 +60,8 @@ def three(desks):
 def empty(databases):
     "Remove everything, so that ids begin at 1 again."
     for database in databases:
-        vars(database).get("_granularities", {}).clear()
+        if isinstance(database, Database):
+            database.granularities.clear()
         with database.writing() as con:
             if con.dialect.name == "postgresql":
                 con.execute(sa.text(f"TRUNCATE {', '.join(TABLES)} RESTART IDENTITY CASCADE"))
@@ -221,8 +223,8 @@ def filters(draw, kind):
     values = st.one_of(TEXTS, IDS, TIMES, COUNTS, EXTRAS)
     chosen = draw(st.lists(st.sampled_from(names), max_size=2, unique=True))
     if draw(st.booleans()):
-        fitting = [name for name in chosen if columns_of(ENTITIES[kind]).get(name) in FITTING]
-        one = {name: FITTING[columns_of(ENTITIES[kind])[name]] for name in fitting}
+        fitting = [name for name in chosen if column_types(ENTITIES[kind]).get(name) in FITTING]
+        one = {name: FITTING[column_types(ENTITIES[kind])[name]] for name in fitting}
         return {
             name: draw(st.one_of(some, st.lists(some, max_size=3))) for name, some in one.items()
         }
@@ -252,13 +254,13 @@ def register(dates, facts, dataset):
 
 def claim(dates, run, seconds, dataset):
     def call(api):
-        return api.desk.claim(DatasetRelease(dataset=Dataset(id=dataset), **dates), run, seconds)
+        return api.backend.claim(DatasetRelease(dataset=Dataset(id=dataset), **dates), run, seconds)
 
     return call
 
 
 def settle(id, facts, run):
-    return lambda api: api.desk.settle(DatasetRelease(**{"id": id, **facts}), run)
+    return lambda api: api.backend.settle(DatasetRelease(**{"id": id, **facts}), run)
 
 
 def put_release(id, dates, facts):
@@ -293,19 +295,19 @@ def listed(kind, limit, given):
 
 
 def paged(kind, limit, after, given):
-    return lambda api: api.desk.page(kind, limit, after, **given)
+    return lambda api: api.backend.page(kind, limit, after, **given)
 
 
 def asked(kind, id, type_id):
-    return lambda api: api.desk.get(kind, id=id, type_id=type_id)
+    return lambda api: api.backend.get(kind, id=id, type_id=type_id)
 
 
 def deleted(kind, id):
-    return lambda api: api.desk.delete(kind, id)
+    return lambda api: api.backend.delete(kind, id)
 
 
 def lacking(dataset, keys):
-    return lambda api: api.desk.missing(dataset, keys)
+    return lambda api: api.backend.missing(dataset, keys)
 
 
 def latest(dataset):
@@ -396,7 +398,7 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
             free = state in (None, "failed") or (state, holder) == ("claimed", run)
             if free:
                 book[key] = ("claimed", run)
-            return lambda api: api.desk.claim(release(), run) is not None, free
+            return lambda api: api.backend.claim(release(), run) is not None, free
         if state is None:
             return None, None
         if what == "delete":
@@ -410,7 +412,7 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
         def settled(api):
             id = ids[key, NAMES[apis.index(api)]]
             try:
-                return api.desk.settle(DatasetRelease(id=id, state=told), run).state == told
+                return api.backend.settle(DatasetRelease(id=id, state=told), run).state == told
             except DomostatsError as e:
                 assert e.reason == "not_claimed"
                 return False
@@ -534,9 +536,9 @@ def test_empty_bodies_and_unknown_things_have_one_answer(three):
         lambda api: api.get_organisation(): "bad_question",
         lambda api: api.post_organisation(WorkflowType(name="x")): "bad_field",
         lambda api: api.post_organisation(None): "bad_field",
-        lambda api: api.desk.register([]): "done",
-        lambda api: api.desk.settle(DatasetRelease(state="loaded"), "one"): "bad_field",
-        lambda api: api.desk.page("colour"): "unknown_kind",
+        lambda api: api.backend.register([]): "done",
+        lambda api: api.backend.settle(DatasetRelease(state="loaded"), "one"): "bad_field",
+        lambda api: api.backend.page("colour"): "unknown_kind",
         lambda api: api.get_datasets(colour="red"): "bad_question",
         lambda api: api.get_datasets(None): "bad_question",
         lambda api: api.get_datasets(name="x" * 100_000): "bad_question",
@@ -598,7 +600,7 @@ def test_ids_that_a_client_chose_once_do_not_stop_a_postgresql(postgres):
     url = postgres()
     first = make_observatory_api(url)
     now = datetime.now(timezone.utc)
-    with first.desk.writing() as con:
+    with first.backend.writing() as con:
         for id in (1, 2):
             con.execute(
                 sa.insert(TABLES["organisation"]).values(

@@ -33,7 +33,10 @@ LIMITS = {  # on the way to none
     "unshown": 365,
     "names": 73,
 }
-SHARED: dict[str, str] = {}  # a name that two modules define, and why it may
+SHARED: dict[str, str] = {  # a name that two modules define, and why it may
+    "Dataset": "a dataset of Domo, as a row, and one of the registry: both services call it so",
+    "Workflow": "a record of the registry, and the class of a user's tasks: both are promised",
+}
 
 
 class Definition(NamedTuple):

@@ -21,6 +21,7 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
@@ -363,16 +364,27 @@ class Coverage:
     def tests_of(self, fault: Fault, most: int) -> list[str]:
         """The tests that run the line of a fault: of each test file the quickest first, in turns.
 
-        A line that runs at the import only belongs to every test of its module."""
+        A line that runs at the import only belongs to every test of its module, or, where the
+        whole module is a declaration, to every test file that names the module."""
         lines = self.tests.get(fault.module, {})
+        running = lines.get(fault.line) or {test for tests in lines.values() for test in tests}
         files = defaultdict(list)
-        for test in lines.get(fault.line) or {test for tests in lines.values() for test in tests}:
+        for test in running or self.tests_that_name(Path(fault.module).stem):
             files[test.split("::")[0]].append(test)
         turns = []
         for tests in files.values():
             tests.sort(key=lambda test: self.times[test])
             turns += [(turn, self.times[test], test) for turn, test in enumerate(tests)]
         return [test for turn, seconds, test in sorted(turns)][:most]
+
+    def tests_that_name(self, word: str) -> list[str]:
+        "The tests of each file in which this word stands."
+        naming = {
+            f"tests/{path.name}"
+            for path in (ROOT / "tests").glob("test_*.py")
+            if re.search(rf"\b{word}\b", path.read_text())
+        }
+        return [test for test in self.times if test.split("::")[0] in naming]
 
 
 def digest_of(text: str) -> str:

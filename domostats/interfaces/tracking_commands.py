@@ -284,8 +284,8 @@ def releases(
 ) -> None:
     "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
     from domostats.loading.store import Store
-    from domostats.tracking.entities import STATES
     from domostats.tracking.loads import Loads
+    from domostats.tracking.registry.entities import STATES
 
     asked = [
         option
@@ -341,7 +341,7 @@ def _unknown(dataset, lines):
 
 def in_order(lines: list) -> list:
     "Lines of a ledger, or releases of a registry, the oldest first; what has no date comes first."
-    from domostats.tracking.releases import newest_first, order
+    from domostats.tracking.registry.releases import newest_first, order
 
     dated, odd = [], []
     for line in lines:
@@ -390,8 +390,8 @@ def _line(line):
 def _in_registry(name):
     """The books (`CatchUp`) of a dataset, by its id or its name in the registry; SettingsError
     `unknown_dataset`."""
-    from domostats.tracking.catch_up import CatchUp
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
+    from domostats.tracking.registry.catch_up import CatchUp
 
     api = make_observatory_api()
     found = api.get_datasets(name=name)
@@ -410,7 +410,7 @@ def _in_registry(name):
 
 
 def _registered():
-    from domostats.tracking.registry import make_observatory_api
+    from domostats.tracking.registry.api import make_observatory_api
 
     api = make_observatory_api()
     for one in api.get_datasets():
@@ -434,7 +434,8 @@ def _record(books, dry_run):
 
 
 def _forget(books, dataset, lines, key, dry_run):
-    from domostats.tracking import catch_up, loads
+    from domostats.tracking import loads
+    from domostats.tracking.registry import catch_up
 
     if key not in [line.release_key for line in lines]:
         raise DataError(
@@ -517,9 +518,9 @@ def serve(
 ) -> None:
     """Serve the registry over HTTP until Ctrl-C. Keys: DOMOSTATS_REGISTRY_KEY for those who write,
     DOMOSTATS_REGISTRY_READ_KEY for those who read."""
-    from domostats.tracking.database import Database
-    from domostats.tracking.registry import find_key
-    from domostats.tracking.service import make_service, serving
+    from domostats.tracking.registry.client import find_key
+    from domostats.tracking.registry.database import Database
+    from domostats.tracking.registry.service import make_service, serving
 
     app = make_service(Database(url), find_key(), find_key("DOMOSTATS_REGISTRY_READ_KEY"))
     with serving(app, host, port) as address:

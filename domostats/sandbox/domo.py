@@ -70,9 +70,9 @@ from domostats.sandbox.endpoints import (
     take,
 )
 from .entities import without_account
-from .faults import CHANGES, FAULTS, SIGN_IN, Faults, Met, without_rows
+from .faults import CHANGES, FAULTS, SIGN_IN, TOKEN, Faults, Met, without_rows
 from .lists import IDENTITY_ATTRIBUTES, LISTS, NUMBER
-from .public import PUBLIC, TOKEN, Client
+from .public import PUBLIC, Client
 from domostats.sandbox.replies import (
     JSON,
     Asked,

@@ -63,9 +63,9 @@ from ..loading.merging import settled
 from ..loading.store import Store
 from ..loading.store_types import quoted
 from ..settings import find_settings, setting
-from .catch_up import run_name
 from .loads import LOADS, Load, checksum, drop_line, loads_of, note_load, part_of
 from .migrations import check_declared, cut, days_outside, live_columns
+from .registry.catch_up import run_name
 from .schema import ExtractorType, Table, batches_of, table_of
 
 if TYPE_CHECKING:

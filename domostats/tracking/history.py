@@ -86,17 +86,16 @@ import pyarrow as pa
 
 from ..errors import DataError, DestinationError, SettingsError
 from ..loading.coverage import MARK, Coverage, coverage_of, is_run, run_of
-from ..loading.merging import described, settled
+from ..loading.merging import check_key, described, settled
 from ..loading.queries import returned
 from ..loading.store import Store
-from ..loading.merging import check_key
 from ..loading.store_types import folded, quoted
 from ..loading.updates import literal
 from ..reports.report import key_columns
 from ..rows.table import to_dataframe
 from ..settings import check_name
 from .loads import Load, loads_of, note_load
-from .releases import spell, utc
+from .periods import spell, utc
 
 if TYPE_CHECKING:
     import duckdb

@@ -27,14 +27,14 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError, SettingsError
 from ..loading.drafts import replacing
-from .releases import interval
+from .registry.releases import interval
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from domostats.tracking.entities import DatasetRelease
     from domostats.tracking.history import History
     from domostats.tracking.loads import Load
+    from domostats.tracking.registry.entities import DatasetRelease
 
 
 # %% ../../nbs/08_tracking/14_pictures.ipynb #11800007
