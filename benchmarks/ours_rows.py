@@ -8,10 +8,11 @@ from measure import parameters, read_pages, tell, timed
 
 from domostats.clients.domo.activity import ACTIVITY_LOG
 from domostats.clients.domo.users import USERS
-from domostats.reports.activity_log import Event
-from domostats.reports.report import Report, Source
+from domostats.reports.activity_log import EventRecord
+from domostats.reports.declaration import Source
+from domostats.reports.report import Report
 from domostats.rows.rowtype import Millis, Seconds, TextId
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 
 @dataclass
@@ -51,7 +52,7 @@ class User:
 
 PlainEvent = make_dataclass(
     "PlainEvent",
-    [(field.name, field.type, field) for field in fields(Event) if field.name != "event_key"],
+    [(field.name, field.type, field) for field in fields(EventRecord) if field.name != "event_key"],
 )
 SOURCES = {"users": Source("obj", USERS, User), "events": Source("obj", ACTIVITY_LOG, PlainEvent)}
 

@@ -7,7 +7,8 @@ from measure import Clock, parameters, tell
 
 from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.users import IDENTITY_USERS
-from domostats.reports.report import Report, Source
+from domostats.reports.declaration import Source
+from domostats.reports.report import Report
 from domostats.reports.users import User
 from domostats.settings import Instance
 

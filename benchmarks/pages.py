@@ -3,8 +3,8 @@ so that every reader starts from the same bytes."""
 
 import json
 
-from domostats.sandbox.entities import make_event
-from domostats.sandbox.world import World
+from domostats.sandbox.domo.events import make_event
+from domostats.sandbox.domo.world import World
 
 SIZE = 1_000
 RECORDS = {

@@ -21,7 +21,7 @@ for name in (
     "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "duckdb", "requests",
     "rich.table", "tqdm.auto", "starlette.middleware.trustedhost", "uvicorn",
     "uvicorn.protocols.http.h11_impl", "domostats.reports", "domostats.sandbox",
-    "domostats.interfaces.tracking_commands",
+    "domostats.interfaces.cli",
 ):
     importlib.import_module(name)
 while asked := json.loads(sys.stdin.readline() or "null"):

@@ -1,6 +1,5 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 
-import asyncio
 import os
 import random
 import shutil
@@ -20,28 +19,6 @@ from domostats.transport.clock import without_waits
 KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
-
-
-class Often:
-    """What uvicorn knows as `asyncio`, with pauses of a twentieth.
-
-    It looks every tenth of a second whether it is to stop, and then waits for another. A thousand
-    tests have a sandbox of their own.
-    """
-
-    def __getattr__(self, name):
-        return getattr(asyncio, name)
-
-    async def sleep(self, seconds):
-        await asyncio.sleep(seconds / 20)
-
-
-try:
-    import uvicorn.server
-except ImportError:  # the core alone, on another Python
-    pass
-else:
-    uvicorn.server.asyncio = Often()
 
 
 def files():

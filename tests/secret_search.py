@@ -280,7 +280,7 @@ def contents(path):
             for (table,) in con.execute("SELECT name FROM sqlite_master WHERE type = 'table'"):
                 yield repr(con.execute(f'SELECT * FROM "{table}"').fetchall()).encode()
     with contextlib.suppress(Exception):  # the answers that a run keeps are packed
-        kept = importlib.import_module("domostats.transport.spool").read_kept(path)
+        kept = importlib.import_module("domostats.transport.kept_answers").read_kept(path)
         yield kept.answer().content + repr(kept).encode()
     if raw[8:12] == b"DUCK":
         with importlib.import_module("duckdb").connect(str(path), read_only=True) as con:

@@ -13,7 +13,9 @@ from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_users
 from domostats.errors import CredentialsError, DataError, RetryLaterError, SettingsError
 from domostats.reports import accounts
-from domostats.reports.report import Report, Source, key_columns
+from domostats.reports.declaration import Source
+from domostats.reports.keys import key_columns
+from domostats.reports.report import Report
 
 SAMPLES = Path(__file__).parent / "fixtures" / "domo"
 PROVIDERS = "/api/data/v2/datasources/providers"
@@ -403,7 +405,7 @@ def test_a_slip_in_a_declaration_is_told_where_it_is_made():
     for make, reason in (
         (
             lambda: Report(
-                "r", "one thing", "number", Source("account_obj", ACCOUNTS, accounts.Account)
+                "r", "one thing", "number", Source("account_obj", ACCOUNTS, accounts.AccountRecord)
             ),
             "unknown_key",
         ),
@@ -413,7 +415,9 @@ def test_a_slip_in_a_declaration_is_told_where_it_is_made():
             make()
         assert caught.value.reason == reason
     assert list(
-        Report("r", "one thing", "id", Source("account_obj", ACCOUNTS, accounts.Account)).formatters
+        Report(
+            "r", "one thing", "id", Source("account_obj", ACCOUNTS, accounts.AccountRecord)
+        ).formatters
     ) == ["all"]
 
 

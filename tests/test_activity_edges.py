@@ -11,8 +11,8 @@ import pytest
 from domostats.clients.domo.activity import ACTIVITY_LOG
 from domostats.errors import SettingsError
 from domostats.reports.activity_log import event_keys
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Reader, millis
+from domostats.transport.answer import Answer
+from domostats.transport.reader import Reader, millis
 
 NOON = 1_711_972_800_000  # 1 April 2024, 12:00:00 UTC
 RUN = NOON + 30_500  # half past the minute that begins at noon

@@ -16,7 +16,8 @@ import pytest
 
 from domostats.errors import DestinationError, RetryLaterError, SettingsError
 from domostats.transport import clock as clocks
-from domostats.transport.budget import Budget, all_budgets, budget_path
+from domostats.transport.budget import Budget, all_budgets
+from domostats.transport.budget_file import budget_path
 from domostats.transport.clock import Clock, FakeClock
 
 
@@ -245,8 +246,8 @@ def test_a_fork_and_a_copy_go_on():
     budget = Budget(PLACE, per_day=10)
     budget.reserve()
     forked = multiprocessing.get_context("fork").Process(target=budget.reserve)
-    (own,) = budget._row._own.values()
-    with own.lock:  # as if another thread were just at the file
+    (shared,) = budget._row._shared.values()
+    with shared.lock:  # as if another thread were just at the file
         forked.start()
         forked.join(20)
     forked.kill()

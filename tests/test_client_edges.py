@@ -303,7 +303,7 @@ def test_a_sign_in_sends_the_password_once_and_the_session_after_that(box, heard
     get_users(box, session)
     assert len(heard) == 3
     tokens = {one.headers["x-domo-authentication"] for one in heard[1:]}
-    assert len(tokens) == 1 and tokens <= box.domo.door.sessions.keys()
+    assert len(tokens) == 1 and tokens <= box.domo.sign_in.sessions.keys()
     assert "x-domo-developer-token" not in heard[1].headers
 
 
@@ -322,7 +322,7 @@ def test_a_session_that_has_expired_is_made_again_once(box, heard):
 
 
 def test_a_session_token_without_the_password_cannot_be_made_again(box, heard):
-    token = box.domo.door.open(box.domo.admin.user)["sessionToken"]
+    token = box.domo.sign_in.open(box.domo.admin.user)["sessionToken"]
     assert len(get_roles(box, token).response) == 7
     box.expire()
     with pytest.raises(CredentialsError, match="has expired or was ended. Sign in again") as gone:

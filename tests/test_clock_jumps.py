@@ -9,11 +9,19 @@ import pytest
 
 from domostats.errors import RetryLaterError
 from domostats.settings import Instance
-from domostats.transport.announced import HEARD_MINUTE, Announced, Minutes, Told, hear
+from domostats.transport.announced import (
+    HEARD_MINUTE,
+    AnnouncedBudget,
+    LimitStatus,
+    MinuteBudget,
+    record_limit,
+)
+from domostats.transport.answer import Answer, check_available
 from domostats.transport.auth import NoAuth
-from domostats.transport.budget import Budget, all_budgets, budget_path
+from domostats.transport.budget import Budget, all_budgets
+from domostats.transport.budget_file import budget_path
 from domostats.transport.clock import Clock, FakeClock
-from domostats.transport.connection import Answer, Connection, unavailable
+from domostats.transport.connection import Connection
 from domostats.transport.retry import Request
 from domostats.transport.writes import wait_until
 
@@ -83,19 +91,19 @@ def test_a_jump_while_somebody_waits_changes_nothing(jump):
 @jumps
 def test_a_jump_leaves_the_minutes_of_a_service_near(jump):
     clock = FakeClock()
-    minutes = Minutes(PLACE, 60, clock=clock)
+    minutes = MinuteBudget(PLACE, 60, clock=clock)
     for _ in range(61):
         minutes.reserve()
     clock.time += jump
-    assert Minutes(PLACE, 60, clock=clock).reserve() <= 61
+    assert MinuteBudget(PLACE, 60, clock=clock).reserve() <= 61
 
 
 def test_what_the_service_announced_is_for_that_minute_only():
     clock = FakeClock()
-    budget = Announced(
+    budget = AnnouncedBudget(
         PLACE, {"any": 60}, 1000, lambda _: "any", lambda _: {}, clock=clock, label="example"
     )
-    hear(budget.kinds["any"], HEARD_MINUTE, Told(60, 0, clock.now() + 60), 60)
+    record_limit(budget.kinds["any"], HEARD_MINUTE, LimitStatus(60, 0, clock.now() + 60), 60)
     clock.time -= 7200
     assert budget.reserve(Request("GET", "/x")) <= 121
 
@@ -177,14 +185,14 @@ def test_a_date_in_retry_after_is_read_by_the_clock_of_the_service():
     headers = {"date": "Mon, 01 Apr 2024 12:00:00 GMT"}
     headers["retry-after"] = "Mon, 01 Apr 2024 12:00:30 GMT"
     with pytest.raises(RetryLaterError, match="in 30 seconds") as told:
-        unavailable(Answer("GET", "https://acme.domo.com/x", 429, b"", headers, 0.1))
+        check_available(Answer("GET", "https://acme.domo.com/x", 429, b"", headers, 0.1))
     assert told.value.retry_after == 30
 
 
 def test_a_date_in_retry_after_without_a_date_beside_it():
     headers = {"retry-after": "Mon, 01 Apr 2024 12:00:30 GMT"}
     with pytest.raises(RetryLaterError) as told:
-        unavailable(Answer("GET", "https://acme.domo.com/x", 429, b"", headers, 0.1))
+        check_available(Answer("GET", "https://acme.domo.com/x", 429, b"", headers, 0.1))
     assert told.value.retry_after == 0
 
 
@@ -239,7 +247,7 @@ def test_a_long_queue_says_so_once(caplog):
 
 def test_a_minute_of_a_service_that_is_full_says_so(caplog):
     clock = FakeClock()
-    minutes = Minutes(PLACE, 60, clock=clock, label="example")
+    minutes = MinuteBudget(PLACE, 60, clock=clock, label="example")
     minutes.not_before(300)
     minutes.reserve()
     assert len(caplog.records) == 1 and "example" in caplog.records[0].getMessage()
@@ -247,10 +255,10 @@ def test_a_minute_of_a_service_that_is_full_says_so(caplog):
 
 def test_what_is_said_is_seen_without_any_setting():
     code = """
-from domostats.transport.clock import Clock, wait_for, without_waits
+from domostats.transport.clock import Clock, wait_with_reason, without_waits
 with without_waits():
-    wait_for(Clock(), 61, "the service asked for a pause")
-    wait_for(Clock(), 60, "nothing to speak of")
+    wait_with_reason(Clock(), 61, "the service asked for a pause")
+    wait_with_reason(Clock(), 60, "nothing to speak of")
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "" and done.stderr.startswith("Waiting for 1 min 1 s, until ")

@@ -17,7 +17,7 @@ from conftest import ROOT
 
 from domostats import reports
 from domostats.settings import Instance
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 TEXT, WHOLE, NUMBER, TRUTH, TIME = "string", "Int64", "float64", "boolean", "datetime64[us, UTC]"
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"
@@ -508,6 +508,29 @@ ALL_OF_GROUPS = [
     ("description", TEXT, "those of the night", None, None),
     ("member_count", WHOLE, 12, 0, None),
     ("created_at", TIME, utc("2023-06-08 20:59:05"), utc("2022-01-15 10:11:12"), None),
+]
+
+# --- group members --------------------------------------------------------------------------------
+
+MEMBERS = [{"type": "USER", "id": "142"}, {"type": "GROUP", "id": 202}]
+CREW = {"groupId": 201, "name": "Night shift", "memberCount": 2, "groupMembers": MEMBERS}
+CREWS = [CREW, {"groupId": "204", "groupMembers": [{"type": "USER", "id": "142"}]}, OTHER_GROUP]
+MEMBER_ROWS = [
+    {"group_obj": CREW, "member_obj": MEMBERS[0]},
+    {"group_obj": CREW, "member_obj": MEMBERS[1]},
+    {"group_obj": CREWS[1], "member_obj": MEMBERS[0]},
+]
+
+ALL_OF_MEMBERS = [
+    ("group_id", TEXT, "201", "201", "204"),
+    ("member_type", TEXT, "USER", "GROUP", "USER"),
+    ("member_id", TEXT, "142", "202", "142"),
+    ("group_name", TEXT, "Night shift", "Night shift", None),
+]
+MEMBERS_OF_DOMOSTATS = [
+    ("Group Id", TEXT, "201", "201", "204"),
+    ("Group Name", TEXT, "Night shift", "Night shift", None),
+    ("User Id", TEXT, "142", None, "142"),
 ]
 
 # --- datasets -------------------------------------------------------------------------------------
@@ -1287,6 +1310,7 @@ ROWS = {  # report: the records of each row, and the replies they are made from
     "oauth_configurations": (APP_ROWS, APP_REPLIES),
     "users": (USER_ROWS, USER_REPLIES),
     "groups": (GROUP_ROWS, GROUP_REPLIES),
+    "group_members": (MEMBER_ROWS, {"/api/content/v2/groups/grouplist": CREWS}),
     "datasets": (DATASET_ROWS, DATASET_REPLIES),
     "page_access": (ACCESS_ROWS, PAGE_REPLIES),
     "page_people": (PEOPLE_ROWS, PAGE_REPLIES),
@@ -1318,6 +1342,7 @@ COLUMNS = {  # report: formatter, the first is the one that is taken without a n
         "with_creator": GROUPS_WITH_CREATOR,
         "all": ALL_OF_GROUPS,
     },
+    "group_members": {"all": ALL_OF_MEMBERS, "domostats": MEMBERS_OF_DOMOSTATS},
     "datasets": {"domostats": DATASETS_OF_DOMOSTATS, "all": ALL_OF_DATASETS},
     "page_access": {"domostats": PAGES_AND_USERS, "all": ALL_OF_SHARES},
     "page_people": {"all": ALL_OF_PEOPLE},
@@ -1445,6 +1470,7 @@ def test_what_each_report_says_that_a_row_is():
         "sign in>",
         "<report users: one user, also those of Domo's support>",
         "<report groups: one group>",
+        "<report group_members: one member of one group>",
         "<report datasets: one dataset>",
         "<report page_access: one share of a page, with a user or with a group>",
         "<report page_people: one person who may open a page, and the way>",
@@ -1661,6 +1687,7 @@ LISTS = {  # report: its records as the service lists them, and those of its loo
             for detail in ({"id": 203}, OTHER_DETAIL, GROUP_DETAIL)
         ],
     },
+    "group_members": {"group_obj": CREWS},
     "datasets": {
         "dataset_obj": [SALES, STOCK, VIEW, BARE],
         "document_obj": DATASET_REPLIES["/api/search/v1/query"]["searchObjects"],
@@ -1699,6 +1726,7 @@ NEIGHBOURS = {  # what may stand beside them in the list, and makes a row or non
         ],
     },
     "groups": {"groupId": {}, "memberCount": "many"},
+    "group_members": {"groupId": {}, "groupMembers": MEMBERS},
     "datasets": {"id": None, "owner": {"": 5}, "cardInfo": 5, "properties": 5, "tags": 5},
     "page_access": {"parent": 306, "reply": {"users": [{"id": None}], "groups": 5}},
     "page_people": {"parent": 306, "reply": {"users": [5], "groups": [{"users": [{"id": 1}]}]}},

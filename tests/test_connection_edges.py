@@ -25,24 +25,15 @@ from domostats.errors import (
 )
 from domostats.settings import Instance, Secret
 from domostats.transport import clock as clocks
+from domostats.transport.answer import Answer
 from domostats.transport.auth import Auth, NoAuth, safe_headers, sendable
+from domostats.transport.call_log import CallLog, LoggedCall
 from domostats.transport.clock import Clock, FakeClock, FastClock, spell_seconds
-from domostats.transport.connection import (
-    Answer,
-    Call,
-    CallLog,
-    Connection,
-    TooLarge,
-    TooSlow,
-    WatchedAdapter,
-    body_bytes,
-    connect,
-    failure_of,
-    remember,
-    remembered,
-    send,
-)
-from domostats.transport.retry import Request, is_open
+from domostats.transport.connection import Connection, connect, remember_user, remembered_user
+from domostats.transport.failures import TooLarge, TooSlow, failure_of
+from domostats.transport.http_session import WatchedAdapter
+from domostats.transport.retry import Request, is_outcome_unknown
+from domostats.transport.sending import body_bytes, send
 from domostats.transport.wire import elements, json_bytes, members, mend, plain, readable, shallow
 
 ACME = Instance("acme", "https://acme.domo.com")
@@ -360,7 +351,7 @@ def test_of_a_large_file_the_answer_holds_the_beginning(tmp_path):
 def test_the_log_keeps_the_last_ten_thousand_calls_and_counts_them_all():
     log = CallLog()
     for number in range(10_005):
-        log.note(Call(number, "GET", "/x", 200, bytes=1000, attempt=1 + (number % 5 == 0)))
+        log.note(LoggedCall(number, "GET", "/x", 200, bytes=1000, attempt=1 + (number % 5 == 0)))
     assert len(log) == 10_000 and log[0].at == 5
     assert (log.total, log.repeated, log.received) == (10_005, 2001, 10_005_000)
     assert repr(log) == "10005 calls, 2001 of them again, 10.0 MB"
@@ -369,8 +360,8 @@ def test_the_log_keeps_the_last_ten_thousand_calls_and_counts_them_all():
 
 def test_the_log_as_a_table():
     log = CallLog()
-    log.note(Call(1_711_972_800, "GET", "/x", 429, "rate_limited"))
-    log.note(Call(1_711_972_801.5, "POST", "/y", 200, "", 0.25, 71, 3, 2, 99))
+    log.note(LoggedCall(1_711_972_800, "GET", "/x", 429, "rate_limited"))
+    log.note(LoggedCall(1_711_972_801.5, "POST", "/y", 200, "", 0.25, 71, 3, 2, 99))
     frame = log.frame()
     assert list(frame.columns) == [
         "at",
@@ -440,15 +431,15 @@ def test_a_newer_session_of_the_same_user_takes_the_place_of_the_older_one():
 
 
 def test_who_is_behind_a_credential_is_remembered_by_address_and_credential():
-    assert remembered("https://acme.domo.com", "f1") is None
-    remember("https://acme.domo.com", "f1", "27")
-    remember("https://acme.domo.com", "f2", "28")
-    remember("https://other.domo.com", "f1", "29")
-    assert remembered("https://acme.domo.com", "f1") == "27"
-    assert remembered("https://acme.domo.com", "f2") == "28"
-    assert remembered("https://other.domo.com", "f1") == "29"
-    remember("https://acme.domo.com", "f1", "30")
-    assert remembered("https://acme.domo.com", "f1") == "30"
+    assert remembered_user("https://acme.domo.com", "f1") is None
+    remember_user("https://acme.domo.com", "f1", "27")
+    remember_user("https://acme.domo.com", "f2", "28")
+    remember_user("https://other.domo.com", "f1", "29")
+    assert remembered_user("https://acme.domo.com", "f1") == "27"
+    assert remembered_user("https://acme.domo.com", "f2") == "28"
+    assert remembered_user("https://other.domo.com", "f1") == "29"
+    remember_user("https://acme.domo.com", "f1", "30")
+    assert remembered_user("https://acme.domo.com", "f1") == "30"
 
 
 def test_a_connection_goes_by_what_is_remembered():
@@ -456,19 +447,19 @@ def test_a_connection_goes_by_what_is_remembered():
     unknown = Connection(ACME, auth)
     assert unknown.user is None
     assert unknown.place == f"https://acme.domo.com|{auth.fingerprint}"
-    remember(ACME.url, auth.fingerprint, "27")
+    remember_user(ACME.url, auth.fingerprint, "27")
     known = Connection(ACME, auth)
     assert known.user == "27" and known.place == "https://acme.domo.com|27"
     assert Connection(ACME, auth, user="28").place == "https://acme.domo.com|28"
 
 
 def test_a_note_that_is_no_text_is_asked_for_again():
-    remember(ACME.url, "f1", "27")
+    remember_user(ACME.url, "f1", "27")
     (note,) = [path for path in Path().resolve().parent.rglob("people/*") if path.is_file()]
     note.write_bytes(b"\xff\xfe")
-    assert remembered(ACME.url, "f1") is None
+    assert remembered_user(ACME.url, "f1") is None
     note.write_bytes(b"")
-    assert remembered(ACME.url, "f1") is None
+    assert remembered_user(ACME.url, "f1") is None
 
 
 def test_a_clock_is_the_clock_of_the_limit_too():
@@ -514,7 +505,7 @@ OPEN = {
 
 
 def test_after_which_errors_it_is_not_known_whether_a_write_was_done():
-    assert {reason: is_open(DataError("", reason)) for reason in OPEN} == OPEN
+    assert {reason: is_outcome_unknown(DataError("", reason)) for reason in OPEN} == OPEN
 
 
 def test_two_requests_are_the_same_when_they_ask_the_same():
@@ -718,7 +709,7 @@ def test_a_clock_without_a_steady_count_is_taken_as_it_is():
 def test_the_same_wait_is_told_once_and_another_one_again(caplog):
     clock = FakeClock()
     for seconds, why in ((300, "a"), (300, "a"), (300, "b"), (60, "c"), (61, "d")):
-        clocks.wait_for(clock, seconds, why)
+        clocks.wait_with_reason(clock, seconds, why)
     said = [record.getMessage() for record in caplog.records]
     assert said == [
         "Waiting for 5 min 0 s, until 00:05:00 UTC: a.",
@@ -734,7 +725,7 @@ def test_the_same_wait_is_told_once_and_another_one_again(caplog):
     caplog.clear()
     still = Still()
     for seconds in (300, 300, 310, 360, 361):  # many threads, one after the other
-        clocks.wait_for(still, seconds, "a")
+        clocks.wait_with_reason(still, seconds, "a")
     assert [record.getMessage()[:23] for record in caplog.records] == [
         "Waiting for 5 min 0 s, ",
         "Waiting for 6 min 1 s, ",

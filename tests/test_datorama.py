@@ -41,7 +41,9 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.sandbox.datorama import Wish, deliveries, download, download_files
+from domostats.sandbox.datorama.jobs import download_files, download_rows
+from domostats.sandbox.datorama.queries import deliveries
+from domostats.sandbox.datorama.requests import DatoramaRequest
 from domostats.transport.clock import FakeClock
 from domostats.transport.connection import Connection
 
@@ -365,7 +367,11 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
         path.name == f"{good.stream.workspaceId}_{good.stream.id}_{good.id}_data.zip"
         and zipfile.ZipFile(path).namelist() == [f"{good.id}.csv"]
     )
-    served = [download(box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), good.id)]
+    served = [
+        download_rows(
+            box.service.state, DatoramaRequest("GET", "", seen=frozenset(box.workspaces)), good.id
+        )
+    ]
     assert path.read_bytes() == served[0].body
     path.unlink()
     box.fail("truncated", f"/v1/data-stream-stats/{good.id}/download")
@@ -378,7 +384,7 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
         job for job in dr.jobs.values() if job.status == "SUCCESS" and job.stream.is_uploaded
     )
     sent = download_files(
-        box.service.state, Wish("GET", "", seen=frozenset(box.workspaces)), uploaded.id
+        box.service.state, DatoramaRequest("GET", "", seen=frozenset(box.workspaces)), uploaded.id
     )
     came = uploaded.download(tmp_path)
     assert came.suffix == ".csv" and came.read_bytes() == sent.body

@@ -11,7 +11,7 @@ from datorama_support import outcome, reset, shared_sandbox
 
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.tree import Job, Stream, Workspace
-from domostats.transport.announced import Announced
+from domostats.transport.announced import AnnouncedBudget
 from domostats.transport.clock import FakeClock
 from domostats.transport.pool import Pool
 
@@ -424,7 +424,7 @@ def test_two_users_need_half_the_time(tmp_path):
         def __init__(self, user):
             self.place = user
             kinds = {"platform": 60}
-            self.budget = Announced(
+            self.budget = AnnouncedBudget(
                 user,
                 kinds,
                 20_000,
@@ -446,7 +446,7 @@ def test_late_in_the_day_what_is_left_cannot_all_be_used(tmp_path):
     """At 20:00 there are 20 000 calls left, and time for 14 400 of them; 25 000 take 417 minutes
     whatever the day."""
     clock = FakeClock(1_704_067_200 + 20 * 3600)
-    budget = Announced(
+    budget = AnnouncedBudget(
         "ada",
         {"platform": 60},
         20_000,

@@ -693,7 +693,7 @@ def test_an_incomplete_run_does_not_replace_a_complete_one_in_python(box, kind, 
 
 
 def test_many_instances_agree_although_their_columns_differ(box):
-    from domostats.reports.report import run_all
+    from domostats.reports.fleet import run_all
 
     accounts = reports.find("accounts")
     with sandbox.start(seed=2, today="2024-04-01") as other:
@@ -916,14 +916,14 @@ def test_an_instance_means_its_name_and_not_its_address(box):
 
 
 def test_instances_that_were_read_hold_no_rows_and_no_lookups(box):
-    from domostats.reports.report import run_all
+    from domostats.reports.fleet import run_all
 
     with sandbox.start(seed=2, today="2024-04-01") as other:
         fleet = run_all(reports.find("datasets"), [box, other])
         for run in fleet.runs.values():
             assert "made" not in vars(run), "the rows of a run are held"
-            assert not any(len(lookup.records) for lookup in run.aligned.lookups.values())
-            assert len(run.keys.held) == 0 and run.came == 15
+            assert not any(len(lookup.records) for lookup in run.joined.lookups.values())
+            assert len(run.maker.keys.held) == 0 and run.came == 15
         assert fleet.table.num_rows == 30
         assert [len(run.table) for run in fleet.runs.values()] == [15, 15]
 

@@ -23,10 +23,11 @@ from domostats.errors import (
     SettingsError,
 )
 from domostats.loading.store import Store
-from domostats.reports.report import run_all
+from domostats.reports.fleet import run_all
 from domostats.tracking.extractors import zone_of
 from domostats.tracking.registry.catch_up import CatchUp
-from domostats.transport.connection import failure_of, send
+from domostats.transport.failures import failure_of
+from domostats.transport.sending import send
 
 PROXIES = ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "NO_PROXY", "REQUESTS_CA_BUNDLE")
 

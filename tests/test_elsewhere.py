@@ -22,7 +22,6 @@ from domostats.clients.datorama.jobs import choose_jobs
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.ranges import cut
 from domostats.errors import RetryLaterError
-from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.coverage import unite
 from domostats.loading.files import read_file, write_file
@@ -41,10 +40,10 @@ from domostats.tracking.registry.addresses import table_name, table_parts
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.release_keys import release_key
 from domostats.tracking.schema import ExtractorType
+from domostats.transport.answer import retry_after
 from domostats.transport.budget import Budget, all_budgets
-from domostats.transport.clock import FakeClock, wait_for
-from domostats.transport.connection import retry_after
-from domostats.transport.paging import millis
+from domostats.transport.clock import FakeClock, wait_with_reason
+from domostats.transport.reader import millis
 
 ZONES = ["America/New_York", "Pacific/Kiritimati", "Asia/Kolkata"]
 SPRING = 1_710_054_000_000  # 10 March 2024, 07:00 UTC: the hour that New York leaves out
@@ -112,7 +111,7 @@ def test_a_retry_after_without_a_zone_is_in_utc():
 def test_a_long_wait_says_until_when_in_utc(caplog):
     clock = FakeClock()  # 1 January 2024, 00:00 UTC
     clock.wait(7 * 3600)
-    wait_for(clock, 125, "it is full")
+    wait_with_reason(clock, 125, "it is full")
     assert caplog.messages == ["Waiting for 2 min 5 s, until 07:02:05 UTC: it is full."]
 
 

@@ -10,7 +10,7 @@ import pytest
 from domostats import reports, sandbox
 from domostats.clients.domo.auth import AccessToken
 from domostats.errors import AccessError
-from domostats.reports.report import estimate
+from domostats.reports.plan import estimate
 
 DAY = "2024-04-01"
 NAMES = [name for name in reports.names("domo") if name != "calls"]
@@ -48,6 +48,8 @@ EXPECTED = {  # by report and format: the calls of a run, and how many more are 
         ("groups", "domostats"): (5, 1),
         ("groups", "with_creator"): (6, 1),
         ("groups", "all"): (5, 1),
+        ("group_members", "all"): (5, 1),
+        ("group_members", "domostats"): (5, 1),
         ("oauth_configurations", "domostats"): (3, 0),
         ("oauth_configurations", "all"): (3, 0),
         ("page_access", "domostats"): (6, 1),
@@ -70,6 +72,8 @@ EXPECTED = {  # by report and format: the calls of a run, and how many more are 
         ("groups", "domostats"): (6, 0),
         ("groups", "with_creator"): (14, 1),
         ("groups", "all"): (6, 0),
+        ("group_members", "all"): (6, 0),
+        ("group_members", "domostats"): (6, 0),
         ("oauth_configurations", "domostats"): (3, 0),
         ("oauth_configurations", "all"): (3, 0),
         ("page_access", "domostats"): (14, 1),
@@ -92,6 +96,8 @@ EXPECTED = {  # by report and format: the calls of a run, and how many more are 
         ("groups", "domostats"): (6, 0),
         ("groups", "with_creator"): (107, 0),
         ("groups", "all"): (6, 0),
+        ("group_members", "all"): (6, 0),
+        ("group_members", "domostats"): (6, 0),
         ("oauth_configurations", "domostats"): (3, 0),
         ("oauth_configurations", "all"): (3, 0),
         ("page_access", "domostats"): (107, 0),

@@ -17,7 +17,8 @@ from conftest import ROOT
 from domostats import sandbox
 from domostats.clients import sign_in
 from domostats.errors import CredentialsError, DomostatsError
-from domostats.interfaces import cli
+from domostats.interfaces import catalogue_commands, cli, exit_codes, output
+from domostats.interfaces.destinations import Destination
 from domostats.settings import find_instance
 
 EXTRACTOR = """
@@ -104,7 +105,7 @@ def main():
         traceback.print_exc()
         return 1
     finally:
-        cli.Told.traceback = False
+        output.verbosity.traceback = False
 
 
 class _KeepAlive:
@@ -118,12 +119,11 @@ class _KeepAlive:
 
 
 def test_no_command_is_missing_here():
-    importlib.import_module("domostats.interfaces.tracking_commands")
     assert {*typer.main.get_command(cli.app).commands} == {*WAYS}
 
 
 def test_the_codes_of_the_help_are_those_of_the_table():
-    assert {kind.__name__: code for kind, code in cli.EXIT_CODES.items()} == {
+    assert {kind.__name__: code for kind, code in exit_codes.EXIT_CODES.items()} == {
         "SettingsError": 3,
         "CredentialsError": 4,
         "AccessError": 5,
@@ -132,7 +132,7 @@ def test_the_codes_of_the_help_are_those_of_the_table():
         "DestinationError": 7,
         "CodeError": 8,
     }
-    assert {0, 1, 2, 130, *cli.EXIT_CODES.values()} == {*cli.MEANINGS}
+    assert {0, 1, 2, 130, *exit_codes.EXIT_CODES.values()} == {*cli.MEANINGS}
     promised = dict(re.findall(r"(\d+) ([^·.]+?)(?= ·|\.)", cli.EPILOG))
     assert promised == {str(code): words for code, words in cli.MEANINGS.items()}
     assert [*cli.MEANINGS] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 75, 130]
@@ -327,13 +327,13 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(run, monkeypatch):
         def stopped(*arguments, **how):
             raise KeyboardInterrupt
 
-        monkeypatch.setattr(cli, "write", stopped)
+        monkeypatch.setattr(Destination, "write", stopped)
         code, printed = run(f"generate groups --instance {box.name} --to a.csv")
         assert code == 130 and "stopped by Ctrl-C" in printed
         assert "pages that came are kept" in printed and "--fresh" in printed
         code, printed = run(f"run --instance {box.name} --only groups --to out")
         assert code == 130 and "pages that came are kept" in printed
-        monkeypatch.setattr(cli, "find_instance", stopped)
+        monkeypatch.setattr(catalogue_commands, "find_instance", stopped)
         code, printed = run(f"check {box.name}")
         assert code == 130 and "stopped by Ctrl-C" in printed and "kept" not in printed
 
@@ -341,7 +341,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(run, monkeypatch):
 def test_ctrl_c_does_not_wait_for_those_that_are_under_way():
     import threading
 
-    from domostats.reports.report import at_the_same_time
+    from domostats.reports.fleet import at_the_same_time
 
     go_on, stopped, begun = threading.Event(), threading.Event(), []
 
@@ -360,7 +360,6 @@ def test_ctrl_c_does_not_wait_for_those_that_are_under_way():
 
 
 def test_what_is_said_after_ctrl_c_names_no_option_that_the_command_lacks():
-    importlib.import_module("domostats.interfaces.tracking_commands")
     commands = typer.main.get_command(cli.app).commands
     named = {name: re.findall(r"--[a-z-]+", sentence) for name, sentence in cli.KEPT.items()}
     assert named == {

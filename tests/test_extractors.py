@@ -27,7 +27,7 @@ from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
-from domostats.interfaces import tracking_commands
+from domostats.interfaces import extract_commands
 from domostats.interfaces.cli import app
 from domostats.loading import store as store_module
 from domostats.loading.store import Store
@@ -296,8 +296,8 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
         and extraction.store.read("user_delta").column_names[0] == "on"
     )
     monkeypatch.setattr(
-        tracking_commands,
-        "show",
+        extract_commands,
+        "show_rows",
         lambda title, columns, rows: print([column for column in columns if "[bold]" in column]),
     )
     shop(date_field=None)

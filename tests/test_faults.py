@@ -21,7 +21,7 @@ from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
 from domostats.clients.domo.users import IDENTITY_USERS, USERS
 from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError
 from domostats.transport.connection import Connection
-from domostats.transport.paging import Reader, millis
+from domostats.transport.reader import Reader, millis
 
 STYLES = {
     "whole": USERS,

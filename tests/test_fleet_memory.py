@@ -10,8 +10,16 @@ SCRIPT = """
 import json, sys
 from contextlib import contextmanager
 from dataclasses import dataclass
-from domostats.reports.report import Report, Source, run_all
-from domostats.transport.paging import Page, Whole
+from domostats.reports.fleet import run_all
+from domostats.reports.report import Report
+from domostats.reports.declaration import Source
+from domostats.transport.pages import Page
+from domostats.transport.listing import Whole
+from domostats.reports.report import Report
+from domostats.reports.declaration import Source
+from domostats.reports.fleet import run_all
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 @dataclass
 class Record:

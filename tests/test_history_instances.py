@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
-from domostats.errors import DataError, DestinationError, SettingsError
-from domostats.interfaces.cli import EXIT_CODES, app
+from domostats.errors import EXIT_CODES, DataError, DestinationError, SettingsError
+from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.reports.report import key_columns
+from domostats.reports.keys import key_columns
 from domostats.rows.formatter import Formatter, number, text
 from domostats.tracking.history import History
 

@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.errors import DataError
-from domostats.interfaces import tracking_commands  # noqa: F401
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
 from domostats.tracking.loads import Loads, move_lines

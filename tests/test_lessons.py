@@ -16,7 +16,7 @@ from domostats import sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_user_by_id, get_users
-from domostats.interfaces import lesson_1, lesson_2, lessons
+from domostats.lessons import lesson_1, lesson_1_data, lesson_2, trials
 from domostats.reports import accounts as kit
 from domostats.rows import naming
 
@@ -308,7 +308,7 @@ SECRETS = [line for cell in code(SOLUTION) for line in solution_lines(cell.sourc
 @pytest.fixture(params=[(1, 2), (2, 3)], ids=["seed 1", "seed 2"])
 def seeds(request, monkeypatch):
     "The checks on two pairs of worlds: the one that is shown, and the one that is not."
-    monkeypatch.setattr(lesson_1, "SEEDS", request.param)
+    monkeypatch.setattr(lesson_1_data, "SEEDS", request.param)
     return request.param
 
 
@@ -330,7 +330,7 @@ def solved(providers):
 
 @pytest.mark.parametrize("check", TASKS)
 def test_the_solution_passes(check, seeds):
-    names = solved(lesson_1.lists()[0])
+    names = solved(lesson_1_data.provider_lists()[0])
     outcome = getattr(lesson_1, check)(*(names[name] for name in TASKS[check]))
     assert outcome.passed, outcome
     assert repr(outcome).startswith("passed: ") and outcome.use() is names[TASKS[check][0]]
@@ -362,7 +362,7 @@ def renamed(row, old, new):
 
 
 def wrong_grains(box, session):
-    n = sum(len(provider["accounts"]) for provider in lesson_1.lists()[0])
+    n = sum(len(provider["accounts"]) for provider in lesson_1_data.provider_lists()[0])
     return {
         "a row for a provider": ("a provider", n),
         "a row for an owner": ("an owner", n),
@@ -484,7 +484,7 @@ def wrong_snakes(box, session):
 
 def wrong_rows(ours, last):
     "Wrong formatters for one of the two shapes; `last` is a column of it."
-    account, provider = lesson_1.pairs()[0]
+    account, provider = lesson_1_data.accounts_with_providers()[0]
     answer = ours(account_obj=account, dataprovider_obj=provider)
 
     def changes(account_obj, dataprovider_obj, **kwargs):
@@ -547,7 +547,7 @@ def wrong_rows(ours, last):
 
 
 def wrong_shorts(box, session):
-    account, provider = lesson_1.pairs()[0]
+    account, provider = lesson_1_data.accounts_with_providers()[0]
     right = lesson_1.format_account_short
 
     def changes(account_obj, **kwargs):
@@ -585,7 +585,7 @@ def table(api_response, format_fn, is_dataframe=True, keep=lambda account: True)
 
 
 def wrong_datasets(box, session):
-    providers = lesson_1.lists()[0]
+    providers = lesson_1_data.provider_lists()[0]
 
     def v1(account_obj, dataprovider_obj, **kwargs):
         return kit.format_account_v1(account_obj=account_obj, dataprovider_obj=dataprovider_obj)
@@ -610,7 +610,9 @@ def wrong_datasets(box, session):
         ]
         return pd.DataFrame(rows) if is_dataframe else rows
 
-    def early(api_response, format_fn=v1(*lesson_1.pairs()[0]), is_dataframe=True):
+    def early(
+        api_response, format_fn=v1(*lesson_1_data.accounts_with_providers()[0]), is_dataframe=True
+    ):
         return table(api_response, lambda **kwargs: format_fn, is_dataframe)
 
     def returned_in_the_loop(api_response, format_fn, is_dataframe=True):
@@ -1115,7 +1117,7 @@ def test_wrong_answers_on_a_thousand_streams_are_not_right_yet(check):
 
 @pytest.mark.parametrize("check", ["snake_case", "account_v1", "account_v2"])
 def test_no_message_gives_the_answer(check, shown):
-    account, provider = lesson_1.pairs()[0]
+    account, provider = lesson_1_data.accounts_with_providers()[0]
     answers = {
         "snake_case": [repr(naming.format_str_camel_case(name)) for name in lesson_1.SHOWN_NAMES],
         "account_v1": [repr(kit.format_account_v1(account_obj=account, dataprovider_obj=provider))],
@@ -1127,7 +1129,7 @@ def test_no_message_gives_the_answer(check, shown):
 
 
 def test_no_message_names_the_grain(shown):
-    n = str(sum(len(provider["accounts"]) for provider in lesson_1.lists()[0]))
+    n = str(sum(len(provider["accounts"]) for provider in lesson_1_data.provider_lists()[0]))
     for kind, answer in wrong_grains(*shown).items():
         says = lesson_1.grain(*answer).says
         given = repr(answer)
@@ -1242,9 +1244,8 @@ def test_what_is_printed_during_a_check_is_not_mixed_with_its_sentence(capsys):
 
 def test_own_store_stays_the_same():
     script = (
-        "from domostats.interfaces import lessons; "
+        "from domostats import lessons; "
         "from domostats.loading.database_file import store_path\n"
-    )(
         "lessons.own_store(); first = store_path(); lessons.own_store(); "
         "assert store_path() == first; print(first.parent)"
     )
@@ -1257,7 +1258,7 @@ def test_own_store_stays_the_same():
 
 def test_a_message_is_short_whatever_it_shows():
     assert (
-        len(lessons.show({"a" * 500: ["b" * 500] * 500})) <= 80
-        and lessons.show(Hostile())
-        and lessons.show([[[[[[1]]]]]])
+        len(trials.shorten({"a" * 500: ["b" * 500] * 500})) <= 80
+        and trials.shorten(Hostile())
+        and trials.shorten([[[[[[1]]]]]])
     )

@@ -19,19 +19,17 @@ from domostats.clients.domo.groups import GROUPS
 from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.errors import DataError, DomostatsError, RetryLaterError
-from domostats.transport.connection import Answer, mended
-from domostats.transport.paging import (
-    Bulk,
-    Cursor,
-    Each,
-    Numbered,
-    Offset,
-    Reader,
-    Under,
-    Whole,
-    records_at,
-)
-from domostats.transport.windows import Events, Search
+from domostats.transport.answer import Answer, mend_answer
+from domostats.transport.bulk import Bulk
+from domostats.transport.by_parent import Each, Under
+from domostats.transport.cursor import Cursor
+from domostats.transport.events import Events
+from domostats.transport.listing import Whole
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.pages import records_at
+from domostats.transport.reader import Reader
+from domostats.transport.search import Search
 
 MANY = settings(max_examples=60, deadline=None)
 
@@ -564,7 +562,7 @@ def test_a_count_that_cannot_be_read_is_an_error_of_the_kit(many, changes, repor
 @pytest.mark.parametrize("bookmark", [b'"\xff"', b'"\\ud83d"', b"1e999"])
 def test_a_bookmark_that_cannot_be_read_is_an_error_of_the_kit(bookmark):
     body = b'{"rows": [], "page": {"more": true, "next": %s}}' % bookmark
-    answer = mended(Answer("GET", "/list", 200, body, {}, 0.0))
+    answer = mend_answer(Answer("GET", "/list", 200, body, {}, 0.0))
     listing = Cursor("/list", "rows", "id", next="page.next", more="page.more")
     with pytest.raises(DataError, match="page.next") as caught:
         listing.bookmark(answer)

@@ -18,7 +18,7 @@ import pytest
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
-from domostats.interfaces import cli
+from domostats.interfaces import exit_codes
 
 
 @pytest.fixture(scope="module")
@@ -295,7 +295,7 @@ def test_1_half_a_record_of_reruns_leaves_the_outcome_open(box):
 
 def old_record(box, lines, user="joe"):
     "A record as version 0.1.0 wrote it; gives its path."
-    from domostats.transport.spool import folder_of, make_folder
+    from domostats.transport.state_folder import folder_of, make_folder
 
     folder = make_folder(folder_of("work", f"{box.url}|{user}", "process 0123456789ab"))
     path = folder / "open.jsonl"
@@ -536,7 +536,7 @@ def test_5_each_failed_item_says_why(box, caplog):
 def test_5_the_exit_codes_are_those_of_the_command_line():
     from domostats.clients.datorama import state
 
-    assert state.EXIT_CODES is cli.EXIT_CODES
+    assert state.EXIT_CODES is exit_codes.EXIT_CODES
     assert {*state.EXIT_CODES} == {*DomostatsError.__subclasses__()}
 
 
@@ -552,7 +552,7 @@ def test_5_a_rename_that_fails_says_why(box, caplog):
 def test_5_what_the_service_says_is_on_one_line_and_no_web_page(box):
     from types import SimpleNamespace
 
-    from domostats.transport.record import said_in
+    from domostats.transport.carry_out import said_in
 
     assert (
         said_in(SimpleNamespace(content=b'{"errors":\n "No\x1b[31m way"}'))

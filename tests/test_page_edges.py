@@ -10,28 +10,19 @@ from dataclasses import replace
 import pytest
 
 from domostats.errors import AccessError, DataError, SettingsError
-from domostats.transport.connection import Answer
-from domostats.transport.paging import (
-    Bulk,
-    Cursor,
-    Each,
-    Known,
-    Numbered,
-    Offset,
-    Reader,
-    Scout,
-    Under,
-    Whole,
-    age_of,
-    ahead,
-    all_of,
-    count_in,
-    millis,
-    records_at,
-    says_id,
-    wanted,
-)
-from domostats.transport.windows import Search
+from domostats.transport.answer import Answer
+from domostats.transport.bulk import Bulk
+from domostats.transport.by_parent import Each, Under, says_id, wanted
+from domostats.transport.cursor import Cursor
+from domostats.transport.estimate import EstimatingReader
+from domostats.transport.listing import Whole, all_of
+from domostats.transport.look_ahead import ahead
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.pages import count_in, records_at
+from domostats.transport.reader import Reader, age_of, millis
+from domostats.transport.search import Search
+from domostats.transport.seen_keys import SeenKeys
 
 
 class Service:
@@ -386,7 +377,7 @@ def test_records_without_a_key_that_can_be_read_are_compared_as_they_are():
 
 
 def test_keys_as_text_and_as_number_are_the_same_record():
-    known = Known("id", 2)
+    known = SeenKeys("id", 2)
     assert known.new(b'[{"id":1},{"id":"2"}]')[1:] == (2, 2)
     assert known.new(b'[{"id":"1"},{"id":3}]') == (b"[]", 2, 0)  # it begins like the first page
     assert known.new(b'[{"id":4},{"id":2}]') == (b'[{"id":4}]', 2, 1)
@@ -829,7 +820,7 @@ def test_a_whole_list_that_is_none_is_told():
 
 def test_a_look_ahead_asks_for_nothing_twice():
     service = family(lambda id, request: {"id": int(id)}, 7, 8, 9)
-    scout = Scout(service)
+    scout = EstimatingReader(service)
     assert scout.costs([EACH, BULK]) == {EACH: 3, BULK: 2, PARENTS: 1}
     assert len(service.asked) == 1
 
@@ -842,8 +833,8 @@ def test_a_list_that_does_not_tell_its_end_is_asked_once_more_by_each_reader():
         first, size = request.params["offset"], request.params["limit"]
         return {"rows": rows(1, 2, 3)[first : first + size]}
 
-    alone = Scout(Service(reply)).costs([listing])[above]
-    assert Scout(Service(reply)).costs([listing, replace(listing)])[above] == alone + 1
+    alone = EstimatingReader(Service(reply)).costs([listing])[above]
+    assert EstimatingReader(Service(reply)).costs([listing, replace(listing)])[above] == alone + 1
 
 
 # --- a search that shows only so many ---

@@ -46,14 +46,15 @@ from domostats.credentials import find_secrets
 from domostats.errors import DataError, DomostatsError, SettingsError
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
-from domostats.sandbox.datorama_face import DATORAMA_FAULTS
+from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
 from domostats.settings import Instance, Secret
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.client import RegistryClient
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.service import make_service, serving
-from domostats.transport.connection import Answer, connect
+from domostats.transport.answer import Answer
+from domostats.transport.connection import connect
 
 PASSWORD = 'plänted "pass/word" 100% sure'
 TOKEN = "planted+token/with=signs&more"
@@ -269,7 +270,7 @@ def planted(tmp_path_factory):
 
 
 def sessions(box):
-    return list(box.domo.door.sessions)
+    return list(box.domo.sign_in.sessions)
 
 
 DOORS = {

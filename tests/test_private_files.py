@@ -23,10 +23,11 @@ from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
 from domostats.settings import sandbox_note
 from domostats.transport import spool
-from domostats.transport.budget import budget_path
-from domostats.transport.connection import remember, remembered
-from domostats.transport.record import recorded
-from domostats.transport.spool import folder_of, spooled
+from domostats.transport.budget_file import budget_path
+from domostats.transport.connection import remember_user, remembered_user
+from domostats.transport.spool import spooled
+from domostats.transport.state_folder import folder_of
+from domostats.transport.take_up import open_journal
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="permissions of POSIX")
 
@@ -224,8 +225,8 @@ def test_what_is_kept_of_a_run_is_private():
         from domostats import reports
 
         reports.accounts.generate(box)
-        remember(box.url, "f", "7")
-        with recorded(box.url, "some work", ["one"]) as record:
+        remember_user(box.url, "f", "7")
+        with open_journal(box.url, "some work", ["one"]) as record:
             record.put("one", "sent")
         assert sandbox_note(box.name).exists()
         assert {"budget.sqlite", "sandboxes", "spool", "people", "work"} <= {
@@ -233,7 +234,7 @@ def test_what_is_kept_of_a_run_is_private():
         }
         assert open_ones(state.parent / state.name) == []
         assert state.stat().st_mode & 0o777 == 0o700
-    assert remembered(box.url, "f") == "7"
+    assert remembered_user(box.url, "f") == "7"
 
 
 def test_a_folder_of_the_kit_that_was_open_is_closed_and_one_of_the_user_is_not():
@@ -258,7 +259,8 @@ def test_drafts_of_a_killed_run_are_removed_from_its_spool():
     killed(
         """
 from domostats.transport import spool
-spool.os.replace = die
+import os
+os.replace = die
 with spool.spooled("a place", "a name"):
     pass
 """
@@ -290,16 +292,16 @@ with spooled("a place", "a name") as own:
 
 def test_the_budget_leaves_nothing_when_its_making_is_killed():
     code = """
-from domostats.transport import budget
-budget.os.link = die
-budget.Row("a place", "label", 60, None).run("SELECT 1")
+from domostats.transport import budget_file
+budget_file.os.link = die
+budget_file.BudgetRow("a place", "label", 60, None).run("SELECT 1")
 """
     killed(code)
     state = budget_path().parent
     assert len(names(state)) == 1
-    from domostats.transport.budget import Row
+    from domostats.transport.budget_file import BudgetRow
 
-    Row("a place", "label", 60, None).run("SELECT 1")
+    BudgetRow("a place", "label", 60, None).run("SELECT 1")
     assert [name for name in names(state) if not name.startswith("budget.sqlite")] == []
     assert open_ones(state) == []
 
@@ -310,13 +312,13 @@ def test_a_note_of_who_is_who_leaves_no_draft():
 from domostats.transport import connection
 from domostats import private
 private.os.replace = die
-connection.remember("https://acme.domo.com", "f", "7")
+connection.remember_user("https://acme.domo.com", "f", "7")
 """
     )
     people = Path(os.environ["XDG_STATE_HOME"]) / "domostats" / "people"
     assert len(names(people)) == 1 and open_ones(people) == []
-    remember("https://other.domo.com", "g", "8")
-    assert len(names(people)) == 1 and remembered("https://other.domo.com", "g") == "8"
+    remember_user("https://other.domo.com", "g", "8")
+    assert len(names(people)) == 1 and remembered_user("https://other.domo.com", "g") == "8"
 
 
 def modes(*paths):
@@ -339,13 +341,13 @@ ACME = "https://acme.domo.com"
 def test_a_note_of_who_is_who_and_its_folder_are_private_whatever_was_there():
     people().mkdir(parents=True)
     assert modes(people()) == ["0o777"]
-    remember(ACME, "f", "7")
+    remember_user(ACME, "f", "7")
     assert modes(the_note(), people(), people().parent) == ["0o600", "0o700", "0o700"]
     the_note().chmod(0o666)
-    remember(ACME, "f", "8")
+    remember_user(ACME, "f", "8")
     assert modes(the_note()) == ["0o600"] and the_note().read_bytes() == b"8"
-    assert remembered(ACME, "f") == "8"
-    assert remembered(ACME, "g") is None and remembered("https://b.domo.com", "f") is None
+    assert remembered_user(ACME, "f") == "8"
+    assert remembered_user(ACME, "g") is None and remembered_user("https://b.domo.com", "f") is None
 
 
 @pytest.mark.parametrize(
@@ -353,9 +355,9 @@ def test_a_note_of_who_is_who_and_its_folder_are_private_whatever_was_there():
     [(0o600, True), (0o644, True), (0o400, True), (0o620, False), (0o602, False), (0o666, False)],
 )
 def test_a_note_of_who_is_who_that_others_may_write_is_not_believed(mode, is_believed):
-    remember(ACME, "f", "7")
+    remember_user(ACME, "f", "7")
     the_note().chmod(mode)
-    assert remembered(ACME, "f") == ("7" if is_believed else None)
+    assert remembered_user(ACME, "f") == ("7" if is_believed else None)
 
 
 @pytest.mark.parametrize(
@@ -367,20 +369,20 @@ def test_a_connection_is_not_of_the_user_whom_others_could_write_into_its_note(m
     from domostats.transport.connection import Connection
 
     auth = AccessToken("token-of-ada")
-    remember(ACME, auth.fingerprint, "7")
+    remember_user(ACME, auth.fingerprint, "7")
     the_note().chmod(mode)
     assert Connection(Instance("acme", ACME), auth).user == user
 
 
 def test_a_note_of_who_is_who_by_another_user_is_not_believed(give_away):
-    remember(ACME, "f", "7")
+    remember_user(ACME, "f", "7")
     give_away(the_note())
-    assert remembered(ACME, "f") is None
+    assert remembered_user(ACME, "f") is None
 
 
 @pytest.mark.parametrize("kind", ["link", "pipe", "folder", "no text", "nothing"])
 def test_what_stands_in_the_place_of_a_note_of_who_is_who_is_not_followed(kind):
-    remember(ACME, "f", "7")
+    remember_user(ACME, "f", "7")
     note = the_note()
     note.unlink()
     Path("mine").write_bytes(b"9")
@@ -395,24 +397,24 @@ def test_what_stands_in_the_place_of_a_note_of_who_is_who_is_not_followed(kind):
     make[kind]()
     if kind != "link":
         note.chmod(0o700)
-    assert remembered(ACME, "f") is None
-    remember(ACME, "f", "7")
+    assert remembered_user(ACME, "f") is None
+    remember_user(ACME, "f", "7")
     assert Path("mine").read_bytes() == b"9"
     if kind != "folder":
-        assert remembered(ACME, "f") == "7" and not note.is_symlink()
+        assert remembered_user(ACME, "f") == "7" and not note.is_symlink()
         assert modes(note) == ["0o600"]
 
 
 def test_where_no_note_can_be_left_nothing_is_remembered_and_nothing_fails():
     Path(os.environ["XDG_STATE_HOME"]).write_text("a file, no folder")
-    remember(ACME, "f", "7")
-    assert remembered(ACME, "f") is None
+    remember_user(ACME, "f", "7")
+    assert remembered_user(ACME, "f") is None
 
 
 def test_the_record_of_what_was_begun_is_private_while_and_after_it_is_written():
     folder = folder_of("work", ACME, "record")
     folder.mkdir(parents=True)
-    with recorded(ACME, "some work", ["one", "two"]) as record:
+    with open_journal(ACME, "some work", ["one", "two"]) as record:
         record.con.execute("BEGIN IMMEDIATE")
         record.con.execute("UPDATE items SET state = 'sent'")
         assert {"record.sqlite", "record.sqlite-journal", "lock", "calls"} == {*names(folder)}
@@ -426,11 +428,11 @@ def test_the_record_of_what_was_begun_is_private_while_and_after_it_is_written()
 
 
 def test_a_damaged_record_that_was_put_aside_stays_private():
-    with recorded(ACME, "some work", ["one"]):
+    with open_journal(ACME, "some work", ["one"]):
         pass
     folder = folder_of("work", ACME, "record")
     (folder / "record.sqlite").write_bytes(b"damaged")
-    with pytest.warns(UserWarning, match="put aside"), recorded(ACME, "some work", ["one"]):
+    with pytest.warns(UserWarning, match="put aside"), open_journal(ACME, "some work", ["one"]):
         pass
     assert [name.partition("-")[0] for name in names(folder)] == [
         "calls",
@@ -447,7 +449,7 @@ def test_a_link_in_the_place_of_a_record_is_put_aside_and_its_file_stays():
     Path("mine").write_text("my own lines")
     (folder / "record.sqlite").symlink_to(Path("mine").resolve())
     with pytest.warns(UserWarning, match="put aside"):
-        with recorded(ACME, "some work", ["one"]) as record:
+        with open_journal(ACME, "some work", ["one"]) as record:
             record.put("one", "sent")
     assert Path("mine").read_text() == "my own lines"
     assert not (folder / "record.sqlite").is_symlink()
@@ -544,7 +546,7 @@ def test_what_a_lesson_writes_is_removed_by_the_next_run(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     killed(
         """
-from domostats.interfaces.lessons import temporary_store
+from domostats.lessons.store import temporary_store
 with temporary_store():
     die()
 """

@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from domostats import sandbox
-from domostats.sandbox.entities import dataset_uuid, group_id, page_id, page_title, stream_id
+from domostats.sandbox.domo.datasets import dataset_uuid, stream_id
+from domostats.sandbox.domo.owners import group_id_of
+from domostats.sandbox.domo.pages import page_id, page_title
 
 pytestmark = pytest.mark.slow
 CLIENT = Path(__file__).parent / "domolibrary_client.py"
@@ -37,7 +39,7 @@ def got(environment, tmp_path_factory):
                 "password": box.domo.admin.password,
                 "user": world.user(5)["id"],
                 "account": world.account(3).id,
-                "group": group_id(3, 4),
+                "group": group_id_of(3, 4),
                 "group_text": "team",
                 "role": 2,
                 "title": "budget",
@@ -100,11 +102,11 @@ def test_accounts(got, world):
 
 def test_groups(got):
     assert len(got["groups"]) == 30 and {*ids(got["groups"], "groupId")} == {
-        group_id(3, n) for n in range(30)
+        group_id_of(3, n) for n in range(30)
     }
     named = [name for name in ids(got["groups"], "name") if "team" in name.lower()]
     assert ids(got["groups_named"], "name") == named and 0 < len(named) < 30
-    assert got["group"]["id"] == group_id(3, 4)
+    assert got["group"]["id"] == group_id_of(3, 4)
 
 
 def test_roles(got, world):

@@ -1484,7 +1484,7 @@ def test_kills_in_a_catch_up_neither_lose_nor_double_a_release(tmp_path, draws):
 def test_releases_from_a_terminal(monkeypatch):
     from typer.testing import CliRunner
 
-    from domostats.interfaces import tracking_commands  # noqa: F401
+    from domostats.interfaces import release_commands
     from domostats.interfaces.cli import app
 
     monkeypatch.setenv("COLUMNS", "200")
@@ -1531,7 +1531,7 @@ def test_releases_from_a_terminal(monkeypatch):
         and "<svg" not in page
         and "data:image/svg+xml" in page
     )
-    assert refusal(lambda: tracking_commands._in_registry("nobody")) == "unknown_dataset"
+    assert refusal(lambda: release_commands._find_books("nobody")) == "unknown_dataset"
     with sandbox.start():
         run("snapshot", "users", "--instance", "sandbox", "--format", "all")
         assert "history.users_all@sandbox" in run("releases")

@@ -314,7 +314,6 @@ def test_a_picture_shows_the_days_of_a_month():
 
 
 def test_the_commands_list_by_time_and_say_what_is_loaded(monkeypatch, tmp_path):
-    from domostats.interfaces import tracking_commands  # noqa: F401
     from domostats.interfaces.cli import app
 
     monkeypatch.setenv("COLUMNS", "200")

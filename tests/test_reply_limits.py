@@ -405,7 +405,8 @@ def test_a_limit_is_a_whole_number(monkeypatch, name, value):
 
 def test_the_pages_before_are_kept(monkeypatch):
     "A list whose last page is too large is taken up again at that page."
-    from domostats.transport.paging import Offset, Reader
+    from domostats.transport.offset import Offset
+    from domostats.transport.reader import Reader
     from domostats.transport.spool import spooled
 
     asked = []

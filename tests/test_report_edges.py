@@ -13,22 +13,14 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
 from domostats.loading.coverage import LAST, Part, coverage_of
-from domostats.reports.report import (
-    Keys,
-    Lookup,
-    Report,
-    Source,
-    at_the_same_time,
-    by_name,
-    join_columns,
-    key_columns,
-    name_of,
-    one_by_one,
-    run_all,
-)
+from domostats.reports.declaration import Lookup, Source, one_by_one
+from domostats.reports.fleet import at_the_same_time, by_name, name_of, run_all
+from domostats.reports.keys import KeyCounter, join_columns, key_columns
+from domostats.reports.report import Report
 from domostats.rows.formatter import Formatter, text
 from domostats.rows.rowtype import Nested, NumberId, TextId
-from domostats.transport.paging import Page, Whole
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 TODAY = "2024-04-01"
 APPS = "/api/data/v1/accounts/templates/user/extended"
@@ -144,6 +136,117 @@ def test_records_inside_others_have_their_parent_on_every_page_and_their_own_pla
     assert [(bad.page, bad.row, bad.field) for bad in run.violations] == [(3, 3, "id")]
 
 
+@dataclass
+class Library:
+    id: NumberId
+    name: str | None = None
+    shelf_count: int | None = None
+    shelves: Nested | None = None
+
+
+@dataclass
+class Row:
+    no: NumberId
+    name: str | None = None
+    books: Nested | None = None
+
+
+def deep(*pages, key=("library.id", "row.no", "id"), format_fn=None):
+    "A run over libraries, the rows of shelves in them, and the books in these."
+    report = Report(
+        "books",
+        "one book",
+        key,
+        Source("library", Whole("/libraries"), Library)
+        .unfold("shelves", "row", Row, count="shelf_count")
+        .unfold("books", "book", Book, partial=True),
+        Lookup("author", Whole("/authors"), Author, on=("author_id", "id")),
+    )
+    if isinstance(format_fn, dict):
+        format_fn = Formatter(report.objects, format_fn)
+    lists = {"book": pages, "author": [page(1, {"id": 7, "name": "Ada"})]}
+    run = report.over(report.formatter(format_fn), lists)
+    assert run.rows is not None  # all is read
+    return run
+
+
+def shelves(*rows, **more):
+    return {"shelfCount": len(rows), "shelves": [*rows], **more}
+
+
+def test_records_inside_records_inside_records_have_all_that_stands_around_them():
+    one = shelves(
+        {"no": 1, "books": [{"id": 1, "authorId": 7}, {"id": 2}]}, {"no": 2}, id=5, name="A"
+    )
+    two = shelves({"no": 1, "name": "top", "books": [{"id": 1}]}, id=6)
+    rules = {"library": "library.name", "shelf": "row.no", "id": "book.id", "by": "author.name"}
+    run = deep(page(1, one), page(2, two, {"id": 7}), format_fn=rules)
+    assert [tuple(row.values()) for row in run.rows] == [
+        ("A", 1, 1, "Ada"),
+        ("A", 1, 2, None),
+        (None, 1, 1, None),
+    ]
+    assert run.repeated == 0 and not run.incomplete
+    usual = deep(page(1, one), page(2, two))
+    assert [[*row.values()][:3] for row in usual.rows] == [[5, 1, 1], [5, 1, 2], [6, 1, 1]]
+    assert [*usual.rows[0]][:3] == ["library_id", "no", "id"]  # two fields are called id
+    assert key_columns(usual.report, usual.formatter) == ["library_id", "no", "id"]
+    plain = deep(
+        page(1, one),
+        format_fn=lambda **all: {name: one["id"] for name, one in all.items() if "id" in one},
+    )
+    assert plain.rows == [{"book": 1, "library": 5}, {"book": 2, "library": 5}]
+    assert plain.maker.keys.rows == 2 and plain.repeated == 0
+
+
+def test_one_id_below_two_parents_is_no_key_that_comes_twice_unless_the_key_says_so():
+    one, two = (shelves({"no": 1, "books": [{"id": 1}]}, id=n) for n in (5, 6))
+    assert deep(page(1, one, two)).repeated == 0
+    assert deep(page(1, one, two), key="id").repeated == 1
+    again = deep(page(1, one, one), format_fn=lambda book: book)
+    assert again.repeated == 1
+    with pytest.raises(SettingsError) as caught:
+        deep(page(1, one), key=("library.no", "id"))
+    assert caught.value.reason == "unknown_key"
+
+
+def test_a_parent_whose_part_of_the_key_cannot_be_read_takes_its_rows_along_and_says_so():
+    good = shelves({"no": 1, "books": [{"id": 1}]}, id=5)
+    bad = shelves({"no": "x", "books": [{"id": 2}]}, {"no": 2, "books": [{"id": 3}]}, id=6)
+    run = deep(page(1, good, bad, shelves({"no": 1, "books": [{"id": 4}]}, id="y")))
+    assert [row["id"] for row in run.rows] == [1, 3] and run.incomplete
+    assert [(one.row, one.field) for one in run.violations] == [(2, "no"), (3, "id")]
+    other = deep(page(1, good, shelves({"no": "x", "books": [{"id": 2}]}, id="y")), key="id")
+    assert [row["id"] for row in other.rows] == [1, 2] and not other.incomplete
+
+
+def test_a_parent_that_counts_more_than_came_makes_a_run_incomplete():
+    full = shelves({"no": 1, "books": [{"id": 1}]}, id=5)
+    for short, missing in (
+        ({"id": 6, "shelfCount": 2}, 2),
+        ({"id": 6, "shelfCount": 2, "shelves": None}, 2),
+        (shelves({"no": 1}, id=6, shelfCount="3"), 2),
+    ):
+        run = deep(page(1, full), page(2, short, full, short))
+        assert run.rows and run.doubts == [
+            "2 of library count more in shelf_count than came in shelves; "
+            f"{2 * missing} of row are missing."
+        ]
+        assert run.incomplete and f"{2 * missing} of row are missing" in run.findings[0]
+        assert not [*run.coverage.parts.values()][0].complete
+    more = shelves({"no": 1, "books": [{"id": 1}]}, id=6, shelfCount=0)
+    assert not deep(page(1, full, more, shelves(id=7, shelfCount=None))).doubts
+
+
+def test_a_parents_value_that_was_made_null_is_not_known_in_all_its_rows():
+    one = shelves({"no": 1, "books": [{"id": 1}, {"id": 2}]}, id=5, name=[])
+    rules = {"l": "library.id", "s": "row.no", "id": "id", "name": "library.name"}
+    run = deep(page(1, one), format_fn=rules)
+    assert run.rows and run.uncertain.to_pylist() == [
+        {"k0": 5, "k1": 1, "k2": n, "column": "name"} for n in (1, 2)
+    ]
+
+
 def test_a_record_can_be_made_into_several():
     twice = one_by_one(lambda raw: [raw, bytes(raw).replace(b'"id": 1', b'"id": 10')])
     report = Report("books", "one book", "id", Source("book", Whole("/x"), Book, reshape=twice))
@@ -211,9 +314,9 @@ def test_keys_that_come_again_are_counted_once_each():
 
 @pytest.mark.parametrize("rows", [20, 21, 60, 130])
 def test_a_key_is_found_again_in_memory_and_on_disk(monkeypatch, rows):
-    monkeypatch.setattr(Keys, "LARGE", 20)
+    monkeypatch.setattr(KeyCounter, "LARGE", 20)
     for step in (1, 7, 20, 25):
-        keys = Keys()
+        keys = KeyCounter()
         ids = [str(n) for n in range(rows)] + ["0", "1", "1", None, None]
         kinds = ["a"] * rows + ["a", "b", "b", "c", "c"]
         for start in range(0, len(ids), step):
@@ -243,6 +346,7 @@ KEY_COLUMNS = {  # the columns that hold the key of each report, in each of its 
     ("groups", "domostats"): ["Group Id"],
     ("groups", "with_creator"): ["Group Id"],
     ("groups", "all"): ["group_id"],
+    ("group_members", "all"): ["group_id", "member_type", "member_id"],
     ("oauth_configurations", "domostats"): ["Account_Id"],
     ("oauth_configurations", "all"): ["id"],
     ("page_access", "all"): ["page_id", "entity_type", "entity_id"],
@@ -262,7 +366,7 @@ JOINED = {  # of columns that are made from lookups, by which id; of all others 
 
 def test_the_key_columns_of_every_format():
     shapes = {(name, shape) for name in reports.names() for shape in reports.find(name).formatters}
-    assert shapes - {*KEY_COLUMNS} == {("page_access", "domostats")}
+    assert shapes - {*KEY_COLUMNS} == {("page_access", "domostats"), ("group_members", "domostats")}
     for (name, shape), columns in KEY_COLUMNS.items():
         report = reports.find(name)
         assert key_columns(report, report.formatter(shape)) == columns, (name, shape)
@@ -640,6 +744,7 @@ def test_there_is_no_report_of_that_name():
             "activity_log",
             "calls",
             "datasets",
+            "group_members",
             "groups",
             "oauth_configurations",
             "page_access",

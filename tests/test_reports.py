@@ -14,9 +14,13 @@ from conftest import ROOT
 
 from domostats import reports, sandbox
 from domostats.errors import AccessError, DataError, SettingsError
-from domostats.reports.report import Keys, estimate, reading, run_all
+from domostats.reports.fleet import run_all
+from domostats.reports.keys import KeyCounter
+from domostats.reports.plan import estimate
+from domostats.reports.report import reading
 from domostats.rows.rowtype import columns_of
-from domostats.transport.paging import Page, Reader, array_of, rows_of
+from domostats.transport.pages import Page, join_array, split_array
+from domostats.transport.reader import Reader
 
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}
@@ -41,7 +45,7 @@ def made(name, records, **lookups):
     "A report over records that were fetched before."
     report = reports.find(name)
     pages = {
-        keyword: [Page(1, array_of(rows_of(json.dumps(rows).encode())), len(rows))]
+        keyword: [Page(1, join_array(split_array(json.dumps(rows).encode())), len(rows))]
         for keyword, rows in {report.source.keyword: records, **lookups}.items()
     }
     run = report.over(
@@ -201,7 +205,7 @@ def test_what_cannot_be_reached_is_counted(box):
 
 def test_a_bookmark_ends_a_list_and_one_that_never_changes_is_told(box):
     from domostats.clients.domo.auth import sign_in
-    from domostats.transport.paging import Cursor
+    from domostats.transport.cursor import Cursor
 
     listing = Cursor(
         "/api/synapse/approval",
@@ -277,7 +281,7 @@ def test_the_three_contracts(box):
 
 
 def test_a_key_that_comes_again_far_away_is_found():
-    keys = Keys()
+    keys = KeyCounter()
     keys.LARGE = 10
     for start in (0, 20, 40, 5):
         keys.add(pa.array([str(n) for n in range(start, start + 15)]), pa.array(["USER"] * 15))
@@ -295,6 +299,7 @@ CALLS = {  # of 230 users and 130 of each other kind, with who asks and what he 
     "datorama_streams": 1 + 3,
     "datorama_workspaces": 1,
     "groups": 3 + 5,
+    "group_members": 3 + 5,
     "oauth_configurations": 3 + 1,
     "page_access": 3 + 5 + 130,
     "page_people": 3 + 5 + 130,
@@ -430,14 +435,14 @@ def test_the_calls_of_a_run(box):
 
 def test_a_call_keeps_its_id_when_the_log_has_dropped_older_ones(box):
     from domostats.clients.domo.auth import sign_in
-    from domostats.transport.connection import Call
+    from domostats.transport.call_log import LoggedCall
 
     log, calls = sign_in(box).calls, reports.find("calls")
     calls.run(box)
 
     def ids_after(*numbers):
         for number in numbers:
-            log.note(Call(number, "GET", f"/{number}", 200))
+            log.note(LoggedCall(number, "GET", f"/{number}", 200))
         rows = calls.run(box, fresh=True).rows
         assert len({row["id"] for row in rows}) == len(rows)
         return {row["path"]: row["id"] for row in rows}

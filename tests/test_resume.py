@@ -43,10 +43,12 @@ from domostats.reports.activity_log import report as activity
 from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
 from domostats.reports.report import Report, reading
-from domostats.sandbox.entities import group_id
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Cursor, Numbered, Offset
-from domostats.transport.windows import Search
+from domostats.sandbox.domo.owners import group_id_of
+from domostats.transport.answer import Answer
+from domostats.transport.cursor import Cursor
+from domostats.transport.numbered import Numbered
+from domostats.transport.offset import Offset
+from domostats.transport.search import Search
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 GROUP_LIST = "/api/content/v2/groups/grouplist"
@@ -93,7 +95,7 @@ def remove_group(box, number):
     """Somebody deletes a group: the one at this place of the list, which has to have been read
     before."""
     del box.domo.data.memo["groups False"][number]
-    box.domo.shelf.kept.clear()  # what it had answered before
+    box.domo.pages.cache.kept.clear()  # what it had answered before
 
 
 def notes_of(reader):
@@ -672,7 +674,7 @@ def test_a_run_is_killed_again_and_again_while_groups_are_deleted():
         done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
         came, doubts, findings = json.loads(done.stdout)
         numbers = [number for _, number in box.domo.data.memo["groups False"]]
-        living = [str(group_id(box.domo.data.world.seed, number)) for number in numbers]
+        living = [str(group_id_of(box.domo.data.world.seed, number)) for number in numbers]
         assert came == living and len(living) < 200 and not doubts
         assert any("kept by an earlier start" in finding for finding in findings) or any(
             "has changed since" in finding for finding in findings

@@ -14,7 +14,9 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DataError, SettingsError
-from domostats.reports.report import Report, Source, key_columns
+from domostats.reports.declaration import Source
+from domostats.reports.keys import key_columns
+from domostats.reports.report import Report
 from domostats.rows.columns import arrow_columns, plain_dicts
 from domostats.rows.formatter import (
     Formatter,
@@ -44,7 +46,7 @@ from domostats.rows.rowtype import (
     named,
 )
 from domostats.rows.table import table_of_rows, to_dataframe
-from domostats.transport.paging import Whole
+from domostats.transport.listing import Whole
 
 
 def utc(text):

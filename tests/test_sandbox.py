@@ -16,8 +16,10 @@ import requests
 
 from domostats import sandbox
 from domostats.errors import SettingsError
+from domostats.sandbox import running
+from domostats.sandbox.domo.users import ADMIN, ANALYST, GRANTS
+from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import CALL_FAULTS, FAULTS, SIGN_IN, SIGN_IN_FAULTS
-from domostats.sandbox.world import ADMIN, ANALYST, GRANTS, World
 from domostats.settings import Instance, find_instance, read_note, sandbox_note
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
@@ -32,7 +34,7 @@ SEEDS = 1, 2, 77
 
 def notes_in(patch, folder):
     "Notes in this folder from now on, and no sandbox that runs already."
-    patch.setattr(sandbox, "_running", {})
+    patch.setattr(running, "_running", {})
     patch.setenv("XDG_STATE_HOME", str(folder))
     folder.mkdir(exist_ok=True)
     patch.chdir(folder)
@@ -47,7 +49,7 @@ def own_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         notes_in(patch, tmp_path_factory.mktemp("state"))
         yield
-        sandbox._stop_all()
+        running._stop_all()
 
 
 @pytest.fixture
@@ -55,7 +57,7 @@ def fresh(tmp_path, monkeypatch):
     "A user who has no sandbox yet."
     notes_in(monkeypatch, tmp_path / "state")
     yield
-    sandbox._stop_all()
+    running._stop_all()
 
 
 @pytest.fixture
@@ -310,12 +312,13 @@ def test_the_two_lists_do_not_quite_agree(http, any_box):
 # --- the same seed, the same bytes ----------------------------------------------------------------
 
 PRINT = (
-    "from domostats.sandbox.domo import Data, show_accounts, show_providers, show_users; "
-    "from domostats.sandbox.world import World; d = Data(World({seed}, 40, 40)); "
-    "u = d.world.user(1); "
-)(
-    "import hashlib; print(*[hashlib.sha256(f(d, "
-    "u).body).hexdigest() for f in (show_users, show_accounts, show_providers)])"
+    "from domostats.sandbox.domo.account_lists import show_accounts, show_providers; "
+    "from domostats.sandbox.domo.data import Data; "
+    "from domostats.sandbox.domo.users_and_roles import show_users; "
+    "from domostats.sandbox.domo.world import World; "
+    "d = Data(World({seed}, 40, 40)); u = d.world.user(1); "
+    "import hashlib; print(*[hashlib.sha256(f(d, u).body).hexdigest() "
+    "for f in (show_users, show_accounts, show_providers)])"
 )
 
 
@@ -376,7 +379,7 @@ def test_a_row_needs_no_rows_before_it():
 def test_impossible_sizes(fresh, size):
     with pytest.raises(SettingsError) as refusal:
         sandbox.start(**size)
-    assert refusal.value.reason == "bad_size" and not sandbox._running
+    assert refusal.value.reason == "bad_size" and not running._running
 
 
 def test_smallest_and_large(http):
@@ -928,7 +931,6 @@ def test_a_forked_child_takes_nothing_away(fresh):
         "import os, sys; from domostats import sandbox; "
         "from domostats.settings import read_note\nbox = sandbox.start(); "
         "child = os.fork()\n"
-    )(
         "if child == 0: sys.exit(0)\nos.waitpid(child, 0); "
         "print(read_note(box.name) is not None, sandbox.start() is box)"
     )
@@ -940,7 +942,7 @@ def test_a_folder_that_cannot_be_written(fresh, monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))
     with pytest.raises(SettingsError) as refusal:
         sandbox.start()
-    assert refusal.value.reason == "no_state_folder" and not sandbox._running
+    assert refusal.value.reason == "no_state_folder" and not running._running
 
 
 # --- a list of one's own --------------------------------------------------------------------------
@@ -1028,7 +1030,7 @@ def test_files_that_are_no_list(fresh, tmp_path, content):
     assert (
         refusal.value.reason == "bad_payload"
         and str(file) in str(refusal.value)
-        and not sandbox._running
+        and not running._running
     )
 
 

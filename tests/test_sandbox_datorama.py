@@ -15,8 +15,8 @@ from conftest import ROOT
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.errors import SettingsError
-from domostats.sandbox.datorama import ROUTES
-from domostats.sandbox.datorama_face import DATORAMA_FAULTS
+from domostats.sandbox.datorama.routes import ROUTES
+from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 
 FIXTURES = ROOT / "tests" / "fixtures" / "datorama"
 HEADERS = [*json.loads((FIXTURES / "rate_limit_headers_ok.json").read_text())]

@@ -16,12 +16,12 @@ from domostats import sandbox
 from domostats.clients.domo.activity import get_activity_log
 from domostats.errors import SettingsError
 from domostats.reports import accounts, activity_log, datasets, page_access, users
-from domostats.sandbox import entities
-from domostats.sandbox.datorama import deliveries
-from domostats.sandbox.datorama_face import Datorama
-from domostats.sandbox.datorama_world import Agency
-from domostats.sandbox.entities import event_time
-from domostats.sandbox.world import World
+from domostats.sandbox.datorama.agency import Agency
+from domostats.sandbox.datorama.queries import deliveries
+from domostats.sandbox.datorama.service import Datorama
+from domostats.sandbox.domo import events, owners
+from domostats.sandbox.domo.events import event_numbers, event_time
+from domostats.sandbox.domo.world import World
 
 DAY = 86_400_000  # milliseconds
 FIRST = "2024-04-01"
@@ -228,14 +228,15 @@ def test_without_a_day_it_is_today_and_stays():
 
 def test_a_million_events_cost_nothing_until_they_are_asked_for(monkeypatch):
     with sandbox.start(events=400_000_000, today="2026-11-27") as box:
-        made, real = [], entities.Draws
+        made, real = [], events.Draws
 
         class Counted(real):
             def __init__(self, seed, kind, n):
                 made.append(n)
                 super().__init__(seed, kind, n)
 
-        monkeypatch.setattr(entities, "Draws", Counted)
+        monkeypatch.setattr(events, "Draws", Counted)
+        monkeypatch.setattr(owners, "Draws", Counted)
         headers = {"X-DOMO-Developer-Token": box.access_token}
         hour = f"start={at('2026-11-26')}&end={at('2026-11-26') + 3_600_000}"
         reply = requests.get(
@@ -255,7 +256,7 @@ def test_so_many_events_a_year(events):
     for day in range(0, 400, 9):
         today = date(2026, 1, 1) + timedelta(day)
         world = World(events=events, today=today)
-        numbers = entities.event_numbers(world)
+        numbers = event_numbers(world)
         assert len(numbers) == events
         times = [event_time(world, n) for n in sorted({*numbers[:3], *numbers[-3:]})]
         assert times == sorted(times) and all(time < world.now * 1000 for time in times)

@@ -18,18 +18,15 @@ import requests
 
 from domostats import sandbox
 from domostats.errors import SettingsError
-from domostats.sandbox.domo import ROUTES
-from domostats.sandbox.entities import (
-    dataset_created,
-    dataset_uuid,
-    group_id,
-    owner_of,
-    page_id,
-    stream_id,
-)
+from domostats.sandbox import running
+from domostats.sandbox.days import TODAY
+from domostats.sandbox.domo.datasets import dataset_created, dataset_uuid, stream_id
+from domostats.sandbox.domo.instance import ROUTES
+from domostats.sandbox.domo.owners import group_id_of, owner_of
+from domostats.sandbox.domo.pages import page_id
+from domostats.sandbox.domo.users import GRANTS
+from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import PAGE_FAULTS
-from domostats.sandbox.lists import LISTS
-from domostats.sandbox.world import GRANTS, TODAY, World
 from domostats.settings import sandbox_note
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
@@ -59,13 +56,13 @@ ORDER = {"orderBy": "pageTitle", "ascending": True}
 def own_folder(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
-        patch.setattr(sandbox, "_running", {})
+        patch.setattr(running, "_running", {})
         patch.setenv("XDG_STATE_HOME", str(folder))
         patch.chdir(folder)
         if not str(sandbox_note("x")).startswith(str(folder)):
             pytest.skip("the folder of the notes cannot be set on this system")
         yield
-        sandbox._stop_all()
+        running._stop_all()
 
 
 @pytest.fixture
@@ -250,7 +247,7 @@ def test_groups_as_recorded(ask, box):
 
 
 def test_group_by_id_as_recorded(ask, box):
-    deleted = group_id(3, 30 + len(GRANTS))
+    deleted = group_id_of(3, 30 + len(GRANTS))
     one = ask(f"{GROUP}/{deleted}")
     assert (
         not fits(one, [sample("group_by_id_deleted")])
@@ -697,7 +694,7 @@ def test_requests_without_sense(ask, path, body, query):
     ids=repr,
 )
 def test_odd_bodies_do_not_break_it(http, box, body):
-    for method, path in LISTS:
+    for method, path in ROUTES:
         if method != "POST":
             continue
         reply = http.post(
@@ -710,7 +707,7 @@ def test_odd_bodies_do_not_break_it(http, box, body):
 
 
 def test_without_anybody(http, box):
-    for method, path in LISTS:
+    for method, path in ROUTES:
         assert (
             http.request(
                 method,
@@ -725,8 +722,8 @@ def test_without_anybody(http, box):
 
 PRINT = """
 import hashlib, json
-from domostats.sandbox.domo import Domo
-from domostats.sandbox.world import World
+from domostats.sandbox.domo.instance import Domo
+from domostats.sandbox.domo.world import World
 domo = Domo(World(SEED, 40, 20, 15, 60, 20, 300))
 token = {"x-domo-developer-token": domo.admin.access_token}
 asked = [
@@ -937,7 +934,7 @@ def test_connections_that_end_too_soon(http, box):
 
 def test_a_limit_in_a_calendar_minute(http, box, monkeypatch):
     now = [1_000_000_020.0]
-    monkeypatch.setattr("domostats.sandbox.domo.time.time", lambda: now[0])
+    monkeypatch.setattr("domostats.sandbox.domo.instance.time.time", lambda: now[0])
     box.limit(per_minute=3)
     replies = [get(http, box) for _ in range(5)]
     assert [reply.status_code for reply in replies] == [200, 200, 200, 429, 429] and replies[
@@ -1025,7 +1022,7 @@ def test_a_page_that_takes_long_keeps_nobody_waiting(http, box, monkeypatch):
 
 def test_a_page_is_made_once(http, box, monkeypatch):
     made = []
-    real = LISTS["GET", IDENTITY]
+    real = ROUTES["GET", IDENTITY]
     monkeypatch.setitem(ROUTES, ("GET", IDENTITY), lambda *asked: (made.append(1), real(*asked))[1])
     bodies = {
         get(http, box, params={"limit": 9, "offset": offset}).content for offset in (1, 2, 1, 2, 1)

@@ -8,8 +8,8 @@ import pytest
 import requests
 
 from domostats import sandbox
-from domostats.sandbox.domo import ROUTES, Domo
-from domostats.sandbox.world import World
+from domostats.sandbox.domo.instance import ROUTES, Domo
+from domostats.sandbox.domo.world import World
 
 SIZES = {
     "seed": 3,

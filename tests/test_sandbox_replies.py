@@ -1090,7 +1090,7 @@ def test_a_session_lasts_for_eight_hours(send, sound, monkeypatch):
     from urllib.parse import unquote
 
     clock = Clock(1_711_929_600.25)
-    monkeypatch.setattr("domostats.sandbox.domo.time", clock)
+    monkeypatch.setattr("domostats.sandbox.domo.sign_in.time", clock)
     wish = {
         "method": "password",
         "emailAddress": sound.username.upper(),
@@ -1112,7 +1112,7 @@ def test_a_session_lasts_for_eight_hours(send, sound, monkeypatch):
         "toes": "",
         "userId": "1862305787",
     }
-    door, mine = sound.domo.door, {"x-domo-authentication": token}
+    door, mine = sound.domo.sign_in, {"x-domo-authentication": token}
     clock.now += 8 * 3600 - 1
     assert door.who(mine)["displayName"] == "Pia Sage"
     clock.now += 1
@@ -1143,7 +1143,7 @@ def test_what_is_no_sign_in(send, sound, change):
 
 def test_a_token_of_the_public_api(web, sound, monkeypatch):
     clock = Clock(1_711_929_600)
-    monkeypatch.setattr("domostats.sandbox.public.time", clock)
+    monkeypatch.setattr("domostats.sandbox.domo.public.time", clock)
     basic = sound.client_id, sound.client_secret
     wish = {"grant_type": "client_credentials", "scope": "user data"}
     reply = web.get(sound.url + "/oauth/token", params=wish, auth=basic, timeout=20)
@@ -1319,12 +1319,12 @@ def test_a_body_where_none_is_known_and_one_that_is_no_json(web, box):
 
 
 def test_a_shelf_keeps_what_was_asked_for_last():
-    from domostats.sandbox.replies import Reply, Shelf
+    from domostats.sandbox.replies import Reply, ReplyCache
 
     def reply(size):
         return Reply(200, b"x" * size)
 
-    shelf = Shelf(room=10)
+    shelf = ReplyCache(room=10)
     for key, size in (("a", 4), ("b", 4)):
         shelf.put(key, reply(size))
     assert shelf.get("a") == reply(4) and shelf.get("c") is None and "b" in shelf

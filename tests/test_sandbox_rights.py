@@ -10,7 +10,7 @@ import requests
 from domostats import reports, sandbox
 from domostats.clients.domo.auth import SessionToken
 from domostats.clients.domo.pages import get_page_access, get_pages
-from domostats.sandbox.world import Role
+from domostats.sandbox.domo.users import RoleFacts
 
 SIZES = {
     "seed": 64,
@@ -89,7 +89,7 @@ class Eyes:
     "What somebody who is signed in sees at each endpoint."
 
     def __init__(self, box, user):
-        self.token = box.domo.door.open(user)["sessionToken"]
+        self.token = box.domo.sign_in.open(user)["sessionToken"]
         self.url, self.web = box.url, requests.Session()
         self.web.trust_env = False
         self.web.headers["X-DOMO-Authentication"] = self.token
@@ -272,8 +272,8 @@ def test_a_role_sees_what_its_grants_allow(box, name, grants):
     ],
 )
 def test_one_grant_opens_its_own_lists_and_no_other(box, monkeypatch, name, grant, all_of_it):
-    monkeypatch.setitem(box.domo.data.world.roles, 7, Role(7, "One grant", None, (grant,)))
-    box.domo.shelf.kept.clear()  # a role does not change in a world; here it does
+    monkeypatch.setitem(box.domo.data.world.roles, 7, RoleFacts(7, "One grant", None, (grant,)))
+    box.domo.pages.cache.kept.clear()  # a role does not change in a world; here it does
     box.domo.data.memo.clear()
     user = {**box.domo.data.user(PEOPLE[name]), "roleId": 7}
     eyes = Eyes(box, user)
@@ -305,7 +305,7 @@ def test_a_search_that_somebody_has_made_finds_another_only_what_is_theirs(box):
 
 
 def test_the_reports_of_somebody_without_the_grant_have_no_shares_of_others(box):
-    me = SessionToken(box.domo.door.open(box.domo.limited.user)["sessionToken"])
+    me = SessionToken(box.domo.sign_in.open(box.domo.limited.user)["sessionToken"])
     pages = get_pages(box, me).response
     assert [page["pageTitle"] for page in pages] == ["Quality Data 1"]
     [one] = get_page_access(box, me).response

@@ -144,7 +144,7 @@ def test_no_error_and_no_verbose_traceback_shows_a_secret(planted, fault, caplog
 
 
 def sessions(box):
-    return list(box.domo.door.sessions)
+    return list(box.domo.sign_in.sessions)
 
 
 def verbose_without_this_file(error):

@@ -14,7 +14,7 @@ from test_exit_codes import EXTRACTOR, main
 
 from domostats import reports, sandbox
 from domostats.errors import DestinationError, did_you_mean
-from domostats.interfaces import cli
+from domostats.interfaces import catalogue_commands, output
 from domostats.loading.files import read_file
 from domostats.loading.store import Store
 from domostats.transport import clock
@@ -83,7 +83,9 @@ def test_a_slip_in_the_name_of_a_sandbox_offers_it_and_says_what_runs(box, run):
 def test_a_slip_is_told_too_where_there_are_credentials(box, run, monkeypatch):
     monkeypatch.setenv("DOMO_ACCESS_TOKEN", "t" * 20)
     Path("settings.ini").write_text("[instance.acme-lab]\nurl = http://127.0.0.1:9\n")
-    monkeypatch.setattr(cli, "INTRODUCTIONS", {"domo": lambda place: ("nobody", set())})
+    monkeypatch.setattr(
+        catalogue_commands, "INTRODUCTIONS", {"domo": lambda place: ("nobody", set())}
+    )
     code, printed = run("check acme-lap")
     assert code == 0 and "acme-lap is not in settings.ini" in printed
     assert "Did you mean 'acme-lab'?" in printed
@@ -301,7 +303,7 @@ def test_the_minutes_of_all_reports_together_are_estimated(box, run, monkeypatch
 
 def test_one_row_below_one_another_is_not_called_a_part(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    cli.show("done", ["report", "rows", "to"], [("accounts", 5, "a" * 60)])
+    output.show_rows("done", ["report", "rows", "to"], [("accounts", 5, "a" * 60)])
     assert capsys.readouterr().out.split("\n")[0].strip() == "done"
 
 
@@ -333,12 +335,12 @@ def test_a_hyphen_is_no_dataset(box, run):
 
 
 def test_one_row_is_not_rows():
-    assert [cli.counted_as(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert [output.count_of(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 def test_what_is_narrow_stays_a_table(capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
-    cli.show("small", ["report", "rows"], [("accounts", 5), ("users", 7)])
+    output.show_rows("small", ["report", "rows"], [("accounts", 5), ("users", 7)])
     printed = capsys.readouterr().out.splitlines()
     assert [line.split() for line in printed if "accounts" in line] == [["accounts", "5"]]
 

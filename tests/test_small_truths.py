@@ -19,7 +19,7 @@ from domostats.clients.domo.users import (
 from domostats.reports import accounts, activity_log, groups, page_access, users
 from domostats.rows.formatter import Formatter, number
 from domostats.rows.rowtype import columns_of
-from domostats.sandbox.domo import given_accounts
+from domostats.sandbox.domo.data import given_accounts
 
 DAY = "2024-04-01"
 ZERO = datetime(1970, 1, 1, tzinfo=timezone.utc)
@@ -235,7 +235,7 @@ def test_the_end_of_credentials_has_its_types_where_nobody_tells(box):
     frame = accounts.generate(box, format_fn="v2")
     assert str(frame["date_of_expiration"].dtype) == "datetime64[us, UTC]"
     assert str(frame["days_to_expiry"].dtype) == "Int64"
-    kinds = {name: column.arrow for name, column in columns_of(accounts.Account).items()}
+    kinds = {name: column.arrow for name, column in columns_of(accounts.AccountRecord).items()}
     assert kinds["daysToExpiry"] == pa.int64() and kinds["expired"] == pa.bool_()
 
 
@@ -260,14 +260,15 @@ def test_an_oauth_configuration_has_the_columns_of_an_account_and_a_type_of_its_
 
 
 def test_a_warning_from_within_a_with_block_of_the_kit_points_at_the_line_of_the_user(tmp_path):
-    from domostats.transport.record import open_book, recorded
-    from domostats.transport.spool import folder_of, make_folder
+    from domostats.transport.journal_file import open_database
+    from domostats.transport.state_folder import folder_of, make_folder
+    from domostats.transport.take_up import open_journal
 
     folder = make_folder(folder_of("work", "https://a.domo.com", "record"))
-    open_book(folder, 0).close()
+    open_database(folder, 0).close()
     path = folder / "record.sqlite"
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.warns(UserWarning, match="is damaged") as caught:
-        with recorded("https://a.domo.com", "process", ["1"]):
+        with open_journal("https://a.domo.com", "process", ["1"]):
             pass
     assert [one.filename for one in caught] == [__file__]

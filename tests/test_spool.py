@@ -23,8 +23,9 @@ from domostats.reports.report import reading
 from domostats.reports.users import report as users
 from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection
+from domostats.transport.kept_answers import KeptAnswer
 from domostats.transport.retry import Request
-from domostats.transport.spool import OLDEST, Kept
+from domostats.transport.spool import OLDEST
 
 RUN = """
 import json, sys
@@ -306,7 +307,7 @@ def test_files_are_for_this_user_only_and_hold_no_secret(box):
     ]
     assert len(answers) > 5
     for path in answers:
-        one = msgspec.msgpack.decode(path.read_bytes(), type=Kept)
+        one = msgspec.msgpack.decode(path.read_bytes(), type=KeptAnswer)
         assert not one.headers and not any(
             secret in pa.decompress(one.packed, one.size, "lz4", asbytes=True) for secret in secrets
         )

@@ -21,22 +21,19 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.transport.announced import Announced
+from domostats.transport.announced import AnnouncedBudget
+from domostats.transport.answer import Answer
+from domostats.transport.carry_out import carry_out, error_facts, said_in
 from domostats.transport.clock import FakeClock
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Offset, Reader
+from domostats.transport.journal_file import open_database
+from domostats.transport.offset import Offset
+from domostats.transport.old_journals import old_items, read_old_journal
 from domostats.transport.pool import Pool, PoolBudget
-from domostats.transport.record import (
-    carried_out,
-    old_items,
-    open_book,
-    read_old_record,
-    recorded,
-    said_in,
-    told,
-)
+from domostats.transport.reader import Reader
 from domostats.transport.retry import Request
-from domostats.transport.spool import data_fault, folder_of, make_folder, spooled
+from domostats.transport.spool import data_fault, spooled
+from domostats.transport.state_folder import folder_of, make_folder
+from domostats.transport.take_up import open_journal
 from domostats.transport.writes import (
     FAILED,
     LATER,
@@ -47,7 +44,7 @@ from domostats.transport.writes import (
     patiently,
     verdict,
     wait_until,
-    write,
+    write_once,
 )
 
 PLACE = "https://x.example|ada"
@@ -439,17 +436,19 @@ class Shop:
 
 def work(shop, *keys, now=MONDAY, patience=None, batches=None, facts=dict, **how):
     "Do the work; gives what came of each: its state, or the reason of its error."
-    with recorded(URL, "make", keys, now=lambda: now, **how) as record:
+    with open_journal(URL, "make", keys, now=lambda: now, **how) as record:
         return {
             one.entry.key: one.error.reason if one.error else one.entry.state
-            for one in carried_out(record, shop.send, shop.look, facts, patience, batches)
+            for one in carry_out(record, shop.send, shop.look, facts, patience, batches)
         }
 
 
 def begin(*states, now=MONDAY, error=None, **how):
     "A call that died: each item (key, state) as it was by then."
     with pytest.raises(KeyboardInterrupt):
-        with recorded(URL, "make", [key for key, _ in states], now=lambda: now, **how) as record:
+        with open_journal(
+            URL, "make", [key for key, _ in states], now=lambda: now, **how
+        ) as record:
             for key, state in states:
                 if state != "intended":
                     record.put(key, state, since=5)
@@ -549,14 +548,14 @@ def test_five_that_fail_alike_are_no_chance():
 
 
 def test_two_programs_at_once_do_not_do_the_same_item():
-    with recorded(URL, "make", ["a", "b"], now=lambda: MONDAY):
+    with open_journal(URL, "make", ["a", "b"], now=lambda: MONDAY):
         with pytest.raises(SettingsError) as caught:
             work(Shop(), "b", "c")
         assert caught.value.reason == "already_running" and "It is about b" in str(caught.value)
         assert work(Shop(), "c") == {"c": "ok"}
-        with recorded(URL, "other", ["a"]) as record:
+        with open_journal(URL, "other", ["a"]) as record:
             assert record["a"].state == "intended"
-        with recorded("https://other.example", "make", ["a"]) as record:
+        with open_journal("https://other.example", "make", ["a"]) as record:
             assert record["a"].state == "intended"
     assert work(Shop(), "b") == {"b": "ok"}
 
@@ -572,7 +571,7 @@ def test_two_programs_at_once_do_not_do_the_same_item():
     ],
 )
 def test_two_programs_of_different_users_do_not_meet(mine, theirs, is_shared):
-    with recorded(URL, "make", ["a"], users=mine):
+    with open_journal(URL, "make", ["a"], users=mine):
         if is_shared:
             with pytest.raises(SettingsError):
                 work(Shop(), "a", users=theirs, now=time.time())
@@ -582,8 +581,8 @@ def test_two_programs_of_different_users_do_not_meet(mine, theirs, is_shared):
 
 HOLD = """
 import sys
-from domostats.transport.record import recorded
-with recorded("https://api.example", "make", ["a"]) as record:
+from domostats.transport.take_up import open_journal
+with open_journal("https://api.example", "make", ["a"]) as record:
     record.put("a", "sent", since=5)
     print("here", flush=True)
     sys.stdin.readline()
@@ -627,7 +626,7 @@ def test_what_was_lost_counts_for_a_day():
     folder = make_folder(folder_of("work", URL, "record"))
     (folder / "record.sqlite").write_bytes(b"x" * 5000)
     with pytest.warns(UserWarning):
-        open_book(folder, MONDAY).close()
+        open_database(folder, MONDAY).close()
     for hours, heard in ((23, ["look a", "send a"]), (25, ["send b"])):
         shop = Shop()
         work(shop, heard[-1][-1], now=MONDAY + hours * 3600)
@@ -696,10 +695,10 @@ def test_what_was_done_of_unfinished_work_is_not_done_again_however_long_that_la
 
 def test_how_old_what_goes_on_is():
     begin(("a", "ok"), ("b", "failed"))
-    with recorded(URL, "make", ["b"], now=lambda: MONDAY + 90) as record:
+    with open_journal(URL, "make", ["b"], now=lambda: MONDAY + 90) as record:
         assert record.age == 90 and record.went_on and len(record) == 1
         assert repr(record) == "<record of 1 items, 0 of them done>"
-    with recorded(URL, "make", ["z"], now=lambda: MONDAY + 90) as record:
+    with open_journal(URL, "make", ["z"], now=lambda: MONDAY + 90) as record:
         assert record.age == 0 and not record.went_on and record.get("y") is None
 
 
@@ -749,12 +748,12 @@ def refusal(body, status=403):
 
 def test_what_the_service_says_is_written_down():
     error = AccessError("It was refused.", "forbidden", refusal(b'{"message":"not yours"}'))
-    assert told(error) == {
+    assert error_facts(error) == {
         "reason": "forbidden",
         "http": 403,
         "error": 'It was refused. The service said: {"message":"not yours"}',
     }
-    assert told(RetryLaterError("down", "unreachable")) == {
+    assert error_facts(RetryLaterError("down", "unreachable")) == {
         "reason": "unreachable",
         "http": None,
         "error": "down",
@@ -783,10 +782,10 @@ def test_the_words_of_a_refusal(body, said):
 def test_the_lines_of_the_first_version(tmp_path):
     file = tmp_path / "open.jsonl"
     file.write_text('["a","begun",{"since":5}]\n\n["b","ok"]\n["a","ok",{"jobs":[]}]\n["c",')
-    entries, is_whole = read_old_record(file)
+    entries, is_whole = read_old_journal(file)
     assert entries == [("a", "ok", {"jobs": []}), ("b", "ok", {})] and not is_whole
     file.write_text('["a","begun",{"since":5}]\n')
-    assert read_old_record(file) == ([("a", "begun", {"since": 5})], True)
+    assert read_old_journal(file) == ([("a", "begun", {"since": 5})], True)
 
 
 JOBS = [{"id": 1, "dataStreamId": 7}, {"id": 2, "dataStreamId": 8}]
@@ -836,7 +835,7 @@ def test_work_that_others_left_in_the_first_version_is_told_and_stays():
     with pytest.warns(UserWarning, match="1 records of unfinished work were left by version 0.1.0"):
         work(Shop(), "a", places=[f"{URL}|ada"])
     assert (folder / "open.jsonl").exists()
-    with recorded(
+    with open_journal(
         URL, "process", ["7 2024-01-01 2024-01-05"], places=[f"{URL}|bob"], now=lambda: MONDAY
     ) as record:
         (entry,) = record
@@ -849,7 +848,7 @@ def test_the_end_of_a_line_of_the_first_version_that_is_missing_is_told():
     lines = ['["7 2024-01-01 2024-01-05","begun",{"since":9}]']
     lines += ['["8 2024-01-01 2024-01-05","begun",{"since":5}]', '["9 2024-']
     (folder / "open.jsonl").write_text("\n".join(lines))
-    with recorded(URL, "process", ["z"], places=[f"{URL}|bob"], now=lambda: MONDAY) as record:
+    with open_journal(URL, "process", ["z"], places=[f"{URL}|bob"], now=lambda: MONDAY) as record:
         assert record.lost == {"since": 5} and record["z"].state == "intended"
 
 
@@ -897,26 +896,26 @@ def looks(*found):
 
 def test_a_write_that_was_answered_is_not_looked_up():
     line = Line(b"[5]")
-    assert write(line, POST, looks()) == [5] and line.asked == 1 and line.waits == []
-    assert write(Line(b"[5]"), POST, looks(), take=lambda answer: answer.status) == 200
+    assert write_once(line, POST, looks()) == [5] and line.asked == 1 and line.waits == []
+    assert write_once(Line(b"[5]"), POST, looks(), take=lambda answer: answer.status) == 200
 
 
 def test_a_write_that_was_heard_is_not_sent_again():
     line = Line(LOST)
-    assert write(line, POST, looks({"id": 5})) == {"id": 5}
+    assert write_once(line, POST, looks({"id": 5})) == {"id": 5}
     assert line.asked == 1 and line.waits == [10.0]
 
 
 def test_a_write_that_was_not_heard_is_sent_again_with_longer_and_longer_pauses():
     line = Line(LOST, LOST, b"[6]")
-    assert write(line, POST, looks(None, None)) == [6]
+    assert write_once(line, POST, looks(None, None)) == [6]
     assert line.asked == 3 and line.waits == [10.0, 20.0]
 
 
 def test_a_write_that_is_never_heard_ends_with_its_own_error():
     line, look = Line(LOST, LOST, LOST, b"[6]"), looks(None, None, None, None)
     with pytest.raises(RetryLaterError) as caught:
-        write(line, POST, look)
+        write_once(line, POST, look)
     assert caught.value is LOST and line.asked == 3 and len(look.left) == 1
 
 
@@ -924,7 +923,7 @@ def test_a_write_whose_outcome_cannot_be_looked_up_is_unknown_and_not_sent_again
     line = Line(LOST, b"[6]")
     blind = RetryLaterError("No network.", "unreachable")
     with pytest.raises(RetryLaterError) as caught:
-        write(line, POST, looks(blind))
+        write_once(line, POST, looks(blind))
     error = caught.value
     assert error.reason == "unknown_outcome" and error.__cause__ is blind and line.asked == 1
     assert "POST /jobs broke off" in str(error) and "No network." in str(error)
@@ -934,7 +933,7 @@ def test_a_write_whose_outcome_cannot_be_looked_up_is_unknown_and_not_sent_again
 def test_a_write_that_was_refused_is_neither_looked_up_nor_sent_again():
     line = Line(AccessError("no", "forbidden"))
     with pytest.raises(AccessError):
-        write(line, POST, looks())
+        write_once(line, POST, looks())
     assert line.asked == 1 and line.waits == []
 
 
@@ -1110,7 +1109,7 @@ class Way:
     def __init__(self, user, folder, clock, per_day=1000, error=None):
         self.user, self.place, self.error, self.sent = user, f"api|{user}", error, []
         self.auth = SimpleNamespace(retry=lambda: None, ready=lambda: 0, user=user)
-        self.budget = Announced(
+        self.budget = AnnouncedBudget(
             user, {"all": 60}, per_day, lambda request: "all", dict, folder=folder, clock=clock
         )
         self.calls, self.clock = [], clock

@@ -20,10 +20,13 @@ from domostats import reports, sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.errors import DataError
 from domostats.reports import accounts
-from domostats.reports.report import Report, Source, key_columns, reading
+from domostats.reports.declaration import Source
+from domostats.reports.keys import key_columns
+from domostats.reports.report import Report, reading
 from domostats.rows import rowtype
 from domostats.rows.rowtype import Millis, NumberId, Seconds, TextId, TextTime
-from domostats.transport.paging import Page, Whole
+from domostats.transport.listing import Whole
+from domostats.transport.pages import Page
 
 PROVIDERS = "/api/data/v2/datasources/providers"
 FLAT = "/api/data/v1/accounts"
@@ -240,12 +243,13 @@ def test_a_function_gets_what_the_table_holds(records):
 # --- every field of every report ------------------------------------------------------------------
 
 VALUES = [b"null", b"2.5", b"1e400", b"[null]", b'{"a": [null]}', HALF, BYTE]
-LISTS = "accounts", "users", "groups"  # where null says that there are none
+LISTS = "accounts", "users", "groups", "groupMembers"  # where null says that there are none
 MARK = "the odd value stands here"
 KEYS = {  # where a key is made from, by the service's names: a bad one may take its own rows along
     "accounts": {"id", "accounts"},
     "users": {"id"},
     "groups": {"groupId"},
+    "group_members": {"groupId", "groupMembers", "type", "id"},
     "datasets": {"id"},
     "page_access": {"parent", "reply", "users", "groups", "id"},
     "page_people": {"parent", "reply", "users", "groups", "id"},
@@ -511,7 +515,7 @@ def test_nothing_is_joined_by_an_id_that_is_null():
         display_name: str | None = None
 
     from domostats.clients.domo.users import USERS
-    from domostats.reports.report import Lookup
+    from domostats.reports.declaration import Lookup
 
     source = accounts.report.source
     owner = Lookup("owner_obj", USERS, Person, partial=True, on=("user_id", "id"))

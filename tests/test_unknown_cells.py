@@ -14,9 +14,9 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, SettingsError
 from domostats.loading.store import Store
-from domostats.reports.report import run_all
+from domostats.reports.fleet import run_all
 from domostats.tracking.history import History, find_place
-from domostats.transport.paging import Page
+from domostats.transport.pages import Page
 
 DAY = datetime(2024, 4, 1)
 

@@ -9,8 +9,8 @@ import pytest
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
-from domostats.errors import DataError, DestinationError, SettingsError
-from domostats.interfaces.cli import EXIT_CODES, app
+from domostats.errors import EXIT_CODES, DataError, DestinationError, SettingsError
+from domostats.interfaces.cli import app
 from domostats.loading.merging import settled
 from domostats.loading.store import Store
 from domostats.loading.store_types import quoted

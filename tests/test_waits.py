@@ -23,8 +23,8 @@ from domostats.errors import (
     SettingsError,
 )
 from domostats.settings import Instance
-from domostats.transport import connection as transport
-from domostats.transport.announced import Announced, Told
+from domostats.transport import sending as transport
+from domostats.transport.announced import AnnouncedBudget, LimitStatus
 from domostats.transport.auth import NoAuth
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.clock import Clock, FakeClock
@@ -869,7 +869,7 @@ class Announcing(NoAuth):
 
     def budget(self, place, label):
         kinds = {"platform": 3, "query": 5}
-        return Announced(
+        return AnnouncedBudget(
             place, kinds, 20, kind_of, read, self.gap, self.overnight, label="example ada"
         )
 
@@ -883,7 +883,7 @@ def read(answer):
     for name in ("platform", "query", "day"):
         if f"x-rate-{name}" in answer.headers:
             limit, left, reset = answer.headers[f"x-rate-{name}"].split()
-            told[name] = Told(int(limit), int(left), float(reset))
+            told[name] = LimitStatus(int(limit), int(left), float(reset))
     return told
 
 

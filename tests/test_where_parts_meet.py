@@ -19,12 +19,16 @@ from domostats.interfaces.cli import app
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
 from domostats.reports.activity_log import report as log
+from domostats.reports.declaration import Source
+from domostats.reports.fleet import run_all
 from domostats.reports.groups import report as groups
-from domostats.reports.report import Report, Source, estimate, run_all
+from domostats.reports.plan import estimate
+from domostats.reports.report import Report
 from domostats.reports.users import report as users
 from domostats.tracking.history import History
-from domostats.transport.connection import Answer
-from domostats.transport.paging import Numbered, Reader
+from domostats.transport.answer import Answer
+from domostats.transport.numbered import Numbered
+from domostats.transport.reader import Reader
 
 
 @pytest.fixture

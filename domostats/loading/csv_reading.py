@@ -155,7 +155,7 @@ def _texts_by_block(path: Path, size: int) -> pa.Table:
 
 
 def _csv_texts(path: Path) -> pa.Table:
-    """All columns of a CSV file as text, null where nothing stands, not even quotes. ArrowException.
+    """All columns of a CSV file as text, null where nothing stands, not even quotes.
 
     A text may be larger than a block; then the file is read as one block."""
     try:

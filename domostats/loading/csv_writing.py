@@ -121,7 +121,7 @@ class CsvGroups:
     formula in it.
     """
 
-    def __init__(self, file, schema, excel=False):
+    def __init__(self, file: IO[bytes], schema: pa.Schema, excel: bool = False):
         self.file = file
         self.excel = excel
         self.schema = schema
@@ -132,7 +132,7 @@ class CsvGroups:
         header = _quoted(_guarded(names) if excel else names).to_pylist()
         file.write((BOM if excel else b"") + ",".join(header).encode() + b"\n")
 
-    def _texts(self, name, column):
+    def _texts(self, name: str, column: pa.Array) -> pa.Array:
         "A column as it stands in the file. DestinationError `column_type`."
         try:
             texts, is_quoted = _printable(column)
@@ -147,7 +147,7 @@ class CsvGroups:
             return texts
         return _quoted(_guarded(texts) if self.excel and _is_text(column.type) else texts)
 
-    def write(self, table):
+    def write(self, table: pa.Table) -> None:
         for batch in table.to_batches(max_chunksize=GROUP):
             columns = [*zip(batch.schema.names, batch.columns, strict=True)]
             texts = [self._texts(name, column) for name, column in columns]
@@ -163,7 +163,7 @@ class CsvGroups:
         "Whether the file itself says of what type each column is."
         return not self.unseen
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 

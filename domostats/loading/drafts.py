@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 # %% ../../nbs/06_loading/04_drafts.ipynb #a0eb1559
 @contextmanager
-def writing_errors(path):
+def writing_errors(path: Path) -> Iterator[None]:
     "Whatever fails in this block is told as a DestinationError about the file at `path`."
     try:
         yield

@@ -20,7 +20,7 @@ from ..errors import DestinationError, SettingsError
 from .coverage import COLUMN
 from .store_types import as_kept_types, folded, quoted
 from .streams import to_reader
-from .updates import literal
+from .updates import Update, literal
 from ..private import make_private
 
 
@@ -180,7 +180,14 @@ def _check_stored_key(con, table, key):
         )
 
 
-def bring_rows(con, table, exists, rows, update, replaced=()):
+def bring_rows(
+    con: duckdb.DuckDBPyConnection,
+    table: str,
+    exists: bool,
+    rows: Callable[[], pa.Table | pa.RecordBatchReader],
+    update: Update,
+    replaced: tuple[str, ...] = (),
+) -> int:
     """Bring rows into a dataset, inside of an open transaction; the number of rows.
 
     If instances are to be `replaced`, the rows of others stay.

@@ -6,9 +6,9 @@
 __all__ = ["GROUP", "ParquetGroups", "row_groups", "GroupWriter", "write_groups"]
 
 # %% ../../nbs/06_loading/05_row_groups.ipynb #15bd1d4a
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import Protocol
+from typing import IO, Protocol
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -41,22 +41,22 @@ def _check_parquet(schema):
 class ParquetGroups:
     "Batches to Parquet, compressed with zstd."
 
-    def __init__(self, file, schema):
+    def __init__(self, file: IO[bytes], schema: pa.Schema):
         _check_parquet(schema)
         self.writer = parquet.ParquetWriter(file, schema, compression="zstd")
 
-    def write(self, table):
+    def write(self, table: pa.Table) -> None:
         self.writer.write_table(table)
 
-    def mark(self, text):
+    def mark(self, text: str) -> None:
         "Write a text into the file's metadata, beside what others keep there."
         self.writer.add_key_value_metadata({MARK: text})
 
-    def close(self):
+    def close(self) -> None:
         self.writer.close()
 
 
-def row_groups(reader):
+def row_groups(reader: Iterable[pa.RecordBatch]) -> Iterator[pa.Table]:
     "The rows of a reader in tables of at least `GROUP` rows, but for the last."
     held, n = [], 0
     for batch in reader:

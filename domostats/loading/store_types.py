@@ -26,7 +26,7 @@ def folded(name: str) -> str:
     return name.translate(str.maketrans(string.ascii_uppercase, string.ascii_lowercase))
 
 
-def dataset_table(name):
+def dataset_table(name: str) -> str:
     """The table of a dataset; SettingsError `bad_dataset_name` for empty names, more than 200
     characters, or control characters.
     """
@@ -77,7 +77,7 @@ KNOWN = frozenset(
 )  # types of Arrow that DuckDB has one for
 
 
-def kept_type(type):
+def kept_type(type: pa.DataType) -> pa.DataType:
     "The type that the store keeps for an Arrow type."
     if isinstance(type, pa.BaseExtensionType):
         return kept_type(type.storage_type)
@@ -163,7 +163,7 @@ def _cast_column(name, column, kept):
         ) from None
 
 
-def as_kept_types(reader):
+def as_kept_types(reader: pa.RecordBatchReader) -> pa.RecordBatchReader:
     "The same rows, in the types that the store keeps, batch by batch."
     schema = pa.schema([(field.name, _checked_type(field)) for field in reader.schema])
 

@@ -16,9 +16,12 @@ __all__ = [
 
 # %% ../../nbs/06_loading/13_updates.ipynb #444dabb6
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+import duckdb
 
 from ..errors import SettingsError
+from .coverage import Coverage
 from .store_types import folded
 
 # %% ../../nbs/06_loading/13_updates.ipynb #26f9bad9
@@ -95,7 +98,7 @@ def _missing(method):
 
 
 # %% ../../nbs/06_loading/13_updates.ipynb #46a02655
-def stored_datasets(con):
+def stored_datasets(con: duckdb.DuckDBPyConnection) -> list[tuple[str, str | None]]:
     "The datasets, views among them, as [(name, comment)]."
     return con.execute("""
         SELECT table_name, comment FROM duckdb_tables()
@@ -106,19 +109,19 @@ def stored_datasets(con):
     """).fetchall()
 
 
-def dataset_note(con, name):
+def dataset_note(con: duckdb.DuckDBPyConnection, name: str) -> dict[str, Any] | None:
     "What is written down with a dataset, a dict; None if there is no such dataset."
     found = [comment for table, comment in stored_datasets(con) if folded(table) == folded(name)]
     if not found:
         return None
     try:
-        note = json.loads(found[0])
+        note = json.loads(found[0] or "")
     except (TypeError, ValueError):
         return {}
     return note if isinstance(note, dict) else {}
 
 
-def last_update(con, name):
+def last_update(con: duckdb.DuckDBPyConnection, name: str) -> Update | None:
     "The last `Update` of a dataset, or None if there is no such dataset."
     note = dataset_note(con, name)
     if note is None:
@@ -128,7 +131,9 @@ def last_update(con, name):
     return Update(note["update_method"], tuple(note["update_key"]))
 
 
-def write_update(con, table, update, coverage=None):
+def write_update(
+    con: duckdb.DuckDBPyConnection, table: str, update: Update, coverage: Coverage | None = None
+) -> None:
     "Write down with the dataset how it was updated, and what it covers."
     note = {"update_method": update.method, "update_key": update.key}
     if coverage:

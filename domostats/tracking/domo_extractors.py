@@ -42,10 +42,10 @@ from .schema import ExtractorType, sq_field
 if TYPE_CHECKING:
     import duckdb
 
-    from domostats.reports.report import Run
+    from domostats.reports.run import Result
     from domostats.settings import Instance
 
-_Run = TypeVar("_Run", bound="Run")
+_Run = TypeVar("_Run", bound="Result")
 
 
 # %% ../../nbs/08_tracking/13_domo_extractors.ipynb #11600006

@@ -91,7 +91,7 @@ from ..loading.queries import returned
 from ..loading.store import Store
 from ..loading.store_types import folded, quoted
 from ..loading.updates import literal
-from ..reports.report import key_columns
+from ..reports.keys import key_columns
 from ..rows.table import to_dataframe
 from ..settings import check_name
 from .loads import Load, loads_of, note_load

@@ -29,9 +29,10 @@ from urllib.parse import urlsplit
 from ...credentials import find_secrets
 from ...errors import CredentialsError, DataError, SettingsError
 from ...settings import REGIONS, Instance, Secret, find_instance, hides
-from ...transport.announced import Announced, Told
+from ...transport.announced import AnnouncedBudget, LimitStatus
+from ...transport.answer import Answer
 from ...transport.auth import Auth
-from ...transport.connection import Answer, Connection, connect
+from ...transport.connection import Connection, connect
 from ...transport.pool import Pool
 from ...transport.retry import PASSING, Request, Retry
 
@@ -72,7 +73,7 @@ def kind_of(request: Request) -> str:
     return "query" if request.path.startswith("/v1/query") else "platform"
 
 
-def read_limits(answer: Answer) -> dict[str, Told]:
+def read_limits(answer: Answer) -> dict[str, LimitStatus]:
     """Read what the headers of an answer say about the limits: a dict by `platform`, `query` and
     `day`.
 
@@ -83,19 +84,19 @@ def read_limits(answer: Answer) -> dict[str, Told]:
         left = _number(answer.headers.get(f"{header}-remaining"))
         reset = _number(answer.headers.get(f"{header}-reset"))
         if limit is not None and left is not None and reset is not None:
-            found[name] = Told(limit, left, reset / 1000)
+            found[name] = LimitStatus(limit, left, reset / 1000)
     return read_refusal(answer) | found if answer.status == 429 else found
 
 
-def read_refusal(answer: Answer) -> dict[str, Told]:
+def read_refusal(answer: Answer) -> dict[str, LimitStatus]:
     """Read which limit a refusal (429) names by itself: a dict with one entry, or none.
 
     The limit of the minute is named only if it was used up; that of the day in any case."""
     minute = "query" if "/v1/query" in answer.url else "platform"
     if reset := _number(answer.headers.get(REFUSAL_HEADERS["minute"])):
-        return {minute: Told(MINUTE_LIMITS[minute], 0, reset / 1000)}
+        return {minute: LimitStatus(MINUTE_LIMITS[minute], 0, reset / 1000)}
     if reset := _number(answer.headers.get(REFUSAL_HEADERS["day"])):
-        return {"day": Told(DAY_LIMIT, 0, reset / 1000)}
+        return {"day": LimitStatus(DAY_LIMIT, 0, reset / 1000)}
     return {}
 
 
@@ -134,9 +135,9 @@ class ApiToken(Auth):
         "How often a call is tried: a server error passes, too."
         return Retry(passing=(*PASSING, "server_error"))
 
-    def budget(self, place: str, label: str) -> Announced:
+    def budget(self, place: str, label: str) -> AnnouncedBudget:
         "The calls that the user of this token has, shared by all programs at this place."
-        return Announced(
+        return AnnouncedBudget(
             place,
             MINUTE_LIMITS,
             DAY_LIMIT,

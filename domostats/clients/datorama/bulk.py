@@ -20,7 +20,9 @@ from domostats.errors import (
     SettingsError,
 )
 from ...notices import warn
-from ...transport.record import Entry, Record, carried_out, recorded
+from ...transport.carry_out import carry_out
+from ...transport.journal import Entry, Journal
+from ...transport.take_up import open_journal
 from ...transport.writes import Patience
 
 
@@ -97,7 +99,7 @@ def read_mark(facts: dict[str, Any], session: str = "") -> Mark:
 class BulkRun:
     "A bulk call under way: it carries out what its record does not know as done."
 
-    def __init__(self, state: AgencyState, work: Work, record: Record, timer: Timer):
+    def __init__(self, state: AgencyState, work: Work, record: Journal, timer: Timer):
         self.state = state
         self.work = work
         self.record = record
@@ -112,7 +114,7 @@ class BulkRun:
         with a word on how many are done."""
         state, record = self.state, self.record
         patience = Patience(state.connection.clock, state.messages.warn, state.patience)
-        outcomes = carried_out(
+        outcomes = carry_out(
             record, self._send, self.work.look, self._note, patience, self.work.group
         )
         try:
@@ -172,7 +174,7 @@ def start_work(state: AgencyState, work: Work, fresh: bool = False) -> Iterator[
     connection = state.connection
     each = getattr(connection, "connections", [connection])
     state.failed = {}
-    with recorded(
+    with open_journal(
         connection.instance.url,
         work.kind or work.name,
         work.items,
@@ -198,7 +200,7 @@ def start_work(state: AgencyState, work: Work, fresh: bool = False) -> Iterator[
         yield BulkRun(state, work, record, state.timer)
 
 
-def _tell_of_earlier(state: AgencyState, name: str, record: Record) -> None:
+def _tell_of_earlier(state: AgencyState, name: str, record: Journal) -> None:
     "Say that this is no beginning; aloud, if it may have been forgotten."
     done = sum(entry.state == "ok" for entry in record)
     text = (

@@ -28,7 +28,7 @@ from .state import AgencyState
 from .tree import find_stream, take_job
 from .workspaces import JsonObject
 from ...errors import DestinationError
-from ...transport.record import Entry
+from ...transport.journal import Entry
 
 if TYPE_CHECKING:
     import pandas as pd

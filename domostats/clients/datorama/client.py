@@ -67,7 +67,7 @@ from .tree import Job, Stream, Workspace, find_stream
 from .workspaces import WORKSPACES, JsonObject, create
 from ...errors import DomostatsError, SettingsError
 from ...settings import Instance, hides
-from ...transport.paging import age_of
+from ...transport.reader import age_of
 from ...transport.writes import wait_until
 
 if TYPE_CHECKING:

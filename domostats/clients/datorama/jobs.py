@@ -33,9 +33,12 @@ from .streams import DATA_STREAMS
 from .workspaces import JsonObject
 from ...errors import DomostatsError, SettingsError
 from ...settings import Instance, hides
-from ...transport.connection import Answer
-from ...transport.paging import Numbered, Reader, Under, all_of
-from ...transport.spool import folder_of, make_folder, replace_file
+from ...transport.answer import Answer
+from ...transport.by_parent import Under
+from ...transport.listing import all_of
+from ...transport.numbered import Numbered
+from ...transport.reader import Reader
+from ...transport.state_folder import folder_of, make_folder, replace_file
 
 
 # %% ../../../nbs/03_clients/datorama/05_jobs.ipynb #da4a0007

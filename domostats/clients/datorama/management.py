@@ -24,9 +24,9 @@ from .auth import AnyConnection
 from .workspaces import JsonObject, create, has_values
 from ...errors import SettingsError
 from ...settings import setting
-from ...transport.paging import Whole, all_of
+from ...transport.listing import Whole, all_of
 from ...transport.retry import Request
-from ...transport.writes import write
+from ...transport.writes import write_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,7 +150,7 @@ def make_change(connection: AnyConnection, change: Change) -> JsonObject:
     if change.action == "create":
         return create(connection, path, change.after, list_all)
     request = Request("PATCH", f"{path}/{change.id}", body=change.after, reads=False)
-    return write(connection, request, look)
+    return write_once(connection, request, look)
 
 
 def find_change(connection: AnyConnection, change: Change) -> JsonObject | None:

@@ -13,7 +13,7 @@ from .matching import find_reruns, list_new_jobs, make_mark
 from .ranges import Days, cut
 from .workspaces import JsonObject
 from ...transport.retry import Request
-from ...transport.writes import write
+from ...transport.writes import write_once
 
 
 # %% ../../../nbs/03_clients/datorama/07_processing.ipynb #da4c0007
@@ -36,7 +36,7 @@ def process(
     def look() -> list[JsonObject] | None:
         return list_new_jobs(connection, stream_id, cut(*days), before)
 
-    return write(connection, Request("POST", path, body=days.body(), reads=False), look)
+    return write_once(connection, Request("POST", path, body=days.body(), reads=False), look)
 
 
 def process_batch(
@@ -58,7 +58,7 @@ def process_batch(
     def look() -> list[JsonObject] | None:
         return list_new_jobs(connection, stream_ids[0], cut(*days), before)
 
-    jobs = write(connection, request, look)
+    jobs = write_once(connection, request, look)
     by_stream = {}
     for job in jobs if isinstance(jobs, list) else []:
         if isinstance(job, dict):
@@ -85,7 +85,7 @@ def rerun(
     def look() -> list[JsonObject] | None:
         return find_reruns(connection, stream_id, before, ids)
 
-    return write(connection, Request("POST", path, body=ids, reads=False), look)
+    return write_once(connection, Request("POST", path, body=ids, reads=False), look)
 
 
 def rerun_all(connection: AnyConnection, stream_id: int | None) -> list[JsonObject]:
@@ -98,4 +98,4 @@ def rerun_all(connection: AnyConnection, stream_id: int | None) -> list[JsonObje
     def look() -> list[JsonObject] | None:
         return find_reruns(connection, stream_id, before)
 
-    return write(connection, Request("POST", path, reads=False), look)
+    return write_once(connection, Request("POST", path, reads=False), look)

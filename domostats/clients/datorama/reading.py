@@ -27,8 +27,8 @@ from .tree import Job, Stream, Workspace
 from .workspaces import WORKSPACES, JsonObject
 from ...errors import CredentialsError, DomostatsError, SettingsError
 from ...transport.connection import Connection
-from ...transport.paging import Reader
 from ...transport.pool import Pool
+from ...transport.reader import Reader
 from ...transport.writes import STOP, WAIT, Patience, patiently, verdict
 
 if TYPE_CHECKING:

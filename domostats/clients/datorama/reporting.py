@@ -26,9 +26,9 @@ from .downloads import check_csv, check_zip
 from .ranges import read_day
 from .workspaces import JsonObject, create
 from ...errors import DataError
-from ...transport.paging import Whole, all_of
+from ...transport.listing import Whole, all_of
 from ...transport.retry import Request
-from ...transport.writes import download, wait_until, write
+from ...transport.writes import download, wait_until, write_once
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -132,7 +132,7 @@ def _start_report(connection: AnyConnection, report_id: int) -> JsonObject:
         jobs = connection.get(f"{path}/report-jobs").response
         return [job for job in jobs if job["id"] not in known] or None
 
-    jobs: list[JsonObject] = write(
+    jobs: list[JsonObject] = write_once(
         connection, Request("POST", f"{path}/process", reads=False), look
     )
     return jobs[0]

@@ -19,7 +19,7 @@ from .logs import CallPlan, JobLog, Timer, UpdateLog
 from .matching import Mark, clock_ahead, make_mark
 from .workspaces import JsonObject
 from ...errors import EXIT_CODES, DomostatsError
-from ...transport.paging import Reader
+from ...transport.reader import Reader
 
 if TYPE_CHECKING:
     from domostats.clients.datorama.client import datorama

@@ -30,10 +30,11 @@ from domostats.clients.datorama.workspaces import (
 )
 from ...errors import DataError
 from ...settings import Instance, hides
-from ...transport.connection import Answer
-from ...transport.paging import Under, Whole, all_of
+from ...transport.answer import Answer
+from ...transport.by_parent import Under
+from ...transport.listing import Whole, all_of
 from ...transport.retry import Request
-from ...transport.writes import write
+from ...transport.writes import write_once
 
 
 # %% ../../../nbs/03_clients/datorama/03_streams.ipynb #da2a0007
@@ -116,7 +117,7 @@ def send_stream(
         return _stream_in(answer) or connection.get(path).response
 
     request = Request(method, path, body=fields, reads=False, plain=True)
-    return write(connection, request, look, take)
+    return write_once(connection, request, look, take)
 
 
 def _stream_in(answer: Answer) -> JsonObject | None:

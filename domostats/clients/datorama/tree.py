@@ -41,7 +41,7 @@ from domostats.clients.datorama.streams import (
 from .workspaces import JsonObject, create, part_request
 from ...errors import SettingsError
 from ...private import scratch
-from ...transport.paging import Reader
+from ...transport.reader import Reader
 from ...transport.retry import Request
 from ...transport.writes import wait_until
 

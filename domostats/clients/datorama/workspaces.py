@@ -25,10 +25,10 @@ from typing import Any, TypeAlias
 
 from .auth import AnyConnection, Tokens, sign_in
 from ...settings import Instance, hides
-from ...transport.connection import Answer
-from ...transport.paging import Whole, all_of
+from ...transport.answer import Answer
+from ...transport.listing import Whole, all_of
 from ...transport.retry import Request
-from ...transport.writes import write
+from ...transport.writes import write_once
 
 # %% ../../../nbs/03_clients/datorama/02_workspaces.ipynb #da1a0007
 WORKSPACES = Whole("/v1/workspaces", key="id")
@@ -171,4 +171,4 @@ def create(
         new = [row for row in list_rows() if row["id"] not in known and has_values(row, body)]
         return new[0] if new else None
 
-    return write(connection, Request("POST", path, body=body, reads=False), look)
+    return write_once(connection, Request("POST", path, body=body, reads=False), look)

@@ -16,8 +16,8 @@ __all__ = [
 from .auth import Credential
 from .listings import retrieves
 from ...settings import Instance
-from ...transport.connection import Answer
-from ...transport.paging import Whole
+from ...transport.answer import Answer
+from ...transport.listing import Whole
 
 # %% ../../../nbs/03_clients/domo/03_accounts.ipynb #194df13f
 PROVIDERS = Whole("/api/data/v2/datasources/providers", key="key")

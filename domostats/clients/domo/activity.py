@@ -11,8 +11,8 @@ from typing import Any
 
 from .auth import Credential, sign_in
 from ...settings import Instance, hides
-from ...transport.paging import Reader, millis
-from ...transport.windows import Events
+from ...transport.events import Events
+from ...transport.reader import Reader, millis
 
 # %% ../../../nbs/03_clients/domo/08_activity.ipynb #4927c9b1
 ACTIVITY_LOG = Events(

@@ -31,8 +31,9 @@ import msgspec
 from ...credentials import find_secrets
 from ...errors import AccessError, CredentialsError, DataError
 from ...settings import Instance, Secret, find_instance, hides, masked
+from ...transport.answer import Answer
 from ...transport.auth import Auth, NoAuth, sendable
-from ...transport.connection import Answer, Connection, connect
+from ...transport.connection import Connection, connect
 from ...transport.retry import Request
 
 # %% ../../../nbs/03_clients/domo/01_auth.ipynb #fc04d1be

@@ -9,8 +9,8 @@ __all__ = ["QUERY", "FOUND", "CERTIFIED_DATASETS", "get_certified_datasets"]
 from .auth import Credential
 from .listings import retrieves
 from ...settings import Instance
-from ...transport.connection import Answer
-from ...transport.paging import Cursor
+from ...transport.answer import Answer
+from ...transport.cursor import Cursor
 
 # %% ../../../nbs/03_clients/domo/09_certifications.ipynb #e1a70c07
 QUERY = (

@@ -21,9 +21,9 @@ from .groups import GROUPS
 from .listings import retrieves
 from .users import USERS
 from ...settings import Instance
-from ...transport.connection import Answer
-from ...transport.paging import Bulk
-from ...transport.windows import Search
+from ...transport.answer import Answer
+from ...transport.bulk import Bulk
+from ...transport.search import Search
 
 # %% ../../../nbs/03_clients/domo/06_datasets.ipynb #65929739
 OLDEST_FIRST = {"isRelevance": False, "fieldSorts": [{"field": "create_date", "sortOrder": "ASC"}]}

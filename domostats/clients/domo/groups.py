@@ -18,8 +18,10 @@ from .auth import Credential, sign_in
 from .listings import retrieves
 from ...notices import warn
 from ...settings import Instance, hides
-from ...transport.connection import Answer
-from ...transport.paging import Each, Offset, Whole, all_of, says_id
+from ...transport.answer import Answer
+from ...transport.by_parent import Each, says_id
+from ...transport.listing import Whole, all_of
+from ...transport.offset import Offset
 
 # %% ../../../nbs/03_clients/domo/05_groups.ipynb #e93bbfb2
 GROUPS = Offset(

@@ -12,8 +12,8 @@ from typing import ParamSpec, cast
 
 from .auth import Credential, sign_in
 from ...settings import Instance, hides
-from ...transport.connection import Answer
-from ...transport.paging import Listing, all_of
+from ...transport.answer import Answer
+from ...transport.listing import Listing, all_of
 
 # %% ../../../nbs/03_clients/domo/02_listings.ipynb #43b5a94f
 LISTINGS: dict[str, Listing] = {}  # by the name of the function that gets all of it

@@ -11,8 +11,9 @@ from typing import Any
 from .auth import Credential
 from .listings import retrieves
 from ...settings import Instance
-from ...transport.connection import Answer
-from ...transport.paging import Each, Offset, says_id
+from ...transport.answer import Answer
+from ...transport.by_parent import Each, says_id
+from ...transport.offset import Offset
 
 # %% ../../../nbs/03_clients/domo/07_pages.ipynb #e5c25f8c
 PAGES = Offset(

@@ -24,8 +24,9 @@ from .auth import Credential, sign_in
 from .listings import retrieves
 from ...errors import AccessError, DataError, SettingsError
 from ...settings import Instance, hides
-from ...transport.connection import Answer
-from ...transport.paging import Offset, Whole, all_of
+from ...transport.answer import Answer
+from ...transport.listing import Whole, all_of
+from ...transport.offset import Offset
 
 # %% ../../../nbs/03_clients/domo/04_users.ipynb #63c153ee
 USERS = Whole("/api/content/v2/users", key="id")

@@ -27,12 +27,10 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any, TypeAlias
 
-from sqlalchemy.dialects import postgresql, sqlite
-
 from ...errors import DataError
 from ..periods import GRAINS
 from .checks import given_fields
-from .engines import exc, sa
+from .engines import exc, postgresql, sa, sqlite
 from .entities import Entity, references
 from .queries import LOADED, select_where
 from .release_keys import KINDS, release_key

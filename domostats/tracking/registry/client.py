@@ -64,8 +64,9 @@ from domostats.tracking.registry.service import (
     ReleaseKeys,
     Settled,
 )
-from ...transport.auth import QuietAdapter, sendable
-from ...transport.connection import failure_of
+from ...transport.auth import sendable
+from ...transport.failures import failure_of
+from ...transport.http_session import QuietAdapter
 
 
 # %% ../../../nbs/08_tracking/registry/13_client.ipynb #10f00007

@@ -13,6 +13,8 @@ __all__ = [
     "default_url",
     "display_name",
     "transaction",
+    "postgresql",
+    "sqlite",
 ]
 
 # %% ../../../nbs/08_tracking/registry/07_engines.ipynb #d4a36891
@@ -48,6 +50,9 @@ except ImportError:
         "not_installed",
     ) from None
 from sqlalchemy import event, exc
+from sqlalchemy.dialects import postgresql, sqlite
+
+_all_ = ["postgresql", "sqlite"]  # handed on to whoever needs what one of the two can
 
 # %% ../../../nbs/08_tracking/registry/07_engines.ipynb #5ec2a002
 SECRETS = r"(?i).*(pass|token|secret|key).*"  # names in the query of an address
