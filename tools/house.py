@@ -34,7 +34,7 @@ LIMITS = {  # on the way to none
     "names": 73,
 }
 SHARED: dict[str, str] = {  # a name that two modules define, and why it may
-    "Dataset": "a dataset of Domo, as a row, and one of the registry: both services call it so",
+    "sign_in": "that of each client, and the one that finds the client by the instance",
     "Workflow": "a record of the registry, and the class of a user's tasks: both are promised",
     "blocks": "a check of lesson 2 has the name of the learner's function",
     "main": "a check of lesson 1 has the name of the learner's function",

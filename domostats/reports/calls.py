@@ -16,14 +16,14 @@ from .declaration import Source
 from .report import Report
 from ..rows.rowtype import Millis, named
 from ..transport.answer import Answer
-from ..transport.connection import Caller
+from ..transport.connection import Requester
 from ..transport.listing import Listing
 from ..transport.pages import Page
 from ..transport.reader import Reader
 
 
 # %% ../../nbs/05_reports/19_calls.ipynb #8c98df74
-def calls_of(connection: Caller) -> list[dict[str, Any]]:
+def calls_of(connection: Requester) -> list[dict[str, Any]]:
     "The calls of a connection, or of all in a pool, as dicts."
     logs = [one.calls for one in getattr(connection, "connections", [connection])]
     return [

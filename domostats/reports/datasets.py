@@ -20,7 +20,7 @@ from typing import Any
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
 from .declaration import Lookup, Source
 from .report import Report
-from ..rows.formatter import Formatter, first, link, nothing, titled, when, yes_no
+from ..rows.formatter import Formatter, capitalized, first, link, nothing, when, yes_no
 from ..rows.rowtype import JsonText, Millis, TextId, at
 
 
@@ -122,8 +122,8 @@ format_domostats = Formatter(
         "Owner_User_ID": "ownerId",
         "Created_Date": "created",
         "Last_Run_Date": "lastUpdated",
-        "Status": titled("state"),
-        "Schedule": titled("stream_obj.scheduleType"),
+        "Status": capitalized("state"),
+        "Schedule": capitalized("stream_obj.scheduleType"),
         "Import_Type": "type",
         "Data_Provider": "dataProviderType",
         "Source_Type": when(

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 from ..errors import SettingsError, did_you_mean
 from ..rows.formatter import Formatter, every_field
-from ..rows.rowtype import Column, columns_of
+from ..rows.rowtype import FieldColumn, columns_of
 from ..transport.listing import Listing
 from ..transport.pages import join_array, split_array
 
@@ -62,7 +62,7 @@ class Source:
         "The sources whose records stand inside each other, the outermost first, this one last."
         return (*self.parent.chain, self) if self.parent else (self,)
 
-    def column(self, name: str) -> Column:
+    def column(self, name: str) -> FieldColumn:
         "The column of a field, by its name of ours. SettingsError `unknown_field`."
         names = {column.name: column for column in columns_of(self.row_type).values()}
         if name in names:

@@ -9,7 +9,6 @@ __all__ = [
     "format_user_activity",
     "format_user",
     "generate",
-    "attribute",
     "User",
     "OldUser",
     "UserRole",
@@ -30,7 +29,7 @@ from ..rows.rowtype import Millis, TextId, at
 
 
 # %% ../../nbs/05_reports/12_users.ipynb #e83268c9
-def attribute() -> Any:
+def _attribute() -> Any:
     "A field that lies in the attributes of a user; of several values the first counts."
     return at("attributes[key={}].values[0]", expected=True)
 
@@ -41,32 +40,32 @@ class User:
     user."""
 
     id: TextId
-    display_name: str | None = attribute()
-    email_address: str | None = attribute()
-    user_name: str | None = attribute()
-    title: str | None = attribute()
-    department: str | None = attribute()
-    alternate_email: str | None = attribute()
-    phone_number: str | None = attribute()
-    desk_phone_number: str | None = attribute()
-    employee_number: str | None = attribute()
-    employee_id: str | None = attribute()
-    employee_location: str | None = attribute()
-    locale: str | None = attribute()
-    time_zone: str | None = attribute()
-    role_id: TextId | None = attribute()
-    reports_to: TextId | None = attribute()
-    invitor_user_id: TextId | None = attribute()
-    created: Millis | None = attribute()
-    modified: Millis | None = attribute()
-    last_activity: Millis | None = attribute()
-    last_login: Millis | None = attribute()
-    hire_date: Millis | None = attribute()
-    avatar_key: str | None = attribute()
-    is_active: bool | None = attribute()
-    is_pending: bool | None = attribute()
-    is_anonymous: bool | None = attribute()
-    is_system_user: bool | None = attribute()
+    display_name: str | None = _attribute()
+    email_address: str | None = _attribute()
+    user_name: str | None = _attribute()
+    title: str | None = _attribute()
+    department: str | None = _attribute()
+    alternate_email: str | None = _attribute()
+    phone_number: str | None = _attribute()
+    desk_phone_number: str | None = _attribute()
+    employee_number: str | None = _attribute()
+    employee_id: str | None = _attribute()
+    employee_location: str | None = _attribute()
+    locale: str | None = _attribute()
+    time_zone: str | None = _attribute()
+    role_id: TextId | None = _attribute()
+    reports_to: TextId | None = _attribute()
+    invitor_user_id: TextId | None = _attribute()
+    created: Millis | None = _attribute()
+    modified: Millis | None = _attribute()
+    last_activity: Millis | None = _attribute()
+    last_login: Millis | None = _attribute()
+    hire_date: Millis | None = _attribute()
+    avatar_key: str | None = _attribute()
+    is_active: bool | None = _attribute()
+    is_pending: bool | None = _attribute()
+    is_anonymous: bool | None = _attribute()
+    is_system_user: bool | None = _attribute()
 
 
 # %% ../../nbs/05_reports/12_users.ipynb #13f8150f

@@ -16,7 +16,7 @@ from msgspec import Raw
 from msgspec.structs import astuple
 
 from .records import Records, raws_of
-from .rowtype import Column
+from .rowtype import FieldColumn
 from ..transport.wire import BROKEN, members, readable
 
 # %% ../../nbs/04_rows/07_columns.ipynb #7a31c0de
@@ -66,7 +66,7 @@ def arrow_columns(
 POOL = pa.system_memory_pool()  # these arrays are small and many: Arrow's own pool is slower
 
 
-def arrow_column(column: Column, values: list[Any]) -> pa.Array:
+def arrow_column(column: FieldColumn, values: list[Any]) -> pa.Array:
     "The values of one field as an Arrow array of its type."
     if values[:1] == [None] and values.count(None) == len(values):
         return pa.nulls(len(values), column.arrow)

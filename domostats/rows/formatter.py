@@ -13,7 +13,7 @@ __all__ = [
     "constant",
     "link",
     "yes_no",
-    "titled",
+    "capitalized",
     "is_there",
     "when",
     "nothing",
@@ -143,7 +143,7 @@ def yes_no(field: str | Rule) -> Rule:
     )
 
 
-def titled(field: str | Rule) -> Rule:
+def capitalized(field: str | Rule) -> Rule:
     "SUCCESS as Success."
     return Rule(
         f"({_labels([field])}) with one capital",

@@ -6,7 +6,7 @@
 __all__ = [
     "STEP",
     "COUNTED",
-    "Step",
+    "PathStep",
     "parse_path",
     "Target",
     "count_of",
@@ -28,7 +28,7 @@ import msgspec
 from msgspec import Raw
 
 from ..errors import SettingsError
-from .rowtype import Column, Constant, columns_of
+from .rowtype import Constant, FieldColumn, columns_of
 from .values import is_unread, otherwise, unread
 from ..transport.wire import BROKEN, elements, members, plain
 
@@ -45,7 +45,7 @@ STEP = re.compile(
 )
 
 
-class Step(NamedTuple):
+class PathStep(NamedTuple):
     "One step: its `kind` (`name`, `index`, `key`, `every`, `json`, `length`), and where to."
 
     kind: str
@@ -54,7 +54,7 @@ class Step(NamedTuple):
 
 
 @functools.cache
-def parse_path(path: str) -> tuple[Step, ...]:
+def parse_path(path: str) -> tuple[PathStep, ...]:
     "The steps of a path. SettingsError `bad_path`."
     steps, position = [], 0
     while position < len(path):
@@ -72,11 +72,11 @@ def parse_path(path: str) -> tuple[Step, ...]:
 
 def _step(found):
     if found["call"]:
-        return Step(found["call"])
+        return PathStep(found["call"])
     if found["key"]:
-        return Step("key", found["value"], found["key"])
+        return PathStep("key", found["value"], found["key"])
     kind = found.lastgroup
-    return Step(kind, found[kind])
+    return PathStep(kind, found[kind])
 
 
 # %% ../../nbs/04_rows/05_paths.ipynb #62d628d0
@@ -84,7 +84,7 @@ class Target(NamedTuple):
     "A field of a row type, by the service's name, and the steps that lead to its value."
 
     field: str
-    steps: tuple[Step, ...]
+    steps: tuple[PathStep, ...]
 
 
 def _is_null(raw):
@@ -121,7 +121,7 @@ class Node:
         self.targets, self.keeps = [*targets], keeps
         self.ends = [field for field, steps in self.targets if not steps]
         self.counts = [field for field, steps in self.targets if steps == COUNTED]
-        inner: dict[Step, list[Target]] = {}
+        inner: dict[PathStep, list[Target]] = {}
         for field, steps in self.targets:
             if steps and steps != COUNTED:
                 inner.setdefault(steps[0], []).append(Target(field, steps[1:]))
@@ -132,7 +132,7 @@ class Node:
         self.names = {step.to: node for step, node in nodes.items() if step.kind == "name"}
         self.leaves = {name: node.ends[0] for name, node in self.names.items() if node.is_leaf}
         self.indexes = {int(step.to): node for step, node in nodes.items() if step.kind == "index"}
-        self.json = nodes.get(Step("json"))
+        self.json = nodes.get(PathStep("json"))
         keys = {step.key for step in nodes if step.kind == "key"}
         self.selections = [
             Selection(key, {step.to: nodes[step] for step in nodes if step.key == key}, keeps)
@@ -195,7 +195,7 @@ class Node:
                     _mark(node.below, found[index], made)
 
 
-COUNTED = (Step("length"),)
+COUNTED = (PathStep("length"),)
 
 
 def _targets_of(nodes):
@@ -274,7 +274,7 @@ class Selection:
                     made.setdefault(text, value)
 
 
-def _pair_decoder(key: str, steps: tuple[Step, ...]) -> msgspec.json.Decoder[list[Any]] | None:
+def _pair_decoder(key: str, steps: tuple[PathStep, ...]) -> msgspec.json.Decoder[list[Any]] | None:
     "A decoder of objects that hold a text, and a list of which the first value counts; or None."
     if [step.kind for step in steps] != ["name", "index"] or steps[1].to != "0":
         return None
@@ -301,7 +301,7 @@ class RowList:
     A field takes its value from the row, or from what the row lies in: its path says where. A
     field without a path lies in the row under its own name."""
 
-    def __init__(self, path: str, columns: Iterable[Column]):
+    def __init__(self, path: str, columns: Iterable[FieldColumn]):
         *parts, rest = _split_at_lists(parse_path(path))
         if rest or not parts:
             raise SettingsError(f"The path {path!r} of rows must end with [*].", "bad_path")
@@ -354,7 +354,7 @@ class RowList:
 
 def _split_at_lists(steps):
     "The steps up to each `[*]`, and those after the last: a list of tuples."
-    parts: list[tuple[Step, ...]] = [()]
+    parts: list[tuple[PathStep, ...]] = [()]
     for step in steps:
         if step.kind == "every":
             parts.append(())

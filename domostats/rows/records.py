@@ -9,7 +9,7 @@ __all__ = [
     "LOOKED_AT",
     "RecordDecoder",
     "Flaw",
-    "read_fields",
+    "read_by_field",
     "Records",
     "WholePage",
     "raws_of",
@@ -28,7 +28,7 @@ from msgspec import UNSET, Raw
 
 from . import spelling
 from .paths import layout_of
-from .rowtype import Column, Micros, Millis, Nested, columns_of, decoder
+from .rowtype import FieldColumn, Micros, Millis, Nested, columns_of, decoder
 from .values import EXPECTED, Deviation, ReadValue, Violation, json_name, read_value
 from ..transport.wire import BROKEN, elements, members, readable
 
@@ -85,12 +85,12 @@ class RecordDecoder:
 class Flaw(NamedTuple):
     "A value of a record that came otherwise than declared."
 
-    column: Column
+    column: FieldColumn
     found: ReadValue
 
 
-def read_fields(
-    fields: Mapping[str, Raw], columns: Mapping[str, Column]
+def read_by_field(
+    fields: Mapping[str, Raw], columns: Mapping[str, FieldColumn]
 ) -> tuple[dict[str, Any], list[Flaw]]:
     "The values of a record, each read by itself (a dict by our names), and what is odd in it."
     values, flaws = {}, []
@@ -197,7 +197,7 @@ class Records:
         if self.decoder.strict:
             beyond = self.decoder.learn(fields)
             self.unknown.update(beyond[: max(0, MOST_UNKNOWN - len(self.unknown))])
-        values, flaws = read_fields(fields, self.columns)
+        values, flaws = read_by_field(fields, self.columns)
         rejecting = [flaw for flaw in flaws if self._is_missing_rows(flaw)]
         by_key = [flaw for flaw in rejecting if flaw.column.name in self.keys]
         for flaw in by_key[:1] or rejecting:  # a list that cannot be read: its records are missing

@@ -24,7 +24,7 @@ __all__ = [
     "named",
     "Constant",
     "at",
-    "Column",
+    "FieldColumn",
     "columns_of",
     "decoder",
 ]
@@ -172,7 +172,7 @@ def at(*paths: str | Constant, required: bool = False, expected: bool = False) -
 
 
 @dataclass(frozen=True)
-class Column:
+class FieldColumn:
     """One field of a row type: `name` (ours), `service_name`, `wire`, `arrow` (the type of its
     column, None for `Nested`), `convert` and `at_once` (the types in which Arrow takes a whole
     column); `kind` is what the row type declares, `paths` and `expected` are those of `at`."""
@@ -190,8 +190,8 @@ class Column:
 
 
 @functools.cache
-def columns_of(row_type: type) -> dict[str, Column]:
-    "The `Column` of every field of a row type, by its name in the service."
+def columns_of(row_type: type) -> dict[str, FieldColumn]:
+    "The `FieldColumn` of every field of a row type, by its name in the service."
     hints = typing.get_type_hints(row_type)
     columns = [_column(f, hints[f.name]) for f in dataclasses.fields(row_type)]
     return {column.service_name: column for column in columns}
@@ -217,7 +217,7 @@ def _column(declared, hint):
         path.replace("{}", service_name) if isinstance(path, str) else path
         for path in declared.metadata.get("paths", ())
     )
-    return Column(
+    return FieldColumn(
         declared.name,
         service_name,
         required,

@@ -32,7 +32,7 @@ from msgspec import Raw
 from . import spelling
 from domostats.rows.rowtype import (
     UTC,
-    Column,
+    FieldColumn,
     JsonText,
     Micros,
     Millis,
@@ -196,7 +196,7 @@ class ReadValue(NamedTuple):
     met: str = ""
 
 
-def read_value(column: Column, raw: bytes | Raw) -> ReadValue:
+def read_value(column: FieldColumn, raw: bytes | Raw) -> ReadValue:
     "One value of a field, whatever form it has."
     decode = _value_decoder(column.wire).decode
     try:
