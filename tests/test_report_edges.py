@@ -13,7 +13,7 @@ import pytest
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
 from domostats.loading.coverage import LAST, Part, coverage_of
-from domostats.reports.declaration import Lookup, Source, one_by_one
+from domostats.reports.declaration import Lookup, Source, each_record
 from domostats.reports.fleet import at_the_same_time, by_name, name_of, run_all
 from domostats.reports.keys import KeyCounter, join_columns, key_columns
 from domostats.reports.report import Report
@@ -248,7 +248,7 @@ def test_a_parents_value_that_was_made_null_is_not_known_in_all_its_rows():
 
 
 def test_a_record_can_be_made_into_several():
-    twice = one_by_one(lambda raw: [raw, bytes(raw).replace(b'"id": 1', b'"id": 10')])
+    twice = each_record(lambda raw: [raw, bytes(raw).replace(b'"id": 1', b'"id": 10')])
     report = Report("books", "one book", "id", Source("book", Whole("/x"), Book, reshape=twice))
     run = report.over(report.fields, {"book": [page(1, {"id": 1, "title": "a"})]})
     assert [(row["id"], row["title"]) for row in run.rows] == [(1, "a"), (10, "a")]

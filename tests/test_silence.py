@@ -335,7 +335,7 @@ def test_a_hyphen_is_no_dataset(box, run):
 
 
 def test_one_row_is_not_rows():
-    assert [output.count_of(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
+    assert [output.in_words(n, "row") for n in (0, 1, 2)] == ["0 rows", "1 row", "2 rows"]
 
 
 def test_what_is_narrow_stays_a_table(capsys, monkeypatch):

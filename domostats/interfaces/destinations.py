@@ -26,7 +26,7 @@ import typer
 from tqdm.auto import tqdm
 
 from ..errors import SettingsError
-from .output import count_of, note, show_rows, show_table
+from .output import in_words, note, show_rows, show_table
 from ..loading.coverage import follow
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def write_or_show(table: pa.Table, to: str | None, excel: bool = False) -> None:
         place = Destination(to, excel=excel).write(table)
         show_rows("done", ["rows", "to"], [(table.num_rows, place)])
         return
-    title = count_of(table.num_rows, "row")
+    title = in_words(table.num_rows, "row")
     if table.num_rows > 20:
         title = f"the first 20 of {title} (--to FILE gives all)"
     show_table(title, table.slice(0, 20))

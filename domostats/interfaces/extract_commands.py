@@ -27,7 +27,7 @@ import typer
 from .app import App
 from .exit_codes import describe_error, exit_code
 from .options import DryRun, day_option
-from .output import count_of, note, say, show_error, show_rows, verbosity
+from .output import in_words, note, say, show_error, show_rows, verbosity
 from ..settings import setting
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def preview_extract(first: FirstDay = None, last: LastDay = None, only: OnlyTabl
     for extractor in extraction.extractors:
         for finding in dict.fromkeys(findings_of(extractor)):
             say(f"note: {extractor.get_table().name}: {finding}", err=True)
-    typer.echo(f"{count_of(rows, 'row')}, and nothing was written")
+    typer.echo(f"{in_words(rows, 'row')}, and nothing was written")
 
 
 def _show_batch(title: str, batch: "pa.RecordBatch", bold: set[str | None]):
@@ -191,9 +191,9 @@ def extract_days(
 
 
 def _plan_line(extraction: "Extraction", extractor: "BaseExtractor", days: Sequence[date]):
-    from domostats.tracking.loads import part_of
+    from domostats.tracking.loads import part_name
 
-    name = part_of(extractor.get_table().name, extraction.part(extractor))
+    name = part_name(extractor.get_table().name, extraction.part(extractor))
     return name, len(days), min(days, default=""), max(days, default="")
 
 
@@ -214,7 +214,7 @@ def _extract(
             errors.append(done.error)
             _show_failure(f"{done.dataset} {done.day}", done.error)
         elif done.load:
-            say(f"{done.dataset} {done.day} {count_of(done.load.row_count, 'row')}")
+            say(f"{done.dataset} {done.day} {in_words(done.load.row_count, 'row')}")
         for finding in done.findings:
             if (done.dataset, finding) not in printed:
                 say(f"note: {done.dataset}: {finding}", err=True)

@@ -8,7 +8,7 @@ __all__ = [
     "NARROWEST",
     "verbosity",
     "printable",
-    "count_of",
+    "in_words",
     "say",
     "note",
     "show_rows",
@@ -45,7 +45,7 @@ def printable(value: object) -> str:
     )
 
 
-def count_of(number: int, what: str) -> str:
+def in_words(number: int, what: str) -> str:
     "So many of something in words, such as '1 row'."
     return f"{number} {what}{'' if number == 1 else 's'}"
 

@@ -161,7 +161,7 @@ def _find_books(name: str) -> "CatchUp":
         found = api.get_datasets(id=int(name))
     if len(found) == 1:
         return CatchUp(found[0], api)
-    near = "" if found else did_you_mean(name, [one.name for one in api.get_datasets()])
+    near = "" if found else did_you_mean(name, [str(one.name) for one in api.get_datasets()])
     raise SettingsError(
         f"The registry has {len(found)} datasets called {name!r:.60}.{near} Give the id of "
         "one; list them with: domostats releases --registry",
@@ -222,7 +222,8 @@ def _record(books: "CatchUp", dry_run: bool):
 
 def _forget(books: "CatchUp | None", dataset: str, lines: Sequence[Any], key: str, dry_run: bool):
     "Take a release out of the books. DataError `not_found`; SettingsError `not_a_release`."
-    from domostats.tracking import catch_up, loads
+    from domostats.tracking import loads
+    from domostats.tracking.registry import catch_up
 
     if key not in [line.release_key for line in lines]:
         there = ", ".join(line.release_key for line in lines[:20]) or "none"

@@ -109,7 +109,7 @@ def run_reports(
 ) -> None:
     """Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance
     acme --only users,groups"""
-    chosen = {name: wanted_reports(only, name) for name in by_name(instance).values()}
+    chosen = {name: wanted_reports(only, name) for name in map(str, by_name(instance).values())}
     if to:
         prepare_folder(to)
     how = {

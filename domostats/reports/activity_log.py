@@ -24,7 +24,7 @@ import pyarrow as pa
 from msgspec import Raw
 
 from ..clients.domo.activity import ACTIVITY_LOG
-from .declaration import Source, one_by_one
+from .declaration import Source, each_record
 from .report import Report
 from ..rows.formatter import Formatter, nothing
 from ..rows.rowtype import Millis, TextId
@@ -72,7 +72,7 @@ class EventKeys:
 def event_keys() -> Callable[[bytes], bytes]:
     "A reshape that gives each event a field `eventKey`, the same on every run."
     keys = EventKeys()
-    return one_by_one(lambda raw: [keys.add(raw)])()
+    return each_record(lambda raw: [keys.add(raw)])()
 
 
 # %% ../../nbs/05_reports/18_activity_log.ipynb #615f24a6

@@ -6,7 +6,7 @@
 __all__ = [
     "AnyFormatter",
     "Source",
-    "one_by_one",
+    "each_record",
     "Lookup",
     "keywords_of",
     "KeyField",
@@ -34,7 +34,7 @@ class Source:
 
     With `partial` the row type names only the fields it needs, and others are no news. `reshape()`
     gives a function that is called with the array of each page in turn (bytes) and gives another,
-    where a record is not yet what a row is made from; `one_by_one` makes it from a function of a
+    where a record is not yet what a row is made from; `each_record` makes it from a function of a
     record. The last three are set by `unfold`."""
 
     keyword: str
@@ -76,7 +76,7 @@ class Source:
 
 
 # %% ../../nbs/05_reports/01_declaration.ipynb #f70764ab
-def one_by_one(
+def each_record(
     function: Callable[[bytes], Iterable[bytes]],
 ) -> Callable[[], Callable[[bytes], bytes]]:
     """A reshape that puts in place of each record (bytes) those that a function makes of it (list

@@ -12,7 +12,7 @@ __all__ = [
     "Report",
     "Lookup",
     "Source",
-    "one_by_one",
+    "each_record",
 ]
 
 # %% ../../nbs/05_reports/08_report.ipynb #0b9593d8
@@ -30,8 +30,8 @@ from domostats.reports.declaration import (
     Declaration,
     Lookup,
     Source,
+    each_record,
     keywords_of,
-    one_by_one,
 )
 from .join import JoinedRecords
 from domostats.reports.plan import (
@@ -57,7 +57,7 @@ if TYPE_CHECKING:
     from domostats.clients.datorama.auth import AnyConnection, Tokens
     from domostats.transport.auth import Auth
 
-_all_ = ["Lookup", "Source", "one_by_one"]
+_all_ = ["Lookup", "Source", "each_record"]
 
 
 # %% ../../nbs/05_reports/08_report.ipynb #863481f0
@@ -210,6 +210,31 @@ class Report(Declaration):
             _ = run.made
         return run
 
+    @overload
+    def format(
+        self,
+        api_response: list[dict[str, Any]],
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: Literal[True] = True,
+        **lookups: list[dict[str, Any]],
+    ) -> "pd.DataFrame": ...
+    @overload
+    def format(
+        self,
+        api_response: list[dict[str, Any]],
+        format_fn: str | AnyFormatter | None = None,
+        *,
+        is_dataframe: Literal[False],
+        **lookups: list[dict[str, Any]],
+    ) -> list[Any]: ...
+    @overload
+    def format(
+        self,
+        api_response: list[dict[str, Any]],
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: bool = True,
+        **lookups: list[dict[str, Any]],
+    ) -> "pd.DataFrame | list[Any]": ...
     def format(
         self,
         api_response: list[dict[str, Any]],

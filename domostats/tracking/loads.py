@@ -7,7 +7,7 @@ __all__ = [
     "LOADS",
     "Load",
     "ledger_name",
-    "part_of",
+    "part_name",
     "why_incomplete",
     "move_lines",
     "drop_line",
@@ -81,7 +81,7 @@ def ledger_name(dataset: str) -> str:
     return dataset.removeprefix("duckdb:")
 
 
-def part_of(dataset: str, part: str | None) -> str:
+def part_name(dataset: str, part: str | None) -> str:
     "What the ledger calls a part of a dataset, or all of it for None."
     return f"{dataset}/{part}" if part else dataset
 
@@ -132,7 +132,7 @@ def move_lines(con: "duckdb.DuckDBPyConnection", dataset: str, part: str) -> Non
     "Make the lines of a dataset those of a part of it, in an open transaction."
     for line in loads_of(con, dataset, parts=False):
         details = {**line.details, "part": part}
-        note_load(con, line._replace(dataset=part_of(dataset, part), details=details))
+        note_load(con, line._replace(dataset=part_name(dataset, part), details=details))
         drop_line(con, dataset, line.release_key)
 
 
@@ -219,7 +219,7 @@ def _read_line(
 def _is_part(line: Load, dataset: str) -> bool:
     "Whether a line is of a part of this dataset."
     part = line.details.get("part")
-    return bool(part) and line.dataset == part_of(dataset, part)
+    return bool(part) and line.dataset == part_name(dataset, part)
 
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #10b1000a

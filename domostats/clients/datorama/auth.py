@@ -237,7 +237,9 @@ def _open(instance: Instance, auth: ApiToken, together: str = "") -> Connection:
     user = auth.user or together
     if user and connection.user != user and (auth.user or not connection.user):
         connection.settle(user)
-    connection.budget.overnight = auth.overnight
-    for minutes in connection.budget.kinds.values():
-        minutes.gap = auth.pause
+    budget = connection.budget
+    if isinstance(budget, AnnouncedBudget):
+        budget.overnight = auth.overnight
+        for minutes in budget.kinds.values():
+            minutes.gap = auth.pause
     return connection

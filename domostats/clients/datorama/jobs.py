@@ -43,7 +43,7 @@ from ...transport.state_folder import folder_of, make_folder, replace_file
 
 
 # %% ../../../nbs/03_clients/datorama/05_jobs.ipynb #da4a0007
-def jobs_of(stream_id: int | None, size: int = 100) -> Numbered:
+def jobs_of(stream_id: int | str | None, size: int = 100) -> Numbered:
     """The listing of the jobs of a stream, in pages of `size`.
 
     Nothing is known to be hidden in it, so a page shorter than others is the last one."""

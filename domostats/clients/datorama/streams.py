@@ -39,7 +39,7 @@ from ...transport.writes import write_once
 
 
 # %% ../../../nbs/03_clients/datorama/03_streams.ipynb #da2a0007
-def streams_of(workspace_id: int) -> Whole:
+def streams_of(workspace_id: int | str) -> Whole:
     "The listing of the streams of a workspace."
     return Whole(f"/v1/workspaces/{workspace_id}/data-streams", key="id")
 

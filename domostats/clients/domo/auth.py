@@ -12,6 +12,7 @@ __all__ = [
     "Someone",
     "DomoAuth",
     "AccessToken",
+    "check_session",
     "SessionToken",
     "NotSignedIn",
     "outcome",
@@ -34,7 +35,7 @@ from ...instances import Instance, find_instance
 from ...sealing import hides
 from ...secrets import Secret, masked
 from ...transport.answer import Answer
-from ...transport.auth import Auth, NoAuth, sendable
+from ...transport.auth import Auth, sendable
 from ...transport.connection import Connection, connect
 from ...transport.retry import Request
 
@@ -52,7 +53,7 @@ class Someone(msgspec.Struct):
     roleId: int | Digits = 0
 
 
-class DomoAuth:
+class DomoAuth(Auth):
     "What Domo says in its own way, whatever the credential."
 
     def judge(self, answer: Answer) -> None:
@@ -98,27 +99,41 @@ class DomoAuth:
 
 
 # %% ../../../nbs/03_clients/domo/01_auth.ipynb #fc04d1bf
-class AccessToken(DomoAuth, Auth):
+class AccessToken(DomoAuth):
     "A token made in Admin > Access tokens; it acts with the grants of its owner."
 
     header, kind = "X-DOMO-Developer-Token", "access token"
 
 
-class SessionToken(DomoAuth, Auth):
+def check_session(session: DomoAuth, answer: Answer) -> None:
+    "CredentialsError `expired_session`: the service knows this session no more."
+    if answer.status == 401:
+        raise CredentialsError(
+            f"{session!r} has expired or was ended. Sign in again.", "expired_session", answer
+        )
+
+
+class SessionToken(DomoAuth):
     "The session of somebody who has signed in; without the password it cannot be renewed."
 
     header, kind = "X-DOMO-Authentication", "session"
 
     def judge(self, answer: Answer) -> None:
         super().judge(answer)
-        if answer.status == 401:
-            raise CredentialsError(
-                f"{self!r} has expired or was ended. Sign in again.", "expired_session", answer
-            )
+        check_session(self, answer)
 
 
-class NotSignedIn(DomoAuth, NoAuth):
-    "The sign-in itself."
+class NotSignedIn(DomoAuth):
+    "The sign-in itself: a call without a credential, whose reply holds one."
+
+    kind = "no credential"
+    replies_hold_secrets = True
+
+    def __init__(self, instance: Instance):
+        super().__init__(Secret("none"), instance=instance)
+
+    def __call__(self, request):
+        return request
 
     def judge(self, answer: Answer) -> None:
         super().judge(answer)
@@ -183,8 +198,10 @@ def outcome(reply: object) -> tuple[Secret | None, str | None]:
 
 
 # %% ../../../nbs/03_clients/domo/01_auth.ipynb #a364d934
-class Session(SessionToken):
+class Session(DomoAuth):
     "A session with the password behind it: made at the first call, made again when it has expired."
+
+    header, kind = "X-DOMO-Authentication", "session"
 
     @hides("password")
     def __init__(self, instance: Instance, user: str, password: Secret | str):
@@ -205,6 +222,10 @@ class Session(SessionToken):
     @property
     def signed_in(self) -> bool:
         return self._secret is not None
+
+    def judge(self, answer: Answer) -> None:
+        super().judge(answer)
+        check_session(self, answer)
 
     def _identity(self):
         return f"{self.user}\0{self._password.reveal()}"  # the same for every session of this user

@@ -24,7 +24,7 @@ from .declared import check_declared
 from .rows import batches_of
 from .tables import Table
 from .zones import check_zone
-from ..loads import LOADS, Load, checksum, note_load, part_of
+from ..loads import LOADS, Load, checksum, note_load, part_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -71,7 +71,7 @@ class DayLoader:
     @property
     def dataset(self) -> str:
         "The name of the table, or of its part, in the ledger."
-        return part_of(self.table.name, self.part)
+        return part_name(self.table.name, self.part)
 
     def bounds(self, day: date) -> tuple[datetime, datetime]:
         "The midnights at which a day begins and ends."

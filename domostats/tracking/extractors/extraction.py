@@ -32,7 +32,7 @@ from domostats.tracking.extractors.days import (
 from .rezoning import RezoneResult, rezone_table
 from .tables import Table
 from .zones import check_zone, line_day, lines_of
-from ..loads import Load, part_of
+from ..loads import Load, part_name
 from ..registry.catch_up import run_name
 
 
@@ -54,7 +54,7 @@ class DayResult(NamedTuple):
     @property
     def dataset(self) -> str:
         "The name of the table, or of its part, in the ledger."
-        return part_of(self.table, self.part)
+        return part_name(self.table, self.part)
 
 
 # %% ../../../nbs/08_tracking/extractors/14_extraction.ipynb #1150001d

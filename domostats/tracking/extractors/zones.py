@@ -14,7 +14,7 @@ from ...errors import SettingsError
 from .days import bounds, zone_of
 from .declared import find_days_outside, live_columns
 from .tables import Table
-from ..loads import Load, loads_of, note_load, part_of
+from ..loads import Load, loads_of, note_load, part_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -29,7 +29,7 @@ def line_day(line: Load) -> date:
 
 def lines_of(con: "duckdb.DuckDBPyConnection", table: Table, part: str | None) -> list[Load]:
     "The lines of the days of a table, or of a part of it."
-    name = part_of(table.name, part)
+    name = part_name(table.name, part)
     return [
         line
         for line in loads_of(con, name)
@@ -80,7 +80,7 @@ def check_zone(
         )
         odd += [line for line in nameless if line_day(line) in days]
     if odd:
-        raise _changed_zone(part_of(table.name, part), odd, zone)
+        raise _changed_zone(part_name(table.name, part), odd, zone)
     for line in nameless:
         note_load(con, line._replace(details={**line.details, "zone": str(zone)}))
 
