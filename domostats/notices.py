@@ -31,12 +31,12 @@ class LongWait:
         self.after = after
         self.clock = clock
         self.is_told = False
-        self.since = clock()
+        self.since: float = clock()
 
     def at(self, sentence: str) -> None:
         "Here the wait goes on: say this, if it is time and nothing was said before."
         if not self.is_told and self.clock() - self.since >= self.after:
-            self.is_told = True
+            self.is_told: bool = True
             tell(sentence)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from domostats.reports.report import Report
 
 # %% ../../nbs/10_interfaces/09_catalogue_commands.ipynb #b2232756
-commands = App()
+commands: App = App()
 
 
 @commands.command("check")

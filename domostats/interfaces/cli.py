@@ -42,7 +42,7 @@ in the environment or in .env."""
 
 EPILOG = f"Exit codes: {' · '.join(f'{code} {words}' for code, words in MEANINGS.items())}."
 
-app = App(
+app: App = App(
     help=HELP,
     epilog=EPILOG,
     no_args_is_help=True,

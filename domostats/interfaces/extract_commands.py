@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from domostats.tracking.extractors.rezoning import RezoneResult
 
 # %% ../../nbs/10_interfaces/14_extract_commands.ipynb #11900007
-commands = App()
+commands: App = App()
 MIGRATED = "nothing new: every migration is applied"
 
 

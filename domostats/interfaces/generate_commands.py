@@ -75,7 +75,7 @@ class Contract(str, enum.Enum):
 
 COLUMNS = ["report", "instance", "rows", "columns", "set aside", "to"]
 Line = tuple[str, str, int, int, int, str]  # what is shown of a run, as `COLUMNS`
-commands = App()
+commands: App = App()
 
 
 @commands.command("generate")

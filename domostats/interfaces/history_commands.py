@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #e58ef321
 SNAPSHOT_COLUMNS = "dataset", "at (UTC)", "rows", "added", "changed", "removed"
-commands = App()
+commands: App = App()
 
 
 @commands.command("snapshot")

@@ -15,7 +15,7 @@ from .options import DryRun
 from .output import say, show_rows
 
 # %% ../../nbs/10_interfaces/13_local_commands.ipynb #8cda38c9
-commands = App()
+commands: App = App()
 
 
 @commands.command("upgrade")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from domostats.sandbox import DatoramaSandbox, Sandbox
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #1744b6a6
-commands = App()
+commands: App = App()
 
 
 @commands.command("demo")

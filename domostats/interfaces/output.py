@@ -121,7 +121,7 @@ class Verbosity:
     traceback: bool = False
 
 
-verbosity = Verbosity()  # of this process
+verbosity: Verbosity = Verbosity()  # of this process
 
 
 def show_error(error: BaseException) -> None:

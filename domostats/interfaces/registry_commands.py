@@ -13,7 +13,7 @@ import typer
 from .app import App, wait_until_stopped
 
 # %% ../../nbs/10_interfaces/16_registry_commands.ipynb #11900011
-commands = App(help="The registry of workflows, datasets and releases.", no_args_is_help=True)
+commands: App = App(help="The registry of workflows, datasets and releases.", no_args_is_help=True)
 
 
 @commands.callback()

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from domostats.tracking.registry.catch_up import CatchUp
 
 # %% ../../nbs/10_interfaces/15_release_commands.ipynb #1190000d
-commands = App()
+commands: App = App()
 
 
 @commands.command("releases")

@@ -59,7 +59,7 @@ def wanted_reports(only: list[str] | None, instance: str) -> "list[Report]":
 
 
 # %% ../../nbs/10_interfaces/11_run_commands.ipynb #382a860d
-commands = App()
+commands: App = App()
 
 
 @commands.command("estimate")

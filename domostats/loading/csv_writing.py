@@ -125,7 +125,9 @@ class CsvGroups:
         self.file = file
         self.excel = excel
         self.schema = schema
-        self.unseen = {*schema.names}  # columns whose type cannot be told from what was written
+        self.unseen: set[Any] = {
+            *schema.names
+        }  # columns whose type cannot be told from what was written
         for field in schema:
             self._texts(field.name, pa.nulls(0, field.type))
         names = pa.array(schema.names, pa.large_string())

@@ -95,7 +95,7 @@ class OwnerRecord:
 
 
 # %% ../../nbs/05_reports/10_accounts.ipynb #9ca228c9
-report = Report(
+report: Report = Report(
     "accounts",
     "one account: the credential that a connector signs in with",
     "id",
@@ -108,12 +108,12 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/10_accounts.ipynb #49a9ba7e
-format_account_v2 = (
+format_account_v2: Formatter = (
     report.fields.add(data_provider_name="dataprovider_obj.name")
     .rename(id="account_id", display_name="account_name")
     .drop("name", "valid")
 )
-format_account_v1 = format_account_v2.drop("type", "days_to_expiry", "expired")
+format_account_v1: Formatter = format_account_v2.drop("type", "days_to_expiry", "expired")
 
 
 # %% ../../nbs/05_reports/10_accounts.ipynb #3f00c66d
@@ -122,7 +122,7 @@ def _either(name: str) -> Rule:
     return first(f"flat_obj.{name}", name)
 
 
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     {
         "Account_Id": _either("id"),
@@ -142,7 +142,7 @@ format_domostats = Formatter(
 )
 
 # %% ../../nbs/05_reports/10_accounts.ipynb #ab96e528
-format_account_owners = format_account_v2.add(owner_name="owner_obj.displayName")
+format_account_owners: Formatter = format_account_v2.add(owner_name="owner_obj.displayName")
 
 report.formatters = {
     "domostats": format_domostats,

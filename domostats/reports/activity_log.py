@@ -97,7 +97,7 @@ class EventRecord:
     client_id: str | None = None
 
 
-report = Report(
+report: Report = Report(
     "activity_log",
     "one event",
     "event_key",
@@ -106,7 +106,7 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/18_activity_log.ipynb #4529eeea
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     {
         "Object_Name": "objectName",
@@ -129,7 +129,7 @@ format_domostats = Formatter(
     },
 )
 
-format_event = report.fields.rename(time="event_at")
+format_event: Formatter = report.fields.rename(time="event_at")
 
 report.formatters = {"domostats": format_domostats, "all": format_event}
 generate = report.generate

@@ -80,7 +80,7 @@ class CallRecord:
     budget_left: int | None = named("budget_left")
 
 
-report = Report(
+report: Report = Report(
     "calls",
     "one attempt of this process",
     "id",

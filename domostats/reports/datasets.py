@@ -100,7 +100,7 @@ class DatasetStream:
 
 
 # %% ../../nbs/05_reports/15_datasets.ipynb #5dde1bb6
-report = Report(
+report: Report = Report(
     "datasets",
     "one dataset",
     "id",
@@ -113,7 +113,7 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/15_datasets.ipynb #93b6687d
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     {
         "ID": "id",
@@ -141,7 +141,7 @@ format_domostats = Formatter(
     },
 )
 
-format_dataset = report.fields.rename(
+format_dataset: Formatter = report.fields.rename(
     id="dataset_id",
     created="created_at",
     last_touched="last_touched_at",

@@ -35,7 +35,7 @@ class JobRecord:
     process_log: str | None = None
 
 
-report = Report(
+report: Report = Report(
     "datorama_jobs",
     "one job of a data stream",
     "id",
@@ -45,7 +45,7 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/22_datorama_jobs.ipynb #e33bb58d
-format_with_stream = Formatter(
+format_with_stream: Formatter = Formatter(
     report.objects,
     {
         "workspace_id": "stream_obj.workspaceId",

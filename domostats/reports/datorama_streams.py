@@ -69,7 +69,7 @@ class StreamRecord:
 
 
 # %% ../../nbs/05_reports/21_datorama_streams.ipynb #351a991a
-report = Report(
+report: Report = Report(
     "datorama_streams",
     "one data stream",
     "id",
@@ -94,8 +94,8 @@ TABLE = (
     "processedRows",
     "lastDataDate",
 )
-format_table = Formatter(report.objects, {name: f"stream_obj.{name}" for name in TABLE})
-format_with_workspace = Formatter(
+format_table: Formatter = Formatter(report.objects, {name: f"stream_obj.{name}" for name in TABLE})
+format_with_workspace: Formatter = Formatter(
     report.objects,
     {"workspace_name": "workspace_obj.name"} | {name: f"stream_obj.{name}" for name in TABLE},
 )

@@ -58,7 +58,7 @@ class WorkspaceRecord:
 
 
 # %% ../../nbs/05_reports/20_datorama_workspaces.ipynb #6f8134b0
-report = Report(
+report: Report = Report(
     "datorama_workspaces",
     "one workspace",
     "id",

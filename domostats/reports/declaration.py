@@ -166,9 +166,9 @@ class Declaration:
         self.needs, self.guessed = needs, guessed
         self.platform = platform
         own = source.chain[::-1]  # the record itself first
-        self.own = [one.keyword for one in own]
+        self.own: list[str] = [one.keyword for one in own]
         self.objects: dict[str, type] = {one.keyword: one.row_type for one in [*own, *lookups]}
-        self.key_fields = [self._key_field(key) for key in self.key]
+        self.key_fields: list[KeyField] = [self._key_field(key) for key in self.key]
         self.formatters: dict[str, AnyFormatter] = {"all": self.fields}
 
     def _key_field(self, key: str) -> KeyField:

@@ -41,7 +41,7 @@ class MemberRecord:
     id: TextId
 
 
-report = Report(
+report: Report = Report(
     "group_members",
     "one member of one group",
     ("group_obj.group_id", "type", "id"),
@@ -52,10 +52,10 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/14_group_members.ipynb #0c93fbab
-format_member = report.fields.rename(type="member_type", id="member_id").add(
+format_member: Formatter = report.fields.rename(type="member_type", id="member_id").add(
     group_name="group_obj.name"
 )
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     {
         "Group Id": "group_obj.groupId",

@@ -53,7 +53,7 @@ class GroupDetailRecord:
     guid: str | None = None
 
 
-report = Report(
+report: Report = Report(
     "groups",
     "one group",
     "group_id",
@@ -79,7 +79,7 @@ LISTED = {
     "Created": "created",
 }
 
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     LISTED
     | {
@@ -87,11 +87,11 @@ format_domostats = Formatter(
         "Is Default": nothing("a call for each group, see with_creator"),
     },
 )
-format_with_creator = Formatter(
+format_with_creator: Formatter = Formatter(
     report.objects,
     LISTED | {"Creator Id": "detail_obj.creatorId", "Is Default": truth_text("detail_obj.default")},
 )
-format_group = report.fields.rename(created="created_at").drop("owners", "group_members")
+format_group: Formatter = report.fields.rename(created="created_at").drop("owners", "group_members")
 
 report.formatters = {
     "domostats": format_domostats,

@@ -36,7 +36,7 @@ class LookupIndex:
     def __init__(self, lookup: Lookup, pages: Iterable[Page]):
         self.lookup = lookup
         name = lookup.on[1]
-        self.records = Records(lookup.row_type, not lookup.partial, keys=[name])
+        self.records: Records = Records(lookup.row_type, not lookup.partial, keys=[name])
         reshape = lookup.reshape() if lookup.reshape else None
         for page in pages:
             read_page(self.records, reshape(page.array) if reshape else page.array, page.number)

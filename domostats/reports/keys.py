@@ -8,7 +8,7 @@ __all__ = ["key_columns", "join_columns", "KeyCounter"]
 # %% ../../nbs/05_reports/03_keys.ipynb #2c74d356
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -126,8 +126,8 @@ class _KeyFile:
 
     def __init__(self, schema: pa.Schema):
         self.file = tempfile.TemporaryFile()
-        self.sink = pa.ipc.new_stream(self.file, schema)
-        self.names = ", ".join(schema.names)
+        self.sink: Any = pa.ipc.new_stream(self.file, schema)
+        self.names: str = ", ".join(schema.names)
 
     def count_repeated(self, parts: int) -> int:
         """How many keys are in it more than once.

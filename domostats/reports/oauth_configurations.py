@@ -51,7 +51,7 @@ class OAuthConfigurationRecord:
     preset_fields_list: Any = None
 
 
-report = Report(
+report: Report = Report(
     "oauth_configurations",
     "one OAuth configuration: the app through which accounts sign in",
     "id",
@@ -63,7 +63,7 @@ report = Report(
 owner = first("userId", "owner")
 provider = first("dataProviderKey", "dataProviderType")
 
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     {
         "Account_Id": "id",
@@ -82,7 +82,7 @@ format_domostats = Formatter(
     },
 )
 
-format_configuration = report.fields.drop(
+format_configuration: Formatter = report.fields.drop(
     "configurations",
     "configurations_list",
     "configuration_as_list",

@@ -59,7 +59,7 @@ class PageSummary:
     last_modified: Millis | None = None
 
 
-report = Report(
+report: Report = Report(
     "page_access",
     "one share of a page, with a user or with a group",
     ("page_id", "entity_type", "entity_id"),
@@ -69,7 +69,7 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/16_page_access.ipynb #ca0dc4a2
-format_domostats = Formatter(
+format_domostats: Formatter = Formatter(
     report.objects,
     {
         "Page ID": "pageId",
@@ -89,7 +89,7 @@ format_domostats = Formatter(
     },
 )
 
-format_share = report.fields.add(page_title="page_obj.pageTitle")
+format_share: Formatter = report.fields.add(page_title="page_obj.pageTitle")
 
 report.formatters = {"domostats": format_domostats, "all": format_share}
 generate = report.generate

@@ -34,7 +34,7 @@ class Person:
 
 
 # %% ../../nbs/05_reports/17_page_people.ipynb #1e814749
-report = Report(
+report: Report = Report(
     "page_people",
     "one person who may open a page, and the way",
     ("page_id", "user_id", "via_group_id"),

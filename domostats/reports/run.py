@@ -39,8 +39,8 @@ class RowMaker:
 
     def __init__(self, report: Declaration, formatter: AnyFormatter, joined: JoinedRecords):
         self.report, self.formatter, self.joined = report, formatter, joined
-        self.keywords = keywords_of(formatter, report.own, report.objects)
-        self.keys = KeyCounter()
+        self.keywords: list[str] = keywords_of(formatter, report.own, report.objects)
+        self.keys: KeyCounter = KeyCounter()
         self.unknown_cells = UnknownCells(report, formatter)
         self.came = 0
 
@@ -115,7 +115,7 @@ class Result(Findings):
         super().__init__(joined.records, doubts, _places_read(report, formatter))
         self.report, self.formatter = report, formatter
         self.joined, self.policy = joined, contract
-        self.maker = RowMaker(report, formatter, joined)
+        self.maker: RowMaker = RowMaker(report, formatter, joined)
         self.instance: str | None = None
         self.window: Window | None = None
         self.is_handed_on = False
@@ -145,8 +145,8 @@ class Result(Findings):
         self._check_any_came()
         self.joined.align_rest()
         yield self._make()
-        self.doubts = [*self.doubts, *self.joined.shortfalls]
-        self.repeated = self.maker.keys.repeated()
+        self.doubts: list[str] = [*self.doubts, *self.joined.shortfalls]
+        self.repeated: int = self.maker.keys.repeated()
 
     def _make_aligned(self) -> Batch:
         self.joined.align()
@@ -222,7 +222,7 @@ class Result(Findings):
                 "run.table, or run it again.",
                 "already_read",
             )
-        self.is_handed_on = True
+        self.is_handed_on: bool = True
         schema = self.formatter.schema
         if self.policy == "extend":
             schema = schema.append(pa.field("other_fields", pa.string()))

@@ -7,6 +7,7 @@ __all__ = ["lost_rows", "UnknownCells"]
 
 # %% ../../nbs/05_reports/04_unknown.ipynb #71f39a25
 from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -71,7 +72,7 @@ class UnknownCells:
                 self.places = {}
             types = [formatter.schema.field(name).type for name in self.key]
         fields = [(f"k{n}", type) for n, type in enumerate(types)]
-        self.schema = pa.schema([*fields, ("column", pa.string())])
+        self.schema: Any = pa.schema([*fields, ("column", pa.string())])
         self.tables: list[pa.Table] = []
 
     def add(self, made: pa.Table, lost: Mapping[str, set[int]]) -> None:

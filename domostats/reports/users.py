@@ -87,7 +87,7 @@ class UserRole:
     name: str | None = None
 
 
-report = Report(
+report: Report = Report(
     "users",
     "one user, also those of Domo's support",
     "id",
@@ -98,7 +98,7 @@ report = Report(
 )
 
 # %% ../../nbs/05_reports/12_users.ipynb #5179f001
-format_people = Formatter(
+format_people: Formatter = Formatter(
     report.objects,
     {
         "Department": "department",
@@ -130,7 +130,7 @@ format_people = Formatter(
     },
 )
 
-format_user_activity = Formatter(
+format_user_activity: Formatter = Formatter(
     report.objects,
     {
         "Display Name": "displayName",
@@ -146,7 +146,7 @@ format_user_activity = Formatter(
     },
 )
 
-format_user = report.fields.rename(
+format_user: Formatter = report.fields.rename(
     id="user_id",
     created="created_at",
     modified="modified_at",

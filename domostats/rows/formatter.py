@@ -243,10 +243,12 @@ class Formatter:
 
     def __init__(self, objects: Mapping[str, type], rules: Mapping[str, str | Rule]):
         self.objects, self.rules = dict(objects), dict(rules)
-        self.places = {name: places_of(rule, objects) for name, rule in rules.items()}
+        self.places: dict[str, list[str]] = {
+            name: places_of(rule, objects) for name, rule in rules.items()
+        }
         used = {place.partition(".")[0] for places in self.places.values() for place in places}
-        self.keywords = tuple(keyword for keyword in objects if keyword in used)
-        self.schema = self.format(self._table(dict.fromkeys(objects)).slice(0, 0)).schema
+        self.keywords: tuple[str, ...] = tuple(keyword for keyword in objects if keyword in used)
+        self.schema: Any = self.format(self._table(dict.fromkeys(objects)).slice(0, 0)).schema
 
     def add(
         self,

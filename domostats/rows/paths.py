@@ -119,22 +119,28 @@ class Node:
 
     def __init__(self, targets: Iterable[Target], keeps: bool = False):
         self.targets, self.keeps = [*targets], keeps
-        self.ends = [field for field, steps in self.targets if not steps]
-        self.counts = [field for field, steps in self.targets if steps == COUNTED]
+        self.ends: list[str] = [field for field, steps in self.targets if not steps]
+        self.counts: list[str] = [field for field, steps in self.targets if steps == COUNTED]
         inner: dict[PathStep, list[Target]] = {}
         for field, steps in self.targets:
             if steps and steps != COUNTED:
                 inner.setdefault(steps[0], []).append(Target(field, steps[1:]))
-        self.below = [target for targets in inner.values() for target in targets]
+        self.below: list[Target] = [target for targets in inner.values() for target in targets]
         nodes = {
             step: Node(targets, keeps and step.kind != "key") for step, targets in inner.items()
         }
-        self.names = {step.to: node for step, node in nodes.items() if step.kind == "name"}
-        self.leaves = {name: node.ends[0] for name, node in self.names.items() if node.is_leaf}
-        self.indexes = {int(step.to): node for step, node in nodes.items() if step.kind == "index"}
-        self.json = nodes.get(PathStep("json"))
+        self.names: dict[str, Node] = {
+            step.to: node for step, node in nodes.items() if step.kind == "name"
+        }
+        self.leaves: dict[str, str] = {
+            name: node.ends[0] for name, node in self.names.items() if node.is_leaf
+        }
+        self.indexes: dict[int, Node] = {
+            int(step.to): node for step, node in nodes.items() if step.kind == "index"
+        }
+        self.json: Node | None = nodes.get(PathStep("json"))
         keys = {step.key for step in nodes if step.kind == "key"}
-        self.selections = [
+        self.selections: list[Selection] = [
             Selection(key, {step.to: nodes[step] for step in nodes if step.key == key}, keeps)
             for key in sorted(keys)
         ]
@@ -231,10 +237,12 @@ class Selection:
     def __init__(self, key: str, nodes: Mapping[str, Node], keeps: bool):
         self.key, self.nodes, self.keeps = key, nodes, keeps
         self.targets = _targets_of(nodes)
-        self.unknown = Node([self.targets[0]])  # what is looked for in an object nobody declared
+        self.unknown: Node = Node(
+            [self.targets[0]]
+        )  # what is looked for in an object nobody declared
         rests = {target.steps for target in self.targets}
         self.pairs = _pair_decoder(key, rests.pop()) if len(rests) == 1 else None
-        self.fields = {text: node.targets[0].field for text, node in nodes.items()}
+        self.fields: dict[str, str] = {text: node.targets[0].field for text, node in nodes.items()}
 
     def take(self, raw: bytes | Raw, made: dict[str, Any], place: str) -> None:
         "Add to `made` (a dict by field) what lies in the objects of a list."
@@ -381,16 +389,20 @@ class Layout:
 
     def __init__(self, row_type: type, keeps: bool = True):
         columns = [*columns_of(row_type).values()]
-        self.lists = [RowList(rows, columns) for rows in getattr(row_type, "ROWS", ())]
+        self.lists: list[RowList] = [
+            RowList(rows, columns) for rows in getattr(row_type, "ROWS", ())
+        ]
         targets = [
             Target(column.service_name, parse_path(path))
             for column in columns
             for path in column.paths or [column.service_name]
             if isinstance(path, str)
         ]
-        self.root = Node([] if self.lists else targets, keeps)
-        self.counts = {field: 0 for field, steps in targets if steps[-1:] == COUNTED}
-        self.hidden = {c.service_name for c in columns if c.paths} - {*self.root.names}
+        self.root: Node = Node([] if self.lists else targets, keeps)
+        self.counts: dict[str, int] = {
+            field: 0 for field, steps in targets if steps[-1:] == COUNTED
+        }
+        self.hidden: set[str] = {c.service_name for c in columns if c.paths} - {*self.root.names}
         self.expected: dict[str, list[Target]] = {}
         expected = {column.service_name for column in columns if column.expected}
         for target in targets:

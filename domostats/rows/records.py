@@ -52,7 +52,7 @@ class RecordDecoder:
     def _build(self, strict):
         self.strict = strict
         one = decoder(self.row_type, self.unknown, strict)
-        self.record_type = one.type
+        self.record_type: type[Any] = one.type
         self.decode = one.decode
         self.decode_all = decoder(self.row_type, self.unknown, strict, many=True).decode
 
@@ -135,10 +135,10 @@ class Records:
 
     def __init__(self, row_type: type, strict: bool = True, keys: Iterable[str] | None = None):
         self.row_type, self.columns = row_type, columns_of(row_type)
-        self.decoder = RecordDecoder(row_type, strict)
+        self.decoder: RecordDecoder = RecordDecoder(row_type, strict)
         self.layout = layout_of(row_type, strict)
         required = {column.name for column in self.columns.values() if column.required}
-        self.keys = required if keys is None else {*keys}
+        self.keys: set[str] = required if keys is None else {*keys}
         self.records: list[Any] = []
         self.raws: list[bytes | Raw | WholePage] = []
         self.lost: dict[str, list[int]] = {}

@@ -102,7 +102,7 @@ class Micros:
     __slots__ = ("micros",)
 
     def __init__(self, micros: int):
-        self.micros = micros
+        self.micros: int = micros
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Micros) and other.micros == self.micros

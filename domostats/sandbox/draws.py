@@ -32,7 +32,7 @@ class Draws:
     none depends on another."""
 
     def __init__(self, seed: int, kind: str, n: int | str):
-        self.place = f"{seed}/{kind}/{n}/"
+        self.place: str = f"{seed}/{kind}/{n}/"
 
     def below(self, field: str, stop: int) -> int:
         return (

@@ -306,7 +306,7 @@ class Faults:
         with self.lock:
             self.waiting = []
             self.served = {}
-            self.location = ELSEWHERE
+            self.location: str = ELSEWHERE
 
     def serve(self, path: str, value: Any) -> None:
         "Let the endpoint at this path answer with a value (as JSON) or with bytes as they are."

@@ -181,10 +181,10 @@ class Server:
 
         # The protocol is named, because asyncio sets TCP_NODELAY only then; a reply would wait
         # 40 ms without.
-        self.socket = socket.socket(proto=socket.IPPROTO_TCP)
+        self.socket: socket.socket = socket.socket(proto=socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(128)
-        self.url = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.url: str = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
         self.uvicorn, self._end = _prompt_server(
             uvicorn.Config(
                 app,

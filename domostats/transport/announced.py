@@ -195,8 +195,8 @@ class AnnouncedBudget:
         clock: Clock | None = None,
         label: str = "",
     ):
-        self.day = Budget(place, None, per_day, folder, clock, label, begin=FIRST)
-        self.kinds = {
+        self.day: Budget = Budget(place, None, per_day, folder, clock, label, begin=FIRST)
+        self.kinds: dict[str, MinuteBudget] = {
             kind: MinuteBudget(
                 f"{place}|{kind}", limit, gap, folder, clock, f"{label} {kind}".strip()
             )

@@ -91,12 +91,12 @@ class Budget:
         label: str | None = None,
         begin: str = LIMITS,
     ):
-        self.per_minute = _limit("per_minute", per_minute)
-        self.per_day = _limit("per_day", per_day)
-        self.clock = Clock() if clock is None else clock
+        self.per_minute: int | None = _limit("per_minute", per_minute)
+        self.per_day: int | None = _limit("per_day", per_day)
+        self.clock: Clock = Clock() if clock is None else clock
         self.folder = folder
-        self.step = step_of(per_minute)
-        self.is_limited = bool(per_minute or per_day)
+        self.step: float = step_of(per_minute)
+        self.is_limited: bool = bool(per_minute or per_day)
         self._row = BudgetRow(place, label, per_minute, per_day, folder, begin=begin)
 
     def reserve(self, request: "Request | None" = None) -> float:

@@ -208,8 +208,8 @@ class BudgetRow:
         patience: float = 10,
         begin: str = LIMITS,
     ):
-        self.place = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
-        self.label = label or self.place[:8]
+        self.place: str = hashlib.blake2b(place.encode(), digest_size=16).hexdigest()
+        self.label: str = label or self.place[:8]
         self.folder = folder
         self.patience = patience
         self.begin = begin

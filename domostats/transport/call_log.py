@@ -40,7 +40,7 @@ class CallLog(deque[LoggedCall]):
 
     def __init__(self):
         super().__init__(maxlen=10_000)
-        self.name = secrets.token_hex(4)
+        self.name: str = secrets.token_hex(4)
         self.total = 0
         self.repeated = 0
         self.received = 0

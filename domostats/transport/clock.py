@@ -223,7 +223,7 @@ class FastClock(Clock):
     def __init__(self, start: float, speed: float):
         self.start = start
         self.speed = speed
-        self.made = time.monotonic()
+        self.made: float = time.monotonic()
 
     def now(self) -> float:
         return self.start + (time.monotonic() - self.made) * self.speed

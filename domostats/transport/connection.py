@@ -167,7 +167,7 @@ class Connection(Requester):
         auth = _checked(auth)
         self.instance = instance
         self.auth = auth
-        self.calls = CallLog()
+        self.calls: CallLog = CallLog()
         self.retry = auth.retry() or Retry()
         self.clock = Clock()
         self._met = threading.RLock()

@@ -138,7 +138,7 @@ class CursorPager:
     def __init__(self, listing: Cursor, reader: Reader):
         self.listing = listing
         self.reader = reader
-        self.known = SeenKeys(listing.key, 2)
+        self.known: SeenKeys = SeenKeys(listing.key, 2)
         self.widest: int | None = None
 
     def pages(self) -> Iterator[Page]:

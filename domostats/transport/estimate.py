@@ -25,7 +25,7 @@ class CountingReader(Reader):
         super().__init__(reader.connection, None, reader.since, reader.until)
         self.reader = reader
         self.asked: set[str] = set()
-        self.now = reader.now
+        self.now: int = reader.now
 
     @property
     def calls(self) -> int:

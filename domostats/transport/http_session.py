@@ -95,7 +95,7 @@ class Watch:
     def __init__(self, limits: ReplyLimits, clock: Any):
         self.limits = limits
         self.clock = clock
-        self.until = steady_of(clock) + limits.seconds
+        self.until: float = steady_of(clock) + limits.seconds
         self.received = 0
         self.in_head = True
 
@@ -120,7 +120,7 @@ class WatchedFile(io.RawIOBase):
     def __init__(self, sock: "socket.socket", watch: Watch):
         self.sock = sock
         self.watch = watch
-        self.pause = sock.gettimeout()
+        self.pause: float | None = sock.gettimeout()
         self.file = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:

@@ -49,7 +49,7 @@ class Journal:
         self.now = now
         self.entries: dict[str, Entry] = {}
         self.went_on = False
-        self.oldest = now()
+        self.oldest: float = now()
         self.lost: dict[str, Any] | None = None
 
     def put(self, key: str, state: str, **facts: Any) -> Entry:

@@ -170,7 +170,7 @@ class OffsetPager:
         self.holes = 0  # such gaps with rows behind them
         self.ended = False
         self.suspicions: dict[str, str] = {}  # the first of each kind
-        self.known = SeenKeys(listing.key, reader.in_flight + 1)
+        self.known: SeenKeys = SeenKeys(listing.key, reader.in_flight + 1)
         self.recent: deque[Request] = deque(maxlen=reader.in_flight)
 
     def pages(self) -> Iterator[Page]:
@@ -224,11 +224,11 @@ class OffsetPager:
         while new:
             yield array, new
             if is_rest:
-                self.step = min(self.step, self.widest)
+                self.step: int = min(self.step, self.widest)
             is_rest = True
             offset += came
             if offset >= end:
-                self.is_short = False
+                self.is_short: bool = False
                 return
             if self.came == self.total:
                 return
@@ -260,7 +260,7 @@ class OffsetPager:
         self.total = self.total if total is None else total
         array, came, new = self.known.new(self.listing.array(answer))
         self.came += new
-        self.widest = max(self.widest, came)
+        self.widest: int = max(self.widest, came)
         if self.listing.key and 0 < new < came:
             self._doubt(
                 "records of one page came again on another: the list changed while it was read."
@@ -298,12 +298,12 @@ class OffsetPager:
             self.has_gap = self.is_short
         else:
             self.empty += 1
-            self.has_gap = True
+            self.has_gap: bool = True
         if self.came == self.total:
             self.ended = self.is_short
         else:
             follows = self.total is not None and sum(self.listing.place_of(request)) < self.total
-            self.ended = self.empty >= (MOST_EMPTY if follows else 2)
+            self.ended: bool = self.empty >= (MOST_EMPTY if follows else 2)
 
     def _close(self) -> None:
         "Say what is in doubt, unless a total bears out what came."

@@ -34,14 +34,14 @@ class Pool(Requester):
     """
 
     def __init__(self, connections: Iterable[Connection], whole: "Pool | None" = None):
-        self.connections = [*connections]
+        self.connections: list[Connection] = [*connections]
         first = self.connections[0]
         self.instance = first.instance
         self.auth = first.auth
-        self.user = None
+        self.user: None = None
         self.retry = self.auth.retry() or Retry()
         self._clock = Clock()
-        self.place = "|".join(sorted({one.place for one in self.connections}))
+        self.place: str = "|".join(sorted({one.place for one in self.connections}))
         self.whole = whole or self
         self.dropped: dict[Connection, CredentialsError] = whole.dropped if whole else {}
         self._last = threading.local()

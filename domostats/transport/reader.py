@@ -77,7 +77,7 @@ class Reader:
         self.until = until
         self.in_flight = in_flight
         self.debug_api = debug_api
-        self.now = round((time.time() if spool is None else spool.began) * 1000)
+        self.now: int = round((time.time() if spool is None else spool.began) * 1000)
         self.doubts: list[str] = []
         self.notes: list[str] = []
         self.longest: Counter[object] = Counter()  # of numbered pages: the most rows one had

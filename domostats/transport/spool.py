@@ -72,7 +72,7 @@ class Spool:
         self.restored = restored
         self.note = note
         self.reuse = reuse
-        self.record = record or RunRecord(time.time())
+        self.record: RunRecord = record or RunRecord(time.time())
         self._compared: set[str] = set()
         self._lock = threading.RLock()
         self._asked: dict[str, list[_KeptRequest]] | None = None

@@ -192,7 +192,7 @@ class Patience:
         say: Callable[[str], object] | None = None,
         most: float = 6 * 3600,
     ):
-        self.clock = Clock() if clock is None else clock
+        self.clock: Clock = Clock() if clock is None else clock
         self.most = most
         self.say = say or tell
         self.lock = threading.Lock()
@@ -228,7 +228,7 @@ class Patience:
         )
         self.clock.wait(self.pause)
         self.waited += self.pause
-        self.pause = min(2 * self.pause, 300.0)
+        self.pause: float = min(2 * self.pause, 300.0)
 
 
 def patiently(do: Callable[[], _Made], patience: Patience) -> _Made:

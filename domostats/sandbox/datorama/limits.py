@@ -43,7 +43,7 @@ class VirtualClock:
 
     @speed.setter
     def speed(self, speed: float) -> None:
-        self.start = self.now()
+        self.start: float = self.now()
         self.made = time.monotonic()
         self._speed = speed
 
@@ -65,7 +65,7 @@ class CallLimits:
 
     def __init__(self, clock: VirtualClock):
         self.clock = clock
-        self.limits = {"platform": 60, "query": 200, "day": 20_000}
+        self.limits: dict[str, int] = {"platform": 60, "query": 200, "day": 20_000}
         self.counts: Counter[tuple[str, str, int]] = Counter()
         self.lock = threading.Lock()
 

@@ -110,12 +110,12 @@ class Users:
     "Who may come in: `tokens` (lists of `Secret` by user) and `seen` (sets of workspace ids)."
 
     def __init__(self, agency: Agency, workspaces: Iterable[int]):
-        self.tokens = {
+        self.tokens: dict[str, list[Secret]] = {
             name: [Secret(f"dato-api-{secrets.token_hex(16)}") for _ in range(2)]
             for name in user_names(agency)
         }
         ids = [*workspaces]
-        self.seen = {
+        self.seen: dict[str, list[int]] = {
             name: ids if n == 0 else ids[: max(1, len(ids) - 1)]
             for n, name in enumerate(self.tokens)
         }
@@ -192,16 +192,16 @@ class Datorama:
     own_paths: Collection[str] = OWN_PATHS
 
     def __init__(self, agency: Agency | None = None):
-        self.agency = agency or Agency()
-        self.clock = VirtualClock(self.agency.now)
+        self.agency: Agency = agency or Agency()
+        self.clock: VirtualClock = VirtualClock(self.agency.now)
         self.quirks: set[str] = set()
-        self.faults = Faults(DATORAMA_FAULTS)
+        self.faults: Faults = Faults(DATORAMA_FAULTS)
         self.latency: float = 0
-        self.state = State(self.agency, self.clock, self.quirks)
-        self.limits = CallLimits(self.clock)
+        self.state: State = State(self.agency, self.clock, self.quirks)
+        self.limits: CallLimits = CallLimits(self.clock)
         self.log: deque[DatoramaCall] = deque(maxlen=100_000)
         self.lock = threading.RLock()
-        self.users = Users(self.agency, self.state.workspaces)
+        self.users: Users = Users(self.agency, self.state.workspaces)
 
     def ready(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str

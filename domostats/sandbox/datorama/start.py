@@ -31,7 +31,7 @@ class DatoramaSandbox(RunningSandbox):
         super().__init__(served.name, served.url, secrets, served.server, service.faults)
         self.service = service
         self.clock = service.clock
-        self.quirks = service.quirks
+        self.quirks: set[str] = service.quirks
         self.log = service.log
 
     @property

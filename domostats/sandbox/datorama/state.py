@@ -149,7 +149,7 @@ class State:
         streams = [make_data_stream(agency, n) for n in range(agency.streams)]
         self.workspaces: dict[int, dict] = {one["id"]: one for one in workspaces}
         self.streams: dict[int, dict] = {one["id"]: one for one in streams}
-        self.jobs = _jobs_of_agency(agency)
+        self.jobs: Jobs = _jobs_of_agency(agency)
         self.users = _users_of_agency(agency)
         self.permission_sets: dict[int, dict] = {
             7001: {"id": 7001, "accountId": 9001, "workspaceId": None, "name": "Editor"}
@@ -159,8 +159,8 @@ class State:
         self.schedulers: dict[int, dict] = {}
         self.patterns: dict[int, dict] = {}
         self.calculated: dict[int, dict] = {}
-        self.queues = {id: Queue(agency.parallel) for id in self.workspaces}
-        self.next = {
+        self.queues: dict[int, Queue] = {id: Queue(agency.parallel) for id in self.workspaces}
+        self.next: dict[str, int] = {
             "job": max(700_001, FIRST_JOB + days_of_jobs(agency).stop * agency.streams),
             "stream": 90_001,
             "workspace": 9_501,

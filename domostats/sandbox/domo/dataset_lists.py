@@ -233,7 +233,7 @@ def _certified_node(world: World, n: int) -> dict:
 class Operations:
     "One operation, or a list with one operation."
 
-    one = JsonObject(
+    one: JsonObject = JsonObject(
         operationName=OneOf("getCertifiedEntities"),
         query=Text(),
         variables=JsonObject(

@@ -153,7 +153,7 @@ class CachedPages:
 
     def __init__(self, data: Data):
         self.data = data
-        self.cache = ReplyCache()
+        self.cache: ReplyCache = ReplyCache()
 
     def key(
         self, user: dict | None, method: str, path: str, body: bytes, query: str, change: str | None
@@ -234,14 +234,14 @@ class Domo:
     own_paths: Collection[str] = OWN_PATHS
 
     def __init__(self, world: World, given: bytes | None = None):
-        self.data = Data(world, given)
-        self.pages = CachedPages(self.data)
-        self.faults = Faults()
-        self.admin = Login(world.user(ADMIN))
-        self.limited = Login(world.user(ANALYST))
-        self.sign_in = SignIn(self.admin, self.limited)
-        self.client = Client(self.admin.user)
-        self.limit = Limit()
+        self.data: Data = Data(world, given)
+        self.pages: CachedPages = CachedPages(self.data)
+        self.faults: Faults = Faults()
+        self.admin: Login = Login(world.user(ADMIN))
+        self.limited: Login = Login(world.user(ANALYST))
+        self.sign_in: SignIn = SignIn(self.admin, self.limited)
+        self.client: Client = Client(self.admin.user)
+        self.limit: Limit = Limit()
         self.latency: float = 0
         self.calls: list[tuple[str, str, int]] = []
         self.log: deque[DomoCall] = deque(maxlen=CALLS_LENGTH)

@@ -65,8 +65,8 @@ class Client:
 
     def __init__(self, user: dict):
         self.user = user
-        self.client_id = secrets.token_hex(16)
-        self.client_secret = secrets.token_hex(32)
+        self.client_id: str = secrets.token_hex(16)
+        self.client_secret: str = secrets.token_hex(32)
         self.tokens: dict[str, tuple[list[str], int]] = {}  # what each allows, and until when
 
     def __repr__(self):

@@ -33,8 +33,8 @@ class Login:
     def __init__(self, user: dict):
         self.user = user
         self.username: str = user["emailAddress"]
-        self.password = secrets.token_urlsafe(12)
-        self.access_token = secrets.token_hex(24)
+        self.password: str = secrets.token_urlsafe(12)
+        self.access_token: str = secrets.token_hex(24)
 
     def holds(self, token: str | None) -> bool:
         "Whether this is the access token of this login."

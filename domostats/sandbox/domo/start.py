@@ -34,7 +34,7 @@ class Sandbox(RunningSandbox):
         super().__init__(served.name, served.url, secrets, served.server, domo.faults)
         self.domo = domo
         self.limited = domo.limited
-        self.calls = domo.calls
+        self.calls: list[tuple[str, str, int]] = domo.calls
         self.log = domo.log
 
     @property

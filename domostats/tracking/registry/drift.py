@@ -64,8 +64,8 @@ class Measured:
         self.modified = modified
         self.totals = totals
         self.most = most
-        self.started = utc(started)
-        self.ended = utc(ended)
+        self.started: datetime = utc(started)
+        self.ended: datetime = utc(ended)
         for name in (key, modified):
             if name and name not in self.table.column_names:
                 raise DataError(
