@@ -2008,6 +2008,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                'domostats/reports/run.py'),
                                        'domostats.reports.run.Result.uncertain': ( '05_reports/run.html#result.uncertain',
                                                                                    'domostats/reports/run.py'),
+                                       'domostats.reports.run.Result.uncertain_key': ( '05_reports/run.html#result.uncertain_key',
+                                                                                       'domostats/reports/run.py'),
                                        'domostats.reports.run.RowMaker': ('05_reports/run.html#rowmaker', 'domostats/reports/run.py'),
                                        'domostats.reports.run.RowMaker.__init__': ( '05_reports/run.html#rowmaker.__init__',
                                                                                     'domostats/reports/run.py'),

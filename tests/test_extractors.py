@@ -27,6 +27,7 @@ from typer.testing import CliRunner
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
+from domostats.instances import Instance
 from domostats.interfaces import extract_commands
 from domostats.interfaces.cli import app
 from domostats.loading import store as store_module
@@ -1256,7 +1257,7 @@ def test_two_instances_in_one_store_do_not_overwrite_each_other():
         first = [row for row in store.read("user_counts_delta").to_pylist() if row["date"] == day]
         assert all(row["users"] > 0 for row in first) and len(first) == 2
         assert Loads(store).keys("activity") == Loads(store).keys(f"activity/{other.name}")
-        moved = type(one).__mro__[1](one.name, "https://elsewhere.domo.com")
+        moved = Instance(one.name, "https://elsewhere.domo.com")
         assert UserCounts(moved).get_partition() == one.name
 
 

@@ -1078,7 +1078,7 @@ def test_without_the_extra(missing):
         f"import sys; sys.modules[{missing!r}] = None\nfrom domostats import sandbox\n"
         "try: sandbox.start()\nexcept sandbox.SettingsError as e: print(e.reason, e)"
     )
-    assert run(code).startswith("missing_extra") and "pip install 'domostats[sandbox]'" in run(code)
+    assert run(code).startswith("not_installed") and "pip install 'domostats[sandbox]'" in run(code)
 
 
 def test_the_logging_of_the_program_is_left_alone():

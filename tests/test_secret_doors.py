@@ -65,19 +65,26 @@ def public():
     return found
 
 
+INNER = "domostats.sandbox.", "domostats.interfaces.", "domostats.lessons."
 PUBLIC = public()
 DOORS = {name: one for name, one in PUBLIC.items() if getattr(one, "hidden", ())}
+
+
+SEALED = {  # they are given a `Secret`, which shows itself nowhere, and no text
+    "domostats.instances.Instance.__init__",
+    "domostats.instances.signed",
+}
 
 
 def takers():
     """Those whose signature names a secret, in modules that know anything of secrets or
     connections.
 
-    The sandbox is left out, which is the service and checks what it is sent, and the interfaces,
-    which hand on what the settings hold."""
+    The sandbox is left out, which is the service and checks what it is sent, the interfaces, which
+    hand on what the settings hold, and the lessons, whose sessions are those of a sandbox."""
     for name, function in PUBLIC.items():
         module = importlib.import_module(function.__module__)
-        if name.startswith(("domostats.sandbox.", "domostats.interfaces.")):
+        if name in SEALED or name.startswith(INNER):
             continue
         for parameter in inspect.signature(function).parameters.values():
             by_name = TAKES.fullmatch(parameter.name) and any(hasattr(module, one) for one in KNOWS)

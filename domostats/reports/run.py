@@ -272,6 +272,11 @@ class Result(Findings):
         return self.maker.unknown_cells.table
 
     @property
+    def uncertain_key(self) -> tuple[str, ...]:
+        "The columns that `k0`, `k1` ... of `uncertain` are the values of."
+        return tuple(self.maker.unknown_cells.key)
+
+    @property
     def join_columns(self) -> dict[str, tuple[str, ...]]:
         """For each column that is made from lookups, the columns with the ids that they are joined
         by."""

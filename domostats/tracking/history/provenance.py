@@ -57,7 +57,7 @@ def read_provenance(data: object) -> Provenance:
         uncertain=getattr(run, "uncertain", uncertain),
         instance=getattr(run, "instance", None),
         joins=getattr(run, "join_columns", mark.get("join_columns", {})),
-        key=getattr(getattr(run, "unknown_cells", None), "key", None),
+        key=getattr(run, "uncertain_key", None),
     )
 
 
