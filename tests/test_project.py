@@ -190,3 +190,19 @@ def test_the_code_does_not_become_harder_to_read():
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "bases: " in done.stdout and "names: " in done.stdout
+
+
+@pytest.mark.slow
+def test_types_hold():
+    done = subprocess.run([BIN / "basedpyright"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "0 errors" in done.stdout
+
+
+@pytest.mark.slow
+def test_each_public_name_has_a_type():
+    command = [BIN / "basedpyright", "--verifytypes", "domostats", "--ignoreexternal"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # or it sees no mark of a typed package
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stdout[-5000:]
+    assert "completeness score: 100%" in done.stdout

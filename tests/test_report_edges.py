@@ -864,3 +864,51 @@ def test_work_is_done_for_each_in_their_order_and_its_error_comes_through():
     assert at_the_same_time(str, [], 2) == []
     with pytest.raises(ZeroDivisionError):
         at_the_same_time(lambda n: 1 / n, [1, 0], 2)
+
+
+def test_a_list_below_a_list_that_is_narrowed_is_narrowed_too():
+    from types import SimpleNamespace
+
+    from domostats.reports.plan import narrowing_ends, window_of
+    from domostats.transport.by_parent import Under
+    from domostats.transport.listing import Whole
+
+    top = Whole("/pages", key="id", changed="lastUpdated")
+    middle = Under("/pages/{}/cards", key="id", parents=top)
+    below = Under("/cards/{}/people", key="id", parents=middle)
+    asked = SimpleNamespace(since=1_704_067_200_000, until=None)
+    since = datetime(2024, 1, 1, tzinfo=timezone.utc)
+    for listing in (middle, below):
+        assert narrowing_ends(listing) == {"since"}
+        assert window_of([listing], asked) == (since, None)
+        assert window_of([Whole("/users", key="id"), listing], asked) == (since, None)
+        assert window_of([listing], SimpleNamespace(since=None, until=None)) is None
+    assert window_of([Whole("/users", key="id")], asked) is None
+    assert narrowing_ends(Whole("/users", key="id")) == set()
+
+
+def test_after_ctrl_c_no_instance_goes_on(monkeypatch):
+    "Those that are under way stop at their next page, and none is begun any more."
+    import threading
+
+    from domostats.reports import fleet
+
+    begun, seen = [], []
+
+    def work(name):
+        begun.append(name)
+        if name == "a":
+            raise KeyboardInterrupt
+        seen.append(stopped.wait(20))
+
+    stopped = threading.Event()
+    with pytest.raises(KeyboardInterrupt):
+        fleet.at_the_same_time(work, ["a", "b", "c", "d"], 2, stopped)
+    assert stopped.is_set()
+    assert {*begun} <= {"a", "b", "c", "d"} and False not in seen
+    threads = [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]
+    for one in threads:
+        one.join(20)
+    assert not any(one.is_alive() for one in threads)
+    assert fleet.at_the_same_time(len, ["one", "two"], 2) == [3, 3]
+    assert not [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]

@@ -1472,3 +1472,61 @@ def test_a_name_has_at_most_63_characters():
     write(f"[domostats]\n[instance.{name}]\nurl = https://a.example\n")
     assert told(find_settings).reason == "unknown_setting"
     assert told(find_instance, name).reason == "bad_name"
+
+
+def test_a_named_file_that_cannot_be_read_is_told_and_not_left_out(tmp_path, monkeypatch):
+    path = tmp_path / "mine.ini"
+    path.write_text("[domostats]\nstore = x.duckdb\n")
+    monkeypatch.setenv("DOMOSTATS_SETTINGS", str(path))
+    assert read_settings(path).get("domostats", "store") == "x.duckdb"
+
+    def closed(path):
+        raise PermissionError(13, "not permitted")
+
+    monkeypatch.setattr(settings, "look_at", closed)
+    with pytest.raises(SettingsError) as told:
+        read_settings(path)
+    assert told.value.reason == "bad_settings" and "Check its permissions" in str(told.value)
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_line_breaks_of_any_system_end_a_line(tmp_path, end):
+    path = tmp_path / "settings.ini"
+    lines = "[domostats]", "store = a.duckdb", "calls_per_minute = 7", ""
+    path.write_bytes(end.join(lines).encode())
+    found = read_settings(path)
+    assert found.get("domostats", "store") == "a.duckdb"
+    assert found.getint("domostats", "calls_per_minute") == 7
+
+
+def test_an_instance_in_the_place_of_a_token_is_told_so():
+    for given in (ACME, Instance("box", "http://127.0.0.1:1", {"a": Secret("b")})):
+        with pytest.raises(SettingsError) as told:
+            AccessToken(given)
+        assert told.value.reason == "misplaced_secret"
+
+
+@pytest.mark.parametrize("length, is_one", [(39, False), (40, True)])
+def test_a_long_text_is_a_token_from_forty_signs_on(length, is_one):
+    text = "-".join(["abcdefgh"] * 5)[:length]
+    assert len(text) == length and is_token(text) is is_one
+
+
+def test_an_instance_is_the_same_whatever_its_secrets_and_shows_none():
+    one = Instance("acme", "https://acme.domo.com", {"DOMO_ACCESS_TOKEN": Secret("horse")})
+    assert one == ACME and hash(one) == hash(ACME)
+    assert "horse" not in repr(one) and "secrets" not in repr(one)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are counted in /proc")
+def test_a_private_folder_leaves_no_file_open(tmp_path):
+    from domostats.private import scratch
+
+    def opened():
+        return len([*Path("/proc/self/fd").iterdir()])
+
+    before = opened()
+    for _ in range(20):
+        with scratch(tmp_path, "a.") as folder:
+            assert folder.is_dir()
+    assert opened() == before and [*tmp_path.glob("a.*")] == []

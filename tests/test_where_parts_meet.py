@@ -150,7 +150,8 @@ def test_what_is_not_known_is_no_change_for_a_history_with_a_key_of_its_own(box,
     changed["/api/authorization/v1/roles"] = lambda content: b"[]"
     run = users.run(box)
     taken = history.snapshot(run, allow_incomplete=True)
-    assert run.uncertain.num_rows and taken.kept and taken.changed == 0
+    assert run.uncertain_key == ("User ID",) and run.uncertain.num_rows
+    assert taken.kept and taken.changed == 0
 
 
 @pytest.mark.parametrize("name", ["taken", "taken/below"])

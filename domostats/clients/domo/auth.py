@@ -12,7 +12,6 @@ __all__ = [
     "Someone",
     "DomoAuth",
     "AccessToken",
-    "check_session",
     "SessionToken",
     "NotSignedIn",
     "outcome",
@@ -105,7 +104,7 @@ class AccessToken(DomoAuth):
     header, kind = "X-DOMO-Developer-Token", "access token"
 
 
-def check_session(session: DomoAuth, answer: Answer) -> None:
+def _check_session(session: DomoAuth, answer: Answer) -> None:
     "CredentialsError `expired_session`: the service knows this session no more."
     if answer.status == 401:
         raise CredentialsError(
@@ -120,7 +119,7 @@ class SessionToken(DomoAuth):
 
     def judge(self, answer: Answer) -> None:
         super().judge(answer)
-        check_session(self, answer)
+        _check_session(self, answer)
 
 
 class NotSignedIn(DomoAuth):
@@ -225,7 +224,7 @@ class Session(DomoAuth):
 
     def judge(self, answer: Answer) -> None:
         super().judge(answer)
-        check_session(self, answer)
+        _check_session(self, answer)
 
     def _identity(self):
         return f"{self.user}\0{self._password.reveal()}"  # the same for every session of this user
