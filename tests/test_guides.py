@@ -1,0 +1,52 @@
+"""The guides of the site: each block of Python runs, from the first to the last of a page, and each
+command exists."""
+
+import re
+import shlex
+
+import pytest
+from conftest import ROOT
+from typer.main import get_command
+
+from domostats import sandbox
+from domostats.interfaces.cli import app
+
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+
+
+def blocks(path, language):
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
+def test_the_python_of_a_guide_runs(path, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "guide"}
+    try:
+        for number, block in enumerate(blocks(path, "python"), 1):
+            exec(compile(block, f"{path.name}, block {number}", "exec"), names)
+    finally:
+        for box in [value for value in names.values() if hasattr(value, "calls")]:
+            box.stop()
+    assert len(names) > 2
+
+
+@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
+def test_the_commands_of_a_guide_exist(path):
+    commands = get_command(app).commands
+    for block in blocks(path, "sh"):
+        for line in block.splitlines():
+            for part in line.split("&&"):
+                words = shlex.split(part, comments=True)
+                if words[:1] != ["domostats"]:
+                    continue
+                command = commands[words[1]]
+                if hasattr(command, "commands"):
+                    command = command.commands[words[2]]
+                known = {option for param in command.params for option in param.opts}
+                used = {word for word in words[2:] if word.startswith("-")}
+                assert used <= known, (line, used - known)
+
+
+def test_there_are_guides():
+    assert len(GUIDES) >= 8 and sandbox
