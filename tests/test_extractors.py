@@ -1148,7 +1148,7 @@ def test_the_ready_extractors_over_domo():
         with pytest.MonkeyPatch.context() as patch:
             for name in ("username", "password"):
                 patch.setenv(f"DOMO_{name.upper()}", getattr(box.limited, name))
-            own = AccountCounts(type(box).__mro__[1](box.name, box.url))
+            own = AccountCounts(Instance(box.name, box.url))
             errors = [
                 one.error
                 for one in Extraction([own], partial.store, "UTC", newest.date()).extract(

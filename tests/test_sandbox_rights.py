@@ -255,6 +255,22 @@ def test_a_role_sees_what_its_grants_allow(box, name, grants):
     check(eyes, name, **dict.fromkeys(grants, True))
 
 
+@pytest.fixture
+def another_role(box, monkeypatch):
+    "A function that puts a role in the place of number 7; what was kept of it is forgotten."
+
+    def forget():
+        box.domo.pages.cache.kept.clear()
+        box.domo.data.memo.clear()
+
+    def put(role):
+        monkeypatch.setitem(box.domo.data.world.roles, 7, role)
+        forget()
+
+    yield put
+    forget()
+
+
 @pytest.mark.parametrize(
     "name, grant, all_of_it",
     [
@@ -271,10 +287,8 @@ def test_a_role_sees_what_its_grants_allow(box, name, grants):
         ("Uma Heath", "certifiedcontent.admin", []),
     ],
 )
-def test_one_grant_opens_its_own_lists_and_no_other(box, monkeypatch, name, grant, all_of_it):
-    monkeypatch.setitem(box.domo.data.world.roles, 7, RoleFacts(7, "One grant", None, (grant,)))
-    box.domo.pages.cache.kept.clear()  # a role does not change in a world; here it does
-    box.domo.data.memo.clear()
+def test_one_grant_opens_its_own_lists_and_no_other(box, another_role, name, grant, all_of_it):
+    another_role(RoleFacts(7, "One grant", None, (grant,)))
     user = {**box.domo.data.user(PEOPLE[name]), "roleId": 7}
     eyes = Eyes(box, user)
     own = OWN[name]
