@@ -43,7 +43,7 @@ class ParquetGroups:
 
     def __init__(self, file: IO[bytes], schema: pa.Schema):
         _check_parquet(schema)
-        self.writer = parquet.ParquetWriter(file, schema, compression="zstd")
+        self.writer: parquet.ParquetWriter = parquet.ParquetWriter(file, schema, compression="zstd")
 
     def write(self, table: pa.Table) -> None:
         self.writer.write_table(table)

@@ -57,7 +57,7 @@ class CallListing(Listing):
         "How many calls it costs to list them."
         return 0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "the calls of this process"
 
 

@@ -72,7 +72,7 @@ class JsonText(str):
     "JSON inside of a text; what comes as a list or an object is written as such a text."
 
 
-class Nested(list):
+class Nested(list[Any]):
     "Records inside this record, which a report unfolds to rows; no column."
 
 

@@ -73,7 +73,7 @@ class Violation:
     expected: str
     raw: bytes = dataclasses.field(repr=False)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _sentence(self)
 
 
@@ -89,7 +89,7 @@ class Deviation:
     met: str
     expected: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _sentence(self)
 
 

@@ -62,7 +62,7 @@ class FaultContext(NamedTuple):
     before: Reply | None = None
     missing: Missing = None
     location: str = ELSEWHERE
-    sessions: dict = {}
+    sessions: dict[str | None, tuple[dict[str, Any], float]] = {}
 
 
 def _page(title, text):
@@ -157,7 +157,7 @@ ROWS = (
 )  # under which name the rows of a page stand
 
 
-def with_rows(value: Any, change: Callable[[list], list]) -> Any:
+def with_rows(value: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
     "A page with what `change` makes of its list of rows, wherever they stand."
     if isinstance(value, list):
         return change(value)
@@ -174,7 +174,7 @@ def with_rows(value: Any, change: Callable[[list], list]) -> Any:
     return found
 
 
-def drop_rows(rows: list, missing: Missing = None) -> list:
+def drop_rows(rows: list[Any], missing: Missing = None) -> list[Any]:
     """The rows that are left: the first half, never none, or all but those that are `missing`
     (numbers from 0, from the end if negative; `all`)."""
     if missing is None:
@@ -296,7 +296,7 @@ class Faults:
     def __init__(self, kinds: Collection[str] = FAULTS):
         self.kinds = kinds
         self.fired: Counter[str] = Counter()
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.waiting: list[PlannedFault] = []
         self.served: dict[str, bytes] = {}
         self.location = ELSEWHERE

@@ -14,11 +14,12 @@ import secrets
 import socket
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable
 from importlib import import_module
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
@@ -53,7 +54,7 @@ def _one_at_a_time():
 
 
 # %% ../../nbs/11_sandbox/07_running.ipynb #5ea1631b
-def _leave_note(note: dict, kind: str = "sandbox") -> str:
+def _leave_note(note: dict[str, Any], kind: str = "sandbox") -> str:
     "Write this note under the first name of a kind that is free, and give the name."
     with _one_at_a_time() as folder:
         _remove_left(folder)
@@ -100,7 +101,7 @@ class RunningSandbox(Instance):
         super().__init__(name, url, secrets)
         self.server = server
         self.faults = faults
-        self.fired = faults.fired
+        self.fired: Counter[str] = faults.fired
         self.fail = faults.fail
         self.serve = faults.serve
 

@@ -25,7 +25,7 @@ __all__ = [
 # %% ../../../nbs/11_sandbox/domo/01_users.ipynb #b56fd3f9
 import uuid
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..days import DAY, OPENED, TODAY, Schedule, draw_schedule
 from ..draws import Draws, person, user_id
@@ -182,7 +182,7 @@ def _user_changes(draws: Draws, created: int) -> Schedule:
     return draw_schedule(draws, "modified", first, 60, 900)
 
 
-def make_user(seed: int, n: int, now: int = TODAY) -> dict:
+def make_user(seed: int, n: int, now: int = TODAY) -> dict[str, Any]:
     """User `n` as `GET /api/content/v2/users` gives it (recorded): `created` in seconds, `modified`
     in milliseconds, what is not set is absent.
 
