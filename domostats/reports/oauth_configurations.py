@@ -19,7 +19,7 @@ from typing import Any
 
 from ..clients.domo.accounts import ACCOUNT_TEMPLATES
 from .declaration import Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, NumberId, TextId
 
@@ -91,4 +91,4 @@ format_configuration: Formatter = report.fields.drop(
 )
 
 report.formatters = {"domostats": format_domostats, "all": format_configuration}
-generate = report.generate
+generate: Generate = report.generate

@@ -25,7 +25,7 @@ from urllib.parse import urlsplit
 from ..errors import SettingsError
 from ..instances import Instance, read_note, sandbox_note
 from ..private import make_private, replacing_private, sweep
-from .faults import Faults
+from .faults import Faults, Missing
 from .server import Server, WebService, make_app
 from ..secrets import Secret
 
@@ -102,8 +102,22 @@ class RunningSandbox(Instance):
         self.server = server
         self.faults = faults
         self.fired: Counter[str] = faults.fired
-        self.fail = faults.fail
-        self.serve = faults.serve
+
+    def fail(
+        self,
+        fault: str,
+        path: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float | None = None,
+        missing: Missing = None,
+    ) -> None:
+        "What `Faults.fail` does."
+        self.faults.fail(fault, path, times, after, seconds, missing)
+
+    def serve(self, path: str, value: Any) -> None:
+        "What `Faults.serve` does."
+        self.faults.serve(path, value)
 
     def stop(self) -> None:
         "End this sandbox; once more does no harm."

@@ -171,7 +171,7 @@ class FakeClock(Clock):
     """
 
     def __init__(self, time: float = 1_704_067_200.0, threads: int = 1):
-        self.time = time
+        self.time: float = time
         self.awake: int = threads
         self.passed: float = 0.0
         self._lock = threading.Lock()

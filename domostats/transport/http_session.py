@@ -166,7 +166,7 @@ class WatchedResponse(http.client.HTTPResponse):
         watch = getattr(_watches, "current", None)
         if watch is not None:
             self.fp.close()
-            self.fp = io.BufferedReader(WatchedFile(sock, watch))
+            self.fp: io.BufferedReader = io.BufferedReader(WatchedFile(sock, watch))
 
     def begin(self) -> None:
         try:

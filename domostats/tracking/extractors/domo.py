@@ -31,6 +31,7 @@ from ... import reports
 from ...errors import DataError, SettingsError
 from ...instances import find_instance
 from ...settings import setting
+from ...times import as_utc
 from .base import BaseExtractor, Row
 from .schema import sq_field
 from .tables import ExtractorType
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from domostats.reports.run import Result
 
 _Run = TypeVar("_Run", bound="Result")
-from ...times import as_utc
 
 
 # %% ../../../nbs/08_tracking/extractors/15_domo.ipynb #11600006
