@@ -120,7 +120,7 @@ UTC = pa.timestamp("us", tz="UTC")
 
 # What the wire may bring, what the column holds, how a value gets there; the types in which Arrow
 # may take the whole column.
-TYPES = {
+TYPES: dict[Any, tuple[Any, ...]] = {
     int: (INT64, pa.int64(), None),
     float: (float, pa.float64(), None),
     bool: (bool, pa.bool_(), None),

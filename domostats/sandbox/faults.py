@@ -8,6 +8,7 @@ __all__ = [
     "TOKEN",
     "Missing",
     "ELSEWHERE",
+    "FaultReply",
     "BLOCKED",
     "SIGN_IN_FAULTS",
     "ANSWER_FAULTS",
@@ -35,12 +36,12 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from ..errors import SettingsError
-from .replies import HTML, JSON, Reply, not_signed_in, trouble
+from .replies import HTML, JSON, DomoRequest, Reply, not_signed_in, trouble
 
 # %% ../../nbs/11_sandbox/05_faults.ipynb #ea2c4f98
 SIGN_IN = "/api/content/v2/authentication"
@@ -65,6 +66,9 @@ class FaultContext(NamedTuple):
     sessions: dict[str | None, tuple[dict[str, Any], float]] = {}
 
 
+FaultReply: TypeAlias = Callable[[FaultContext], Reply]
+
+
 def _page(title, text):
     head = f"<head><title>{title}</title></head>"
     return f"<!DOCTYPE html><html>{head}<body><p>{text}</p></body></html>".encode()
@@ -80,7 +84,7 @@ BLOCKED = (
 )
 
 
-SIGN_IN_FAULTS = {
+SIGN_IN_FAULTS: dict[str, FaultReply] = {
     "wrong_password": _canned(200, b'{"success":false,"reason":"INVALID_CREDENTIALS"}', JSON),
     "locked": _canned(200, b'{"success":false,"reason":"ACCOUNT_LOCKED"}', JSON),
     "no_token": _canned(200, b"{}", JSON),
@@ -111,7 +115,7 @@ def _later(write):
     return lambda call: trouble(429, call.path, headers={"retry-after": write(call.seconds)})
 
 
-ANSWER_FAULTS = {
+ANSWER_FAULTS: dict[str, FaultReply] = {
     "expired": _end_sessions,
     "forbidden": _failing(403),
     "not_found": _failing(404),
@@ -139,7 +143,7 @@ def _truncate(call):
     return reply._replace(body=reply.body[: len(reply.body) // 2])
 
 
-WIRE_FAULTS = {
+WIRE_FAULTS: dict[str, FaultReply] = {
     "truncated": _truncate,
     "cut": lambda call: call.genuine()._replace(end="cut"),
     "reset": lambda call: call.genuine()._replace(end="reset"),
@@ -218,7 +222,7 @@ def _changed(change):
     return lambda call: call.genuine(change)
 
 
-PAGE_FAULTS = {
+PAGE_FAULTS: dict[str, FaultReply] = {
     "repeated_page": lambda call: call.before or call.genuine(),
     "short_page": _short,
     "shifted": _changed("shifted"),
@@ -227,17 +231,17 @@ PAGE_FAULTS = {
 }
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[DomoRequest], DomoRequest]] = {
     "shifted": lambda asked: asked._replace(shift=1),
     "grown": lambda asked: asked._replace(shift=-1),
     "ignored_paging": lambda asked: asked.unpaged(),
 }
 
 
-CALL_FAULTS = {**ANSWER_FAULTS, **WIRE_FAULTS, **PAGE_FAULTS}
+CALL_FAULTS: dict[str, FaultReply] = {**ANSWER_FAULTS, **WIRE_FAULTS, **PAGE_FAULTS}
 
 
-FAULTS = {**SIGN_IN_FAULTS, **CALL_FAULTS}
+FAULTS: dict[str, FaultReply] = {**SIGN_IN_FAULTS, **CALL_FAULTS}
 
 
 # %% ../../nbs/11_sandbox/05_faults.ipynb #627fe5a3

@@ -15,6 +15,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/datorama/07_queries.ipynb #b9228165
+from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
 
@@ -62,7 +63,7 @@ def _system_name(name: object) -> str:
     raise Refusal(422, [f"Field not found: {str(name)[:60]}"])
 
 
-TESTS = {
+TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "EQUALS": lambda a, b: str(a).lower() == str(b).lower(),
     "NOT_EQUALS": lambda a, b: str(a).lower() != str(b).lower(),
     "CONTAINS": lambda a, b: str(b).lower() in str(a).lower(),

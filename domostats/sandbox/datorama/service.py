@@ -23,7 +23,7 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
@@ -78,7 +78,7 @@ def _quote_rate_limit(reply: Reply) -> Reply:
     return reply._replace(body=json.dumps(value).encode())
 
 
-AFTER = {
+AFTER: dict[str, Callable[[Reply, float | None], Reply]] = {
     "drop_after": lambda reply, seconds: Reply(0, b"", end="drop"),
     "cut": lambda reply, seconds: reply._replace(end="cut"),
     "reset": lambda reply, seconds: reply._replace(end="reset"),
@@ -89,7 +89,7 @@ AFTER = {
 }
 
 
-DATORAMA_FAULTS = {**BEFORE, **AFTER}
+DATORAMA_FAULTS: dict[str, Reply | Callable[[Reply, float | None], Reply]] = {**BEFORE, **AFTER}
 
 
 # %% ../../../nbs/11_sandbox/datorama/10_service.ipynb #dn000008

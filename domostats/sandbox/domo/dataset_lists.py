@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/domo/16_dataset_lists.ipynb #c0335a81
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .data import Data, rows_for
@@ -114,7 +114,9 @@ def show_dataset_bulk(data: Data, user: dict[str, Any], asked: DomoRequest) -> R
     return json_reply({"dataSources": [_in_parts(one, asked.query) for one in found]})
 
 
-NARROW = {  # parameter: does a dataset pass this value?
+NARROW: dict[
+    str, Callable[[dict[str, Any], Any], bool]
+] = {  # parameter: does a dataset pass this value?
     "dataProviderType": lambda dataset, value: dataset["dataProviderType"] == value,
     "displayType": lambda dataset, value: dataset["displayType"] == value,
     "type": lambda dataset, value: dataset["type"] == value,

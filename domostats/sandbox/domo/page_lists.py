@@ -6,6 +6,7 @@
 __all__ = ["ORDERS", "MOST_PARENTS", "show_pages", "show_page_access"]
 
 # %% ../../../nbs/11_sandbox/domo/15_page_lists.ipynb #3d9aa1da
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
@@ -34,7 +35,7 @@ from ..replies import DomoRequest, Reply, json_reply, trouble
 from ...times import to_millis
 
 # %% ../../../nbs/11_sandbox/domo/15_page_lists.ipynb #f19f53a5
-ORDERS = {
+ORDERS: dict[str, Callable[[World, int], Any]] = {
     "pageTitle": lambda world, n: page_title(n).lower(),
     "lastModified": lambda world, n: make_page(world, n)["lastModified"],
     "pageId": lambda world, n: page_id(world.seed, n),

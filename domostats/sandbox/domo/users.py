@@ -24,6 +24,7 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/domo/01_users.ipynb #b56fd3f9
 import uuid
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -103,7 +104,8 @@ DEPARTMENTS = ["Data", "Finance", "Marketing", "Operations", "Sales", "Support"]
 TITLES = ["Analyst", "Controller", "Coordinator", "Director", "Engineer", "Manager"]
 
 
-OPTIONAL = {  # field: how many users in a hundred have it, and how it is drawn
+# field: how many users in a hundred have it, and how it is drawn
+OPTIONAL: dict[str, tuple[int, Callable[[Draws], str | int]]] = {
     "department": (70, lambda draws: draws.pick("department", DEPARTMENTS)),
     "title": (60, lambda draws: draws.pick("title", TITLES)),
     "avatarKey": (
