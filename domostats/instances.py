@@ -31,6 +31,7 @@ import secrets
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import requests
@@ -177,7 +178,7 @@ def own_file(path: Path, closed: int = 0o077) -> bytes:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #1a6fbef6
-def _hidden(record: dict) -> dict:
+def _hidden(record: dict[str, Any]) -> dict[str, Any]:
     "A record of a note, with what signs in or proves as a `Secret`."
     return {
         key: Secret(value) if key == "key" or key.startswith(("DOMO_", "DATORAMA_")) else value

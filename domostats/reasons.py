@@ -300,7 +300,8 @@ class Reason(str):
     def __ne__(self, other: object) -> bool:
         return not self == other
 
-    __hash__ = str.__hash__
+    def __hash__(self) -> int:
+        return str.__hash__(self)
 
 
 def reason_of(word: str) -> str:

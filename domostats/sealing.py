@@ -143,7 +143,7 @@ def hides(*names: str) -> Callable[[Callable[_Given, _Made]], Callable[_Given, _
 
 
 def _exchanged(
-    function: Callable, misplaced: tuple[str, str], names: tuple[str, ...]
+    function: Callable[..., object], misplaced: tuple[str, str], names: tuple[str, ...]
 ) -> SettingsError:
     "The error for a secret that came for an argument that takes none."
     argument, reason = misplaced

@@ -22,7 +22,7 @@ __all__ = [
 import hmac
 import os
 import re
-from typing import Any, SupportsIndex, overload
+from typing import Any, NoReturn, SupportsIndex, overload
 
 from .errors import SettingsError
 
@@ -48,10 +48,10 @@ class Masked(str):
     def __copy__(self) -> "Masked":
         return self
 
-    def __deepcopy__(self, memo: dict) -> "Masked":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Masked":
         return self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type["Masked"], tuple[str]]:
         return Masked, (MASK,)
 
 
@@ -83,10 +83,10 @@ class MaskedBytes(bytes):
     def __copy__(self) -> "MaskedBytes":
         return self
 
-    def __deepcopy__(self, memo: dict) -> "MaskedBytes":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "MaskedBytes":
         return self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[type["MaskedBytes"], tuple[bytes]]:
         return MaskedBytes, (MASK.encode(),)
 
 
@@ -95,7 +95,7 @@ def masked(value: str) -> Masked: ...
 @overload
 def masked(value: bytes | bytearray | memoryview) -> MaskedBytes: ...
 @overload
-def masked(value: dict) -> dict: ...
+def masked(value: dict[Any, Any]) -> dict[Any, Any]: ...
 @overload
 def masked(value: object) -> Any: ...
 def masked(value: object) -> Any:
@@ -162,10 +162,10 @@ class Secret:
     def __copy__(self) -> "Secret":
         return self
 
-    def __deepcopy__(self, memo: dict) -> "Secret":
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Secret":
         return self
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> NoReturn:
         raise TypeError("A secret is not written to disk or sent to another process.")
 
 

@@ -39,11 +39,11 @@ class Panel:
     (accounts), collections, and what a workflow passes in and gets back.
     """
 
-    inputs: dict = field(default_factory=dict)
-    outputs: dict = field(default_factory=dict)
-    accounts: dict = field(default_factory=dict)
-    collections: dict = field(default_factory=dict)
-    payload: dict = field(default_factory=dict)
+    inputs: dict[str, str] = field(default_factory=dict)
+    outputs: dict[str, str] = field(default_factory=dict)
+    accounts: dict[str, dict[str, Secret]] = field(default_factory=dict)
+    collections: dict[str, str] = field(default_factory=dict)
+    payload: dict[str, Any] = field(default_factory=dict)
     response: object = None
 
 

@@ -14,7 +14,7 @@ from ..errors import SettingsError
 
 
 # %% ../../nbs/07_domojupyter/01_real.ipynb #62224476
-def take_over(module: str, own: dict, names: tuple[str, ...]) -> ModuleType | None:
+def take_over(module: str, own: dict[str, Any], names: tuple[str, ...]) -> ModuleType | None:
     """Replace these names of one of our modules (`own`, its globals) by those of the real `module`;
     gives that, None outside of a workspace.
 

@@ -65,7 +65,7 @@ def begin(
         raise typer.Exit
 
 
-for part in (
+for _part in (
     offline_commands,
     catalogue_commands,
     generate_commands,
@@ -75,7 +75,7 @@ for part in (
     extract_commands,
     release_commands,
 ):
-    app.add_typer(part.commands)
+    app.add_typer(_part.commands)
 app.add_typer(registry_commands.commands, name="registry")
 
 

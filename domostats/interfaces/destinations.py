@@ -150,7 +150,7 @@ def until_set(reader: pa.RecordBatchReader, stopped: threading.Event) -> pa.Reco
     return _pass_on(reader, batches(), reader)
 
 
-def with_progress(reader: pa.RecordBatchReader, progress: tqdm) -> pa.RecordBatchReader:
+def with_progress(reader: pa.RecordBatchReader, progress: "tqdm[Any]") -> pa.RecordBatchReader:
     "The rows of a reader, counted in a progress bar."
 
     def batches():

@@ -77,7 +77,7 @@ def task(name: str, ours: Any = None) -> Callable[[Callable[..., str]], Callable
     return decorate
 
 
-def _check(look: Callable[..., str], name: str, ours: Any, answer: tuple) -> CheckResult:
+def _check(look: Callable[..., str], name: str, ours: Any, answer: tuple[Any, ...]) -> CheckResult:
     first = answer[0] if answer else None
     try:
         says = _praise(look, name, ours, answer)
@@ -92,7 +92,7 @@ def _check(look: Callable[..., str], name: str, ours: Any, answer: tuple) -> Che
     return CheckResult(True, says, name, first, ours)
 
 
-def _praise(look: Callable[..., str], name: str, ours: Any, answer: tuple) -> str:
+def _praise(look: Callable[..., str], name: str, ours: Any, answer: tuple[Any, ...]) -> str:
     if not answer or any(part is ... for part in answer):
         raise NotYet(
             "the task is still open. Put your own work in the place of the three dots in the "

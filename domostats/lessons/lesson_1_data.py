@@ -49,7 +49,7 @@ def _account(id: int, user: str, name: str, provider: str, **more: Any) -> dict[
     } | more
 
 
-RARE = [
+RARE: list[dict[str, Any]] = [
     {"key": "webform", "name": "Webform", "unassociatedDataSourceCount": 2, "accounts": []},
     {
         "key": "snowflake",

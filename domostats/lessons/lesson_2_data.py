@@ -73,7 +73,8 @@ def _job(id: int, start: str, end: str, status: str = "SUCCESS") -> dict[str, An
 
 JANUARY = ("2024-01-01", "2024-01-10")
 OTHER = ("2024-01-11", "2024-01-20")
-JOB_CASES = [  # the jobs, the newest id before the call, what was asked for
+# the jobs, the newest id before the call, what was asked for
+JOB_CASES: list[tuple[list[dict[str, Any]], int, tuple[str, str]]] = [
     ([_job(601, *JANUARY), _job(602, *OTHER), _job(700, *JANUARY, "PENDING")], 602, JANUARY),
     ([_job(601, *JANUARY), _job(602, *OTHER)], 602, JANUARY),
     ([_job(601, *JANUARY)], 601, JANUARY),
@@ -87,7 +88,8 @@ JOB_CASES = [  # the jobs, the newest id before the call, what was asked for
 ]
 
 # %% ../../nbs/09_lessons/07_lesson_2_data.ipynb #c7b018f3
-PLANS = [  # the plan, and the lines of a record
+# the plan, and the lines of a record
+PLANS: list[tuple[list[str], list[tuple[str, str]]]] = [
     (["a", "b", "c"], []),
     (["a", "b", "c"], [("a", "begun"), ("a", "ok"), ("b", "begun")]),
     (["a", "b"], [("a", "begun"), ("a", "ok"), ("b", "begun"), ("b", "failed")]),

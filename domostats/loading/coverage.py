@@ -6,6 +6,8 @@
 __all__ = [
     "FIRST",
     "LAST",
+    "Window",
+    "Ends",
     "REASONS",
     "MARK",
     "COLUMN",
@@ -34,7 +36,7 @@ import weakref
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import pyarrow as pa
 
@@ -44,22 +46,23 @@ from ..times import FIRST_MOMENT, LAST_MOMENT, with_zone
 # %% ../../nbs/06_loading/01_coverage.ipynb #14488522
 FIRST = FIRST_MOMENT
 LAST = LAST_MOMENT
+Window: TypeAlias = tuple[datetime, datetime]  # since, until
+Ends: TypeAlias = Iterable[datetime | str | None]  # those of a window; None: it is open there
 
 
-def _ends(window: tuple) -> tuple:
+def _ends(window: Ends) -> Window:
     "Both ends of a window as aware datetimes; an end that is open is the first or the last moment."
     since, until = (datetime.fromisoformat(end) if isinstance(end, str) else end for end in window)
-    ends = FIRST if since is None else since, LAST if until is None else until
-    return tuple(with_zone(end) for end in ends)
+    return with_zone(since or FIRST), with_zone(until or LAST)
 
 
-def unite(windows: Iterable) -> tuple:
+def unite(windows: Iterable[Ends]) -> tuple[Window, ...]:
     """The fewest windows (since, until) that cover the same, in order; windows that touch become
     one.
 
     `()` if they cover all of time.
     """
-    united = []
+    united: list[Window] = []
     for since, until in sorted(_ends(window) for window in windows):
         if united and since <= united[-1][1]:
             united[-1] = (united[-1][0], max(until, united[-1][1]))
@@ -68,7 +71,7 @@ def unite(windows: Iterable) -> tuple:
     return () if united == [(FIRST, LAST)] else tuple(united)
 
 
-def contains(wide: tuple, narrow: tuple) -> bool:
+def contains(wide: tuple[Window, ...], narrow: tuple[Window, ...]) -> bool:
     "Whether windows (as `unite` gives them) cover all that others cover."
     if not wide:
         return True
@@ -77,7 +80,7 @@ def contains(wide: tuple, narrow: tuple) -> bool:
     )
 
 
-def overlap(one: tuple, other: tuple) -> bool:
+def overlap(one: tuple[Window, ...], other: tuple[Window, ...]) -> bool:
     "Whether some moment is covered by both."
     whole = ((FIRST, LAST),)
     return any(
@@ -87,10 +90,10 @@ def overlap(one: tuple, other: tuple) -> bool:
     )
 
 
-def spell_windows(windows: tuple) -> str:
+def spell_windows(windows: tuple[Window, ...]) -> str:
     "Windows in words."
 
-    def spell(window: tuple) -> str:
+    def spell(window: Window) -> str:
         since, until = window
         words = [] if since == FIRST else [f"from {since:%Y-%m-%d %H:%M:%S}"]
         words += [] if until == LAST else [f"until {until:%Y-%m-%d %H:%M:%S}"]
@@ -113,11 +116,11 @@ class Part(NamedTuple):
     """
 
     complete: bool = True
-    missing: tuple = ()
-    windows: tuple = ()
+    missing: tuple[str, ...] = ()
+    windows: tuple[Window, ...] = ()
 
 
-def part_of(reasons: Iterable = (), window: tuple | None = None) -> Part:
+def part_of(reasons: Iterable[object] = (), window: Ends | None = None) -> Part:
     """The `Part` that a run brings, which is incomplete for these `reasons` (none: complete) and
     was narrowed to this `window`.
     """
@@ -160,7 +163,7 @@ def replace_part(standing: Part | None, arriving: Part, place: str, allowed: boo
 
 
 # %% ../../nbs/06_loading/01_coverage.ipynb #8cb94af9
-def _together(one: tuple, other: tuple) -> tuple:
+def _together(one: tuple[Window, ...], other: tuple[Window, ...]) -> tuple[Window, ...]:
     "The windows of two parts together; `()` if one of them was not narrowed."
     return unite([*one, *other]) if one and other else ()
 
@@ -245,12 +248,12 @@ class Coverage:
     `instance` (`by_instance`), and of which `report`.
     """
 
-    parts: dict = field(default_factory=lambda: {("", ""): Part()})
+    parts: dict[tuple[str, str], Part] = field(default_factory=lambda: {("", ""): Part()})
     by_instance: bool = False
     report: str = ""
 
     @property
-    def instances(self) -> tuple:
+    def instances(self) -> tuple[str, ...]:
         "The names of the instances whose rows are there, as far as they are known."
         return tuple(dict.fromkeys(name for _, name in self.parts if name))
 
@@ -259,7 +262,7 @@ class Coverage:
         "Whether nothing is missing, and nothing was narrowed."
         return all(part == Part() for part in self.parts.values())
 
-    def to_dict(self) -> dict:
+    def to_dict(self) -> dict[str, Any]:
         "This as JSON can say it."
 
         def iso(moment: datetime) -> str | None:
@@ -281,7 +284,7 @@ class Coverage:
         return json.dumps(self.to_dict(), ensure_ascii=False)
 
 
-def read_coverage(mark: dict) -> Coverage:
+def read_coverage(mark: dict[str, Any]) -> Coverage:
     """The coverage in what `to_dict` gave, or in what a data frame says of itself in `attrs`
     (`incomplete`, `doubts`, `violations`, `window`).
     """

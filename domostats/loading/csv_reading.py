@@ -22,6 +22,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from csv import reader as read_records
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -129,7 +130,7 @@ def _as_type(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
     return texts.cast(type)
 
 
-def _noted_types(note: dict, names: list[str]) -> dict[str, pa.DataType]:
+def _noted_types(note: dict[str, Any], names: list[str]) -> dict[str, pa.DataType]:
     "The types of columns that a note names, by name; none if it is about other columns."
     try:
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(note["schema"])))
@@ -189,7 +190,7 @@ def _is_quoted(path: Path, places: dict[str, tuple[int, int]], width: int) -> se
     return in_quotes
 
 
-def read_csv_file(path: Path, note: dict) -> pa.Table:
+def read_csv_file(path: Path, note: dict[str, Any]) -> pa.Table:
     "A CSV file as a table. ArrowException."
     table = _csv_texts(path)
     if is_for_excel(path):

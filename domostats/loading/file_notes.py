@@ -16,6 +16,7 @@ __all__ = [
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -56,7 +57,7 @@ def file_checksum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def read_csv_note(path: Path) -> dict:
+def read_csv_note(path: Path) -> dict[str, Any]:
     """What the note beside a CSV file says of it; nothing if there is none, or if it is about
     another file.
     """

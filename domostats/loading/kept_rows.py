@@ -75,7 +75,7 @@ def fit_batch(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.Record
         ) from e
 
 
-def other_columns(path: Path, names: tuple, why: str) -> DestinationError:
+def other_columns(path: Path, names: tuple[str, ...], why: str) -> DestinationError:
     return DestinationError(
         f"{path} was not written: it keeps the rows of {', '.join(names)}, and {why}. "
         "Run over all of its instances, or write to another file.",
@@ -84,7 +84,7 @@ def other_columns(path: Path, names: tuple, why: str) -> DestinationError:
 
 
 def kept_batches(
-    path: Path, names: tuple, own: list, schema: pa.Schema
+    path: Path, names: tuple[str, ...], own: list[str], schema: pa.Schema
 ) -> Iterator[pa.RecordBatch]:
     """The rows of these instances in a Parquet file, in the schema of the new file, whose rows have
     the `own` columns.
@@ -105,7 +105,7 @@ def kept_batches(
             yield fit_batch(batch, schema, path)
 
 
-def kept_records(path: Path, names: tuple, own: list) -> Iterator[bytes]:
+def kept_records(path: Path, names: tuple[str, ...], own: list[str]) -> Iterator[bytes]:
     "The records of these instances in a CSV file. DestinationError `other_columns`."
     records = csv_records(path)
     header = csv_fields(next(records, b""))

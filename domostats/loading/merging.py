@@ -111,7 +111,10 @@ def _agreed(con, run, table, name, stored, coming):
 
 
 def fit_columns(
-    con: duckdb.DuckDBPyConnection, run: Callable[[str], list[tuple]], table: str, select: str
+    con: duckdb.DuckDBPyConnection,
+    run: Callable[[str], list[tuple[Any, ...]]],
+    table: str,
+    select: str,
 ) -> None:
     "Make the stored columns ready for the arriving ones."
     stored = {
@@ -133,7 +136,9 @@ def fit_columns(
 
 
 # %% ../../nbs/06_loading/14_merging.ipynb #2b79bc9c
-def check_key(run: Callable[[str], list[tuple]], names: list[str], key: tuple[str, ...]) -> None:
+def check_key(
+    run: Callable[[str], list[tuple[Any, ...]]], names: list[str], key: tuple[str, ...]
+) -> None:
     """SettingsError `bad_update_key` for a column that is not there; DestinationError `null_key`,
     `duplicate_key`.
     """

@@ -8,7 +8,7 @@ __all__ = ["GROUP", "ParquetGroups", "row_groups", "GroupWriter", "write_groups"
 # %% ../../nbs/06_loading/05_row_groups.ipynb #15bd1d4a
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from typing import IO, Protocol
+from typing import IO, Any, Protocol
 
 import pyarrow as pa
 from pyarrow import parquet
@@ -43,7 +43,7 @@ class ParquetGroups:
 
     def __init__(self, file: IO[bytes], schema: pa.Schema):
         _check_parquet(schema)
-        self.writer = parquet.ParquetWriter(file, schema, compression="zstd")
+        self.writer: Any = parquet.ParquetWriter(file, schema, compression="zstd")
 
     def write(self, table: pa.Table) -> None:
         self.writer.write_table(table)

@@ -55,7 +55,8 @@ class Store:
     """
 
     def __init__(self, path: str | Path | None = None, wait: float = 30):
-        self.path, self.wait = expanded(path or store_path()).resolve(), wait
+        self.path: Path = expanded(path or store_path()).resolve()
+        self.wait = wait
         if self.path.stem.lower() in SCHEMAS:
             raise SettingsError(
                 (
@@ -65,7 +66,7 @@ class Store:
                 "bad_store_name",
             )
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<store {self.path.name}>"
 
     def open(self) -> AbstractContextManager[duckdb.DuckDBPyConnection]:
@@ -232,7 +233,7 @@ def _plan(con, name: str, data: Any, update: Update, allow_incomplete: bool) -> 
     )
 
 
-def _check_alike(con, name: str, names: list, kept: tuple) -> None:
+def _check_alike(con, name: str, names: list[str], kept: tuple[str, ...]) -> None:
     """DestinationError `other_columns` if these columns are not those of the dataset, of which the
     rows of some instances are kept.
     """

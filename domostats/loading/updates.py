@@ -34,7 +34,7 @@ class Update(NamedTuple):
     """
 
     method: str = "REPLACE"
-    key: tuple = ()
+    key: tuple[str, ...] = ()
     partition: str | None = None
 
 

@@ -27,9 +27,11 @@ class Plan(NamedTuple):
 
     coverage: Coverage | None  # what to remember afterwards; None: nothing
     adopted: str = ""  # the instance to write into the column `instance` of each row
-    replaced: tuple = ()  # the instances whose rows go; none: all rows of the place (or partition)
-    kept: tuple = ()  # the instances whose rows stay
-    notes: tuple = ()  # sentences for the user
+    replaced: tuple[
+        str, ...
+    ] = ()  # the instances whose rows go; none: all rows of the place (or partition)
+    kept: tuple[str, ...] = ()  # the instances whose rows stay
+    notes: tuple[str, ...] = ()  # sentences for the user
 
 
 def _mixed(place: str, why: str) -> DestinationError:
@@ -72,13 +74,15 @@ def _named(standing: Coverage, arriving: Coverage, method: str, partition: str, 
     return ""
 
 
-def _is_touched(key: tuple, name: str, by_instance: bool, method: str, partition: str) -> bool:
+def _is_touched(
+    key: tuple[str, str], name: str, by_instance: bool, method: str, partition: str
+) -> bool:
     "Whether rows of this standing part meet the arriving ones of an instance."
     same_part = method != "PARTITION" or key[0] == partition
     return same_part and (not by_instance or key[1] == name)
 
 
-def _joined(parts: list) -> Part | None:
+def _joined(parts: list[Part]) -> Part | None:
     "Several parts as one: what holds for any of them must be heeded."
     if not parts:
         return None
@@ -185,11 +189,11 @@ def _plan_unmarked(standing: Coverage | None, method: str, partition: str) -> Pl
 # %% ../../nbs/06_loading/02_write_plan.ipynb #651c3bac
 def refused_parts(
     standing: Coverage | None, arriving: Coverage, place: str, allow_incomplete: bool = False
-) -> dict:
+) -> dict[str, DataError]:
     """The instances whose rows may not replace those that stand at a place, with the error of each
     (`DataError` by name).
     """
-    refused = {}
+    refused: dict[str, DataError] = {}
     for key, part in arriving.parts.items():
         try:
             one = replace(arriving, parts={key: part})

@@ -25,7 +25,7 @@ from typing import Any
 from ..clients.domo.accounts import ACCOUNTS, PROVIDERS
 from ..clients.domo.users import USERS
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Format, Generate, Report
 from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
 
@@ -152,5 +152,6 @@ report.formatters = {
 }
 
 # %% ../../nbs/05_reports/10_accounts.ipynb #63b87952
-generate = generate_monit_instance_accounts = report.generate
-format_domostats_accounts = report.format
+generate: Generate = report.generate
+generate_monit_instance_accounts: Generate = generate
+format_domostats_accounts: Format = report.format

@@ -25,7 +25,7 @@ from msgspec import Raw
 
 from ..clients.domo.activity import ACTIVITY_LOG
 from .declaration import Source, each_record
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, nothing
 from ..rows.rowtype import Millis, TextId
 
@@ -132,4 +132,4 @@ format_domostats: Formatter = Formatter(
 format_event: Formatter = report.fields.rename(time="event_at")
 
 report.formatters = {"domostats": format_domostats, "all": format_event}
-generate = report.generate
+generate: Generate = report.generate

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from .declaration import Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.rowtype import Millis, named
 from ..transport.answer import Answer
 from ..transport.connection import Requester
@@ -57,7 +57,7 @@ class CallListing(Listing):
         "How many calls it costs to list them."
         return 0
 
-    def __str__(self):
+    def __str__(self) -> str:
         return "the calls of this process"
 
 
@@ -87,4 +87,4 @@ report: Report = Report(
     Source("call_obj", CallListing("calls"), CallRecord),
     platform=None,
 )
-generate = report.generate
+generate: Generate = report.generate

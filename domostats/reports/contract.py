@@ -44,8 +44,10 @@ class Findings:
         doubts: Sequence[str] = (),
         reads: set[str] | None = None,
     ):
-        self.sources, self.reads = sources, reads
-        self.doubts, self.notes = doubts, []
+        self.sources = sources
+        self.reads = reads
+        self.doubts = doubts
+        self.notes: list[str] = []
         self.repeated = 0
 
     @property

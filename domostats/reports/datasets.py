@@ -19,7 +19,7 @@ from typing import Any
 
 from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, capitalized, first, link, nothing, when, yes_no
 from ..rows.rowtype import JsonText, Millis, TextId, at
 
@@ -150,4 +150,4 @@ format_dataset: Formatter = report.fields.rename(
 ).drop("properties")
 
 report.formatters = {"domostats": format_domostats, "all": format_dataset}
-generate = report.generate
+generate: Generate = report.generate

@@ -12,7 +12,7 @@ from ..clients.datorama.jobs import JOBS
 from ..clients.datorama.streams import DATA_STREAMS
 from .datorama_streams import StreamRecord
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis
 
@@ -56,4 +56,4 @@ format_with_stream: Formatter = Formatter(
 )
 
 report.formatters = {"with_stream": format_with_stream, "all": report.fields}
-generate = report.generate
+generate: Generate = report.generate

@@ -13,7 +13,7 @@ from ..clients.datorama.streams import DATA_STREAMS
 from ..clients.datorama.workspaces import WORKSPACES
 from .datorama_workspaces import WorkspaceRecord
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis
 
@@ -105,4 +105,4 @@ report.formatters = {
     "with_workspace": format_with_workspace,
     "all": report.fields,
 }
-generate = report.generate
+generate: Generate = report.generate

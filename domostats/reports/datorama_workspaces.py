@@ -11,7 +11,7 @@ from typing import Any
 
 from ..clients.datorama.workspaces import WORKSPACES
 from .declaration import Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.rowtype import Millis
 
 
@@ -65,4 +65,4 @@ report: Report = Report(
     Source("workspace_obj", WORKSPACES, WorkspaceRecord),
     platform="datorama",
 )
-generate = report.generate
+generate: Generate = report.generate

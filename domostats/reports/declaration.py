@@ -160,10 +160,13 @@ class Declaration:
         guessed: Sequence[str] = (),
         platform: str | None = "domo",
     ):
-        self.name, self.grain = name, grain
+        self.name = name
+        self.grain = grain
         self.key: tuple[str, ...] = (key,) if isinstance(key, str) else tuple(key)
-        self.source, self.lookups = source, lookups
-        self.needs, self.guessed = needs, guessed
+        self.source = source
+        self.lookups: tuple[Lookup, ...] = lookups
+        self.needs = needs
+        self.guessed = guessed
         self.platform = platform
         own = source.chain[::-1]  # the record itself first
         self.own: list[str] = [one.keyword for one in own]
@@ -222,5 +225,5 @@ class Declaration:
         "Whether a user with these grants sees all of it."
         return not self.needs or any(grant in grants for grant in self.needs)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<report {self.name}: {self.grain}>"

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import wait as wait_for_all
-from typing import TYPE_CHECKING, TypeVar
+from typing import IO, TYPE_CHECKING, TypeVar
 
 import pyarrow as pa
 
@@ -35,8 +35,10 @@ class Spill:
     does not grow with them."""
 
     def __init__(self):
-        self.file, self.lock = tempfile.TemporaryFile(), threading.Lock()
-        self.schemas, self.places = {}, {}
+        self.file: IO[bytes] = tempfile.TemporaryFile()
+        self.lock: threading.Lock = threading.Lock()
+        self.schemas: dict[str, pa.Schema] = {}
+        self.places: dict[str, list[tuple[int, int]]] = {}
 
     def open(self, name: str, schema: pa.Schema) -> None:
         "Begin to take batches of this schema, without those that came under this name before."
@@ -107,10 +109,12 @@ class Fleet:
         runs: Mapping[str, Result],
         failures: Mapping[str, DomostatsError],
     ):
-        self.report, self.spill = report, spill
-        self.runs, self.failures = dict(runs), dict(failures)
+        self.report = report
+        self.spill = spill
+        self.runs: dict[str, Result] = dict(runs)
+        self.failures: dict[str, DomostatsError] = dict(failures)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<{self.report.name} of {len(self.runs)} instances, {len(self.failures)} failed>"
 
     def without(self, failures: Mapping[str, DomostatsError]) -> "Fleet":

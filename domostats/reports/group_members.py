@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 from ..clients.domo.groups import GROUPS
 from .declaration import Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, when
 from ..rows.rowtype import Nested, TextId
 
@@ -65,4 +65,4 @@ format_domostats: Formatter = Formatter(
 )
 
 report.formatters = {"all": format_member, "domostats": format_domostats}
-generate = report.generate
+generate: Generate = report.generate

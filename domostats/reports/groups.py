@@ -20,7 +20,7 @@ from typing import Any
 
 from ..clients.domo.groups import GROUP_DETAILS, GROUPS
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, nothing, truth_text
 from ..rows.rowtype import TextId, TextTime
 from ..transport.by_parent import replies
@@ -98,4 +98,4 @@ report.formatters = {
     "with_creator": format_with_creator,
     "all": format_group,
 }
-generate = report.generate
+generate: Generate = report.generate

@@ -8,7 +8,7 @@ __all__ = ["key_columns", "join_columns", "KeyCounter"]
 # %% ../../nbs/05_reports/03_keys.ipynb #2c74d356
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -125,7 +125,7 @@ class _KeyFile:
     "Keys in a file that nobody else sees, and that is gone with this."
 
     def __init__(self, schema: pa.Schema):
-        self.file = tempfile.TemporaryFile()
+        self.file: IO[bytes] = tempfile.TemporaryFile()
         self.sink: Any = pa.ipc.new_stream(self.file, schema)
         self.names: str = ", ".join(schema.names)
 
@@ -165,7 +165,7 @@ class KeyCounter:
     LARGE = 100_000
 
     def __init__(self):
-        self.rows = 0
+        self.rows: int = 0
         self.held: list[pa.Table] = []
         self.file: _KeyFile | None = None
 

@@ -19,8 +19,8 @@ from typing import Any
 
 from ..clients.domo.accounts import ACCOUNT_TEMPLATES
 from .declaration import Source
-from .report import Report
-from ..rows.formatter import Formatter, constant, first, number, text, truth_text
+from .report import Generate, Report
+from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
 from ..rows.rowtype import Millis, NumberId, TextId
 
 
@@ -60,8 +60,8 @@ report: Report = Report(
 )
 
 # %% ../../nbs/05_reports/11_oauth_configurations.ipynb #0a0th109
-owner = first("userId", "owner")
-provider = first("dataProviderKey", "dataProviderType")
+owner: Rule = first("userId", "owner")
+provider: Rule = first("dataProviderKey", "dataProviderType")
 
 format_domostats: Formatter = Formatter(
     report.objects,
@@ -91,4 +91,4 @@ format_configuration: Formatter = report.fields.drop(
 )
 
 report.formatters = {"domostats": format_domostats, "all": format_configuration}
-generate = report.generate
+generate: Generate = report.generate

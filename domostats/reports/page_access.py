@@ -20,7 +20,7 @@ from typing import ClassVar
 
 from ..clients.domo.pages import PAGE_ACCESS, PAGES
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, nothing, when
 from ..rows.rowtype import Constant, Millis, TextId, at
 
@@ -92,4 +92,4 @@ format_domostats: Formatter = Formatter(
 format_share: Formatter = report.fields.add(page_title="page_obj.pageTitle")
 
 report.formatters = {"domostats": format_domostats, "all": format_share}
-generate = report.generate
+generate: Generate = report.generate

@@ -12,7 +12,7 @@ from typing import ClassVar
 from ..clients.domo.pages import PAGE_ACCESS
 from .declaration import Source
 from .page_access import GROUPS, USERS
-from .report import Report
+from .report import Generate, Report
 from ..rows.rowtype import Constant, TextId, at
 
 # %% ../../nbs/05_reports/17_page_people.ipynb #23831518
@@ -41,4 +41,4 @@ report: Report = Report(
     Source("person_obj", PAGE_ACCESS, Person),
     needs=("content.admin",),
 )
-generate = report.generate
+generate: Generate = report.generate

@@ -49,7 +49,7 @@ class Estimate(NamedTuple):
         "How many calls it takes together."
         return sum(self.calls.values())
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<about {self.total} calls, {self.seconds / 60:.0f} min under the budget>"
 
 

@@ -9,6 +9,8 @@ __all__ = [
     "ReadOptions",
     "reading",
     "RunOptions",
+    "Generate",
+    "Format",
     "Report",
     "Lookup",
     "Source",
@@ -19,7 +21,7 @@ __all__ = [
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
-from typing import TYPE_CHECKING, Any, Literal, TypedDict, overload
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 
 from ..clients import sign_in
 from ..errors import AccessError, SettingsError, check_keywords
@@ -125,6 +127,85 @@ class RunOptions(ReadOptions, total=False):
     contract: str
 
 
+# %% ../../nbs/05_reports/08_report.ipynb #08a1ce5d
+class Generate(Protocol):
+    "What `Report.generate` is, taken from its report."
+
+    @overload
+    def __call__(
+        self,
+        domo_instance: str | Instance,
+        session_token: "Auth | Tokens | None" = None,
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: Literal[True] = True,
+        return_raw: Literal[False] = False,
+        **how: "Unpack[RunOptions]",
+    ) -> "pd.DataFrame": ...
+    @overload
+    def __call__(
+        self,
+        domo_instance: str | Instance,
+        session_token: "Auth | Tokens | None" = None,
+        format_fn: str | AnyFormatter | None = None,
+        *,
+        is_dataframe: Literal[False],
+        return_raw: bool = False,
+        **how: "Unpack[RunOptions]",
+    ) -> list[Any]: ...
+    @overload
+    def __call__(
+        self,
+        domo_instance: str | Instance,
+        session_token: "Auth | Tokens | None" = None,
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: bool = True,
+        *,
+        return_raw: Literal[True],
+        **how: "Unpack[RunOptions]",
+    ) -> list[Any]: ...
+    @overload
+    def __call__(
+        self,
+        domo_instance: str | Instance,
+        session_token: "Auth | Tokens | None" = None,
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: bool = True,
+        return_raw: bool = False,
+        **how: "Unpack[RunOptions]",
+    ) -> "pd.DataFrame | list[Any]": ...
+
+
+class Format(Protocol):
+    "What `Report.format` is, taken from its report."
+
+    @overload
+    def __call__(
+        self,
+        api_response: list[dict[str, Any]],
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: Literal[True] = True,
+        **lookups: list[dict[str, Any]],
+    ) -> "pd.DataFrame": ...
+    @overload
+    def __call__(
+        self,
+        api_response: list[dict[str, Any]],
+        format_fn: str | AnyFormatter | None = None,
+        *,
+        is_dataframe: Literal[False],
+        **lookups: list[dict[str, Any]],
+    ) -> list[Any]: ...
+    @overload
+    def __call__(
+        self,
+        api_response: list[dict[str, Any]],
+        format_fn: str | AnyFormatter | None = None,
+        is_dataframe: bool = True,
+        **lookups: list[dict[str, Any]],
+    ) -> "pd.DataFrame | list[Any]": ...
+
+
+# %% ../../nbs/05_reports/08_report.ipynb #08a1ce5e
 class Report(Declaration):
     "A dataset that can be generated, from what its `Declaration` says."
 

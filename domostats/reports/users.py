@@ -23,7 +23,7 @@ import pyarrow as pa
 from ..clients.domo.groups import ROLES
 from ..clients.domo.users import IDENTITY_USERS, USERS
 from .declaration import Lookup, Source
-from .report import Report
+from .report import Generate, Report
 from ..rows.formatter import Formatter, is_there, link, nothing, number, truth_text
 from ..rows.rowtype import Millis, TextId, at
 
@@ -162,4 +162,4 @@ report.formatters = {
     "all": format_user,
     "identity": report.fields,
 }
-generate = report.generate
+generate: Generate = report.generate

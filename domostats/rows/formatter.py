@@ -242,7 +242,8 @@ class Formatter:
     SettingsError `unknown_field`; DataError `bad_record`."""
 
     def __init__(self, objects: Mapping[str, type], rules: Mapping[str, str | Rule]):
-        self.objects, self.rules = dict(objects), dict(rules)
+        self.objects: dict[str, type] = dict(objects)
+        self.rules: dict[str, str | Rule] = dict(rules)
         self.places: dict[str, list[str]] = {
             name: places_of(rule, objects) for name, rule in rules.items()
         }
@@ -286,7 +287,7 @@ class Formatter:
         rules = {name: _at(rule, url) for name, rule in self.rules.items()}
         return type(self)(self.objects, rules)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return "\n".join(f"{name} ← {_labels([rule])}" for name, rule in self.rules.items())
 
     def format(self, table: pa.Table) -> pa.Table:

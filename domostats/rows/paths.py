@@ -118,7 +118,8 @@ class Node:
     With `keeps` the fields of its objects that nobody declared are given too."""
 
     def __init__(self, targets: Iterable[Target], keeps: bool = False):
-        self.targets, self.keeps = [*targets], keeps
+        self.targets: list[Target] = [*targets]
+        self.keeps = keeps
         self.ends: list[str] = [field for field, steps in self.targets if not steps]
         self.counts: list[str] = [field for field, steps in self.targets if steps == COUNTED]
         inner: dict[PathStep, list[Target]] = {}
@@ -235,13 +236,17 @@ class Selection:
     With `keeps` objects that nobody declared are unknown fields, called by their text."""
 
     def __init__(self, key: str, nodes: Mapping[str, Node], keeps: bool):
-        self.key, self.nodes, self.keeps = key, nodes, keeps
-        self.targets = _targets_of(nodes)
+        self.key = key
+        self.nodes = nodes
+        self.keeps = keeps
+        self.targets: list[Target] = _targets_of(nodes)
         self.unknown: Node = Node(
             [self.targets[0]]
         )  # what is looked for in an object nobody declared
         rests = {target.steps for target in self.targets}
-        self.pairs = _pair_decoder(key, rests.pop()) if len(rests) == 1 else None
+        self.pairs: msgspec.json.Decoder[list[Any]] | None = (
+            _pair_decoder(key, rests.pop()) if len(rests) == 1 else None
+        )
         self.fields: dict[str, str] = {text: node.targets[0].field for text, node in nodes.items()}
 
     def take(self, raw: bytes | Raw, made: dict[str, Any], place: str) -> None:
@@ -315,7 +320,7 @@ class RowList:
             raise SettingsError(f"The path {path!r} of rows must end with [*].", "bad_path")
         self.constants: dict[str, Any] = {}
         targets: list[list[Target]] = [[] for _ in range(len(parts) + 1)]
-        self.required = set()
+        self.required: set[str] = set()
         for column in columns:
             for place in column.paths or [f"{path}.{column.service_name}"]:
                 if isinstance(place, Constant):
@@ -329,7 +334,8 @@ class RowList:
                         self.required.add(column.service_name)
         nodes = [Node(found) for found in targets]
         names = [tuple(step.to for step in part) for part in parts]
-        self.outer, self.levels = nodes[0], [*map(Level, names, nodes[1:])]
+        self.outer: Node = nodes[0]
+        self.levels: list[Level] = [*map(Level, names, nodes[1:])]
 
     def rows(self, record: Mapping[str, Raw]) -> list[Any] | None:
         """The rows of a record (dicts); None where it lacks the list, or what it must have beside.

@@ -19,7 +19,7 @@ __all__ = [
 
 # %% ../../nbs/04_rows/06_records.ipynb #9a27b9e5
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -27,7 +27,7 @@ import msgspec
 from msgspec import UNSET, Raw
 
 from . import spelling
-from .paths import layout_of
+from .paths import Layout, layout_of
 from .rowtype import FieldColumn, Micros, Millis, Nested, columns_of, decoder
 from .values import EXPECTED, Deviation, ReadValue, Violation, json_name, read_value
 from ..transport.wire import BROKEN, elements, members, readable
@@ -45,16 +45,18 @@ class RecordDecoder:
     where one is not as declared."""
 
     def __init__(self, row_type: type, strict: bool = True):
-        self.row_type, self.columns = row_type, columns_of(row_type)
+        self.row_type = row_type
+        self.columns: dict[str, FieldColumn] = columns_of(row_type)
         self.unknown: tuple[str, ...] = ()
         self._build(strict)
 
-    def _build(self, strict):
-        self.strict = strict
+    def _build(self, strict: bool) -> None:
+        self.strict: bool = strict
         one = decoder(self.row_type, self.unknown, strict)
         self.record_type: type[Any] = one.type
-        self.decode = one.decode
-        self.decode_all = decoder(self.row_type, self.unknown, strict, many=True).decode
+        self.decode: Callable[[bytes | Raw], Any] = one.decode
+        many = decoder(self.row_type, self.unknown, strict, many=True)
+        self.decode_all: Callable[[bytes | Raw], list[Any]] = many.decode
 
     def make(self, values: Mapping[str, Any], fields: Mapping[str, Raw]) -> Any:
         "The record of these values (by our names), with the unknown ones among its `fields`."
@@ -134,9 +136,10 @@ class Records:
     names) that no page has held so far."""
 
     def __init__(self, row_type: type, strict: bool = True, keys: Iterable[str] | None = None):
-        self.row_type, self.columns = row_type, columns_of(row_type)
+        self.row_type = row_type
+        self.columns: dict[str, FieldColumn] = columns_of(row_type)
         self.decoder: RecordDecoder = RecordDecoder(row_type, strict)
-        self.layout = layout_of(row_type, strict)
+        self.layout: Layout | None = layout_of(row_type, strict)
         required = {column.name for column in self.columns.values() if column.required}
         self.keys: set[str] = required if keys is None else {*keys}
         self.records: list[Any] = []
@@ -147,10 +150,10 @@ class Records:
         self.spellings: Counter[str] = Counter()
         self.nulls: Counter[str] = Counter()
         self.unknown: Counter[str] = Counter()
-        self.unseen = {*self.columns}
+        self.unseen: set[str] = {*self.columns}
         self.pages = 0
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
     def reset(self) -> None:

@@ -72,7 +72,7 @@ class JsonText(str):
     "JSON inside of a text; what comes as a list or an object is written as such a text."
 
 
-class Nested(list):
+class Nested(list[Any]):
     "Records inside this record, which a report unfolds to rows; no column."
 
 
@@ -120,7 +120,7 @@ UTC = pa.timestamp("us", tz="UTC")
 
 # What the wire may bring, what the column holds, how a value gets there; the types in which Arrow
 # may take the whole column.
-TYPES = {
+TYPES: dict[Any, tuple[Any, ...]] = {
     int: (INT64, pa.int64(), None),
     float: (float, pa.float64(), None),
     bool: (bool, pa.bool_(), None),

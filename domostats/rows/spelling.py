@@ -57,7 +57,7 @@ def text_in(raw: bytes) -> str | None:
     return msgspec.json.decode(raw, type=str) if raw[:1] == b'"' else None
 
 
-def decimal_of(token: str, pattern: re.Pattern = NUMBER) -> Decimal | None:
+def decimal_of(token: str, pattern: re.Pattern[str] = NUMBER) -> Decimal | None:
     "A number that is written like this, exactly."
     if not pattern.fullmatch(token):
         return None

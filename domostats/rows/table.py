@@ -117,7 +117,7 @@ def _is_moment(value):
 
 
 # %% ../../nbs/04_rows/08_table.ipynb #85e37ea5
-def table_of_rows(rows: Iterable[dict]) -> pa.Table:
+def table_of_rows(rows: Iterable[dict[str, Any]]) -> pa.Table:
     """A pyarrow Table of dicts; columns in order of first appearance, a missing key is null.
 
     DataError `not_a_row`, `bad_column` (a name that no table can hold), `mixed_column` (with

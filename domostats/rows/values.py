@@ -22,6 +22,7 @@ __all__ = [
 # %% ../../nbs/04_rows/04_values.ipynb #7e60d93f
 import dataclasses
 import functools
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Union
 
@@ -73,7 +74,7 @@ class Violation:
     expected: str
     raw: bytes = dataclasses.field(repr=False)
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _sentence(self)
 
 
@@ -89,7 +90,7 @@ class Deviation:
     met: str
     expected: str
 
-    def __str__(self):
+    def __str__(self) -> str:
         return _sentence(self)
 
 
@@ -135,7 +136,7 @@ def _nothing(raw):
     return None
 
 
-SPELLINGS = {  # how a value of another form is taken, or None
+SPELLINGS: dict[Any, Callable[[bytes], Any]] = {  # how a value of another form is taken, or None
     int: spelling.whole,
     float: spelling.floating,
     bool: spelling.truth,

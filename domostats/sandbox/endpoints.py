@@ -142,7 +142,7 @@ class ListOf:
     kind: Kind
     most: int | None = None
 
-    def read(self, value: Any) -> list:
+    def read(self, value: Any) -> list[Any]:
         parts = value.split(",") if isinstance(value, str) else value
         if not isinstance(parts, list):
             raise Refused(f"is no list: {_shown(value)}")
@@ -163,7 +163,7 @@ class JsonObject:
         self.kinds = kinds
         self.others = others
 
-    def read(self, value: Any) -> dict:
+    def read(self, value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
             raise Refused(f"is no JSON object: {_shown(value)}")
         return read_named(self.kinds, value, "key", self.others)
@@ -173,7 +173,7 @@ class JsonObject:
 
 
 def read_named(
-    kinds: Mapping[str, Kind], values: dict, what: str, others: bool = False
+    kinds: Mapping[str, Kind], values: dict[str, Any], what: str, others: bool = False
 ) -> dict[str, Any]:
     """The given values, each as its kind reads it; Refused for a name that is not known, unless
     `others` may be there."""
@@ -268,7 +268,7 @@ def call_endpoint(
 
 
 # %% ../../nbs/11_sandbox/04_endpoints.ipynb #58510162
-def describe(endpoints: Mapping[Any, Endpoint]) -> list[dict]:
+def describe(endpoints: Mapping[Any, Endpoint]) -> list[dict[str, Any]]:
     """What is served, one dict an endpoint: `method`, `path`, and the values that `query` and
     `body` take, as text."""
     return [

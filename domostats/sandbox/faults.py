@@ -8,6 +8,7 @@ __all__ = [
     "TOKEN",
     "Missing",
     "ELSEWHERE",
+    "FaultReply",
     "BLOCKED",
     "SIGN_IN_FAULTS",
     "ANSWER_FAULTS",
@@ -35,12 +36,12 @@ from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeAlias
 
 import msgspec
 
 from ..errors import SettingsError
-from .replies import HTML, JSON, Reply, not_signed_in, trouble
+from .replies import HTML, JSON, DomoRequest, Reply, not_signed_in, trouble
 
 # %% ../../nbs/11_sandbox/05_faults.ipynb #ea2c4f98
 SIGN_IN = "/api/content/v2/authentication"
@@ -62,7 +63,10 @@ class FaultContext(NamedTuple):
     before: Reply | None = None
     missing: Missing = None
     location: str = ELSEWHERE
-    sessions: dict = {}
+    sessions: dict[str | None, tuple[dict[str, Any], float]] = {}
+
+
+FaultReply: TypeAlias = Callable[[FaultContext], Reply]
 
 
 def _page(title, text):
@@ -80,7 +84,7 @@ BLOCKED = (
 )
 
 
-SIGN_IN_FAULTS = {
+SIGN_IN_FAULTS: dict[str, FaultReply] = {
     "wrong_password": _canned(200, b'{"success":false,"reason":"INVALID_CREDENTIALS"}', JSON),
     "locked": _canned(200, b'{"success":false,"reason":"ACCOUNT_LOCKED"}', JSON),
     "no_token": _canned(200, b"{}", JSON),
@@ -111,7 +115,7 @@ def _later(write):
     return lambda call: trouble(429, call.path, headers={"retry-after": write(call.seconds)})
 
 
-ANSWER_FAULTS = {
+ANSWER_FAULTS: dict[str, FaultReply] = {
     "expired": _end_sessions,
     "forbidden": _failing(403),
     "not_found": _failing(404),
@@ -139,7 +143,7 @@ def _truncate(call):
     return reply._replace(body=reply.body[: len(reply.body) // 2])
 
 
-WIRE_FAULTS = {
+WIRE_FAULTS: dict[str, FaultReply] = {
     "truncated": _truncate,
     "cut": lambda call: call.genuine()._replace(end="cut"),
     "reset": lambda call: call.genuine()._replace(end="reset"),
@@ -157,7 +161,7 @@ ROWS = (
 )  # under which name the rows of a page stand
 
 
-def with_rows(value: Any, change: Callable[[list], list]) -> Any:
+def with_rows(value: Any, change: Callable[[list[Any]], list[Any]]) -> Any:
     "A page with what `change` makes of its list of rows, wherever they stand."
     if isinstance(value, list):
         return change(value)
@@ -174,7 +178,7 @@ def with_rows(value: Any, change: Callable[[list], list]) -> Any:
     return found
 
 
-def drop_rows(rows: list, missing: Missing = None) -> list:
+def drop_rows(rows: list[Any], missing: Missing = None) -> list[Any]:
     """The rows that are left: the first half, never none, or all but those that are `missing`
     (numbers from 0, from the end if negative; `all`)."""
     if missing is None:
@@ -218,7 +222,7 @@ def _changed(change):
     return lambda call: call.genuine(change)
 
 
-PAGE_FAULTS = {
+PAGE_FAULTS: dict[str, FaultReply] = {
     "repeated_page": lambda call: call.before or call.genuine(),
     "short_page": _short,
     "shifted": _changed("shifted"),
@@ -227,17 +231,17 @@ PAGE_FAULTS = {
 }
 
 
-CHANGES = {
+CHANGES: dict[str, Callable[[DomoRequest], DomoRequest]] = {
     "shifted": lambda asked: asked._replace(shift=1),
     "grown": lambda asked: asked._replace(shift=-1),
     "ignored_paging": lambda asked: asked.unpaged(),
 }
 
 
-CALL_FAULTS = {**ANSWER_FAULTS, **WIRE_FAULTS, **PAGE_FAULTS}
+CALL_FAULTS: dict[str, FaultReply] = {**ANSWER_FAULTS, **WIRE_FAULTS, **PAGE_FAULTS}
 
 
-FAULTS = {**SIGN_IN_FAULTS, **CALL_FAULTS}
+FAULTS: dict[str, FaultReply] = {**SIGN_IN_FAULTS, **CALL_FAULTS}
 
 
 # %% ../../nbs/11_sandbox/05_faults.ipynb #627fe5a3
@@ -296,7 +300,7 @@ class Faults:
     def __init__(self, kinds: Collection[str] = FAULTS):
         self.kinds = kinds
         self.fired: Counter[str] = Counter()
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
         self.waiting: list[PlannedFault] = []
         self.served: dict[str, bytes] = {}
         self.location = ELSEWHERE

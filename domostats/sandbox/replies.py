@@ -40,7 +40,7 @@ class Reply(NamedTuple):
 
     status: int
     body: bytes
-    headers: dict = {}
+    headers: dict[str, str] = {}
     end: str = ""
     delay: float = 0
 
@@ -100,7 +100,7 @@ class DomoRequest(NamedTuple):
     is no JSON."""
 
     path: str
-    query: dict = {}
+    query: dict[str, Any] = {}
     body: Any = None
     shift: int = 0
     broken: bool = False
@@ -165,9 +165,9 @@ class ReplyCache:
 
     def __init__(self, room: int = CACHE_SIZE):
         self.room = room
-        self.used = 0
+        self.used: int = 0
         self.kept: OrderedDict[Hashable, Reply] = OrderedDict()
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
     def get(self, key: Hashable) -> Reply | None:
         with self.lock:

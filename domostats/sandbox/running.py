@@ -14,17 +14,18 @@ import secrets
 import socket
 import sqlite3
 import threading
+from collections import Counter
 from collections.abc import Callable, Hashable
 from importlib import import_module
 from itertools import chain, count
 from pathlib import Path
-from typing import NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 from urllib.parse import urlsplit
 
 from ..errors import SettingsError
 from ..instances import Instance, read_note, sandbox_note
 from ..private import make_private, replacing_private, sweep
-from .faults import Faults
+from .faults import Faults, Missing
 from .server import Server, WebService, make_app
 from ..secrets import Secret
 
@@ -53,7 +54,7 @@ def _one_at_a_time():
 
 
 # %% ../../nbs/11_sandbox/07_running.ipynb #5ea1631b
-def _leave_note(note: dict, kind: str = "sandbox") -> str:
+def _leave_note(note: dict[str, Any], kind: str = "sandbox") -> str:
     "Write this note under the first name of a kind that is free, and give the name."
     with _one_at_a_time() as folder:
         _remove_left(folder)
@@ -100,9 +101,23 @@ class RunningSandbox(Instance):
         super().__init__(name, url, secrets)
         self.server = server
         self.faults = faults
-        self.fired = faults.fired
-        self.fail = faults.fail
-        self.serve = faults.serve
+        self.fired: Counter[str] = faults.fired
+
+    def fail(
+        self,
+        fault: str,
+        path: str | None = None,
+        times: int | None = 1,
+        after: int = 0,
+        seconds: float | None = None,
+        missing: Missing = None,
+    ) -> None:
+        "What `Faults.fail` does."
+        self.faults.fail(fault, path, times, after, seconds, missing)
+
+    def serve(self, path: str, value: Any) -> None:
+        "What `Faults.serve` does."
+        self.faults.serve(path, value)
 
     def stop(self) -> None:
         "End this sandbox; once more does no harm."

@@ -185,6 +185,7 @@ class Server:
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(128)
         self.url: str = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        self.uvicorn: uvicorn.Server
         self.uvicorn, self._end = _prompt_server(
             uvicorn.Config(
                 app,
@@ -199,7 +200,7 @@ class Server:
                 date_header=not tells_time,
             )
         )
-        self.thread = threading.Thread(
+        self.thread: threading.Thread = threading.Thread(
             target=self.uvicorn.run, kwargs={"sockets": [self.socket]}, name="sandbox", daemon=True
         )
         self.thread.start()

@@ -270,7 +270,7 @@ class Loads:
     def __init__(self, store: Store | None = None):
         self.store = store or Store()
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ledger of {self.store}>"
 
     def lines(self, dataset: str | None = None) -> list[Load]:

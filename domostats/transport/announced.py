@@ -296,7 +296,7 @@ class AnnouncedBudget:
         step = 60 / state["per_minute"]  # what is left today cannot all be used late in the day
         return max(evenly, seconds_for(calls, step, 0, self.left, self.per_day, now))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         each = ", ".join(
             f"{minutes._state()['per_minute']} {kind} calls" for kind, minutes in self.kinds.items()
         )

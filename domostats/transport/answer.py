@@ -51,7 +51,7 @@ class Answer:
     size: int = field(default=0, repr=False, compare=False)
     is_success: ClassVar[bool] = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         hides_all = isinstance(self.content, MaskedBytes)
         object.__setattr__(self, "headers", safe_headers(self.headers, only_known=hides_all))
 

@@ -17,6 +17,8 @@ from ..sealing import hides
 from ..secrets import MASK, Masked, MaskedBytes, Secret
 
 if TYPE_CHECKING:
+    import requests
+
     from domostats.transport.announced import AnnouncedBudget
     from domostats.transport.answer import Answer
     from domostats.transport.budget import Budget
@@ -67,11 +69,11 @@ class Auth:
                 "malformed_secret",
             )
 
-    def __call__(self, request):
+    def __call__(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
         request.headers[self.header] = self._secret.reveal()
         return request
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         is_named = self.user and not isinstance(self.user, Masked)
         of_user = f" of {self.user}" if is_named else ""
         at_instance = f" at {self.name}" if self.name else ""
@@ -161,5 +163,5 @@ class NoAuth(Auth):
     def __init__(self, instance: Instance | None = None):
         super().__init__(Secret("none"), instance=instance)
 
-    def __call__(self, request):
+    def __call__(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
         return request

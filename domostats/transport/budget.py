@@ -10,7 +10,7 @@ import sqlite3
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DestinationError, RetryLaterError, SettingsError
 from ..times import from_seconds
@@ -234,6 +234,6 @@ def _moment(seconds: float) -> datetime:
     return from_seconds(seconds)
 
 
-def _is_ahead(state: dict, now: float) -> bool:
+def _is_ahead(state: dict[str, Any], now: float) -> bool:
     "Whether a `not before` is not over yet."
     return now < state["not_before"] <= now + DAY

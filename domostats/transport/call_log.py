@@ -41,9 +41,9 @@ class CallLog(deque[LoggedCall]):
     def __init__(self):
         super().__init__(maxlen=10_000)
         self.name: str = secrets.token_hex(4)
-        self.total = 0
-        self.repeated = 0
-        self.received = 0
+        self.total: int = 0
+        self.repeated: int = 0
+        self.received: int = 0
 
     def note(self, call: LoggedCall) -> None:
         "Add a call to the log."

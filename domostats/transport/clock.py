@@ -35,7 +35,7 @@ from ..notices import tell
 from ..times import from_seconds
 
 # %% ../../nbs/02_transport/02_clock.ipynb #4540ca5f
-waited = []  # the seconds that were not waited while waits were off
+waited: list[float] = []  # the seconds that were not waited while waits were off
 _off = False
 
 
@@ -171,9 +171,9 @@ class FakeClock(Clock):
     """
 
     def __init__(self, time: float = 1_704_067_200.0, threads: int = 1):
-        self.time = time
-        self.awake = threads
-        self.passed = 0.0
+        self.time: float = time
+        self.awake: int = threads
+        self.passed: float = 0.0
         self._lock = threading.Lock()
         self._asleep: list[tuple[float, int, threading.Event]] = []
         self._number = itertools.count()

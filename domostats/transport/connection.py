@@ -40,7 +40,10 @@ from .sending import send
 from ..user_files import user_folder
 
 if TYPE_CHECKING:
+    import requests
+
     from domostats.transport.announced import AnnouncedBudget
+    from domostats.transport.limits import ReplyLimits
 
 
 # %% ../../nbs/02_transport/15_connection.ipynb #cf311476
@@ -168,12 +171,12 @@ class Connection(Requester):
         self.instance = instance
         self.auth = auth
         self.calls: CallLog = CallLog()
-        self.retry = auth.retry() or Retry()
-        self.clock = Clock()
+        self.retry: Retry = auth.retry() or Retry()
+        self.clock: Clock = Clock()
         self._met = threading.RLock()
-        self.limits = reply_limits(instance)
+        self.limits: ReplyLimits = reply_limits(instance)
         self.settle(user or remembered_user(instance.url, auth.fingerprint))
-        self.http = make_session(instance)
+        self.http: requests.Session = make_session(instance)
 
     def settle(self, user: str | None) -> None:
         """Let budget and pages be those of this user, or of the credential where nobody knows the

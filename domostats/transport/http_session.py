@@ -96,7 +96,7 @@ class Watch:
         self.limits = limits
         self.clock = clock
         self.until: float = steady_of(clock) + limits.seconds
-        self.received = 0
+        self.received: int = 0
         self.in_head = True
 
     def left(self) -> float:
@@ -121,7 +121,7 @@ class WatchedFile(io.RawIOBase):
         self.sock = sock
         self.watch = watch
         self.pause: float | None = sock.gettimeout()
-        self.file = sock.makefile("rb", buffering=0)
+        self.file: socket.SocketIO = sock.makefile("rb", buffering=0)
 
     def readable(self) -> bool:
         return True
@@ -166,7 +166,7 @@ class WatchedResponse(http.client.HTTPResponse):
         watch = getattr(_watches, "current", None)
         if watch is not None:
             self.fp.close()
-            self.fp = io.BufferedReader(WatchedFile(sock, watch))
+            self.fp: io.BufferedReader = io.BufferedReader(WatchedFile(sock, watch))
 
     def begin(self) -> None:
         try:

@@ -21,7 +21,9 @@ from .connection import Connection, Requester
 from .retry import Request, Retry
 
 if TYPE_CHECKING:
+    from domostats.instances import Instance
     from domostats.transport.announced import AnnouncedBudget
+    from domostats.transport.auth import Auth
 
 
 # %% ../../nbs/02_transport/16_pool.ipynb #p001a006
@@ -36,13 +38,13 @@ class Pool(Requester):
     def __init__(self, connections: Iterable[Connection], whole: "Pool | None" = None):
         self.connections: list[Connection] = [*connections]
         first = self.connections[0]
-        self.instance = first.instance
-        self.auth = first.auth
+        self.instance: Instance = first.instance
+        self.auth: Auth = first.auth
         self.user: None = None
-        self.retry = self.auth.retry() or Retry()
+        self.retry: Retry = self.auth.retry() or Retry()
         self._clock = Clock()
         self.place: str = "|".join(sorted({one.place for one in self.connections}))
-        self.whole = whole or self
+        self.whole: Pool = whole or self
         self.dropped: dict[Connection, CredentialsError] = whole.dropped if whole else {}
         self._last = threading.local()
 

@@ -80,8 +80,12 @@ class Reader:
         self.now: int = round((time.time() if spool is None else spool.began) * 1000)
         self.doubts: list[str] = []
         self.notes: list[str] = []
-        self.longest: Counter[object] = Counter()  # of numbered pages: the most rows one had
-        self.proven: Counter[object] = Counter()  # the same, where a page with rows came behind it
+        self.longest: Counter[tuple[tuple[str, ...], int]] = (
+            Counter()
+        )  # of numbered pages: the most rows one had
+        self.proven: Counter[tuple[tuple[str, ...], int]] = (
+            Counter()
+        )  # the same, where a page with rows came behind it
         self._old: set[str] = set()
         self._oldest = math.inf
         self._moved: list[str] = []

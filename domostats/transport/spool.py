@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 import pyarrow as pa
@@ -48,8 +48,8 @@ class _KeptRequest(NamedTuple):
 
     session: int
     name: str
-    params: dict
-    body: dict | None
+    params: dict[str, Any]
+    body: dict[str, Any] | None
 
 
 class Spool:
@@ -127,7 +127,9 @@ class Spool:
         kept = self.kept(request)
         return kept and kept.answer()
 
-    def kept_requests(self, endpoint: str) -> list[tuple[str, dict, dict | None]]:
+    def kept_requests(
+        self, endpoint: str
+    ) -> list[tuple[str, dict[str, Any], dict[str, Any] | None]]:
         """The requests of this endpoint whose answers lay here when it was opened, and count.
 
         Each is a tuple of its fingerprint, parameters (dict) and body (dict or None)."""

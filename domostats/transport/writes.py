@@ -194,11 +194,11 @@ class Patience:
     ):
         self.clock: Clock = Clock() if clock is None else clock
         self.most = most
-        self.say = say or tell
-        self.lock = threading.Lock()
-        self.answers = 0
-        self.waited = 0.0
-        self.pause = 30.0
+        self.say: Callable[[str], object] = say or tell
+        self.lock: threading.Lock = threading.Lock()
+        self.answers: int = 0
+        self.waited: float = 0.0
+        self.pause: float = 30.0
         self.over()
 
     def over(self) -> None:
@@ -228,7 +228,7 @@ class Patience:
         )
         self.clock.wait(self.pause)
         self.waited += self.pause
-        self.pause: float = min(2 * self.pause, 300.0)
+        self.pause = min(2 * self.pause, 300.0)
 
 
 def patiently(do: Callable[[], _Made], patience: Patience) -> _Made:

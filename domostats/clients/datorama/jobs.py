@@ -75,7 +75,7 @@ def get_jobs(
 
 
 # %% ../../../nbs/03_clients/datorama/05_jobs.ipynb #da4a00p2
-def read_longest(connection: AnyConnection) -> Counter:
+def read_longest(connection: AnyConnection) -> Counter[tuple[tuple[str, ...], int]]:
     """The most jobs that a page brought at this address so far, for each size that was asked for.
 
     The keys are those of `Reader.longest`: (names of the parameters, size)."""
@@ -87,7 +87,7 @@ def read_longest(connection: AnyConnection) -> Counter:
         return Counter()
 
 
-def keep_longest(connection: AnyConnection, longest: Counter) -> None:
+def keep_longest(connection: AnyConnection, longest: Counter[tuple[tuple[str, ...], int]]) -> None:
     """Keep the length of the longest pages for the next run; where nothing can be written it is
     learned again."""
     known = read_longest(connection)

@@ -6,6 +6,7 @@
 __all__ = ["PAGES", "says_its_page", "PAGE_ACCESS", "get_pages", "is_access_of", "get_page_access"]
 
 # %% ../../../nbs/03_clients/domo/07_pages.ipynb #a431b944
+from collections.abc import Callable
 from typing import Any
 
 from .auth import Credential
@@ -40,7 +41,7 @@ def get_pages(
 
 
 # %% ../../../nbs/03_clients/domo/07_pages.ipynb #16281841
-says_its_page = says_id("resource", "id")
+says_its_page: Callable[[int | str, Any], str | None] = says_id("resource", "id")
 
 
 def is_access_of(id: int | str, reply: dict[str, Any]) -> str | None:

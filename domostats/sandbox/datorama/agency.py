@@ -22,7 +22,7 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/datorama/01_agency.ipynb #dd4ac7a8
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..days import DAY, OPENED, TODAY, draw_schedule
 from ..draws import Draws
@@ -45,7 +45,7 @@ class Agency(NamedTuple):
     now: int = TODAY
 
 
-def audit_fields(draws: Draws, at: int = OPENED, now: int = TODAY) -> dict:
+def audit_fields(draws: Draws, at: int = OPENED, now: int = TODAY) -> dict[str, Any]:
     "Who made it and when (documented for every entity), as it is `now`; times in milliseconds."
     made = draws.between("made", at, TODAY)
     changes = draw_schedule(draws, "changed", draws.between("changed", made, TODAY) * 1000, 20, 400)
@@ -67,7 +67,7 @@ def _workspace_id(n: int) -> int:
     return 1001 + 7 * n
 
 
-def make_workspace(agency: Agency, n: int) -> dict:
+def make_workspace(agency: Agency, n: int) -> dict[str, Any]:
     "Workspace `n` as `GET /v1/workspaces` gives it."
     draws = Draws(agency.seed, "workspace", n)
     ids = {
@@ -161,7 +161,7 @@ def _last_update(agency: Agency, n: int) -> int:
     return max([TODAY, *(_job_begins(agency, n, day) for day in jobs_of_stream(agency, n)[-1:])])
 
 
-def make_data_stream(agency: Agency, n: int) -> dict:
+def make_data_stream(agency: Agency, n: int) -> dict[str, Any]:
     "Data stream `n` as `GET /v1/data-streams/{id}` gives it."
     draws, source = Draws(agency.seed, "stream", n), SOURCES[n % len(SOURCES)]
     rows = draws.between("rows", 10, 9000)
@@ -214,7 +214,7 @@ def log_end(seconds: float) -> str:
     return f"[{from_seconds(seconds):%Y-%m-%d %H:%M:%S}.]"
 
 
-def finished(draws: Draws, job: dict, end: float) -> dict:
+def finished(draws: Draws, job: dict[str, Any], end: float) -> dict[str, Any]:
     "The job after it has ended at this moment (epoch seconds): most of them well."
     good = not draws.chance("fails", 8)
     text = (
@@ -234,7 +234,7 @@ def run_seconds(seed: int, id: int) -> int:
     return Draws(seed, "run", id).between("seconds", 20, 90)
 
 
-def make_job(agency: Agency, n: int, day: int) -> dict:
+def make_job(agency: Agency, n: int, day: int) -> dict[str, Any]:
     "The job of stream `n` on this day (a number), as the list of stats gives it."
     id, begun = FIRST_JOB + day * agency.streams + n, _job_begins(agency, n, day)
     start = _utc_day(begun) - timedelta(10)

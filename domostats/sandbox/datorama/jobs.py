@@ -22,6 +22,7 @@ import csv
 import io
 import zipfile
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from domostats.sandbox.datorama.requests import (
     DatoramaRequest,
@@ -119,7 +120,7 @@ def rerun_all_stream_jobs(state: State, request: DatoramaRequest, id: int | str)
 
 
 # %% ../../../nbs/11_sandbox/datorama/06_jobs.ipynb #df000010
-def _job_rows(state: State, job: dict) -> list[list[str]]:
+def _job_rows(state: State, job: dict[str, Any]) -> list[list[str]]:
     "The raw data of a job: rows of texts, the header first."
     draws = Draws(state.agency.seed, "data", job["id"])
     return [
@@ -136,7 +137,7 @@ def _job_rows(state: State, job: dict) -> list[list[str]]:
     ]
 
 
-def as_csv(rows: Iterable[Sequence]) -> bytes:
+def as_csv(rows: Iterable[Sequence[object]]) -> bytes:
     "Rows of texts as the bytes of a CSV."
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)

@@ -20,8 +20,8 @@ class VirtualClock:
     fast it runs (0: not at all)."""
 
     def __init__(self, start: float = TODAY, speed: float = 1):
-        self.start = start
-        self.made = time.monotonic()
+        self.start: float = start
+        self.made: float = time.monotonic()
         self._speed = speed
 
     def now(self) -> float:
@@ -43,7 +43,7 @@ class VirtualClock:
 
     @speed.setter
     def speed(self, speed: float) -> None:
-        self.start: float = self.now()
+        self.start = self.now()
         self.made = time.monotonic()
         self._speed = speed
 
@@ -67,7 +67,7 @@ class CallLimits:
         self.clock = clock
         self.limits: dict[str, int] = {"platform": 60, "query": 200, "day": 20_000}
         self.counts: Counter[tuple[str, str, int]] = Counter()
-        self.lock = threading.Lock()
+        self.lock: threading.Lock = threading.Lock()
 
     def window(self, kind: str) -> int:
         "The number of the minute, or of the day, in which calls of this kind count now."

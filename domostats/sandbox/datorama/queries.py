@@ -15,7 +15,9 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/datorama/07_queries.ipynb #b9228165
+from collections.abc import Callable
 from datetime import date, timedelta
+from typing import Any
 
 from .requests import DatoramaRequest, Refusal, of_workspace, read_body
 from .state import State
@@ -34,7 +36,7 @@ SHOWN = {
 FIRST_DAY = date(2023, 3, 1)
 
 
-def deliveries(state: State, workspace: int) -> list[dict]:
+def deliveries(state: State, workspace: int) -> list[dict[str, Any]]:
     """The table of a workspace: a list of dicts by system name, three campaigns on each of four
     hundred days up to the agency's."""
     first = (state.agency.now - TODAY) // DAY
@@ -61,7 +63,7 @@ def _system_name(name: object) -> str:
     raise Refusal(422, [f"Field not found: {str(name)[:60]}"])
 
 
-TESTS = {
+TESTS: dict[str, Callable[[Any, Any], bool]] = {
     "EQUALS": lambda a, b: str(a).lower() == str(b).lower(),
     "NOT_EQUALS": lambda a, b: str(a).lower() != str(b).lower(),
     "CONTAINS": lambda a, b: str(b).lower() in str(a).lower(),
@@ -78,7 +80,7 @@ TESTS = {
 }
 
 
-def passes(row: dict, tests: list[dict], together: str | None) -> bool:
+def passes(row: dict[str, Any], tests: list[dict[str, Any]], together: str | None) -> bool:
     "Whether a row passes these filters, all of them or (`OR`) one."
     found = [
         TESTS[one.get("operator", "EQUALS")](
@@ -90,7 +92,7 @@ def passes(row: dict, tests: list[dict], together: str | None) -> bool:
 
 
 # %% ../../../nbs/11_sandbox/datorama/07_queries.ipynb #df000013
-def _picked(state: State, query: dict) -> list[dict]:
+def _picked(state: State, query: dict[str, Any]) -> list[dict[str, Any]]:
     "The rows of the table that the filters of a query leave."
     rows = deliveries(state, int(query.get("workspaceId") or 0))
     if query.get("dateRange") == "CUSTOM":
@@ -112,7 +114,9 @@ def _picked(state: State, query: dict) -> list[dict]:
 
 
 # %% ../../../nbs/11_sandbox/datorama/07_queries.ipynb #df0000d3
-def answered(state: State, query: dict, system: bool) -> tuple[list[str], list[list]]:
+def answered(
+    state: State, query: dict[str, Any], system: bool
+) -> tuple[list[str], list[list[Any]]]:
     """The header and rows of a query: sums of the measurements by its dimensions, sorted and cut as
     it says. Refusal 422."""
     names = (
@@ -136,7 +140,7 @@ def answered(state: State, query: dict, system: bool) -> tuple[list[str], list[l
     return [name if system else shown[name] for part in names for name in part], rows
 
 
-def _query_one(state: State, request: DatoramaRequest, query: dict) -> dict:
+def _query_one(state: State, request: DatoramaRequest, query: dict[str, Any]) -> dict[str, Any]:
     "What one query gives; `errors` is empty where all is well, and a day has a midnight behind it."
     if not isinstance(query, dict) or not (
         query.get("workspaceId") and query.get("dateRange") and query.get("measurements")

@@ -14,6 +14,8 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/datorama/08_reports.ipynb #b7684f48
+from typing import Any
+
 from .jobs import as_csv, as_zip
 from .queries import answered
 from domostats.sandbox.datorama.requests import (
@@ -54,7 +56,7 @@ def process_report(state: State, request: DatoramaRequest, id: int | str) -> Rep
     return json_reply([_shown_job(state, job)])
 
 
-def _shown_job(state: State, job: dict) -> dict:
+def _shown_job(state: State, job: dict[str, Any]) -> dict[str, Any]:
     "A job of a report as it is at this moment; a report without metrics fails."
     if job["status"] == "IN_PROGRESS" and state.clock.now() >= job["ready"]:
         good = bool(state.reports.get(job["reportId"], {}).get("config", {}).get("metrics"))
@@ -65,7 +67,7 @@ def _shown_job(state: State, job: dict) -> dict:
     return {name: value for name, value in job.items() if name != "ready"}
 
 
-def _of_report_job(state: State, id: int | str, request: DatoramaRequest) -> dict:
+def _of_report_job(state: State, id: int | str, request: DatoramaRequest) -> dict[str, Any]:
     "The job of a report with this id. Refusal 404."
     job = state.report_jobs.get(int(id))
     if not job:

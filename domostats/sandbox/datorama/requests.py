@@ -20,10 +20,10 @@ import json
 from collections.abc import Callable, Mapping
 from datetime import date
 from operator import itemgetter
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from .state import State
-from ..replies import json_reply
+from ..replies import Reply, json_reply
 
 _T = TypeVar("_T")
 
@@ -35,17 +35,17 @@ class DatoramaRequest(NamedTuple):
 
     method: str
     path: str
-    query: dict = {}
+    query: dict[str, str] = {}
     body: bytes = b""
     user_id: int = 501
-    seen: frozenset = frozenset()
+    seen: frozenset[int] = frozenset()
 
 
 class Refusal(Exception):
     "Why a request is not carried out: a status and words."
 
     def __init__(self, status: int, words: str | list[str]):
-        self.reply = json_reply({"errors": words}, status)
+        self.reply: Reply = json_reply({"errors": words}, status)
 
 
 def read_body(request: DatoramaRequest, kind: type[_T]) -> _T:
@@ -59,14 +59,14 @@ def read_body(request: DatoramaRequest, kind: type[_T]) -> _T:
     raise Refusal(400, f"The body should be a JSON {'object' if kind is dict else 'array'}")
 
 
-def body_field(body: dict, name: str, kind: type[_T]) -> _T:
+def body_field(body: dict[str, Any], name: str, kind: type[_T]) -> _T:
     "A field of a body that must be there and of a kind. Refusal 400."
     if isinstance(body.get(name), kind) and not isinstance(body[name], bool):
         return body[name]
     raise Refusal(400, f"{name} is missing or of the wrong type")
 
 
-def date_field(body: dict, name: str) -> date:
+def date_field(body: dict[str, Any], name: str) -> date:
     try:
         return date.fromisoformat(body_field(body, name, str))
     except ValueError:
@@ -75,12 +75,12 @@ def date_field(body: dict, name: str) -> date:
 
 # %% ../../../nbs/11_sandbox/datorama/04_requests.ipynb #222b3527
 def visible_row(
-    rows: Mapping[int, dict],
+    rows: Mapping[int, dict[str, Any]],
     id: int | str,
     request: DatoramaRequest,
     state: State,
-    workspace: Callable[[dict], int | None] = itemgetter("workspaceId"),
-) -> dict:
+    workspace: Callable[[dict[str, Any]], int | None] = itemgetter("workspaceId"),
+) -> dict[str, Any]:
     """The row with this id, if it is there and in a workspace that the user sees. Refusal 404 or
     403."""
     row = rows.get(int(id))
@@ -94,15 +94,15 @@ def visible_row(
     )
 
 
-def of_workspace(state: State, id: int | str, request: DatoramaRequest) -> dict:
+def of_workspace(state: State, id: int | str, request: DatoramaRequest) -> dict[str, Any]:
     return visible_row(state.workspaces, id, request, state, lambda row: row["id"])
 
 
-def of_stream(state: State, id: int | str, request: DatoramaRequest) -> dict:
+def of_stream(state: State, id: int | str, request: DatoramaRequest) -> dict[str, Any]:
     return visible_row(state.streams, id, request, state)
 
 
-def of_job(state: State, id: int | str, request: DatoramaRequest) -> dict:
+def of_job(state: State, id: int | str, request: DatoramaRequest) -> dict[str, Any]:
     "The job with this id, if the user who asks may see its workspace."
     return visible_row(
         state.jobs,

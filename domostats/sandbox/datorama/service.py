@@ -23,9 +23,9 @@ import secrets
 import threading
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from email.utils import formatdate
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from ...errors import SettingsError
@@ -78,7 +78,7 @@ def _quote_rate_limit(reply: Reply) -> Reply:
     return reply._replace(body=json.dumps(value).encode())
 
 
-AFTER = {
+AFTER: dict[str, Callable[[Reply, float | None], Reply]] = {
     "drop_after": lambda reply, seconds: Reply(0, b"", end="drop"),
     "cut": lambda reply, seconds: reply._replace(end="cut"),
     "reset": lambda reply, seconds: reply._replace(end="reset"),
@@ -89,7 +89,7 @@ AFTER = {
 }
 
 
-DATORAMA_FAULTS = {**BEFORE, **AFTER}
+DATORAMA_FAULTS: dict[str, Reply | Callable[[Reply, float | None], Reply]] = {**BEFORE, **AFTER}
 
 
 # %% ../../../nbs/11_sandbox/datorama/10_service.ipynb #dn000008
@@ -148,7 +148,7 @@ def _weight(request: DatoramaRequest, each: bool) -> int:
 OWN_PATHS = "/sandbox", "/sandbox/faults", "/sandbox/clock", "/sandbox/log", "/sandbox/quirks"
 
 
-def _set_clock(service: "Datorama", asked: dict) -> dict:
+def _set_clock(service: "Datorama", asked: dict[str, Any]) -> dict[str, Any]:
     if "step" in asked:
         service.clock.step(float(asked["step"]))
     if "speed" in asked:
@@ -156,19 +156,19 @@ def _set_clock(service: "Datorama", asked: dict) -> dict:
     return {"now": service.clock.now(), "speed": service.clock.speed}
 
 
-def _set_fault(service: "Datorama", asked: dict) -> dict:
+def _set_fault(service: "Datorama", asked: dict[str, Any]) -> dict[str, Any]:
     service.faults.do(**asked)
     return {}
 
 
-def _set_quirks(service: "Datorama", asked: dict) -> list[str]:
+def _set_quirks(service: "Datorama", asked: dict[str, Any]) -> list[str]:
     if "quirks" in asked:
         service.quirks.clear()
         service.quirks.update(map(str, asked["quirks"]))
     return sorted(service.quirks)
 
 
-def _log(service: "Datorama", asked: dict) -> list[dict]:
+def _log(service: "Datorama", asked: dict[str, Any]) -> list[dict[str, Any]]:
     return [
         call._replace(body=call.body.decode("utf-8", "replace"))._asdict()
         for call in [*service.log]
@@ -200,7 +200,7 @@ class Datorama:
         self.state: State = State(self.agency, self.clock, self.quirks)
         self.limits: CallLimits = CallLimits(self.clock)
         self.log: deque[DatoramaCall] = deque(maxlen=100_000)
-        self.lock = threading.RLock()
+        self.lock: threading.RLock = threading.RLock()
         self.users: Users = Users(self.agency, self.state.workspaces)
 
     def ready(

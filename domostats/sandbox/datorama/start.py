@@ -7,12 +7,14 @@ __all__ = ["DatoramaSandbox", "start_datorama"]
 
 # %% ../../../nbs/11_sandbox/datorama/11_start.ipynb #877850d3
 import time
+from collections import deque
 from datetime import date
 from typing import Any
 
 from ...errors import SettingsError
 from .agency import Agency
-from .service import Datorama
+from .limits import VirtualClock
+from .service import Datorama, DatoramaCall
 from .state import Jobs
 from ..days import parse_today, start_of_day
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
@@ -30,17 +32,17 @@ class DatoramaSandbox(RunningSandbox):
     def __init__(self, served: NamedServer, secrets: dict[str, Secret], service: Datorama):
         super().__init__(served.name, served.url, secrets, served.server, service.faults)
         self.service = service
-        self.clock = service.clock
+        self.clock: VirtualClock = service.clock
         self.quirks: set[str] = service.quirks
-        self.log = service.log
+        self.log: deque[DatoramaCall] = service.log
 
     @property
-    def workspaces(self) -> dict[int, dict]:
+    def workspaces(self) -> dict[int, dict[str, Any]]:
         "The workspaces by id."
         return self.service.state.workspaces
 
     @property
-    def streams(self) -> dict[int, dict]:
+    def streams(self) -> dict[int, dict[str, Any]]:
         "The data streams by id."
         return self.service.state.streams
 
@@ -50,7 +52,7 @@ class DatoramaSandbox(RunningSandbox):
         return self.service.state.jobs
 
     @property
-    def reports(self) -> dict[int, dict]:
+    def reports(self) -> dict[int, dict[str, Any]]:
         "The exported reports by id."
         return self.service.state.reports
 

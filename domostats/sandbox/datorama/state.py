@@ -70,14 +70,16 @@ class Queue:
 
 
 # %% ../../../nbs/11_sandbox/datorama/03_state.ipynb #ds0000b2
-class Jobs(UserDict):
+class Jobs(UserDict[int, dict[str, Any]]):
     "Jobs by id; `of_stream` has the ids of each stream's."
 
-    def __init__(self, jobs: Mapping[int, dict] | Iterable[tuple[int, dict]] = ()):
+    def __init__(
+        self, jobs: Mapping[int, dict[str, Any]] | Iterable[tuple[int, dict[str, Any]]] = ()
+    ):
         self.of_stream: dict[int, dict[int, bool]] = {}
         super().__init__(jobs)
 
-    def __setitem__(self, id: int, job: dict) -> None:
+    def __setitem__(self, id: int, job: dict[str, Any]) -> None:
         self.data[id] = job
         self.of_stream.setdefault(job["dataStreamId"], {})[id] = True
 
@@ -100,7 +102,7 @@ def _jobs_of_agency(agency: Agency) -> Jobs:
     return Jobs({job["id"]: job for job in sorted(jobs, key=lambda job: job["id"])})
 
 
-def _users_of_agency(agency: Agency) -> dict[int, dict]:
+def _users_of_agency(agency: Agency) -> dict[int, dict[str, Any]]:
     return {
         501 + n: {
             "id": 501 + n,
@@ -147,18 +149,18 @@ class State:
         agency = self.agency
         workspaces = [make_workspace(agency, n) for n in range(agency.workspaces)]
         streams = [make_data_stream(agency, n) for n in range(agency.streams)]
-        self.workspaces: dict[int, dict] = {one["id"]: one for one in workspaces}
-        self.streams: dict[int, dict] = {one["id"]: one for one in streams}
+        self.workspaces: dict[int, dict[str, Any]] = {one["id"]: one for one in workspaces}
+        self.streams: dict[int, dict[str, Any]] = {one["id"]: one for one in streams}
         self.jobs: Jobs = _jobs_of_agency(agency)
-        self.users = _users_of_agency(agency)
-        self.permission_sets: dict[int, dict] = {
+        self.users: dict[int, dict[str, Any]] = _users_of_agency(agency)
+        self.permission_sets: dict[int, dict[str, Any]] = {
             7001: {"id": 7001, "accountId": 9001, "workspaceId": None, "name": "Editor"}
         }
-        self.reports: dict[int, dict] = {}
-        self.report_jobs: dict[int, dict] = {}
-        self.schedulers: dict[int, dict] = {}
-        self.patterns: dict[int, dict] = {}
-        self.calculated: dict[int, dict] = {}
+        self.reports: dict[int, dict[str, Any]] = {}
+        self.report_jobs: dict[int, dict[str, Any]] = {}
+        self.schedulers: dict[int, dict[str, Any]] = {}
+        self.patterns: dict[int, dict[str, Any]] = {}
+        self.calculated: dict[int, dict[str, Any]] = {}
         self.queues: dict[int, Queue] = {id: Queue(agency.parallel) for id in self.workspaces}
         self.next: dict[str, int] = {
             "job": max(700_001, FIRST_JOB + days_of_jobs(agency).stop * agency.streams),
@@ -182,11 +184,13 @@ class State:
         self.next[kind] += 1
         return self.next[kind] - 1
 
-    def jobs_of(self, stream_id: int) -> list[dict]:
+    def jobs_of(self, stream_id: int) -> list[dict[str, Any]]:
         "The jobs of a stream."
         return [self.jobs[id] for id in self.jobs.of_stream.get(stream_id, ())]
 
-    def process(self, stream_id: int, start: date, end: date, user_id: int = 501) -> list[dict]:
+    def process(
+        self, stream_id: int, start: date, end: date, user_id: int = 501
+    ) -> list[dict[str, Any]]:
         "Make the jobs of this range of dates; gives them."
         self.advance()
         return [
@@ -202,7 +206,7 @@ class State:
             for first, last in ten_day_ranges(start, end)
         ]
 
-    def rerun(self, job_ids: Iterable[int]) -> list[dict]:
+    def rerun(self, job_ids: Iterable[int]) -> list[dict[str, Any]]:
         "Put these jobs back in the queue, under their ids or new ones; gives them."
         self.advance()
         renew = "rerun_new_id" in self.quirks
@@ -216,7 +220,7 @@ class State:
         for queue in self.queues.values():
             queue.advance(self.clock.now(), self._start, self._end)
 
-    def _queue(self, job: dict) -> dict:
+    def _queue(self, job: dict[str, Any]) -> dict[str, Any]:
         "Queue a job; gives it as it was before it started."
         job = {
             **job,

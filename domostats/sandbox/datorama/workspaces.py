@@ -99,7 +99,7 @@ def list_status(state: State, request: DatoramaRequest, id: int | str) -> Reply:
 
 # %% ../../../nbs/11_sandbox/datorama/05_workspaces.ipynb #df00000a
 Handler = Callable[..., Reply]  # of the state, a request, and the ids in its path
-Finder = Callable[[State, int | str, DatoramaRequest], dict]
+Finder = Callable[[State, int | str, DatoramaRequest], dict[str, Any]]
 
 DIMENSIONS = {
     "DAY": "Day",
@@ -165,7 +165,9 @@ def list_calculated(state: State, request: DatoramaRequest, id: int | str) -> Re
     return json_reply([one for one in state.calculated.values() if one["workspaceId"] == int(id)])
 
 
-def _stamped(state: State, request: DatoramaRequest, born: dict, row: dict) -> dict:
+def _stamped(
+    state: State, request: DatoramaRequest, born: dict[str, Any], row: dict[str, Any]
+) -> dict[str, Any]:
     "A row that somebody makes, with what is `born` with it."
     by = (
         f"{state.users[request.user_id]['name'].capitalize()} Example"
@@ -216,7 +218,7 @@ OWN = (
 )
 
 
-def _touched(state: State, request: DatoramaRequest, row: dict) -> dict:
+def _touched(state: State, request: DatoramaRequest, row: dict[str, Any]) -> dict[str, Any]:
     return {
         **row,
         "updateUserId": request.user_id,
@@ -225,7 +227,9 @@ def _touched(state: State, request: DatoramaRequest, row: dict) -> dict:
     }
 
 
-def changed(state: State, request: DatoramaRequest, rows: dict[int, dict], row: dict) -> dict:
+def changed(
+    state: State, request: DatoramaRequest, rows: dict[int, dict[str, Any]], row: dict[str, Any]
+) -> dict[str, Any]:
     "Change a row as a PATCH or a PUT says; gives it."
     body = {name: value for name, value in read_body(request, dict).items() if name not in OWN}
     kept = (
@@ -305,7 +309,7 @@ def create_workspace(state: State, request: DatoramaRequest) -> Reply:
 
 
 # %% ../../../nbs/11_sandbox/datorama/05_workspaces.ipynb #df000016
-def fixed_reply(rows: list[dict]) -> Handler:
+def fixed_reply(rows: list[dict[str, Any]]) -> Handler:
     "An endpoint that always gives these rows."
 
     def show(state: State, request: DatoramaRequest) -> Reply:
@@ -329,7 +333,7 @@ def workspace_lister(rows: str) -> Handler:
 def row_finder(rows: str) -> Finder:
     "A function that finds a row by its id, if the user sees its workspace."
 
-    def find(state: State, id: int | str, request: DatoramaRequest) -> dict:
+    def find(state: State, id: int | str, request: DatoramaRequest) -> dict[str, Any]:
         return visible_row(
             getattr(state, rows), id, request, state, lambda row: row.get("workspaceId")
         )

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #c1a10caf
 from collections.abc import Iterable
+from typing import Any
 
 from ..days import DAY, OPENED, TODAY
 from .accounts import BY_SCHEME, PROVIDERS, AccountFacts
@@ -28,7 +29,7 @@ from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #2b0f1bab
-def _provider_account(account: AccountFacts) -> dict:
+def _provider_account(account: AccountFacts) -> dict[str, Any]:
     """The facts as the provider list tells them (recorded): `userId` is text. When credentials end
     was null in every recording; here one account in thirty says so, by OAuth (a guess)."""
     return {
@@ -46,10 +47,10 @@ def _provider_account(account: AccountFacts) -> dict:
     }
 
 
-def provider_list(world: World, accounts: Iterable[AccountFacts]) -> list[dict]:
+def provider_list(world: World, accounts: Iterable[AccountFacts]) -> list[dict[str, Any]]:
     """The reply of `GET /api/data/v2/datasources/providers`: all providers, those without an
     account too."""
-    inside: dict[str, list[dict]] = {key: [] for key in PROVIDERS}
+    inside: dict[str, list[dict[str, Any]]] = {key: [] for key in PROVIDERS}
     counts = without_account(world)
     for account in accounts:
         if account.by_provider and account.provider:
@@ -67,7 +68,7 @@ def provider_list(world: World, accounts: Iterable[AccountFacts]) -> list[dict]:
 
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #adb90993
-def flat_account(account: AccountFacts) -> dict:
+def flat_account(account: AccountFacts) -> dict[str, Any]:
     "The facts as the flat list tells them (recorded): ids are numbers, dates in milliseconds."
     record = {
         "id": account.id,
@@ -92,13 +93,13 @@ def flat_account(account: AccountFacts) -> dict:
     }
 
 
-def flat_list(accounts: Iterable[AccountFacts]) -> list[dict]:
+def flat_list(accounts: Iterable[AccountFacts]) -> list[dict[str, Any]]:
     "The reply of `GET /api/data/v1/accounts`."
     return [flat_account(account) for account in accounts if account.in_flat_list]
 
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #0a0th002
-def account_template(world: World, n: int) -> dict:
+def account_template(world: World, n: int) -> dict[str, Any]:
     "OAuth configuration `n` of a world, as the list of templates tells it (described)."
     draws = Draws(world.seed, "account template", n)
     provider = draws.pick("provider", BY_SCHEME["oauth"])
@@ -127,7 +128,7 @@ def account_template(world: World, n: int) -> dict:
 
 
 # %% ../../../nbs/11_sandbox/domo/11_account_lists.ipynb #d05edd35
-def _own_part(entries: list, user: dict) -> list:
+def _own_part(entries: list[dict[str, Any]], user: dict[str, Any]) -> list[dict[str, Any]]:
     "A given provider list with only the accounts that this user owns."
 
     def own(record):
@@ -142,7 +143,7 @@ def _own_part(entries: list, user: dict) -> list:
 
 
 @serves("GET", "/api/data/v2/datasources/providers")
-def show_providers(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_providers(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "The providers with those of their accounts that the user may see."
     everything = sees_all_accounts(data, user)
     if data.given:
@@ -157,7 +158,7 @@ def show_providers(data: Data, user: dict, asked: DomoRequest) -> Reply:
 
 
 @serves("GET", f"/api/data/v1/accounts/{NUMBER}", query={"unmask": Flag()})
-def show_account(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_account(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     """`GET /api/data/v1/accounts/{id}` (recorded): one account as the flat list has it; 404 for one
     that is not there or not to be seen. No secret stands in it, whatever `unmask` says."""
     seen = data.accounts if sees_all_accounts(data, user) else seen_by(data, user)
@@ -166,7 +167,7 @@ def show_account(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
 
 
 @serves("GET", "/api/data/v1/accounts")
-def show_accounts(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_accounts(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/data/v1/accounts` (recorded): the accounts that the user may see."
     if sees_all_accounts(data, user):
         return data.once("accounts", lambda: flat_list(data.accounts))
@@ -174,7 +175,7 @@ def show_accounts(data: Data, user: dict, asked: DomoRequest) -> Reply:
 
 
 @serves("GET", "/api/data/v1/accounts/templates/user/extended")
-def show_account_templates(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_account_templates(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`GET /api/data/v1/accounts/templates/user/extended` (described): the OAuth configurations.
     A world that was brought along has none."""
     count = 0 if data.given else -(-data.world.accounts // 12)

@@ -46,14 +46,16 @@ def _whole_number(value: Any) -> int | None:
         return None
 
 
-def _field_of(record: dict, name: str, kind: type[_T]) -> _T | None:
+def _field_of(record: dict[str, Any], name: str, kind: type[_T]) -> _T | None:
     """A field of a record that need not be there, or need not be of the kind it should be: then
     None."""
     value = record.get(name)
     return value if isinstance(value, kind) else None
 
 
-def _given_account(entry: dict, record: dict, seed: int, now: int = TODAY) -> AccountFacts | None:
+def _given_account(
+    entry: dict[str, Any], record: dict[str, Any], seed: int, now: int = TODAY
+) -> AccountFacts | None:
     "The facts that one account of a given provider list tells, or None when it has no id."
     id = _whole_number(record.get("id"))
     if id is None:
@@ -74,7 +76,9 @@ def _given_account(entry: dict, record: dict, seed: int, now: int = TODAY) -> Ac
     )
 
 
-def given_accounts(entries: list, seed: int, now: int = TODAY) -> list[AccountFacts]:
+def given_accounts(
+    entries: list[dict[str, Any]], seed: int, now: int = TODAY
+) -> list[AccountFacts]:
     "The facts of all accounts in a given provider list (parsed JSON)."
     entries = [entry for entry in entries if isinstance(entry, dict)]
     found = [
@@ -90,7 +94,7 @@ def given_accounts(entries: list, seed: int, now: int = TODAY) -> list[AccountFa
 STRANGER = 3_000_000_000
 
 
-def users_of_accounts(world: World, accounts: Iterable[AccountFacts]) -> dict[int, dict]:
+def users_of_accounts(world: World, accounts: Iterable[AccountFacts]) -> dict[int, dict[str, Any]]:
     "The users that these accounts make necessary beside those of the world, by id."
     ids = {account.owner for account in accounts if account.owner is not None}
     return {
@@ -112,7 +116,7 @@ class Data:
         self.quirks: set[str] = set()
         self.memo: dict[str, Any] = {}
         self.hidden: frozenset[str] = frozenset()
-        self.entries: list = json.loads(given) if given else []
+        self.entries: list[dict[str, Any]] = json.loads(given) if given else []
         self._bytes: dict[str, bytes] = {}
 
     @cached_property
@@ -123,7 +127,7 @@ class Data:
         return [self.world.account(n) for n in range(self.world.accounts)]
 
     @cached_property
-    def owners(self) -> dict[int, dict]:
+    def owners(self) -> dict[int, dict[str, Any]]:
         "The users whom a given list makes necessary, by id."
         return users_of_accounts(self.world, self.accounts) if self.given else {}
 
@@ -138,17 +142,17 @@ class Data:
         "How many users there are."
         return self.world.users + len(self.owners)
 
-    def user(self, id: int) -> dict | None:
+    def user(self, id: int) -> dict[str, Any] | None:
         "The user of this id, or None."
         return self.owners.get(id) or self.world.user_by_id(id)
 
-    def user_at(self, n: int) -> dict:
+    def user_at(self, n: int) -> dict[str, Any]:
         "User number `n`; those of a given list come after those of the world."
         if n < self.world.users:
             return self.world.user(n)
         return [*self.owners.values()][n - self.world.users]
 
-    def users(self) -> list[dict]:
+    def users(self) -> list[dict[str, Any]]:
         "All users."
         return [*map(self.world.user, range(self.world.users)), *self.owners.values()]
 
@@ -158,7 +162,7 @@ class Data:
             self.memo[name] = make()
         return self.memo[name]
 
-    def once(self, name: str, make: Callable[[], list]) -> Reply:
+    def once(self, name: str, make: Callable[[], list[Any]]) -> Reply:
         "The JSON of a list that is made once; `name` says which."
         if name not in self._bytes:
             self._bytes[name] = msgspec.json.encode(make())
@@ -166,24 +170,26 @@ class Data:
 
 
 # %% ../../../nbs/11_sandbox/domo/10_data.ipynb #07594487
-def grants_of(data: Data, user: dict) -> set[str]:
+def grants_of(data: Data, user: dict[str, Any]) -> set[str]:
     "The grants of the role of this user."
     role = data.world.roles.get(user["roleId"])
     return set(role.grants if role else ())
 
 
-def sees_all_accounts(data: Data, user: dict) -> bool:
+def sees_all_accounts(data: Data, user: dict[str, Any]) -> bool:
     "Whether the role of this user has a grant for the accounts of others."
     return not grants_of(data, user).isdisjoint({"account.admin", "account.view.all"})
 
 
-def seen_by(data: Data, user: dict) -> list[AccountFacts]:
+def seen_by(data: Data, user: dict[str, Any]) -> list[AccountFacts]:
     "The accounts that this user owns."
     return [account for account in data.accounts if account.owner == user["id"]]
 
 
 # %% ../../../nbs/11_sandbox/domo/10_data.ipynb #15756233
-def rows_for(data: Data, user: dict, count: int, grant: str, rows: range | None = None) -> range:
+def rows_for(
+    data: Data, user: dict[str, Any], count: int, grant: str, rows: range | None = None
+) -> range:
     """The rows of these (all, if None) that a user sees: with the grant all, else those that are
     the user's own. A range."""
     rows = range(count) if rows is None else rows
@@ -194,7 +200,7 @@ def rows_for(data: Data, user: dict, count: int, grant: str, rows: range | None 
     )
 
 
-def pages_for(data: Data, user: dict) -> Sequence[int]:
+def pages_for(data: Data, user: dict[str, Any]) -> Sequence[int]:
     """The numbers of the pages that a user sees: with the grant all, else those of which the user
     is an owner, the first or another."""
     rows, me = range(data.world.pages), ("USER", user["id"])

@@ -19,7 +19,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/domo/16_dataset_lists.ipynb #c0335a81
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from .data import Data, rows_for
@@ -47,7 +47,7 @@ from ..replies import DomoRequest, Reply, json_reply, trouble
 
 
 # %% ../../../nbs/11_sandbox/domo/16_dataset_lists.ipynb #d8450738
-def _visible_dataset(data: Data, user: dict, id: str) -> int | None:
+def _visible_dataset(data: Data, user: dict[str, Any], id: str) -> int | None:
     "The number of the dataset with this UUID if this user sees it, or None."
     n = dataset_number(data.world.seed, id)
     return (
@@ -77,7 +77,7 @@ OF_PARTS = {name for names in PARTS.values() for name in names}
 PART = ListOf(OneOf(*PARTS))
 
 
-def _in_parts(dataset: dict, query: dict) -> dict:
+def _in_parts(dataset: dict[str, Any], query: dict[str, Any]) -> dict[str, Any]:
     "A dataset with what `part` asks for; all of it without that, or with `includeAllDetails`."
     formulas = query.get("includeFormulas", True)
     parts = [*PARTS] if query.get("includeAllDetails") else query.get("part", [*PARTS])
@@ -91,7 +91,7 @@ DETAILS = {"includeAllDetails": Flag(), "part": PART, "includeFormulas": Flag()}
 
 
 @serves("GET", f"/api/data/v3/datasources/{UUID}", query=DETAILS)
-def show_dataset(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_dataset(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     "`GET /api/data/v3/datasources/{uuid}` (recorded); 404 for an unknown one."
     n = _visible_dataset(data, user, id)
     if n is None:
@@ -105,7 +105,7 @@ def show_dataset(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
     query={**DETAILS, "includePrivate": OneOf("true", "True")},
     body=ListOf(Text(), most=100),
 )
-def show_dataset_bulk(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_dataset_bulk(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`POST /api/data/v3/datasources/bulk`, body up to 100 UUIDs; more are 400 (guessed)."
     if not isinstance(asked.body, list):
         raise Refused("the body is a list of at most 100 ids")
@@ -114,7 +114,9 @@ def show_dataset_bulk(data: Data, user: dict, asked: DomoRequest) -> Reply:
     return json_reply({"dataSources": [_in_parts(one, asked.query) for one in found]})
 
 
-NARROW = {  # parameter: does a dataset pass this value?
+NARROW: dict[
+    str, Callable[[dict[str, Any], Any], bool]
+] = {  # parameter: does a dataset pass this value?
     "dataProviderType": lambda dataset, value: dataset["dataProviderType"] == value,
     "displayType": lambda dataset, value: dataset["displayType"] == value,
     "type": lambda dataset, value: dataset["type"] == value,
@@ -125,7 +127,7 @@ NARROW = {  # parameter: does a dataset pass this value?
 }
 
 
-def _narrowed_datasets(data: Data, user: dict, query: dict) -> Sequence[int]:
+def _narrowed_datasets(data: Data, user: dict[str, Any], query: dict[str, Any]) -> Sequence[int]:
     """The numbers of the datasets that a user sees and that pass the filters of a query; found once
     for each query."""
     rows = rows_for(data, user, data.world.datasets, "dataset.admin")
@@ -157,7 +159,7 @@ def _narrowed_datasets(data: Data, user: dict, query: dict) -> Sequence[int]:
         "ownerId": WholeNumber(),
     },
 )
-def show_datasets(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_datasets(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`GET /api/data/v3/datasources?limit=&offset=&part=core` and filters (guessed from its
     clients); in the order in which they were created."""
     rows = _narrowed_datasets(data, user, asked.query)
@@ -170,7 +172,7 @@ def show_datasets(data: Data, user: dict, asked: DomoRequest) -> Reply:
 
 
 # %% ../../../nbs/11_sandbox/domo/16_dataset_lists.ipynb #4b40acbf
-def _visible_stream(data: Data, user: dict, id: int) -> dict | None:
+def _visible_stream(data: Data, user: dict[str, Any], id: int) -> dict[str, Any] | None:
     "The stream of this id (int) if this user sees its dataset, or None."
     n = stream_number(id)
     return (
@@ -181,7 +183,7 @@ def _visible_stream(data: Data, user: dict, id: int) -> dict | None:
 
 
 @serves("GET", f"/api/data/v1/streams/{NUMBER}", query={"fields": OneOf("all")})
-def show_stream(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_stream(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     """`GET /api/data/v1/streams/{id}` (recorded), the same with `fields=all`; 404 for an unknown
     one."""
     found = _visible_stream(data, user, int(id))
@@ -193,14 +195,14 @@ def show_stream(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
     "/api/data/v1/streams/bulk",
     query={"streamId": ListOf(WholeNumber(), most=50), "fields": OneOf("all")},
 )
-def show_streams(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_streams(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/data/v1/streams/bulk?streamId=1,2`, up to 50 ids; more are 400 (guessed)."
     streams = [_visible_stream(data, user, id) for id in asked.query.get("streamId", [])]
     return json_reply([stream for stream in streams if stream])
 
 
 # %% ../../../nbs/11_sandbox/domo/16_dataset_lists.ipynb #51b7e0a4
-def _certified_numbers(data: Data, user: dict, wanted: str | None) -> list[int]:
+def _certified_numbers(data: Data, user: dict[str, Any], wanted: str | None) -> list[int]:
     "The numbers of the datasets whose certification is in this state (None: in any)."
     world = data.world
     states = {
@@ -211,7 +213,7 @@ def _certified_numbers(data: Data, user: dict, wanted: str | None) -> list[int]:
     return [n for n, state in states.items() if wanted in (None, state)]
 
 
-def _certified_node(world: World, n: int) -> dict:
+def _certified_node(world: World, n: int) -> dict[str, Any]:
     "Dataset `n` as the list of certifications has it."
     dataset = make_dataset(world, n)
     seal = dataset["certification"]
@@ -246,7 +248,7 @@ class Operations:
         ),
     )
 
-    def read(self, value: Any) -> dict:
+    def read(self, value: Any) -> dict[str, Any]:
         if isinstance(value, list) and len(value) != 1:
             raise Refused("a list of operations has one of them")
         listed = isinstance(value, list)
@@ -257,7 +259,7 @@ class Operations:
 
 
 @serves("POST", "/api/synapse/approval/graphql", body=Operations())
-def show_certified(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_certified(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`POST /api/synapse/approval/graphql`, operation `getCertifiedEntities` with variables `type`,
     `first`, `after`, `searchTerm`, `stateFilter` (guessed from its clients); datasets only."""
     operation = asked.body or {}

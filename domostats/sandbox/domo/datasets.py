@@ -26,6 +26,7 @@ __all__ = [
 # %% ../../../nbs/11_sandbox/domo/07_datasets.ipynb #d2dd1e73
 import json
 import uuid
+from typing import Any
 
 from ..days import DAY, OPENED, TODAY, Schedule
 from .accounts import PROVIDERS
@@ -147,7 +148,7 @@ def without_account(world: World) -> dict[str, int]:
 
 
 # %% ../../../nbs/11_sandbox/domo/07_datasets.ipynb #37b4aca6
-def _dataset_formulas(draws: Draws, n: int) -> dict:
+def _dataset_formulas(draws: Draws, n: int) -> dict[str, Any]:
     "The beast modes saved on dataset `n`, as the detail has them (recorded)."
     found = {}
     for k in range(n % 4 if n % 3 == 0 else 0):
@@ -169,7 +170,7 @@ def _dataset_formulas(draws: Draws, n: int) -> dict:
     return {"formulas": {"formulas": found}}
 
 
-def _dataset_certification(world: World, n: int, draws: Draws) -> dict:
+def _dataset_certification(world: World, n: int, draws: Draws) -> dict[str, Any]:
     "The certification of dataset `n`, as the search shows it."
     return {
         "state": draws.pick("certified", ["CERTIFIED", "CERTIFIED", "PENDING", "EXPIRED"]),
@@ -218,7 +219,9 @@ def _dataset_times(world: World, n: int, draws: Draws) -> dict[str, int]:
     }
 
 
-def make_dataset(world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_ADMIN") -> dict:
+def make_dataset(
+    world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_ADMIN"
+) -> dict[str, Any]:
     """Dataset `n` as `GET /api/data/v3/datasources/{uuid}` gives it (recorded); `rights` are those
     of who asks."""
     draws = Draws(world.seed, "dataset", n)
@@ -277,7 +280,7 @@ def make_dataset(world: World, n: int, rights: str = "READ_WRITE_DELETE_SHARE_AD
 
 
 # %% ../../../nbs/11_sandbox/domo/07_datasets.ipynb #7fc1e455
-def dataset_document(world: World, n: int) -> dict:
+def dataset_document(world: World, n: int) -> dict[str, Any]:
     """Dataset `n` as `POST /api/search/v1/query` shows it: the recorded keys that all documents
     share, and those seen on datasets."""
     draws = Draws(world.seed, "dataset", n)

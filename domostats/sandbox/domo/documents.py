@@ -33,7 +33,7 @@ from ..endpoints import Refused
 # %% ../../../nbs/11_sandbox/domo/18_documents.ipynb #f490df39
 def _common_document(
     entity: str, id: int | str, name: str, created: int, modified: int, owners: Sequence[OwnerRef]
-) -> dict:
+) -> dict[str, Any]:
     """The keys that every document has (recorded on dataflows); times in milliseconds. Without an
     owner it names none."""
     first = [owner.name for owner in owners][:1]
@@ -85,7 +85,7 @@ def _owner_by_id(data: Data, id: int) -> OwnerRef:
     )
 
 
-def account_document(data: Data, n: int) -> dict:
+def account_document(data: Data, n: int) -> dict[str, Any]:
     "Account `n` as the search shows it (its own keys recorded)."
     account = data.accounts[n]
     owners = [] if account.owner is None else [_owner_by_id(data, account.owner)]
@@ -103,7 +103,7 @@ def account_document(data: Data, n: int) -> dict:
     }
 
 
-def _user_document(data: Data, n: int) -> dict:
+def _user_document(data: Data, n: int) -> dict[str, Any]:
     "User `n` as the search shows them: the common keys."
     user = data.user_at(n)
     return _common_document(
@@ -111,7 +111,7 @@ def _user_document(data: Data, n: int) -> dict:
     )
 
 
-def _group_document(data: Data, n: int) -> dict:
+def _group_document(data: Data, n: int) -> dict[str, Any]:
     "Group `n` as the search shows it: the common keys."
     group = make_group(data.world, n)
     return _common_document(
@@ -119,7 +119,7 @@ def _group_document(data: Data, n: int) -> dict:
     )
 
 
-def _page_document(data: Data, n: int) -> dict:
+def _page_document(data: Data, n: int) -> dict[str, Any]:
     """Page `n` as the search shows it: the common keys; when it was created is not known in this
     world, so it is when it was changed."""
     page = make_page(data.world, n)
@@ -129,7 +129,7 @@ def _page_document(data: Data, n: int) -> dict:
     )
 
 
-def _full_dataset_document(data: Data, n: int) -> dict:
+def _full_dataset_document(data: Data, n: int) -> dict[str, Any]:
     "Dataset `n` as the search shows it, with the tags that it has."
     return {
         **dataset_document(data.world, n),
@@ -138,7 +138,7 @@ def _full_dataset_document(data: Data, n: int) -> dict:
 
 
 # %% ../../../nbs/11_sandbox/domo/18_documents.ipynb #9e53eeeb
-def _common_facts(document: dict, **more: Any) -> dict:
+def _common_facts(document: dict[str, Any], **more: Any) -> dict[str, Any]:
     """What filters, sorts and facets can ask of a document: field to value; several values are a
     list."""
     found = {
@@ -163,7 +163,7 @@ def _provider_title(key: str) -> str:
     return PROVIDERS.get(key, (key, None))[0]
 
 
-def dataset_facts(data: Data, n: int) -> dict:
+def dataset_facts(data: Data, n: int) -> dict[str, Any]:
     "The facts of dataset `n`."
     document, dataset = _full_dataset_document(data, n), make_dataset(data.world, n)
     return _common_facts(
@@ -176,7 +176,7 @@ def dataset_facts(data: Data, n: int) -> dict:
     )
 
 
-def account_facts(data: Data, n: int) -> dict:
+def account_facts(data: Data, n: int) -> dict[str, Any]:
     "The facts of account `n`."
     document = account_document(data, n)
     return _common_facts(
@@ -232,13 +232,13 @@ class Searchable(NamedTuple):
     """Something that can be searched: `rows(data, user)` are the numbers that a user sees,
     `document` and `facts` describe one, `fields` can be asked for."""
 
-    rows: Callable
-    document: Callable
-    facts: Callable
-    fields: list
+    rows: Callable[[Data, dict[str, Any]], Sequence[int]]
+    document: Callable[[Data, int], dict[str, Any]]
+    facts: Callable[[Data, int], dict[str, Any]]
+    fields: list[str]
 
 
-def _seen_accounts(data: Data, user: dict) -> Sequence[int]:
+def _seen_accounts(data: Data, user: dict[str, Any]) -> Sequence[int]:
     """The numbers of the accounts that a user sees: with a grant for the accounts of others all,
     else their own."""
     numbers = range(len(data.accounts))

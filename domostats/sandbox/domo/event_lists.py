@@ -19,6 +19,7 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/domo/17_event_lists.ipynb #cd5d49c9
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from .data import Data, grants_of
 from .events import ACTS, event_numbers, event_time, make_event
@@ -118,7 +119,7 @@ EVENTS_ASKED = {
 }
 
 
-def _found_events(data: Data, query: dict) -> Sequence[int]:
+def _found_events(data: Data, query: dict[str, Any]) -> Sequence[int]:
     """The numbers of the events that are asked for, newest first. Refused for a type of object that
     is not known."""
     world = data.world
@@ -149,7 +150,7 @@ def _found_events(data: Data, query: dict) -> Sequence[int]:
     "/api/audit/v1/user-audits",
     query={**EVENTS_ASKED, "offset": WholeNumber(), "limit": WholeNumber(most=1000)},
 )
-def show_events(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_events(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`GET /api/audit/v1/user-audits?start=&end=&offset=&limit=` (recorded); 403 without the grant
     `audit`."""
     if "audit" not in grants_of(data, user):
@@ -164,7 +165,7 @@ def show_events(data: Data, user: dict, asked: DomoRequest) -> Reply:
     "/api/audit/v1/user-audits/count",
     query={**EVENTS_ASKED, "offset": WholeNumber(), "limit": WholeNumber(most=1000)},
 )
-def count_events(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def count_events(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`GET /api/audit/v1/user-audits/count` with the same filters (guessed from its clients); a
     page changes no count."""
     if "audit" not in grants_of(data, user):
@@ -176,19 +177,19 @@ def count_events(data: Data, user: dict, asked: DomoRequest) -> Reply:
 TYPE = "([A-Za-z_]{1,64})"
 
 
-def _type_rows(names: Iterable[str]) -> list[dict]:
+def _type_rows(names: Iterable[str]) -> list[dict[str, Any]]:
     "Names as rows of `type` and `translation`."
     return [{"type": name, "translation": name.replace("_", " ").capitalize()} for name in names]
 
 
 @serves("GET", "/api/audit/v1/user-audits/objectTypes")
-def show_object_types(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_object_types(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/audit/v1/user-audits/objectTypes` (recorded): `type` and `translation`."
     return json_reply(_type_rows(OBJECT_TYPES))
 
 
 @serves("GET", f"/api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes")
-def show_event_types(data: Data, user: dict, asked: DomoRequest, type: str) -> Reply:
+def show_event_types(data: Data, user: dict[str, Any], asked: DomoRequest, type: str) -> Reply:
     """`GET /api/audit/v1/user-audits/objectTypes/{TYPE}/eventTypes`: what this world does to
     objects of a type (guessed); 404 for an unknown type."""
     if type not in OBJECT_TYPES:
@@ -201,7 +202,7 @@ def show_event_types(data: Data, user: dict, asked: DomoRequest, type: str) -> R
     f"/api/audit/v1/user-audits/objectTypes/{TYPE}",
     query={**WINDOW, "offset": WholeNumber(), "limit": WholeNumber(most=1000)},
 )
-def show_event_objects(data: Data, user: dict, asked: DomoRequest, type: str) -> Reply:
+def show_event_objects(data: Data, user: dict[str, Any], asked: DomoRequest, type: str) -> Reply:
     """`GET /api/audit/v1/user-audits/objectTypes/{TYPE}?start=&end=` (recorded): the objects of the
     events, `objectId` and `objectName`, and no events."""
     if "audit" not in grants_of(data, user):

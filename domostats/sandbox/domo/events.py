@@ -6,7 +6,7 @@
 __all__ = ["ACTS", "LOGIN", "event_time", "event_numbers", "make_event", "LastSeen", "last_seen"]
 
 # %% ../../../nbs/11_sandbox/domo/09_events.ipynb #7554d8cd
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..days import DAY, TODAY
 from .datasets import dataset_name, dataset_uuid
@@ -97,7 +97,7 @@ def _event_object(world: World, draws: Draws, kind: str, actor: int) -> tuple[st
 
 
 # %% ../../../nbs/11_sandbox/domo/09_events.ipynb #2ad44a98
-def make_event(world: World, n: int) -> dict:
+def make_event(world: World, n: int) -> dict[str, Any]:
     """Event `n`, oldest first, as `GET /api/audit/v1/user-audits` gives it (recorded); event 37 of
     every fifty is that before it once more."""
     n -= _is_copy(n)
@@ -128,8 +128,8 @@ class LastSeen(NamedTuple):
     """What the log says of its users, by their number: the time of the last event and of the last
     login (epoch milliseconds); `before`: none of anybody else is later."""
 
-    events: dict
-    logins: dict
+    events: dict[int, int]
+    logins: dict[int, int]
     before: int
 
 

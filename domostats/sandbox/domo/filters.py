@@ -22,6 +22,7 @@ __all__ = [
 # %% ../../../nbs/11_sandbox/domo/19_filters.ipynb #4e9c98fc
 import re
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from ..days import DAY
 from .data import Data, grants_of
@@ -78,7 +79,9 @@ OF_EVERY_TYPE = {"filterType", "field", "not", "name"}
 BOOLEANS = "used", "valid"
 
 
-def test_of(data: Data, one: dict, fields: Sequence[str]) -> Callable[[dict], bool]:
+def test_of(
+    data: Data, one: dict[str, Any], fields: Sequence[str]
+) -> Callable[[dict[str, Any]], bool]:
     """What a filter asks of the facts of a document, as a function. Refused for a filter that is
     not known."""
     kind, name = one.get("filterType"), one.get("field")
@@ -99,7 +102,7 @@ def test_of(data: Data, one: dict, fields: Sequence[str]) -> Callable[[dict], bo
     return (lambda facts: not found(facts)) if one.get("not") else found
 
 
-def _term_test(name: str, value: str | None) -> Callable[[dict], bool]:
+def _term_test(name: str, value: str | None) -> Callable[[dict[str, Any]], bool]:
     "Whether a fact is this value, or has it among its values."
     if value is None:
         raise Refused("a filter of the type term has a value")
@@ -110,27 +113,29 @@ def _term_test(name: str, value: str | None) -> Callable[[dict], bool]:
     if name in BOOLEANS:
         value = str(Flag().read(value)).lower()
 
-    def found(facts: dict) -> bool:
+    def found(facts: dict[str, Any]) -> bool:
         fact = facts.get(name)
         return value in fact if isinstance(fact, list) else value == fact
 
     return found
 
 
-def _wildcard_test(name: str, query: str | None) -> Callable[[dict], bool]:
+def _wildcard_test(name: str, query: str | None) -> Callable[[dict[str, Any]], bool]:
     "Whether a fact fits this pattern as a whole."
     if query is None or name in DATES:
         raise Refused("a filter of the type wildcard has a query and a field of text")
     matches = pattern_of(query)
 
-    def found(facts: dict) -> bool:
+    def found(facts: dict[str, Any]) -> bool:
         fact = facts.get(name)
         return any(map(matches, fact if isinstance(fact, list) else [fact] if fact else []))
 
     return found
 
 
-def date_test(data: Data, kind: str, name: str, one: dict) -> Callable[[dict], bool]:
+def date_test(
+    data: Data, kind: str, name: str, one: dict[str, Any]
+) -> Callable[[dict[str, Any]], bool]:
     "Whether a time is in the window (milliseconds) or in the bucket of a filter."
     if name not in DATES or (kind == "dateRange" and name != "create_date"):
         raise Refused(f"the field {name!r} takes no filter of the type {kind}")
@@ -146,14 +151,14 @@ def date_test(data: Data, kind: str, name: str, one: dict) -> Callable[[dict], b
 
 
 # %% ../../../nbs/11_sandbox/domo/19_filters.ipynb #55d8642e
-def words_test(query: str) -> Callable[[dict], bool]:
+def words_test(query: str) -> Callable[[dict[str, Any]], bool]:
     "Whether a document has all words of a query; `*` alone is every document."
     odd = re.search(r"[\"():^~\[\]{}|&!+]|\b(AND|OR|NOT)\b|(^|\s)-", query)
     if odd:
         raise Refused(f"the query has {odd.group().strip()!r}, and the sandbox knows words and *")
     words = [pattern_of(word) for word in query.split() if word.strip("*")]
 
-    def found(document: dict) -> bool:
+    def found(document: dict[str, Any]) -> bool:
         text = " ".join(
             str(document.get(name) or "")
             for name in ("winnerText", "name", "displayName", "description")
@@ -168,7 +173,7 @@ def words_test(query: str) -> Callable[[dict], bool]:
 WALL = 10_000
 
 
-def is_quick(data: Data, one: dict) -> bool:
+def is_quick(data: Data, one: dict[str, Any]) -> bool:
     "Whether this filter of datasets is answered by arithmetic."
     if one.get("not"):
         return False
@@ -176,7 +181,7 @@ def is_quick(data: Data, one: dict) -> bool:
     return (kind, name) in {("dateRange", "create_date"), ("term", "owned_by_id")}
 
 
-def filtered(data: Data, user: dict, filters: list[dict]) -> range:
+def filtered(data: Data, user: dict[str, Any], filters: list[dict[str, Any]]) -> range:
     "The datasets that a user sees and that pass these quick filters, as a range."
     world, rows = data.world, range(data.world.datasets)
     slots = [] if "dataset.admin" in grants_of(data, user) else [owner_slot(world, user["id"])]

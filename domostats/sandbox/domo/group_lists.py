@@ -7,6 +7,7 @@ __all__ = ["KINDS_OF_GROUP", "listed_group", "show_groups", "show_group"]
 
 # %% ../../../nbs/11_sandbox/domo/14_group_lists.ipynb #6f7f61aa
 import uuid
+from typing import Any
 
 from .data import Data
 from .groups import all_groups, group_time, make_group
@@ -19,7 +20,7 @@ from ..replies import DomoRequest, Reply, json_reply, trouble
 
 
 # %% ../../../nbs/11_sandbox/domo/14_group_lists.ipynb #7269f4d3
-def listed_group(world: World, n: int) -> dict:
+def listed_group(world: World, n: int) -> dict[str, Any]:
     "A group as the list has it (recorded): ids of people are text, `created` is text."
     group = make_group(world, n)
     return {
@@ -40,7 +41,7 @@ def listed_group(world: World, n: int) -> dict:
 KINDS_OF_GROUP = "open", "adHoc", "closed", "directory", "dynamic", "system"
 
 
-def _narrowed_groups(data: Data, numbers: list[int], query: dict) -> list[int]:
+def _narrowed_groups(data: Data, numbers: list[int], query: dict[str, Any]) -> list[int]:
     """Those groups that have the text of `search` in their name, `members` among their people, and
     this `owner`."""
     world = data.world
@@ -75,7 +76,7 @@ def _narrowed_groups(data: Data, numbers: list[int], query: dict) -> list[int]:
         "includeFullMembership": Flag(),
     },
 )
-def show_groups(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_groups(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`GET /api/content/v2/groups/grouplist` by name, `search`, `members` and `owner` (recorded);
     without `includeFullMembership` no group has `groupMembers` (documented)."""
     world, system = data.world, "system_groups" in data.quirks
@@ -96,7 +97,7 @@ def show_groups(data: Data, user: dict, asked: DomoRequest) -> Reply:
 
 # %% ../../../nbs/11_sandbox/domo/14_group_lists.ipynb #7061a917
 @serves("GET", f"/api/content/v2/groups/{NUMBER}")
-def show_group(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_group(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     "`GET /api/content/v2/groups/{id}` (recorded): deleted groups answer too, an unknown id is 404."
     world, n = data.world, group_number(data.world.seed, int(id))
     if n >= all_groups(world) or group_id_of(world.seed, n) != int(id):

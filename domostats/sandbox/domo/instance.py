@@ -22,7 +22,7 @@ import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Hashable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import SettingsError
 from ...instances import signed
@@ -124,7 +124,7 @@ ROUTES = table(  # by method and pattern of the path
 )
 
 
-def route(data: Data, user: dict, method: str, asked: DomoRequest) -> Reply:
+def route(data: Data, user: dict[str, Any], method: str, asked: DomoRequest) -> Reply:
     """The reply of the endpoint that is `asked`; 404 where there is none, 405 for another method
     than its own."""
     others = set()
@@ -156,7 +156,13 @@ class CachedPages:
         self.cache: ReplyCache = ReplyCache()
 
     def key(
-        self, user: dict | None, method: str, path: str, body: bytes, query: str, change: str | None
+        self,
+        user: dict[str, Any] | None,
+        method: str,
+        path: str,
+        body: bytes,
+        query: str,
+        change: str | None,
     ) -> Hashable:
         "What a reply is kept under; its user, and the quirks at this moment, belong to it."
         quirks = frozenset(self.data.quirks)
@@ -164,7 +170,7 @@ class CachedPages:
 
     def reply(
         self,
-        user: dict | None,
+        user: dict[str, Any] | None,
         method: str,
         path: str,
         body: bytes,
@@ -184,7 +190,7 @@ class CachedPages:
 
     def _made(
         self,
-        user: dict | None,
+        user: dict[str, Any] | None,
         method: str,
         path: str,
         body: bytes,
@@ -248,7 +254,7 @@ class Domo:
         self.last: OrderedDict[str, Reply] = OrderedDict()
 
     @staticmethod
-    def serves() -> list[dict]:
+    def serves() -> list[dict[str, Any]]:
         """What an instance serves, one dict an endpoint: `method`, `path`, and what `query` and
         `body` take."""
         return describe({**ROUTES, **PUBLIC})

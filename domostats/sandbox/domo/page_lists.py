@@ -6,7 +6,9 @@
 __all__ = ["ORDERS", "MOST_PARENTS", "show_pages", "show_page_access"]
 
 # %% ../../../nbs/11_sandbox/domo/15_page_lists.ipynb #3d9aa1da
+from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from .data import Data, pages_for
 from domostats.sandbox.domo.pages import (
@@ -33,7 +35,7 @@ from ..replies import DomoRequest, Reply, json_reply, trouble
 from ...times import to_millis
 
 # %% ../../../nbs/11_sandbox/domo/15_page_lists.ipynb #f19f53a5
-ORDERS = {
+ORDERS: dict[str, Callable[[World, int], Any]] = {
     "pageTitle": lambda world, n: page_title(n).lower(),
     "lastModified": lambda world, n: make_page(world, n)["lastModified"],
     "pageId": lambda world, n: page_id(world.seed, n),
@@ -53,7 +55,7 @@ def _ms_of_day(text: str, days: int = 0) -> int:
 MOST_PARENTS = 10  # more of them find nothing, without an error (seen by a client)
 
 
-def _narrowed_pages(world: World, numbers: list[int], body: dict) -> list[int]:
+def _narrowed_pages(world: World, numbers: list[int], body: dict[str, Any]) -> list[int]:
     "Those pages that fit the clauses of `body`; a clause counts when its switch is on."
     if body.get("includePageTitleClause"):
         text = body.get("pageTitleSearchText", "").lower()
@@ -96,7 +98,7 @@ def _narrowed_pages(world: World, numbers: list[int], body: dict) -> list[int]:
         lastModifiedEndDate=Text(),
     ),
 )
-def show_pages(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_pages(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`POST /api/content/v1/pages/adminsummary?limit=&skip=`, body `orderBy`, `ascending`
     (recorded) and the clauses of its clients."""
     wanted = asked.body or {}
@@ -119,7 +121,7 @@ def show_pages(data: Data, user: dict, asked: DomoRequest) -> Reply:
 
 
 @serves("GET", f"/api/content/v1/share/accesslist/page/{NUMBER}", query={"expandUsers": Flag()})
-def show_page_access(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_page_access(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     """`GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded); 404 for a page
     that is not there or not to be seen (guessed)."""
     world, n = data.world, page_number(data.world.seed, int(id))

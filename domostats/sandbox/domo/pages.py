@@ -14,6 +14,8 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/domo/06_pages.ipynb #d7985b27
+from typing import Any
+
 from ..days import OPENED, TODAY, Schedule, draw_schedule
 from .groups import make_group
 from .owners import OwnerRef, owner_of
@@ -68,7 +70,7 @@ def _page_changes(draws: Draws) -> Schedule:
     return draw_schedule(draws, "modified", first, 20, 400)
 
 
-def make_page(world: World, n: int) -> dict:
+def make_page(world: World, n: int) -> dict[str, Any]:
     """Page `n` as `POST /api/content/v1/pages/adminsummary` gives it (recorded): every field is
     always there."""
     draws = Draws(world.seed, "page", n)
@@ -106,7 +108,7 @@ def make_page(world: World, n: int) -> dict:
 
 
 # %% ../../../nbs/11_sandbox/domo/06_pages.ipynb #46bb66d8
-def _shared_group(world: World, number: int, expand: bool) -> dict:
+def _shared_group(world: World, number: int, expand: bool) -> dict[str, Any]:
     """A group as the access list of a page has it (recorded): its people are inside, `description`
     is absent when empty."""
     group = make_group(world, number)
@@ -128,7 +130,7 @@ def _shared_group(world: World, number: int, expand: bool) -> dict:
     }
 
 
-def page_access(world: World, n: int, expand: bool = True) -> dict:
+def page_access(world: World, n: int, expand: bool = True) -> dict[str, Any]:
     """Who may see page `n`: the reply of
     `GET /api/content/v1/share/accesslist/page/{id}?expandUsers=true` (recorded)."""
     draws, people = Draws(world.seed, "page access", n), world.users - 1

@@ -13,6 +13,7 @@ import json
 import secrets
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import parse_qsl
 
 from ..days import OPENED
@@ -45,7 +46,7 @@ def _part(value):
     return base64.urlsafe_b64encode(json.dumps(value).encode()).rstrip(b"=").decode()
 
 
-def _make_token(user: dict, scopes: list[str], until: int) -> str:
+def _make_token(user: dict[str, Any], scopes: list[str], until: int) -> str:
     "A token of the form of a JWT that expires at `until` (epoch seconds)."
     return ".".join(
         (
@@ -63,13 +64,13 @@ class Client:
     """The OAuth client of an instance: `client_id`, `client_secret`, and the tokens that are valid,
     by what they allow and until when."""
 
-    def __init__(self, user: dict):
+    def __init__(self, user: dict[str, Any]):
         self.user = user
         self.client_id: str = secrets.token_hex(16)
         self.client_secret: str = secrets.token_hex(32)
         self.tokens: dict[str, tuple[list[str], int]] = {}  # what each allows, and until when
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<client {self.client_id}>"
 
     def knows(self, authorization: str | None) -> bool:
@@ -128,7 +129,7 @@ def _iso(seconds):
     return f"{from_seconds(seconds):%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _public_user(world: World, user: dict) -> dict:
+def _public_user(world: World, user: dict[str, Any]) -> dict[str, Any]:
     "A user as `GET /v1/users` has them (documented); what is not set is absent."
     role = world.roles.get(user["roleId"])
     named = {"title": "title", "phone": "phoneNumber", "location": "employeeLocation"}
@@ -148,7 +149,7 @@ def _public_user(world: World, user: dict) -> dict:
 
 
 @serves("GET", "/v1/users", query={"limit": WholeNumber(most=500), "offset": WholeNumber()})
-def show_public_users(data: Data, user: dict | None, asked: DomoRequest) -> Reply:
+def show_public_users(data: Data, user: dict[str, Any] | None, asked: DomoRequest) -> Reply:
     """`GET /v1/users?limit=&offset=` and `/v1/users/` (documented): limit 50, at most 500; user 0
     is not in it (guessed)."""
     return json_reply(

@@ -59,7 +59,9 @@ from ..replies import DomoRequest, Reply, json_reply, trouble
 ASKED = "query", "filters", "orFilters", "notFilters"
 
 
-def found_rows(data: Data, user: dict, entity: str, body: dict) -> Sequence[int]:
+def found_rows(
+    data: Data, user: dict[str, Any], entity: str, body: dict[str, Any]
+) -> Sequence[int]:
     "The numbers of the documents of an entity that a user sees and that pass everything in `body`."
     kind = SEARCHABLE[entity]
     filters = body.get("filters", [])
@@ -91,13 +93,15 @@ def found_rows(data: Data, user: dict, entity: str, body: dict) -> Sequence[int]
 ALIASES: dict[str | None, str] = {"createDate": "create_date", "lastModified": "last_modified"}
 
 
-def _sort_fields(sorts: list[dict]) -> list[tuple[str | None, bool]]:
+def _sort_fields(sorts: list[dict[str, Any]]) -> list[tuple[Any, bool]]:
     "The fields of a sort, and whether each goes down."
     fields = [(one.get("field"), one.get("sortOrder") == "DESC") for one in sorts]
     return [(ALIASES.get(name, name), down) for name, down in fields]
 
 
-def _in_one_order(data: Data, found: dict[str, Sequence[int]], sorts: list[dict]) -> list[tuple]:
+def _in_one_order(
+    data: Data, found: dict[str, Sequence[int]], sorts: list[dict[str, Any]]
+) -> list[tuple[str, int]]:
     "The rows of several entities as (entity, number), in one order."
     rows = [(entity, n) for entity, numbers in found.items() for n in numbers]
     facts = {row: SEARCHABLE[row[0]].facts(data, row[1]) for row in rows}
@@ -106,7 +110,9 @@ def _in_one_order(data: Data, found: dict[str, Sequence[int]], sorts: list[dict]
     return rows
 
 
-def sort_rows(data: Data, entity: str, rows: Sequence[int], sorts: list[dict]) -> Sequence[int]:
+def sort_rows(
+    data: Data, entity: str, rows: Sequence[int], sorts: list[dict[str, Any]]
+) -> Sequence[int]:
     """The rows in the order that is asked for; as they were created without one. Refused for a
     field that cannot be sorted by."""
     kind = SEARCHABLE[entity]
@@ -141,7 +147,9 @@ FACETS = {  # name: field
 }
 
 
-def _facet_values(data: Data, name: str, found: list[dict], titles: dict) -> list[dict]:
+def _facet_values(
+    data: Data, name: str, found: list[dict[str, Any]], titles: dict[str, Any]
+) -> list[dict[str, Any]]:
     """The values of a field over the facts of all documents that were found, the most frequent
     first."""
     if name in DATES:
@@ -174,12 +182,12 @@ def _facet_values(data: Data, name: str, found: list[dict], titles: dict) -> lis
     ]
 
 
-def _as_list(value: Any) -> list:
+def _as_list(value: Any) -> list[Any]:
     "A list as it is, None as no value, anything else as the only one."
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def facet_map(data: Data, found: dict[str, Sequence[int]], body: dict) -> dict:
+def facet_map(data: Data, found: dict[str, Sequence[int]], body: dict[str, Any]) -> dict[str, Any]:
     """The facets that are asked for, over all rows found, by entity. Refused for one that an entity
     has no field for."""
     wanted = body.get("facetValuesToInclude", [])
@@ -233,8 +241,8 @@ FACETS_ASKED = {
 
 
 def search_page(
-    data: Data, user: dict, asked: DomoRequest, entities: Sequence[str]
-) -> tuple | None:
+    data: Data, user: dict[str, Any], asked: DomoRequest, entities: Sequence[str]
+) -> tuple[dict[str, Sequence[int]], list[tuple[str, int]]] | None:
     "All rows found by entity, and those of this page as (entity, number), or None beyond the wall."
     body = asked.body or {}
     count, offset = body.get("count", 10), body.get("offset", 0)
@@ -266,7 +274,7 @@ def _beyond(asked: DomoRequest) -> Reply:
     "/api/data/ui/v3/datasources/search",
     body=JsonObject(entities=ListOf(OneOf("DATASET", "dataset")), **WANTED, **PAGE),
 )
-def show_dataset_list(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_dataset_list(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`POST /api/data/ui/v3/datasources/search` (guessed from its clients); 400 where count +
     offset pass 10 000."""
     page = search_page(data, user, asked, ["dataset"])
@@ -282,7 +290,7 @@ def show_dataset_list(data: Data, user: dict, asked: DomoRequest) -> Reply:
 
 
 # %% ../../../nbs/11_sandbox/domo/20_search.ipynb #f7c9afc5
-def _entities_of(body: dict) -> list[str]:
+def _entities_of(body: dict[str, Any]) -> list[str]:
     """The entities that are asked for, in either form. Refused where there are none: what Domo
     searches then is not known."""
     named = [name for names in body.get("entityList", []) for name in _as_list(names)]
@@ -297,7 +305,7 @@ def _entities_of(body: dict) -> list[str]:
 class EntityNames:
     "The value of `entityList`: a list of lists of names (or of names)."
 
-    def read(self, value: Any) -> list:
+    def read(self, value: Any) -> list[str]:
         if not isinstance(value, list):
             raise Refused("is no list")
         return value
@@ -306,7 +314,7 @@ class EntityNames:
         return "list of lists of entities"
 
 
-def _sort_of_reply(body: dict) -> dict:
+def _sort_of_reply(body: dict[str, Any]) -> dict[str, Any]:
     "The order of a reply as it tells it (documented)."
     sorts = body.get("sort", {}).get("fieldSorts") or None
     return {
@@ -336,7 +344,7 @@ def _sort_of_reply(body: dict) -> dict:
         **PAGE,
     ),
 )
-def show_search(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_search(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`POST /api/search/v1/query` (envelope documented); 400 where count + offset pass 10 000."
     body = asked.body or {}
     entities = _entities_of(body)
@@ -363,7 +371,7 @@ def show_search(data: Data, user: dict, asked: DomoRequest) -> Reply:
     )
 
 
-def only(document: dict, names: list[str] | None) -> dict:
+def only(document: dict[str, Any], names: list[str] | None) -> dict[str, Any]:
     "A document with these of its keys, all if None. Refused for a key that it has not."
     if names is None:
         return document

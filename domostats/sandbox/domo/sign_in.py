@@ -13,6 +13,7 @@ import secrets
 import threading
 import time
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote
 
 from ..faults import SIGN_IN
@@ -30,7 +31,7 @@ class Login:
     """Somebody who may come in: `username`, `password` and `access_token` as text, none of which
     its repr shows."""
 
-    def __init__(self, user: dict):
+    def __init__(self, user: dict[str, Any]):
         self.user = user
         self.username: str = user["emailAddress"]
         self.password: str = secrets.token_urlsafe(12)
@@ -40,14 +41,14 @@ class Login:
         "Whether this is the access token of this login."
         return _same(self.access_token, token or "")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<login of {self.username}>"
 
 
 HOURS_8 = 8 * 3600  # seconds
 
 
-def make_session_token(user: dict) -> str:
+def make_session_token(user: dict[str, Any]) -> str:
     "A new session token of the recorded form."
     now = int(time.time() * 1000)
     content = {
@@ -69,7 +70,7 @@ class SignIn:
 
     def __init__(self, *logins: Login):
         self.logins = logins
-        self.sessions: dict[str | None, tuple[dict, float]] = {}
+        self.sessions: dict[str | None, tuple[dict[str, Any], float]] = {}
 
     def reply(self, body: bytes) -> Reply:
         "The reply to a sign-in (recorded: success and INVALID_CREDENTIALS)."
@@ -86,7 +87,7 @@ class SignIn:
                 return json_reply(self.open(login.user))
         return json_reply({"success": False, "reason": "INVALID_CREDENTIALS"})
 
-    def open(self, user: dict) -> dict:
+    def open(self, user: dict[str, Any]) -> dict[str, Any]:
         "Open a session for this user; gives the body of the reply that tells its token."
         token = make_session_token(user)
         self.sessions[token] = user, time.monotonic() + HOURS_8
@@ -97,7 +98,7 @@ class SignIn:
             "twoFactorInfo": {"token": None, "key": None, "status": "VALID", "phoneMask": None},
         }
 
-    def who(self, headers: Mapping[str, str]) -> dict | None:
+    def who(self, headers: Mapping[str, str]) -> dict[str, Any] | None:
         "The user behind the headers of a request (names in lower case), or None."
         user, until = self.sessions.get(headers.get("x-domo-authentication"), (None, 0))
         if user and time.monotonic() < until:
@@ -113,8 +114,8 @@ class Limit:
     def __init__(self, per_minute: int | None = None):
         self.per_minute = per_minute
         self.minute: float | None = None
-        self.count = 0
-        self.lock = threading.Lock()
+        self.count: int = 0
+        self.lock: threading.Lock = threading.Lock()
 
     def wait(self, now: float) -> int:
         """How many seconds (int) a request at `now` (epoch seconds) comes too early; 0 when it may

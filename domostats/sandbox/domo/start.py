@@ -7,6 +7,7 @@ __all__ = ["Sandbox", "start"]
 
 # %% ../../../nbs/11_sandbox/domo/24_start.ipynb #2bb3ce54
 import json
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
@@ -15,8 +16,8 @@ from pathlib import Path
 from ...errors import SettingsError
 from ...instances import Instance
 from ..days import parse_today
-from .instance import Domo
-from .sign_in import Limit
+from .instance import Domo, DomoCall
+from .sign_in import Limit, Login
 from .world import World
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ...secrets import Secret
@@ -33,9 +34,9 @@ class Sandbox(RunningSandbox):
     def __init__(self, served: NamedServer, secrets: dict[str, Secret], domo: Domo):
         super().__init__(served.name, served.url, secrets, served.server, domo.faults)
         self.domo = domo
-        self.limited = domo.limited
+        self.limited: Login = domo.limited
         self.calls: list[tuple[str, str, int]] = domo.calls
-        self.log = domo.log
+        self.log: deque[DomoCall] = domo.log
 
     @property
     def username(self) -> str:
@@ -104,7 +105,8 @@ class Sandbox(RunningSandbox):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Instance) and (self.name, self.url) == (other.name, other.url)
 
-    __hash__ = Instance.__hash__
+    def __hash__(self) -> int:
+        return super().__hash__()
 
     def __repr__(self) -> str:
         return "<{}: {} users, {} accounts>".format(self.name, *self.domo.data.size)

@@ -8,6 +8,7 @@ __all__ = ["NOTHING_OF_ACCOUNT", "make_stream"]
 # %% ../../../nbs/11_sandbox/domo/08_streams.ipynb #f6c5924e
 import json
 import uuid
+from typing import Any
 
 from ..days import DAY, OPENED, TODAY
 from .accounts import PROVIDERS
@@ -51,7 +52,7 @@ def _stream_user(world: World, n: int) -> int:
     return owner.id if owner.type == "USER" else user_id(world.seed, ADMIN)
 
 
-def _make_execution(world: World, n: int, number: int, began: int, failed: bool) -> dict:
+def _make_execution(world: World, n: int, number: int, began: int, failed: bool) -> dict[str, Any]:
     """Execution `number` of the stream of dataset `n`, which began at `began` (epoch seconds)
     (recorded)."""
     draws = Draws(world.seed, f"execution {n}", number)
@@ -106,7 +107,7 @@ def _make_execution(world: World, n: int, number: int, began: int, failed: bool)
 
 
 # %% ../../../nbs/11_sandbox/domo/08_streams.ipynb #90c45bdf
-def _stream_provider(world: World, n: int, key: str) -> dict:
+def _stream_provider(world: World, n: int, key: str) -> dict[str, Any]:
     "The connector as a stream has it (recorded)."
     title, scheme = PROVIDERS.get(key, (key, None))
     return {
@@ -134,7 +135,7 @@ def _stream_provider(world: World, n: int, key: str) -> dict:
     }
 
 
-def _stream_settings(n: int, dataset: dict) -> list[dict]:
+def _stream_settings(n: int, dataset: dict[str, Any]) -> list[dict[str, Any]]:
     "The configuration of a stream: names and values as text (recorded)."
     values = {
         "retry.retryNumber": "0",
@@ -154,7 +155,7 @@ def _stream_settings(n: int, dataset: dict) -> list[dict]:
     ]
 
 
-def _stream_schedule(scheduled: bool, hour: int) -> dict:
+def _stream_schedule(scheduled: bool, hour: int) -> dict[str, Any]:
     "How a stream is scheduled: `advancedScheduleJson` is JSON in a text (recorded)."
     plan = (
         {"type": "DAY", "at": f"{hour:02}:01 AM", "timezone": "UTC"}
@@ -173,7 +174,7 @@ def _stream_schedule(scheduled: bool, hour: int) -> dict:
 
 
 # %% ../../../nbs/11_sandbox/domo/08_streams.ipynb #9d90da69
-def make_stream(world: World, n: int, rights: str = "NONE") -> dict | None:
+def make_stream(world: World, n: int, rights: str = "NONE") -> dict[str, Any] | None:
     """The stream of dataset `n` as `GET /api/data/v1/streams/{id}` gives it (recorded), or None for
     the output of a dataflow."""
     if dataset_kind(n) == "dataflow":

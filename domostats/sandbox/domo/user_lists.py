@@ -16,11 +16,12 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/domo/12_user_lists.ipynb #0813adc2
 from collections.abc import Collection, Iterable
+from typing import Any
 
 from ..days import DAY, TODAY, draw_schedule
 from .data import Data
 from .events import LastSeen, last_seen
-from .groups import all_groups, make_group
+from .groups import GroupFacts, all_groups, make_group
 from .users import ADMIN
 from .world import deleted_numbers, deleted_user
 from ..draws import Draws, user_id
@@ -97,13 +98,13 @@ def members_index(data: Data) -> dict[int, list[int]]:
     return data.remember("members", make)
 
 
-def _groups_of(data: Data, id: int) -> list:
+def _groups_of(data: Data, id: int) -> list[GroupFacts]:
     "The ordinary groups (`Group`) that the user of this id is a member of."
     numbers = members_index(data).get(id, [])
     return [make_group(data.world, n) for n in numbers if n < data.world.groups]
 
 
-def _activity_in_log(n: int, seen: LastSeen, found: dict) -> dict[str, int]:
+def _activity_in_log(n: int, seen: LastSeen, found: dict[str, Any]) -> dict[str, int]:
     "The last activity and the last login (dict) of user `n`, not before what the log says."
     last, login = seen.events.get(n), seen.logins.get(n)
     times = {}
@@ -118,11 +119,11 @@ def _activity_in_log(n: int, seen: LastSeen, found: dict) -> dict[str, int]:
 def attributes_of(
     seed: int,
     n: int,
-    user: dict,
+    user: dict[str, Any],
     now: int = TODAY,
     seen: LastSeen | None = None,
     people: int | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """The attributes of a user as name -> value: those of the older list under their newer names,
     and some more."""
     draws = Draws(seed, "identity", n)
@@ -165,12 +166,12 @@ def attributes_of(
 def _identity_user(
     seed: int,
     n: int,
-    user: dict,
+    user: dict[str, Any],
     wanted: Collection[str] | None = None,
     now: int = TODAY,
     seen: LastSeen | None = None,
     people: int | None = None,
-) -> dict:
+) -> dict[str, Any]:
     """A user as `GET /api/identity/v1/users` has them (documented; the object recorded); `wanted`
     attributes only, None is all."""
     found = [
@@ -186,7 +187,7 @@ def _identity_user(
     }
 
 
-def _with_parts(data: Data, users: list[dict], parts: list[str]) -> list[dict]:
+def _with_parts(data: Data, users: list[dict[str, Any]], parts: list[str]) -> list[dict[str, Any]]:
     "The users with what `parts` adds: `role` for ROLE, `groups` for GROUPS."
     for user in users:
         if "ROLE" in parts:
@@ -203,14 +204,14 @@ def _with_parts(data: Data, users: list[dict], parts: list[str]) -> list[dict]:
 PARTS_OF_USER = ListOf(OneOf("DETAILED", "GROUPS", "ROLE"))
 
 
-def _people_of(data: Data, n: int) -> dict:
+def _people_of(data: Data, n: int) -> dict[str, Any]:
     "User `n`, one who is there or one who was deleted."
     return data.user_at(n) if n < data.user_count else deleted_user(data.world, n)
 
 
 def _identity_users(
-    data: Data, numbers: Iterable[int], wanted: set | None, parts: list[str]
-) -> list[dict]:
+    data: Data, numbers: Iterable[int], wanted: Collection[str] | None, parts: list[str]
+) -> list[dict[str, Any]]:
     "These users as the newer lists have them, with what `parts` adds."
     world = data.world
     seen = data.remember("last seen", lambda: last_seen(world))
@@ -232,7 +233,7 @@ def _identity_users(
         "includeDeleted": Flag(),
     },
 )
-def show_identity(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_identity(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`GET /api/identity/v1/users?limit=&offset=&attributes=&parts=&includeDeleted=`; who was
     deleted comes last (guessed)."""
     query = asked.query
@@ -256,7 +257,7 @@ USER_FILTER = JsonObject(
 )
 
 
-def _user_passes(one: dict, found: dict) -> bool:
+def _user_passes(one: dict[str, Any], found: dict[str, Any]) -> bool:
     """Whether the attributes of a user pass a filter. Refused for one without a field, or without
     text and values."""
     name, kind = one.get("field"), one.get("filterType")
@@ -298,7 +299,7 @@ def _user_passes(one: dict, found: dict) -> bool:
         parts=PARTS_OF_USER,
     ),
 )
-def show_user_search(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_user_search(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     """`POST /api/identity/v1/users/search`, filters, `sort` and page in the body (seen in clients);
     `count` of all that were found with `showCount` or `count`."""
     world, body = data.world, asked.body or {}

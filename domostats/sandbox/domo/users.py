@@ -24,8 +24,9 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/domo/01_users.ipynb #b56fd3f9
 import uuid
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ..days import DAY, OPENED, TODAY, Schedule, draw_schedule
 from ..draws import Draws, person, user_id
@@ -103,7 +104,8 @@ DEPARTMENTS = ["Data", "Finance", "Marketing", "Operations", "Sales", "Support"]
 TITLES = ["Analyst", "Controller", "Coordinator", "Director", "Engineer", "Manager"]
 
 
-OPTIONAL = {  # field: how many users in a hundred have it, and how it is drawn
+# field: how many users in a hundred have it, and how it is drawn
+OPTIONAL: dict[str, tuple[int, Callable[[Draws], str | int]]] = {
     "department": (70, lambda draws: draws.pick("department", DEPARTMENTS)),
     "title": (60, lambda draws: draws.pick("title", TITLES)),
     "avatarKey": (
@@ -182,7 +184,7 @@ def _user_changes(draws: Draws, created: int) -> Schedule:
     return draw_schedule(draws, "modified", first, 60, 900)
 
 
-def make_user(seed: int, n: int, now: int = TODAY) -> dict:
+def make_user(seed: int, n: int, now: int = TODAY) -> dict[str, Any]:
     """User `n` as `GET /api/content/v2/users` gives it (recorded): `created` in seconds, `modified`
     in milliseconds, what is not set is absent.
 

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../../nbs/11_sandbox/domo/13_users_and_roles.ipynb #5b1e0c12
 from collections import Counter
+from typing import Any
 
 from ..days import OPENED
 from .data import Data
@@ -51,19 +52,19 @@ DETAILS_OF_USER = {
 
 
 @serves("GET", "/api/content/v2/users/me")
-def show_me(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_me(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/content/v2/users/me` (recorded)."
     return json_reply({name: user[name] for name in ME if name in user})
 
 
 @serves("GET", "/api/content/v2/users")
-def show_users(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_users(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/content/v2/users`, all at once (recorded)."
     return data.once("users", data.users)
 
 
 @serves("GET", f"/api/content/v2/users/{NUMBER}", query=DETAILS_OF_USER)
-def show_user(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_user(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     """`GET /api/content/v2/users/{id}?includeDetails=true` (recorded): an unknown id is 200 and
     empty. All that is set comes, whatever `attributes` a client names."""
     found = data.user(int(id))
@@ -71,7 +72,7 @@ def show_user(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
 
 
 @serves("GET", f"/api/content/v3/users/{NUMBER}", query=DETAILS_OF_USER)
-def show_newer_user(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_newer_user(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     """`GET /api/content/v3/users/{id}?includeDetails=true` (shape from a collection of requests):
     404 for an unknown id."""
     found = data.user(int(id))
@@ -88,7 +89,7 @@ def show_newer_user(data: Data, user: dict, asked: DomoRequest, id: str) -> Repl
 
 
 @serves("GET", f"/api/authorization/v1/roles/{NUMBER}/authorities")
-def show_grants(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
+def show_grants(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     "`GET /api/authorization/v1/roles/{id}/authorities` (recorded): an unknown role has none."
     role = data.world.roles.get(int(id))
     return json_reply(role.grants if role else [])
@@ -96,7 +97,7 @@ def show_grants(data: Data, user: dict, asked: DomoRequest, id: str) -> Reply:
 
 # %% ../../../nbs/11_sandbox/domo/13_users_and_roles.ipynb #23578d61
 @serves("GET", "/api/authorization/v1/roles")
-def show_roles(data: Data, user: dict, asked: DomoRequest) -> Reply:
+def show_roles(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/authorization/v1/roles` (recorded)."
     world = data.world
     users = data.remember(

@@ -9,6 +9,7 @@ __all__ = ["DATASET_KINDS", "turns_of", "how_many", "World", "deleted_numbers", 
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
+from typing import Any
 
 from ...errors import SettingsError
 from ..days import parse_today, start_of_day
@@ -50,7 +51,7 @@ class World:
     same_day: int = 0
     today: date = date(2024, 4, 1)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "today", parse_today(self.today))
         for what, value in vars(self).items():
             if what == "today":
@@ -73,7 +74,7 @@ class World:
         "The moment at which the world stands: the beginning of its day (UTC), in epoch seconds."
         return start_of_day(self.today)
 
-    def user(self, n: int) -> dict:
+    def user(self, n: int) -> dict[str, Any]:
         return make_user(self.seed, n, self.now)
 
     def account(self, n: int) -> AccountFacts:
@@ -83,7 +84,7 @@ class World:
         "How many datasets use account `n`: those of the connectors that have their turn with it."
         return how_many(self.datasets, self.accounts, n, turns_of("connector"))
 
-    def user_by_id(self, id: int) -> dict | None:
+    def user_by_id(self, id: int) -> dict[str, Any] | None:
         "The user of this id, or None."
         n = user_number(self.seed, id)
         return self.user(n) if n < self.users and user_id(self.seed, n) == id else None
@@ -99,7 +100,7 @@ def deleted_numbers(world: World) -> list[int]:
     return sorted({DELETED} | owners)
 
 
-def deleted_user(world: World, n: int) -> dict:
+def deleted_user(world: World, n: int) -> dict[str, Any]:
     """User `n` (one of `deleted_numbers`) as the list of users had them; that they are not active
     any more is a guess."""
     inviter = user_id(world.seed, ADMIN)

@@ -92,7 +92,7 @@ class BaseExtractor(Generic[Row]):
         """
         return []
 
-    def spread(self) -> "list[BaseExtractor]":
+    def spread(self) -> "list[BaseExtractor[Row]]":
         """The extractors that this one stands for, when the settings name several sources.
 
         Itself by default.
@@ -116,18 +116,18 @@ class BaseExtractor(Generic[Row]):
 
 
 # %% ../../../nbs/08_tracking/extractors/10_base.ipynb #acdb3e6d
-def ask_for(extractor: BaseExtractor, name: str) -> Any:
+def ask_for(extractor: BaseExtractor[Any], name: str) -> Any:
     "What a method of an extractor gives. CodeError if it fails."
     with your_code(f"{type(extractor).__name__}.{name}"):
         return getattr(extractor, name)()
 
 
-def findings_of(extractor: BaseExtractor) -> tuple[str, ...]:
+def findings_of(extractor: BaseExtractor[Any]) -> tuple[str, ...]:
     "What an extractor says of the rows of last; nothing if it cannot say anything."
     return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 
 
-def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Iterator[Any]:
+def rows_from(extractor: BaseExtractor[Any], start: datetime, end: datetime) -> Iterator[Any]:
     """The rows that an extractor gives for a day.
 
     CodeError if it fails, or gives nothing to go through.
@@ -148,13 +148,13 @@ def rows_from(extractor: BaseExtractor, start: datetime, end: datetime) -> Itera
         yield from rows
 
 
-def set_allow_incomplete(extractor: BaseExtractor, allow_incomplete: bool) -> None:
+def set_allow_incomplete(extractor: BaseExtractor[Any], allow_incomplete: bool) -> None:
     "Let an extractor write incomplete days this time, or not; what its class says stays."
     extractor.allow_incomplete = allow_incomplete or type(extractor).allow_incomplete
 
 
 # %% ../../../nbs/08_tracking/extractors/10_base.ipynb #1150000e
-def load(one: str | type | BaseExtractor) -> BaseExtractor:
+def load(one: str | type | BaseExtractor[Any]) -> BaseExtractor[Any]:
     """The extractor that a dotted path, a class or an object means.
 
     SettingsError `unknown_extractor` if there is no such module or class; CodeError if there
@@ -175,7 +175,7 @@ def load(one: str | type | BaseExtractor) -> BaseExtractor:
     return _make(getattr(found, name))
 
 
-def load_all(ones: Iterable[str | type | BaseExtractor]) -> list[BaseExtractor]:
+def load_all(ones: Iterable[str | type | BaseExtractor[Any]]) -> list[BaseExtractor[Any]]:
     "The extractors of some paths, classes or objects, one for each source."
     loaded = [load(one) for one in ones]
     return [
@@ -185,7 +185,7 @@ def load_all(ones: Iterable[str | type | BaseExtractor]) -> list[BaseExtractor]:
     ]
 
 
-def configured() -> list[BaseExtractor]:
+def configured() -> list[BaseExtractor[Any]]:
     "The extractors that settings.ini lists. SettingsError `no_extractors`, `unknown_extractor`."
     listed = (setting("extractors", "classes") or "").replace("\n", ",")
     paths = [part.strip() for part in listed.split(",") if part.strip()]
@@ -219,6 +219,6 @@ def _unknown(path: str, why: str) -> SettingsError:
     )
 
 
-def _make(cls: Any) -> BaseExtractor:
+def _make(cls: Any) -> BaseExtractor[Any]:
     with your_code(f"{getattr(cls, '__name__', cls)}()"):
         return cls()

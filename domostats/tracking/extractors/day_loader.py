@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 # %% ../../../nbs/08_tracking/extractors/12_day_loader.ipynb #4a8267c8
-def part_from(extractor: BaseExtractor, table: Table) -> str | None:
+def part_from(extractor: BaseExtractor[Any], table: Table) -> str | None:
     """From where the rows of an extractor are.
 
     None if it has a table of its own. SettingsError `no_part`.
@@ -55,13 +55,13 @@ class DayLoader:
     `part` is from where its rows are, if it shares the table. SettingsError `no_part`.
     """
 
-    extractor: BaseExtractor
+    extractor: BaseExtractor[Any]
     store: Store
     zone: tzinfo
     table: Table
     part: str | None
 
-    def __init__(self, extractor: BaseExtractor, store: Store, zone: tzinfo):
+    def __init__(self, extractor: BaseExtractor[Any], store: Store, zone: tzinfo):
         self.extractor = extractor
         self.store = store
         self.zone = zone

@@ -8,7 +8,7 @@ __all__ = ["DayResult", "Extraction"]
 # %% ../../../nbs/08_tracking/extractors/14_extraction.ipynb #11500003
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import date, datetime, timedelta, tzinfo
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 
@@ -65,14 +65,14 @@ class Extraction:
     `first_date` are those of settings.ini where they are not given.
     """
 
-    extractors: list[BaseExtractor]
+    extractors: list[BaseExtractor[Any]]
     store: Store
     zone: tzinfo
     first_date: date | str | None
 
     def __init__(
         self,
-        extractors: Iterable[str | type | BaseExtractor] | None = None,
+        extractors: Iterable[str | type | BaseExtractor[Any]] | None = None,
         store: Store | None = None,
         zone: str | tzinfo | None = None,
         first_date: date | str | None = None,
@@ -87,18 +87,18 @@ class Extraction:
         "The tables of the extractors, in their order."
         return [ask_for(extractor, "get_table") for extractor in self.extractors]
 
-    def loader(self, extractor: BaseExtractor) -> DayLoader:
+    def loader(self, extractor: BaseExtractor[Any]) -> DayLoader:
         "The `DayLoader` of an extractor. SettingsError `no_part`."
         return DayLoader(extractor, self.store, self.zone)
 
-    def part(self, extractor: BaseExtractor) -> str | None:
+    def part(self, extractor: BaseExtractor[Any]) -> str | None:
         """From where the rows of an extractor are.
 
         None if it has a table of its own. SettingsError `no_part`.
         """
         return part_from(extractor, ask_for(extractor, "get_table"))
 
-    def missing(self, extractor: BaseExtractor, now: datetime | None = None) -> list[date]:
+    def missing(self, extractor: BaseExtractor[Any], now: datetime | None = None) -> list[date]:
         """The days of an extractor that are to be done.
 
         Those that the ledger lacks or has as incomplete, and the last ones that it is to look
@@ -115,11 +115,11 @@ class Extraction:
             if day not in done or day > last - timedelta(extractor.look_back)
         ]
 
-    def batches(self, extractor: BaseExtractor, day: date) -> Iterator[pa.RecordBatch]:
+    def batches(self, extractor: BaseExtractor[Any], day: date) -> Iterator[pa.RecordBatch]:
         "The checked rows of a day. DataError: those of `rows.batches_of`."
         return self.loader(extractor).batches(day)
 
-    def load_day(self, extractor: BaseExtractor, day: date, run: str | None = None) -> Load:
+    def load_day(self, extractor: BaseExtractor[Any], day: date, run: str | None = None) -> Load:
         """Replace a day by what the extractor says now; gives the `Load`.
 
         DataError: those of `batches`; DestinationError `not_migrated`, `drift`; SettingsError
@@ -133,7 +133,7 @@ class Extraction:
         last: date | None = None,
         only: Sequence[str] | None = None,
         now: datetime | None = None,
-    ) -> list[tuple[BaseExtractor, list[date]]]:
+    ) -> list[tuple[BaseExtractor[Any], list[date]]]:
         """What `extract` will do, as [(extractor, days)].
 
         SettingsError `no_first_date`, `bad_days`, `unknown_table`, `same_table`,
@@ -243,7 +243,7 @@ class Extraction:
         with self.store.open() as con:
             check_zone(con, loader.table, loader.part, self.zone)
 
-    def _chosen(self, only: Sequence[str] | None) -> list[BaseExtractor]:
+    def _chosen(self, only: Sequence[str] | None) -> list[BaseExtractor[Any]]:
         "The extractors with these tables; all, if none are named. SettingsError `unknown_table`."
         names = [table.name for table in self.tables]
         if unknown := [name for name in only or [] if name not in names]:

@@ -171,7 +171,10 @@ def columns_from(cls: type) -> list[Column]:
 
 # %% ../../../nbs/08_tracking/extractors/01_schema.ipynb #1130000e
 def sq_field(
-    *, differentiate: bool = False, metadata: dict | None = None, **options: typing.Any
+    *,
+    differentiate: bool = False,
+    metadata: dict[str, typing.Any] | None = None,
+    **options: typing.Any,
 ) -> typing.Any:
     """A field of a dataclass, with all options of `dataclasses.field`.
 

@@ -7,9 +7,13 @@ __all__ = [
     "FILTERS",
     "KINDS_OF_TYPE",
     "Thing",
-    "Method",
+    "Made",
     "BEHIND_DATED",
     "Backend",
+    "Getter",
+    "Lister",
+    "Keeper",
+    "Deleter",
     "Registry",
     "make_observatory_api",
 ]
@@ -41,7 +45,7 @@ from domostats.tracking.registry.entities import (
     known,
 )
 from .release_keys import is_numbered, release_key
-from .releases import missing, newest_first
+from .releases import Release, missing, newest_first
 
 
 # %% ../../../nbs/08_tracking/registry/14_api.ipynb #9d29a981
@@ -79,18 +83,43 @@ FILTERS = {
 }
 KINDS_OF_TYPE = {cls: kind for kind, cls in ENTITIES.items()}
 Thing = TypeVar("Thing", bound=Entity)
-Method = TypeVar("Method", bound=Callable)
+Made = TypeVar("Made", bound=Entity, covariant=True)
 
 
-def _named(method: Method, name: str, about: str) -> Method:
-    "A method under the name and with the docstring that it has in a `Registry`."
+class Getter(Protocol[Made]):
+    "A method of a `Registry` that gives one thing."
+
+    def __call__(self, id: int | None = None, type_id: str | None = None) -> Made: ...
+
+
+class Lister(Protocol[Thing]):
+    "A method of a `Registry` that gives all things of a kind."
+
+    def __call__(self, limit: int = 1000, *which: Any, **filters: Any) -> list[Thing]: ...
+
+
+class Keeper(Protocol[Thing]):
+    "A method of a `Registry` that stores a thing, new or changed."
+
+    def __call__(self, record: Thing) -> Thing: ...
+
+
+class Deleter(Protocol[Made]):
+    "A method of a `Registry` that removes a thing."
+
+    def __call__(self, id: int) -> Made: ...
+
+
+def _named(method: Callable[..., object], name: str, about: str) -> Any:
+    """A method under the name and with the docstring that it has in a `Registry`; it is typed as
+    one calls it there, without its first argument."""
     method.__name__ = name
     method.__qualname__ = f"Registry.{name}"
     method.__doc__ = about
     return method
 
 
-def _getter(cls: type[Thing]):
+def _getter(cls: type[Thing]) -> Getter[Thing]:
     kind = KINDS_OF_TYPE[cls]
 
     def get(self: "Registry", id: int | None = None, type_id: str | None = None) -> Thing:
@@ -102,7 +131,7 @@ def _getter(cls: type[Thing]):
     return _named(get, f"get_{kind}", about)
 
 
-def _poster(cls: type[Thing]):
+def _poster(cls: type[Thing]) -> Keeper[Thing]:
     kind = KINDS_OF_TYPE[cls]
 
     def post(self: "Registry", record: Thing) -> Thing:
@@ -115,7 +144,7 @@ def _poster(cls: type[Thing]):
     return _named(post, f"post_{kind}", about)
 
 
-def _putter(cls: type[Thing]):
+def _putter(cls: type[Thing]) -> Keeper[Thing]:
     kind = KINDS_OF_TYPE[cls]
 
     def put(self: "Registry", record: Thing) -> Thing:
@@ -128,7 +157,7 @@ def _putter(cls: type[Thing]):
     return _named(put, f"put_{kind}", about)
 
 
-def _deleter(cls: type[Thing]):
+def _deleter(cls: type[Thing]) -> Deleter[Thing]:
     kind = KINDS_OF_TYPE[cls]
 
     def delete(self: "Registry", id: int) -> Thing:
@@ -138,7 +167,7 @@ def _deleter(cls: type[Thing]):
     return _named(delete, f"delete_{kind}", about)
 
 
-def _lister(cls: type[Thing]):
+def _lister(cls: type[Thing]) -> Lister[Thing]:
     kind = KINDS_OF_TYPE[cls]
 
     def all_of(self: "Registry", limit: int = 1000, *which: Any, **filters: Any) -> list[Thing]:
@@ -185,74 +214,74 @@ class Registry:
     def __init__(self, backend: Backend):
         self.backend = backend
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return repr(self.backend)
 
-    get_organisation = _getter(Organisation)
-    get_organisations = _lister(Organisation)
-    post_organisation = _poster(Organisation)
-    put_organisation = _putter(Organisation)
-    delete_organisation = _deleter(Organisation)
+    get_organisation: Getter[Organisation] = _getter(Organisation)
+    get_organisations: Lister[Organisation] = _lister(Organisation)
+    post_organisation: Keeper[Organisation] = _poster(Organisation)
+    put_organisation: Keeper[Organisation] = _putter(Organisation)
+    delete_organisation: Deleter[Organisation] = _deleter(Organisation)
 
-    get_workflow_type = _getter(WorkflowType)
-    get_workflow_types = _lister(WorkflowType)
-    post_workflow_type = _poster(WorkflowType)
-    put_workflow_type = _putter(WorkflowType)
-    delete_workflow_type = _deleter(WorkflowType)
+    get_workflow_type: Getter[WorkflowType] = _getter(WorkflowType)
+    get_workflow_types: Lister[WorkflowType] = _lister(WorkflowType)
+    post_workflow_type: Keeper[WorkflowType] = _poster(WorkflowType)
+    put_workflow_type: Keeper[WorkflowType] = _putter(WorkflowType)
+    delete_workflow_type: Deleter[WorkflowType] = _deleter(WorkflowType)
 
-    get_workflow = _getter(Workflow)
-    get_workflows = _lister(Workflow)
-    post_workflow = _poster(Workflow)
-    put_workflow = _putter(Workflow)
-    delete_workflow = _deleter(Workflow)
+    get_workflow: Getter[Workflow] = _getter(Workflow)
+    get_workflows: Lister[Workflow] = _lister(Workflow)
+    post_workflow: Keeper[Workflow] = _poster(Workflow)
+    put_workflow: Keeper[Workflow] = _putter(Workflow)
+    delete_workflow: Deleter[Workflow] = _deleter(Workflow)
 
-    get_table_type = _getter(TableType)
-    get_table_types = _lister(TableType)
-    post_table_type = _poster(TableType)
-    put_table_type = _putter(TableType)
-    delete_table_type = _deleter(TableType)
+    get_table_type: Getter[TableType] = _getter(TableType)
+    get_table_types: Lister[TableType] = _lister(TableType)
+    post_table_type: Keeper[TableType] = _poster(TableType)
+    put_table_type: Keeper[TableType] = _putter(TableType)
+    delete_table_type: Deleter[TableType] = _deleter(TableType)
 
-    get_dataset_type = _getter(DatasetType)
-    get_dataset_types = _lister(DatasetType)
-    post_dataset_type = _poster(DatasetType)
-    put_dataset_type = _putter(DatasetType)
-    delete_dataset_type = _deleter(DatasetType)
+    get_dataset_type: Getter[DatasetType] = _getter(DatasetType)
+    get_dataset_types: Lister[DatasetType] = _lister(DatasetType)
+    post_dataset_type: Keeper[DatasetType] = _poster(DatasetType)
+    put_dataset_type: Keeper[DatasetType] = _putter(DatasetType)
+    delete_dataset_type: Deleter[DatasetType] = _deleter(DatasetType)
 
-    get_dataset = _getter(Dataset)
-    get_datasets = _lister(Dataset)
-    post_dataset = _poster(Dataset)
-    put_dataset = _putter(Dataset)
-    delete_dataset = _deleter(Dataset)
+    get_dataset: Getter[Dataset] = _getter(Dataset)
+    get_datasets: Lister[Dataset] = _lister(Dataset)
+    post_dataset: Keeper[Dataset] = _poster(Dataset)
+    put_dataset: Keeper[Dataset] = _putter(Dataset)
+    delete_dataset: Deleter[Dataset] = _deleter(Dataset)
 
-    get_dataset_release = _getter(DatasetRelease)
-    get_dataset_releases = _lister(DatasetRelease)
-    post_dataset_release = _poster(DatasetRelease)
-    put_dataset_release = _putter(DatasetRelease)
-    delete_dataset_release = _deleter(DatasetRelease)
+    get_dataset_release: Getter[DatasetRelease] = _getter(DatasetRelease)
+    get_dataset_releases: Lister[DatasetRelease] = _lister(DatasetRelease)
+    post_dataset_release: Keeper[DatasetRelease] = _poster(DatasetRelease)
+    put_dataset_release: Keeper[DatasetRelease] = _putter(DatasetRelease)
+    delete_dataset_release: Deleter[DatasetRelease] = _deleter(DatasetRelease)
 
-    get_dataset_place = _getter(DatasetPlace)
-    get_dataset_places = _lister(DatasetPlace)
-    post_dataset_place = _poster(DatasetPlace)
-    put_dataset_place = _putter(DatasetPlace)
-    delete_dataset_place = _deleter(DatasetPlace)
+    get_dataset_place: Getter[DatasetPlace] = _getter(DatasetPlace)
+    get_dataset_places: Lister[DatasetPlace] = _lister(DatasetPlace)
+    post_dataset_place: Keeper[DatasetPlace] = _poster(DatasetPlace)
+    put_dataset_place: Keeper[DatasetPlace] = _putter(DatasetPlace)
+    delete_dataset_place: Deleter[DatasetPlace] = _deleter(DatasetPlace)
 
-    get_licence = _getter(Licence)
-    get_licences = _lister(Licence)
-    post_licence = _poster(Licence)
-    put_licence = _putter(Licence)
-    delete_licence = _deleter(Licence)
+    get_licence: Getter[Licence] = _getter(Licence)
+    get_licences: Lister[Licence] = _lister(Licence)
+    post_licence: Keeper[Licence] = _poster(Licence)
+    put_licence: Keeper[Licence] = _putter(Licence)
+    delete_licence: Deleter[Licence] = _deleter(Licence)
 
-    get_retention = _getter(Retention)
-    get_retentions = _lister(Retention)
-    post_retention = _poster(Retention)
-    put_retention = _putter(Retention)
-    delete_retention = _deleter(Retention)
+    get_retention: Getter[Retention] = _getter(Retention)
+    get_retentions: Lister[Retention] = _lister(Retention)
+    post_retention: Keeper[Retention] = _poster(Retention)
+    put_retention: Keeper[Retention] = _putter(Retention)
+    delete_retention: Deleter[Retention] = _deleter(Retention)
 
-    get_export_decision = _getter(ExportDecision)
-    get_export_decisions = _lister(ExportDecision)
-    post_export_decision = _poster(ExportDecision)
-    put_export_decision = _putter(ExportDecision)
-    delete_export_decision = _deleter(ExportDecision)
+    get_export_decision: Getter[ExportDecision] = _getter(ExportDecision)
+    get_export_decisions: Lister[ExportDecision] = _lister(ExportDecision)
+    post_export_decision: Keeper[ExportDecision] = _poster(ExportDecision)
+    put_export_decision: Keeper[ExportDecision] = _putter(ExportDecision)
+    delete_export_decision: Deleter[ExportDecision] = _deleter(ExportDecision)
 
     def register_release(
         self, release: DatasetRelease, **facts: Any
@@ -273,8 +302,8 @@ class Registry:
         return self.backend.register([*releases])
 
     def missing_releases(
-        self, dataset: Dataset | int, available: Iterable, **narrowed: Any
-    ) -> list:
+        self, dataset: Dataset | int, available: Iterable[Release], **narrowed: Any
+    ) -> list[Release]:
         """Those of the `available` releases (or dates, or keys) that are not recorded.
 
         The oldest comes first; `dataset` is a `Dataset` or its id. `since`, `until`, `most`: see

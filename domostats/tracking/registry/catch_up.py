@@ -47,7 +47,7 @@ from .api import Registry
 from .checks import check_record
 from .entities import Dataset, DatasetRelease, known
 from .release_keys import release_fields, release_key
-from .releases import withdrawn
+from .releases import Release, withdrawn
 
 # %% ../../../nbs/08_tracking/registry/15_catch_up.ipynb #11000007
 TABLE_DATES = (  # the fields that say to which table a release goes, the best first
@@ -266,7 +266,7 @@ class CatchUp:
         "The id of the dataset in the registry."
         return known(self.dataset.id, "id of the dataset")
 
-    def missing(self, available: Iterable, **narrowed: Any) -> list:
+    def missing(self, available: Iterable[Release], **narrowed: Any) -> list[Release]:
         """Those of the `available` releases that are not recorded, the oldest first.
 
         `since`, `until`, `most`: see `releases.missing`.
@@ -274,7 +274,7 @@ class CatchUp:
         check_keywords("CatchUp.missing", narrowed, NARROWED)
         return self.api.missing_releases(self.dataset, available, **narrowed)
 
-    def withdrawn(self, available: Iterable) -> list[DatasetRelease]:
+    def withdrawn(self, available: Iterable[object]) -> list[DatasetRelease]:
         "The recorded releases that the source no longer has. Nothing is removed."
         recorded = self.api.get_dataset_releases(1000, self.dataset_id)
         return withdrawn(available, recorded, self.grain)
@@ -303,7 +303,7 @@ class CatchUp:
 
     def run(
         self,
-        available: Iterable,
+        available: Iterable[object],
         ingest: Callable[[Any], object],
         run: str | None = None,
         chained: bool = False,

@@ -140,7 +140,7 @@ def _error_in(remote: object, content: bytes, status: int) -> DomostatsError:
 
 
 # %% ../../../nbs/08_tracking/registry/13_client.ipynb #10f00008
-QueryValue: typing.TypeAlias = str | int | list | None  # None is left out
+QueryValue: typing.TypeAlias = str | int | list[Any] | None  # None is left out
 Query: typing.TypeAlias = Mapping[str, QueryValue]
 
 

@@ -74,7 +74,7 @@ class Entity(Struct, kw_only=True):
     created: datetime | UnsetType = UNSET
     modified: datetime | UnsetType = UNSET
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in time_fields(type(self)):
             value = getattr(self, name)
             if value is not None and value is not UNSET:
@@ -121,12 +121,12 @@ class Workflow(Entity):
     """
 
     name: Name | Maybe = UNSET
-    extra: dict | Maybe = UNSET
+    extra: dict[str, Any] | Maybe = UNSET
     tags: Tags | Maybe = UNSET
     organisation: Organisation | Maybe = UNSET
     workflow_type: WorkflowType | UnsetType = UNSET
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if isinstance(self.tags, (list, tuple)):
             self.tags = json.dumps([*self.tags], ensure_ascii=False)
         super().__post_init__()
@@ -137,7 +137,7 @@ class Workflow(Entity):
         return json.loads(self.tags) if self.tags else []
 
     @property
-    def extras(self) -> dict | Maybe:
+    def extras(self) -> dict[str, Any] | Maybe:
         "Another name for `extra`."
         return self.extra
 
@@ -159,11 +159,11 @@ class DatasetType(Entity):
 
     type_id: Name | UnsetType = UNSET
     name: Name | Maybe = UNSET
-    extra: dict | Maybe = UNSET
+    extra: dict[str, Any] | Maybe = UNSET
     table_type: TableType | UnsetType = UNSET
 
     @property
-    def extras(self) -> dict | Maybe:
+    def extras(self) -> dict[str, Any] | Maybe:
         "Another name for `extra`."
         return self.extra
 
@@ -251,10 +251,10 @@ class DatasetRelease(Entity):
     total_last: Count | Maybe = UNSET
     warning: Sentence | Maybe = UNSET
     expired_at: datetime | Maybe = UNSET
-    extra: dict | Maybe = UNSET
+    extra: dict[str, Any] | Maybe = UNSET
 
     @property
-    def extras(self) -> dict | Maybe:
+    def extras(self) -> dict[str, Any] | Maybe:
         "Another name for `extra`."
         return self.extra
 

@@ -44,7 +44,7 @@ def chunked(values: Sequence[Item], size: int = FOUND) -> list[Sequence[Item]]:
     return [values[n : n + size] for n in range(0, len(values), size)]
 
 
-def select_where(con: sa.Connection, kind: str, column: str, values: Iterable) -> list[Row]:
+def select_where(con: sa.Connection, kind: str, column: str, values: Iterable[object]) -> list[Row]:
     "All rows of a kind whose column holds one of these values."
     table = TABLES[kind]
     return [
@@ -91,7 +91,7 @@ def select_page(
     kind: str,
     limit: int,
     after: Cursor | None,
-    filters: Mapping[str, Sequence],
+    filters: Mapping[str, Sequence[object]],
 ) -> list[Row]:
     "The next rows of a kind behind a cursor, in order; `filters` are columns and their values."
     table = TABLES[kind]
@@ -106,7 +106,7 @@ def select_page(
 
 
 def _select_releases(
-    con: sa.Connection, chosen: sa.Select, limit: int, after: Cursor | None
+    con: sa.Connection, chosen: sa.Select[Any], limit: int, after: Cursor | None
 ) -> list[Row]:
     "The next releases, the newest first: those with a date, and the numbered ones behind them."
     table = TABLES["dataset_release"]

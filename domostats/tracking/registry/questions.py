@@ -28,7 +28,7 @@ from .entities import column_types, entity
 LONGEST_QUESTION = 30_000  # characters of a question as it is written in a URL
 
 
-def check_filters(kind: str, filters: Mapping[str, object]) -> dict[str, list]:
+def check_filters(kind: str, filters: Mapping[str, object]) -> dict[str, list[Any]]:
     """What a list is narrowed by, as {column: values}, without what is None.
 
     DataError `unknown_kind`, `bad_question`, `bad_time`, `naive_time`.

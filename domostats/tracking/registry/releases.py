@@ -55,7 +55,7 @@ def interval(key: str, grain: str | None = None) -> tuple[datetime, datetime]:
     return parse_period(_last_part(key), grain)
 
 
-def order(key: str, grain: str | None = None) -> tuple:
+def order(key: str, grain: str | None = None) -> tuple[Any, ...]:
     "Sort releases of one dataset by this: numbered ones by number, all others by time."
     if is_numbered(key):
         first, last = key_parts(key)
@@ -156,7 +156,7 @@ def newest_first(releases: Iterable[Release], grain: str | None = None) -> list[
 # %% ../../../nbs/08_tracking/registry/02_releases.ipynb #10b00018
 def missing(
     available: Iterable[Release],
-    recorded: Iterable,
+    recorded: Iterable[object],
     grain: str | None = None,
     since: Bound | None = None,
     until: Bound | None = None,
@@ -205,7 +205,7 @@ def _own_moment(release: object) -> datetime | None:
 
 
 def withdrawn(
-    available: Iterable, recorded: Iterable[Release], grain: str | None = None
+    available: Iterable[object], recorded: Iterable[Release], grain: str | None = None
 ) -> list[Release]:
     "Find those of the `recorded` releases that are no longer `available`, the oldest first."
     there = {release_key(release, grain) for release in available}

@@ -19,6 +19,7 @@ __all__ = [
 # %% ../../../nbs/08_tracking/registry/08_tables.ipynb #771de6f4
 from collections.abc import Callable
 from datetime import datetime
+from typing import Any
 
 from ...errors import SettingsError
 from ...times import as_naive, as_utc
@@ -27,11 +28,11 @@ from .entities import ENTITIES, Field, entity_fields, references
 
 
 # %% ../../../nbs/08_tracking/registry/08_tables.ipynb #10d00007
-class UtcTime(sa.types.TypeDecorator):
+class UtcTime(sa.types.TypeDecorator[datetime]):
     "An aware datetime in UTC, whatever the database makes of it."
 
-    impl = sa.DateTime(timezone=True)
-    cache_ok = True
+    impl: sa.types.TypeEngine[Any] | type[sa.types.TypeEngine[Any]] = sa.DateTime(timezone=True)
+    cache_ok: bool | None = True
 
     def process_bind_param(self, value: datetime | None, dialect: sa.Dialect) -> datetime | None:
         "A time on its way in: SQLite keeps it without its zone."
@@ -46,7 +47,7 @@ class UtcTime(sa.types.TypeDecorator):
         return as_utc(value)
 
 
-COLUMNS: dict[type, Callable[[], sa.types.TypeEngine]] = {
+COLUMNS: dict[type, Callable[[], sa.types.TypeEngine[Any]]] = {
     int: sa.BigInteger,
     bool: sa.Boolean,
     datetime: UtcTime,
@@ -62,7 +63,7 @@ ON_DELETE = {
 }
 
 
-def make_column(kind: str, field: Field) -> sa.Column:
+def make_column(kind: str, field: Field) -> sa.Column[Any]:
     "The column of a field of this kind."
     target = references(ENTITIES[kind]).get(field.name)
     if field.name == "id":
@@ -90,7 +91,7 @@ UNIQUE = {
 }
 VERSION = 1  # of these tables
 
-metadata = sa.MetaData()
+metadata: sa.MetaData = sa.MetaData()
 TABLES = {
     kind: sa.Table(
         kind,

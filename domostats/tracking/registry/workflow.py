@@ -137,7 +137,7 @@ class WorkflowRun:
     run_id: str
     started: datetime
     ended: datetime | None = None
-    releases: list = field(default_factory=list)
+    releases: list[Any] = field(default_factory=list)
     results: dict[str, Any] = field(default_factory=dict)
     stopped: str | None = None
 
@@ -176,7 +176,7 @@ class Workflow:
     def api(self, api: Registry) -> None:
         self._api = api
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<workflow {self.dag_id}: {' → '.join(task.name for task in self.tasks) or 'no task'}>"
         )
@@ -268,7 +268,7 @@ class Workflow:
         return [release for release, new in self.api.register_releases(made) if new]
 
 
-def _listed(releases: object) -> list:
+def _listed(releases: object) -> list[Any]:
     "Releases as a list: of none, of one, or of several."
     if releases is None:
         return []
