@@ -38,11 +38,13 @@ class RowMaker:
     `unknown_cells` those of their cells whose value is not known."""
 
     def __init__(self, report: Declaration, formatter: AnyFormatter, joined: JoinedRecords):
-        self.report, self.formatter, self.joined = report, formatter, joined
+        self.report = report
+        self.formatter = formatter
+        self.joined = joined
         self.keywords: list[str] = keywords_of(formatter, report.own, report.objects)
         self.keys: KeyCounter = KeyCounter()
-        self.unknown_cells = UnknownCells(report, formatter)
-        self.came = 0
+        self.unknown_cells: UnknownCells = UnknownCells(report, formatter)
+        self.came: int = 0
 
     def make(self, doubted: bool = False) -> pa.Table | list[Any]:
         """The rows of the records that are joined now: a table of a `Formatter`, a list of a
@@ -113,8 +115,10 @@ class Result(Findings):
         contract: str = "report",
     ):
         super().__init__(joined.records, doubts, _places_read(report, formatter))
-        self.report, self.formatter = report, formatter
-        self.joined, self.policy = joined, contract
+        self.report = report
+        self.formatter = formatter
+        self.joined = joined
+        self.policy = contract
         self.maker: RowMaker = RowMaker(report, formatter, joined)
         self.instance: str | None = None
         self.window: Window | None = None

@@ -24,7 +24,7 @@ __all__ = [
 # %% ../../../nbs/03_clients/domo/01_auth.ipynb #14315f4d
 import threading
 from collections.abc import Callable
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import msgspec
 
@@ -37,6 +37,9 @@ from ...transport.answer import Answer
 from ...transport.auth import Auth, sendable
 from ...transport.connection import Connection, connect
 from ...transport.retry import Request
+
+if TYPE_CHECKING:
+    import requests
 
 # %% ../../../nbs/03_clients/domo/01_auth.ipynb #fc04d1be
 ME = Request("GET", "/api/content/v2/users/me")
@@ -101,7 +104,8 @@ class DomoAuth(Auth):
 class AccessToken(DomoAuth):
     "A token made in Admin > Access tokens; it acts with the grants of its owner."
 
-    header, kind = "X-DOMO-Developer-Token", "access token"
+    header = "X-DOMO-Developer-Token"
+    kind = "access token"
 
 
 def _check_session(session: DomoAuth, answer: Answer) -> None:
@@ -115,7 +119,8 @@ def _check_session(session: DomoAuth, answer: Answer) -> None:
 class SessionToken(DomoAuth):
     "The session of somebody who has signed in; without the password it cannot be renewed."
 
-    header, kind = "X-DOMO-Authentication", "session"
+    header = "X-DOMO-Authentication"
+    kind = "session"
 
     def judge(self, answer: Answer) -> None:
         super().judge(answer)
@@ -131,7 +136,7 @@ class NotSignedIn(DomoAuth):
     def __init__(self, instance: Instance):
         super().__init__(Secret("none"), instance=instance)
 
-    def __call__(self, request):
+    def __call__(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
         return request
 
     def judge(self, answer: Answer) -> None:
@@ -200,13 +205,14 @@ def outcome(reply: object) -> tuple[Secret | None, str | None]:
 class Session(DomoAuth):
     "A session with the password behind it: made at the first call, made again when it has expired."
 
-    header, kind = "X-DOMO-Authentication", "session"
+    header = "X-DOMO-Authentication"
+    kind = "session"
 
     @hides("password")
     def __init__(self, instance: Instance, user: str, password: Secret | str):
         self.user = user
-        self.name = instance.name
-        self.url = instance.url
+        self.name: str = instance.name
+        self.url: str = instance.url
         if not isinstance(password, Secret):
             raise CredentialsError(
                 "A password is text. Give it as text, or set DOMO_PASSWORD.", "malformed_secret"

@@ -72,7 +72,7 @@ class DomoExtractor(BaseExtractor[Row]):
         "The name of the instance; its address may change. SettingsError: those of `find_instance`."
         return find_instance(self.get_instance()).name
 
-    def spread(self) -> list[BaseExtractor]:
+    def spread(self) -> list[BaseExtractor[Row]]:
         "One extractor for each instance that the settings name, if this one has none of its own."
         named = [] if self.instance else (setting("extractors", "instance") or "").split(",")
         names = [*dict.fromkeys(name.strip() for name in named if name.strip())]
@@ -131,8 +131,8 @@ class Activity:
 class ActivityLog(DomoExtractor[Activity]):
     "The activity log, a row for each event. Source: the report activity_log."
 
-    table = "activity"
-    partition_field = "instance"
+    table: str | None = "activity"
+    partition_field: str | None = "instance"
 
     def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.individual_rows
@@ -187,8 +187,8 @@ class UserCount:
 class UserCounts(DomoExtractor[UserCount]):
     "How many users there were. Source: the report users."
 
-    table = "user_counts"
-    partition_field = "instance"
+    table: str | None = "user_counts"
+    partition_field: str | None = "instance"
 
     def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.date_aggregated
@@ -211,8 +211,8 @@ class DatasetCount:
 class DatasetCounts(DomoExtractor[DatasetCount]):
     "How many datasets there were. Source: the report datasets."
 
-    table = "dataset_counts"
-    partition_field = "instance"
+    table: str | None = "dataset_counts"
+    partition_field: str | None = "instance"
 
     def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.date_aggregated
@@ -234,8 +234,8 @@ class AccountCount:
 class AccountCounts(DomoExtractor[AccountCount]):
     "How many accounts there were. Source: the report accounts."
 
-    table = "account_counts"
-    partition_field = "instance"
+    table: str | None = "account_counts"
+    partition_field: str | None = "instance"
 
     def get_extractor_type(self) -> ExtractorType:
         return ExtractorType.date_aggregated
