@@ -13,6 +13,8 @@ import tempfile
 from pathlib import Path
 
 PATIENCE = 180  # seconds for one command
+# the libraries of the oldest Python end a fork that uses them in an abort
+CAN_FORK = hasattr(os, "fork") and sys.version_info >= (3, 11)
 
 SERVER = """
 import importlib, json, os, runpy, sys, time
@@ -50,7 +52,7 @@ def run(*words, environment: dict | None = None) -> tuple[int, str, str]:
     "Run a command here, with these variables besides; gives its exit code and what it said."
     words = [str(word) for word in words]
     environment = {**os.environ, **(environment or {})}
-    if not hasattr(os, "fork"):
+    if not CAN_FORK:
         command = [sys.executable, "-m", "domostats", *words]
         done = subprocess.run(
             command, capture_output=True, text=True, timeout=PATIENCE, env=environment
