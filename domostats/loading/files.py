@@ -203,25 +203,25 @@ def write_file(
     more = (excel,) if excel else ()
     work = _FileWrite(data, path, allow_incomplete, excel)
 
-    def told():
+    def writing():
         return writing_errors(path)
 
     with ExitStack() as lock:
         with replacing(path) as file:
-            with told():
+            with writing():
                 writer = make(file, work.rows.schema, *more)
 
             def finish(writer):
-                with told():
+                with writing():
                     lock.enter_context(locked(path.parent))
                 work.decide()
-                with told():
+                with writing():
                     work.finish(writer)
 
-            n = write_groups(work.rows, writer, told, finish)
-            with told():
+            n = write_groups(work.rows, writer, writing, finish)
+            with writing():
                 work.finish_csv(file)
-        with told():
+        with writing():
             work.note_down()
     for sentence in work.plan.notes:
         note(sentence)

@@ -40,8 +40,8 @@ class Drift(NamedTuple):
 class Measured:
     """Data read from `started` to `ended`, and how far its source moved meanwhile.
 
-    Both are aware datetimes. `data` is what `loading.files.to_reader` takes, with a column that is
-    its `key` and perhaps one with the time at which a record was `modified`.
+    Both are aware datetimes. `data` is what `loading.streams.to_reader` takes, with a column that
+    is its `key` and perhaps one with the time at which a record was `modified`.
 
     `totals`: what the service said it has at the first and at the last page. More than `most` of
     the rows (0.01 is one in a hundred) moved: its `facts` carry a warning. DataError `no_column`.
