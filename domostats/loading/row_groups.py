@@ -80,19 +80,20 @@ class GroupWriter(Protocol):
 def write_groups(
     reader: pa.RecordBatchReader,
     writer: GroupWriter,
-    told: Callable[[], AbstractContextManager[None]] = nullcontext,
+    writing: Callable[[], AbstractContextManager[None]] = nullcontext,
     finish: Callable[[GroupWriter], None] | None = None,
 ) -> int:
-    "Write every group of rows, then call `finish(writer)`; the number of rows."
+    """Write every group of rows, each in a block made by `writing`, then call `finish(writer)`; the
+    number of rows."""
     n = 0
     try:
         for table in row_groups(reader):
-            with told():
+            with writing():
                 writer.write(table)
             n += table.num_rows
         if finish:
             finish(writer)
     finally:
-        with told():
+        with writing():
             writer.close()
     return n

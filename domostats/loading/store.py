@@ -92,7 +92,7 @@ class Store:
         allow_incomplete: bool = False,
         note: Callable[[str], None] = warn,
     ) -> int:
-        """Write data (as for `loading.files.to_reader`) to a dataset, whole or not at all; the
+        """Write data (as for `loading.streams.to_reader`) to a dataset, whole or not at all; the
         number of rows.
 
         Methods: REPLACE (the first one), APPEND, UPSERT (update_key: column or columns), PARTITION
@@ -223,7 +223,7 @@ def _coverage(con, name: str) -> Coverage | None:
 
 
 def _plan(con, name: str, data: Any, update: Update, allow_incomplete: bool) -> Plan:
-    "How data enter a dataset; see `coverage.plan_write`. DestinationError `other_columns`."
+    "How data enter a dataset; see `write_plan.plan_write`. DestinationError `other_columns`."
     arriving = coverage_of(data)
     if arriving is None and "coverage" not in (dataset_note(con, name) or {}):
         return Plan(None)

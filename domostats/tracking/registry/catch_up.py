@@ -178,7 +178,7 @@ def load_release(
     """Write the rows of a release and its line of the ledger, both or neither; gives the line.
 
     `line` says which release it is, and which run brings it; `data` is what
-    `loading.files.to_reader` takes, or None if there is nothing in it. DataError `incomplete`,
+    `loading.streams.to_reader` takes, or None if there is nothing in it. DataError `incomplete`,
     `same_partition`, and those of `release_place` and of `check_record` for the `facts` of the
     data.
     """
@@ -314,7 +314,7 @@ class CatchUp:
         """Load what is missing.
 
         `ingest(release)` gives the data of one of the `available` releases (as for
-        `loading.files.to_reader`; None if there is nothing in it). Any error of it makes the
+        `loading.streams.to_reader`; None if there is nothing in it). Any error of it makes the
         release `failed`; with `chained` the later ones then wait. A claim holds for
         `claim_seconds`. An incomplete run fails too (DataError `incomplete`), since others build
         on a release that is loaded; with `allow_incomplete` it is loaded, with a `warning`.
