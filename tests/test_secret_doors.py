@@ -71,6 +71,7 @@ DOORS = {name: one for name, one in PUBLIC.items() if getattr(one, "hidden", ())
 
 
 SEALED = {  # they are given a `Secret`, which shows itself nowhere, and no text
+    "domostats.domojupyter.Panel.__init__",
     "domostats.instances.Instance.__init__",
     "domostats.instances.signed",
 }
