@@ -29,7 +29,7 @@ from domostats.errors import (
 from domostats.loading.store import Store
 from domostats.tracking.loads import Loads
 from domostats.tracking.periods import utc
-from domostats.tracking.registry import catch_up, changes, entities, policies, workflow
+from domostats.tracking.registry import changes, entities, policies, workflow
 from domostats.tracking.registry.addresses import (
     address_parts,
     address_to_gcp_fields,
@@ -37,7 +37,7 @@ from domostats.tracking.registry.addresses import (
     table_parts,
 )
 from domostats.tracking.registry.api import make_observatory_api
-from domostats.tracking.registry.catch_up import CatchUp
+from domostats.tracking.registry.catch_up import CatchUp, run_name
 from domostats.tracking.registry.client import read_answer
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.drift import Measured
@@ -1376,9 +1376,7 @@ def test_a_run_that_died_here_holds_nothing_up(local):
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     ).stdout.strip()
     local.backend.claim(DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), ended)
-    local.backend.claim(
-        DatasetRelease(dataset=catching.dataset, snapshot_date=day(1)), catch_up.run_name()
-    )
+    local.backend.claim(DatasetRelease(dataset=catching.dataset, snapshot_date=day(1)), run_name())
     done = catching.run([DAY, day(1)], lambda release: pa.table({"day": [release]}))
     assert [one.release_key for one in done.loaded] == [f"s:{DAY}"] and done.claimed_elsewhere == [
         f"s:{day(1)}"
@@ -1387,14 +1385,12 @@ def test_a_run_that_died_here_holds_nothing_up(local):
 
 def test_a_run_of_another_user_of_this_machine_is_alive(local, monkeypatch):
     catching = CatchUp(dataset_of(local), local, Store("store.duckdb"))
-    local.backend.claim(
-        DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), catch_up.run_name()
-    )
+    local.backend.claim(DatasetRelease(dataset=catching.dataset, snapshot_date=DAY), run_name())
 
     def not_yours(process, signal):
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(catch_up.os, "kill", not_yours)
+    monkeypatch.setattr(os, "kill", not_yours)
     done = catching.run([DAY], lambda release: pa.table({"day": [release]}))
     assert done.claimed_elsewhere == [f"s:{DAY}"] and done.loaded == []
     assert catching.store.names() == []

@@ -29,13 +29,13 @@ from ..transport.pages import join_array, split_array
 # %% ../../nbs/05_reports/01_declaration.ipynb #5ea81c59
 @dataclass(frozen=True)
 class Source:
-    """One retrieval: a formatter gets its records as `keyword`, they come from a `listing`, each
-    is a `row_type`.
+    """One list to retrieve.
 
-    With `partial` the row type names only the fields it needs, and others are no news. `reshape()`
-    gives a function that is called with the array of each page in turn (bytes) and gives another,
-    where a record is not yet what a row is made from; `each_record` makes it from a function of a
-    record. The last three are set by `unfold`."""
+    Its records come from `listing`, each is a `row_type`, and a formatter gets one as the argument
+    `keyword`. `partial`: the row type names only the fields that are needed, and further fields
+    are not reported as new. `reshape`: a function without arguments that gives a function from
+    the bytes of a page's array to other such bytes; see `each_record`. `parent`, `field` and
+    `count` are set by `unfold`."""
 
     keyword: str
     listing: Listing
@@ -142,12 +142,13 @@ class Declaration:
     unique), its source and lookups.
 
     A field of the key is called by our name (`id`); one of a record around it has that record's
-    keyword before it (`group_obj.group_id`). Of the grants in `needs` one is enough to see all of
-    it, and without one some is left out: that is recorded. Grants in `guessed` may be needed for
-    all of it, which nobody has seen: without them a run has a note, and is no less whole.
-    `platform` is whose data it is, None where any instance will do. The first of its `formatters`
-    (dict) is the default; to begin with there is one, `all`, with every field. SettingsError
-    `unknown_key`, `unknown_type`."""
+    keyword before it (`group_obj.group_id`).
+
+    `needs`: grants of which the user needs one to see all rows; without one the run is marked as
+    incomplete. `guessed`: grants that may be needed, which nobody has confirmed; without them the
+    run gets a note only. `platform`: the platform whose data it is, or None for any.
+    `formatters`: dict by name, the first is the default; at first there is only `all`, with every
+    field. SettingsError `unknown_key`, `unknown_type`."""
 
     def __init__(
         self,
@@ -185,8 +186,8 @@ class Declaration:
                 if name in names:
                     return KeyField(source, name)
         raise SettingsError(
-            f"No column of this format of {self.name} holds {key}, and its key is "
-            f"{', '.join(self.key)}: rows cannot be told apart by it. Add them to it.",
+            f"The key of {self.name} names {key!r}, and there is no such field. Name a field of "
+            f"{', '.join(one.keyword for one in self.source.chain)}.",
             "unknown_key",
         )
 

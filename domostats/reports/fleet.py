@@ -149,7 +149,7 @@ class Fleet:
     @property
     def coverage(self) -> Coverage:
         "What the rows cover, for each instance that did not fail; see `loading.coverage`."
-        parts = {("", name): [*run.coverage.parts.values()][0] for name, run in self.runs.items()}
+        parts = {("", name): run.part for name, run in self.runs.items()}
         return Coverage(parts, by_instance=True, report=self.report.name)
 
     @property

@@ -8,7 +8,7 @@ __all__ = ["key_columns", "join_columns", "KeyCounter"]
 # %% ../../nbs/05_reports/03_keys.ipynb #2c74d356
 import tempfile
 from collections.abc import Mapping, Sequence
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -53,6 +53,15 @@ def _steps_from(rule: str | Rule, places: Sequence[str], objects: Mapping[str, t
 
 
 # %% ../../nbs/05_reports/03_keys.ipynb #f3f31c43
+class _Candidate(NamedTuple):
+    "A column that holds a field of the key; the least of several is the nearest to the field."
+
+    places_missing: int
+    steps: int
+    order: int
+    column: str
+
+
 def _key_column(report: Declaration, formatter: AnyFormatter, field: KeyField) -> str | None:
     """The column of a formatter that holds one field of the report's key, or None; the one nearest
     to the field itself."""
@@ -62,8 +71,9 @@ def _key_column(report: Declaration, formatter: AnyFormatter, field: KeyField) -
     for name, rule in formatter.rules.items():
         steps = _steps_from(rule, places, formatter.objects)
         if steps is not None and places[0] in formatter.places[name]:
-            found.append((len({*places} - {*formatter.places[name]}), steps, len(found), name))
-    return min(found)[-1] if found else None
+            missing = len({*places} - {*formatter.places[name]})
+            found.append(_Candidate(missing, steps, len(found), name))
+    return min(found).column if found else None
 
 
 def key_columns(report: Declaration, formatter: AnyFormatter) -> list[str]:

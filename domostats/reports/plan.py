@@ -62,16 +62,16 @@ def estimate(
     since: date | str | None = None,
     until: date | str | None = None,
 ) -> Estimate:
-    """The `Estimate` of a report for an instance, which is never below what a run asks for, and
-    hardly above.
+    """The `Estimate` of a report for an instance.
 
-    A list that others stand on counts once. One without a total, or with a total that its last
-    page does not bear out, is probed with whole pages. Where only what changed `since` is wanted,
-    the list that tells it is read."""
+    It is never lower than what a run asks for, and rarely much higher. A list from which others
+    are derived counts once. If a list gives no total, or a total that its last page contradicts,
+    some whole pages are fetched to find its end. With `since`, the list that says what changed is
+    read."""
     connection = report.sign_in(domo_instance, session_token)
-    scout = EstimatingReader(connection, millis(since), millis(until))
+    reader = EstimatingReader(connection, millis(since), millis(until))
     listings = {*listings_of(report, report.formatter(format_fn))}
-    costs, calls = scout.costs(sorted(listings, key=str)), Counter()
+    costs, calls = reader.costs(sorted(listings, key=str)), Counter()
     for listing, times in costs.items():
         calls[str(listing)] += times
     found = dict(sorted(calls.items()))

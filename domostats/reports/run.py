@@ -205,7 +205,7 @@ class Result(Findings):
     def table(self) -> pa.Table:
         "All rows as a pyarrow Table, with what they cover in its metadata."
         table = table_of_rows(self.made) if isinstance(self.made, list) else self.made
-        mark = Coverage({("", ""): self._part}, report=self.report.name).to_json()
+        mark = Coverage({("", ""): self.part}, report=self.report.name).to_json()
         return table.replace_schema_metadata({MARK: mark})
 
     @property
@@ -254,7 +254,7 @@ class Result(Findings):
     # --- what a destination and a history ask ---
 
     @property
-    def _part(self) -> Part:
+    def part(self) -> Part:
         "What the rows cover of their instance."
         reasons = [*self.doubts, *(f"A record was set aside: {bad}." for bad in self.violations)]
         if self.incomplete and not reasons:
@@ -264,7 +264,7 @@ class Result(Findings):
     @property
     def coverage(self) -> Coverage:
         "What the rows cover, known when all is read; see `loading.coverage`."
-        return Coverage({("", self.instance or ""): self._part}, report=self.report.name)
+        return Coverage({("", self.instance or ""): self.part}, report=self.report.name)
 
     @property
     def uncertain(self) -> pa.Table:

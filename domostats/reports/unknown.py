@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from ..errors import SettingsError
 from .declaration import AnyFormatter, Declaration
-from .join import JoinedRecords
+from .join import JoinedRecords, LookupIndex
 from .keys import key_columns
 from ..rows.formatter import Formatter
 
@@ -24,6 +24,20 @@ def _rows_at(positions: Sequence[int | None], those: Collection[int | None]) -> 
     if isinstance(positions, range):  # row n holds record n
         return {row for row in those if row is not None}
     return {row for row, position in enumerate(positions) if position in those}
+
+
+def _rows_without_record(joined: JoinedRecords, index: LookupIndex, doubted: bool) -> set[int]:
+    "The numbers of the rows beside which a record of a lookup should stand and does not."
+    lookup, positions = index.lookup, joined.positions[index.lookup.keyword]
+    if None not in positions or not (lookup.expected or doubted or index.records.violations):
+        return set()
+    own, own_positions = joined.own.records, joined.positions[joined.source.keyword]
+    rows = set()
+    for row in _rows_at(positions, {None}):
+        position = own_positions[row]
+        if position is None or getattr(own[position], lookup.on[0]) is not None:
+            rows.add(row)
+    return rows
 
 
 def lost_rows(joined: JoinedRecords, doubted: bool = False) -> dict[str, set[int]]:
@@ -37,18 +51,11 @@ def lost_rows(joined: JoinedRecords, doubted: bool = False) -> dict[str, set[int
         positions = joined.positions[keyword]
         for name, those in records.lost.items():
             lost[f"{keyword}.{name}"] = _rows_at(positions, {*those})
-        if None in positions:
+        if keyword not in joined.lookups and None in positions:
             lost[keyword] = _rows_at(positions, {None})
-    own, name = joined.own.records, joined.source.keyword
     for keyword, index in joined.lookups.items():
-        lookup, gaps = index.lookup, lost.pop(keyword, set())
-        field = lookup.on[0]
-        lost[keyword] = {*lost.get(joined.source.place(field), ())}  # whose id is not known
-        if lookup.expected or doubted or index.records.violations:
-            for row in gaps:
-                position = joined.positions[name][row]
-                if position is None or getattr(own[position], field) is not None:
-                    lost[keyword].add(row)
+        without_id = lost.get(joined.source.place(index.lookup.on[0]), set())
+        lost[keyword] = without_id | _rows_without_record(joined, index, doubted)
     return {place: rows for place, rows in lost.items() if rows}
 
 

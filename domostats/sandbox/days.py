@@ -85,7 +85,7 @@ class Schedule(NamedTuple):
 
 
 def draw_schedule(draws: Draws, field: str, first: int, least: int, most: int) -> Schedule:
-    """The `Turns` of a field: its `first` moment (milliseconds) is given, it comes again every
+    """The `Schedule` of a field: its `first` moment (milliseconds) is given, it comes again every
     `least` to `most` days."""
     every = draws.between(f"{field} every", least * DAY, most * DAY) * 1000
     return Schedule(first, TODAY * 1000 + draws.below(f"{field} next", every), every)

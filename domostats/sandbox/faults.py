@@ -295,7 +295,7 @@ def _check(kinds, fault, path, times, after, seconds, missing=None):
 # %% ../../nbs/11_sandbox/05_faults.ipynb #1abf71a5
 class Faults:
     """What has been asked to go wrong, out of the `kinds` there are: `waiting` faults, `served`
-    bytes by path, where `moved` leads (`location`), and how often each was call (`fired`)."""
+    bytes by path, where `moved` leads (`location`), and how often each was met (`fired`)."""
 
     def __init__(self, kinds: Collection[str] = FAULTS):
         self.kinds = kinds
@@ -337,7 +337,7 @@ class Faults:
         {"fail": self.fail, "serve": self.serve, "heal": self.heal}[do](**values)
 
     def take(self, path: str) -> PlannedFault | None:
-        """The `Waiting` fault that a request to this path meets, or None; it is used up by that,
+        """The `PlannedFault` that a request to this path meets, or None; it is used up by that,
         and counted."""
         with self.lock:
             found = None

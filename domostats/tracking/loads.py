@@ -13,6 +13,8 @@ __all__ = [
     "drop_line",
     "note_load",
     "loads_of",
+    "run_name",
+    "has_died",
     "checksum",
     "Loads",
 ]
@@ -20,6 +22,10 @@ __all__ = [
 # %% ../../nbs/08_tracking/02_loads.ipynb #10b10003
 import hashlib
 import json
+import os
+import re
+import secrets
+import socket
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -220,6 +226,26 @@ def _is_part(line: Load, dataset: str) -> bool:
     "Whether a line is of a part of this dataset."
     part = line.details.get("part")
     return bool(part) and line.dataset == part_name(dataset, part)
+
+
+# %% ../../nbs/08_tracking/02_loads.ipynb #11000008
+def run_name() -> str:
+    "A name for a run: the machine, the process, and what no other has."
+    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
+
+
+def has_died(run: str | None) -> bool:
+    "Whether the process of a run of this machine has ended; False for runs of others."
+    found = re.fullmatch(rf"{re.escape(socket.gethostname())}:(\d+):[0-9a-f]+", run or "")
+    if not found:
+        return False
+    try:
+        os.kill(int(found[1]), 0)
+    except ProcessLookupError:
+        return True
+    except OSError:
+        pass
+    return False
 
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #10b1000a

@@ -107,7 +107,7 @@ def draw_svg(draw: "Callable[[Axes], object]", width: float, height: float) -> s
         from matplotlib.figure import Figure
     except ImportError:
         raise SettingsError(
-            "Pictures are draw_svg with matplotlib, which is not installed. Install it: pip "
+            "Pictures are drawn with matplotlib, which is not installed. Install it: pip "
             "install 'domostats[notebook]'",
             "not_installed",
         ) from None

@@ -35,6 +35,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import reports
 from ..errors import DataError, SettingsError
 from ..instances import check_name
+from ..loading.database_file import roll_back
 from ..loading.merging import described
 from ..loading.store import Store
 from ..loading.store_types import quoted
@@ -49,7 +50,6 @@ from domostats.tracking.history.catalog import (
 from .history.changes import find_mixed, list_snapshots
 from .history.columns import GONE, SINCE
 from .history.differences import row_sql
-from .history.history import roll_back
 from .history.moments import moment, snapshot_moment
 from .history.reports import report_entry
 from .history.snapshots import snapshot

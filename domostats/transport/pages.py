@@ -104,7 +104,7 @@ def records_at(answer: Answer, places: str | tuple[str, ...]) -> bytes | Raw:
     """The bytes of the array of records in a final reply.
 
     `places` is a dotted path, or several of which the first that holds records is taken; `name.*`
-    is all lists of a map, put together. DataError `pending`, `no_list`, `no_list`.
+    is all lists of a map, put together. DataError `pending`, `no_list`.
     """
     _check_final(answer)
     if isinstance(places, str):

@@ -38,8 +38,9 @@ def how_many(stop: int, step: int, first: int, turns: list[int]) -> int:
 class World:
     """A made-up instance: how many there are of each thing, the same for the same `seed`.
 
-    `events` is how many happened in the year up to `today` (a day as `day_of` takes it); `same_day`
-    of the datasets were created in the same millisecond. SettingsError `bad_size`, `bad_date`."""
+    `events` is how many happened in the year up to `today` (a day as `parse_today` takes it);
+    `same_day` of the datasets were created in the same millisecond. SettingsError `bad_size`,
+    `bad_date`."""
 
     seed: int = 1
     users: int = 12

@@ -123,7 +123,10 @@ def ask_for(extractor: BaseExtractor[Any], name: str) -> Any:
 
 
 def findings_of(extractor: BaseExtractor[Any]) -> tuple[str, ...]:
-    "What an extractor says of the rows of last; nothing if it cannot say anything."
+    """The `findings` of an extractor about the rows it gave last.
+
+    None for an object without that method, since a program may pass any object with an `extract`.
+    """
     return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 
 

@@ -43,8 +43,8 @@ from .tables import ExtractorType, Table
 if TYPE_CHECKING:
     import duckdb
 
+# The moments at which a day begins and ends.
 DayBounds = Callable[[date], tuple[datetime, datetime]]
-"The moments at which a day begins and ends."
 
 # %% ../../../nbs/08_tracking/extractors/07_declared.ipynb #11400015
 DECLARED = """
@@ -76,8 +76,8 @@ LIVE = {  # how DuckDB writes types of ours
     "TIMESTAMP WITH TIME ZONE": "TIMESTAMPTZ",
     "DECIMAL(38,9)": "DECIMAL(38, 9)",
 }
+# The columns of a table: the type as it was declared, and whether it may be null, by name.
 Columns = dict[str, tuple[str, bool]]
-"The columns of a table: the type as it was declared, and whether it may be null, by name."
 
 
 def live_columns(con: "duckdb.DuckDBPyConnection", name: str) -> Columns | None:

@@ -50,7 +50,9 @@ class Relax(Struct, tag_field="do", tag="relax", frozen=True):
 
 
 class MakeView(Struct, tag_field="do", tag="make_view", frozen=True):
-    "Make the delta view anew: other columns have a difference, or is counted from another row."
+    """Make the delta view anew, because other columns have a difference or the difference is
+    counted from another row.
+    """
 
     table: str
     deltas: tuple[str, ...]

@@ -48,9 +48,10 @@ GAPS = "previous_row", "previous_day"
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     """A table: its columns without those that are ours, its kind and the `date_field`.
 
-    `deltas` are the marked columns, `gap` what a difference is told from, `shows_previous` whether
-    the view also shows that value. `partition` names a text column, filled in for the extractor,
-    by which several sources share the table: a day is then the day of one source.
+    `deltas` are the marked columns, `gap` which row a difference is counted from, `shows_previous`
+    whether the view also shows the value of that row. `partition` names a text column, filled in
+    for the extractor, by which several sources share the table: a day is then the day of one
+    source.
     """
 
     name: str

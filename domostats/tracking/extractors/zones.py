@@ -11,6 +11,7 @@ from datetime import date, datetime, tzinfo
 from typing import TYPE_CHECKING
 
 from ...errors import SettingsError
+from ...times import as_utc
 from .days import bounds, zone_of
 from .declared import find_days_outside, live_columns
 from .tables import Table
@@ -18,7 +19,6 @@ from ..loads import Load, loads_of, note_load, part_name
 
 if TYPE_CHECKING:
     import duckdb
-from ...times import as_utc
 
 
 # %% ../../../nbs/08_tracking/extractors/11_zones.ipynb #a1150002

@@ -9,8 +9,6 @@ __all__ = [
     "release_place",
     "check_place",
     "place_or_none",
-    "run_name",
-    "has_died",
     "release_facts",
     "lines_by_key",
     "load_release",
@@ -20,10 +18,6 @@ __all__ = [
 ]
 
 # %% ../../../nbs/08_tracking/registry/15_catch_up.ipynb #11000003
-import os
-import re
-import secrets
-import socket
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -44,6 +38,7 @@ from domostats.tracking.loads import (
 )
 from .addresses import address_parts, table_name
 from .api import Registry
+from .catch_up import has_died, run_name
 from .checks import check_record
 from .entities import Dataset, DatasetRelease, known
 from .release_keys import release_fields, release_key
@@ -102,26 +97,6 @@ def place_or_none(dataset: Dataset, release: Load | DatasetRelease) -> tuple[str
         return release_place(dataset, known(release.release_key, "key of the release"))
     except DataError:
         return None
-
-
-# %% ../../../nbs/08_tracking/registry/15_catch_up.ipynb #11000008
-def run_name() -> str:
-    "A name for a run: the machine, the process, and what no other has."
-    return f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
-
-
-def has_died(run: str | None) -> bool:
-    "Whether the process of a run of this machine has ended; False for runs of others."
-    found = re.fullmatch(rf"{re.escape(socket.gethostname())}:(\d+):[0-9a-f]+", run or "")
-    if not found:
-        return False
-    try:
-        os.kill(int(found[1]), 0)
-    except ProcessLookupError:
-        return True
-    except OSError:
-        pass
-    return False
 
 
 # %% ../../../nbs/08_tracking/registry/15_catch_up.ipynb #1100000b

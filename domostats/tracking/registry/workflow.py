@@ -48,7 +48,7 @@ def tagged_datasets(api: Registry, tag: str, organisation_id: int | None = None)
 
 
 def extra_of(dataset: Dataset, name: str) -> Any:
-    "What the type of a dataset says under this name in `extra`. DataError `not_installed`."
+    "What the type of a dataset says under this name in `extra`. DataError `missing_field`."
     kind = known(dataset.dataset_type, "type of the dataset")
     extra = kind.extra or {}
     if name in extra:
@@ -57,7 +57,7 @@ def extra_of(dataset: Dataset, name: str) -> Any:
         f"Dataset {dataset.name!r} is of type {kind.type_id!r}, whose extra has "
         f"no {name!r}; it has {', '.join(extra) or 'nothing'}. Put it there with "
         "put_dataset_type.",
-        "not_installed",
+        "missing_field",
         column=name,
     )
 
