@@ -1368,7 +1368,7 @@ def test_a_run_that_died_here_holds_nothing_up(local):
         [
             sys.executable,
             "-c",
-            "from domostats.tracking.registry.catch_up import run_name; print(run_name())",
+            "from domostats.tracking.loads import run_name; print(run_name())",
         ],
         capture_output=True,
         text=True,

@@ -32,8 +32,7 @@ from domostats.tracking.extractors.days import (
 from .rezoning import RezoneResult, rezone_table
 from .tables import Table
 from .zones import check_zone, line_day, lines_of
-from ..loads import Load, part_name
-from ..registry.catch_up import run_name
+from ..loads import Load, part_name, run_name
 
 
 # %% ../../../nbs/08_tracking/extractors/14_extraction.ipynb #11500014

@@ -21,8 +21,7 @@ from .day_loader import DayLoader
 from .days import last_finished
 from .declared import check_declared, day_bounds_table
 from .zones import check_zone, line_day, lines_of
-from ..loads import Load, drop_line, note_load
-from ..registry.catch_up import run_name
+from ..loads import Load, drop_line, note_load, run_name
 
 if TYPE_CHECKING:
     import duckdb

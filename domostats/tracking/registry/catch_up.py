@@ -31,14 +31,15 @@ from domostats.tracking.loads import (
     Load,
     Loads,
     checksum,
+    has_died,
     ledger_name,
     loads_of,
     note_load,
+    run_name,
     why_incomplete,
 )
 from .addresses import address_parts, table_name
 from .api import Registry
-from .catch_up import has_died, run_name
 from .checks import check_record
 from .entities import Dataset, DatasetRelease, known
 from .release_keys import release_fields, release_key

@@ -25,9 +25,9 @@ from typing import Any, TypeVar
 
 from ...errors import DataError, RetryLaterError, SettingsError
 from ...rows.naming import format_str_camel_case
+from ..loads import run_name
 from ..periods import spell
 from .api import Registry, make_observatory_api
-from .catch_up import run_name
 from .entities import Dataset, DatasetRelease, Organisation, known
 from .release_keys import release_fields
 from .releases import Bound, is_within, release_time
