@@ -893,6 +893,15 @@ def test_after_ctrl_c_no_instance_goes_on(monkeypatch):
 
     from domostats.reports import fleet
 
+    def new_threads():
+        "The threads of pools that were not there before."
+        return [
+            one
+            for one in threading.enumerate()
+            if one not in before and one.name.startswith("ThreadPool")
+        ]
+
+    before = threading.enumerate()
     begun, seen = [], []
 
     def work(name):
@@ -906,9 +915,8 @@ def test_after_ctrl_c_no_instance_goes_on(monkeypatch):
         fleet.at_the_same_time(work, ["a", "b", "c", "d"], 2, stopped)
     assert stopped.is_set()
     assert {*begun} <= {"a", "b", "c", "d"} and False not in seen
-    threads = [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]
-    for one in threads:
+    for one in new_threads():
         one.join(20)
-    assert not any(one.is_alive() for one in threads)
+    assert new_threads() == []
     assert fleet.at_the_same_time(len, ["one", "two"], 2) == [3, 3]
-    assert not [one for one in threading.enumerate() if one.name.startswith("ThreadPool")]
+    assert new_threads() == []
