@@ -673,6 +673,7 @@ def test_a_run_can_be_written_itself(box, kind):
         assert told.value.reason == "already_read"
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["run", "stream", "reader", "table", "frame"])
 def test_an_incomplete_run_does_not_replace_a_complete_one_in_python(box, kind, way):
@@ -725,6 +726,7 @@ def test_many_instances_agree_although_their_columns_differ(box):
 # ---- the command line
 
 
+@pytest.mark.slow
 def test_a_run_that_was_narrowed_does_not_replace_the_whole(box):
     only = "run", "--instance", box.name, "--only", "users,datasets,page_access"
     for place in (["--to", "out"], []):

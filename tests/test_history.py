@@ -290,6 +290,7 @@ def test_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws):
         assert killed.validity().equals(whole.validity())
 
 
+@pytest.mark.slow
 def test_two_programs_at_once_do_no_harm(tmp_path):
     place = tmp_path / "shared.duckdb"
     script = (

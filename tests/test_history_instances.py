@@ -241,6 +241,7 @@ def test_a_cell_that_is_not_known_is_no_change(store):
 # --- by value ---
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "old, new",
     [

@@ -218,6 +218,7 @@ def exactly(table):
     return table.schema, re.sub(r"-0\.0\b", "0.0", repr(table.to_pylist()))
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(days=st.lists(days(), min_size=2, max_size=4))
 def test_a_snapshot_that_was_taken_back_never_was(tmp_path_factory, days):
@@ -242,6 +243,7 @@ def test_the_model_can_tell_a_difference():
     assert counts(before, after, {*COLUMNS}) == (1, 0, 0, 0)
 
 
+@pytest.mark.slow
 @settings(max_examples=15, deadline=None)
 @given(days=st.lists(days(), min_size=1, max_size=4))
 def test_tables_alone_give_one_answer_too(tmp_path_factory, days):

@@ -168,6 +168,7 @@ def test_reading_waits_for_the_network_too(box, dr):
 # a service that is out of order
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("fault", ["unavailable", "drop", "bad_gateway", "html"])
 def test_a_service_that_is_out_of_order_for_a_while_is_waited_for(box, dr, fault):
     def break_down():

@@ -437,6 +437,7 @@ REPLIES = {
 }
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("tools", TIERS)
 @pytest.mark.parametrize("reply", REPLIES)
 def test_no_reply_to_a_sign_in_is_shown(reply, tools, tmp_path):
@@ -456,6 +457,7 @@ def test_no_reply_to_a_sign_in_is_shown(reply, tools, tmp_path):
     assert not leaks_in_files(tmp_path, SESSION, PASSWORD)
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("reply", REPLIES)
 def test_the_answer_of_such_an_error_shows_nothing_either(reply):
     how, _ = REPLIES[reply]

@@ -139,6 +139,7 @@ def refusal(call):
 # the registry itself
 
 
+@pytest.mark.sampled(3)
 def test_every_kind_of_thing_can_be_made_read_changed_listed_and_removed(api):
     dataset = dataset_of(api)
     release = api.post_dataset_release(DatasetRelease(dataset=dataset, snapshot_date=DAY))
@@ -207,6 +208,7 @@ def test_every_kind_of_thing_can_be_made_read_changed_listed_and_removed(api):
     assert api.get_licences() == api.get_retentions() == api.get_dataset_places() == []
 
 
+@pytest.mark.sampled(3)
 def test_what_belongs_to_nothing_is_refused_and_so_is_a_second_of_the_same(api):
     dataset = dataset_of(api)
     press, other = [
@@ -311,6 +313,7 @@ def test_times_are_utc_and_zone_aware_whatever_comes_in(api):
     )
 
 
+@pytest.mark.sampled(3)
 def test_a_release_is_told_by_its_kind_and_as_finely_as_its_dataset_wants(api):
     monthly = dataset_of(api, "monthly", extra={"granularity": "month"})
     exact = dataset_of(api, "exact")
@@ -340,6 +343,7 @@ def test_a_release_is_told_by_its_kind_and_as_finely_as_its_dataset_wants(api):
     assert moved.release_key == "s:2024-04" and moved.position == "2024-04"
 
 
+@pytest.mark.sampled(3)
 def test_a_list_is_ordered_and_walked_to_its_end(api):
     dataset = dataset_of(api)
     days = [day(n) for n in range(25)]
@@ -645,6 +649,7 @@ def test_what_is_not_installed_is_named(lacking, url):
 # the use cases, by their numbers
 
 
+@pytest.mark.sampled(3)
 def test_use_case_1_a_workflow_is_parameterised_with_dataset_metadata(api):
     press = api.post_organisation(Organisation(name="The Press"))
     for n, tags in enumerate([["sales_partner"], ["other"], None]):
@@ -701,6 +706,7 @@ def test_use_case_1_a_workflow_is_parameterised_with_dataset_metadata(api):
         workflow.extra_of(added, "sales_field")
 
 
+@pytest.mark.sampled(3)
 def test_use_case_2_sources_are_monitored_and_waited_for(api, no_waits):
     inputs = [dataset_of(api, name, kind=f"dag_{name}") for name in ("a", "b", "c")]
     names = ["dag_c", "dag_a", "dag_b", "dag_a"]
@@ -919,6 +925,7 @@ def test_use_case_5c_every_kind_of_release_gives_its_dates(release, told):
     }
 
 
+@pytest.mark.sampled(3)
 def test_use_case_5c_add_new_dataset_releases(api, monkeypatch):
     of = flow(api)
     for name in ("a", "b", "c"):
@@ -984,6 +991,7 @@ def test_use_case_5c_a_crash_in_the_middle_leaves_nothing(url, monkeypatch):
     assert len(task(two)) == 6
 
 
+@pytest.mark.sampled(3)
 def test_use_case_5d_releases_are_looked_up_without_engine_or_storage(api):
     dataset = dataset_of(api, service="a service that is gone", address="nowhere")
     assert (
@@ -1019,6 +1027,7 @@ def test_use_case_5d_releases_are_looked_up_without_engine_or_storage(api):
     )
 
 
+@pytest.mark.sampled(3)
 def test_use_case_6_one_dataset_in_two_services(api):
     of = flow(api)
     there = {
@@ -1061,6 +1070,7 @@ def test_use_case_7_runs_are_found_from_releases_and_releases_from_runs(local):
     ]
 
 
+@pytest.mark.sampled(3)
 def test_use_case_8_the_engine_was_off_for_five_days(api):
     catching, order = CatchUp(dataset_of(api), api, Store("store.duckdb")), []
 
@@ -1089,6 +1099,7 @@ def test_use_case_8_the_engine_was_off_for_five_days(api):
     )
 
 
+@pytest.mark.sampled(3)
 def test_use_case_9_several_releases_in_one_run(api):
     catching = CatchUp(dataset_of(api), api, Store("store.duckdb"))
 
@@ -1153,6 +1164,7 @@ def test_use_case_10_table_names_from_table_types(local):
         } == expected
 
 
+@pytest.mark.sampled(3)
 def test_use_case_11_licences(api):
     open_data, closed, unknown = [dataset_of(api, name) for name in ("open", "closed", "unknown")]
     mixed, blend = (
@@ -1253,6 +1265,7 @@ def test_use_case_12_how_far_a_source_drifted_while_it_was_read(api):
     assert refusal(lambda: Measured(pa.table({"id": [1]}), noon, noon, "key")) == "no_column"
 
 
+@pytest.mark.slow
 def test_use_case_13_retention(local):
     catching = CatchUp(dataset_of(local, table_type="sharded"), local, Store("store.duckdb"))
     days = [date(2024, 2, 20) + timedelta(n) for n in range(20)]

@@ -256,6 +256,7 @@ def test_the_gate_over_numbered_releases_goes_by_number_or_by_when_they_were_loa
 # the newest, and lists
 
 
+@pytest.mark.sampled(3)
 def test_the_newest_of_several_kinds_is_so_by_time(api):
     dataset = dataset_of(api)
 
@@ -278,6 +279,7 @@ def test_the_newest_of_several_kinds_is_so_by_time(api):
         assert [one.id for one in listed] == [one.id for one in reversed(made)]
 
 
+@pytest.mark.sampled(3)
 def test_nine_is_listed_before_ten_and_a_hundred(api):
     dataset = dataset_of(api)
     for n in (100, 9, 10, 1):
@@ -288,6 +290,7 @@ def test_nine_is_listed_before_ten_and_a_hundred(api):
     assert api.get_latest_release(dataset).sequence_end == 100
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("grain", GRAINS[1:])
 def test_every_desk_lists_every_granularity_by_time(api, grain):
     dataset = dataset_of(api, extra={"granularity": grain})

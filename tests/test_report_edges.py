@@ -312,6 +312,7 @@ def test_keys_that_come_again_are_counted_once_each():
     assert once.rows and once.repeated == 0 and once.findings == []
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("rows", [20, 21, 60, 130])
 def test_a_key_is_found_again_in_memory_and_on_disk(monkeypatch, rows):
     monkeypatch.setattr(KeyCounter, "LARGE", 20)

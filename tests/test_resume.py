@@ -236,6 +236,7 @@ def resume(style, count, works_for, change):
     return before, service, ids(records, "id"), reader
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("style", LISTINGS)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -253,6 +254,7 @@ def test_what_is_deleted_between_two_starts_is_gone_and_nothing_else(style, data
         assert came == service.rows and not reader.doubts
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("style", LISTINGS)
 @settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]

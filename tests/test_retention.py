@@ -109,6 +109,7 @@ def plainly_expiring(rules):
     return [day for day in DAYS if day not in kept]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.lists(RULES, max_size=4))
 def test_what_may_go_is_what_a_plain_model_says(shelf, rules):

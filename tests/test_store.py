@@ -352,6 +352,7 @@ def same(value, type):
     return value
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize(
     "old, new",
     [
@@ -654,6 +655,7 @@ print("done")
 """
 
 
+@pytest.mark.slow
 def test_a_notebook_and_a_terminal_at_the_same_time(store):
     both = [
         subprocess.Popen(

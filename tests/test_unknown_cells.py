@@ -324,6 +324,7 @@ def test_counts_changes_and_states_are_those_of_a_model(store, seed):
             assert {row["id"] for row in told if row["change"] == "changed"} == changed
 
 
+@pytest.mark.slow
 def test_a_column_that_is_not_compared_keeps_what_is_known_of_it_too(store):
     report = reports.find("accounts")
     history = History.of(report, store, "owners", "sandbox", ignore=("data_source_count",))

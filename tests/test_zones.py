@@ -240,6 +240,7 @@ moments = st.datetimes(datetime(2022, 1, 1), datetime(2022, 1, 6), timezones=st.
 PLACES = iter(range(10**6))
 
 
+@pytest.mark.slow
 @settings(
     max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -323,6 +324,7 @@ def test_from_a_terminal(own_folder, monkeypatch):
     assert "nothing to do" in run("extract", "--rezone", zone="America/New_York")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", [datetime(2022, 3, 27), datetime(2022, 10, 30)])
 def test_days_of_23_and_25_hours_are_replaced_whole(change):
     start = change.replace(tzinfo=timezone.utc) - timedelta(1)
