@@ -202,7 +202,11 @@ def test_types_hold():
 @pytest.mark.slow
 def test_each_public_name_has_a_type():
     command = [BIN / "basedpyright", "--verifytypes", "domostats", "--ignoreexternal"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # or it sees no mark of a typed package
+    environment = {
+        **os.environ,
+        "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",  # the libraries are those of this Python
+        "PYTHONPATH": str(ROOT),  # or it sees no mark of a typed package
+    }
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stdout[-5000:]
     assert "completeness score: 100%" in done.stdout
