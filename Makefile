@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo lab test test-slow test-kills mutants bench notebooks clean
+.PHONY: demo lab test test-slow test-kills mutants bench export notebooks clean
 
 demo: .venv/user
 	$(BIN)/domostats demo
@@ -27,6 +27,11 @@ mutants: .venv/dev   # plant faults in the package, and see whether a test notic
 bench: .venv/bench   # side by side with the peers, and a soak of the budget: about twenty minutes
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/budget_soak.py
+
+export: .venv/dev   # notebooks to modules, in the form in which both are kept: a few seconds
+	$(BIN)/ruff format --quiet nbs
+	$(BIN)/nbdev-export
+	$(BIN)/ruff format --quiet domostats
 
 notebooks: .venv/dev   # export, run and clean every notebook, and what is made from them
 	$(BIN)/python tools/notebooks.py
