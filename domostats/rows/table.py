@@ -188,12 +188,12 @@ def to_dataframe(table: pa.Table) -> "pd.DataFrame":
     }
     try:
         return table.to_pandas(types_mapper=types.get)
-    except (pa.ArrowException, ValueError, TypeError) as e:
+    except (pa.ArrowException, ValueError, TypeError, LookupError) as e:
         why = e
     for name, column in zip(table.column_names, table.columns, strict=True):
         try:
             column.to_pandas()
-        except (pa.ArrowException, ValueError, TypeError) as e:
+        except (pa.ArrowException, ValueError, TypeError, LookupError) as e:
             raise DataError(
                 f"Column {name!r} ({column.type}) cannot become one of pandas: {e}. Cast it first.",
                 "bad_column",
