@@ -310,8 +310,7 @@ def test_a_note_of_who_is_who_leaves_no_draft():
     killed(
         """
 from domostats.transport import connection
-from domostats import private
-private.os.replace = die
+Path.replace = die
 connection.remember_user("https://acme.domo.com", "f", "7")
 """
     )
