@@ -65,6 +65,7 @@ EVENTS_OF_DOMOSTATS = [
 
 ALL_OF_EVENTS = [
     ("event_key", TEXT, *EVENT_KEYS),
+    ("event_at", TIME, *MOMENTS),
     ("user_id", TEXT, "171", "0", None),
     ("user_name", TEXT, "User name", None, None),
     ("user_type", TEXT, "user-type", None, None),
@@ -78,7 +79,6 @@ ALL_OF_EVENTS = [
     ("additional_comment", TEXT, "A comment.", None, None),
     ("authentication_method", TEXT, "DEV_TOKEN", None, None),
     ("client_id", TEXT, "client-id", None, None),
-    ("event_at", TIME, *MOMENTS),
 ]
 
 EXPECTED = Expected(

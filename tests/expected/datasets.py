@@ -219,6 +219,7 @@ DATASETS_OF_DOMOSTATS = [
 ]
 
 ALL_OF_DATASETS = [
+    ("dataset_id", TEXT, "dataset-1", "dataset-2", "dataset-3", "dataset-4"),
     ("name", TEXT, "Sales", None, None, None),
     ("description", TEXT, "of all shops", None, None, None),
     ("type", TEXT, "Jupyter", None, None, None),
@@ -231,6 +232,10 @@ ALL_OF_DATASETS = [
     ("owner_group", TRUTH, False, True, None, None),
     ("status", TEXT, "INACTIVE_SCHEDULE", None, None, None),
     ("state", TEXT, "SUCCESS", "ERROR", "", None),
+    ("created_at", TIME, utc("2024-01-01 00:00:00.031"), None, None, None),
+    ("last_touched_at", TIME, utc("2024-01-02 00:00:00.032"), None, None, None),
+    ("last_updated_at", TIME, utc("2024-01-03 00:00:00.033"), None, None, None),
+    ("next_update_at", TIME, utc("2024-01-04 00:00:00.034"), None, None, None),
     ("row_count", WHOLE, 1185, 0, None, None),
     ("column_count", WHOLE, 7, 0, None, None),
     ("card_count", WHOLE, 3, 6, None, None),
@@ -261,11 +266,6 @@ ALL_OF_DATASETS = [
     ("certification_process_name", TEXT, "Process name", None, None, None),
     ("certification_approval_request_id", TEXT, "request-1", None, None, None),
     ("certification_admin_certified", TRUTH, True, None, None, None),
-    ("dataset_id", TEXT, "dataset-1", "dataset-2", "dataset-3", "dataset-4"),
-    ("created_at", TIME, utc("2024-01-01 00:00:00.031"), None, None, None),
-    ("last_touched_at", TIME, utc("2024-01-02 00:00:00.032"), None, None, None),
-    ("last_updated_at", TIME, utc("2024-01-03 00:00:00.033"), None, None, None),
-    ("next_update_at", TIME, utc("2024-01-04 00:00:00.034"), None, None, None),
 ]
 
 EXPECTED = Expected(

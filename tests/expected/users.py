@@ -174,13 +174,13 @@ LAST_OF_USERS = [
 ]
 
 ALL_OF_USERS = [
-    *FIRST_OF_USERS,
-    *LAST_OF_USERS,
     ("user_id", TEXT, "101", "0", "103"),
+    *FIRST_OF_USERS,
     ("created_at", TIME, utc("2024-01-01 00:00:00.021"), None, None),
     ("modified_at", TIME, utc("2024-01-02 00:00:00.022"), None, None),
     ("last_activity_at", TIME, utc("2024-01-03 00:00:00.023"), None, None),
     ("last_login_at", TIME, utc("2024-01-04 00:00:00.024"), None, None),
+    *LAST_OF_USERS,
     ("role_name", TEXT, "Privileged", "Admin", None),
     ("accepted", TRUTH, False, None, None),
     ("user_type", TEXT, "USER", "DOMO_SUPPORT", None),
