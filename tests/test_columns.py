@@ -52,14 +52,9 @@ class Desk(BaseHTTPRequestHandler):
     replies = {
         "/api/content/v2/users/me": {"id": 101, "roleId": 2},
         "/api/content/v2/users/101": {"id": 101, "roleId": 2},
-        "/api/authorization/v1/roles/2/authorities": [
-            "account.admin",
-            "audit",
-            "content.admin",
-            "dataset.admin",
-            "group.admin",
-            "user.edit",
-        ],
+        "/api/authorization/v1/roles/2/authorities": sorted(
+            {grant for one in REPORTS.values() for grant in (one.needs + one.supposed)[:1]}
+        ),
     }
 
     failures = {}  # path: the statuses that come before its reply

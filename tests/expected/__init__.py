@@ -72,6 +72,10 @@ class Expected:
     more are estimated. Two calls tell what the user may see. A list without a total ends behind
     two pages that bring nothing. One call each is a share or a detail."""
 
+    recorded: Mapping[str, str] = field(default_factory=dict)
+    """Replies that were recorded: by the path of a list, the file in `tests/fixtures/domo`, in
+    which no value is a real one. What the sandbox sends there has the same keys and types."""
+
     platform: str | None = "domo"
     "The platform whose data it is; None for any."
 

@@ -195,5 +195,9 @@ EXPECTED = Expected(
         "a lesson": {"domostats": (4, 0), "v1": (3, 0), "v2": (3, 0), "owners": (4, 0)},
         "full pages": {"domostats": (4, 0), "v1": (3, 0), "v2": (3, 0), "owners": (4, 0)},
     },
+    recorded={
+        "/api/data/v2/datasources/providers": "account_providers",
+        "/api/data/v1/accounts": "accounts_v1",
+    },
     calls_of_many=(3 + 1 + 1, 3 + 1 + 1),
 )

@@ -116,5 +116,6 @@ EXPECTED = Expected(
         "a lesson": {"domostats": (6, 0), "with_creator": (14, 1), "all": (6, 0)},
         "full pages": {"domostats": (6, 0), "with_creator": (107, 0), "all": (6, 0)},
     },
+    recorded={"/api/content/v2/groups/grouplist": "groups_list"},
     calls_of_many=(3 + 5, 3 + 5),
 )

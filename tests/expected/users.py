@@ -255,6 +255,7 @@ EXPECTED = Expected(
             "identity": (6, 0),
         },
     },
+    recorded={"/api/authorization/v1/roles": "roles"},
     # the list, the older list and the roles
     calls_of_many=(3 + 7 + 1 + 1, 3 + 7 + 1 + 1),
 )
