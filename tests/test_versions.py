@@ -15,6 +15,7 @@ LEFT_OUT = {
     "test_benchmarks.py",
     "test_client_edges.py",
     "test_connection_edges.py",
+    "test_contributing.py",
     "test_datorama.py",
     "test_datorama_face.py",
     "test_datorama_lapses.py",
