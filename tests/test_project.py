@@ -127,7 +127,7 @@ def test_nothing_in_the_tree_is_big_private_or_foreign():
         assert path.suffix != ".env" and path.name != "uv.lock", path
 
 
-def test_PK1_PK2_what_is_needed_is_declared_and_no_leftovers_are_shipped():
+def test_what_is_needed_is_declared_and_no_leftovers_are_shipped():
     assert re.search(
         r'^dependencies = \[[^\]]*"requests\b', (ROOT / "pyproject.toml").read_text(), re.M
     )
@@ -182,6 +182,11 @@ def test_each_name_of_the_readme_is_in_the_module_beside_it():
         places = [package + place if place.startswith(".") else place for place in places]
         for name in re.findall(r"`([\w.]+)`", names):
             assert any(has(place, name) for place in places), (name, places)
+
+
+def test_the_name_of_a_test_says_what_it_shows():
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        assert not re.findall(r"def test_\w*?[A-Z]\w*", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.slow
