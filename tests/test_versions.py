@@ -58,6 +58,7 @@ LEFT_OUT = {
     "test_upgrades.py",
     "test_waits.py",
     "test_versions.py",
+    "test_wheel.py",
 }  # need the tools, or take long and ask nothing of the version
 LONG_ONES = {
     "test_declarations.py",
