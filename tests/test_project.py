@@ -56,7 +56,8 @@ def test_the_package_is_what_the_notebooks_say(copy):
     shutil.rmtree(copy / "domostats")
     run(copy, "nbdev-export")
     run(copy, "ruff", "format", "--quiet", "domostats")
-    assert not differing(copy, "domostats")
+    found = differing(copy, "domostats")
+    assert not found, f"{', '.join(found)}: not what the notebooks say; run `make export`"
 
 
 @pytest.mark.slow
@@ -66,7 +67,8 @@ def test_every_notebook_runs_and_its_stored_outputs_are_real(copy):
         done = pool.map(lambda notebook: run(copy, "nbdev-test", notebook, "--save"), notebooks)
         assert len([*done]) > 90
     run(copy, "nbdev-clean")
-    assert not differing(copy, "nbs")
+    found = differing(copy, "nbs")
+    assert not found, f"{', '.join(found)}: other outputs than those stored; run `make notebooks`"
 
 
 def test_the_readme_is_what_its_notebook_says():
