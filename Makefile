@@ -3,7 +3,7 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo lab test test-slow test-kills mutants bench export notebooks clean
+.PHONY: demo lab test test-slow test-kills mutants bench docs export notebooks clean
 
 demo: .venv/user
 	$(BIN)/domostats demo
@@ -28,6 +28,9 @@ bench: .venv/bench   # side by side with the peers, and a soak of the budget: ab
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/budget_soak.py
 
+docs: .venv/docs   # the site, in docs/_build/html: one to two minutes, and seconds after a change
+	$(BIN)/python tools/docs.py
+
 export: .venv/dev   # notebooks to modules, in the form in which both are kept: a few seconds
 	$(BIN)/ruff format --quiet nbs
 	$(BIN)/nbdev-export
@@ -49,13 +52,17 @@ notebooks: .venv/dev   # export, run and clean every notebook, and what is made 
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebook]'
 	touch $@ .venv/user
 
+.venv/docs: .venv/created pyproject.toml
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
+	touch $@ .venv/user .venv/lab
+
 .venv/dev: .venv/created pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@ .venv/user .venv/lab
+	touch $@ .venv/user .venv/lab .venv/docs
 
 .venv/bench: .venv/created pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	touch $@ .venv/user
 
 clean:
-	rm -rf .venv .venv-bench domostats.duckdb lessons
+	rm -rf .venv .venv-bench docs/_build domostats.duckdb lessons
