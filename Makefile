@@ -6,7 +6,7 @@ BIN = .venv/bin
 .PHONY: demo lab test test-slow test-kills mutants bench docs export notebooks clean
 
 demo: .venv/user
-	$(BIN)/domostats demo
+	@$(BIN)/domostats demo
 
 lab: .venv/lab
 	$(BIN)/domostats lab
@@ -41,28 +41,29 @@ notebooks: .venv/dev   # export, run and clean every notebook, and what is made 
 
 .venv/created:
 	@test -n "$(PYTHON)" || { echo "domostats needs Python 3.11 or newer to set itself up; none was found. Name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv .venv
-	touch $@
+	@echo "making an environment of its own: .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
 
 .venv/user: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox]'
-	touch $@
+	@$(BIN)/python tools/install.py sandbox
+	@touch $@
 
 .venv/lab: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebook]'
-	touch $@ .venv/user
+	@$(BIN)/python tools/install.py notebook
+	@touch $@ .venv/user
 
 .venv/docs: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[docs]'
-	touch $@ .venv/user .venv/lab
+	@$(BIN)/python tools/install.py docs
+	@touch $@ .venv/user .venv/lab
 
 .venv/dev: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@ .venv/user .venv/lab .venv/docs
+	@$(BIN)/python tools/install.py dev
+	@touch $@ .venv/user .venv/lab .venv/docs
 
 .venv/bench: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	touch $@ .venv/user
+	@$(BIN)/python tools/install.py bench
+	@touch $@ .venv/user
 
 clean:
 	rm -rf .venv .venv-bench docs/_build domostats.duckdb lessons

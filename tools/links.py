@@ -59,8 +59,8 @@ def in_styles(text: str) -> list[str]:
 
 def faults(folder: Path) -> list[str]:
     "What is wrong with the links of a site, a line each."
-    texts = {path: path.read_text(encoding="utf-8") for path in sorted(folder.rglob("*.html"))}
-    pages = {path.resolve(): Page(text) for path, text in texts.items()}
+    found = [path for path in sorted(folder.rglob("*.html")) if path.parent.name != "_static"]
+    pages = {path.resolve(): Page(path.read_text(encoding="utf-8")) for path in found}
     found = []
     for path, page in pages.items():
         name = path.relative_to(folder.resolve())
