@@ -58,7 +58,9 @@ def test_how_far_pip_is_follows_from_what_it_says(tmp_path):
     pip.hear("Collecting pyarrow>=17")
     assert pip.step == "  fetching: 2 packages so far, now pyarrow"
     pip.hear("  Using cached python_dotenv-1.2.4-py3-none-any.whl")
-    assert pip.step == "  fetching: 3 packages so far, now python_dotenv"
+    assert pip.step == "  fetching: 3 packages so far, now python-dotenv"
+    pip.hear("Processing ./wheels/tqdm-4.67-py3-none-any.whl (from domostats)")
+    assert pip.step == "  fetching: 4 packages so far, now tqdm"
     pip.hear("Installing collected packages: pyarrow, python-dotenv, requests, domostats")
     assert pip.step == "  unpacking: 0 of 4 packages"
     (tmp_path / "requests-2.34.2.dist-info").mkdir()

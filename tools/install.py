@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TextIO
 
 ROOT = Path(__file__).resolve().parent.parent
+FETCHING = "Collecting|Downloading|Using cached|Processing"
 EVERY = 10  # seconds between two lines about the same step where lines stay
 
 
@@ -67,10 +68,11 @@ class Pip:
     def hear(self, line: str) -> None:
         "Take in a line of pip."
         self.lines.append(line)
-        if match := re.match(r"\s*(?:Collecting|Downloading|Using cached) ([^\s;<>=!~\[(]+)", line):
+        if match := re.match(rf"\s*(?:{FETCHING}) ([^\s;<>=!~\[(]+)", line):
             name = match[1].rpartition("/")[2]
-            self.now = re.match(r"[^-]+", name)[0] if name.endswith((".whl", ".gz")) else name
-            self.found.add(self.now.lower().replace("_", "-"))
+            name = name.partition("-")[0] if name.endswith((".whl", ".gz")) else name
+            self.now = name.lower().replace("_", "-")
+            self.found.add(self.now)
         if line.startswith("Installing collected packages:"):
             self.wanted = line.count(",") + 1
 
