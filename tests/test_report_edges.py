@@ -698,7 +698,7 @@ def test_words_that_mean_nothing_are_refused_before_any_call(here):
     assert len(here.log) == calls
 
 
-def test_the_first_format_is_taken_where_none_is_named(here):
+def test_the_first_format_is_taken_where_none_is_named(here, capsys):
     groups = reports.find("groups")
     assert groups.formatter() is groups.formatter("domostats") is groups.formatters["domostats"]
 
@@ -710,6 +710,7 @@ def test_the_first_format_is_taken_where_none_is_named(here):
     assert list(groups.generate(here).columns) == list(groups.formatters["domostats"].rules)
     raw = groups.generate(here, return_raw=True)
     assert isinstance(raw, list) and len(raw) == 8 and "groupId" in raw[0]
+    assert capsys.readouterr().out == ""  # calls are printed with debug_api only
     rows = groups.generate(here, is_dataframe=False)
     assert isinstance(rows, list) and len(rows) == 8 and "Group Id" in rows[0]
 
@@ -910,3 +911,44 @@ def test_after_ctrl_c_no_instance_goes_on(monkeypatch):
     assert new_threads() == []
     assert fleet.at_the_same_time(len, ["one", "two"], 2) == [3, 3]
     assert new_threads() == []
+
+
+def test_after_ctrl_c_an_instance_that_is_under_way_reads_no_further():
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    schema = pa.schema([("id", pa.int64())])
+    batch = pa.record_batch([[1]], schema=schema)
+    has_begun, is_over, given, most = threading.Event(), threading.Event(), [], 500
+
+    class Rows:
+        def __init__(self, batches):
+            self.schema, self.batches = schema, batches
+
+        def __iter__(self):
+            return self.batches
+
+    def interrupted():
+        assert has_begun.wait(30)
+        yield batch
+        raise KeyboardInterrupt
+
+    def endless():
+        for _ in range(most):
+            given.append(1)
+            yield batch
+            has_begun.set()
+            is_over.wait(0.01)
+
+    @contextmanager
+    def stream(instance, *how):
+        rows = Rows(interrupted() if instance == "first" else endless())
+        try:
+            yield SimpleNamespace(reader=lambda: rows)
+        finally:
+            if instance == "second":
+                is_over.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(SimpleNamespace(name="slow", stream=stream), ["first", "second"])
+    assert is_over.wait(30) and len(given) < most

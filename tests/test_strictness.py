@@ -253,9 +253,12 @@ REPORTS = {name: one for name, one in expectations().items() if one.platform}  #
 def fetched(name):
     "The pages of every source of a report, from a sandbox: by keyword the two longest records."
     report = reports.find(name)
-    start = sandbox.start_datorama if report.platform == "datorama" else sandbox.start
+    is_domo = report.platform != "datorama"
     how = {"since": datetime(2024, 1, 1)} if "until" in REPORTS[name].narrowed_by else {}
-    with start() as box, reading(report.sign_in(box), name, **how) as reader:
+    with (
+        sandbox.start(accounts=40) if is_domo else sandbox.start_datorama() as box,
+        reading(report.sign_in(box), name, **how) as reader,
+    ):
         sources = [report.source, *report.lookups]
         found = {}
         for source in sources:
