@@ -27,6 +27,7 @@ __all__ = [
 # %% ../../nbs/04_rows/09_formatter.ipynb #6ab29c69
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -249,7 +250,14 @@ class Formatter:
         }
         used = {place.partition(".")[0] for places in self.places.values() for place in places}
         self.keywords: tuple[str, ...] = tuple(keyword for keyword in objects if keyword in used)
-        self.schema: Any = self.format(self._table(dict.fromkeys(objects)).slice(0, 0)).schema
+
+    @cached_property
+    def schema(self) -> pa.Schema:
+        """The columns and their types, found by formatting no rows.
+
+        They are found when first asked for: that makes Arrow import pandas, which a list of the
+        reports should not wait for."""
+        return self.format(self._table(dict.fromkeys(self.objects)).slice(0, 0)).schema
 
     def add(
         self,
