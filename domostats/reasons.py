@@ -206,6 +206,8 @@ REASONS: Mapping[str, str] = {
     "not_a_registry": "What answers there is no registry; check the address.",
     "no_registry": "The registry refuses to work; check that it runs.",
     "newer_registry": "A newer version of the kit made the registry; update.",
+    "upgrade_failed": "A registry was not upgraded, and is as it was; see the message.",
+    "older_registry": "An older version made the registry; upgrade it, as the message says.",
     "no_key": "The registry wants an API key.",
     "read_only_key": "The API key is for reading only.",
     "no_operation": "The registry has no such operation.",
