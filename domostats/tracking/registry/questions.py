@@ -10,6 +10,7 @@ __all__ = [
     "check_cursor",
     "check_which",
     "check_keys",
+    "check_query",
 ]
 
 # %% ../../../nbs/08_tracking/registry/06_questions.ipynb #d8dafc10
@@ -17,7 +18,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import unquote_to_bytes, urlencode
 
 from ...errors import DataError
 from ..periods import utc
@@ -122,3 +123,26 @@ def check_keys(dataset_id: object, keys: str | Iterable[str]) -> list[str]:
     check_record_id(dataset_id, "dataset_id")
     listed = [keys] if isinstance(keys, str) else [*keys]
     return [_check_value("release_key", str, key) for key in listed]
+
+
+# %% ../../../nbs/08_tracking/registry/06_questions.ipynb #c294a7ea
+def check_query(raw: bytes, names: list[str], known: dict[str, bool]) -> None:
+    """Refuse a query that is no UTF-8, has an unknown name, or one twice that may be there once.
+
+    `known` says for each name whether it may have several values. DataError `bad_question`.
+    """
+    try:
+        unquote_to_bytes(raw.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        raise DataError("The query is not UTF-8. Write it so.", "bad_question") from None
+    for name in names:
+        if name not in known:
+            raise DataError(
+                f"Nothing is asked by {name!r:.60} here. It can be by "
+                f"{', '.join(known) or 'nothing'}.",
+                "bad_question",
+            )
+        if names.count(name) > 1 and not known[name]:
+            raise DataError(
+                f"{name} is given {names.count(name)} times. Give it once.", "bad_question"
+            )
