@@ -7,6 +7,7 @@ __all__ = [
     "HIGHEST",
     "Id",
     "MaybeId",
+    "MaybeTypeId",
     "PageSize",
     "Place",
     "BODIES",
@@ -28,7 +29,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
-from litestar.params import Parameter
+from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Struct
 
 from .checks import given_fields
@@ -66,15 +67,18 @@ class Operation(Struct):
 
 
 HIGHEST = 2**63 - 1
-Id: TypeAlias = Annotated[int, Parameter(ge=1, le=HIGHEST, description="its number")]
+Id: TypeAlias = Annotated[int, QueryParameter(ge=1, le=HIGHEST, description="its number")]
 MaybeId: TypeAlias = Annotated[
-    int | None, Parameter(ge=1, le=HIGHEST, description="its number, or give its type_id")
+    int | None, QueryParameter(ge=1, le=HIGHEST, description="its number, or give its type_id")
+]
+MaybeTypeId: TypeAlias = Annotated[
+    str | None, QueryParameter(description="its type_id, or give its number")
 ]
 PageSize: TypeAlias = Annotated[
-    int, Parameter(ge=1, le=10_000, description="how many at most; `X-Next` tells of more")
+    int, QueryParameter(ge=1, le=10_000, description="how many at most; `X-Next` tells of more")
 ]
 Place: TypeAlias = Annotated[
-    str | None, Parameter(description="`X-Next` of the page before; none for the first")
+    str | None, QueryParameter(description="`X-Next` of the page before; none for the first")
 ]
 
 
@@ -115,7 +119,7 @@ def page_parameters(kind: str) -> dict[str, tuple[Any, ...]]:
     for name, type in column_types(ENTITIES[kind]).items():
         if type in FILTERED:
             about = "a time as ISO 8601 with an offset, or a day" if type is datetime else None
-            declared = Parameter(query=name, description=about)
+            declared = QueryParameter(name=name, description=about)
             parameters[BY + name] = (Annotated[list[FILTERED[type]] | None, declared], None)
     return parameters
 
@@ -130,8 +134,8 @@ def _page(database: "Database", kind: str, given: dict[str, Any]) -> Reply:
 def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
     "The five operations on a kind of thing."
     one = {"id": (Id,)}
-    which = {"id": (MaybeId, None), "type_id": (str | None, None)}
-    body = {"data": (BODIES[kind],)}
+    which = {"id": (MaybeId, None), "type_id": (MaybeTypeId, None)}
+    body = {"data": (JSONBody[BODIES[kind]],)}
     return [
         Operation(
             "GET",
@@ -191,7 +195,7 @@ RELEASES = [
             [Registered(*one) for one in db.register([_release(one) for one in data])]
         ),
         list[Registered],
-        {"data": (list[RELEASE_BODY],)},
+        {"data": (JSONBody[list[RELEASE_BODY]],)},
     ),
     Operation(
         "POST",
@@ -199,7 +203,7 @@ RELEASES = [
         "Claim a release for a run; null if it is loaded, or in other hands",
         lambda db, data: Reply(db.claim(_release(data.release), data.run, data.seconds)),
         DatasetRelease | None,
-        {"data": (_strict(Claim, release=RELEASE_BODY),)},
+        {"data": (JSONBody[_strict(Claim, release=RELEASE_BODY)],)},
     ),
     Operation(
         "POST",
@@ -207,7 +211,7 @@ RELEASES = [
         "Say what became of a claimed release",
         lambda db, data: Reply(db.settle(_release(data.release), data.run)),
         DatasetRelease,
-        {"data": (_strict(Settled, release=RELEASE_BODY),)},
+        {"data": (JSONBody[_strict(Settled, release=RELEASE_BODY)],)},
     ),
     Operation(
         "POST",
@@ -215,7 +219,7 @@ RELEASES = [
         "Which of these keys are not recorded",
         lambda db, data: Reply(db.missing(data.dataset_id, data.keys)),
         list[str],
-        {"data": (_strict(ReleaseKeys),)},
+        {"data": (JSONBody[_strict(ReleaseKeys)],)},
         reads=True,
     ),
 ]

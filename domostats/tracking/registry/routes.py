@@ -40,7 +40,7 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme
 from ... import __version__
 from ...errors import DataError, DestinationError, DomostatsError
 from ...secrets import Secret
-from .api_keys import ApiKey, check_api_key
+from .api_keys import ApiKey, check_may_write, find_client
 from .messages import Health, Trouble, encode_answer, error_reply
 from .operations import BY, OPERATIONS, Operation, Reply
 from .questions import check_query
@@ -89,7 +89,10 @@ def make_guard(
         in_query = next((value for name, value in pairs if name == "key"), "")
         given = Secret(connection.headers.get("x-api-key") or in_query)
         notes = call_notes(connection.scope)
-        notes["client"] = check_api_key(given, keys, handler.opt["writes"]).name
+        client = find_client(given, keys)
+        notes["client"] = client.name
+        if handler.opt["writes"]:
+            check_may_write(client)
         names = [name for name, _ in pairs if name != "key"]
         check_query(connection.scope.get("query_string", b""), names, handler.opt["query"])
         notes["query"] = [pair for pair in pairs if pair[0] != "key"]
