@@ -24,7 +24,7 @@ import msgspec
 from msgspec import Struct
 
 from ...errors import DestinationError, DomostatsError
-from .entities import DatasetRelease, Number
+from .entities import DatasetRelease, Name, Number
 
 
 # %% ../../../nbs/08_tracking/registry/13_messages.ipynb #a780326d
@@ -32,7 +32,7 @@ class Claim(Struct):
     "Who (`run`) wants to load a release, and for how many seconds."
 
     release: DatasetRelease
-    run: str
+    run: Name
     seconds: float = 3600
 
 
@@ -40,7 +40,7 @@ class Settled(Struct):
     "What became of a release that a run has claimed."
 
     release: DatasetRelease
-    run: str
+    run: Name
 
 
 class ReleaseKeys(Struct):

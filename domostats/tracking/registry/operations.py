@@ -9,9 +9,10 @@ __all__ = [
     "MaybeId",
     "MaybeTypeId",
     "PageSize",
-    "Place",
-    "BODIES",
-    "RELEASE_BODY",
+    "CHANGES",
+    "NEW",
+    "RELEASE",
+    "CHANGED_RELEASE",
     "BY",
     "FILTERED",
     "RELEASES",
@@ -19,6 +20,7 @@ __all__ = [
     "Reply",
     "Operation",
     "plain_entity",
+    "complete_schemas",
     "page_parameters",
     "entity_operations",
 ]
@@ -29,12 +31,14 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import msgspec
+from litestar.openapi.spec import Schema
 from litestar.params import JSONBody, QueryParameter
 from msgspec import UNSET, Struct
 
-from .checks import given_fields
+from .checks import MADE, given_fields, needed_fields
 from .entities import ENTITIES, DatasetRelease, Entity, column_types
 from .messages import Claim, Registered, ReleaseKeys, Settled
+from .questions import cursor_pattern
 
 if TYPE_CHECKING:
     from domostats.tracking.registry.database import Database
@@ -77,16 +81,13 @@ MaybeTypeId: TypeAlias = Annotated[
 PageSize: TypeAlias = Annotated[
     int, QueryParameter(ge=1, le=10_000, description="how many at most; `X-Next` tells of more")
 ]
-Place: TypeAlias = Annotated[
-    str | None, QueryParameter(description="`X-Next` of the page before; none for the first")
-]
 
 
 # %% ../../../nbs/08_tracking/registry/15_operations.ipynb #0805eb44
-def _strict(cls: type[Struct], **fields: type[Struct]) -> type[Struct]:
+def _strict(cls: type[Struct], name: str = "Body", **fields: Any) -> type[Struct]:
     "The type of a body: the same fields, and no others; `fields` have another type in it."
     return msgspec.defstruct(
-        f"{cls.__name__}Body",
+        f"{cls.__name__}{name}",
         [*fields.items()],
         bases=(cls,),
         kw_only=True,
@@ -95,8 +96,9 @@ def _strict(cls: type[Struct], **fields: type[Struct]) -> type[Struct]:
     )
 
 
-BODIES: dict[str, Any] = {kind: _strict(cls) for kind, cls in ENTITIES.items()}
-RELEASE_BODY: Any = BODIES["dataset_release"]
+CHANGES: dict[str, Any] = {kind: _strict(cls, "Change") for kind, cls in ENTITIES.items()}
+NEW: dict[str, Any] = {kind: _strict(cls, "New") for kind, cls in ENTITIES.items()}
+RELEASE, CHANGED_RELEASE = NEW["dataset_release"], CHANGES["dataset_release"]
 
 
 def plain_entity(kind: str, body: Entity) -> Entity:
@@ -108,6 +110,21 @@ def _release(body: Entity) -> DatasetRelease:
     return DatasetRelease(**given_fields(body))
 
 
+# %% ../../../nbs/08_tracking/registry/15_operations.ipynb #6ec37447
+def complete_schemas(schemas: dict[str, Schema]) -> None:
+    "Write into the schemas of bodies what the types cannot say: no other fields, and those needed."
+    for name, schema in schemas.items():
+        if name.endswith(("New", "Change", "Body")):
+            schema.additional_properties = False
+    for kind, body in NEW.items():
+        schema = schemas[body.__name__]
+        schema.required = needed_fields(ENTITIES[kind])
+        properties = schema.properties or {}
+        schema.properties = {
+            name: one for name, one in properties.items() if name not in ("id", *MADE)
+        }
+
+
 # %% ../../../nbs/08_tracking/registry/15_operations.ipynb #ae0471f9
 BY = "by_"  # before the names of filters, for Litestar keeps some names to itself
 FILTERED: dict[type, Any] = {int: int, bool: bool, str: str, datetime: str}
@@ -115,7 +132,14 @@ FILTERED: dict[type, Any] = {int: int, bool: bool, str: str, datetime: str}
 
 def page_parameters(kind: str) -> dict[str, tuple[Any, ...]]:
     "The parameters of a list of this kind."
-    parameters: dict[str, tuple[Any, ...]] = {"limit": (PageSize, 1000), "after": (Place, None)}
+    place = QueryParameter(
+        pattern=f"^{cursor_pattern(kind)}$",
+        description="`X-Next` of the page before; none for the first",
+    )
+    parameters: dict[str, tuple[Any, ...]] = {
+        "limit": (PageSize, 1000),
+        "after": (Annotated[str | None, place], None),
+    }
     for name, type in column_types(ENTITIES[kind]).items():
         if type in FILTERED:
             about = "a time as ISO 8601 with an offset, or a day" if type is datetime else None
@@ -135,7 +159,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
     "The five operations on a kind of thing."
     one = {"id": (Id,)}
     which = {"id": (MaybeId, None), "type_id": (MaybeTypeId, None)}
-    body = {"data": (JSONBody[BODIES[kind]],)}
+    new, change = {"data": (JSONBody[NEW[kind]],)}, {"data": (JSONBody[CHANGES[kind]],)}
     return [
         Operation(
             "GET",
@@ -152,7 +176,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
             f"Store a new {kind}",
             lambda db, data: Reply(db.post(kind, plain_entity(kind, data)), 201),
             cls,
-            body,
+            new,
             status=201,
         ),
         Operation(
@@ -163,7 +187,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
                 db.put(kind, plain_entity(kind, data)), 201 if data.id is UNSET else 200
             ),
             cls,
-            body,
+            change,
         ),
         Operation(
             "DELETE",
@@ -195,7 +219,7 @@ RELEASES = [
             [Registered(*one) for one in db.register([_release(one) for one in data])]
         ),
         list[Registered],
-        {"data": (JSONBody[list[RELEASE_BODY]],)},
+        {"data": (JSONBody[list[RELEASE]],)},
     ),
     Operation(
         "POST",
@@ -203,7 +227,7 @@ RELEASES = [
         "Claim a release for a run; null if it is loaded, or in other hands",
         lambda db, data: Reply(db.claim(_release(data.release), data.run, data.seconds)),
         DatasetRelease | None,
-        {"data": (JSONBody[_strict(Claim, release=RELEASE_BODY)],)},
+        {"data": (JSONBody[_strict(Claim, release=RELEASE)],)},
     ),
     Operation(
         "POST",
@@ -211,7 +235,7 @@ RELEASES = [
         "Say what became of a claimed release",
         lambda db, data: Reply(db.settle(_release(data.release), data.run)),
         DatasetRelease,
-        {"data": (JSONBody[_strict(Settled, release=RELEASE_BODY)],)},
+        {"data": (JSONBody[_strict(Settled, release=CHANGED_RELEASE)],)},
     ),
     Operation(
         "POST",

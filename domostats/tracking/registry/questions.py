@@ -7,6 +7,7 @@ __all__ = [
     "LONGEST_QUESTION",
     "check_filters",
     "check_limit",
+    "cursor_pattern",
     "check_cursor",
     "check_which",
     "check_keys",
@@ -83,6 +84,11 @@ def check_limit(limit: object) -> int:
     raise DataError(f"A page has 1 to 10000 rows, not {limit!r:.40}.", "bad_question")
 
 
+def cursor_pattern(kind: str) -> str:
+    "The form of a cursor, with a position and an id: the position is empty but for releases."
+    return r"([0-9T:.-]{4,26}) ([0-9]{1,19})" if kind == "dataset_release" else r"()([0-9]{1,19})"
+
+
 def check_cursor(kind: str, after: object) -> tuple[str, int] | None:
     """Where a page begins, as (position, id); of all but releases the id alone.
 
@@ -91,8 +97,7 @@ def check_cursor(kind: str, after: object) -> tuple[str, int] | None:
     entity(kind)
     if after is None:
         return None
-    wanted = r"([0-9T:.-]{4,26}) (\d{1,19})" if kind == "dataset_release" else r"()(\d{1,19})"
-    found = re.fullmatch(wanted, after, re.ASCII) if isinstance(after, str) else None
+    found = re.fullmatch(cursor_pattern(kind), after) if isinstance(after, str) else None
     if found and int(found[2]) < 2**63:
         return found[1], int(found[2])
     raise DataError(

@@ -42,7 +42,13 @@ from ...errors import DataError, DestinationError, DomostatsError
 from ...secrets import Secret
 from .api_keys import ApiKey, check_may_write, find_client
 from .messages import Health, Trouble, encode_answer, error_reply
-from .operations import BY, OPERATIONS, Operation, Reply
+from domostats.tracking.registry.operations import (
+    BY,
+    OPERATIONS,
+    Operation,
+    Reply,
+    complete_schemas,
+)
 from .questions import check_query
 
 if TYPE_CHECKING:
@@ -279,7 +285,7 @@ def make_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
         "key": SecurityScheme("apiKey", security_scheme_in="header", name="X-API-Key"),
         "key_in_query": SecurityScheme("apiKey", security_scheme_in="query", name="key"),
     }
-    return Litestar(
+    app = Litestar(
         [routes, make_health_route(database)],
         exception_handlers=dict.fromkeys(
             (HTTPException, DomostatsError, UnicodeDecodeError, RecursionError, Exception), tell
@@ -295,3 +301,5 @@ def make_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
         logging_config=None,
         debug=False,
     )
+    complete_schemas(app.openapi_schema.components.schemas)
+    return app
