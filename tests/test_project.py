@@ -40,7 +40,8 @@ def differing(folder, under):
         for top in (ROOT, folder)
         for path in (top / under).rglob("*")
         if path.is_file()
-        and path.name != "py.typed"  # written by hand
+        and path.name != "py.typed"  # written by hand, as are the steps that Alembic runs
+        and "revisions" not in path.parts
         and "__pycache__" not in path.parts
         and ".ipynb_checkpoints" not in path.parts
     }
