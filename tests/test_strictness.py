@@ -30,7 +30,6 @@ from domostats.transport.listing import Whole
 from domostats.transport.pages import Page
 
 PROVIDERS = "/api/data/v2/datasources/providers"
-FLAT = "/api/data/v1/accounts"
 GROUPS = "/api/content/v2/groups/grouplist"
 HALF = rb'"Ben \ud83d"'  # a text that ends in half an emoji
 BYTE = b'"Ben \xff"'  # a text with a byte that is no UTF-8
