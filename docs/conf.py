@@ -4,6 +4,7 @@ import ast
 import builtins
 import contextlib
 import inspect
+import re
 from pathlib import Path
 
 from reference import modules, plain
@@ -42,7 +43,6 @@ smartquotes = False
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False
-autodoc_preserve_defaults = True  # a default as it is written, and no path of this machine
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": True, "show-inheritance": True}
 python_use_unqualified_type_names = True
@@ -119,6 +119,11 @@ def keep_types(app, doctree):
                 node.replace_self(shown.children if shown else node.children)
 
 
+def hide_paths(app, what, name, object, options, signature, returns):
+    "A default that is a path is one of the machine that builds the site."
+    return re.sub(r"\w*Path\('[^']*'\)", "...", signature) if signature else signature, returns
+
+
 def load_types():
     "Import what the modules import for type checkers only, so that each type is known."
     found = modules()
@@ -133,5 +138,6 @@ def load_types():
 
 def setup(app):
     load_types()
+    app.connect("autodoc-process-signature", hide_paths)
     app.connect("doctree-read", keep_types)
     app.connect("autodoc-process-docstring", read_docstring)

@@ -73,8 +73,9 @@ class Module:
         if found:
             return Path(found[1])
         for neighbour in sorted(self.path.parent.glob("[a-z]*.py")) if self.is_package else ():
-            folder = NOTEBOOKS / Module("", neighbour).notebook.parent  # an empty `__init__`
-            return next(folder.glob("00_*.ipynb")).relative_to(NOTEBOOKS).with_suffix("")
+            if beside := Module("", neighbour).notebook:  # an empty `__init__`, of a room
+                first = next((NOTEBOOKS / beside.parent).glob("00_*.ipynb"))
+                return first.relative_to(NOTEBOOKS).with_suffix("")
         return None
 
     @cached_property
