@@ -269,3 +269,9 @@ def test_a_page_of_the_project_keeps_its_links_where_they_lead_somewhere(monkeyp
     assert relinked("[s](SECURITY.md) [h](#here) [w](https://example.com/)") == (
         "[s](security.md) [h](#here) [w](https://example.com/)"
     )
+
+
+def test_the_readme_leads_to_files_that_are_there():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    targets = [target for target in re.findall(r"\]\(([^)]+)\)", text) if ":" not in target]
+    assert len(targets) >= 6 and all((ROOT / target).exists() for target in targets)
