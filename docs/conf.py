@@ -1,10 +1,13 @@
-"""How Sphinx builds the site from what `tools/site.py` has put together."""
+"""How Sphinx builds the site from what `tools/docs.py` has put together."""
 
+import ast
 import builtins
+import contextlib
 import inspect
+import re
 from pathlib import Path
 
-from reference import plain
+from reference import modules, plain
 from sphinx import addnodes
 from sphinx.util.nodes import find_pending_xref_condition
 
@@ -34,10 +37,8 @@ nb_ipywidgets_js = {}
 mathjax_path = "mathjax.js"  # no page has a formula; without this line one would call a server
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
-suppress_warnings = [
-    "myst-nb.lexer",  # `!` and `%` lines are no Python
-    "autodoc",  # a type that only type checkers load; that each name has its place a test says
-]
+suppress_warnings = ["myst-nb.lexer"]  # `!` and `%` lines are no Python
+smartquotes = False
 
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
@@ -118,6 +119,25 @@ def keep_types(app, doctree):
                 node.replace_self(shown.children if shown else node.children)
 
 
+def hide_paths(app, what, name, object, options, signature, returns):
+    "A default that is a path is one of the machine that builds the site."
+    return re.sub(r"\w*Path\('[^']*'\)", "...", signature) if signature else signature, returns
+
+
+def load_types():
+    "Import what the modules import for type checkers only, so that each type is known."
+    found = modules()
+    spaces = [vars(module.loaded) for module in found]  # all of them first: no import in circles
+    for module, names in zip(found, spaces, strict=True):
+        for node in ast.parse(module.path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+                for line in node.body:
+                    with contextlib.suppress(ImportError):
+                        exec(ast.unparse(line), names)
+
+
 def setup(app):
+    load_types()
+    app.connect("autodoc-process-signature", hide_paths)
     app.connect("doctree-read", keep_types)
     app.connect("autodoc-process-docstring", read_docstring)

@@ -243,7 +243,7 @@ def lesson_list() -> str:
     parts = []
     for path in lessons():
         first = next(c for c in read(path)["cells"] if c["cell_type"] == "markdown")
-        title, text = source_of(first).split("\n", 1)
+        title, _, text = source_of(first).partition("\n")
         parts.append(f"## {title.lstrip('# ')}\n\n{text.strip()}\n\n[Read the lesson]({path.name})")
     return "\n\n".join([*parts, toctree(*(path.stem for path in lessons()))])
 

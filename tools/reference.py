@@ -73,8 +73,9 @@ class Module:
         if found:
             return Path(found[1])
         for neighbour in sorted(self.path.parent.glob("[a-z]*.py")) if self.is_package else ():
-            folder = NOTEBOOKS / Module("", neighbour).notebook.parent  # an empty `__init__`
-            return next(folder.glob("00_*.ipynb")).relative_to(NOTEBOOKS).with_suffix("")
+            if beside := Module("", neighbour).notebook:  # an empty `__init__`, of a room
+                first = next((NOTEBOOKS / beside.parent).glob("00_*.ipynb"))
+                return first.relative_to(NOTEBOOKS).with_suffix("")
         return None
 
     @cached_property
@@ -98,13 +99,15 @@ class Module:
 
 
 def modules() -> list[Module]:
-    "The public modules of the package, each package before what is in it."
+    """The public modules of the package, each package before what is in it.
+
+    They come from notebooks; the steps of a migration, which only Alembic reads, do not."""
     found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
         if not any(part.startswith("_") and part != "__init__" for part in parts):
             found.append(Module(".".join(parts).removesuffix(".__init__"), path))
-    return sorted(found, key=lambda one: one.name.split("."))
+    return sorted((one for one in found if one.notebook), key=lambda one: one.name.split("."))
 
 
 def handed_on(package: Module) -> dict[str, str]:
