@@ -270,3 +270,16 @@ def test_pandas_is_not_loaded_by_the_import():
         check=True,
     )
     assert shown.stdout.strip() == "False"
+
+
+def test_a_file_gets_its_name_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
+    path, seen = tmp_path / "a.csv", []
+
+    def look(handle):
+        seen.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(drafts.os, "fsync", look)
+    with drafts.replacing(path) as file:
+        file.write(b"id\r\n1\r\n")
+        assert not path.exists()
+    assert seen == [7] and path.read_bytes() == b"id\r\n1\r\n"
