@@ -382,9 +382,10 @@ class Coverage:
 
         A line outside of functions runs at the import, which belongs to no test. Its tests are
         those of the functions of its module and those of each file that names the module; first
-        come those that have the name of the module in theirs."""
-        lines, name = self.tests.get(fault.module, {}), Path(fault.module).stem
-        within = lines_in_functions(fault.module)
+        come those that have the name of the module in theirs, or in that of their file."""
+        lines, within = self.tests.get(fault.module, {}), lines_in_functions(fault.module)
+        path = Path(fault.module)
+        name = path.parent.name if path.stem == "__init__" else path.stem
         running = {*lines.get(fault.line, ())} if fault.line in within else set()
         is_declared = not running
         if is_declared:
@@ -397,7 +398,7 @@ class Coverage:
         for tests in files.values():
             tests.sort(key=lambda test: (self.times[test], test))
             for turn, test in enumerate(tests):
-                is_other = is_declared and name not in test.partition("::")[2]
+                is_other = is_declared and name not in test
                 turns.append((is_other, turn, self.times[test], test))
         return [test for *_, test in sorted(turns)][:most]
 
