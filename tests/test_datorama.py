@@ -34,6 +34,7 @@ from domostats.clients.datorama.queries import question, read_result
 from domostats.clients.datorama.ranges import cut
 from domostats.clients.datorama.reporting import read_report
 from domostats.clients.datorama.tree import Job, StoredReport, Stream, Workspace
+from domostats.clients.datorama.workspaces import get_calculated_measurements
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -980,6 +981,8 @@ def test_F52_calculated_measurements_are_listed_and_made(box, dr):
     made = workspace.create_calculated_measurement(given)
     assert made["name"] == "Cost per click" and given == {"name": "Cost per click"}
     assert [one["id"] for one in workspace.get_calculated_measurements()] == [made["id"]]
+    reply = get_calculated_measurements(box, workspace_id=workspace.id)
+    assert [one["id"] for one in reply.response] == [made["id"]]
     assert box.service.state.calculated[made["id"]]["workspaceId"] == 1001
 
 
