@@ -30,10 +30,11 @@ from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.datorama.logs import Timer
 from domostats.clients.datorama.management import Changes
-from domostats.clients.datorama.queries import question
+from domostats.clients.datorama.queries import question, read_result
 from domostats.clients.datorama.ranges import cut
 from domostats.clients.datorama.reporting import read_report
 from domostats.clients.datorama.tree import Job, StoredReport, Stream, Workspace
+from domostats.clients.datorama.workspaces import get_calculated_measurements
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -980,6 +981,8 @@ def test_calculated_measurements_are_listed_and_made(box, dr):
     made = workspace.create_calculated_measurement(given)
     assert made["name"] == "Cost per click" and given == {"name": "Cost per click"}
     assert [one["id"] for one in workspace.get_calculated_measurements()] == [made["id"]]
+    reply = get_calculated_measurements(box, workspace_id=workspace.id)
+    assert [one["id"] for one in reply.response] == [made["id"]]
     assert box.service.state.calculated[made["id"]]["workspaceId"] == 1001
 
 
@@ -1531,3 +1534,12 @@ def test_work_that_was_forgotten_is_not_taken_up_in_silence(box, dr, capsys):
     with pytest.warns(UserWarning, match="fresh=True"):
         dr.bulk_process_streams(ids, ["2024-01-01"] * 2, ["2024-01-05"] * 2)
     assert sum(job["id"] >= 700_001 for job in box.jobs.values()) == 2
+
+
+def test_a_column_of_a_query_in_which_nothing_stands_is_not_one_of_days():
+    rows = [["2024-03-30 00:00:00.0", None, 1], ["2024-03-31 00:00:00.0", None, 2]]
+    answer = {"queryResponseData": {"headers": ["Day", "Campaign", "Clicks"], "rows": rows}}
+    frame = read_result(answer)
+    assert frame["Day"].tolist() == [pd.Timestamp("2024-03-30"), pd.Timestamp("2024-03-31")]
+    assert frame["Campaign"].isna().all() and "datetime" not in str(frame["Campaign"].dtype)
+    assert frame["Clicks"].tolist() == [1, 2]

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DestinationError, SettingsError
-from domostats.loading import csv_writing, drafts, row_groups
+from domostats.loading import csv_writing, drafts, files, row_groups
 from domostats.loading.files import read_file, write_file
 from domostats.loading.streams import to_reader
 
@@ -270,3 +270,45 @@ def test_pandas_is_not_loaded_by_the_import():
         check=True,
     )
     assert shown.stdout.strip() == "False"
+
+
+def test_a_file_gets_its_name_when_all_of_it_is_on_the_disk(tmp_path, monkeypatch):
+    path, seen = tmp_path / "a.csv", []
+
+    def look(handle):
+        seen.append(os.fstat(handle).st_size)
+
+    monkeypatch.setattr(drafts.os, "fsync", look)
+    with drafts.replacing(path) as file:
+        file.write(b"id\r\n1\r\n")
+        assert not path.exists()
+    assert seen == [7] and path.read_bytes() == b"id\r\n1\r\n"
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
+def test_who_writes_into_a_folder_waits_for_another_writer(tmp_path, monkeypatch):
+    import fcntl
+    import threading
+    from types import SimpleNamespace
+
+    waits, release, path = threading.Event(), threading.Event(), tmp_path / "a.parquet"
+    another = os.open(tmp_path, os.O_RDONLY)  # what another program would hold
+
+    def told(handle, how):
+        waits.set()
+        assert release.wait(30)
+        assert not path.exists()
+        fcntl.flock(another, fcntl.LOCK_UN)
+        fcntl.flock(handle, how)
+
+    fcntl.flock(another, fcntl.LOCK_EX)
+    monkeypatch.setattr(files, "fcntl", SimpleNamespace(flock=told, **{"LOCK_EX": fcntl.LOCK_EX}))
+    writer = threading.Thread(target=write_file, args=(ACCOUNTS, path))
+    writer.start()
+    try:
+        assert waits.wait(30) and not path.exists()
+    finally:
+        release.set()
+        writer.join(30)
+        os.close(another)
+    assert path.exists()

@@ -135,6 +135,14 @@ def test_what_does_not_fit_into_memory_goes_into_a_private_folder():
     assert names() == ["store.duckdb"]
 
 
+def test_a_store_in_a_folder_with_a_quote_in_its_name_spills_beside_itself():
+    path = Path("o'brien's/store.duckdb").resolve()
+    with opened(path) as con:
+        [[place]] = con.execute("SELECT current_setting('temp_directory')").fetchall()
+        assert Path(place).is_dir() and Path(place).parent == path.parent
+    assert names(path.parent) == ["store.duckdb"]
+
+
 def test_a_process_killed_while_it_spills_leaves_nothing_for_long():
     path = Path("store.duckdb").resolve()
     Store(path).write("before", ROWS)

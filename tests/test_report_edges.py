@@ -952,3 +952,28 @@ def test_after_ctrl_c_an_instance_that_is_under_way_reads_no_further():
     with pytest.raises(KeyboardInterrupt):
         run_all(SimpleNamespace(name="slow", stream=stream), ["first", "second"])
     assert is_over.wait(30) and len(given) < most
+
+
+@pytest.mark.parametrize("seconds_a_page, rows, pages_asked", [(0, 20, [1, 2]), (1, 10, [1])])
+def test_rows_are_handed_on_while_the_list_is_still_read(
+    monkeypatch, seconds_a_page, rows, pages_asked
+):
+    "When there are enough of them, or when a second has gone by."
+    from types import SimpleNamespace
+
+    from domostats.reports import run
+
+    asked = []
+    clock = SimpleNamespace(monotonic=lambda: float(seconds_a_page * len(asked)))
+    monkeypatch.setattr(run, "BATCH_ROWS", 20)
+    monkeypatch.setattr(run, "time", clock)
+
+    def pages():
+        for number in range(1, 11):
+            asked.append(number)
+            yield page(number, *({"id": 10 * number + n} for n in range(10)))
+
+    batches = books(pages=pages()).reader()
+    assert asked == []
+    assert len(batches.read_next_batch()) == rows and asked == pages_asked
+    assert sum(map(len, batches)) == 100 - rows and asked[-1] == 10

@@ -248,10 +248,16 @@ def copy_project(folder: Path) -> Path:
 
 
 class Watcher:
-    "A plugin of pytest that writes down which tests failed."
+    "A plugin of pytest that runs certain tests, in their order, and writes down which failed."
 
-    def __init__(self, file: Path):
+    def __init__(self, file: Path, wanted: list[str]):
         self.file = file
+        self.places = {test: place for place, test in enumerate(wanted)}
+
+    def pytest_collection_modifyitems(self, items: list) -> None:
+        "A test that is not there, because a fault took its case away, notices nothing."
+        kept = [item for item in items if item.nodeid in self.places]
+        items[:] = sorted(kept, key=lambda item: self.places[item.nodeid])
 
     def pytest_runtest_logreport(self, report) -> None:
         if report.failed:
@@ -259,7 +265,7 @@ class Watcher:
                 print(report.nodeid, file=out)
 
 
-def run_pytest_here(folder: Path, arguments: list[str], failures: Path) -> None:
+def run_pytest_here(folder: Path, options: list[str], tests: list[str], failures: Path) -> None:
     "Run pytest in this process, which is a fresh one, and end it with pytest's exit code."
     os.setsid()
     os.chdir(folder)
@@ -271,15 +277,22 @@ def run_pytest_here(folder: Path, arguments: list[str], failures: Path) -> None:
         os.dup2(nowhere, number)
     import pytest
 
-    code = pytest.main(["-q", "-p", "no:cacheprovider", *arguments], plugins=[Watcher(failures)])
+    files = [*dict.fromkeys(test.partition("::")[0] for test in tests)]
+    arguments = ["-q", "-p", "no:cacheprovider", *options, *files]
+    code = pytest.main(arguments, plugins=[Watcher(failures, tests)])
     os._exit(int(code))
 
 
-def run_pytest(folder: Path, arguments: list[str], seconds: float) -> tuple[int, list[str]]:
+NO_TESTS = 5  # pytest's exit code
+
+
+def run_pytest(
+    folder: Path, options: list[str], tests: list[str], seconds: float
+) -> tuple[int, list[str]]:
     "Pytest's exit code in a copy of the project (124: it did not come to an end), and what failed."
     failures = folder / "failures.txt"
     failures.unlink(missing_ok=True)
-    process = FORKS.Process(target=run_pytest_here, args=(folder, arguments, failures))
+    process = FORKS.Process(target=run_pytest_here, args=(folder, options, tests, failures))
     process.start()
     process.join(seconds)
     code = process.exitcode
@@ -288,7 +301,7 @@ def run_pytest(folder: Path, arguments: list[str], seconds: float) -> tuple[int,
         process.join()
         code = 124
     failed = failures.read_text().splitlines() if failures.exists() else []
-    return code, failed
+    return 0 if code == NO_TESTS else code, failed
 
 
 class Coverage:
@@ -369,9 +382,10 @@ class Coverage:
 
         A line outside of functions runs at the import, which belongs to no test. Its tests are
         those of the functions of its module and those of each file that names the module; first
-        come those that have the name of the module in theirs."""
-        lines, name = self.tests.get(fault.module, {}), Path(fault.module).stem
-        within = lines_in_functions(fault.module)
+        come those that have the name of the module in theirs, or in that of their file."""
+        lines, within = self.tests.get(fault.module, {}), lines_in_functions(fault.module)
+        path = Path(fault.module)
+        name = path.parent.name if path.stem == "__init__" else path.stem
         running = {*lines.get(fault.line, ())} if fault.line in within else set()
         is_declared = not running
         if is_declared:
@@ -384,9 +398,21 @@ class Coverage:
         for tests in files.values():
             tests.sort(key=lambda test: (self.times[test], test))
             for turn, test in enumerate(tests):
-                is_other = is_declared and name not in test.partition("::")[2]
+                is_other = is_declared and name not in test
                 turns.append((is_other, turn, self.times[test], test))
         return [test for *_, test in sorted(turns)][:most]
+
+    def nearest_first(self, fault: Fault, most: int) -> Iterator[list[str]]:
+        """The tests of a fault in two parts: of the six files that have most to do with it, and
+        the others; to collect the tests of many files takes longer than to run some."""
+        tests = self.tests_of(fault, len(self.times))
+        own = Counter(test.partition("::")[0] for test in tests)
+        all_tests = Counter(test.partition("::")[0] for test in self.times)
+        near = sorted(own, key=lambda name: own[name] ** 2 / all_tests[name])[-6:]
+        first = [test for test in tests if test.partition("::")[0] in near][: most // 2]
+        yield first
+        if others := [test for test in tests[:most] if test not in first]:
+            yield others
 
     def tests_that_name(self, word: str) -> list[str]:
         "The tests of each file in which this word stands."
@@ -456,19 +482,22 @@ class Judge:
         text = module.read_text()
         try:
             module.write_text(planted(text, fault))
-            seconds = min(150, 30 + 3 * sum(self.coverage.times[test] for test in tests))
-            code, failed = run_pytest(folder, ["-x", *tests], seconds)
+            for some in self.coverage.nearest_first(fault, self.most):
+                seconds = min(150, 30 + 3 * sum(self.coverage.times[test] for test in some))
+                code, failed = run_pytest(folder, ["-x"], some, seconds)
+                if code:
+                    return "killed", failed
         finally:
             module.write_text(text)
             self.free.put(folder)
-        return ("survived" if code == 0 else "killed"), failed
+        return "survived", []
 
     def unreliable(self, tests: set[str]) -> set[str]:
         "The tests among these that fail without a fault as well: what they noticed does not count."
         if not tests:
             return set()
         folder = self.free.get()
-        code, failed = run_pytest(folder, sorted(tests), 3600)
+        code, failed = run_pytest(folder, [], sorted(tests), 3600)
         self.free.put(folder)
         return set(failed)
 
