@@ -8,7 +8,6 @@ __all__ = [
     "WRITERS",
     "CALL",
     "log",
-    "REASONS_OF_STATUS",
     "LARGEST",
     "REFUSALS",
     "Workers",
@@ -39,7 +38,7 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme
 
 from ... import __version__
 from ...errors import DataError, DestinationError, DomostatsError
-from ...secrets import Secret
+from ...secrets import Masked, Secret, masked
 from .api_keys import ApiKey, check_may_write, find_client
 from .messages import Health, Trouble, encode_answer, error_reply
 from domostats.tracking.registry.operations import (
@@ -59,7 +58,7 @@ READERS, WRITERS = 10, 5  # at a time
 
 
 class Workers:
-    "The threads in which a database is used: those that read, those that write, and one more."
+    "The threads in which a database is used: those that read, and those that write."
 
     def __init__(self):
         self.reading = anyio.CapacityLimiter(READERS)
@@ -91,17 +90,17 @@ def make_guard(
         raw = connection.scope.get("raw_path", b"")
         if raw.split(b"?")[0].endswith(b"/"):
             raise _no_operation(connection)
-        pairs = [*connection.query_params.items()]
-        in_query = next((value for name, value in pairs if name == "key"), "")
-        given = Secret(connection.headers.get("x-api-key") or in_query)
+        in_query = Masked(connection.query_params.get("key", ""))
+        given = Secret(masked(connection.headers.get("x-api-key")) or in_query)
         notes = call_notes(connection.scope)
         client = find_client(given, keys)
         notes["client"] = client.name
         if handler.opt["writes"]:
             check_may_write(client)
-        names = [name for name, _ in pairs if name != "key"]
+        pairs = [pair for pair in connection.query_params.items() if pair[0] != "key"]
+        names = [name for name, _ in pairs]
         check_query(connection.scope.get("query_string", b""), names, handler.opt["query"])
-        notes["query"] = [pair for pair in pairs if pair[0] != "key"]
+        notes["query"] = pairs
 
     return check_call
 
@@ -117,7 +116,6 @@ def _no_operation(connection: ASGIConnection[Any, Any, Any, Any]) -> DataError:
 
 # %% ../../../nbs/08_tracking/registry/16_routes.ipynb #377d4505
 log = logging.getLogger("domostats.registry")
-REASONS_OF_STATUS = {404: "no_operation", 405: "no_operation", 413: "too_large"}
 
 
 def _reply_of(request: Request[Any, Any, Any], error: Exception) -> tuple[int, Trouble]:
