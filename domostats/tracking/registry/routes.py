@@ -13,10 +13,9 @@ __all__ = [
     "Workers",
     "call_notes",
     "make_guard",
-    "tell",
     "make_handler",
     "make_health_route",
-    "make_app",
+    "make_registry_app",
 ]
 
 # %% ../../../nbs/08_tracking/registry/16_routes.ipynb #ceda3843
@@ -45,7 +44,7 @@ from domostats.tracking.registry.operations import (
     BY,
     OPERATIONS,
     Operation,
-    Reply,
+    Outcome,
     complete_schemas,
 )
 from .questions import check_query
@@ -161,7 +160,7 @@ def _json(
     )
 
 
-def tell(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _reply_with_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     "The reply for an error."
     status, trouble = _reply_of(request, error)
     call_notes(request.scope)["reason"] = trouble.reason
@@ -210,7 +209,7 @@ def make_handler(operation: Operation, database: "Database", workers: Workers) -
     "The route of an operation."
 
     async def handle(**given: Any) -> Response[bytes]:
-        def work() -> tuple[bytes, Reply]:
+        def work() -> tuple[bytes, Outcome]:
             reply = operation.run(database, **given)
             return encode_answer(reply.answer), reply
 
@@ -270,7 +269,7 @@ def make_health_route(database: "Database") -> HTTPRouteHandler:
     )(check_health)
 
 
-def make_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
+def make_registry_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
     "The registry as a web application, described at /openapi.json."
     workers = Workers()
     routes = Router(
@@ -286,7 +285,8 @@ def make_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
     app = Litestar(
         [routes, make_health_route(database)],
         exception_handlers=dict.fromkeys(
-            (HTTPException, DomostatsError, UnicodeDecodeError, RecursionError, Exception), tell
+            (HTTPException, DomostatsError, UnicodeDecodeError, RecursionError, Exception),
+            _reply_with_error,
         ),
         openapi_config=OpenAPIConfig(
             "Registry of dataset releases",
