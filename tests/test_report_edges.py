@@ -115,6 +115,51 @@ def test_records_that_only_a_lookup_has_are_rows_behind_the_others_in_their_orde
     assert len(unasked.rows) == 1
 
 
+@dataclass
+class Counting:
+    id: TextId
+    name: str | None = None
+    books: int | None = None
+
+
+def test_a_lookup_that_counts_more_than_came_makes_a_run_incomplete():
+    def run(format_fn, *authors, window=None):
+        report = Report(
+            "books",
+            "one book",
+            "id",
+            Source("book", Whole("/books"), Book),
+            Lookup("author", Whole("/authors"), Counting, on=("author_id", "id"), count="books"),
+        )
+        own = [page(1, {"id": 1, "authorId": 7}, {"id": 2}), page(2, {"id": 3, "authorId": "7"})]
+        formatter = format_fn or Formatter(report.objects, {"id": "id"})  # which reads no author
+        made = report.over(formatter, {"book": own, "author": [page(1, *authors)]})
+        made.window = window
+        assert [row["id"] for row in made.rows] == [1, 2, 3]
+        return made.doubts
+
+    def plain(book):
+        return {"id": book["id"]}
+
+    for format_fn in None, plain:
+        assert run(format_fn) == run(format_fn, {"id": 7, "books": 2}) == []
+        assert run(format_fn, {"id": 7, "books": 1}, {"id": 8}, {"id": None, "books": 5}) == []
+        more = {"id": 7, "books": 4}, {"id": 8, "books": 1}, {"id": 9, "books": 0}
+        assert run(format_fn, *more) == [
+            "2 of author count more in books than came; 3 records are missing."
+        ]
+        assert run(format_fn, *more, window=(datetime(2024, 1, 1), None)) == []
+    with pytest.raises(SettingsError) as caught:
+        Report(
+            "books",
+            "one book",
+            "id",
+            Source("book", Whole("/books"), Book),
+            Lookup("author", Whole("/authors"), Author, on=("author_id", "id"), count="books"),
+        )
+    assert caught.value.reason == "unknown_field"
+
+
 def test_records_inside_others_have_their_parent_on_every_page_and_their_own_place():
     source = Source("shelf", Whole("/shelves"), Shelf).unfold("books", "book", Book)
     report = Report("books", "one book", "id", source)
