@@ -17,7 +17,7 @@ __all__ = [
     "FILTERED",
     "RELEASES",
     "OPERATIONS",
-    "Reply",
+    "Outcome",
     "Operation",
     "plain_entity",
     "complete_schemas",
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 
 # %% ../../../nbs/08_tracking/registry/15_operations.ipynb #5eb61d18
-class Reply(Struct):
+class Outcome(Struct):
     "What an operation answers, its status, and where the next page begins."
 
     answer: object
@@ -54,7 +54,7 @@ class Reply(Struct):
 
 
 class Operation(Struct):
-    """What a method at a path does: `run(database, **given)` gives a `Reply`.
+    """What a method at a path does: `run(database, **given)` gives a `Outcome`.
 
     `parameters` are those of the query, and `data` for a body: (type, default) by their names,
     without a default where one must be given. `answer` is the type of what is answered.
@@ -63,7 +63,7 @@ class Operation(Struct):
     method: str
     path: str
     about: str
-    run: Callable[..., Reply]
+    run: Callable[..., Outcome]
     answer: Any
     parameters: dict[str, tuple[Any, ...]]
     reads: bool = False
@@ -148,10 +148,10 @@ def page_parameters(kind: str) -> dict[str, tuple[Any, ...]]:
     return parameters
 
 
-def _page(database: "Database", kind: str, given: dict[str, Any]) -> Reply:
+def _page(database: "Database", kind: str, given: dict[str, Any]) -> Outcome:
     filters = {name.removeprefix(BY): given[name] for name in given if name.startswith(BY)}
     things, cursor = database.page(kind, given["limit"], given["after"], **filters)
-    return Reply(things, next=cursor)
+    return Outcome(things, next=cursor)
 
 
 # %% ../../../nbs/08_tracking/registry/15_operations.ipynb #33a569b7
@@ -165,7 +165,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
             "GET",
             f"/{kind}",
             f"One {kind}",
-            lambda db, **given: Reply(db.get(kind, **given)),
+            lambda db, **given: Outcome(db.get(kind, **given)),
             cls,
             which if "type_id" in cls.__struct_fields__ else one,
             reads=True,
@@ -174,7 +174,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
             "POST",
             f"/{kind}",
             f"Store a new {kind}",
-            lambda db, data: Reply(db.post(kind, plain_entity(kind, data)), 201),
+            lambda db, data: Outcome(db.post(kind, plain_entity(kind, data)), 201),
             cls,
             new,
             status=201,
@@ -183,7 +183,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
             "PUT",
             f"/{kind}",
             f"Change the fields of a {kind} that are given; without an id, store a new one",
-            lambda db, data: Reply(
+            lambda db, data: Outcome(
                 db.put(kind, plain_entity(kind, data)), 201 if data.id is UNSET else 200
             ),
             cls,
@@ -193,7 +193,7 @@ def entity_operations(kind: str, cls: type[Entity]) -> list[Operation]:
             "DELETE",
             f"/{kind}",
             f"Remove a {kind}; gives it as it was",
-            lambda db, id: Reply(db.delete(kind, id)),
+            lambda db, id: Outcome(db.delete(kind, id)),
             cls,
             one,
         ),
@@ -215,7 +215,7 @@ RELEASES = [
         "POST",
         "/dataset_releases/register",
         "Write down that releases are loaded, all or none; says which were new",
-        lambda db, data: Reply(
+        lambda db, data: Outcome(
             [Registered(*one) for one in db.register([_release(one) for one in data])]
         ),
         list[Registered],
@@ -225,7 +225,7 @@ RELEASES = [
         "POST",
         "/dataset_releases/claim",
         "Claim a release for a run; null if it is loaded, or in other hands",
-        lambda db, data: Reply(db.claim(_release(data.release), data.run, data.seconds)),
+        lambda db, data: Outcome(db.claim(_release(data.release), data.run, data.seconds)),
         DatasetRelease | None,
         {"data": (JSONBody[_strict(Claim, release=RELEASE)],)},
     ),
@@ -233,7 +233,7 @@ RELEASES = [
         "POST",
         "/dataset_releases/settle",
         "Say what became of a claimed release",
-        lambda db, data: Reply(db.settle(_release(data.release), data.run)),
+        lambda db, data: Outcome(db.settle(_release(data.release), data.run)),
         DatasetRelease,
         {"data": (JSONBody[_strict(Settled, release=CHANGED_RELEASE)],)},
     ),
@@ -241,7 +241,7 @@ RELEASES = [
         "POST",
         "/dataset_releases/missing",
         "Which of these keys are not recorded",
-        lambda db, data: Reply(db.missing(data.dataset_id, data.keys)),
+        lambda db, data: Outcome(db.missing(data.dataset_id, data.keys)),
         list[str],
         {"data": (JSONBody[_strict(ReleaseKeys)],)},
         reads=True,

@@ -8,16 +8,14 @@ __all__ = [
     "WRITERS",
     "CALL",
     "log",
-    "REASONS_OF_STATUS",
     "LARGEST",
     "REFUSALS",
     "Workers",
     "call_notes",
     "make_guard",
-    "tell",
     "make_handler",
     "make_health_route",
-    "make_app",
+    "make_registry_app",
 ]
 
 # %% ../../../nbs/08_tracking/registry/16_routes.ipynb #ceda3843
@@ -39,14 +37,14 @@ from litestar.openapi.spec import Components, Reference, SecurityScheme
 
 from ... import __version__
 from ...errors import DataError, DestinationError, DomostatsError
-from ...secrets import Secret
+from ...secrets import Masked, Secret, masked
 from .api_keys import ApiKey, check_may_write, find_client
 from .messages import Health, Trouble, encode_answer, error_reply
 from domostats.tracking.registry.operations import (
     BY,
     OPERATIONS,
     Operation,
-    Reply,
+    Outcome,
     complete_schemas,
 )
 from .questions import check_query
@@ -59,7 +57,7 @@ READERS, WRITERS = 10, 5  # at a time
 
 
 class Workers:
-    "The threads in which a database is used: those that read, those that write, and one more."
+    "The threads in which a database is used: those that read, and those that write."
 
     def __init__(self):
         self.reading = anyio.CapacityLimiter(READERS)
@@ -91,17 +89,17 @@ def make_guard(
         raw = connection.scope.get("raw_path", b"")
         if raw.split(b"?")[0].endswith(b"/"):
             raise _no_operation(connection)
-        pairs = [*connection.query_params.items()]
-        in_query = next((value for name, value in pairs if name == "key"), "")
-        given = Secret(connection.headers.get("x-api-key") or in_query)
+        in_query = Masked(connection.query_params.get("key", ""))
+        given = Secret(masked(connection.headers.get("x-api-key")) or in_query)
         notes = call_notes(connection.scope)
         client = find_client(given, keys)
         notes["client"] = client.name
         if handler.opt["writes"]:
             check_may_write(client)
-        names = [name for name, _ in pairs if name != "key"]
+        pairs = [pair for pair in connection.query_params.items() if pair[0] != "key"]
+        names = [name for name, _ in pairs]
         check_query(connection.scope.get("query_string", b""), names, handler.opt["query"])
-        notes["query"] = [pair for pair in pairs if pair[0] != "key"]
+        notes["query"] = pairs
 
     return check_call
 
@@ -117,7 +115,6 @@ def _no_operation(connection: ASGIConnection[Any, Any, Any, Any]) -> DataError:
 
 # %% ../../../nbs/08_tracking/registry/16_routes.ipynb #377d4505
 log = logging.getLogger("domostats.registry")
-REASONS_OF_STATUS = {404: "no_operation", 405: "no_operation", 413: "too_large"}
 
 
 def _reply_of(request: Request[Any, Any, Any], error: Exception) -> tuple[int, Trouble]:
@@ -163,7 +160,7 @@ def _json(
     )
 
 
-def tell(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
+def _reply_with_error(request: Request[Any, Any, Any], error: Exception) -> Response[bytes]:
     "The reply for an error."
     status, trouble = _reply_of(request, error)
     call_notes(request.scope)["reason"] = trouble.reason
@@ -212,7 +209,7 @@ def make_handler(operation: Operation, database: "Database", workers: Workers) -
     "The route of an operation."
 
     async def handle(**given: Any) -> Response[bytes]:
-        def work() -> tuple[bytes, Reply]:
+        def work() -> tuple[bytes, Outcome]:
             reply = operation.run(database, **given)
             return encode_answer(reply.answer), reply
 
@@ -272,7 +269,7 @@ def make_health_route(database: "Database") -> HTTPRouteHandler:
     )(check_health)
 
 
-def make_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
+def make_registry_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
     "The registry as a web application, described at /openapi.json."
     workers = Workers()
     routes = Router(
@@ -288,7 +285,8 @@ def make_app(database: "Database", keys: Sequence[ApiKey]) -> Litestar:
     app = Litestar(
         [routes, make_health_route(database)],
         exception_handlers=dict.fromkeys(
-            (HTTPException, DomostatsError, UnicodeDecodeError, RecursionError, Exception), tell
+            (HTTPException, DomostatsError, UnicodeDecodeError, RecursionError, Exception),
+            _reply_with_error,
         ),
         openapi_config=OpenAPIConfig(
             "Registry of dataset releases",

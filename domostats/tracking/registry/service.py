@@ -96,11 +96,11 @@ def make_service(
             "that nobody guesses, or name a file of keys.",
             "no_key",
         )
-    from domostats.tracking.registry.routes import make_app
+    from domostats.tracking.registry.routes import make_registry_app
 
     shared = [ApiKey("writer", Secret(write_key), True)] if write_key else []
     shared += [ApiKey("reader", Secret(read_key))] if read_key else []
-    return with_log(make_app(database, [*shared, *keys]))
+    return with_log(make_registry_app(database, [*shared, *keys]))
 
 
 # %% ../../../nbs/08_tracking/registry/17_service.ipynb #22f3af64
