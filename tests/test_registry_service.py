@@ -22,9 +22,10 @@ from domostats.errors import DestinationError, DomostatsError
 from domostats.secrets import Secret
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.api_keys import ApiKey, read_key_file
+from domostats.tracking.registry.client import RegistryClient
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.entities import Organisation
-from domostats.tracking.registry.service import make_service, serving
+from domostats.tracking.registry.service import describe_call, make_service, serving
 
 KINDS = [  # of things, as the reference lists them
     *("organisation", "workflow_type", "workflow", "table_type", "dataset_type", "dataset"),
@@ -178,6 +179,15 @@ def test_what_there_is_not_is_told_in_the_same_form(served):
     assert call(served[0], "HEAD", "/v1/datasets").status_code == 405
 
 
+@pytest.mark.parametrize("path", [f"/v1/{kind}" for kind in KINDS] + ["/v1/datasets"])
+def test_what_a_path_has_is_told_to_who_has_a_key(served, path):
+    for key in ("writers", "readers"):
+        reply = call(served[0], "OPTIONS", path, key=key)
+        assert reply.status_code == 204 and "GET" in reply.headers["Allow"]
+    assert call(served[0], "OPTIONS", path, key=None).status_code == 401
+    assert call(served[0], "OPTIONS", f"{path}?odd=1").status_code == 400
+
+
 def test_a_body_that_is_too_large_is_refused_as_soon_as_that_is_known(served):
     address = urlsplit(served[0])
     head = (
@@ -263,6 +273,7 @@ def test_a_file_of_keys_is_for_one_user_and_its_faults_show_no_key(tmp_path):
         f"night-job write {WRITER}é",
     ):
         assert refusal(bad.encode()) == "bad_keys", bad
+    assert refusal(b"night-job write \xff" + WRITER.encode()) == "bad_keys"
     path.unlink()
     with pytest.raises(DomostatsError) as caught:
         read_key_file(path)
@@ -296,6 +307,12 @@ def test_the_log_says_who_did_what_and_holds_no_key(served):
         ("INFO", f"writer 127.0.0.1 DELETE /v1/organisation?id={number} 200"),
         ("INFO", "- 127.0.0.1 GET /nothing%0A%1B%5B31m 404 no_operation"),
     ]
+
+
+def test_a_query_that_a_server_leaves_in_the_path_is_not_logged():
+    scope = {"method": "GET", "path": "/v1/datasets", "client": ("10.0.0.7", 4711)}
+    scope["raw_path"] = f"/v1/datasets?key={WRITER}".encode()
+    assert describe_call(scope, 401, 0.001) == "- 10.0.0.7 GET /v1/datasets 401 1.0 ms"
 
 
 def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch):
@@ -361,6 +378,18 @@ class Counting:
         await self.app(scope, receive, send)
 
 
+def test_a_new_thing_is_never_put_for_a_put_is_sent_again(tmp_path):
+    "A decision about a release may be there twice, so one that is sent twice is not noticed."
+    database = Database(tmp_path / "registry.sqlite")
+    counting = Counting(make_service(database, "writers"))
+    with serving(counting) as address:
+        client = RegistryClient(address, "writers")
+        press = client.put("organisation", Organisation(name="The Press"))
+        assert counting.puts == 0 and database.get("organisation", id=press.id) == press
+        client.put("organisation", Organisation(id=press.id, name="The Library"))
+        assert counting.puts == 1
+
+
 def test_a_reader_does_not_wait_for_48_writers(tmp_path):
     path = tmp_path / "registry.sqlite"
     database = Database(path)
@@ -397,7 +426,7 @@ def test_a_reader_does_not_wait_for_48_writers(tmp_path):
 
 
 def test_small_answers_are_not_put_off(served):
-    "The median of many calls on one connection is far below the 40 ms of a delayed answer."
+    "Of the calls on one connection all but the first would take 40 ms longer; many are quick."
     with requests.Session() as session:
         session.headers["X-API-Key"] = "readers"
         taken = []
@@ -405,4 +434,4 @@ def test_small_answers_are_not_put_off(served):
             begun = time.perf_counter()
             session.get(f"{served[0]}/v1/organisations", timeout=30)
             taken.append(time.perf_counter() - begun)
-    assert min(taken) < 0.03
+    assert sorted(taken)[len(taken) // 4] < 0.03  # a busy machine makes some slow, too

@@ -28,7 +28,7 @@ from domostats.interfaces.cli import app
 from domostats.tracking.registry import migrations
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.database import Database
-from domostats.tracking.registry.engines import registry_engine
+from domostats.tracking.registry.engines import registry_engine, transaction
 from domostats.tracking.registry.entities import DatasetRelease, Organisation
 from domostats.tracking.registry.migrations import upgrade_registry
 from domostats.tracking.registry.tables import REVISIONS, metadata
@@ -208,6 +208,17 @@ def test_where_no_registry_is_none_is_upgraded_and_none_is_made(tmp_path, postgr
     (folder / "other.sqlite").touch()
     assert reason(lambda: upgrade_registry(folder / "other.sqlite")) == "no_registry"
     assert [one.name for one in folder.iterdir()] == ["other.sqlite"]
+    (folder / "other.sqlite").write_text("a letter, and no database at all\n" * 40)
+    assert reason(lambda: upgrade_registry(folder / "other.sqlite")) == "no_registry"
+
+
+def test_a_database_without_a_free_connection_is_no_fault_of_a_value(tmp_path):
+    address, pool = f"sqlite:///{tmp_path / 'one.sqlite'}", {"pool_size": 1, "max_overflow": 0}
+    engine = sa.create_engine(address, poolclass=sa.QueuePool, pool_timeout=0.01, **pool)
+    with transaction(engine), pytest.raises(DestinationError) as caught, transaction(engine):
+        pass
+    assert caught.value.reason == "no_registry" and "QueuePool" in str(caught.value)
+    engine.dispose()
 
 
 def test_two_upgrades_at_the_same_time_are_one(old):

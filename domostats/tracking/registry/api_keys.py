@@ -99,7 +99,13 @@ def read_key_file(path: str | Path) -> list[ApiKey]:
             f"Others may read {path}, which holds keys. Take that away: chmod 600 {path}",
             "open_keys",
         )
-    return _listed(Secret(found.content), f"The file of keys {path}")
+    try:
+        text = Secret(found.content)
+    except SettingsError:
+        raise SettingsError(
+            f"The file of keys {path} is not UTF-8. Save it so.", "bad_keys"
+        ) from None
+    return _listed(text, f"The file of keys {path}")
 
 
 # %% ../../../nbs/08_tracking/registry/14_api_keys.ipynb #390ecb4f

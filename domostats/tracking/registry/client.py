@@ -300,8 +300,9 @@ class RegistryClient:
 
     def put(self, kind: str, record: Entity) -> Entity:
         "Change the fields that are given, and give the thing as it is now; see `Database.put`."
-        is_new = getattr(record, "id", None) is msgspec.UNSET
-        body = check_kind(kind, record) if is_new else check_change(kind, record)
+        if getattr(record, "id", None) is msgspec.UNSET:
+            return self.post(kind, record)  # a PUT would be sent again, and stored twice
+        body = check_change(kind, record)
         return self.caller.ask("PUT", f"/v1/{kind}", ENTITIES[kind], body=body)[0]
 
     def delete(self, kind: str, id: int) -> Entity:

@@ -236,7 +236,7 @@ def transaction(engine: sa.Engine, only_reads: bool = False) -> Iterator[sa.Conn
     try:
         with engine.connect().execution_options(**options) as con, con.begin():
             yield con
-    except (exc.StatementError, UnicodeEncodeError, OverflowError) as e:
+    except (exc.StatementError, exc.TimeoutError, UnicodeEncodeError, OverflowError) as e:
         failure = _failure(engine, e)
         _forget_frames(e)
         raise failure from None
@@ -245,7 +245,8 @@ def transaction(engine: sa.Engine, only_reads: bool = False) -> Iterator[sa.Conn
 def _failure(engine: sa.Engine, error: Exception) -> DomostatsError:
     "Whether the database does not work, or a value cannot be kept."
     said = getattr(error, "orig", None) or error
-    broken = isinstance(error, (exc.OperationalError, exc.InternalError))
+    broken = isinstance(error, (exc.OperationalError, exc.InternalError, exc.TimeoutError))
+    broken = broken or type(error) is exc.DatabaseError  # a file that is damaged, or no database
     refused = isinstance(error, exc.ProgrammingError) and getattr(error.orig, "sqlstate", None)
     if broken or refused:
         quoted = str(said).strip().replace(engine.url.password or MASK, MASK)

@@ -54,7 +54,7 @@ class Outcome(Struct):
 
 
 class Operation(Struct):
-    """What a method at a path does: `run(database, **given)` gives a `Outcome`.
+    """What a method at a path does: `run(database, **given)` gives an `Outcome`.
 
     `parameters` are those of the query, and `data` for a body: (type, default) by their names,
     without a default where one must be given. `answer` is the type of what is answered.

@@ -33,7 +33,8 @@ def describe_call(scope: dict[str, Any], status: int, seconds: float) -> str:
     "A call and its outcome as a line of the log, without a secret."
     notes = scope.get("state", {}).get("registry_call", {})
     raw = scope.get("raw_path") or scope["path"].encode()
-    path = re.sub(r"[^!-~]", "?", raw.decode("ascii", "replace"))[:200]
+    path = raw.split(b"?")[0].decode("ascii", "replace")  # some servers add the query, with a key
+    path = re.sub(r"[^!-~]", "?", path)[:200]
     if query := notes.get("query"):
         path += f"?{urlencode(query)[:500]}"
     host = (scope.get("client") or ["-"])[0]
