@@ -149,15 +149,19 @@ def test_a_lookup_that_counts_more_than_came_makes_a_run_incomplete():
             "2 of author count more in books than came; 3 records are missing."
         ]
         assert run(format_fn, *more, window=(datetime(2024, 1, 1), None)) == []
-    with pytest.raises(SettingsError) as caught:
-        Report(
-            "books",
-            "one book",
-            "id",
-            Source("book", Whole("/books"), Book),
-            Lookup("author", Whole("/authors"), Author, on=("author_id", "id"), count="books"),
-        )
-    assert caught.value.reason == "unknown_field"
+    for row_type, count, reason in [
+        (Author, "books", "unknown_field"),
+        (Counting, "name", "unknown_type"),
+    ]:
+        with pytest.raises(SettingsError) as caught:
+            Report(
+                "books",
+                "one book",
+                "id",
+                Source("book", Whole("/books"), Book),
+                Lookup("author", Whole("/authors"), row_type, on=("author_id", "id"), count=count),
+            )
+        assert caught.value.reason == reason
 
 
 def test_records_inside_others_have_their_parent_on_every_page_and_their_own_place():

@@ -235,6 +235,13 @@ def test_a_style_sheet_that_calls_another_host_is_found(tmp_path):
     assert links.faults(tmp_path) == ["a.css: loads https://example.com/a.png"]
 
 
+@pytest.mark.parametrize("folders", [[], ["{}/nowhere"], ["{}"], ["{}", "{}"]])
+def test_where_there_are_no_pages_the_links_are_not_called_good(folders, tmp_path):
+    command = [sys.executable, TOOLS / "links.py", *(one.format(tmp_path) for one in folders)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 1 and not done.stdout and "Traceback" not in done.stderr
+
+
 words = st.text(alphabet="ab *_|\\:<>.,()'\"-~/#", min_size=1, max_size=12)
 
 

@@ -88,6 +88,10 @@ def _faults_of(path: Path, page: Page, pages: dict[Path, Page]) -> list[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    if not [*Path(sys.argv[1]).rglob("*.html")]:
+        sys.exit(f"There are no pages in {sys.argv[1]}. Build the site first: make docs")
     wrong = faults(Path(sys.argv[1]))
     print("\n".join(wrong) or "every link leads somewhere, and nothing is loaded from elsewhere")
     sys.exit(bool(wrong))

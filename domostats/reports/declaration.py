@@ -149,8 +149,7 @@ class Declaration:
     incomplete. `guessed`: grants that may be needed, which nobody has confirmed; without them the
     run gets a note only. `platform`: the platform whose data it is, or None for any.
     `formatters`: dict by name, the first is the default; at first there is only `all`, with every
-    field. SettingsError `unknown_key`, `unknown_field`,
-    `unknown_type`."""
+    field. SettingsError `unknown_key`, `unknown_field`, `unknown_type`."""
 
     def __init__(
         self,
@@ -172,8 +171,12 @@ class Declaration:
         self.guessed = guessed
         self.platform = platform
         for lookup in lookups:
-            if lookup.count:
-                lookup.column(lookup.count)  # or there is no such field
+            if lookup.count and lookup.column(lookup.count).kind is not int:
+                raise SettingsError(
+                    f"{lookup.keyword}.{lookup.count} cannot count records, for it is declared as "
+                    "something else. Declare it as int.",
+                    "unknown_type",
+                )
         own = source.chain[::-1]  # the record itself first
         self.own: list[str] = [one.keyword for one in own]
         self.objects: dict[str, type] = {one.keyword: one.row_type for one in [*own, *lookups]}
