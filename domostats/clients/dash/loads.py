@@ -6,6 +6,7 @@
 __all__ = [
     "TABLE_NAME",
     "LOAD_ID",
+    "SIGNED",
     "check_table_name",
     "create_load",
     "LoadInfo",
@@ -13,6 +14,7 @@ __all__ = [
     "FilePlace",
     "ask_place",
     "StoreAuth",
+    "LinkFilter",
     "store_connection",
     "store_file",
     "put_file",
@@ -20,7 +22,8 @@ __all__ = [
     "commit_load",
 ]
 
-# %% ../../../nbs/03_clients/dash/07_loads.ipynb #d5b39613
+# %% ../../../nbs/03_clients/dash/07_loads.ipynb #4e48c42f
+import logging
 import math
 import numbers
 import re
@@ -127,7 +130,7 @@ def get_load(connection: Connection, load_id: str) -> LoadInfo:
     return LoadInfo(found.LoadStatus, found.ErrorType, tuple(map(_message, messages)))
 
 
-# %% ../../../nbs/03_clients/dash/07_loads.ipynb #b9e13523
+# %% ../../../nbs/03_clients/dash/07_loads.ipynb #5d76b26a
 class _Form(msgspec.Struct):
     url: str
     fields: dict[str, str]
@@ -169,6 +172,22 @@ class StoreAuth(NoAuth):
     def retry(self) -> Retry:
         "A file of a key replaces itself, so every failure that passes is worth another try."
         return Retry(passing=(*PASSING, "server_error"))
+
+
+class LinkFilter(logging.Filter):
+    "Leaves out of a log what follows the `?` of a signed link: whoever has it may read the file."
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                f"{one.partition('?')[0]}?..." if isinstance(one, str) and SIGNED in one else one
+                for one in record.args
+            )
+        return True
+
+
+SIGNED = "Signature="  # in the query of a link
+logging.getLogger("urllib3.connectionpool").addFilter(LinkFilter())
 
 
 def store_connection(url: str) -> tuple[Connection, str]:
