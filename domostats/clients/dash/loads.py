@@ -22,7 +22,7 @@ __all__ = [
     "commit_load",
 ]
 
-# %% ../../../nbs/03_clients/dash/07_loads.ipynb #4e48c42f
+# %% ../../../nbs/03_clients/dash/07_loads.ipynb #f18509c4
 import logging
 import math
 import numbers
@@ -36,10 +36,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .forms import FileForm
-from .tokens import unlimited
+from .tokens import refuse_pages, unlimited
 from ...errors import AccessError, DataError, DomostatsError, SettingsError
 from ...instances import Instance
 from ...secrets import Secret
+from ...transport.answer import Answer
 from ...transport.auth import NoAuth
 from ...transport.budget import Budget
 from ...transport.connection import Connection, connect
@@ -130,7 +131,7 @@ def get_load(connection: Connection, load_id: str) -> LoadInfo:
     return LoadInfo(found.LoadStatus, found.ErrorType, tuple(map(_message, messages)))
 
 
-# %% ../../../nbs/03_clients/dash/07_loads.ipynb #5d76b26a
+# %% ../../../nbs/03_clients/dash/07_loads.ipynb #56eff48b
 class _Form(msgspec.Struct):
     url: str
     fields: dict[str, str]
@@ -168,6 +169,10 @@ class StoreAuth(NoAuth):
 
     def budget(self, place: str, label: str) -> Budget:
         return unlimited(place, label)
+
+    def judge(self, answer: Answer) -> None:
+        "DataError `html`."
+        refuse_pages(answer)
 
     def retry(self) -> Retry:
         "A file of a key replaces itself, so every failure that passes is worth another try."

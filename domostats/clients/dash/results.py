@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ["LARGEST_ERROR", "ResultStream", "open_result"]
 
-# %% ../../../nbs/03_clients/dash/09_results.ipynb #3e73f3ff
+# %% ../../../nbs/03_clients/dash/09_results.ipynb #6ca92752
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +13,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from .loads import store_connection
 from .queries import result_link
+from .tokens import refuse_pages
 from ...errors import DataError, DomostatsError, RetryLaterError
 from ...secrets import Masked
 from ...transport.answer import Answer, check_available, check_status
@@ -22,7 +23,7 @@ from ...transport.failures import failure_of
 from ...transport.retry import Request
 from ...transport.sending import TIMEOUT
 
-# %% ../../../nbs/03_clients/dash/09_results.ipynb #aca1bd40
+# %% ../../../nbs/03_clients/dash/09_results.ipynb #5df8d7ae
 LARGEST_ERROR = 100_000  # bytes of an error that are read
 
 
@@ -86,7 +87,8 @@ class ResultStream:
             call.status = reply.status_code
             call.seconds = time.perf_counter() - started
             said = {name.lower(): value for name, value in reply.headers.items()}
-            if reply.status_code not in (200, 206):
+            is_page = "html" in said.get("content-type", "")
+            if is_page or reply.status_code not in (200, 206):
                 body = reply.raw.read(LARGEST_ERROR)
                 reply.close()
                 answer = Answer("GET", address, reply.status_code, body, said, call.seconds)
@@ -193,6 +195,7 @@ class ResultStream:
 def _failed(answer: Answer) -> DomostatsError:
     "The error that a reply of the store means."
     try:
+        refuse_pages(answer)
         check_status(answer)
         check_available(answer)
     except DomostatsError as e:
