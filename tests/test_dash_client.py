@@ -9,6 +9,7 @@ import resource
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -48,6 +49,7 @@ from domostats.clients.dash.queries import (
     stop_query,
 )
 from domostats.clients.dash.results import open_result
+from domostats.clients.dash.tokens import refuse_pages
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -58,6 +60,7 @@ from domostats.errors import (
 )
 from domostats.sandbox.dash.faults import AFTER, BEFORE
 from domostats.secrets import Secret
+from domostats.transport.answer import Answer
 from domostats.transport.auth import NoAuth
 from domostats.transport.http_session import make_session
 from domostats.transport.sending import send
@@ -652,6 +655,16 @@ def test_nothing_of_a_place_or_a_link_is_shown_or_written(box, dash, table, tmp_
     for text in shown:
         assert not leaks(text, *secrets)
     assert not leaks_in_files(tmp_path, *secrets)
+
+
+def test_a_web_page_is_no_answer():
+    page = Answer(
+        "GET", "https://x.example.com/a", 200, b"<html>", {"content-type": "text/html"}, 0
+    )
+    with pytest.raises(DataError) as caught:
+        refuse_pages(page)
+    assert caught.value.reason == "html"
+    assert refuse_pages(replace(page, headers={"content-type": "text/csv"})) is None
 
 
 def test_a_signed_link_is_left_out_of_a_log():

@@ -1,6 +1,7 @@
 """The sandbox's Comotion Dash, asked by plain requests: what it takes, what it refuses, and what
 goes wrong on request."""
 
+import asyncio
 import base64
 import hashlib
 import io
@@ -23,10 +24,12 @@ from domostats.instances import find_instance
 from domostats.sandbox.dash.faults import AFTER, BEFORE, api_error
 from domostats.sandbox.dash.loads import LoadFailure, common_schema
 from domostats.sandbox.dash.routes import answer_request, describe_routes
-from domostats.sandbox.dash.sql import load_sqlglot
+from domostats.sandbox.dash.sql import load_sqlglot, make_lake, use_lake
 from domostats.sandbox.dash.store import store_error
 from domostats.sandbox.dash.store_app import FormReader, load_multipart
 from domostats.sandbox.dash.tokens import load_joserfc
+from domostats.sandbox.replies import Reply
+from domostats.sandbox.server import break_off, send_reply
 
 REDIRECT = "http://localhost:45135"
 
@@ -704,15 +707,37 @@ def test_what_cannot_be_started_is_refused():
 def test_an_installation_without_the_extra_says_what_to_install(monkeypatch):
     import sys
 
-    for module, load in (
-        ("joserfc", load_joserfc),
-        ("sqlglot", load_sqlglot),
-        ("python_multipart", load_multipart),
-    ):
+    for module in ("joserfc", "sqlglot", "python_multipart"):
         monkeypatch.setitem(sys.modules, module, None)
+    for load in (load_joserfc, load_sqlglot, load_multipart):
         with pytest.raises(SettingsError) as caught:
             load()
         assert caught.value.reason == "not_installed" and "domostats[" in str(caught.value)
+    for call in (lambda: load_sqlglot(), lambda: load_multipart()):
+        with pytest.raises(SettingsError):
+            call()
+
+
+def test_names_without_a_schema_are_those_of_the_lake():
+    con = make_lake("north")
+    con.execute('CREATE TABLE "north-lake".t AS SELECT 1 AS n')
+    cursor = con.cursor()
+    use_lake(cursor, "north")
+    assert cursor.execute("SELECT n FROM t").fetchall() == [(1,)]
+
+
+def test_a_reply_may_end_before_its_first_byte():
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    asyncio.run(send_reply(Reply(0, b"", end="refuse"), receive, send))
+    asyncio.run(break_off(receive, send, True))
+    assert not sent, "where there is no connection nothing is sent, and nothing fails"
 
 
 def test_an_error_of_the_store_is_xml():

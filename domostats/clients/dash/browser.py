@@ -251,7 +251,7 @@ def _checked_claims(
     return claims
 
 
-# %% ../../../nbs/03_clients/dash/06_browser.ipynb #749d5023
+# %% ../../../nbs/03_clients/dash/06_browser.ipynb #dfc6d4d5
 def _grant_address(organisation: DashOrganisation, redirect: str, **more: str) -> str:
     from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 
@@ -278,16 +278,18 @@ def _load_libraries() -> None:
 def sign_in_with_browser(
     organisation: DashOrganisation,
     login: KeptLogin,
-    open_browser: Callable[[str], object] = webbrowser.open,
+    open_browser: Callable[[str], object] | None = None,
     timeout: float = 180,
     paste: Callable[[str], str] | None = None,
 ) -> str:
     """Sign a person in at an organisation and keep it in `login`; gives the name of the user.
 
-    `open_browser(address)` opens the page, and the redirect is waited for, `timeout` seconds. With
-    `paste(address)` no browser is opened: it shows the address, and gives the text that somebody
-    copied from the browser at the end. CredentialsError `sign_in_denied`, `sign_in_refused`,
-    `bad_identity`, `no_key_store`; RetryLaterError `not_in_time`; SettingsError `not_installed`."""
+    `open_browser(address)` opens the page (None: the browser of the system), and the redirect is
+    waited for, `timeout` seconds. With `paste(address)` no browser is opened: it shows the address,
+    and gives the text that somebody copied from the browser at the end.
+
+    CredentialsError `sign_in_denied`, `sign_in_refused`, `bad_identity`, `no_key_store`;
+    RetryLaterError `not_in_time`; SettingsError `not_installed`."""
     _load_libraries()
     from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
@@ -302,7 +304,8 @@ def sign_in_with_browser(
             code_challenge_method="S256",
         )
         if paste is None:
-            threading.Thread(target=open_browser, args=(address,), daemon=True).start()
+            show = open_browser or webbrowser.open
+            threading.Thread(target=show, args=(address,), daemon=True).start()
             came = listener.wait(timeout)
         else:
             came = pasted_redirect(paste(address))
