@@ -361,6 +361,15 @@ def lake(tmp_path_factory):
             yield box
 
 
+def _redirect_of(address):
+    "Where a browser ends that opens this address; nowhere if it cannot."
+    try:
+        reply = requests.get(address, allow_redirects=False, timeout=10)
+    except requests.RequestException:
+        return ""
+    return reply.headers.get("location", "")
+
+
 def _dash_doors(box, org, refresh):
     "What is asked of Comotion Dash, each as a function that is called."
     application = ApplicationAuth(org, box.client_id, str(box.client_secret.reveal()))
@@ -378,13 +387,7 @@ def _dash_doors(box, org, refresh):
         lambda: put_file(dash, create_load(dash, "ab", "0"), "part_1", b"PAR1"),
         lambda: dash.post("/v2/query", {"query": "select 1"}, debug_api=True),
         read_result,
-        lambda: sign_in_with_browser(
-            org,
-            KeptLogin(org, MemoryStore()),
-            paste=lambda address: requests.get(
-                address, allow_redirects=False, timeout=10
-            ).headers.get("location", ""),
-        ),
+        lambda: sign_in_with_browser(org, KeptLogin(org, MemoryStore()), paste=_redirect_of),
     )
 
 

@@ -13,6 +13,7 @@ __all__ = [
     "get_query",
     "stop_query",
     "result_link",
+    "link_parts",
     "download_result",
     "ResultPage",
     "get_result_page",
@@ -153,7 +154,7 @@ def stop_query(connection: Connection, query_id: str) -> None:
             raise
 
 
-# %% ../../../nbs/03_clients/dash/08_queries.ipynb #d587ee84
+# %% ../../../nbs/03_clients/dash/08_queries.ipynb #68f9efa4
 def result_link(connection: Connection, query_id: str) -> Secret:
     """The link to the result of a query, as CSV. `GET /v2/query/{id}/csv`, documented.
 
@@ -169,13 +170,19 @@ def result_link(connection: Connection, query_id: str) -> Secret:
     )
 
 
+def link_parts(link: Secret) -> tuple[str, dict[str, Masked]]:
+    "The address of a link, and what proves it: its parameters by name, masked."
+    parts = urlsplit(link.reveal())
+    params = {name: Masked(value) for name, value in parse_qsl(parts.query)}
+    return f"{parts.scheme}://{parts.netloc}{parts.path}", params
+
+
 def download_result(connection: Connection, query_id: str, path: str | Path) -> Path:
     """Bring the result of a query into a file, whole or not at all; gives its `Path`.
 
     DataError `bad_request`, AccessError `not_found`, DestinationError `not_written`."""
-    link = urlsplit(result_link(connection, query_id).reveal())
-    store, place = store_connection(link.geturl())
-    params = {name: Masked(value) for name, value in parse_qsl(link.query)}
+    address, params = link_parts(result_link(connection, query_id))
+    store, place = store_connection(address)
     return download(store, Request("GET", place, params), path)
 
 

@@ -5,17 +5,15 @@
 # %% auto #0
 __all__ = ["LARGEST_ERROR", "ResultStream", "open_result"]
 
-# %% ../../../nbs/03_clients/dash/09_results.ipynb #6ca92752
+# %% ../../../nbs/03_clients/dash/09_results.ipynb #7a7efc00
 import time
 from collections.abc import Iterator
 from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
 from .loads import store_connection
-from .queries import result_link
+from .queries import link_parts, result_link
 from .tokens import refuse_pages
 from ...errors import DataError, DomostatsError, RetryLaterError
-from ...secrets import Masked
 from ...transport.answer import Answer, check_available, check_status
 from ...transport.call_log import LoggedCall
 from ...transport.connection import Connection
@@ -23,7 +21,7 @@ from ...transport.failures import failure_of
 from ...transport.retry import Request
 from ...transport.sending import TIMEOUT
 
-# %% ../../../nbs/03_clients/dash/09_results.ipynb #5df8d7ae
+# %% ../../../nbs/03_clients/dash/09_results.ipynb #73af2ff9
 LARGEST_ERROR = 100_000  # bytes of an error that are read
 
 
@@ -64,10 +62,8 @@ class ResultStream:
         clock.wait(pause)
 
     def _ask(self) -> None:
-        link = urlsplit(result_link(self.connection, self.query_id).reveal())
-        address = f"{link.scheme}://{link.netloc}{link.path}"
+        address, params = link_parts(result_link(self.connection, self.query_id))
         store, path = store_connection(address)
-        params = {name: Masked(value) for name, value in parse_qsl(link.query)}
         headers = {"Accept-Encoding": "identity"}
         if self.position:
             headers["Range"] = f"bytes={self.position}-"
