@@ -251,7 +251,7 @@ def _checked_claims(
     return claims
 
 
-# %% ../../../nbs/03_clients/dash/06_browser.ipynb #dfc6d4d5
+# %% ../../../nbs/03_clients/dash/06_browser.ipynb #90c67f47
 def _grant_address(organisation: DashOrganisation, redirect: str, **more: str) -> str:
     from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 
@@ -293,6 +293,8 @@ def sign_in_with_browser(
     _load_libraries()
     from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+    with login.alone():  # before anybody takes the trouble: whether it can be kept at all
+        login.user()
     state, nonce, verifier = (Secret(secrets.token_urlsafe(48)) for _ in range(3))
     with Listener(state) as listener:
         address = _grant_address(

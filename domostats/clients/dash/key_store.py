@@ -208,7 +208,7 @@ class FileStore:
             )
 
 
-# %% ../../../nbs/03_clients/dash/04_key_store.ipynb #fd04d6e5
+# %% ../../../nbs/03_clients/dash/04_key_store.ipynb #3e122627
 class KeptAccess(NamedTuple):
     "An access token that is kept, and how many seconds it still works."
 
@@ -289,14 +289,14 @@ class KeptLogin:
 
     @contextmanager
     def alone(self, patience: float = 120) -> Iterator[None]:
-        """Only one thread of one program is in here, for each organisation and user.
+        """Only one thread of one program is in here, for each organisation.
 
         RetryLaterError `busy` after so many seconds; SettingsError `no_state_folder`."""
         with self._lock:
             if not self.store.shared:
                 yield
                 return
-            folder = make_folder(folder_of("dash", self.organisation.realm, self.user() or ""))
+            folder = make_folder(folder_of("dash", self.organisation.realm, "sign-in"))
             until = time.monotonic() + patience
             while True:
                 with alone(folder) as mine:
