@@ -323,6 +323,8 @@ def test_every_command_explains_itself():
         "check",
         "sandbox",
         "datorama-sandbox",
+        "dash-sandbox",
+        "dash-sign-in",
         "reports",
         "generate",
         "run",
@@ -388,7 +390,7 @@ def test_a_datorama_in_one_terminal_is_run_from_another():
     try:
         assert (
             "domostats check datorama" in server.stdout.readline()
-            and server.stdout.readline().startswith("DATORAMA_API_TOKEN=")
+            and server.stdout.readline().startswith("DATORAMA_API_TOKEN=dato-api-")
         )
         code, printed = domostats("check", "datorama")
         assert (
