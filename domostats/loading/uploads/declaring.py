@@ -104,6 +104,7 @@ class Declaration:
     def __init__(self, given: object = None):
         self.types: dict[str, pa.DataType] = {}
         self.texts: dict[str, TextType] = {}
+        self.checked: set[str] = set()  # columns of which not all texts were seen at the decision
         self.every = None
         self.given: dict[str, pa.DataType] = {}
         if isinstance(given, Mapping):
@@ -186,7 +187,9 @@ def fit_table(
             continue
         column = table.column(name)
         given = declaration.given_for(name) is not None
-        convert = _converter(column, type, is_text, checks and not given, given)
+        convert = _converter(
+            column, type, is_text, not given and (checks or name in declaration.checked), given
+        )
         columns.append(_converted(name, column, convert, row, source, str(type)))
     return pa.Table.from_arrays(columns, schema=declaration.schema)
 

@@ -77,6 +77,7 @@ class PartWriter:
         modify: Modify | None = None,
         rename: Callable[[list[str]], list[str]] | None = None,
         schema: pa.Schema | None = None,
+        known: dict[str, pa.DataType] | None = None,
     ):
         self.source = source
         self.declaration = declaration
@@ -84,6 +85,7 @@ class PartWriter:
         self.rename = rename
         self.after: Declaration | None = None
         self.schema = schema
+        self.known = known or {}
 
     def rows_of(self, chunk: Chunk) -> pa.Table:
         "The rows of a chunk as they are sent. DataError `mixed_column`, `other_columns`."
@@ -102,10 +104,10 @@ class PartWriter:
         if self.rename is not None:
             table = table.rename_columns(self.rename(table.column_names))
         check_columns(table.column_names)
-        if self.schema is not None and table.schema != self.schema:
-            table = self._as_before(table, chunk.row)
-        self.schema = table.schema
-        return table
+        if self.schema is None:
+            types = [(f.name, self.known.get(f.name, f.type)) for f in table.schema]
+            self.schema = pa.schema(types)
+        return table if table.schema == self.schema else self._as_before(table, chunk.row)
 
     def _modified(self, table: pa.Table, row: int) -> pa.Table:
         "The rows after `modify`; the first chunk decides on the types of new columns."
@@ -155,7 +157,7 @@ def _types_after(table: pa.Table, declaration: Declaration) -> Declaration:
 
 
 def _fits(column: pa.ChunkedArray, type: pa.DataType) -> bool:
-    "Whether numbers of a chunk are numbers of a smaller type too, as pandas changes them by itself."
+    "Whether numbers of a chunk fit into a smaller type, which pandas changes by itself."
     if not (pa.types.is_floating(column.type) and pa.types.is_floating(type)):
         return False
     back = column.cast(type).cast(column.type)
