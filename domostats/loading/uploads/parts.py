@@ -9,13 +9,13 @@ __all__ = ["Modify", "modify_table", "Part", "PartWriter", "file_digest"]
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import parquet
 
-from ...errors import DataError, SettingsError
+from ...errors import SettingsError
 from ..streams import check_columns, is_frame, to_reader
 from .chunks import Chunk
 from .declaring import Declaration, fit_table, keeps_values

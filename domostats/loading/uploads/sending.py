@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from tqdm.auto import tqdm
 
@@ -72,7 +72,7 @@ class Progress:
         self.rows = 0
         self.bytes = 0
         self.parts = 0
-        self.bar: tqdm[None] = tqdm(
+        self.bar: tqdm[NoReturn] = tqdm(
             desc=name,
             total=total,
             unit=" rows",

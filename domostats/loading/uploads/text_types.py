@@ -87,6 +87,12 @@ class _Spelling:
 
 
 # %% ../../../nbs/06_loading/uploads/01_text_types.ipynb #2d0f6e00
+def _one_array(texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> pa.Array:
+    if isinstance(texts, pa.ChunkedArray):
+        return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
+    return texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+
+
 class TextType:
     """What the texts of a column may become, narrowed by every batch of them.
 
@@ -105,22 +111,19 @@ class TextType:
 
     def look(self, texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> None:
         "Take these texts into account."
-        if not isinstance(texts, (pa.ChunkedArray, pa.Array)):
-            texts = pa.array(texts, pa.string())
-        if isinstance(texts, pa.ChunkedArray):
-            texts = texts.combine_chunks() if texts.num_chunks != 1 else texts.chunk(0)
-        if texts.null_count:
+        there = _one_array(texts)
+        if there.null_count:
             self.has_null = True
-            texts = texts.drop_null()
+            there = there.drop_null()
         if self.is_text:
             return
-        empty = pc.equal(texts, "")
+        empty = pc.equal(there, "")
         if pc.any(empty).as_py():
             self.has_empty = True
-            texts = texts.filter(pc.invert(empty))
-        if len(texts):
+            there = there.filter(pc.invert(empty))
+        if len(there):
             self.has_value = True
-            self._narrow(texts)
+            self._narrow(there)
 
     def _narrow(self, texts: pa.Array) -> None:
         if self.truths:
