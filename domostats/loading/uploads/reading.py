@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../../nbs/06_loading/uploads/03_reading.ipynb #2a6d5444
-BLOCK = 1 << 22  # bytes of a CSV file that are read at once
+BLOCK = 1 << 20  # bytes of a CSV file that are read at once
 RECORDS = 20_000  # records of JSON, or rows of a sheet, in one table
 FORBIDDEN = "filepath_or_buffer", "chunksize", "nrows", "path", "path_or_buf", "io"
 

@@ -88,9 +88,11 @@ class _Spelling:
 
 # %% ../../../nbs/06_loading/uploads/01_text_types.ipynb #2d0f6e00
 def _one_array(texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> pa.Array:
-    if isinstance(texts, pa.ChunkedArray):
-        return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
-    return texts if isinstance(texts, pa.Array) else pa.array(texts, pa.string())
+    if isinstance(texts, pa.Array):
+        return texts
+    if isinstance(texts, Sequence):
+        return pa.array(texts, pa.string())
+    return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
 
 
 class TextType:
