@@ -126,7 +126,7 @@ def test_a_run_that_is_killed_asks_again_only_for_what_may_have_moved(monkeypatc
         there, before = kept(), len(asked)
         assert finish(start(box.name)) == wanted and len(wanted) == 401
         compared.append(len(there & set(asked[before:])))
-        assert len(there) > 20 and len(asked) > before
+        assert len(there) > KILLS and len(asked) > before
         # of each list the first page, the last, and those beside the ten at most that were under
         # way
         assert max(compared) <= 14, compared
