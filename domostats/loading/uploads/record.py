@@ -11,8 +11,11 @@ __all__ = [
     "LoadFacts",
     "Record",
     "other_source",
+    "KeptItem",
+    "kept_items",
     "KeptLoad",
     "kept_loads",
+    "keep_item",
     "left_open",
 ]
 
@@ -199,17 +202,19 @@ def other_source(name: str, why: str) -> SettingsError:
 
 
 # %% ../../../nbs/06_loading/uploads/08_record.ipynb #f0924985
-class KeptLoad(NamedTuple):
-    "A load as the record has it: `state` is `open`, `running` or `ended`; `at` is epoch seconds."
+class KeptItem(NamedTuple):
+    """What the record knows of an item: its `key`, its `state` (`open`, `running` or `ended`), when
+    that was written (`at`, epoch seconds), and its `facts`.
+    """
 
-    name: str
+    key: str
     state: str
     at: float
-    facts: LoadFacts
+    facts: dict[str, Any]
 
 
-def kept_loads(url: str, kind: str = KIND, now: Callable[[], float] = time.time) -> list[KeptLoad]:
-    "The loads at an address that the record knows, the oldest first: a week of those that ended."
+def kept_items(url: str, kind: str = KIND, now: Callable[[], float] = time.time) -> list[KeptItem]:
+    "The items of a kind that a record has, the oldest first: those that ended for a week."
     folder = folder_of("work", url, "record")
     if not (folder / "record.sqlite").exists():
         return []
@@ -219,15 +224,34 @@ def kept_loads(url: str, kind: str = KIND, now: Callable[[], float] = time.time)
         ).fetchall()
     found = []
     for row in rows:
-        facts = _facts_from(json.loads(row["facts"]))
         place = folder / "calls" / row["call"]
         state = "ended" if row["state"] == "ok" else "open"
         if state == "open" and place.is_dir():
             with alone(place) as mine:
                 state = "open" if mine else "running"
-        if facts.options:
-            found.append(KeptLoad(row["key"], state, row["at"], facts))
+        found.append(KeptItem(row["key"], state, row["at"], json.loads(row["facts"])))
     return found
+
+
+class KeptLoad(NamedTuple):
+    "A load as the record has it: its `name`, its `state` and time as in `KeptItem`, its `facts`."
+
+    name: str
+    state: str
+    at: float
+    facts: LoadFacts
+
+
+def kept_loads(url: str) -> list[KeptLoad]:
+    "The loads at an address that the record knows, the oldest first."
+    items = [item for item in kept_items(url) if item.facts.get("options")]
+    return [KeptLoad(one.key, one.state, one.at, _facts_from(one.facts)) for one in items]
+
+
+def keep_item(url: str, kind: str, key: str, **facts: Any) -> None:
+    "Write an item down that is over already. SettingsError `no_state_folder`."
+    with open_journal(url, kind, [key]) as journal:
+        journal.put(key, "ok", **facts)
 
 
 def left_open(url: str) -> Iterator[KeptLoad]:
