@@ -14,10 +14,10 @@ from pyarrow import parquet
 
 from domostats.errors import DataError, SettingsError
 from domostats.loading.uploads.chunks import chunks_of
-from domostats.loading.uploads.declaring import Declaration, fit_table
+from domostats.loading.uploads.declaring import ColumnTypes, fit_table
 from domostats.loading.uploads.load_types import LoadTypes
 from domostats.loading.uploads.parts import PartWriter
-from domostats.loading.uploads.sources import Source, open_sources
+from domostats.loading.uploads.sources import RowSource, open_sources
 from domostats.loading.uploads.text_types import TextType, from_texts
 
 QUICK = settings(
@@ -116,7 +116,7 @@ def test_what_is_read_once_is_right_or_an_error_that_names_the_place(rows, most)
         pa.table({"a": pa.array([row[0] for row in rows[n : n + most]], pa.string())})
         for n in range(0, len(rows), most)
     ]
-    source = Source("stream", lambda: iter(tables), again=False, is_text=True)
+    source = RowSource("stream", lambda: iter(tables), again=False, is_text=True)
     (planned,) = LoadTypes().plan([(source, None)])
     writer = PartWriter(planned.source, planned.declaration)
     try:
@@ -258,7 +258,7 @@ def test_frames_of_a_query_in_chunks_are_one_source_of_one_type(tmp_path):
 
 
 def test_numbers_and_words_of_one_json_column_are_an_error():
-    declaration = Declaration()
+    declaration = ColumnTypes()
     declaration.learn(pa.table({"a": [1]}), False)
     with pytest.raises(DataError) as told:
         declaration.learn(pa.table({"a": ["x"]}), False, 1, "f.json")

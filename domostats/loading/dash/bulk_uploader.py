@@ -130,8 +130,9 @@ class DashBulkUploader:
         return key
 
     def remove_data_from_load(self, table_name: str, file_key: str) -> None:
-        """Take a source out of a load that is open. SettingsError `unknown_load`, `unknown_field` (no
-        such key), `load_closed`."""
+        """Take a source out of a load that is open.
+
+        SettingsError `unknown_load`, `unknown_field` (no such key), `load_closed`."""
         upload = self._upload(table_name)
         if upload["load_status"] != "OPEN":
             raise SettingsError(

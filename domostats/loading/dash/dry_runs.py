@@ -11,7 +11,7 @@ import threading
 from pathlib import Path
 
 from ...errors import DestinationError
-from ..uploads.parts import Part
+from ..uploads.parts import PartFile
 
 
 # %% ../../../nbs/06_loading/dash/02_dry_runs.ipynb #ccf17340
@@ -30,7 +30,7 @@ class DryRun:
                 "no_folder",
             ) from None
 
-    def take(self, part: Part, stopped: threading.Event) -> None:
+    def take(self, part: PartFile, stopped: threading.Event) -> None:
         "Put a file into the folder, in place of one of that name. DestinationError `not_written`."
         place = self.folder / f"{part.key}.parquet"
         try:

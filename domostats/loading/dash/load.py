@@ -35,10 +35,10 @@ from domostats.loading.dash.load_parts import (
 from ..uploads.check_sums import load_failed
 from ..uploads.chunks import ROWS, check_bounds
 from ..uploads.load_types import LoadTypes, Planned, renamed
-from ..uploads.parts import Modify, Part
+from ..uploads.parts import Modify, PartFile
 from ..uploads.record import Record, resume_command
 from ..uploads.sending import AT_ONCE
-from ..uploads.sources import Source
+from ..uploads.sources import RowSource
 from ..uploads.transfers import Transfer
 from ...notices import tell, warn
 from ...transport.writes import wait_until
@@ -202,7 +202,7 @@ class Load:
         DataError `mixed_column`, `other_columns`, `name_clash`, `not_read`, `no_file`;
         SettingsError `other_source`, `load_closed`; RetryLaterError and others of the connection.
         After an error nothing is committed, and the same calls go on where it broke off."""
-        found: list[tuple[str, str, Source, object]] = []
+        found: list[tuple[str, str, RowSource, object]] = []
         for item in items:
             found.extend(self._sources_of(item))
         try:
@@ -211,7 +211,7 @@ class Load:
             tell(f"Nothing was committed. To go on where this stopped: {resume_command()}")
             raise
 
-    def _sources_of(self, item: UploadItem) -> list[tuple[str, str, Source, object]]:
+    def _sources_of(self, item: UploadItem) -> list[tuple[str, str, RowSource, object]]:
         "The sources of an item, each with its name in the record, its key and its types."
         sources = open_item(item)
         if item.key is not None:
@@ -231,7 +231,7 @@ class Load:
             found.append((name, key, source, dtype))
         return found
 
-    def _send(self, found: list[tuple[str, str, Source, object]]) -> None:
+    def _send(self, found: list[tuple[str, str, RowSource, object]]) -> None:
         "Send sources that have not arrived."
         digests = [source.digest() for _, _, source, _ in found]
         self._check_committed([name for name, *_ in found], digests)
@@ -274,7 +274,7 @@ class Load:
             known=self.types.types,
         )
 
-    def _put(self, part: Part, stopped: threading.Event) -> None:
+    def _put(self, part: PartFile, stopped: threading.Event) -> None:
         put_file(self.connection, self.load_id, part.key, part.path)
 
     def _warn_of_client(self, planned: Planned) -> None:

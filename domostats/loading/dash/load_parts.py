@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 from ...clients.dash.loads import LoadInfo, check_table_name
 from ...errors import DataError, SettingsError
 from ..uploads.check_sums import Number, is_row_count, plain_check_sum
-from ..uploads.sources import Source, open_sources
+from ..uploads.sources import RowSource, open_sources
 
 
 # %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #ba43812d
@@ -54,7 +54,7 @@ def state_of(info: LoadInfo) -> LoadState:
     return LoadState(info.state, info.error_type, info.messages)
 
 
-def open_item(item: UploadItem) -> list[Source]:
+def open_item(item: UploadItem) -> list[RowSource]:
     "The sources of an item; the result of a query is one."
     if hasattr(item.data, "as_source"):
         return [item.data.as_source(dtype=item.dtype, **item.options)]

@@ -28,7 +28,7 @@ from ...errors import DataError, DestinationError, SettingsError
 from .config import Config, find_config
 from .results import typed_tables
 from ..uploads.record import keep_item
-from ..uploads.sources import Source, open_sources
+from ..uploads.sources import RowSource, open_sources
 from ...private import make_private
 from ...rows.table import to_dataframe
 from ...transport.writes import wait_until
@@ -239,7 +239,7 @@ class Query:
         "The result as a data frame, typed by its metadata; NULL is not an empty text."
         return to_dataframe(self.reader().read_all())
 
-    def as_source(self, dtype: object = None, **options: Any) -> Source:
+    def as_source(self, dtype: object = None, **options: Any) -> RowSource:
         """The result as a source of a load, whose columns will get these types; with options of
         the reader of pandas, it is read as a CSV file.
 
@@ -247,7 +247,7 @@ class Query:
         path = self._result()
         if options:
             return open_sources(path, **options)[0]
-        return Source(f"query {self.query_id}", partial(self.tables, dtype))
+        return RowSource(f"query {self.query_id}", partial(self.tables, dtype))
 
     def __repr__(self) -> str:
         return f"<query {self.query_id}>"

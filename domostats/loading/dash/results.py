@@ -60,11 +60,11 @@ def typed_tables(
     Trino. `texts`: the names of columns that stay text.
 
     DataError `mixed_column`, `unexpected` (other columns than the metadata have)."""
-    schema: pa.Schema | None = None
+    schema = pa.schema([])
     row = 0
     with path.open("rb") as file:
         for table in read_csv(file):
-            if schema is None:
+            if not len(schema):
                 schema = _schema_of(table, columns, texts)
             arrays = []
             for field, column in zip(schema, table.columns, strict=True):

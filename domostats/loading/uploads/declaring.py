@@ -7,9 +7,9 @@ __all__ = [
     "arrow_type",
     "unite_types",
     "mixed_column",
-    "Declaration",
+    "ColumnTypes",
     "fit_table",
-    "other_columns",
+    "columns_differ",
     "keeps_values",
     "declare",
     "same_types",
@@ -95,7 +95,7 @@ def mixed_column(name: str, row: int, why: str, source: str) -> DataError:
     )
 
 
-class Declaration:
+class ColumnTypes:
     """The types of the columns of a load, by name in order.
 
     `given` (by name, or one for all) is what the user said: it holds whatever the values look like.
@@ -163,7 +163,7 @@ class Declaration:
 # %% ../../../nbs/06_loading/uploads/02_declaring.ipynb #b37c3e0a
 def fit_table(
     table: pa.Table,
-    declaration: Declaration,
+    declaration: ColumnTypes,
     is_text: bool = False,
     row: int = 0,
     source: str = "",
@@ -179,7 +179,7 @@ def fit_table(
     odd = [name for name in table.column_names if name not in declaration.types]
     if odd or not is_sparse and len(names) != len(declaration.types):
         lost = [name for name in declaration.types if name not in table.column_names]
-        raise other_columns(source, row, odd, lost)
+        raise columns_differ(source, row, odd, lost)
     columns = []
     for name, type in declaration.types.items():
         if name not in table.column_names:
@@ -194,7 +194,7 @@ def fit_table(
     return pa.Table.from_arrays(columns, schema=declaration.schema)
 
 
-def other_columns(source: str, row: int, odd: list[str], lost: list[str]) -> DataError:
+def columns_differ(source: str, row: int, odd: list[str], lost: list[str]) -> DataError:
     "The error about a piece whose columns are not those of the pieces before."
     words = [f"there is {name!r}, which was not there before" for name in odd[:3]]
     words += [f"{name!r} is missing" for name in lost[:3]]
@@ -271,7 +271,7 @@ def _converted(
 # %% ../../../nbs/06_loading/uploads/02_declaring.ipynb #d7ef462b
 def declare(
     tables: Iterable[pa.Table],
-    declaration: Declaration,
+    declaration: ColumnTypes,
     is_text: bool = False,
     source: str = "",
 ) -> int:
@@ -283,6 +283,6 @@ def declare(
     return rows
 
 
-def same_types(declaration: Declaration, names: Iterable[str]) -> dict[str, Any]:
+def same_types(declaration: ColumnTypes, names: Iterable[str]) -> dict[str, Any]:
     "The types of these columns as texts, by name: what a record on disk keeps."
     return {name: str(declaration.types[name]) for name in names if name in declaration.types}

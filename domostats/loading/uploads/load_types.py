@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import pyarrow as pa
 
 from ...errors import SettingsError
-from .declaring import Declaration, declare
-from .sources import Source
+from .declaring import ColumnTypes, declare
+from .sources import RowSource
 
 # %% ../../../nbs/06_loading/uploads/10_load_types.ipynb #c2978bf9
 Rename = Callable[[list[str]], list[str]]
@@ -26,12 +26,12 @@ class Planned:
     before it is read.
     """
 
-    source: Source
-    declaration: Declaration
+    source: RowSource
+    declaration: ColumnTypes
     rows: int | None = None
 
 
-def renamed(source: Source, rename: Rename) -> Source:
+def renamed(source: RowSource, rename: Rename) -> RowSource:
     "A source whose columns have the names that `rename` gives for theirs."
 
     def tables() -> Iterable[pa.Table]:
@@ -41,7 +41,7 @@ def renamed(source: Source, rename: Rename) -> Source:
     return replace(source, read=lambda: iter(tables()))
 
 
-def _peeked(source: Source) -> tuple[Source, list[pa.Table]]:
+def _peeked(source: RowSource) -> tuple[RowSource, list[pa.Table]]:
     "The first table of a source that is read once, and the source as it was before."
     tables = source.tables()
     first = [*itertools.islice(tables, 1)]
@@ -54,15 +54,15 @@ class LoadTypes:
     def __init__(self):
         self.types: dict[str, pa.DataType] = {}
 
-    def plan(self, sources: Iterable[tuple[Source, object]]) -> list[Planned]:
+    def plan(self, sources: Iterable[tuple[RowSource, object]]) -> list[Planned]:
         """The types of all these sources, each with the types that the user gave (or None).
 
         DataError `mixed_column`; SettingsError `two_ways` for a type that is not the one before."""
-        together = Declaration()
+        together = ColumnTypes()
         known = {*self.types}
         planned = []
         for source, given in sources:
-            own = Declaration(given)
+            own = ColumnTypes(given)
             self._check_given(own)
             together.given = {**together.given, **own.given}
             together.every = own.every
@@ -82,7 +82,7 @@ class LoadTypes:
             one.declaration.checked = known & {*one.declaration.types}
         return planned
 
-    def _check_given(self, own: Declaration) -> None:
+    def _check_given(self, own: ColumnTypes) -> None:
         for name, type in own.given.items():
             if self.types.get(name, type) != type:
                 raise SettingsError(
@@ -92,7 +92,7 @@ class LoadTypes:
                 )
 
 
-def _names_of(source: Source) -> list[str]:
+def _names_of(source: RowSource) -> list[str]:
     "The columns of a source in order, those that come late too."
     names: dict[str, None] = {}
     for table in source.tables():

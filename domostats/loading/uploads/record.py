@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = [
     "KIND",
-    "digest_of",
+    "options_digest",
     "resume_command",
     "SourceRecord",
     "LoadFacts",
     "Record",
-    "other_source",
+    "source_differs",
     "KeptItem",
     "kept_items",
     "KeptLoad",
@@ -35,7 +35,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from ...errors import SettingsError
-from .parts import Part
+from .parts import PartFile
 from ...secrets import MASK, is_token
 from ...transport.journal import Journal
 from ...transport.journal_file import open_database
@@ -46,7 +46,7 @@ from ...transport.take_up import open_journal
 KIND = "load"
 
 
-def digest_of(options: object) -> str:
+def options_digest(options: object) -> str:
     "A text that two sets of options share if they are the same."
     content = msgspec.json.encode(options, order="deterministic", enc_hook=str)
     return hashlib.blake2b(content, digest_size=16).hexdigest()
@@ -126,7 +126,7 @@ class Record:
         self.stack = ExitStack()
         self.journal: Journal | None = None
         self.went_on = False
-        self.facts = LoadFacts(digest_of(options))
+        self.facts = LoadFacts(options_digest(options))
         self._finalizer = weakref.finalize(self, self.stack.close)
         if url:
             self._open(url, user, fresh)
@@ -143,7 +143,7 @@ class Record:
         kept = _facts_from(self.journal[name].facts)
         if kept.options and kept.options != self.facts.options:
             self.close()
-            raise other_source(name, "it had other options")
+            raise source_differs(name, "it had other options")
         if kept.options:
             self.went_on = True
             self.facts = kept
@@ -165,10 +165,10 @@ class Record:
             if known is None:
                 known = self.facts.sources[name] = SourceRecord(key, digest)
             elif known.digest != digest:
-                raise other_source(self.name, f"{name} had other rows then")
+                raise source_differs(self.name, f"{name} had other rows then")
             return known
 
-    def arrived(self, source: SourceRecord, part: Part) -> None:
+    def arrived(self, source: SourceRecord, part: PartFile) -> None:
         "Write down that a part is at the service."
         with self.lock:
             source.parts[str(part.number)] = {
@@ -191,7 +191,7 @@ class Record:
         self._finalizer()
 
 
-def other_source(name: str, why: str) -> SettingsError:
+def source_differs(name: str, why: str) -> SettingsError:
     "The error about a load whose name belongs to one that was left open."
     return SettingsError(
         f"A load of {name} was left open, and {why}. Nothing was sent. Give the same source and "

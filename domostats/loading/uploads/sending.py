@@ -14,7 +14,7 @@ from typing import NoReturn, TypeVar
 
 from tqdm.auto import tqdm
 
-from .parts import Part
+from .parts import PartFile
 
 _Item = TypeVar("_Item")
 
@@ -80,7 +80,7 @@ class Progress:
             disable=None if is_shown is None else not is_shown,
         )
 
-    def arrived(self, part: Part) -> None:
+    def arrived(self, part: PartFile) -> None:
         "Count a file that has arrived."
         with self.lock:
             self.rows += part.came

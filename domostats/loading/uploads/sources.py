@@ -8,9 +8,9 @@ __all__ = [
     "GZIP",
     "BEGINNINGS",
     "SIMPLE",
-    "Source",
+    "RowSource",
     "digest_tables",
-    "kind_of",
+    "file_kind",
     "usable_files",
     "open_sources",
 ]
@@ -47,7 +47,7 @@ from ...notices import warn
 
 # %% ../../../nbs/06_loading/uploads/04_sources.ipynb #900f1c8e
 @dataclass(frozen=True)
-class Source:
+class RowSource:
     """What holds rows.
 
     name: what it is called in messages. read: gives its tables, from the first. again: whether it
@@ -120,7 +120,7 @@ GZIP = b"\x1f\x8b"
 BEGINNINGS = ((b"PAR1", "parquet"), (b"PK\x03\x04", "excel"), (b"\xd0\xcf\x11\xe0", "excel"))
 
 
-def kind_of(name: str, head: bytes) -> str:
+def file_kind(name: str, head: bytes) -> str:
     "What a file of this name is, which begins with these bytes: one of the values of `KINDS`."
     path = Path(name.lower())
     bare = Path(path.stem) if path.suffix == ".gz" else path
@@ -177,7 +177,7 @@ def _blocks(path: Path) -> Iterator[bytes]:
             yield block
 
 
-def _from_path(path: Path, options: dict[str, Any]) -> Source:
+def _from_path(path: Path, options: dict[str, Any]) -> RowSource:
     "A file. DataError `no_file`."
     if not path.is_file():
         raise DataError(
@@ -187,7 +187,7 @@ def _from_path(path: Path, options: dict[str, Any]) -> Source:
         )
     with reading_errors(path.name), path.open("rb") as file:
         head = _unpacked(file).read(512)
-    kind = kind_of(path.name, head)
+    kind = file_kind(path.name, head)
     read = _reader_of(kind, options)
 
     def tables() -> Iterator[pa.Table]:
@@ -203,9 +203,9 @@ def _file_source(
     tables: Callable[[], Iterator[pa.Table]],
     again: bool,
     content: Callable[[], Iterator[bytes]] | None,
-) -> Source:
+) -> RowSource:
     is_json = kind.startswith("json")
-    return Source(name, tables, again, kind in ("csv", "tsv"), is_json, content)
+    return RowSource(name, tables, again, kind in ("csv", "tsv"), is_json, content)
 
 
 # %% ../../../nbs/06_loading/uploads/04_sources.ipynb #07bdbe83
@@ -223,7 +223,7 @@ def _goes_back(handle: Any) -> bool:
         return False
 
 
-def _from_handle(handle: Any, options: dict[str, Any]) -> Source:
+def _from_handle(handle: Any, options: dict[str, Any]) -> RowSource:
     "What an open handle has left, of bytes or of text."
     name = getattr(handle, "name", "")
     name = Path(name).name if isinstance(name, str) and name else "the open file"
@@ -238,7 +238,7 @@ def _from_handle(handle: Any, options: dict[str, Any]) -> Source:
         packed, head = True, stream.peek(512)
     else:
         packed = False
-    kind = kind_of(name, head)
+    kind = file_kind(name, head)
     if not again and kind in ("parquet", "excel"):
         stream, again, start, packed = _copy_of(stream), True, 0, False
         handle = stream
@@ -300,7 +300,7 @@ def usable_files(folder: Path) -> list[Path]:
 
 
 # %% ../../../nbs/06_loading/uploads/04_sources.ipynb #dfa3feff
-def open_sources(data: object, name: str = "", **options: Any) -> list[Source]:
+def open_sources(data: object, name: str = "", **options: Any) -> list[RowSource]:
     """What holds rows, as sources: one, or one for each file of a folder.
 
     data: a path (CSV, also gzipped, Parquet, JSON, JSON lines, Excel), an open handle of such a
@@ -323,20 +323,20 @@ def open_sources(data: object, name: str = "", **options: Any) -> list[Source]:
     return [_from_tables(data, name or type(data).__name__)]
 
 
-def _from_tables(data: Any, name: str) -> Source:
+def _from_tables(data: Any, name: str) -> RowSource:
     "Whatever is made of tables."
     if isinstance(data, pa.RecordBatch):
         data = pa.Table.from_batches([data])
     if is_frame(data) or isinstance(data, pa.Table):
-        return Source(name, lambda: _batches(data))
+        return RowSource(name, lambda: _batches(data))
     if is_run(data):
-        return Source(name, lambda: _batches(data), again=False)
+        return RowSource(name, lambda: _batches(data), again=False)
     if hasattr(data, "__arrow_c_stream__"):
-        return Source(name, lambda: _batches(data), again=getattr(data, "reads_again", False))
+        return RowSource(name, lambda: _batches(data), again=getattr(data, "reads_again", False))
     if isinstance(data, (list, tuple)):
-        return Source(name, lambda: _each(iter(data)))
+        return RowSource(name, lambda: _each(iter(data)))
     if isinstance(data, Iterator):
-        return Source(name, lambda: _each(data), again=False)
+        return RowSource(name, lambda: _each(data), again=False)
     raise SettingsError(
         f"A {type(data).__name__} holds no rows that can be read. Give a path, an open file, a "
         "folder, a data frame, an Arrow table, or an iterator of them.",

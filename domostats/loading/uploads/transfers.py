@@ -17,8 +17,8 @@ import pyarrow as pa
 from ...errors import DataError
 from .chunks import ROWS, SIZE, chunks_of
 from .load_types import Planned
-from .parts import Modify, Part, PartWriter
-from .record import Record, SourceRecord, other_source
+from .parts import Modify, PartFile, PartWriter
+from .record import Record, SourceRecord, source_differs
 from .sending import AT_ONCE, Progress, send_all
 from .sources import digest_tables
 from ...private import scratch
@@ -34,7 +34,7 @@ class Transfer:
     service. shown: whether progress is shown (None: in a terminal or a notebook)."""
 
     record: Record
-    send: Callable[[Part, threading.Event], object]
+    send: Callable[[PartFile, threading.Event], object]
     rows: int = ROWS
     size: int = SIZE
     modify: Modify | None = None
@@ -64,7 +64,7 @@ class Transfer:
         try:
             with scratch() as folder:
 
-                def send(part: Part) -> None:
+                def send(part: PartFile) -> None:
                     self.send(part, stopped)
                     part.path.unlink(missing_ok=True)
                     self.record.arrived(source, part)
@@ -75,14 +75,14 @@ class Transfer:
         finally:
             progress.close()
         if {*source.parts} != {str(n) for n in range(1, len(source.parts) + 1)}:
-            raise other_source(self.record.name, f"{name} had more rows then")
+            raise source_differs(self.record.name, f"{name} had more rows then")
         source.arrived = True
         self.record.save()
         return source
 
     def _parts(
         self, planned: Planned, source: SourceRecord, writer: PartWriter, folder: Path
-    ) -> Iterator[Part]:
+    ) -> Iterator[PartFile]:
         "The files that have not arrived, each written when it is asked for."
         came = count = 0
         for chunk in chunks_of(planned.source.tables(), self.rows, self.size):
@@ -91,7 +91,7 @@ class Transfer:
             known = source.parts.get(str(chunk.number))
             if known is not None:
                 if known["source"] != digest_tables([chunk.table]):
-                    raise other_source(self.record.name, f"{planned.source.name} had other rows")
+                    raise source_differs(self.record.name, f"{planned.source.name} had other rows")
                 continue
             key = f"{source.key}_{chunk.number}"
             part = writer.write(chunk, key, folder / f"{key}.parquet")
@@ -108,7 +108,7 @@ class Transfer:
                 "changed_meanwhile",
             )
         if len(source.parts) > count:
-            raise other_source(self.record.name, f"{planned.source.name} had more rows then")
+            raise source_differs(self.record.name, f"{planned.source.name} had more rows then")
 
 
 def _schema_from(text: str) -> pa.Schema | None:
