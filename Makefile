@@ -3,13 +3,19 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo lab test test-slow test-kills mutants bench export notebooks clean
+.PHONY: demo lab hooks test test-slow test-kills mutants bench export notebooks clean
 
 demo: .venv/user
 	$(BIN)/domostats demo
 
 lab: .venv/lab
 	$(BIN)/domostats lab
+
+hooks: .venv/dev   # notebooks are merged and compared cell by cell, and commits are checked
+	git config merge.jupyternotebook.name "notebooks, cell by cell"
+	git config merge.jupyternotebook.driver "$(BIN)/nbdev-merge %O %A %B %P"
+	git config diff.jupyternotebook.command "$(BIN)/nbdev-diff-driver"
+	$(BIN)/pre-commit install
 
 test: .venv/dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"

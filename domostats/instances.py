@@ -165,9 +165,9 @@ def signed(key: Secret, number: str) -> str:
     return hmac.new(key.reveal().encode(), number.encode(), "sha256").hexdigest()
 
 
-def own_file(path: Path, closed: int = 0o077) -> bytes:
-    """The bytes of a small regular file of this user, to whom others have none of the permissions
-    in `closed`; OSError for any other, and for a link."""
+def own_file(path: Path, closed: int = 0o077, most: int = 10_000) -> bytes:
+    """The first bytes, `most` of them, of a regular file of this user, to whom others have none of
+    the permissions in `closed`; OSError for any other, and for a link."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         about = os.fstat(file.fileno())
@@ -175,7 +175,7 @@ def own_file(path: Path, closed: int = 0o077) -> bytes:
         is_closed = not hasattr(os, "getuid") or not about.st_mode & closed
         if not (stat.S_ISREG(about.st_mode) and is_mine and is_closed):
             raise OSError("not a file of mine alone")
-        return file.read(10_000)
+        return file.read(most)
 
 
 # %% ../nbs/01_core/10_instances.ipynb #1a6fbef6

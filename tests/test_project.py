@@ -56,7 +56,8 @@ def test_the_package_is_what_the_notebooks_say(copy):
     shutil.rmtree(copy / "domostats")
     run(copy, "nbdev-export")
     run(copy, "ruff", "format", "--quiet", "domostats")
-    assert not differing(copy, "domostats")
+    found = differing(copy, "domostats")
+    assert not found, f"{', '.join(found)}: not what the notebooks say; run `make export`"
 
 
 @pytest.mark.slow
@@ -66,7 +67,8 @@ def test_every_notebook_runs_and_its_stored_outputs_are_real(copy):
         done = pool.map(lambda notebook: run(copy, "nbdev-test", notebook, "--save"), notebooks)
         assert len([*done]) > 90
     run(copy, "nbdev-clean")
-    assert not differing(copy, "nbs")
+    found = differing(copy, "nbs")
+    assert not found, f"{', '.join(found)}: other outputs than those stored; run `make notebooks`"
 
 
 def test_the_readme_is_what_its_notebook_says():
@@ -127,7 +129,7 @@ def test_nothing_in_the_tree_is_big_private_or_foreign():
         assert path.suffix != ".env" and path.name != "uv.lock", path
 
 
-def test_PK1_PK2_what_is_needed_is_declared_and_no_leftovers_are_shipped():
+def test_what_is_needed_is_declared_and_no_leftovers_are_shipped():
     assert re.search(
         r'^dependencies = \[[^\]]*"requests\b', (ROOT / "pyproject.toml").read_text(), re.M
     )
@@ -182,6 +184,11 @@ def test_each_name_of_the_readme_is_in_the_module_beside_it():
         places = [package + place if place.startswith(".") else place for place in places]
         for name in re.findall(r"`([\w.]+)`", names):
             assert any(has(place, name) for place in places), (name, places)
+
+
+def test_the_name_of_a_test_says_what_it_shows():
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        assert not re.findall(r"def test_\w*?[A-Z]\w*", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.slow

@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 import pyarrow as pa
 import pytest
+from expected import expectations
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
@@ -23,6 +24,7 @@ from domostats.transport.listing import Whole
 from domostats.transport.pages import Page
 
 TODAY = "2024-04-01"
+REPORTS = expectations()
 APPS = "/api/data/v1/accounts/templates/user/extended"
 
 
@@ -328,59 +330,23 @@ def test_a_key_is_found_again_in_memory_and_on_disk(monkeypatch, rows):
         assert keys.repeated() == 3  # (0, a), (1, b) and (null, c)
 
 
-KEY_COLUMNS = {  # the columns that hold the key of each report, in each of its formats
-    ("accounts", "domostats"): ["Account_Id"],
-    ("accounts", "v1"): ["account_id"],
-    ("accounts", "v2"): ["account_id"],
-    ("accounts", "owners"): ["account_id"],
-    ("activity_log", "domostats"): ["Event_ID"],
-    ("activity_log", "all"): ["event_key"],
-    ("calls", "all"): ["id"],
-    ("datasets", "domostats"): ["ID"],
-    ("datasets", "all"): ["dataset_id"],
-    ("datorama_jobs", "with_stream"): ["id"],
-    ("datorama_jobs", "all"): ["id"],
-    ("datorama_streams", "table"): ["id"],
-    ("datorama_streams", "with_workspace"): ["id"],
-    ("datorama_streams", "all"): ["id"],
-    ("datorama_workspaces", "all"): ["id"],
-    ("groups", "domostats"): ["Group Id"],
-    ("groups", "with_creator"): ["Group Id"],
-    ("groups", "all"): ["group_id"],
-    ("group_members", "all"): ["group_id", "member_type", "member_id"],
-    ("oauth_configurations", "domostats"): ["Account_Id"],
-    ("oauth_configurations", "all"): ["id"],
-    ("page_access", "all"): ["page_id", "entity_type", "entity_id"],
-    ("page_people", "all"): ["page_id", "user_id", "via_group_id"],
-    ("users", "domostats"): ["User ID"],
-    ("users", "user_activity"): ["User ID"],
-    ("users", "all"): ["user_id"],
-    ("users", "identity"): ["id"],
-}
-JOINED = {  # of columns that are made from lookups, by which id; of all others nothing
-    ("accounts", "owners"): {"owner_name": ("user_id",)},
-    ("groups", "with_creator"): {"Creator Id": ("Group Id",), "Is Default": ("Group Id",)},
-    ("page_access", "all"): {"page_title": ("page_id",)},
-    ("users", "user_activity"): {},
-}
-
-
-def test_the_key_columns_of_every_format():
-    shapes = {(name, shape) for name in reports.names() for shape in reports.find(name).formatters}
-    assert shapes - {*KEY_COLUMNS} == {("page_access", "domostats"), ("group_members", "domostats")}
-    for (name, shape), columns in KEY_COLUMNS.items():
-        report = reports.find(name)
-        assert key_columns(report, report.formatter(shape)) == columns, (name, shape)
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_key_columns_of_every_format(name):
+    report, told = reports.find(name), REPORTS[name].key_columns
+    assert [*told] == [*report.formatters]
+    for shape, columns in told.items():
+        if columns is None:
+            assert refused(key_columns, report, report.formatter(shape))[0] == "unknown_key"
+        else:
+            assert key_columns(report, report.formatter(shape)) == columns, shape
 
 
 def test_the_columns_by_which_others_are_joined():
-    for (name, shape), columns in JOINED.items():
-        report = reports.find(name)
-        found = join_columns(report, report.formatter(shape))
-        assert columns.items() <= found.items(), (name, shape, found)
-    users = reports.find("users")
-    found = join_columns(users, users.formatter("all"))
-    assert found["role_name"] == ("role_id",) and found["accepted"] == ("user_id",)
+    for name, one in REPORTS.items():
+        for shape, columns in one.joined_by.items():
+            report = reports.find(name)
+            found = join_columns(report, report.formatter(shape))
+            assert columns.items() <= found.items(), (name, shape, found)
 
 
 def test_a_format_without_the_key_is_refused_with_the_formats_that_have_it():
@@ -714,14 +680,12 @@ def test_a_list_from_before_is_formatted_with_the_lists_that_the_format_reads():
     assert accounts.format(given, "v1")["account_id"].tolist() == [1]
 
 
-def test_what_narrows_each_report():
-    narrowed = {name: reports.find(name).narrowed_by() for name in reports.names()}
-    assert {name: found for name, found in narrowed.items() if found} == {
-        "activity_log": {"since", "until"},
-        "datasets": {"since"},
-        "page_access": {"since"},
-        "page_people": {"since"},
-    }
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_narrows_each_report(name):
+    assert reports.find(name).narrowed_by() == REPORTS[name].narrowed_by
+
+
+def test_a_lookup_is_not_narrowed():
     assert reports.find("groups").narrowed_by("with_creator") == set()
 
 
@@ -739,26 +703,6 @@ def test_there_is_no_report_of_that_name():
         reports.acounts
     assert reports.accounts.report is reports.find("accounts")
     assert {"accounts", "users", "find", "names"} <= {*dir(reports)}
-    assert reports.names("domo") == sorted(
-        [
-            "accounts",
-            "activity_log",
-            "calls",
-            "datasets",
-            "group_members",
-            "groups",
-            "oauth_configurations",
-            "page_access",
-            "page_people",
-            "users",
-        ]
-    )
-    assert reports.names("datorama") == [
-        "calls",
-        "datorama_jobs",
-        "datorama_streams",
-        "datorama_workspaces",
-    ]
 
 
 # --- several instances ----------------------------------------------------------------------------

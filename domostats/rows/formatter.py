@@ -232,6 +232,13 @@ def one_row(
 
 
 # %% ../../nbs/04_rows/09_formatter.ipynb #75017d48
+def _clash(name: str) -> SettingsError:
+    "The error of a formatter that would have two columns of this name."
+    return SettingsError(
+        f"There is a column {name!r} already. Rename or drop it first.", "name_clash"
+    )
+
+
 class Formatter:
     """Columns from records: `rules` is an ordered dict from column name to field name or `Rule`,
     `objects` a dict from keyword to row type, the record itself first.
@@ -260,15 +267,19 @@ class Formatter:
         added = {**dict(rules), **more}
         for name in added:
             if name in self.rules:
-                raise SettingsError(
-                    f"There is a column {name!r} already. Rename or drop it first.", "name_clash"
-                )
+                raise _clash(name)
         return type(self)(self.objects, {**self.rules, **added})
 
     def rename(self, **names: str) -> "Self":
-        """With these columns, old=new, called otherwise. SettingsError `unknown_column`,
-        `name_clash`."""
-        return self.drop(*names).add({new: self.rules[old] for old, new in names.items()})
+        """With these columns, old=new, called otherwise, each in its place. SettingsError
+        `unknown_column`, `name_clash`."""
+        wanted = [*self.drop(*names).rules, *names.values()]
+        for name in names.values():
+            if wanted.count(name) > 1:
+                raise _clash(name)
+        return type(self)(
+            self.objects, {names.get(name, name): rule for name, rule in self.rules.items()}
+        )
 
     def drop(self, *names: str) -> "Self":
         "Without these columns. SettingsError `unknown_column`."

@@ -5,12 +5,12 @@
 # %% auto #0
 __all__ = ["KNOWN_ERRORS", "unlimited", "RealmAuth", "Tokens", "realm_connection", "ask_tokens"]
 
-# %% ../../../nbs/03_clients/dash/03_tokens.ipynb #c97224d9
+# %% ../../../nbs/03_clients/dash/03_tokens.ipynb #abdc3b6b
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from .forms import Form
-from .organisation import Organisation
+from .organisation import DashOrganisation
 from ...errors import AccessError, CredentialsError, DataError
 from ...secrets import Secret
 from ...transport.answer import Answer
@@ -20,7 +20,7 @@ from ...transport.connection import Connection, connect
 from ...transport.retry import Request
 
 
-# %% ../../../nbs/03_clients/dash/03_tokens.ipynb #a68c78d9
+# %% ../../../nbs/03_clients/dash/03_tokens.ipynb #6dc10561
 def unlimited(place: str, label: str) -> Budget:
     "A budget of calls that is never used up: for the realm and the store, which are not the API."
     return Budget(place, None, None, label=label)
@@ -29,7 +29,7 @@ def unlimited(place: str, label: str) -> Budget:
 class RealmAuth(NoAuth):
     "A call to a realm: it carries its secrets in its body, and so does the answer."
 
-    def __init__(self, organisation: Organisation):
+    def __init__(self, organisation: DashOrganisation):
         super().__init__(organisation.provider)
         self.organisation = organisation
 
@@ -93,7 +93,7 @@ def _error_word(answer: Answer) -> str:
     return next((known for known in KNOWN_ERRORS if known == word), "")
 
 
-# %% ../../../nbs/03_clients/dash/03_tokens.ipynb #fe1b67a5
+# %% ../../../nbs/03_clients/dash/03_tokens.ipynb #114e2ac2
 class Tokens(NamedTuple):
     """What a realm gives: an `access` token and how many `seconds` it works; for a person also a
     `refresh` token and an `identity`."""
@@ -104,12 +104,12 @@ class Tokens(NamedTuple):
     identity: Secret | None = None
 
 
-def realm_connection(organisation: Organisation) -> Connection:
+def realm_connection(organisation: DashOrganisation) -> Connection:
     "The connection to the realm of an organisation."
     return connect(organisation.provider, RealmAuth(organisation))
 
 
-def ask_tokens(organisation: Organisation, form: Mapping[str, str | Secret]) -> Tokens:
+def ask_tokens(organisation: DashOrganisation, form: Mapping[str, str | Secret]) -> Tokens:
     """The tokens that the realm gives for a form.
 
     CredentialsError `expired_session`, `bad_client`, `sign_in_refused`; AccessError
@@ -128,10 +128,11 @@ def ask_tokens(organisation: Organisation, form: Mapping[str, str | Secret]) -> 
             answer,
         )
     seconds = fields.get("expires_in")
-    known = isinstance(seconds, (int, float)) and not isinstance(seconds, bool) and seconds > 0
+    if not isinstance(seconds, (int, float)) or isinstance(seconds, bool) or seconds <= 0:
+        seconds = 60
     return Tokens(
         Secret(access),
-        float(seconds) if known else 60.0,
+        float(seconds),
         _text(fields.get("refresh_token")),
         _text(fields.get("id_token")),
     )

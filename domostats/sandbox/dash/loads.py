@@ -11,7 +11,7 @@ __all__ = [
     "LoadFailure",
     "agree",
     "common_schema",
-    "Loads",
+    "DashLoads",
 ]
 
 # %% ../../../nbs/11_sandbox/dash/06_loads.ipynb #2d2b8dd7
@@ -125,8 +125,8 @@ def common_schema(paths: dict[str, Path]) -> pa.Schema:
     )
 
 
-# %% ../../../nbs/11_sandbox/dash/06_loads.ipynb #a15e6368
-class Loads:
+# %% ../../../nbs/11_sandbox/dash/06_loads.ipynb #3a53d9c5
+class DashLoads:
     "The loads of an organisation by id, and what they have brought to the tables of its lake."
 
     def __init__(

@@ -7,7 +7,7 @@ __all__ = [
     "CLI_CLIENT",
     "CODE_SECONDS",
     "RealmError",
-    "Login",
+    "RealmLogin",
     "Grant",
     "is_loopback_redirect",
     "challenge_of",
@@ -31,7 +31,7 @@ from ..datorama.limits import VirtualClock
 from ..replies import HTML, Reply, json_reply
 from ...secrets import Secret
 
-# %% ../../../nbs/11_sandbox/dash/03_realm.ipynb #95fa1f61
+# %% ../../../nbs/11_sandbox/dash/03_realm.ipynb #3bc65eaa
 CLI_CLIENT = "comotion_cli"  # the client of people: measured
 CODE_SECONDS = 60  # how long a code works: guessed
 
@@ -46,7 +46,7 @@ class RealmError(Exception):
 
 
 @dataclass
-class Login:
+class RealmLogin:
     "A session of a person: who it is, and the refresh tokens that work and that worked once."
 
     user: str
@@ -60,7 +60,7 @@ class Login:
 class Grant:
     "A code that waits to be exchanged, with what the exchange must agree with."
 
-    login: Login
+    login: RealmLogin
     redirect: str
     challenge: str
     nonce: str
@@ -84,7 +84,7 @@ def challenge_of(verifier: str) -> str:
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-# %% ../../../nbs/11_sandbox/dash/03_realm.ipynb #2492c8d7
+# %% ../../../nbs/11_sandbox/dash/03_realm.ipynb #e9324066
 class Realm:
     """The realm of one organisation: `applications` (secret by id), `user` (who sits at the
     browser), `logins`, and the tokens they get by a clock and the rules."""
@@ -97,7 +97,7 @@ class Realm:
         self.applications: dict[str, Secret] = {"etl-app": Secret(secrets.token_hex(16))}
         self.user: str = "ada"
         self.denies: bool = False
-        self.logins: list[Login] = []
+        self.logins: list[RealmLogin] = []
         self.grants: dict[str, Grant] = {}
 
     def log_in(self, user: str = "") -> Secret:
@@ -193,7 +193,7 @@ class Realm:
             "scope": scopes,
         }
 
-    def _tokens_of(self, login: Login, nonce: str = "") -> dict[str, Any]:
+    def _tokens_of(self, login: RealmLogin, nonce: str = "") -> dict[str, Any]:
         scopes = " ".join(("openid", *self.rules.user_scopes))
         access = self._access(login.user, CLI_CLIENT, scopes)
         claims = {"sub": login.user, "aud": CLI_CLIENT, "azp": CLI_CLIENT, "typ": "ID"}
@@ -208,12 +208,12 @@ class Realm:
             "session_state": login.session,
         }
 
-    def _new_login(self, user: str) -> Login:
-        login = Login(user, secrets.token_hex(8))
+    def _new_login(self, user: str) -> RealmLogin:
+        login = RealmLogin(user, secrets.token_hex(8))
         self.logins.append(login)
         return login
 
-    def _new_refresh(self, login: Login) -> Secret:
+    def _new_refresh(self, login: RealmLogin) -> Secret:
         token = f"dash-refresh-{secrets.token_urlsafe(48)}"
         login.fresh[token] = self.clock.now() + self.rules.refresh_seconds
         return Secret(token)

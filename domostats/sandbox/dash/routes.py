@@ -15,7 +15,7 @@ __all__ = [
     "answer_request",
 ]
 
-# %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #1f02fad6
+# %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #7c109433
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
 from .faults import api_error
-from .loads import DashRefusal, Loads
+from .loads import DashLoads, DashRefusal
 from .queries import Queries
 from .realm import Realm, RealmError
 from .rules import DashRules
@@ -32,14 +32,14 @@ from .store import ObjectStore
 from ..replies import Reply, json_reply
 
 
-# %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #2f6dd790
+# %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #df7e48d0
 @dataclass
 class DashWorld:
     "What belongs to one organisation: its realm, store, loads and queries."
 
     realm: Realm
     store: ObjectStore
-    loads: Loads
+    loads: DashLoads
     queries: Queries
     rules: DashRules
 

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ["OWN_PATHS", "Dash"]
 
-# %% ../../../nbs/11_sandbox/dash/11_service.ipynb #904e8c71
+# %% ../../../nbs/11_sandbox/dash/11_service.ipynb #dff0d4d1
 import json
 import threading
 from collections import deque
@@ -24,7 +24,7 @@ from domostats.sandbox.dash.faults import (
     reply_after,
     reply_before,
 )
-from .loads import Loads
+from .loads import DashLoads
 from .queries import Queries
 from .realm import Realm
 from .routes import DashRequest, DashWorld, answer_request
@@ -40,7 +40,7 @@ from ...secrets import Secret
 if TYPE_CHECKING:
     from starlette.requests import Request
 
-# %% ../../../nbs/11_sandbox/dash/11_service.ipynb #a52c8c02
+# %% ../../../nbs/11_sandbox/dash/11_service.ipynb #365470cc
 OWN_PATHS = "/sandbox", "/sandbox/faults", "/sandbox/clock", "/sandbox/log", "/sandbox/rules"
 
 
@@ -63,7 +63,7 @@ class Dash:
         self.world: DashWorld = DashWorld(
             Realm(org, "", self.clock, self.rules),
             store,
-            Loads(org, store, lake, self.clock, self.rules),
+            DashLoads(org, store, lake, self.clock, self.rules),
             Queries(org, lake, folder, self.clock, self.rules),
             self.rules,
         )
