@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from ...clients.dash.auth import ApplicationAuth, sign_in
-from ...clients.dash.organisation import Organisation, find_organisation
+from ...clients.dash.organisation import DashOrganisation, find_organisation
 from ...errors import SettingsError
 from ...instances import Instance
 from ...sealing import hides
@@ -25,6 +25,7 @@ class Auth:
     secret (`Auth.APPLICATION`).
 
     orgname: the organisation, what stands before .comodash.io. issuer: another identity provider.
+    credentials_cache_class: None; where sign-ins are kept is said by the settings.
     application_secret_id: another name of application_client_id. SettingsError `missing_field`,
     `bad_argument`, `two_ways`."""
 
@@ -34,7 +35,7 @@ class Auth:
     @hides("application_client_secret")
     def __init__(
         self,
-        orgname: str | Instance | Organisation,
+        orgname: str | Instance | DashOrganisation,
         issuer: str | None = None,
         credentials_cache_class: type | None = None,
         entity_type: str | None = None,
@@ -50,7 +51,12 @@ class Auth:
             )
         self.orgname = orgname
         self.issuer = issuer
-        self.credentials_cache_class = credentials_cache_class
+        if credentials_cache_class is not None:
+            raise SettingsError(
+                "Sign-ins are kept in the key store of the system, or where the settings say. "
+                "Leave credentials_cache_class out.",
+                "bad_argument",
+            )
         self.entity_type: str = entity_type or self.USER
         self.client_id: str | None = application_client_id or application_secret_id
         self.client_secret: Secret | None = None
@@ -78,7 +84,7 @@ class Auth:
                 "bad_argument",
             )
 
-    def organisation(self, zone: str = "") -> Organisation:
+    def organisation(self, zone: str = "") -> DashOrganisation:
         "Where this is. SettingsError `bad_name`, `bad_url`."
         return find_organisation(self.orgname, zone, self.issuer)
 

@@ -279,7 +279,8 @@ class Load:
 
     def _warn_of_client(self, planned: Planned) -> None:
         "Say that nobody knows whose rows these are, unless a column or an option says it."
-        if self.load_as_service_client_id is None and CLIENT_ID not in self.types.types:
+        is_told = self.load_as_service_client_id is not None or self.table_name == ""
+        if not is_told and CLIENT_ID not in self.types.types:
             warn(
                 f"{planned.source.name} has no column {CLIENT_ID}, and load_as_service_client_id "
                 "was not given: the service will refuse the load unless another source has it."

@@ -55,8 +55,9 @@ def options_digest(options: object) -> str:
 def resume_command() -> str:
     "What to type to run this program again, without what looks like a secret in it."
     words = [*getattr(sys, "orig_argv", sys.argv)]
-    if "ipykernel" in sys.modules or not words:
-        return "Run this cell again"
+    shell = sys.modules.get("IPython")
+    if shell is not None and shell.get_ipython() is not None:
+        return "run this cell again"
     return shlex.join(MASK if is_token(word) else word for word in words)
 
 
