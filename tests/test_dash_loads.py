@@ -9,11 +9,12 @@ import time
 from decimal import Decimal
 from pathlib import Path
 
+import commands
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import KILLS, ROOT
+from conftest import KILLS, ROOT, TODAY
 from pyarrow import parquet
 from secret_search import leaks
 
@@ -126,8 +127,8 @@ def fail(box, phase, fault, times, load_id):
     box.fail(fault, path, times=times, seconds=0.01)
 
 
-@pytest.mark.sampled(4)
-@pytest.mark.parametrize("times", [1, 3, None])
+@pytest.mark.sampled(12)
+@pytest.mark.parametrize("times", [1, None])
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("phase", [*PLACES])
 def test_a_fault_in_any_phase_leaves_every_row_once_or_an_error_and_no_row(
@@ -719,3 +720,22 @@ def test_four_files_are_on_their_way_at_most(box, config, monkeypatch):
     assert 1 <= most[0] <= 4
     load.commit()
     assert rows_of(box) == [*range(40)]
+
+
+# --- a report into the lake ---
+
+
+def test_a_report_is_added_to_a_table_of_the_lake_with_a_mark_of_its_run(own_folder):
+    with sandbox.start(today=TODAY) as domo, sandbox.start_dash(org="lake") as box:
+        to = ("--to", f"dash:{box.name}/ages")
+        for _ in range(2):
+            code, _, said = commands.run("generate", "accounts", "--instance", domo.name, *to)
+            assert code == 0, said
+        table = box.table("ages")
+        runs = table.column("domostats_run").to_pylist()
+        assert len({*runs}) == 2 and runs.count(runs[0]) * 2 == table.num_rows > 0
+        code, _, said = commands.run(
+            "generate", "accounts", "--instance", domo.name, *to, "--method", "REPLACE"
+        )
+        assert code != 0 and "replaces none" in " ".join(said.split())
+        assert box.table("ages").num_rows == table.num_rows

@@ -56,6 +56,8 @@ def state_of(info: LoadInfo) -> LoadState:
 
 def open_item(item: UploadItem) -> list[RowSource]:
     "The sources of an item; the result of a query is one."
+    if isinstance(item.data, RowSource):
+        return [item.data]
     if hasattr(item.data, "as_source"):
         return [item.data.as_source(dtype=item.dtype, **item.options)]
     return open_sources(item.data, **item.options)
