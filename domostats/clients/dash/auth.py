@@ -15,7 +15,7 @@ __all__ = [
     "sign_in",
 ]
 
-# %% ../../../nbs/03_clients/dash/05_auth.ipynb #0fefa73c
+# %% ../../../nbs/03_clients/dash/05_auth.ipynb #ecfd9be4
 import os
 import threading
 import time
@@ -28,12 +28,13 @@ from domostats.clients.dash.key_store import (
     usual_store,
 )
 from .organisation import DashOrganisation, find_organisation
-from .tokens import Tokens, ask_tokens
+from .tokens import Tokens, ask_tokens, refuse_pages
 from ...credentials import find_secrets
 from ...errors import CredentialsError
 from ...instances import Instance
 from ...sealing import hides
 from ...secrets import Masked, MaskedBytes, Secret
+from ...transport.answer import Answer
 from ...transport.auth import Auth
 from ...transport.connection import Connection, connect
 from ...transport.retry import PASSING, Retry
@@ -41,7 +42,7 @@ from ...transport.retry import PASSING, Retry
 if TYPE_CHECKING:
     import requests
 
-# %% ../../../nbs/03_clients/dash/05_auth.ipynb #61527100
+# %% ../../../nbs/03_clients/dash/05_auth.ipynb #b73e9847
 MARGIN = 60  # seconds before its end at which a token is renewed
 
 
@@ -72,6 +73,10 @@ class DashAuth(Auth):
         "Masked, where the keys of a store stand in it."
         hides_keys = b"sts_credentials" in content or b"presigned_url" in content
         return MaskedBytes(content) if hides_keys else super().received(content)
+
+    def judge(self, answer: Answer) -> None:
+        "DataError `html`."
+        refuse_pages(answer)
 
     def retry(self) -> Retry:
         "How often a call is tried: a server error passes, too."

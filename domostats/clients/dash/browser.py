@@ -149,7 +149,7 @@ def _has_loopback6() -> bool:
         return False
 
 
-# %% ../../../nbs/03_clients/dash/06_browser.ipynb #4b958da7
+# %% ../../../nbs/03_clients/dash/06_browser.ipynb #a16c3eb0
 def read_redirect(came: dict[str, Secret], state: Secret, organisation: DashOrganisation) -> Secret:
     """The code in what a redirect brought.
 
@@ -181,7 +181,10 @@ def _not_trusted(why: str) -> CredentialsError:
 
 def pasted_redirect(text: str) -> dict[str, Secret]:
     "What stands in the address that somebody copied from the browser."
-    query = urlsplit(text.strip()).query
+    try:
+        query = urlsplit(text.strip()).query
+    except ValueError:  # it is no address
+        return {}
     return {name: Secret(value) for name, value in parse_qsl(query, keep_blank_values=True)}
 
 

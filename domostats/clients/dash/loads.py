@@ -6,6 +6,7 @@
 __all__ = [
     "TABLE_NAME",
     "LOAD_ID",
+    "SIGNED",
     "check_table_name",
     "create_load",
     "LoadInfo",
@@ -13,6 +14,7 @@ __all__ = [
     "FilePlace",
     "ask_place",
     "StoreAuth",
+    "LinkFilter",
     "store_connection",
     "store_file",
     "put_file",
@@ -20,7 +22,8 @@ __all__ = [
     "commit_load",
 ]
 
-# %% ../../../nbs/03_clients/dash/07_loads.ipynb #d5b39613
+# %% ../../../nbs/03_clients/dash/07_loads.ipynb #f18509c4
+import logging
 import math
 import numbers
 import re
@@ -33,10 +36,11 @@ from urllib.parse import urlsplit
 import msgspec
 
 from .forms import FileForm
-from .tokens import unlimited
+from .tokens import refuse_pages, unlimited
 from ...errors import AccessError, DataError, DomostatsError, SettingsError
 from ...instances import Instance
 from ...secrets import Secret
+from ...transport.answer import Answer
 from ...transport.auth import NoAuth
 from ...transport.budget import Budget
 from ...transport.connection import Connection, connect
@@ -127,7 +131,7 @@ def get_load(connection: Connection, load_id: str) -> LoadInfo:
     return LoadInfo(found.LoadStatus, found.ErrorType, tuple(map(_message, messages)))
 
 
-# %% ../../../nbs/03_clients/dash/07_loads.ipynb #b9e13523
+# %% ../../../nbs/03_clients/dash/07_loads.ipynb #56eff48b
 class _Form(msgspec.Struct):
     url: str
     fields: dict[str, str]
@@ -166,9 +170,29 @@ class StoreAuth(NoAuth):
     def budget(self, place: str, label: str) -> Budget:
         return unlimited(place, label)
 
+    def judge(self, answer: Answer) -> None:
+        "DataError `html`."
+        refuse_pages(answer)
+
     def retry(self) -> Retry:
         "A file of a key replaces itself, so every failure that passes is worth another try."
         return Retry(passing=(*PASSING, "server_error"))
+
+
+class LinkFilter(logging.Filter):
+    "Leaves out of a log what follows the `?` of a signed link: whoever has it may read the file."
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if isinstance(record.args, tuple):
+            record.args = tuple(
+                f"{one.partition('?')[0]}?..." if isinstance(one, str) and SIGNED in one else one
+                for one in record.args
+            )
+        return True
+
+
+SIGNED = "Signature="  # in the query of a link
+logging.getLogger("urllib3.connectionpool").addFilter(LinkFilter())
 
 
 def store_connection(url: str) -> tuple[Connection, str]:

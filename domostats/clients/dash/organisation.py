@@ -16,9 +16,9 @@ from ...sealing import hides
 from ...secrets import shown
 from ...settings import NAME, find_settings, setting
 
-# %% ../../../nbs/03_clients/dash/01_organisation.ipynb #c38052b4
+# %% ../../../nbs/03_clients/dash/01_organisation.ipynb #11e4e6e8
 ISSUER = "https://auth.comotion.us"  # read in the published client
-LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"  # of an organisation or a zone
+LABEL = r"[A-Za-z0-9]([A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"  # of an organisation
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def find_organisation(
 
     `zone` is a part of its lake, `issuer` another identity provider. SettingsError `bad_name`,
     `bad_url`, `no_sandbox`."""
-    if zone and not re.fullmatch(LABEL, zone):
+    if zone and not re.fullmatch(NAME, zone):
         raise _bad_name("zone", zone)
     if isinstance(name, DashOrganisation):
         found = name if issuer is None else replace(name, issuer=check_url(issuer, name.api.name))
@@ -98,10 +98,9 @@ def find_organisation(
     else:
         known = _named_in_settings(name)
         is_place = re.fullmatch(SANDBOX, name.lower()) or name.lower().startswith("dash-")
-        if known is None and not is_place and not re.fullmatch(NAME, name):
-            instance = Instance(f"dash-{name}", f"https://{name}.api.comodash.io")
-        else:
-            instance = known or find_instance(name if is_place else f"dash-{name}")
+        if known is None and not re.fullmatch(NAME, name):
+            raise _no_host(name)
+        instance = known or find_instance(name if is_place else f"dash-{name}")
     found = DashOrganisation(_orgname(instance), instance, _issuer(instance, issuer))
     return _in_zone(found, zone)
 
@@ -113,6 +112,14 @@ def _in_zone(found: DashOrganisation, zone: str) -> DashOrganisation:
         return found
     url = f"https://{zone}.{found.name}.api.comodash.io"
     return replace(found, api=Instance(found.api.name, url))
+
+
+def _no_host(name: str) -> SettingsError:
+    return SettingsError(
+        f"The organisation {shown(name)} has a name that no host can have. Give its address in "
+        f"settings.ini: [instance.dash-NAME] with url = https://... and orgname = {name}",
+        "bad_name",
+    )
 
 
 def _bad_name(what: str, name: object) -> SettingsError:

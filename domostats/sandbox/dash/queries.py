@@ -57,7 +57,7 @@ def shown_column(name: str, kind: str) -> str:
     return spelled
 
 
-# %% ../../../nbs/11_sandbox/dash/07_queries.ipynb #20ab559b
+# %% ../../../nbs/11_sandbox/dash/07_queries.ipynb #a6590bf0
 class QueryRun:
     """A query that was started: `text` as it came, `sql` for DuckDB, its result in a file at
     `path`, `columns` with their types."""
@@ -113,9 +113,10 @@ class QueryRun:
         "How it stands, as it tells when asked once more."
         if self.stopped:
             return "CANCELLED"
-        if self.polls <= rules.queued_polls:
+        polls = max(1, self.polls)
+        if polls <= rules.queued_polls:
             return "QUEUED"
-        if self.polls <= rules.queued_polls + rules.running_polls or self.thread.is_alive():
+        if polls <= rules.queued_polls + rules.running_polls or self.thread.is_alive():
             return "RUNNING"
         return "FAILED" if self.error else "SUCCEEDED"
 

@@ -32,7 +32,7 @@ from ..server import Server
 from ...secrets import Secret
 
 
-# %% ../../../nbs/11_sandbox/dash/12_start.ipynb #169625b3
+# %% ../../../nbs/11_sandbox/dash/12_start.ipynb #fc728d84
 class DashSandbox(RunningSandbox):
     """An offline Comotion Dash that is running: `org`, `realm`, `store`, `loads` and `queries` (by
     id), `rules`, `clock` and the `log` of calls.
@@ -57,6 +57,7 @@ class DashSandbox(RunningSandbox):
         self.loads: dict[str, LoadRecord] = service.world.loads.by_id
         self.queries: dict[str, QueryRun] = service.world.queries.by_id
         self.rules: DashRules = service.rules
+        self._first_rules: dict[str, Any] = {**vars(service.rules)}
         self.clock: VirtualClock = service.clock
         self.log: deque[DashCall] = service.log
 
@@ -94,9 +95,9 @@ class DashSandbox(RunningSandbox):
             con.close()
 
     def heal(self) -> None:
-        "Take back every fault, and let the rules be those of the beginning."
+        "Take back every fault, and let the rules be those it was started with."
         self.faults.heal()
-        self.service.set_rules(**vars(DashRules()))
+        self.service.set_rules(**self._first_rules)
         self.realm.denies = False
 
     def release(self) -> None:
