@@ -115,6 +115,51 @@ def test_records_that_only_a_lookup_has_are_rows_behind_the_others_in_their_orde
     assert len(unasked.rows) == 1
 
 
+@dataclass
+class Counting:
+    id: TextId
+    name: str | None = None
+    books: int | None = None
+
+
+def test_a_lookup_that_counts_more_than_came_makes_a_run_incomplete():
+    def run(format_fn, *authors, window=None):
+        report = Report(
+            "books",
+            "one book",
+            "id",
+            Source("book", Whole("/books"), Book),
+            Lookup("author", Whole("/authors"), Counting, on=("author_id", "id"), count="books"),
+        )
+        own = [page(1, {"id": 1, "authorId": 7}, {"id": 2}), page(2, {"id": 3, "authorId": "7"})]
+        formatter = format_fn or Formatter(report.objects, {"id": "id"})  # which reads no author
+        made = report.over(formatter, {"book": own, "author": [page(1, *authors)]})
+        made.window = window
+        assert [row["id"] for row in made.rows] == [1, 2, 3]
+        return made.doubts
+
+    def plain(book):
+        return {"id": book["id"]}
+
+    for format_fn in None, plain:
+        assert run(format_fn) == run(format_fn, {"id": 7, "books": 2}) == []
+        assert run(format_fn, {"id": 7, "books": 1}, {"id": 8}, {"id": None, "books": 5}) == []
+        more = {"id": 7, "books": 4}, {"id": 8, "books": 1}, {"id": 9, "books": 0}
+        assert run(format_fn, *more) == [
+            "2 of author count more in books than came; 3 records are missing."
+        ]
+        assert run(format_fn, *more, window=(datetime(2024, 1, 1), None)) == []
+    with pytest.raises(SettingsError) as caught:
+        Report(
+            "books",
+            "one book",
+            "id",
+            Source("book", Whole("/books"), Book),
+            Lookup("author", Whole("/authors"), Author, on=("author_id", "id"), count="books"),
+        )
+    assert caught.value.reason == "unknown_field"
+
+
 def test_records_inside_others_have_their_parent_on_every_page_and_their_own_place():
     source = Source("shelf", Whole("/shelves"), Shelf).unfold("books", "book", Book)
     report = Report("books", "one book", "id", source)
@@ -653,7 +698,7 @@ def test_words_that_mean_nothing_are_refused_before_any_call(here):
     assert len(here.log) == calls
 
 
-def test_the_first_format_is_taken_where_none_is_named(here):
+def test_the_first_format_is_taken_where_none_is_named(here, capsys):
     groups = reports.find("groups")
     assert groups.formatter() is groups.formatter("domostats") is groups.formatters["domostats"]
 
@@ -665,6 +710,7 @@ def test_the_first_format_is_taken_where_none_is_named(here):
     assert list(groups.generate(here).columns) == list(groups.formatters["domostats"].rules)
     raw = groups.generate(here, return_raw=True)
     assert isinstance(raw, list) and len(raw) == 8 and "groupId" in raw[0]
+    assert capsys.readouterr().out == ""  # calls are printed with debug_api only
     rows = groups.generate(here, is_dataframe=False)
     assert isinstance(rows, list) and len(rows) == 8 and "Group Id" in rows[0]
 
@@ -865,3 +911,44 @@ def test_after_ctrl_c_no_instance_goes_on(monkeypatch):
     assert new_threads() == []
     assert fleet.at_the_same_time(len, ["one", "two"], 2) == [3, 3]
     assert new_threads() == []
+
+
+def test_after_ctrl_c_an_instance_that_is_under_way_reads_no_further():
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    schema = pa.schema([("id", pa.int64())])
+    batch = pa.record_batch([[1]], schema=schema)
+    has_begun, is_over, given, most = threading.Event(), threading.Event(), [], 500
+
+    class Rows:
+        def __init__(self, batches):
+            self.schema, self.batches = schema, batches
+
+        def __iter__(self):
+            return self.batches
+
+    def interrupted():
+        assert has_begun.wait(30)
+        yield batch
+        raise KeyboardInterrupt
+
+    def endless():
+        for _ in range(most):
+            given.append(1)
+            yield batch
+            has_begun.set()
+            is_over.wait(0.01)
+
+    @contextmanager
+    def stream(instance, *how):
+        rows = Rows(interrupted() if instance == "first" else endless())
+        try:
+            yield SimpleNamespace(reader=lambda: rows)
+        finally:
+            if instance == "second":
+                is_over.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(SimpleNamespace(name="slow", stream=stream), ["first", "second"])
+    assert is_over.wait(30) and len(given) < most
