@@ -739,3 +739,60 @@ def test_a_report_is_added_to_a_table_of_the_lake_with_a_mark_of_its_run(own_fol
         )
         assert code != 0 and "replaces none" in " ".join(said.split())
         assert box.table("ages").num_rows == table.num_rows
+
+
+def frames(*starts):
+    "An iterator of frames, which can be read once."
+    return iter([pd.DataFrame({"id": range(start, start + 10)}) for start in starts])
+
+
+def test_what_is_read_once_is_not_doubled_after_a_commit_whose_end_was_not_seen(box, config):
+    load = new_load(config, chunksize=5)
+    load.upload([UploadItem(frames(0, 10))])
+    load.commit(wait=False)
+    load.close()
+    again = new_load(config, chunksize=5)
+    again.upload([UploadItem(frames(0, 10))])
+    assert again.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
+
+
+@pytest.mark.parametrize("starts", [(0, 20), (0, 10, 20), (0,)])
+def test_other_rows_of_what_is_read_once_stop_too(box, config, starts):
+    for commits in (False, True):
+        load = new_load(config, chunksize=5, fresh=True)
+        load.upload([UploadItem(frames(0, 10))])
+        if commits:
+            load.commit(wait=False)
+        load.close()
+        with pytest.raises(SettingsError) as other:
+            new_load(config, chunksize=5).upload([UploadItem(frames(*starts))])
+        assert other.value.reason == "other_source"
+    assert rows_of(box) == [*range(20)]
+
+
+def test_what_broke_off_is_sent_again_under_the_same_name(box, config):
+    load = new_load(config, chunksize=5)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=1)
+    frame = pd.DataFrame({"id": range(20)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame)
+    box.faults.heal()
+    load.upload_df(frame)
+    assert load.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
+
+
+def test_a_load_that_is_too_old_for_more_files_is_begun_anew(box, config):
+    load = new_load(config, chunksize=5)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=1)
+    frame = pd.DataFrame({"id": range(20)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame)
+    box.faults.heal()
+    load.record.facts.id = "20240401060000" + load.load_id[14:]
+    box.loads[load.record.facts.id] = box.loads[load.load_id]
+    load.record.save()
+    load.close()
+    anew = new_load(config, chunksize=5)
+    assert anew.load_id not in (load.load_id, load.record.facts.id)
+    anew.upload_df(frame)
+    assert anew.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]

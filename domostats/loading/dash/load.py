@@ -27,6 +27,7 @@ from domostats.loading.dash.load_parts import (
     UploadItem,
     check_arguments,
     expected_sums,
+    is_too_old,
     load_closed,
     new_key,
     open_item,
@@ -121,6 +122,8 @@ class Load:
         facts = self.record.facts
         if self.load_id:
             facts.id = self.load_id
+            if self.record.went_on:
+                self._take_up()
         elif not (self.record.went_on and facts.id and self._take_up()):
             self._create()
         self.load_id = facts.id
@@ -148,6 +151,10 @@ class Load:
                 raise
             return False
         self.committed = facts.commit == "sent" and info.state in ("SUCCESS", "PROCESSING")
+        is_whole = all(source.arrived for source in facts.sources.values())
+        if info.state == "OPEN" and not is_whole and is_too_old(facts.id, self.connection.clock):
+            tell(f"{self.record.name}: what an earlier run left open is too old to go on with.")
+            return False
         if info.state == "OPEN":
             files = sum(len(source.parts) for source in facts.sources.values())
             tell(f"{self.record.name}: an earlier run left this open; {files} files are there.")
@@ -203,12 +210,15 @@ class Load:
         SettingsError `other_source`, `load_closed`; RetryLaterError and others of the connection.
         After an error nothing is committed, and the same calls go on where it broke off."""
         found: list[tuple[str, str, RowSource, object]] = []
-        for item in items:
-            found.extend(self._sources_of(item))
+        before = [*self.sent]
         try:
+            for item in items:
+                found.extend(self._sources_of(item))
             self._send(found)
-        except KeyboardInterrupt:
-            tell(f"Nothing was committed. To go on where this stopped: {resume_command()}")
+        except BaseException as e:
+            self.sent = before  # the same sources, sent again, have the same names
+            if isinstance(e, KeyboardInterrupt):
+                tell(f"Nothing was committed. To go on where this stopped: {resume_command()}")
             raise
 
     def _sources_of(self, item: UploadItem) -> list[tuple[str, str, RowSource, object]]:
@@ -249,8 +259,8 @@ class Load:
             return
         known = self.record.facts.sources
         for name, digest in zip(names, digests, strict=True):
-            if name not in known or known[name].digest != digest or not digest:
-                if self.record.facts.ended or not self.record.went_on or self.load_id == "":
+            if name not in known or known[name].digest != digest:
+                if self.record.facts.ended or not self.record.went_on or not self.table_name:
                     raise load_closed(self.record.name)
                 self._create()
                 return

@@ -4,10 +4,12 @@
 
 # %% auto #0
 __all__ = [
+    "FORMS",
     "UploadItem",
     "new_key",
     "LoadState",
     "state_of",
+    "is_too_old",
     "open_item",
     "load_closed",
     "check_arguments",
@@ -17,12 +19,14 @@ __all__ = [
 # %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #fd93a5a2
 import uuid
 from collections.abc import Mapping
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 from ...clients.dash.loads import LoadInfo, check_table_name
 from ...errors import DataError, SettingsError
 from ..uploads.check_sums import Number, is_row_count, plain_check_sum
 from ..uploads.sources import RowSource, open_sources
+from ...transport.clock import Clock
 
 
 # %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #ba43812d
@@ -52,6 +56,18 @@ class LoadState(NamedTuple):
 def state_of(info: LoadInfo) -> LoadState:
     "What the API says of a load."
     return LoadState(info.state, info.error_type, info.messages)
+
+
+FORMS = 3300  # seconds for which a load gives places for files: an hour was seen once
+
+
+def is_too_old(load_id: str, clock: Clock) -> bool:
+    "Whether a load takes no more files because of its age, as its id tells it."
+    try:
+        began = datetime.strptime(load_id[:14], "%Y%m%d%H%M%S").replace(tzinfo=timezone.utc)
+    except ValueError:
+        return False
+    return clock.now() - began.timestamp() > FORMS
 
 
 def open_item(item: UploadItem) -> list[RowSource]:

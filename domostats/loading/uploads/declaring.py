@@ -160,7 +160,7 @@ class ColumnTypes:
         return f"<types of {', '.join(f'{name}: {kind}' for name, kind in self.types.items())}>"
 
 
-# %% ../../../nbs/06_loading/uploads/02_declaring.ipynb #b37c3e0a
+# %% ../../../nbs/06_loading/uploads/02_declaring.ipynb #4fdc4f5b
 def fit_table(
     table: pa.Table,
     declaration: ColumnTypes,
@@ -268,7 +268,7 @@ def _converted(
     raise mixed_column(name, row + at + 1, f"not {kind}", source) from None
 
 
-# %% ../../../nbs/06_loading/uploads/02_declaring.ipynb #d7ef462b
+# %% ../../../nbs/06_loading/uploads/02_declaring.ipynb #ad5d6950
 def declare(
     tables: Iterable[pa.Table],
     declaration: ColumnTypes,

@@ -52,8 +52,8 @@ class Transfer:
         """
         digest = planned.source.digest() if digest is None else digest
         source = self.record.source(name, digest, key)
-        if source.arrived:
-            return source
+        if source.arrived and digest:
+            return source  # a source without a digest is compared chunk by chunk
         self.record.save()
         schema = _schema_from(source.schema)
         writer = PartWriter(
@@ -93,6 +93,8 @@ class Transfer:
                 if known["source"] != digest_tables([chunk.table]):
                     raise source_differs(self.record.name, f"{planned.source.name} had other rows")
                 continue
+            if source.arrived:
+                raise source_differs(self.record.name, f"{planned.source.name} had fewer rows")
             key = f"{source.key}_{chunk.number}"
             part = writer.write(chunk, key, folder / f"{key}.parquet")
             if not source.schema and writer.schema is not None:
