@@ -201,7 +201,6 @@ REASONS: Mapping[str, str] = {
     "some_failed": "Some of several loads failed; .failures has their errors.",
     "load_closed": "A load is committed or gone; make a new one.",
     "not_replaceable": "A service that only appends cannot replace rows; use APPEND.",
-    "interrupted": "A load was stopped before its commit; run it again to go on.",
     # DomoJupyter
     "old_module": "The domojupyter of this workspace is too old.",
     "only_in_workspace": "This works inside of a DomoJupyter workspace only.",
