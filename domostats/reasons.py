@@ -191,6 +191,16 @@ REASONS: Mapping[str, str] = {
     "missing_partition_name": "PARTITION needs the part to replace.",
     "null_key": "Some rows have nothing in the key; drop them, or fill it.",
     "duplicate_key": "The key is not unique in the new rows.",
+    # loads of files into a service
+    "other_source": "A load of this name was left open with other rows; see the message.",
+    "bad_check_sum": "A check sum is an aggregate of SQL and the number, text or date it gives.",
+    "check_sum_failed": "The service counted otherwise; see expression, expected and got.",
+    "load_failed": "The service refused a load as a whole; none of its rows is in the table.",
+    "unknown_load": "There is no load of this table; add it first.",
+    "no_source": "A load has no source; add one.",
+    "some_failed": "Some of several loads failed; .failures has their errors.",
+    "load_closed": "A load is committed or gone; make a new one.",
+    "not_replaceable": "A service that only appends cannot replace rows; use APPEND.",
     # DomoJupyter
     "old_module": "The domojupyter of this workspace is too old.",
     "only_in_workspace": "This works inside of a DomoJupyter workspace only.",
