@@ -51,7 +51,7 @@ class Lesson(NamedTuple):
         return names.index(task) + 1
 
 
-# %% ../../nbs/09_lessons/01_catalogue.ipynb #9e3c9bde
+# %% ../../nbs/09_lessons/01_catalogue.ipynb #5c9fe819
 def _tasks(**titles: str) -> tuple[LessonTask, ...]:
     return tuple(LessonTask(name, title) for name, title in titles.items())
 
@@ -78,6 +78,21 @@ LESSONS: Mapping[str, Lesson] = {
                 generate="From the instance to the dataset",
                 main="Writing it",
                 owners="Names instead of numbers",
+            ),
+        ),
+        Lesson(
+            "pages",
+            3,
+            "Every page, politely, or not at all",
+            60,
+            "functions as arguments",
+            1,
+            _tasks(
+                all_rows="The next page",
+                whole="Whole, or an error",
+                patient="Politely",
+                nightly="The program that replaced a good dataset by nothing",
+                tests="Tests that know the mistakes",
             ),
         ),
         Lesson(
