@@ -26,7 +26,7 @@ __all__ = [
     "tests",
 ]
 
-# %% ../../nbs/09_lessons/11_pages.ipynb #55506edc
+# %% ../../nbs/09_lessons/11_pages.ipynb #5d74f9e1
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -45,7 +45,7 @@ from domostats.lessons.pages_data import (
     service,
     tests_beside,
 )
-from .pictures import Picture, page_strip
+from .pictures import Drawing, page_strip
 from .trials import call, is_untouched, shorten, with_article
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #90f41f59
@@ -70,8 +70,8 @@ class StillBusy(Exception):
     "The service asked for a pause again and again."
 
 
-# %% ../../nbs/09_lessons/11_pages.ipynb #4742a17d
-def draw_pages(all_rows: Callable[..., list[Row]], total: int = 230) -> Picture:
+# %% ../../nbs/09_lessons/11_pages.ipynb #1b411317
+def draw_pages(all_rows: Callable[..., list[Row]], total: int = 230) -> Drawing:
     "The pages that a function asks for, of a list in which six rows are hidden, as a picture."
     inner = service(make(total), hidden=range(40, 46))
     pages: list[tuple[int, list[int]]] = []
