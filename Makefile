@@ -3,13 +3,19 @@ PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 p
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
 
-.PHONY: demo lab test test-slow test-kills mutants bench export notebooks clean
+.PHONY: demo lab hooks test test-slow test-kills mutants bench docs export notebooks clean
 
 demo: .venv/user
-	$(BIN)/domostats demo
+	@$(BIN)/domostats demo
 
 lab: .venv/lab
 	$(BIN)/domostats lab
+
+hooks: .venv/dev   # notebooks are merged and compared cell by cell, and commits are checked
+	git config merge.jupyternotebook.name "notebooks, cell by cell"
+	git config merge.jupyternotebook.driver "$(BIN)/nbdev-merge %O %A %B %P"
+	git config diff.jupyternotebook.command "$(BIN)/nbdev-diff-driver"
+	$(BIN)/pre-commit install
 
 test: .venv/dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
@@ -28,6 +34,9 @@ bench: .venv/bench   # side by side with the peers, and a soak of the budget: ab
 	$(BIN)/python benchmarks/run.py
 	$(BIN)/python benchmarks/budget_soak.py
 
+docs: .venv/docs   # the site, in docs/_build/html: one to two minutes, and seconds after a change
+	$(BIN)/python tools/docs.py
+
 export: .venv/dev   # notebooks to modules, in the form in which both are kept: a few seconds
 	$(BIN)/ruff format --quiet nbs
 	$(BIN)/nbdev-export
@@ -38,24 +47,29 @@ notebooks: .venv/dev   # export, run and clean every notebook, and what is made 
 
 .venv/created:
 	@test -n "$(PYTHON)" || { echo "domostats needs Python 3.11 or newer to set itself up; none was found. Name one: make PYTHON=/path/to/python $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv .venv
-	touch $@
+	@echo "making an environment of its own: .venv"
+	@$(PYTHON) -m venv .venv
+	@touch $@
 
 .venv/user: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[sandbox]'
-	touch $@
+	@$(BIN)/python tools/install.py sandbox
+	@touch $@
 
 .venv/lab: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[notebook]'
-	touch $@ .venv/user
+	@$(BIN)/python tools/install.py notebook
+	@touch $@ .venv/user
+
+.venv/docs: .venv/created pyproject.toml
+	@$(BIN)/python tools/install.py docs
+	@touch $@ .venv/user .venv/lab
 
 .venv/dev: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
-	touch $@ .venv/user .venv/lab
+	@$(BIN)/python tools/install.py dev
+	@touch $@ .venv/user .venv/lab .venv/docs
 
 .venv/bench: .venv/created pyproject.toml
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	touch $@ .venv/user
+	@$(BIN)/python tools/install.py bench
+	@touch $@ .venv/user
 
 clean:
-	rm -rf .venv .venv-bench domostats.duckdb lessons
+	rm -rf .venv .venv-bench docs/_build domostats.duckdb lessons

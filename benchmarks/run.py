@@ -18,7 +18,7 @@ from typing import Annotated
 
 import typer
 import venvs
-from measure import environment, peak, run
+from measure import Clock, environment, peak, run
 from pages import KEYS, SIZE, make_pages
 from rich.console import Console
 from rich.progress import track
@@ -37,6 +37,7 @@ FETCH = {
     "domolibrary": "peers/domolibrary_users.py",
     OURS: "ours_users.py",
 }
+COMMANDS = {"sqlite-utils": "sqlite_utils", OURS: "domostats"}  # as `python -m` knows them
 TABLE = {"usual": "peers/usual_way.py", "dlt": "peers/dlt_rows.py", OURS: "ours_rows.py"}
 DESTINATIONS = "arrow", "parquet", "duckdb"  # of ours_events.load
 
@@ -250,7 +251,8 @@ def memory(few, many, runs):
 
 
 def imports(runs):
-    "Seconds of an import in a fresh interpreter, of the import alone."
+    """Seconds of an import in a fresh interpreter, of the import alone; and CPU seconds of
+    `--help`, of the whole process, beside a command of the same kind."""
 
     def once(module):
         code = (
@@ -280,14 +282,51 @@ def imports(runs):
     rows = {
         who: Row("imports", who, seconds=statistics.median(times)) for who, times in seen.items()
     }
-    return list(rows.values()), [
+    shown = helps(runs)
+    return [*rows.values(), *shown.values()], [
         Target(
             "import of domostats over that of pandas",
             rows[OURS].seconds / rows["pandas"].seconds,
             1 / 3,
             at_most=True,
-        )
+        ),
+        Target(
+            "CPU seconds of domostats --help over that of sqlite-utils --help",
+            shown[OURS].cpu / shown["sqlite-utils"].cpu,
+            1.5,
+            at_most=True,
+        ),
     ]
+
+
+def helps(runs):
+    "Row by name: wall and CPU seconds of `--help` of each command, turn by turn."
+    pythons = {who: sys.executable if who == OURS else venvs.make(who) for who in COMMANDS}
+
+    def once(who):
+        with Clock() as clock:
+            subprocess.run(
+                [pythons[who], "-m", COMMANDS[who], "--help"],
+                stdout=subprocess.DEVNULL,
+                check=True,
+                env=environment(),
+            )
+        return clock
+
+    for who in COMMANDS:
+        once(who)  # the byte code is there from here on
+    seen = {who: [] for who in COMMANDS}
+    for who in track([*COMMANDS] * runs, "--help", console=Console(stderr=True)):
+        seen[who].append(once(who))
+    return {
+        who: Row(
+            "--help",
+            who,
+            seconds=statistics.median(one.seconds for one in clocks),
+            cpu=statistics.median(one.cpu for one in clocks),
+        )
+        for who, clocks in seen.items()
+    }
 
 
 def tracking(count, days, few, runs):

@@ -11,7 +11,7 @@ from importlib import import_module
 from types import ModuleType
 
 # %% ../nbs/01_core/00_package.ipynb #90145086
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 if sys.version_info < (3, 10):
     raise ImportError(

@@ -17,15 +17,22 @@ PATIENCE = 180  # seconds for one command
 CAN_FORK = hasattr(os, "fork") and sys.version_info >= (3, 11)
 
 SERVER = """
-import importlib, json, os, runpy, sys, time
+import gc, importlib, json, os, pkgutil, runpy, sys, time
+import domostats
 
 for name in (
-    "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "duckdb", "requests",
-    "rich.table", "tqdm.auto", "starlette.middleware.trustedhost", "uvicorn",
-    "uvicorn.protocols.http.h11_impl", "domostats.reports", "domostats.sandbox",
-    "domostats.interfaces.cli",
+    "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "pyarrow.dataset",
+    "pyarrow.pandas_compat", "duckdb", "requests", "rich.table", "rich._emoji_codes", "tqdm.auto",
+    "typer._adapters", "starlette.middleware.trustedhost", "uvicorn",
+    "uvicorn.protocols.http.h11_impl",
+    *(module.name for module in pkgutil.walk_packages(domostats.__path__, "domostats.")),
 ):
-    importlib.import_module(name)
+    if not name.endswith("__main__"):
+        try:
+            importlib.import_module(name)
+        except (ImportError, AttributeError):
+            pass  # of an extra, or run by its library only: whoever needs it imports it
+gc.freeze()
 while asked := json.loads(sys.stdin.readline() or "null"):
     child = os.fork()
     if not child:

@@ -288,6 +288,14 @@ def test_the_table_of_all_budgets():
     assert frame.next_slot[1] == frame.not_before[1]
 
 
+def test_the_table_of_all_budgets_goes_by_their_names():
+    labels = [f"acme, {name}" for name in ("eve", "bob", "dan", "ada", "fay", "cid")]
+    for number, label in enumerate(labels):
+        Budget(f"place {number}", per_minute=60, label=label).reserve()
+    shown = [f"acme, {name}" for name in ("ada", "bob", "cid", "dan", "eve", "fay")]
+    assert all_budgets().place.tolist() == shown
+
+
 def test_words():
     clock = FakeClock()
     assert repr(Budget("a", clock=clock)) == "<budget: no limit>"

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import os
+import re
 import signal
 import subprocess
 import sys
@@ -12,6 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 import requests
 from commands import run
+from expected import expectations
 
 from domostats import sandbox
 from domostats.interfaces.demo import WORKSHOP, workshop_providers
@@ -52,6 +55,35 @@ def test_two_demos_give_the_same_datasets_behind_a_proxy_or_not(monkeypatch):
         display_name for *_, display_name in WORKSHOP
     ]
     assert [row["Account_Id"] for row in seen[0]["accounts_domostats"]] == [71, 87, 88, 92, 94]
+
+
+def test_the_demo_shows_where_it_is_what_it_found_and_what_is_next():
+    Path("settings.ini").write_text("[domostats]\nstore = demo.duckdb\n")
+    code, printed = domostats("demo", COLUMNS="80")
+    lines = printed.splitlines()
+    steps = [line.split(":")[0] for line in lines[: lines.index("")]]
+    assert code == 0 and steps[0] == "domostats"
+    assert steps[1:] == ["started", "signed in", "written", "written", "written", "read"]
+    bars = [re.fullmatch(r"  ([A-Z].*?) +(\u2588+) (\d+)", line) for line in lines]
+    shown = [(len(bar[2]), int(bar[3])) for bar in bars if bar]
+    rest = int(re.search(r"and \d+ more, with (\d+) together", printed)[1])
+    assert len(shown) == 8 and sum(number for _, number in shown) + rest == 1000
+    assert shown == sorted(shown, reverse=True) and shown[0][0] == 40
+    assert lines[-4] == f"3 datasets are in the store {Path('demo.duckdb').resolve()}"
+    assert lines[-3].startswith("Next: make lab")
+    assert max(len(line) for line in lines if "are in the store" not in line) <= 80
+
+
+def test_the_demo_speaks_to_a_terminal_that_knows_only_ascii():
+    done = subprocess.run(
+        [sys.executable, "-m", "domostats", "demo"],
+        env={**os.environ, "PYTHONIOENCODING": "ascii", "COLUMNS": "80"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "#" * 40 in done.stdout and "?" not in done.stdout
 
 
 def test_check_says_who_and_what_is_missing(box):
@@ -369,11 +401,9 @@ def test_a_datorama_in_one_terminal_is_run_from_another():
         assert code == 0 and "datorama_jobs" in printed
         code, printed = domostats("run", "--instance", "datorama", "--to", "out")
         assert code == 0, printed
+        platforms = {name: one.platform for name, one in expectations().items()}
         assert {path.stem for path in Path("out").iterdir()} == {
-            "datorama_workspaces",
-            "datorama_streams",
-            "datorama_jobs",
-            "calls",
+            name for name, platform in platforms.items() if platform != "domo"
         }
         assert (
             pq.read_table("out/datorama_streams.parquet").num_rows == 5

@@ -1,5 +1,5 @@
-"""The Datorama client against the sandbox: what users were promised, each under its number, and
-what a public client gets wrong."""
+"""The Datorama client against the sandbox: what users were promised, and what a
+public client gets wrong."""
 
 import csv
 import importlib
@@ -101,7 +101,7 @@ print(len(datorama(instance=sys.argv[2]).workspaces))
 
 
 @pytest.mark.slow
-def test_F1_the_wheel_is_installed_imported_and_used(box, tmp_path, copy):
+def test_the_wheel_is_installed_imported_and_used(box, tmp_path, copy):
     wheels, place = tmp_path / "wheels", tmp_path / "place"
     pip = [sys.executable, "-m", "pip"]
     quiet = ["--no-deps", "--quiet", "--disable-pip-version-check"]
@@ -117,7 +117,7 @@ def test_F1_the_wheel_is_installed_imported_and_used(box, tmp_path, copy):
     assert done.stdout.split() == [str(place / "domostats" / "__init__.py"), "3"], done.stderr
 
 
-def test_F1_one_import_gives_the_class():
+def test_one_import_gives_the_class():
     done = subprocess.run(
         [
             sys.executable,
@@ -130,7 +130,7 @@ def test_F1_one_import_gives_the_class():
     assert done.stdout == "datorama\n", done.stderr
 
 
-def test_F2_the_documented_start_makes_one_call(box):
+def test_the_documented_start_makes_one_call(box):
     dr = datorama(
         box.api_token,
         verbose=False,
@@ -168,7 +168,7 @@ def test_F2_the_documented_start_makes_one_call(box):
     assert there.workspaces.keys() == dr.workspaces.keys()
 
 
-def test_F3_objects_lead_up_and_down(box, dr):
+def test_objects_lead_up_and_down(box, dr):
     stream = dr.get_all_streams()[20001]
     job = stream.process("2024-01-01", "2024-01-01")[0]
     before = len(box.log)
@@ -182,7 +182,7 @@ def test_F3_objects_lead_up_and_down(box, dr):
     )
 
 
-def test_F4_names_have_words_and_objects_show_their_fields(dr):
+def test_names_have_words_and_objects_show_their_fields(dr):
     stream = dr.get_all_streams()[20001]
     assert {"dataSourceName", "lastDataDate", "process", "rerun_all_jobs"} <= set(dir(stream))
     for kind in (datorama, Workspace, Stream, Job, StoredReport, Timer):
@@ -191,11 +191,11 @@ def test_F4_names_have_words_and_objects_show_their_fields(dr):
                 assert inspect.getdoc(member), f"{kind.__name__}.{name}"
 
 
-def test_F5_a_workspace_that_is_hidden_is_not_there(box):
+def test_a_workspace_that_is_hidden_is_not_there(box):
     assert open_agency(box, box.tokens["bob"][0]).workspaces.keys() == set([*box.workspaces][:2])
 
 
-def test_F6_an_unknown_field_survives(box):
+def test_an_unknown_field_survives(box):
     box.workspaces[1001]["brandNew"] = {"deep": 1}
     dr = open_agency(box)
     assert (
@@ -213,7 +213,7 @@ def test_F6_an_unknown_field_survives(box):
     assert again.workspaces[1001].fields == box.workspaces[1001]
 
 
-def test_F7_spaces_are_restored_without_a_call(box, dr):
+def test_spaces_are_restored_without_a_call(box, dr):
     with pytest.raises(SettingsError) as caught:
         open_agency(box, box.tokens["bob"][0], restore_spaces=True)
     assert caught.value.reason == "nothing_to_restore"
@@ -224,7 +224,7 @@ def test_F7_spaces_are_restored_without_a_call(box, dr):
     }
 
 
-def test_F8_what_cannot_be_restored_is_named_and_the_rest_is_there(box, dr):
+def test_what_cannot_be_restored_is_named_and_the_rest_is_there(box, dr):
     dr.get_all_streams(workspaces=[*dr.workspaces][:2])
     box.log.clear()
     again = datorama(box.api_token, instance=box, restore_spaces=True, restore_streams=True)
@@ -236,7 +236,7 @@ def test_F8_what_cannot_be_restored_is_named_and_the_rest_is_there(box, dr):
     )
 
 
-def test_F9_jobs_are_restored_and_half_a_list_never(box, dr):
+def test_jobs_are_restored_and_half_a_list_never(box, dr):
     dr.get_all_streams()
     for id in (20001, 20004):
         dr.streams[id].get_stream_runs()
@@ -259,7 +259,7 @@ def test_F9_jobs_are_restored_and_half_a_list_never(box, dr):
 # reading
 
 
-def test_F10_streams_of_all_workspaces_or_of_some(box, dr):
+def test_streams_of_all_workspaces_or_of_some(box, dr):
     assert dr.get_all_streams().keys() == box.streams.keys() and len(box.log) == 3
     some = dr.get_all_streams(workspaces=[1001])
     assert len(box.log) == 4 and {stream.workspaceId for stream in some.values()} == {1001}
@@ -276,7 +276,7 @@ def test_F10_streams_of_all_workspaces_or_of_some(box, dr):
     assert caught.value.reason == "unknown_workspace"
 
 
-def test_F11_streams_of_a_workspace(box, dr):
+def test_streams_of_a_workspace(box, dr):
     workspace = dr.workspaces[1001]
     first = workspace.get_streams()
     kept = workspace.streams[20001]
@@ -287,7 +287,7 @@ def test_F11_streams_of_a_workspace(box, dr):
     )
 
 
-def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes(capsys):
+def test_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes(capsys):
     with sandbox.start_datorama(streams=120, jobs=3, today="2024-04-01") as box:
         fill(box, 20001, 30)  # one stream has run for longer than the others
         dr = open_agency(box, verbose=True)
@@ -313,7 +313,7 @@ def test_F12_all_jobs_of_a_hundred_and_twenty_streams_in_two_minutes(capsys):
 
 @pytest.mark.parametrize("size", [100, 10, 5])
 @pytest.mark.parametrize("cap", [False, True])
-def test_F13_all_pages_of_jobs(box, dr, size, cap):
+def test_all_pages_of_jobs(box, dr, size, cap):
     dr.get_all_streams()
     fill(box, 20001, 25)
     if cap:
@@ -331,7 +331,7 @@ def test_F13_all_pages_of_jobs(box, dr, size, cap):
     )
 
 
-def test_F14_a_row_for_each_job(box, dr):
+def test_the_table_of_jobs_has_a_row_for_each_job(box, dr):
     dr.get_all_streams()
     for job in box.jobs.values():
         del job["processLog"]
@@ -347,7 +347,7 @@ def test_F14_a_row_for_each_job(box, dr):
     assert {int(row["id"]) for row in csv.DictReader(open("jobs.csv"))} == box.jobs.keys()
 
 
-def test_F14_a_table_in_a_file_is_without_the_logs(box, dr):
+def test_a_table_in_a_file_is_without_the_logs(box, dr):
     dr.get_all_streams()
     dr.get_all_jobs()
     assert "processLog" in dr.create_jobs_df(export=True).columns
@@ -355,7 +355,7 @@ def test_F14_a_table_in_a_file_is_without_the_logs(box, dr):
     assert len(rows) == len(box.jobs) and "processLog" not in rows[0]
 
 
-def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
+def test_raw_data_is_whole_or_not_there(box, dr, tmp_path):
     tmp_path = tmp_path / "raw"
     dr.get_all_streams()
     dr.get_all_jobs()
@@ -397,7 +397,7 @@ def test_F15_raw_data_is_whole_or_not_there(box, dr, tmp_path):
         next(job for job in dr.jobs.values() if job.status == "FAILURE").download(tmp_path)
 
 
-def test_F16_one_download_that_fails_is_one(box, dr, tmp_path):
+def test_one_download_that_fails_is_one(box, dr, tmp_path):
     tmp_path = tmp_path / "raw"
     dr.get_all_streams()
     dr.get_all_jobs()
@@ -414,7 +414,7 @@ def test_F16_one_download_that_fails_is_one(box, dr, tmp_path):
     assert dr.download_stats([5], tmp_path)[5].reason == "unknown_job"
 
 
-def test_F17_the_mapping_of_a_stream_is_what_its_configuration_says(box, dr):
+def test_the_mapping_of_a_stream_is_what_its_configuration_says(box, dr):
     stream = dr.get_all_streams()[20001]
     assert (
         stream.get_mapping()
@@ -428,7 +428,7 @@ def test_F17_the_mapping_of_a_stream_is_what_its_configuration_says(box, dr):
     )
 
 
-def test_F18_dimensions_by_system_name(box, dr):
+def test_dimensions_by_system_name(box, dr):
     workspace = dr.workspaces[1001]
     assert (
         workspace.get_dimensions() is workspace.dimensions
@@ -437,14 +437,14 @@ def test_F18_dimensions_by_system_name(box, dr):
     )
 
 
-def test_F19_patterns(box, dr):
+def test_the_patterns_of_a_workspace_are_read(box, dr):
     workspace = dr.workspaces[1001]
     assert workspace.get_patterns() is workspace.patterns and [
         one["id"] for one in workspace.patterns
     ] == [6001]
 
 
-def test_F20_harmonized_dimensions(box, dr):
+def test_the_harmonized_dimensions_of_a_workspace_are_read(box, dr):
     workspace = dr.workspaces[1001]
     assert workspace.get_harmonized_dimensions() is workspace.harmonized_dimensions and [
         one["id"] for one in workspace.harmonized_dimensions
@@ -454,7 +454,7 @@ def test_F20_harmonized_dimensions(box, dr):
 # processing
 
 
-def test_F21_three_streams_of_a_month(box, dr, tmp_path):
+def test_three_streams_of_a_month(box, dr, tmp_path):
     dr.get_all_streams()
     ids, log = api_streams(box, 3), tmp_path / "week.csv"
     frame = dr.bulk_process_streams(
@@ -502,7 +502,7 @@ def test_F21_three_streams_of_a_month(box, dr, tmp_path):
 
 
 @given(st.dates(date(2000, 1, 1), date(2040, 1, 1)), st.integers(0, 800), st.integers(1, 10))
-def test_F22_parts_cover_a_range_once(start, length, days):
+def test_parts_cover_a_range_once(start, length, days):
     end = start + timedelta(length)
     parts = cut(start, end, days)
     assert [start + timedelta(n) for n in range(length + 1)] == [
@@ -513,7 +513,7 @@ def test_F22_parts_cover_a_range_once(start, length, days):
     )
 
 
-def test_F23_a_run_that_was_stopped_goes_on(box, dr):
+def test_a_run_that_was_stopped_goes_on(box, dr):
     ids = api_streams(box, 3)
     work = (ids, ["2024-01-01"] * 3, ["2024-01-31"] * 3)
     seen, step = [], type(dr.log).add
@@ -535,7 +535,7 @@ def test_F23_a_run_that_was_stopped_goes_on(box, dr):
     assert sum(job["id"] >= 700_001 for job in box.jobs.values()) == 12
 
 
-def test_F24_one_call_for_forty_days(box, dr):
+def test_one_call_for_forty_days(box, dr):
     stream = dr.get_all_streams()[20001]
     assert (
         len(stream.process(date(2024, 1, 1), "2024-02-09")) == 4
@@ -552,7 +552,7 @@ def test_F24_one_call_for_forty_days(box, dr):
     )
 
 
-def test_F25_many_streams_in_one_call():
+def test_many_streams_in_one_call():
     with sandbox.start_datorama(streams=240, today="2024-04-01") as box:
         dr = open_agency(box)
         ids = api_streams(box, 200)
@@ -571,7 +571,7 @@ def test_F25_many_streams_in_one_call():
         )
 
 
-def test_F26_streams_that_share_their_days_share_a_call(box, dr):
+def test_streams_that_share_their_days_share_a_call(box, dr):
     ids = api_streams(box, 6)
     dr.get_all_streams()
     box.log.clear()
@@ -592,7 +592,7 @@ def test_F26_streams_that_share_their_days_share_a_call(box, dr):
     assert caught.value.reason == "unequal_lengths"
 
 
-def test_F26_groups_go_on_where_they_stopped(box, dr):
+def test_groups_go_on_where_they_stopped(box, dr):
     ids, before = api_streams(box, 6), len(box.jobs)
     box.fail("forbidden", "/v1/data-streams/process", after=1)
     days = [f"2024-01-{n:02}" for n in range(1, 7)]
@@ -605,7 +605,7 @@ def test_F26_groups_go_on_where_they_stopped(box, dr):
 # running again
 
 
-def test_F27_jobs_are_grouped_by_stream(box, dr):
+def test_jobs_are_grouped_by_stream(box, dr):
     ids = api_streams(box, 3)
     made = dr.bulk_process_streams(ids, ["2024-01-01"] * 3, ["2024-01-31"] * 3)[:10]
     box.log.clear()
@@ -619,7 +619,7 @@ def test_F27_jobs_are_grouped_by_stream(box, dr):
     assert dr.bulk_rerun_jobs.__func__ is dr.rerun_batch.__func__
 
 
-def test_F28_F29_all_jobs_again(box, dr):
+def test_all_jobs_run_again(box, dr):
     ids = api_streams(box, 3)
     for id in ids:
         fill(box, id, 4)
@@ -635,7 +635,7 @@ def test_F28_F29_all_jobs_again(box, dr):
     )
 
 
-def test_F30_F31_one_job_or_some(box, dr):
+def test_one_job_or_some_run_again(box, dr):
     stream = dr.get_all_streams()[20001]
     fill(box, 20001, 3)
     job = [*stream.get_stream_runs().values()][0]
@@ -653,7 +653,7 @@ def test_F30_F31_one_job_or_some(box, dr):
 # changing
 
 
-def test_F33_renaming_goes_on_after_one_that_is_not_there(box, dr, tmp_path):
+def test_renaming_goes_on_after_one_that_is_not_there(box, dr, tmp_path):
     dr.get_all_streams()
     file = tmp_path / "updates.csv"
     frame = dr.bulk_rename_streams(
@@ -696,7 +696,7 @@ def test_F33_renaming_goes_on_after_one_that_is_not_there(box, dr, tmp_path):
     )
 
 
-def test_F34_a_whole_update_clears_nothing_and_overwrites_nobody(box, dr):
+def test_a_whole_update_clears_nothing_and_overwrites_nobody(box, dr):
     stream, before = dr.get_all_streams()[20001], dict(box.streams[20001])
     stream.update_stream({"name": "New"})
     after = box.streams[20001]
@@ -712,7 +712,7 @@ def test_F34_a_whole_update_clears_nothing_and_overwrites_nobody(box, dr):
     assert caught.value.reason == "changed_meanwhile" and box.streams[20001]["name"] == "New"
 
 
-def test_F35_a_patch_sends_what_changes(box, dr):
+def test_a_patch_sends_what_changes(box, dr):
     stream = dr.get_all_streams()[20001]
     stream.patch({"enabled": False, "customAttribute1": "x"})
     assert json.loads(calls(box, method="PATCH")[0].body) == {
@@ -730,7 +730,7 @@ def test_F35_a_patch_sends_what_changes(box, dr):
     assert again.streams[20001].fields == box.streams[20001] and not box.log
 
 
-def test_F37_the_log_follows_the_service_to_the_end(box, dr, tmp_path):
+def test_the_log_follows_the_service_to_the_end(box, dr, tmp_path):
     dr.bulk_process_streams(api_streams(box, 2), ["2024-01-01"] * 2, ["2024-01-31"] * 2)
     frame = dr.follow()
     states = {job["id"]: job["status"].lower() for job in box.jobs.values()}
@@ -747,7 +747,7 @@ def test_F37_the_log_follows_the_service_to_the_end(box, dr, tmp_path):
     assert caught.value.reason == "not_in_time"
 
 
-def test_F39_a_throttled_workspace_never_has_more_than_it_may(box, dr):
+def test_a_throttled_workspace_never_has_more_than_it_may(box, dr):
     dr.get_all_streams()
     ids = [id for id in api_streams(box, 20) if box.streams[id]["workspaceId"] == 1001]
     dr.workspaces[1001].throttle, dr.workspaces[1001].queue_max = True, 3
@@ -771,7 +771,7 @@ def test_F39_a_throttled_workspace_never_has_more_than_it_may(box, dr):
     assert not calls(box, "/stats")
 
 
-def test_F40_the_estimate_is_true():
+def test_the_time_that_is_left_is_estimated():
     clock = FakeClock()
     timer = Timer(100, clock)
     for _ in range(50):
@@ -780,7 +780,7 @@ def test_F40_the_estimate_is_true():
     assert abs(timer.remaining - 150) <= 7.5 and timer.share == 0.5
 
 
-def test_F41_errors_are_typed_and_carry_what_happened(box, dr):
+def test_errors_are_typed_and_carry_what_happened(box, dr):
     with pytest.raises(CredentialsError) as caught:
         datorama("dato-api-nobody", instance=box)
     assert (
@@ -812,7 +812,7 @@ def test_F41_errors_are_typed_and_carry_what_happened(box, dr):
     assert caught.value.reason == "html" and caught.value.answer.content.startswith(b"<!DOCTYPE")
 
 
-def test_F42_nothing_else_opens_a_connection():
+def test_nothing_else_opens_a_connection():
     for path in (ROOT / "domostats" / "clients" / "datorama").glob("*.py"):
         text = path.read_text()
         assert not re.search(
@@ -828,7 +828,7 @@ def test_F42_nothing_else_opens_a_connection():
 # limits
 
 
-def test_F44_somebody_else_with_the_same_user_slows_us_down(box, dr):
+def test_somebody_else_with_the_same_user_slows_us_down(box, dr):
     box.clock.speed = 0
     box.clock.step(60 - box.clock.now() % 60 + 1)
     dr.get_all_streams()
@@ -842,7 +842,7 @@ def get_workspaces_of(dr):
     return dr.connection.get("/v1/workspaces")
 
 
-def test_F45_every_call_is_in_the_history_without_the_token(box, dr):
+def test_every_call_is_in_the_history_without_the_token(box, dr):
     dr.get_all_streams()
     box.fail("server_error", "/v1/workspaces")
     get_workspaces_of(dr)
@@ -853,7 +853,7 @@ def test_F45_every_call_is_in_the_history_without_the_token(box, dr):
     assert box.api_token.reveal() not in frame.to_csv() + repr(dr.connection) + repr(dr)
 
 
-def test_F46_a_day_is_twenty_thousand_calls_and_then_it_is_midnight(box, dr):
+def test_a_day_is_twenty_thousand_calls_and_then_it_is_midnight(box, dr):
     box.clock.speed = 0
     get_workspaces_of(dr)
     box.use_calls(
@@ -878,7 +878,7 @@ def test_F46_a_day_is_twenty_thousand_calls_and_then_it_is_midnight(box, dr):
     assert caught.value.reason == "day_used_up" and caught.value.retry_after > 60
 
 
-def test_F47_a_pause_is_a_pause_and_talk_only_on_request(box, capsys):
+def test_a_pause_is_a_pause_and_talk_only_on_request(box, capsys):
     box.clock.speed = 0
     dr = open_agency(box, pause=1, verbose=True)
     dr.get_all_streams()
@@ -889,7 +889,7 @@ def test_F47_a_pause_is_a_pause_and_talk_only_on_request(box, capsys):
     assert capsys.readouterr().out == ""
 
 
-def test_F49_two_users_have_twice_the_calls(box):
+def test_two_users_have_twice_the_calls(box):
     box.clock.speed = 0
     box.clock.step(60 - box.clock.now() % 60 + 1)
     dr = open_agency(box, {"ada": box.tokens["ada"], "bob": box.tokens["bob"]})
@@ -916,7 +916,7 @@ def test_F49_two_users_have_twice_the_calls(box):
     ) == 1
 
 
-def test_F49_two_tokens_of_a_user_have_what_one_has(box):
+def test_two_tokens_of_a_user_have_what_one_has(box):
     box.clock.speed = 0
     box.clock.step(60 - box.clock.now() % 60 + 1)
     first, second = (
@@ -931,7 +931,7 @@ def test_F49_two_tokens_of_a_user_have_what_one_has(box):
     ) <= 60
 
 
-def test_F52_a_stream_is_made(box, dr):
+def test_a_stream_is_made(box, dr):
     stream = dr.workspaces[1001].create_stream({"name": "Fresh"})
     assert (
         box.streams[stream.id]["name"] == "Fresh" and box.streams[stream.id]["workspaceId"] == 1001
@@ -940,7 +940,7 @@ def test_F52_a_stream_is_made(box, dr):
     assert stream.process("2024-01-01", "2024-01-01")[0].stream is stream
 
 
-def test_F52_a_stream_is_deleted_if_that_is_meant(box, dr):
+def test_a_stream_is_deleted_if_that_is_meant(box, dr):
     stream = dr.get_all_streams()[20001]
     with pytest.raises(SettingsError) as caught:
         stream.delete()
@@ -949,7 +949,7 @@ def test_F52_a_stream_is_deleted_if_that_is_meant(box, dr):
     assert 20001 not in box.streams and 20001 not in dr.streams
 
 
-def test_F52_a_stream_is_switched_off_and_on(box, dr):
+def test_a_stream_is_switched_off_and_on(box, dr):
     stream = dr.get_all_streams()[20001]
     assert stream.disable() is stream and box.streams[20001]["enabled"] is False is stream.enabled
     assert stream.enable() is stream and box.streams[20001]["enabled"] is True is stream.enabled
@@ -959,14 +959,14 @@ def test_F52_a_stream_is_switched_off_and_on(box, dr):
     ]
 
 
-def test_F52_a_pattern_is_made(box, dr):
+def test_a_pattern_is_made(box, dr):
     workspace = dr.workspaces[1001]
     made = workspace.create_pattern({"harmonizedDimensionId": 8001})
     assert box.service.state.patterns[made["id"]]["harmonizedDimensionId"] == 8001
     assert made["id"] in [one["id"] for one in workspace.get_patterns()]
 
 
-def test_F52_a_mapping_is_changed(box, dr):
+def test_a_mapping_is_changed(box, dr):
     stream = dr.get_all_streams()[20001]
     assert stream.update_mapping({"SITE": {"source": "site"}}) == {"SITE": {"source": "site"}}
     assert box.streams[20001]["config"]["mapping"] == [{"field": "SITE", "source": "site"}]
@@ -974,7 +974,7 @@ def test_F52_a_mapping_is_changed(box, dr):
     assert dr.updates[-1]["new_params"] == "{'mapping': {'SITE': {'source': 'site'}}}"
 
 
-def test_F52_calculated_measurements_are_listed_and_made(box, dr):
+def test_calculated_measurements_are_listed_and_made(box, dr):
     workspace, given = dr.workspaces[1001], {"name": "Cost per click"}
     assert workspace.get_calculated_measurements() == []
     made = workspace.create_calculated_measurement(given)
@@ -983,14 +983,14 @@ def test_F52_calculated_measurements_are_listed_and_made(box, dr):
     assert box.service.state.calculated[made["id"]]["workspaceId"] == 1001
 
 
-def test_F52_the_dimensions_of_all_workspaces(box, dr):
+def test_the_dimensions_of_all_workspaces(box, dr):
     found = dr.get_all_dimensions()
     assert found.keys() == box.workspaces.keys() and len(box.log) == 3
     assert all(one["DAY"]["displayName"] == "Day" for one in found.values())
     assert dr.workspaces[1015].dimensions is found[1015]
 
 
-def test_F32_a_stream_is_processed_again_from_the_object(box, dr):
+def test_a_stream_is_processed_again_from_the_object(box, dr):
     stream = dr.get_all_streams()[20001]
     box.log.clear()
     first, again = (
@@ -1009,7 +1009,7 @@ def test_F32_a_stream_is_processed_again_from_the_object(box, dr):
     )
 
 
-def test_F36_changes_from_a_table(box, dr, tmp_path):
+def test_changes_from_a_table(box, dr, tmp_path):
     dr.get_all_streams()
     table = tmp_path / "changes.csv"
     table.write_text(
@@ -1033,7 +1033,7 @@ def test_F36_changes_from_a_table(box, dr, tmp_path):
     assert caught.value.reason == "bad_table" and len([*csv.DictReader(open("log.csv"))]) == 3
 
 
-def test_F38_the_update_log_grows_and_keeps_its_columns(box, dr):
+def test_the_update_log_grows_and_keeps_its_columns(box, dr):
     dr.get_all_streams()
     for name in ("One", "Two", "Two"):
         dr.bulk_rename_streams([20001], [name])
@@ -1057,7 +1057,7 @@ def test_F38_the_update_log_grows_and_keeps_its_columns(box, dr):
 # queries and reports
 
 
-def test_F48_an_export_of_a_thousand_rows_is_the_table_of_the_service(box, dr):
+def test_an_export_of_a_thousand_rows_is_the_table_of_the_service(box, dr):
     workspace, days = dr.workspaces[1001], ("2023-03-01", "2024-01-31")
     made = {
         packed: workspace.export(
@@ -1082,7 +1082,7 @@ def test_F48_an_export_of_a_thousand_rows_is_the_table_of_the_service(box, dr):
     ) == there and str(asked["DAY"].dtype).startswith("datetime64")
 
 
-def test_F48_what_goes_wrong_with_a_query(box, dr):
+def test_what_goes_wrong_with_a_query(box, dr):
     workspace = dr.workspaces[1001]
     box.fail("query_errors", "/v1/query")
     with pytest.raises(DataError) as caught:
@@ -1112,7 +1112,7 @@ def test_F48_what_goes_wrong_with_a_query(box, dr):
     )
 
 
-def test_F48_a_report_that_fails_says_why_and_one_that_is_lost_is_made_once(box, dr):
+def test_a_report_that_fails_says_why_and_one_that_is_lost_is_made_once(box, dr):
     workspace = dr.workspaces[1001]
     report = workspace.create_report("nothing", [], ["DAY"], "2024-01-01", "2024-01-31")
     with pytest.raises(DataError) as caught:
@@ -1142,7 +1142,7 @@ def test_F48_a_report_that_fails_says_why_and_one_that_is_lost_is_made_once(box,
 # users and workspaces
 
 
-def test_F50_users_are_planned_before_they_are_changed(box, dr):
+def test_users_are_planned_before_they_are_changed(box, dr):
     ada, bob = dr.get_users().values()
     wanted = [
         {"email": ada.email, "name": "Ada L."},
@@ -1178,7 +1178,7 @@ def test_F50_users_are_planned_before_they_are_changed(box, dr):
     )
 
 
-def test_F50_the_guessed_address_is_a_line_of_the_settings(box, dr):
+def test_the_guessed_address_is_a_line_of_the_settings(box, dr):
     Path("settings.ini").write_text(
         f"[instance.{box.name}]\nusers_path = /v1/accounts/9001/users\n"
     )
@@ -1197,7 +1197,7 @@ def test_F50_the_guessed_address_is_a_line_of_the_settings(box, dr):
     assert caught.value.reason == "unknown_kind"
 
 
-def test_F51_workspaces_come_and_go(box, dr):
+def test_workspaces_come_and_go(box, dr):
     box.fail("drop_after", "/v1/workspaces")
     made = dr.create_workspace({"name": "Fresh", "accountId": 9001})
     assert [id for id, one in box.workspaces.items() if one["name"] == "Fresh"] == [
@@ -1222,7 +1222,7 @@ def test_F51_workspaces_come_and_go(box, dr):
 # documentation
 
 
-def test_F53_every_function_is_described_and_shown_at_work():
+def test_every_function_is_described_and_shown_at_work():
     shown, missing = shown_cells(ROOT / "nbs" / "03_clients" / "datorama"), []
     for path in sorted((ROOT / "domostats" / "clients" / "datorama").glob("*.py")):
         module = importlib.import_module(
@@ -1469,7 +1469,7 @@ for _ in range(100): connection.get("/v1/workspaces")
 
 
 @pytest.mark.slow
-def test_F43_four_processes_keep_to_the_minute_together(box):
+def test_four_processes_keep_to_the_minute_together(box):
     speed = 12
     box.clock.step(60 - box.clock.now() % 60)
     box.clock.speed = speed

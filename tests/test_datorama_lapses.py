@@ -1,5 +1,4 @@
-"""What the public client of Datorama gets wrong, provoked against ours; each lapse under the
-number it has in our list of them."""
+"""What the public client of Datorama gets wrong, provoked against ours."""
 
 import csv
 import json
@@ -53,11 +52,11 @@ def waited(box, what):
 # the connection
 
 
-def test_CN1_the_region_is_a_parameter():
+def test_the_region_is_a_parameter():
     assert {find_region(name).url for name in REGIONS} == {*REGIONS.values()} and len(REGIONS) == 4
 
 
-def test_CN2_CN5_with_nothing_left_it_waits_until_the_reset_and_no_longer(box, dr):
+def test_with_nothing_left_it_waits_until_the_reset_and_no_longer(box, dr):
     stand_still(box)
     for _ in range(60):
         look(dr)
@@ -66,7 +65,7 @@ def test_CN2_CN5_with_nothing_left_it_waits_until_the_reset_and_no_longer(box, d
     } == {200}
 
 
-def test_CN3_a_limit_that_was_used_up_is_forgotten_when_its_time_is_over(box, dr):
+def test_a_limit_that_was_used_up_is_forgotten_when_its_time_is_over(box, dr):
     stand_still(box)
     box.use_calls("ada", platform=60)
     look(dr)
@@ -74,7 +73,7 @@ def test_CN3_a_limit_that_was_used_up_is_forgotten_when_its_time_is_over(box, dr
     assert waited(box, lambda: [look(dr) for _ in range(10)]) < 1
 
 
-def test_CN4_a_day_that_is_over_keeps_nobody_waiting(box, dr):
+def test_a_day_that_is_over_keeps_nobody_waiting(box, dr):
     stand_still(box)
     box.use_calls("ada", day=20_000)
     dr.connection.budget.overnight = False  # rather fail than wait for the next day
@@ -85,14 +84,14 @@ def test_CN4_a_day_that_is_over_keeps_nobody_waiting(box, dr):
     assert waited(box, lambda: look(dr)) < 1
 
 
-def test_CN6_refusals_without_end_come_to_an_end(box, dr):
+def test_refusals_without_end_come_to_an_end(box, dr):
     box.fail("rate_limited", "/v1/workspaces", times=None)
     with pytest.raises(RetryLaterError) as caught:
         look(dr)
     assert caught.value.reason == "rate_limited" and len(box.log) < 20
 
 
-def test_CN7_CN8_what_was_refused_first_is_sent_as_it_was_and_counts_as_done(box, dr):
+def test_what_was_refused_first_is_sent_as_it_was_and_counts_as_done(box, dr):
     fill(box, 20001, 3)
     box.fail("rate_limited", "/v1/data-streams/api/20001/rerun-all", times=3)
     box.log.clear()
@@ -107,7 +106,7 @@ def test_CN7_CN8_what_was_refused_first_is_sent_as_it_was_and_counts_as_done(box
     } and len(calls(box, "/rerun")) == 4
 
 
-def test_CN9_words_of_a_refusal_in_a_good_answer_are_words(box, dr):
+def test_words_of_a_refusal_in_a_good_answer_are_words(box, dr):
     box.fail("quoted_limit", "/v1/data-streams/20001/process")
     assert (
         len(dr.streams[20001].process("2024-01-01", "2024-01-01")) == 1
@@ -128,7 +127,7 @@ def test_CN9_words_of_a_refusal_in_a_good_answer_are_words(box, dr):
         "rerun_all_jobs",
     ],
 )
-def test_CN10_DS11_DS12_what_was_refused_is_told_and_no_log_calls_it_done(box, dr, what):
+def test_what_was_refused_is_told_and_no_log_calls_it_done(box, dr, what):
     stream, before = dr.streams[20001], {**box.streams[20001]}
     given = {
         "patch": [{"name": "x"}],
@@ -149,7 +148,7 @@ def test_CN10_DS11_DS12_what_was_refused_is_told_and_no_log_calls_it_done(box, d
     )
 
 
-def test_CN11_an_error_without_the_headers_is_the_error(box, dr):
+def test_an_error_without_the_headers_is_the_error(box, dr):
     box.fail("no_rate_headers", times=None)
     assert look(dr).status == 200
     with pytest.raises(AccessError) as caught:
@@ -157,21 +156,19 @@ def test_CN11_an_error_without_the_headers_is_the_error(box, dr):
     assert caught.value.answer.status == 404
 
 
-def test_CN12_a_read_that_broke_off_is_read_again(box, dr):
+def test_a_read_that_broke_off_is_read_again(box, dr):
     for fault in ("drop", "cut", "reset", "server_error", "bad_gateway"):
         box.fail(fault, "/v1/workspaces")
         assert look(dr).status == 200
 
 
-def test_CN13_an_answer_without_a_body_is_good(box, dr):
+def test_an_answer_without_a_body_is_good(box, dr):
     stream = dr.workspaces[1001].create_stream({"name": "Fresh"})
     stream.delete(sure=True)
     assert calls(box, f"/{stream.id}", "DELETE")[0].status == 204 and stream.id not in box.streams
 
 
-def test_CN14_CN15_DR16_nothing_is_written_into_the_package_and_no_history_is_rewritten(
-    box, dr, tmp_path
-):
+def test_nothing_is_written_into_the_package_and_no_history_is_rewritten(box, dr, tmp_path):
     before = {path for path in (ROOT / "domostats").rglob("*") if "__pycache__" not in path.parts}
     for _ in range(20):
         look(dr)
@@ -188,7 +185,7 @@ def test_CN14_CN15_DR16_nothing_is_written_into_the_package_and_no_history_is_re
     assert not written and len(dr.connection.calls) >= 20
 
 
-def test_CN16_ctrl_c_ends_the_work_and_what_was_done_is_known(box, dr):
+def test_ctrl_c_ends_the_work_and_what_was_done_is_known(box, dr):
     ids, ask = api_streams(box, 6), dr.connection.ask
 
     def interrupted(request, *rest, **more):
@@ -204,7 +201,7 @@ def test_CN16_ctrl_c_ends_the_work_and_what_was_done_is_known(box, dr):
     assert len(calls(box, "/process")) == 6 and len(frame) == 6 and frame["job"].is_unique
 
 
-def test_CN17_without_a_pause_there_is_none(box, dr):
+def test_without_a_pause_there_is_none(box, dr):
     stand_still(box)
     assert waited(box, lambda: [look(dr) for _ in range(30)]) == 0
 
@@ -212,7 +209,7 @@ def test_CN17_without_a_pause_there_is_none(box, dr):
 # data streams
 
 
-def test_DS1_DS2_a_mapping_is_read_and_written_and_the_log_knows_the_old_one(box, dr):
+def test_a_mapping_is_read_and_written_and_the_log_knows_the_old_one(box, dr):
     stream = dr.streams[20001]
     old = stream.get_mapping()
     assert (
@@ -227,7 +224,7 @@ def test_DS1_DS2_a_mapping_is_read_and_written_and_the_log_knows_the_old_one(box
     )
 
 
-def test_DS3_old_values_are_those_before_this_change(box, dr):
+def test_old_values_are_those_before_this_change(box, dr):
     stream = dr.streams[20001]
     for name in ("One", "Two", "Three"):
         stream.patch({"name": name})
@@ -237,7 +234,7 @@ def test_DS3_old_values_are_those_before_this_change(box, dr):
     ] and stream.name == "Four"
 
 
-def test_DS4_DS5_all_pages_or_what_was_known_before(box, dr):
+def test_all_pages_or_what_was_known_before(box, dr):
     fill(box, 20001, 25)
     stream = dr.streams[20001]
     box.quirks.add("stats_cap_10")
@@ -248,7 +245,7 @@ def test_DS4_DS5_all_pages_or_what_was_known_before(box, dr):
     assert len(stream.jobs) == 25
 
 
-def test_DS6_three_failures_are_three_rows(box, dr):
+def test_three_failures_are_three_rows(box, dr):
     box.fail("forbidden", times=3)
     frame = dr.bulk_process_streams(
         [20001] * 3,
@@ -262,7 +259,7 @@ def test_DS6_three_failures_are_three_rows(box, dr):
     )
 
 
-def test_DS7_a_date_is_a_date_and_a_bad_one_stops_nothing_after_it(box, dr):
+def test_a_date_is_a_date_and_a_bad_one_stops_nothing_after_it(box, dr):
     stream = dr.streams[20001]
     assert len(stream.process(date(2024, 1, 1), date(2024, 1, 3))) == 1
     with pytest.raises(SettingsError):
@@ -272,13 +269,13 @@ def test_DS7_a_date_is_a_date_and_a_bad_one_stops_nothing_after_it(box, dr):
     ]
 
 
-def test_DS8_all_streams_run_again(box, dr):
+def test_all_streams_run_again(box, dr):
     for id in (20001, 20004):
         fill(box, id, 2)
     assert len(dr.rerun_all([20001, 20004])) == 4
 
 
-def test_DS9_no_field_of_the_service_hides_a_method(box, dr):
+def test_no_field_of_the_service_hides_a_method(box, dr):
     box.streams[20001] |= {"process": "a field", "jobs": "another", "fields": "a third"}
     stream = dr.workspaces[box.streams[20001]["workspaceId"]].get_streams()[20001]
     assert (
@@ -289,7 +286,7 @@ def test_DS9_no_field_of_the_service_hides_a_method(box, dr):
     )
 
 
-def test_DS10_one_id_is_enough_even_if_it_is_wrong(box, dr):
+def test_one_id_is_enough_even_if_it_is_wrong(box, dr):
     with pytest.raises(DomostatsError):
         dr.streams[20001].rerun_job_batch(1)
     assert not dr.log
@@ -298,7 +295,7 @@ def test_DS10_one_id_is_enough_even_if_it_is_wrong(box, dr):
 # jobs
 
 
-def test_JB1_JB4_a_job_runs_again_with_one_call_when_there_is_room(box, dr):
+def test_a_job_runs_again_with_one_call_when_there_is_room(box, dr):
     stream = dr.streams[20001]
     [job] = stream.process("2024-01-01", "2024-01-03")
     box.clock.step(3600)
@@ -310,7 +307,7 @@ def test_JB1_JB4_a_job_runs_again_with_one_call_when_there_is_room(box, dr):
     assert len(calls(box, "/rerun")) == 2 and box.clock.now() - began >= 10 and calls(box, "/stats")
 
 
-def test_JB3_JB5_a_file_is_whole_or_not_there(box, dr, tmp_path):
+def test_a_file_is_whole_or_not_there(box, dr, tmp_path):
     stream = dr.streams[20001]
     stream.get_stream_runs()
     job = next(job for job in stream.jobs.values() if job.status == "SUCCESS")
@@ -328,7 +325,7 @@ def test_JB3_JB5_a_file_is_whole_or_not_there(box, dr, tmp_path):
 # bulk work
 
 
-def test_DR1_DR2_a_first_start_needs_no_files_and_one_missing_file_stops_nothing(box):
+def test_a_first_start_needs_no_files_and_one_missing_file_stops_nothing(box):
     fresh = datorama(box.api_token, instance=box, pause=0)
     assert len(fresh.workspaces) == 3 and not fresh.not_restored
     fresh.workspaces[1001].get_streams()
@@ -342,7 +339,7 @@ def test_DR1_DR2_a_first_start_needs_no_files_and_one_missing_file_stops_nothing
     assert len(again.workspaces[1001].streams) == 8 and len(again.not_restored) == 2
 
 
-def test_DR3_DR5_bulk_work_ends_by_itself_and_at_once(box, dr):
+def test_bulk_work_ends_by_itself_and_at_once(box, dr):
     stand_still(box)
     assert (
         waited(
@@ -355,14 +352,14 @@ def test_DR3_DR5_bulk_work_ends_by_itself_and_at_once(box, dr):
     )
 
 
-def test_DR4_DR7_a_stream_that_nobody_knows_is_one_failure(box, dr):
+def test_a_stream_that_nobody_knows_is_one_failure(box, dr):
     frame = dr.bulk_process_streams([20001, 7, "20004"], ["2024-01-01"] * 3, ["2024-01-03"] * 3)
     assert sorted(frame["status"]) == ["error", "queued", "queued"]
     fresh = open_agency(box)
     assert len(fresh.process_stream_batch([20001], "2024-02-01", "2024-02-02")) == 1
 
 
-def test_DR6_a_batch_that_was_refused_is_an_error_and_the_next_one_is_sent(box, dr):
+def test_a_batch_that_was_refused_is_an_error_and_the_next_one_is_sent(box, dr):
     dr.workspaces[1001].throttle = True
     box.fail("forbidden", "/v1/data-streams/process")
     assert dr.process_stream_batch([20001, 20007], "2024-01-01", "2024-01-15")[
@@ -376,7 +373,7 @@ def test_DR6_a_batch_that_was_refused_is_an_error_and_the_next_one_is_sent(box, 
     )
 
 
-def test_DR8_DR9_DR10_ranges_are_blocks_of_ten_days_and_no_other(box, dr):
+def test_ranges_are_blocks_of_ten_days_and_no_other(box, dr):
     frame = dr.bulk_process_streams([20001], ["2024-01-01"], ["2024-01-25"])
     assert frame[["start", "end"]].values.tolist() == [
         ["2024-01-01", "2024-01-10"],
@@ -389,7 +386,7 @@ def test_DR8_DR9_DR10_ranges_are_blocks_of_ten_days_and_no_other(box, dr):
     assert len(calls(box, "/process")) == 3
 
 
-def test_DR11_an_empty_log_spoils_no_later_one(box, dr):
+def test_an_empty_log_spoils_no_later_one(box, dr):
     dr.log.export("jobs.csv")
     dr.bulk_process_streams(
         [20001], ["2024-01-01"], ["2024-01-02"], export=True, log_file="jobs.csv"
@@ -400,7 +397,7 @@ def test_DR11_an_empty_log_spoils_no_later_one(box, dr):
     assert len([*csv.DictReader(open("jobs.csv"))]) == 2
 
 
-def test_DR12_DR15_a_rename_that_fails_midway_is_in_the_log_with_the_others(box, dr):
+def test_a_rename_that_fails_midway_is_in_the_log_with_the_others(box, dr):
     for _ in range(2):
         dr.bulk_rename_streams([20001, 7, 20004], ["One", "None", "Two"])
     rows = [*csv.DictReader(open("update_log.csv"))]
@@ -409,20 +406,20 @@ def test_DR12_DR15_a_rename_that_fails_midway_is_in_the_log_with_the_others(box,
     ) == len(rows)
 
 
-def test_DR13_names_and_streams_are_lists_of_one_length(box, dr):
+def test_names_and_streams_are_lists_of_one_length(box, dr):
     for names in ("One", ["One"]):
         with pytest.raises(SettingsError) as caught:
             dr.bulk_rename_streams([20001, 20004], names)
         assert caught.value.reason in ("bad_list", "unequal_lengths") and not box.log
 
 
-def test_DR17_jobs_without_a_log_are_a_table(box, dr):
+def test_jobs_without_a_log_are_a_table(box, dr):
     for job in box.jobs.values():
         job.pop("processLog", None)
     assert "processLog" not in dr.get_all_jobs(create_df=True, streams=[20001]).columns
 
 
-def test_DR18_one_download_that_fails_is_one(box, dr, tmp_path):
+def test_one_download_that_fails_is_one(box, dr, tmp_path):
     dr.get_all_jobs(streams=[20001])
     ids = [job.id for job in dr.jobs.values() if job.status == "SUCCESS"][:2]
     done = dr.download_stats([ids[0], 7, ids[1]], tmp_path)
@@ -432,7 +429,7 @@ def test_DR18_one_download_that_fails_is_one(box, dr, tmp_path):
 # workspaces, the timer, the package
 
 
-def test_WS1_WS2_WS3_the_throttle_is_set_from_outside_and_counts_the_jobs_of_everybody(box, dr):
+def test_the_throttle_is_set_from_outside_and_counts_the_jobs_of_everybody(box, dr):
     workspace = dr.workspaces[1001]
     workspace.throttle, workspace.queue_max = True, 3
     ids = [*workspace.streams][:2]
@@ -455,12 +452,12 @@ def test_WS1_WS2_WS3_the_throttle_is_set_from_outside_and_counts_the_jobs_of_eve
     )
 
 
-def test_WS4_a_stream_that_is_gone_is_gone(box, dr):
+def test_a_stream_that_is_gone_is_gone(box, dr):
     del box.streams[20001]
     assert 20001 not in dr.get_all_streams()
 
 
-def test_WS5_WS6_what_is_made_has_what_was_given_and_can_be_worked_with(box, dr):
+def test_what_is_made_has_what_was_given_and_can_be_worked_with(box, dr):
     workspace, given = dr.workspaces[1001], {"name": "Cost per click"}
     workspace.create_calculated_measurement(given)
     assert json.loads(calls(box, "/calculated-measurements", "POST")[0].body)[
@@ -472,7 +469,7 @@ def test_WS5_WS6_what_is_made_has_what_was_given_and_can_be_worked_with(box, dr)
     ].tolist() == [1001]
 
 
-def test_TM1_what_is_left_is_what_is_left():
+def test_what_is_left_is_what_is_left():
     clock = FakeClock()
     timer = Timer(100, clock)
     for _ in range(50):
@@ -485,7 +482,7 @@ def test_TM1_what_is_left_is_what_is_left():
     assert timer.remaining == 0
 
 
-def test_PK3_the_documented_names_are_there():
+def test_the_documented_names_are_there():
     text = (
         "from domostats.clients.datorama import datorama as d; "
         "print(all(hasattr(d, n) for n in ('bulk_process_streams', 'bulk_rerun_jobs', "

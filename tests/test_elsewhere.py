@@ -21,6 +21,7 @@ from domostats import sandbox
 from domostats.clients.datorama.jobs import choose_jobs
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.ranges import cut
+from domostats.clients.domo.auth import sign_in
 from domostats.errors import RetryLaterError
 from domostats.interfaces.cli import app
 from domostats.loading.coverage import unite
@@ -47,6 +48,7 @@ from domostats.transport.answer import retry_after
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.clock import FakeClock, wait_with_reason
 from domostats.transport.reader import millis
+from domostats.transport.retry import Request
 
 ZONES = ["America/New_York", "Pacific/Kiritimati", "Asia/Kolkata"]
 SPRING = 1_710_054_000_000  # 10 March 2024, 07:00 UTC: the hour that New York leaves out
@@ -132,6 +134,25 @@ def test_the_table_of_budgets_and_the_end_of_a_day_are_in_utc():
     shown = all_budgets(clock=clock).set_index("place")
     assert shown.not_before["asked to wait"] == pd.Timestamp("2024-01-01 23:35:00", tz="UTC")
     assert shown.next_slot["used up"] == pd.Timestamp("2024-01-01 23:30:00", tz="UTC")
+
+
+def test_the_days_of_a_list_of_pages_are_those_of_utc(box):
+    def pages(**clause):
+        asked = Request("POST", "/api/content/v1/pages/adminsummary", {"limit": 1000}, clause)
+        found = sign_in(box).ask(asked).response["pageAdminSummaries"]
+        return {page["pageId"]: page["lastModified"] for page in found}
+
+    every = pages()
+    days = {moment // 86_400_000 for moment in every.values()}
+    assert len(days) > 5
+    for day in sorted(days):
+        text = (date(1970, 1, 1) + timedelta(day)).isoformat()
+        found = pages(
+            includeLastModifiedDateClause=True,
+            lastModifiedStartDate=text,
+            lastModifiedEndDate=text,
+        )
+        assert found == {id: at for id, at in every.items() if at // 86_400_000 == day}
 
 
 def test_events_between_two_moments_are_those_of_utc(box):

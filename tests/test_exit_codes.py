@@ -14,11 +14,11 @@ import pytest
 import typer
 from conftest import ROOT
 
-from domostats import sandbox
+from domostats import instances, sandbox
 from domostats.clients import sign_in
 from domostats.errors import CredentialsError, DomostatsError
 from domostats.instances import find_instance
-from domostats.interfaces import catalogue_commands, cli, exit_codes, output
+from domostats.interfaces import cli, exit_codes, output
 from domostats.interfaces.destinations import Destination
 
 EXTRACTOR = """
@@ -136,8 +136,9 @@ def test_the_codes_of_the_help_are_those_of_the_table():
     promised = dict(re.findall(r"(\d+) ([^·.]+?)(?= ·|\.)", cli.EPILOG))
     assert promised == {str(code): words for code, words in cli.MEANINGS.items()}
     assert [*cli.MEANINGS] == [0, 1, 2, 3, 4, 5, 6, 7, 8, 75, 130]
-    for code in cli.MEANINGS:
-        assert re.search(rf"\b{code} ", (ROOT / "README.md").read_text().split("exit code:")[1])
+    guide = (ROOT / "docs" / "guides" / "nightly_job.md").read_text(encoding="utf-8")
+    told = re.findall(r"^\| ([\d, ]+) \|", guide, re.M)
+    assert {int(code) for codes in told for code in codes.split(", ")} == {*cli.MEANINGS}
 
 
 @pytest.mark.parametrize("name", WAYS)
@@ -333,7 +334,7 @@ def test_ctrl_c_says_what_is_kept_and_how_to_go_on(run, monkeypatch):
         assert "pages that came are kept" in printed and "--fresh" in printed
         code, printed = run(f"run --instance {box.name} --only groups --to out")
         assert code == 130 and "pages that came are kept" in printed
-        monkeypatch.setattr(catalogue_commands, "find_instance", stopped)
+        monkeypatch.setattr(instances, "find_instance", stopped)
         code, printed = run(f"check {box.name}")
         assert code == 130 and "stopped by Ctrl-C" in printed and "kept" not in printed
 

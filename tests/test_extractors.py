@@ -1,5 +1,5 @@
-"""Typed extractors day by day: every promised feature under its number, the days of three zones,
-kills, programs at once."""
+"""Typed extractors day by day: every promised feature, the days of three zones, kills,
+programs at once."""
 
 import contextlib
 import dataclasses
@@ -198,7 +198,7 @@ def shop(own_folder, monkeypatch):
     return settings
 
 
-def test_F1_minimal_extractors_and_everything_else_is_managed(shop):
+def test_minimal_extractors_and_everything_else_is_managed(shop):
     run("make-migrations")
     run("migrate")
     assert "welcome" in run("print-extract", "-f", "2022-01-01", "-l", "2022-01-02")
@@ -210,7 +210,7 @@ def test_F1_minimal_extractors_and_everything_else_is_managed(shop):
     )
 
 
-def test_F2_the_list_of_extractors(shop):
+def test_the_extractors_that_are_named_are_checked(shop):
     shop(classes="nowhere.UserExtractor")
     assert "'nowhere.UserExtractor'" in run("extract", code=SettingsError)
     shop(classes=None)
@@ -229,7 +229,7 @@ def test_F2_the_list_of_extractors(shop):
     )
 
 
-def test_F3_where_migrations_are_made(shop):
+def test_where_migrations_are_made(shop):
     before = {path for path in Path().rglob("*") if "__pycache__" not in str(path)}
     run("make-migrations", "--dry-run")
     assert not Path("kept").exists()
@@ -242,13 +242,13 @@ def test_F3_where_migrations_are_made(shop):
     }
 
 
-def test_F4_F32_the_first_date_for_what_was_never_extracted(shop):
+def test_the_first_date_for_what_was_never_extracted(shop):
     assert done(made(UserExtractor)) == [("user", FIRST + timedelta(n)) for n in range(3)]
     shop(first_date="soon")
     assert "first_date = 2022-01-01" in run("extract", code=SettingsError)
 
 
-def test_F10_the_aggregated_kind_has_its_day_first():
+def test_the_aggregated_kind_has_its_day_first():
     extraction = made(UserExtractor)
     done(extraction)
     assert extraction.store.read("user").column_names == [
@@ -269,7 +269,7 @@ def test_F10_the_aggregated_kind_has_its_day_first():
     assert [one.error.reason for one in two.extract(NOON)] == ["more_than_one_row"]
 
 
-def test_F11_the_event_kind_needs_its_own_date_field():
+def test_the_event_kind_needs_its_own_date_field():
     @dataclass
     class Sent:
         type: str
@@ -278,7 +278,7 @@ def test_F11_the_event_kind_needs_its_own_date_field():
         of(Sent, lambda start, end: [], rows_of_events)().get_table()
 
 
-def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
+def test_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
     @dataclass
     class Mail:
         sent_at: datetime
@@ -310,7 +310,7 @@ def test_F12_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
 @pytest.mark.parametrize(
     "change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)]
 )
-def test_F13_events_a_second_either_side_of_midnight_land_on_their_day(zone, change):
+def test_events_a_second_either_side_of_midnight_land_on_their_day(zone, change):
     def midnight(day):
         return datetime(day.year, day.month, day.day, tzinfo=zone_of(zone)).astimezone(timezone.utc)
 
@@ -338,7 +338,7 @@ def test_F13_events_a_second_either_side_of_midnight_land_on_their_day(zone, cha
     ]
 
 
-def test_F13_a_plain_date_will_do():
+def test_a_plain_date_will_do():
     @dataclass
     class Visit:
         timestamp: date
@@ -353,7 +353,7 @@ def test_F13_a_plain_date_will_do():
     assert [one.error.reason for one in wrong.extract(NOON)] == ["outside_day"]
 
 
-def test_F14_columns_that_sound_like_people_are_spoken_of(shop):
+def test_columns_that_sound_like_people_are_spoken_of(shop):
     @dataclass
     class Login:
         timestamp: datetime
@@ -386,7 +386,7 @@ KINDS = {
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("python", KINDS)
-def test_F15_the_types_of_columns(python):
+def test_the_types_of_columns(python):
     name, duckdb, value = KINDS[python]
     cls = dataclasses.make_dataclass(
         "Typed",
@@ -411,7 +411,7 @@ def test_F15_the_types_of_columns(python):
     assert f"`plain` {name}" in sql and "NOT NULL" in sql
 
 
-def test_F15_enums_of_text_are_text_and_what_is_unmappable_is_named():
+def test_enums_of_text_are_text_and_what_is_unmappable_is_named():
     class Mood(str, Enum):
         good = "fine"
 
@@ -437,7 +437,7 @@ def test_F15_enums_of_text_are_text_and_what_is_unmappable_is_named():
     assert refusal(lambda: columns_from(int)) == "not_a_dataclass"
 
 
-def test_F16_a_naive_datetime_is_refused_with_its_field_and_row():
+def test_a_naive_datetime_is_refused_with_its_field_and_row():
     def good(start):
         return Email(start + timedelta(hours=1), "x")
 
@@ -454,7 +454,7 @@ def test_F16_a_naive_datetime_is_refused_with_its_field_and_row():
     ) == []
 
 
-def test_F17_none_in_a_column_that_takes_none_is_refused_before_anything_is_sent():
+def test_none_in_a_column_that_takes_none_is_refused_before_anything_is_sent():
     extraction = made(of(User, lambda start, end: [User(1, None, 1)]))
     error = next(extraction.extract(NOON)).error
     assert (
@@ -477,7 +477,7 @@ def test_F17_none_in_a_column_that_takes_none_is_refused_before_anything_is_sent
         assert next(bad.extract(NOON)).error.reason == reason
 
 
-def test_F18_wrong_uses_of_the_mark_are_three_errors():
+def test_wrong_uses_of_the_mark_are_three_errors():
     text, event = (
         dataclasses.make_dataclass("T", [("a", str, sq_field(differentiate=True))]),
         dataclasses.make_dataclass(
@@ -498,7 +498,7 @@ def test_F18_wrong_uses_of_the_mark_are_three_errors():
     ).deltas == ("a",)
 
 
-def test_F19_the_mark_is_a_thin_wrapper_of_a_field():
+def test_the_mark_is_a_thin_wrapper_of_a_field():
     @dataclass
     class All:
         a: int = sq_field(
@@ -554,7 +554,7 @@ def totals(**attributes):
         ),
     ],
 )
-def test_F20_the_delta_view(gap, shows, expected):
+def test_the_delta_view(gap, shows, expected):
     extraction = made(totals(gap=gap, shows_previous=shows))
     done(extraction, NOON + timedelta(4))
     assert (
@@ -576,7 +576,7 @@ def test_F20_the_delta_view(gap, shows, expected):
     )
 
 
-def test_F20_the_example_of_the_reference():
+def test_the_example_of_the_reference():
     extraction = made(UserExtractor)
     done(extraction)
     assert rows(extraction.store, "user_delta") == [
@@ -585,7 +585,7 @@ def test_F20_the_example_of_the_reference():
     ]
 
 
-def test_F21_the_view_comes_with_the_table():
+def test_the_view_comes_with_the_table():
     store = Store("store.duckdb")
     assert store.names() == []
     assert made(UserExtractor, EmailExtractor).store.names() == ["email", "user", "user_delta"]
@@ -599,7 +599,7 @@ def test_F21_the_view_comes_with_the_table():
         ("UTC", {}),
     ],
 )
-def test_F22_the_bounds_handed_to_extract(zone, hours):
+def test_the_bounds_handed_to_extract(zone, hours):
     seen = []
     extraction = made(
         of(User, lambda start, end: seen.append((start, end)) or [User(1, 1, 1)]), zone=zone
@@ -616,7 +616,7 @@ def test_F22_the_bounds_handed_to_extract(zone, hours):
     assert all(end == start for (_, end), (start, _) in pairwise(seen))
 
 
-def test_F23_rows_stream_from_a_generator():
+def test_rows_stream_from_a_generator():
     @dataclass
     class Tracked:
         timestamp: datetime
@@ -641,7 +641,7 @@ def test_F23_rows_stream_from_a_generator():
     assert extraction.store.read("tracked").num_rows == 45_000 and Tracked.most <= 2 * SIZE < 45_000
 
 
-def test_F24_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
+def test_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
     def written(seed):
         code = (
             "import sys; from domostats.tracking.extractors.base import configured; "
@@ -670,7 +670,7 @@ def changed(*fields):
     )
 
 
-def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
+def test_a_model_cannot_change_but_by_what_loses_nothing():
     extraction = made(UserExtractor)
     migrations = Migrations("migrations of store", extraction.store)
     for fields, told in [
@@ -716,7 +716,7 @@ def test_F25_a_model_cannot_change_but_by_what_loses_nothing():
     assert extraction.store.read("user_delta").column_names[-1] == "clients_before"
 
 
-def test_F26_a_second_table_computed_from_the_first_day():
+def test_a_second_table_computed_from_the_first_day():
     extraction = made(UserExtractor)
     done(extraction)
     again = Extraction(
@@ -739,7 +739,7 @@ def test_F26_a_second_table_computed_from_the_first_day():
     )  # an extractor that is gone leaves its table
 
 
-def test_F27_migrations_are_ordered_recorded_and_resumable():
+def test_migrations_are_ordered_recorded_and_resumable():
     extraction = Extraction([UserExtractor, EmailExtractor], Store("store.duckdb"), "UTC", FIRST)
     migrations = Migrations("migrations", extraction.store)
     path = migrations.make(extraction.tables)
@@ -761,7 +761,7 @@ def test_F27_migrations_are_ordered_recorded_and_resumable():
     assert refusal(migrations.apply) == "bad_migration"
 
 
-def test_F27_a_table_that_was_changed_by_hand_is_told_of():
+def test_a_table_that_was_changed_by_hand_is_told_of():
     extraction = made(UserExtractor)
     migrations = Migrations("migrations of store", extraction.store)
     with extraction.store.open() as con:
@@ -775,7 +775,7 @@ def test_F27_a_table_that_was_changed_by_hand_is_told_of():
     assert migrations.findings() == ["table user is not there"]
 
 
-def test_F28_planning_and_dry_run_need_no_credentials(shop):
+def test_planning_and_dry_run_need_no_credentials(shop):
     shop(classes="domostats.tracking.domo_extractors.UserCounts", instance="nowhere-at-all")
     assert "user_counts" in run("make-migrations") and "CREATE TABLE" in run("migrate", "--dry-run")
     run("migrate")
@@ -784,7 +784,7 @@ def test_F28_planning_and_dry_run_need_no_credentials(shop):
     assert "'instance = NAME'" in run("extract", "-l", "2022-01-01", code=3)
 
 
-def test_F29_the_dry_run_shows_both_ends_and_writes_nothing(shop):
+def test_the_dry_run_shows_both_ends_and_writes_nothing(shop):
     run("make-migrations"), run("migrate")
     before = Path("shop.duckdb").read_bytes()
     output = run("print-extract", "-f", "2022-01-01", "-l", "2022-01-05")
@@ -800,7 +800,7 @@ def test_F29_the_dry_run_shows_both_ends_and_writes_nothing(shop):
     assert Loads().lines() == []
 
 
-def test_F30_the_table_equals_the_dry_run_row_for_row():
+def test_the_table_equals_the_dry_run_row_for_row():
     extraction = made(UserExtractor, EmailExtractor)
     shown = {}
     for table, _day, batch in extraction.preview(FIRST, FIRST + timedelta(2)):
@@ -817,7 +817,7 @@ def test_F30_the_table_equals_the_dry_run_row_for_row():
     } and len(shown["email"]) > 3
 
 
-def test_F31_each_table_goes_on_from_its_own_days():
+def test_each_table_goes_on_from_its_own_days():
     extraction = made(UserExtractor, EmailExtractor)
     done(extraction, only=["user"])
     done(extraction, NOON - timedelta(2), only=["email"])
@@ -831,7 +831,7 @@ def test_F31_each_table_goes_on_from_its_own_days():
 @pytest.mark.parametrize(
     "zone", ["Pacific/Midway", "UTC", "Pacific/Kiritimati", "America/New_York"]
 )
-def test_F33_never_today(zone):
+def test_today_is_never_extracted(zone):
     for local, last in [
         (datetime(2022, 1, 5, 23, 59, tzinfo=zone_of(zone)), date(2022, 1, 4)),
         (datetime(2022, 1, 6, 0, 1, tzinfo=zone_of(zone)), date(2022, 1, 5)),
@@ -845,7 +845,7 @@ def test_F33_never_today(zone):
     assert refusal(lambda: zone_of("Europe/Atlantis")) == "bad_zone"
 
 
-def test_F34_again_and_again_and_days_that_are_corrected():
+def test_again_and_again_and_days_that_are_corrected():
     extraction, totals = made(UserExtractor, EmailExtractor), dict(UserExtractor.totals)
     done(extraction)
     assert done(extraction) == []
@@ -874,7 +874,7 @@ def test_F34_again_and_again_and_days_that_are_corrected():
     assert done(late) == done(late) == [("email", FIRST + timedelta(n)) for n in (1, 2)]
 
 
-def test_F34_one_that_fails_does_not_stop_the_others():
+def test_one_that_fails_does_not_stop_the_others():
     def broken(start, end):
         yield User(1, 1, 1)
         if start.day == 2:
@@ -971,7 +971,7 @@ def told(place):
 @pytest.mark.slow
 @pytest.mark.kills
 @pytest.mark.parametrize("what", ["extract", "migrate"])
-def test_F27_F34_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws, what):
+def test_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws, what):
     inside, places = 0, ["killed"]
     for attempt in range(100):  # however fast this machine is, so many kills come in between
         if inside == KILLS:
@@ -997,14 +997,14 @@ def test_F27_F34_kills_leave_what_an_undisturbed_run_leaves(tmp_path, draws, wha
 
 
 @pytest.mark.slow
-def test_F34_two_programs_at_once_do_no_harm(tmp_path):
+def test_two_programs_at_once_do_no_harm(tmp_path):
     workers = [worker("extract", tmp_path / "shared") for _ in range(3)]
     assert [one.communicate(timeout=120)[0].splitlines()[-1] for one in workers] == ["done"] * 3
     assert worker("extract", tmp_path / "alone").communicate(timeout=120)[0].endswith("done\n")
     assert told(tmp_path / "shared") == told(tmp_path / "alone")
 
 
-def test_F35_progress_is_told(shop):
+def test_progress_is_told(shop):
     run("make-migrations"), run("migrate")
     output = run("extract", "-f", "2022-01-01", "-l", "2022-01-02", "--only", "email")
     assert output.splitlines() == ["email 2022-01-01 3 rows", "email 2022-01-02 3 rows"]
@@ -1017,7 +1017,7 @@ def test_F35_progress_is_told(shop):
     )
 
 
-def test_F36_plain_tables_and_documented_columns():
+def test_plain_tables_and_documented_columns():
     @dataclass
     class Figures:
         users: int = sq_field(differentiate=True, metadata={"about": "all who ever registered"})

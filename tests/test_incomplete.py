@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from expected import expectations
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
@@ -35,22 +36,11 @@ PROVIDERS = "/api/data/v2/datasources/providers"
 APPS = "/api/data/v1/accounts/templates/user/extended"
 BULK = "/api/data/v3/datasources/bulk"
 
-# Written out from what is recorded of the service: of these one is enough to see everything.
-NEEDED = {
-    "accounts": ("account.admin", "account.view.all"),
-    "activity_log": ("audit",),
-    "datasets": ("dataset.admin",),
-    "page_access": ("content.admin",),
-    "page_people": ("content.admin",),
-}
-# The title of these grants lets one think so; nobody has seen a list that was shorter without them.
-SUPPOSED = {
-    "groups": ("group.admin",),
-    "group_members": ("group.admin",),
-    "oauth_configurations": ("account.admin", "account.view.all"),
-    "users": ("user.edit",),
-}
-WITHOUT_GRANTS = {"calls", "datorama_jobs", "datorama_streams", "datorama_workspaces"}
+REPORTS = expectations()
+NEEDED = {name: one.needs for name, one in REPORTS.items() if one.needs}
+SUPPOSED = {name: one.supposed for name, one in REPORTS.items() if one.supposed}
+ROWS = {name: one.all_and_own for name, one in REPORTS.items() if one.all_and_own}
+DOMO = [name for name, one in REPORTS.items() if one.platform == "domo"]
 ALL = [
     "account.admin",
     "account.view.all",
@@ -63,12 +53,6 @@ ALL = [
 LIKE = ["account", "accounts.admin", "ACCOUNT.ADMIN", "audit.view", "content", "dataset.manage"]
 ONE_OF = [(name, grant) for name, grants in NEEDED.items() for grant in grants]
 SUPPOSED_ONE_OF = [(name, grant) for name, grants in SUPPOSED.items() for grant in grants]
-ROWS = {  # how many there are, and how many of them are Ian's, who has no grant for those of others
-    "accounts": (10, 2),
-    "datasets": (15, 2),
-    "page_access": (17, 2),
-    "page_people": (81, 18),
-}
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +99,7 @@ def fleet_of(three):
 
 def run(box, name, token=None, format_fn=None, **how):
     "A run of a report from the beginning."
-    how = (YEAR if name == "activity_log" else {}) | how
+    how = (YEAR if "until" in REPORTS[name].narrowed_by else {}) | how
     return reports.find(name).run(box, token, format_fn, fresh=True, **how)
 
 
@@ -138,12 +122,12 @@ def none_of(*grants):
 # --- who sees all of it -------------------------------------------------------------------------
 
 
-def test_the_grants_of_every_report_are_written_out_here():
-    assert {*reports.names()} == {*NEEDED, *SUPPOSED, *WITHOUT_GRANTS}
-    for name in reports.names():
-        report = reports.find(name)
-        assert tuple(report.needs) == NEEDED.get(name, ()), name
-        assert tuple(report.guessed) == SUPPOSED.get(name, ()), name
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_grants_of_every_report_are_those_that_are_expected(name):
+    report, told = reports.find(name), REPORTS[name]
+    assert tuple(report.needs) == told.needs and tuple(report.guessed) == told.supposed
+    shortened = bool(told.needs) and not told.refused
+    assert bool(told.all_and_own) is shortened, "all_and_own: where needs shortens the list"
 
 
 @pytest.mark.parametrize("name", NEEDED)
@@ -187,24 +171,20 @@ def test_a_user_with_few_grants_sees_her_own_and_is_told(here, name):
     assert told(own) == [none_of(*NEEDED[name])]
 
 
-def test_who_may_not_read_the_log_learns_which_grant_is_missing(here):
+@pytest.mark.parametrize("name", [name for name, one in REPORTS.items() if one.refused])
+def test_who_is_refused_learns_which_grant_is_missing(here, name):
     ian = AccessToken(here.limited.access_token, instance=here)
     with pytest.raises(AccessError) as caught:
-        run(here, "activity_log", ian)
+        run(here, name, ian)
     assert caught.value.reason == "forbidden"
-    assert str(caught.value).count("The report activity_log needs one of the grants: audit.") == 1
+    sentence = f"The report {name} needs one of the grants: {', '.join(NEEDED[name])}."
+    assert str(caught.value).count(sentence) == 1
 
 
-@pytest.mark.parametrize("name", ["accounts", "datasets", "page_access", "page_people"])
+@pytest.mark.parametrize("name", [name for name, one in REPORTS.items() if one.refusing])
 def test_a_list_that_is_refused_names_the_grants(here, name):
-    paths = {
-        "accounts": PROVIDERS,
-        "datasets": "/api/data/ui/v3/datasources/search",
-        "page_access": "/api/content/v1/pages/adminsummary",
-        "page_people": "/api/content/v1/pages/adminsummary",
-    }
     for fault, named in ("forbidden", True), ("not_found", False):
-        here.fail(fault, path=paths[name], times=None)
+        here.fail(fault, path=REPORTS[name].refusing, times=None)
         with pytest.raises(AccessError) as caught:
             run(here, name)
         sentence = f"The report {name} needs one of the grants: {', '.join(NEEDED[name])}."
@@ -677,7 +657,7 @@ def test_an_old_dataset_that_changed_lately_is_in_a_narrowed_run(here):
     assert {row["ID"] for row in rows} == lately
 
 
-@pytest.mark.parametrize("name", ["accounts", "groups", "oauth_configurations", "users"])
+@pytest.mark.parametrize("name", [name for name in DOMO if not REPORTS[name].narrowed_by])
 def test_what_cannot_be_narrowed_is_read_whole_and_says_so(here, name):
     found = run(here, name, since=MARCH, until=datetime(2024, 3, 8))
     assert found.window is None and not found.incomplete

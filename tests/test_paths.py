@@ -17,6 +17,8 @@ from domostats.rows.columns import arrow_columns, plain_dicts
 from domostats.rows.paths import layout_of, parse_path
 from domostats.rows.records import Records, other_fields, read_page
 from domostats.rows.rowtype import Constant, Millis, NumberId, TextId, at, columns_of
+from domostats.rows.shapes import PairShape, RowShape, flat_page, shape_of
+from domostats.transport.wire import elements, members
 
 
 @dataclass
@@ -243,3 +245,142 @@ def test_rows_of_two_lists_share_what_they_lie_in():
         Member, [{"id": 1, "guests": [5], "floors": [{"rooms": 5}]}, {"id": 2, "guests": []}]
     )
     assert [one.field for one in odd.violations] == ["", "", "house"]
+
+
+# --- whole pages ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Titled:
+    "Some fields in pairs, one beside them."
+
+    id: TextId
+    title: str | None = at("pairs[key={}].values[0]", expected=True)
+    made: Millis | None = at("pairs[key={}].values[0]", expected=True)
+
+
+@dataclass
+class Guest:
+    "Somebody in a house, and the room."
+
+    ROWS: ClassVar = ("guests[*]", "floors[*].rooms[*].people[*]")
+
+    house: TextId = at("id", required=True)
+    room: TextId = at(Constant("guests[*]", ""), "floors[*].rooms[*].id", required=True)
+    floor: NumberId | None = at("floors[*].number")
+    name: str | None = None
+
+
+def objects(**fields):
+    "Objects with some of these fields; now and then something else stands in the place of one."
+    as_declared = st.fixed_dictionaries({}, optional=fields)
+    return st.one_of(*[as_declared] * 9, st.sampled_from([None, 5, "text", [], [1]]))
+
+
+def fields_of(page):
+    "The records of a flat page: by field the bytes of its value, for whatever is an object."
+    found = [(raw, members(raw)) for raw in elements(page)]
+    return [
+        bytes(raw) if fields is None else {name: bytes(value) for name, value in fields.items()}
+        for raw, fields in found
+    ]
+
+
+def several(element):
+    return st.one_of(*[st.lists(element, max_size=3)] * 9, st.sampled_from([None, 5, {}, [None]]))
+
+
+cells = st.sampled_from([None, 0, "a", True, [1], {"a": 1}])
+names = st.sampled_from(["title", "made", "color", "id", "pairs", ""])
+titled = objects(
+    id=cells,
+    pairs=several(objects(key=names, values=several(cells), source=cells)),
+    title=cells,
+    color=cells,
+)
+person = objects(name=cells, other=cells)
+house = objects(
+    id=cells,
+    guests=several(person),
+    floors=several(objects(number=cells, rooms=several(objects(id=cells, people=several(person))))),
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(records=st.lists(titled, max_size=3))
+def test_pairs_of_a_whole_page_are_those_read_one_by_one(records):
+    page = json.dumps(records).encode()
+    layout = layout_of(Titled)
+    assert fields_of(flat_page(layout, page)) == fields_of(layout.flat_page(page))
+
+
+@settings(max_examples=400, deadline=None)
+@given(records=st.lists(house, max_size=3))
+def test_rows_of_a_whole_page_are_those_read_one_by_one(records):
+    page = json.dumps(records).encode()
+    layout = layout_of(Guest)
+    assert fields_of(flat_page(layout, page)) == fields_of(layout.flat_page(page))
+
+
+def test_a_page_as_declared_is_read_whole(monkeypatch):
+    pairs = [{"key": "title", "values": ["CEO", "old"]}, {"key": "color", "values": [1]}]
+    pairs += [{"key": "color", "values": [2]}, {"key": "id", "values": [9]}, {"key": "made"}]
+    floor = {"number": 2, "rooms": [{"id": 7, "people": [{"name": "Ada", "other": 1}]}]}
+    pages = {
+        Titled: [{"id": 1, "pairs": pairs, "title": "beside"}],
+        Guest: [{"id": 1, "guests": [{"name": "Ben"}, {}], "floors": [floor], "other": 2}],
+    }
+    whole = {
+        Titled: [{"id": 1, "title": "CEO", "color": 1}],
+        Guest: [
+            {"house": 1, "room": "", "name": "Ben"},
+            {"house": 1, "room": ""},
+            {"house": 1, "room": 7, "floor": 2, "name": "Ada"},
+        ],
+    }
+    for row_type, page in pages.items():
+        layout = layout_of(row_type)
+        read = json.dumps(page).encode()
+        assert json.loads(layout.flat_page(read)) == whole[row_type]
+        with monkeypatch.context() as patch:
+            patch.setattr(type(layout), "flat_page", None)
+            assert json.loads(flat_page(layout, read)) == whole[row_type]
+
+
+def test_which_reports_are_read_by_whole_pages():
+    shapes = {
+        row_type: type(shape_of(layout_of(row_type)))
+        for row_type in (User, Share, Person, DatasetRecord)
+    }
+    assert shapes == {
+        User: PairShape,
+        Share: RowShape,
+        Person: RowShape,
+        DatasetRecord: type(None),
+    }
+    assert shape_of(layout_of(User, False)) is None  # without what nobody declared: one by one
+
+
+def test_a_name_that_is_read_in_two_ways_has_no_shape():
+    @dataclass
+    class Both:
+        "The list itself, beside its rows."
+
+        ROWS: ClassVar = ("box.things[*]",)
+
+        things: Any = at("box.things", required=True)
+        id: TextId | None = None
+
+    @dataclass
+    class Odd:
+        "A name that no attribute can have."
+
+        ROWS: ClassVar = ("things[*]",)
+
+        id: TextId = at("things[*].the id", required=True)
+
+    page = b'[{"box": {"things": [{"id": 5}]}, "things": [{"the id": 6}]}]'
+    for row_type in (Both, Odd):
+        layout = layout_of(row_type)
+        assert shape_of(layout) is None
+        assert flat_page(layout, page) == layout.flat_page(page)

@@ -40,7 +40,8 @@ def differing(folder, under):
         for top in (ROOT, folder)
         for path in (top / under).rglob("*")
         if path.is_file()
-        and path.name != "py.typed"  # written by hand
+        and path.name != "py.typed"  # written by hand, as are the steps that Alembic runs
+        and "revisions" not in path.parts
         and "__pycache__" not in path.parts
         and ".ipynb_checkpoints" not in path.parts
     }
@@ -56,7 +57,8 @@ def test_the_package_is_what_the_notebooks_say(copy):
     shutil.rmtree(copy / "domostats")
     run(copy, "nbdev-export")
     run(copy, "ruff", "format", "--quiet", "domostats")
-    assert not differing(copy, "domostats")
+    found = differing(copy, "domostats")
+    assert not found, f"{', '.join(found)}: not what the notebooks say; run `make export`"
 
 
 @pytest.mark.slow
@@ -66,7 +68,8 @@ def test_every_notebook_runs_and_its_stored_outputs_are_real(copy):
         done = pool.map(lambda notebook: run(copy, "nbdev-test", notebook, "--save"), notebooks)
         assert len([*done]) > 90
     run(copy, "nbdev-clean")
-    assert not differing(copy, "nbs")
+    found = differing(copy, "nbs")
+    assert not found, f"{', '.join(found)}: other outputs than those stored; run `make notebooks`"
 
 
 def test_the_readme_is_what_its_notebook_says():
@@ -90,20 +93,88 @@ def test_a_test_that_hangs_is_stopped(pytestconfig):
     assert 0 < float(pytestconfig.getini("timeout")) <= 600
 
 
-def test_the_package_needs_no_notebook_tools():
-    loaded = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            "import sys; from domostats import reports, sandbox, loading, rows, domojupyter\n"
-            "print(*[name for name in ('pandas', 'duckdb', 'starlette', 'uvicorn', "
-            "'nbdev', 'fastcore', 'IPython', 'ipywidgets') if name in sys.modules])",
-        ],
+def modules_after(program, **variables):
+    "The names of the modules that a fresh interpreter holds when it has run a program."
+    done = subprocess.run(
+        [sys.executable, "-c", f"{program}\nimport sys\nprint(*sys.modules, file=sys.stderr)"],
         capture_output=True,
         text=True,
         check=True,
-    ).stdout.split()
-    assert not loaded
+        env={**os.environ, **variables},
+    )
+    return {*done.stderr.split()}
+
+
+NOTEBOOK_TOOLS = {"nbdev", "fastcore", "IPython", "ipywidgets", "matplotlib"}
+WEB_FRAMEWORKS = {"starlette", "uvicorn", "sqlalchemy"}
+ENGINES = {"pandas", "numpy", "pyarrow", "duckdb", "sqlite3"}
+CLIENTS = {"requests", "urllib3", "asyncio", "tqdm", "msgspec"}
+HEAVY = NOTEBOOK_TOOLS | WEB_FRAMEWORKS | ENGINES | CLIENTS
+EVERY_HELP = """
+import sys
+from typer.main import get_command
+from domostats.interfaces.cli import app
+
+def ask_help(command, words):
+    sys.argv = [*words, "--help"]
+    try:
+        app()
+    except SystemExit as e:
+        assert not e.code, words
+    for name, one in getattr(command, "commands", {}).items():
+        ask_help(one, [*words, name])
+
+ask_help(get_command(app), ["domostats"])
+"""
+COMPLETION = """
+import contextlib
+import io
+import sys
+from typer.completion import completion_init
+from domostats.interfaces.cli import app
+completion_init()
+sys.argv = ["domostats"]
+with contextlib.redirect_stdout(io.StringIO()) as printed:
+    try:
+        app(prog_name="domostats")
+    except SystemExit as e:
+        assert not e.code
+assert printed.getvalue().split() == ["generate"], printed.getvalue()
+"""
+
+
+def test_the_package_needs_no_notebook_tools():
+    loaded = modules_after("from domostats import reports, sandbox, loading, rows, domojupyter")
+    assert "domostats.reports" in loaded
+    assert not loaded & (NOTEBOOK_TOOLS | WEB_FRAMEWORKS | {"pandas", "duckdb", "pyarrow", "tqdm"})
+
+
+def test_the_package_itself_and_its_reports_load_next_to_nothing():
+    loaded = modules_after("import domostats\nfrom domostats import reports\nreports.names()")
+    assert "domostats.reports" in loaded and not loaded & (HEAVY | {"rich", "typer"})
+
+
+def test_the_reports_are_declared_without_pandas_an_engine_or_a_progress_bar():
+    loaded = modules_after(
+        "from domostats import reports\nfor name in reports.names(): reports.find(name).formatters"
+    )
+    assert "domostats.reports.users" in loaded
+    assert not loaded & (NOTEBOOK_TOOLS | WEB_FRAMEWORKS | {"pandas", "duckdb", "asyncio", "tqdm"})
+
+
+def test_help_of_any_command_waits_for_nothing_that_only_a_run_needs():
+    loaded = modules_after(EVERY_HELP)
+    assert "domostats.interfaces.release_commands" in loaded and not loaded & HEAVY
+
+
+def test_completion_waits_for_nothing_that_only_a_run_needs():
+    asked = {
+        "_DOMOSTATS_COMPLETE": "complete_bash",
+        "COMP_WORDS": "domostats gen",
+        "COMP_CWORD": "1",
+    }
+    loaded = modules_after(COMPLETION, **asked)
+    assert "domostats.interfaces.cli" in loaded and not loaded & (HEAVY | {"rich"})
 
 
 def test_nothing_in_the_tree_is_big_private_or_foreign():
@@ -127,7 +198,7 @@ def test_nothing_in_the_tree_is_big_private_or_foreign():
         assert path.suffix != ".env" and path.name != "uv.lock", path
 
 
-def test_PK1_PK2_what_is_needed_is_declared_and_no_leftovers_are_shipped():
+def test_what_is_needed_is_declared_and_no_leftovers_are_shipped():
     assert re.search(
         r'^dependencies = \[[^\]]*"requests\b', (ROOT / "pyproject.toml").read_text(), re.M
     )
@@ -158,7 +229,7 @@ def test_every_public_function_says_what_it_does():
                 assert ast.get_docstring(node), f"{path}: {node.name}"
 
 
-def test_each_name_of_the_readme_is_in_the_module_beside_it():
+def test_each_name_of_the_reference_is_in_the_module_beside_it():
     def has(module, name):
         try:
             found = importlib.import_module(module)
@@ -173,7 +244,7 @@ def test_each_name_of_the_readme_is_in_the_module_beside_it():
             return False
         return True
 
-    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Where things are")[1]
+    table = (ROOT / "docs" / "reference" / "index.md").read_text(encoding="utf-8")
     rows = [row.split(" | ") for row in re.findall(r"^\| (`.*) \|$", table, re.M)]
     assert len(rows) > 20
     for names, modules, _ in rows:
@@ -182,6 +253,11 @@ def test_each_name_of_the_readme_is_in_the_module_beside_it():
         places = [package + place if place.startswith(".") else place for place in places]
         for name in re.findall(r"`([\w.]+)`", names):
             assert any(has(place, name) for place in places), (name, places)
+
+
+def test_the_name_of_a_test_says_what_it_shows():
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        assert not re.findall(r"def test_\w*?[A-Z]\w*", path.read_text(encoding="utf-8")), path
 
 
 @pytest.mark.slow

@@ -54,7 +54,7 @@ from domostats.tracking.registry.entities import (
 )
 from domostats.tracking.registry.release_keys import release_fields, release_key
 from domostats.tracking.registry.releases import missing, release_time, withdrawn
-from domostats.tracking.registry.service import OPERATIONS, description, make_service, serving
+from domostats.tracking.registry.service import make_service, serving
 from domostats.tracking.registry.workflow import Workflow, make_dag_id, one_per_organisation
 
 DAY = date(2024, 3, 1)
@@ -507,16 +507,6 @@ def test_the_command_serves_it_and_stops(tmp_path):
     finally:
         server.terminate()
         assert "stopped" in server.communicate(timeout=20)[0]
-
-
-def test_its_description_is_an_openapi_document_and_tells_every_operation():
-    from openapi_spec_validator import validate
-
-    told = json.loads(json.dumps(description()))
-    validate(told)
-    assert {
-        (method.upper(), path) for path, methods in told["paths"].items() for method in methods
-    } == {*OPERATIONS}
 
 
 def test_over_http_nothing_is_taken_that_is_not_right(tmp_path, monkeypatch):

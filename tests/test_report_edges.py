@@ -9,6 +9,7 @@ from datetime import datetime, timezone
 
 import pyarrow as pa
 import pytest
+from expected import expectations
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
@@ -23,6 +24,7 @@ from domostats.transport.listing import Whole
 from domostats.transport.pages import Page
 
 TODAY = "2024-04-01"
+REPORTS = expectations()
 APPS = "/api/data/v1/accounts/templates/user/extended"
 
 
@@ -111,6 +113,51 @@ def test_records_that_only_a_lookup_has_are_rows_behind_the_others_in_their_orde
     assert run.came == 5 and not run.findings
     unasked = books({"id": 1}, author=[{"id": 7, "name": "Ada"}])  # which is no row of its own
     assert len(unasked.rows) == 1
+
+
+@dataclass
+class Counting:
+    id: TextId
+    name: str | None = None
+    books: int | None = None
+
+
+def test_a_lookup_that_counts_more_than_came_makes_a_run_incomplete():
+    def run(format_fn, *authors, window=None):
+        report = Report(
+            "books",
+            "one book",
+            "id",
+            Source("book", Whole("/books"), Book),
+            Lookup("author", Whole("/authors"), Counting, on=("author_id", "id"), count="books"),
+        )
+        own = [page(1, {"id": 1, "authorId": 7}, {"id": 2}), page(2, {"id": 3, "authorId": "7"})]
+        formatter = format_fn or Formatter(report.objects, {"id": "id"})  # which reads no author
+        made = report.over(formatter, {"book": own, "author": [page(1, *authors)]})
+        made.window = window
+        assert [row["id"] for row in made.rows] == [1, 2, 3]
+        return made.doubts
+
+    def plain(book):
+        return {"id": book["id"]}
+
+    for format_fn in None, plain:
+        assert run(format_fn) == run(format_fn, {"id": 7, "books": 2}) == []
+        assert run(format_fn, {"id": 7, "books": 1}, {"id": 8}, {"id": None, "books": 5}) == []
+        more = {"id": 7, "books": 4}, {"id": 8, "books": 1}, {"id": 9, "books": 0}
+        assert run(format_fn, *more) == [
+            "2 of author count more in books than came; 3 records are missing."
+        ]
+        assert run(format_fn, *more, window=(datetime(2024, 1, 1), None)) == []
+    with pytest.raises(SettingsError) as caught:
+        Report(
+            "books",
+            "one book",
+            "id",
+            Source("book", Whole("/books"), Book),
+            Lookup("author", Whole("/authors"), Author, on=("author_id", "id"), count="books"),
+        )
+    assert caught.value.reason == "unknown_field"
 
 
 def test_records_inside_others_have_their_parent_on_every_page_and_their_own_place():
@@ -328,59 +375,23 @@ def test_a_key_is_found_again_in_memory_and_on_disk(monkeypatch, rows):
         assert keys.repeated() == 3  # (0, a), (1, b) and (null, c)
 
 
-KEY_COLUMNS = {  # the columns that hold the key of each report, in each of its formats
-    ("accounts", "domostats"): ["Account_Id"],
-    ("accounts", "v1"): ["account_id"],
-    ("accounts", "v2"): ["account_id"],
-    ("accounts", "owners"): ["account_id"],
-    ("activity_log", "domostats"): ["Event_ID"],
-    ("activity_log", "all"): ["event_key"],
-    ("calls", "all"): ["id"],
-    ("datasets", "domostats"): ["ID"],
-    ("datasets", "all"): ["dataset_id"],
-    ("datorama_jobs", "with_stream"): ["id"],
-    ("datorama_jobs", "all"): ["id"],
-    ("datorama_streams", "table"): ["id"],
-    ("datorama_streams", "with_workspace"): ["id"],
-    ("datorama_streams", "all"): ["id"],
-    ("datorama_workspaces", "all"): ["id"],
-    ("groups", "domostats"): ["Group Id"],
-    ("groups", "with_creator"): ["Group Id"],
-    ("groups", "all"): ["group_id"],
-    ("group_members", "all"): ["group_id", "member_type", "member_id"],
-    ("oauth_configurations", "domostats"): ["Account_Id"],
-    ("oauth_configurations", "all"): ["id"],
-    ("page_access", "all"): ["page_id", "entity_type", "entity_id"],
-    ("page_people", "all"): ["page_id", "user_id", "via_group_id"],
-    ("users", "domostats"): ["User ID"],
-    ("users", "user_activity"): ["User ID"],
-    ("users", "all"): ["user_id"],
-    ("users", "identity"): ["id"],
-}
-JOINED = {  # of columns that are made from lookups, by which id; of all others nothing
-    ("accounts", "owners"): {"owner_name": ("user_id",)},
-    ("groups", "with_creator"): {"Creator Id": ("Group Id",), "Is Default": ("Group Id",)},
-    ("page_access", "all"): {"page_title": ("page_id",)},
-    ("users", "user_activity"): {},
-}
-
-
-def test_the_key_columns_of_every_format():
-    shapes = {(name, shape) for name in reports.names() for shape in reports.find(name).formatters}
-    assert shapes - {*KEY_COLUMNS} == {("page_access", "domostats"), ("group_members", "domostats")}
-    for (name, shape), columns in KEY_COLUMNS.items():
-        report = reports.find(name)
-        assert key_columns(report, report.formatter(shape)) == columns, (name, shape)
+@pytest.mark.parametrize("name", REPORTS)
+def test_the_key_columns_of_every_format(name):
+    report, told = reports.find(name), REPORTS[name].key_columns
+    assert [*told] == [*report.formatters]
+    for shape, columns in told.items():
+        if columns is None:
+            assert refused(key_columns, report, report.formatter(shape))[0] == "unknown_key"
+        else:
+            assert key_columns(report, report.formatter(shape)) == columns, shape
 
 
 def test_the_columns_by_which_others_are_joined():
-    for (name, shape), columns in JOINED.items():
-        report = reports.find(name)
-        found = join_columns(report, report.formatter(shape))
-        assert columns.items() <= found.items(), (name, shape, found)
-    users = reports.find("users")
-    found = join_columns(users, users.formatter("all"))
-    assert found["role_name"] == ("role_id",) and found["accepted"] == ("user_id",)
+    for name, one in REPORTS.items():
+        for shape, columns in one.joined_by.items():
+            report = reports.find(name)
+            found = join_columns(report, report.formatter(shape))
+            assert columns.items() <= found.items(), (name, shape, found)
 
 
 def test_a_format_without_the_key_is_refused_with_the_formats_that_have_it():
@@ -687,7 +698,7 @@ def test_words_that_mean_nothing_are_refused_before_any_call(here):
     assert len(here.log) == calls
 
 
-def test_the_first_format_is_taken_where_none_is_named(here):
+def test_the_first_format_is_taken_where_none_is_named(here, capsys):
     groups = reports.find("groups")
     assert groups.formatter() is groups.formatter("domostats") is groups.formatters["domostats"]
 
@@ -699,6 +710,7 @@ def test_the_first_format_is_taken_where_none_is_named(here):
     assert list(groups.generate(here).columns) == list(groups.formatters["domostats"].rules)
     raw = groups.generate(here, return_raw=True)
     assert isinstance(raw, list) and len(raw) == 8 and "groupId" in raw[0]
+    assert capsys.readouterr().out == ""  # calls are printed with debug_api only
     rows = groups.generate(here, is_dataframe=False)
     assert isinstance(rows, list) and len(rows) == 8 and "Group Id" in rows[0]
 
@@ -714,14 +726,12 @@ def test_a_list_from_before_is_formatted_with_the_lists_that_the_format_reads():
     assert accounts.format(given, "v1")["account_id"].tolist() == [1]
 
 
-def test_what_narrows_each_report():
-    narrowed = {name: reports.find(name).narrowed_by() for name in reports.names()}
-    assert {name: found for name, found in narrowed.items() if found} == {
-        "activity_log": {"since", "until"},
-        "datasets": {"since"},
-        "page_access": {"since"},
-        "page_people": {"since"},
-    }
+@pytest.mark.parametrize("name", REPORTS)
+def test_what_narrows_each_report(name):
+    assert reports.find(name).narrowed_by() == REPORTS[name].narrowed_by
+
+
+def test_a_lookup_is_not_narrowed():
     assert reports.find("groups").narrowed_by("with_creator") == set()
 
 
@@ -739,26 +749,6 @@ def test_there_is_no_report_of_that_name():
         reports.acounts
     assert reports.accounts.report is reports.find("accounts")
     assert {"accounts", "users", "find", "names"} <= {*dir(reports)}
-    assert reports.names("domo") == sorted(
-        [
-            "accounts",
-            "activity_log",
-            "calls",
-            "datasets",
-            "group_members",
-            "groups",
-            "oauth_configurations",
-            "page_access",
-            "page_people",
-            "users",
-        ]
-    )
-    assert reports.names("datorama") == [
-        "calls",
-        "datorama_jobs",
-        "datorama_streams",
-        "datorama_workspaces",
-    ]
 
 
 # --- several instances ----------------------------------------------------------------------------
@@ -921,3 +911,44 @@ def test_after_ctrl_c_no_instance_goes_on(monkeypatch):
     assert new_threads() == []
     assert fleet.at_the_same_time(len, ["one", "two"], 2) == [3, 3]
     assert new_threads() == []
+
+
+def test_after_ctrl_c_an_instance_that_is_under_way_reads_no_further():
+    from contextlib import contextmanager
+    from types import SimpleNamespace
+
+    schema = pa.schema([("id", pa.int64())])
+    batch = pa.record_batch([[1]], schema=schema)
+    has_begun, is_over, given, most = threading.Event(), threading.Event(), [], 500
+
+    class Rows:
+        def __init__(self, batches):
+            self.schema, self.batches = schema, batches
+
+        def __iter__(self):
+            return self.batches
+
+    def interrupted():
+        assert has_begun.wait(30)
+        yield batch
+        raise KeyboardInterrupt
+
+    def endless():
+        for _ in range(most):
+            given.append(1)
+            yield batch
+            has_begun.set()
+            is_over.wait(0.01)
+
+    @contextmanager
+    def stream(instance, *how):
+        rows = Rows(interrupted() if instance == "first" else endless())
+        try:
+            yield SimpleNamespace(reader=lambda: rows)
+        finally:
+            if instance == "second":
+                is_over.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        run_all(SimpleNamespace(name="slow", stream=stream), ["first", "second"])
+    assert is_over.wait(30) and len(given) < most

@@ -1,13 +1,10 @@
 """What an editor and a type checker know of the reports, though they are loaded late."""
 
-import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from domostats import reports
 
 ROOT = Path(__file__).resolve().parent.parent
 SNIPPET = """
@@ -21,18 +18,6 @@ reveal_type(reports.accounts.generate(box, return_raw=True))
 reveal_type(reports.find("users").run(box).findings)
 reports.accounts.generate(box, sinse="2024-03-01")
 """
-
-
-def test_every_report_is_named_for_editors():
-    tree = ast.parse(Path(reports.__file__).read_text(encoding="utf-8"))
-    blocks = [node for node in tree.body if isinstance(node, ast.If)]
-    named = [
-        alias.name
-        for node in ast.walk(blocks[0])
-        if isinstance(node, ast.ImportFrom) and node.module == "domostats.reports"
-        for alias in node.names
-    ]
-    assert named == reports.names()
 
 
 @pytest.mark.slow

@@ -694,7 +694,9 @@ def test_a_destination_that_fails_costs_no_second_reading():
         before = len(box.calls)
         run = report.run(box)
         assert len(run.table) == 60
-        assert len(box.calls) - before <= 4
+        # who it is, the first page and the last, and what is asked for ahead beyond the end: not
+        # the twenty pages again
+        assert len(box.calls) - before <= 8
         assert "kept by an earlier start" in " ".join(run.findings)
 
 

@@ -847,11 +847,12 @@ def test_columns_are_added_at_the_end_renamed_and_dropped_and_the_formatter_stay
     formatter = Formatter(SHAPE, {"x": "id", "y": "name", "z": "owner"})
     assert [*formatter.add({"v": "yes"}, u=constant(1)).rules] == ["x", "y", "z", "v", "u"]
     assert [*formatter.add(u="b.domoURL").keywords] == ["a", "b"]
-    assert [*formatter.rename(x="id", z="owner").rules.items()] == [
-        ("y", "name"),
+    assert [*formatter.rename(z="owner", x="id").rules.items()] == [
         ("id", "id"),
+        ("y", "name"),
         ("owner", "owner"),
     ]
+    assert formatter.rename(x="y", y="x").rules == {"y": "id", "x": "name", "z": "owner"}
     assert [*formatter.drop("y", "x").rules] == ["z"]
     assert [*formatter.rules] == ["x", "y", "z"] and formatter.keywords == ("a",)
     assert [*every_field(SHAPE).rules] == [
@@ -865,6 +866,7 @@ def test_columns_are_added_at_the_end_renamed_and_dropped_and_the_formatter_stay
     [
         (lambda f: f.add(x="yes"), "column_exists", "'x'.*Rename or drop"),
         (lambda f: f.rename(x="y"), "column_exists", "'y'"),
+        (lambda f: f.rename(x="v", y="v"), "column_exists", "'v'"),
         (lambda f: f.drop("q"), "unknown_column", "no column 'q'; there are x, y"),
         (lambda f: f.rename(q="r"), "unknown_column", "no column 'q'"),
         (lambda f: f.add(q="nam"), "unknown_field", "a has no field 'nam'.*'?name"),

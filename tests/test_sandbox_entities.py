@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from expected import expectations
 
 from domostats import sandbox
 from domostats.errors import SettingsError
@@ -159,6 +160,14 @@ def test_the_comparison_notices():
 
 
 # --- held against what was recorded ---------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "path, name", [one for told in expectations().values() for one in told.recorded.items()]
+)
+def test_what_a_report_reads_has_the_recorded_shape(ask, path, name):
+    reply = ask(path)
+    assert reply and not fits(reply, [sample(name)])
 
 
 def test_identity_users_as_recorded(ask, box):

@@ -4,6 +4,7 @@ import json
 import math
 from contextlib import ExitStack
 from datetime import date, datetime, timedelta, timezone
+from urllib.parse import parse_qs
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ import requests
 import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 
 from domostats.errors import DomostatsError
 from domostats.tracking.registry import entities
@@ -34,13 +36,91 @@ DAY = date(2024, 3, 1)
 NAMES = "file", "postgresql", "http"
 
 
+class Conforming:
+    """The service between its callers and its description: what the description does not allow is
+    a problem. What was refused need not have been right; what was done must have been."""
+
+    def __init__(self, app):
+        self.app = app
+        self.problems = []
+        self.told = None
+        self.seen = set()
+
+    async def __call__(self, scope, receive, send):
+        body, answer, status = bytearray(), bytearray(), 0
+
+        async def receiving():
+            message = await receive()
+            body.extend(message.get("body", b""))
+            return message
+
+        async def sending(message):
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+            answer.extend(message.get("body", b""))
+            await send(message)
+
+        await self.app(scope, receiving, sending)
+        if scope["path"] == "/openapi.json":
+            self.told = json.loads(answer)
+        elif self.told and scope["path"] in self.told["paths"]:
+            self.compare(scope, bytes(body), status, bytes(answer))
+
+    def compare(self, scope, body, status, answer):
+        method, path = scope["method"], scope["path"]
+        operation = self.told["paths"][path].get(method.lower())
+        if operation is None:
+            return
+        call = f"{method} {path}?{scope['query_string'].decode()} {body[:200]} -> {status}"
+        self.seen.add((method, path, status))
+        documented = operation["responses"].get(str(status))
+        if documented is None:
+            self.problems.append(f"{call}: no such status")
+            return
+        self.check(call, documented["content"]["application/json"]["schema"], json.loads(answer))
+        if status >= 300:
+            return
+        known = {one["name"]: one for one in operation.get("parameters", [])}
+        query = parse_qs(scope["query_string"].decode(), keep_blank_values=True)
+        for name, texts in query.items():
+            if name not in known:
+                self.problems.append(f"{call}: nothing is said of {name}")
+                continue
+            kinds = json.dumps(known[name]["schema"])
+            if "array" not in kinds and len(texts) > 1:
+                self.problems.append(f"{call}: {name} is there twice")
+            values = [json.loads(text) for text in texts] if '"string"' not in kinds else texts
+            value = values if "array" in kinds else values[0]
+            self.check(f"{call}, {name}", known[name]["schema"], value)
+        missing = {name for name in known if known[name]["required"]} - {*query}
+        if missing:
+            self.problems.append(f"{call}: without {missing}")
+        if "requestBody" in operation:
+            wanted = operation["requestBody"]["content"]["application/json"]["schema"]
+            self.check(f"{call}, body", wanted, json.loads(body))
+
+    def check(self, what, schema, value):
+        whole = {"components": self.told["components"], **schema}
+        for error in Draft202012Validator(whole).iter_errors(value):
+            self.problems.append(f"{what}: {error.json_path} {error.message}"[:600])
+
+
 @pytest.fixture(scope="module")
-def desks(postgres, tmp_path_factory):
+def conforming():
+    "Watches the service of the desks; its `problems` are what its description does not allow."
+    return Conforming(None)
+
+
+@pytest.fixture(scope="module")
+def desks(postgres, tmp_path_factory, conforming):
     "A `Registry` for each of the three, and the databases behind them."
     folder = tmp_path_factory.mktemp("desks")
     with ExitStack() as stack:
         behind = make_observatory_api(folder / "served.sqlite")
-        address = stack.enter_context(serving(make_service(behind.backend, "writers", "readers")))
+        conforming.app = make_service(behind.backend, "writers", "readers")
+        address = stack.enter_context(serving(conforming))
+        requests.get(f"{address}/openapi.json", timeout=30)
         apis = [
             make_observatory_api(folder / "file.sqlite"),
             make_observatory_api(postgres()),
@@ -50,11 +130,14 @@ def desks(postgres, tmp_path_factory):
 
 
 @pytest.fixture
-def three(desks):
+def three(desks, conforming):
     empty(desks[1])
     for database in desks[1]:
         furnish(Registry(database))
-    return desks[0]
+    yield desks[0]
+    problems = [*conforming.problems]
+    conforming.problems.clear()
+    assert problems == []
 
 
 def empty(databases):
@@ -348,8 +431,9 @@ OPERATIONS = st.one_of(
 @pytest.mark.slow
 @settings(max_examples=30, deadline=None, suppress_health_check=[*HealthCheck])
 @given(st.lists(OPERATIONS, min_size=1, max_size=12))
-def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
+def test_any_row_of_operations_has_one_answer_on_all_three(desks, conforming, operations):
     apis, databases, _ = desks
+    conforming.problems.clear()
     empty(databases)
     for database in databases:
         furnish(Registry(database))
@@ -360,6 +444,7 @@ def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
         one_answer(apis, listed(kind, 1000, {}))
     state = ["loaded", "failed", "claimed", "expired"]
     one_answer(apis, listed("dataset_release", 1000, {"state": state}))
+    assert conforming.problems == []
 
 
 @pytest.mark.slow
@@ -374,8 +459,9 @@ def test_any_row_of_operations_has_one_answer_on_all_three(desks, operations):
         max_size=15,
     )
 )
-def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
+def test_who_may_load_a_release_is_what_a_plain_book_says(desks, conforming, steps):
     apis, databases, _ = desks
+    conforming.problems.clear()
     empty(databases)
     for database in databases:
         furnish(Registry(database))
@@ -433,6 +519,7 @@ def test_who_may_load_a_release_is_what_a_plain_book_says(desks, steps):
         assert found == sorted(loaded, reverse=True)
         days = [DAY + timedelta(n) for n in range(6)]
         assert api.missing_releases(1, days) == sorted({*days} - loaded)
+    assert conforming.problems == []
 
 
 # the faults that were seen, one by one
@@ -579,7 +666,7 @@ def stored_before(database):
     return [f"s:{DAY + timedelta(n)}" for n in range(len(odd))][::-1]
 
 
-def test_what_was_stored_badly_stops_no_list(desks):
+def test_what_was_stored_badly_stops_no_list(desks, conforming):
     apis, databases, _ = desks
     empty(databases)
     for database in databases:
@@ -594,6 +681,8 @@ def test_what_was_stored_badly_stops_no_list(desks):
         assert api.missing_releases(1, [DAY + timedelta(1), DAY + timedelta(30)]) == [
             DAY + timedelta(30)
         ]
+    assert conforming.problems  # such rows break what is promised of rows, and no list
+    conforming.problems.clear()
 
 
 def test_ids_that_a_client_chose_once_do_not_stop_a_postgresql(postgres):
@@ -662,3 +751,98 @@ def test_a_raw_question_is_understood_or_refused(desks, three, method, path, sta
 def test_a_raw_body_is_refused_as_the_other_desks_refuse_it(desks, three, path, body):
     reply = requests.post(desks[2] + path, data=body, headers={"X-API-Key": "writers"}, timeout=10)
     assert reply.status_code == 400 and reply.json()["reason"] in ("bad_field", "read_only")
+
+
+# every operation, as its description has it
+
+
+def test_every_operation_does_what_its_description_says(three, conforming):
+    """Each of them is called on all desks alike, rightly; `Conforming` compares the calls and the
+    answers over HTTP with the description."""
+    dataset = Dataset(id=1)
+    made = {
+        "organisation": Organisation(name="The Press", project_id="press-1"),
+        "workflow_type": WorkflowType(type_id="another"),
+        "workflow": entities.Workflow(
+            name="n", tags=["a"], extra={"x": [1, None]}, workflow_type=WorkflowType(id=1)
+        ),
+        "table_type": TableType(type_id="sharded", name="Sharded"),
+        "dataset_type": DatasetType(type_id="another", table_type=TableType(id=1)),
+        "dataset": Dataset(
+            name="more",
+            service="s",
+            address="a",
+            derived_from=[1, 2],
+            workflow=entities.Workflow(id=1),
+            dataset_type=DatasetType(id=1),
+        ),
+        "dataset_release": DatasetRelease(dataset=dataset, snapshot_date=DAY, row_count=5),
+        "dataset_place": entities.DatasetPlace(dataset=dataset, service="s", address="b"),
+        "licence": entities.Licence(
+            dataset=dataset, licence_id="CC0", purposes=["analysis"], valid_from=DAY
+        ),
+        "retention": Retention(dataset=dataset, keep_last=3, legal_hold=True),
+        "export_decision": entities.ExportDecision(
+            dataset_release=DatasetRelease(id=1), purpose="p", allowed=True, why="because"
+        ),
+    }
+    assert made.keys() == ENTITIES.keys()
+    for kind, record in made.items():
+
+        def change(api):
+            things = getattr(api, f"get_{kind}s")(1000)
+            return api.backend.put(kind, type(record)(id=things[-1].id))
+
+        def replaced(api):
+            "A thing that is made by put, without an id."
+            if kind in ("licence", "retention", "dataset_place", "export_decision"):
+                return api.backend.put(kind, record)
+            return None
+
+        for call in (lambda api: api.backend.post(kind, record), change, replaced):
+            assert one_answer(three, call)[0] == "done", kind
+        columns = column_types(ENTITIES[kind])
+        given = {
+            name: [*fitting]
+            for name, fitting in {
+                "id": (1, 2),
+                "name": ("n", "a&b=c"),
+                "created": (DAY, "2024-03-01T10:00:00+13:00"),
+                "legal_hold": (True,),
+            }.items()
+            if name in columns
+        }
+        for call in (
+            listed(kind, 1, {}),
+            listed(kind, 1000, given),
+            lambda api: api.backend.get(kind, id=1),
+        ):
+            assert one_answer(three, call)[0] == "done", kind
+    for kind in ("workflow_type", "table_type"):
+        assert one_answer(three, asked(kind, None, "another"))[0] in ("done", "DataError")
+    later = {"snapshot_date": DAY + timedelta(1)}
+    for call in (
+        register({"snapshot_date": DAY + timedelta(2)}, {"extra": {"a": 1}}, 1),
+        claim(later, "run", 60, 1),
+        lambda api: api.backend.claim(DatasetRelease(dataset=dataset, **later), "other") is None,
+        lambda api: api.backend.settle(
+            DatasetRelease(
+                id=api.get_dataset_releases(10, 1, state="claimed")[0].id, state="loaded"
+            ),
+            "run",
+        ),
+        lacking(1, ["s:2024-03-01", "s:2030-01-01"]),
+        *(deleted(kind, 1) for kind in ("export_decision", "licence", "retention")),
+    ):
+        assert one_answer(three, call)[0] == "done"
+    called = {(method, path) for method, path, status in conforming.seen if status < 300}
+    wanted = {
+        (method.upper(), path)
+        for path, methods in conforming.told["paths"].items()
+        for method in methods
+        if path != "/health" and not (method == "delete" and path[4:] not in DELETED)
+    }
+    assert wanted <= called
+
+
+DELETED = ("export_decision", "licence", "retention")  # the others are, in other tests

@@ -15,6 +15,7 @@ LEFT_OUT = {
     "test_benchmarks.py",
     "test_client_edges.py",
     "test_connection_edges.py",
+    "test_contributing.py",
     "test_datorama.py",
     "test_datorama_face.py",
     "test_datorama_lapses.py",
@@ -57,6 +58,7 @@ LEFT_OUT = {
     "test_upgrades.py",
     "test_waits.py",
     "test_versions.py",
+    "test_wheel.py",
 }  # need the tools, or take long and ask nothing of the version
 LONG_ONES = {
     "test_declarations.py",

@@ -995,6 +995,22 @@ def test_a_429_without_headers_leaves_the_other_kind_alone(announced, service, c
     assert service.moments == [20, 20]
 
 
+def test_a_pause_that_the_service_asks_for_holds_up_every_kind_of_call(
+    announced, service, clock, monkeypatch
+):
+    service.says(refused({"retry-after": "300"}), GOOD)
+    connection, other, wait, held = announced(), announced(), clock.wait, []
+
+    def look_and_wait(seconds):
+        held.append(other.budget.ahead(Request("GET", "/query")))
+        wait(seconds)
+
+    monkeypatch.setattr(clock, "wait", look_and_wait)
+    connection.get("/x")
+    assert service.moments == [20, 320]
+    assert 300 in held  # while the first one waits, a call of the other kind would do so too
+
+
 IMPOSSIBLE = {
     "long ago": 0,
     "an hour ago": 1_704_067_220 - 3600,

@@ -53,9 +53,9 @@ Function = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
 def modules() -> Iterator[tuple[str, ast.Module]]:
-    "The modules of the package by their dotted name, read."
+    "The modules of the package by their dotted name, read; not the steps that Alembic runs."
     for path in sorted(PACKAGE.rglob("*.py")):
-        if path.name != "_modidx.py":
+        if path.name != "_modidx.py" and "revisions" not in path.parts:
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             yield name.removesuffix(".__init__"), ast.parse(path.read_text())
 

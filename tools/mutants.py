@@ -367,18 +367,26 @@ class Coverage:
     def tests_of(self, fault: Fault, most: int) -> list[str]:
         """The tests that run the line of a fault: of each test file the quickest first, in turns.
 
-        A line that runs at the import only belongs to every test of its module, or, where the
-        whole module is a declaration, to every test file that names the module."""
-        lines = self.tests.get(fault.module, {})
-        running = lines.get(fault.line) or {test for tests in lines.values() for test in tests}
+        A line outside of functions runs at the import, which belongs to no test. Its tests are
+        those of the functions of its module and those of each file that names the module; first
+        come those that have the name of the module in theirs."""
+        lines, name = self.tests.get(fault.module, {}), Path(fault.module).stem
+        within = lines_in_functions(fault.module)
+        running = {*lines.get(fault.line, ())} if fault.line in within else set()
+        is_declared = not running
+        if is_declared:
+            running = {test for line in within for test in lines.get(line, ())}
+            running.update(self.tests_that_name(name))
         files = defaultdict(list)
-        for test in running or self.tests_that_name(Path(fault.module).stem):
+        for test in running:
             files[test.split("::")[0]].append(test)
         turns = []
         for tests in files.values():
-            tests.sort(key=lambda test: self.times[test])
-            turns += [(turn, self.times[test], test) for turn, test in enumerate(tests)]
-        return [test for turn, seconds, test in sorted(turns)][:most]
+            tests.sort(key=lambda test: (self.times[test], test))
+            for turn, test in enumerate(tests):
+                is_other = is_declared and name not in test.partition("::")[2]
+                turns.append((is_other, turn, self.times[test], test))
+        return [test for *_, test in sorted(turns)][:most]
 
     def tests_that_name(self, word: str) -> list[str]:
         "The tests of each file in which this word stands."
@@ -388,6 +396,17 @@ class Coverage:
             if re.search(rf"\b{word}\b", path.read_text())
         }
         return [test for test in self.times if test.split("::")[0] in naming]
+
+
+@cache
+def lines_in_functions(module: str) -> set[int]:
+    "The lines of a module that run when a function is called, not when the module is imported."
+    return {
+        line
+        for node in ast.walk(ast.parse((ROOT / module).read_text()))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
+        for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1)
+    }
 
 
 def digest_of(text: str) -> str:

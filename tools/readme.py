@@ -20,6 +20,7 @@ def readme():
     for output in (output for cell in notebook.cells for output in cell.get("outputs", [])):
         output.get("data", {}).pop("text/html", None)  # a table of text reads well everywhere
     body, _ = MarkdownExporter().from_notebook_node(notebook)
+    body = body.replace("](../", "](")  # the notebook lies one folder below
     return (
         "<!-- Made from nbs/index.ipynb by tools/readme.py -->\n\n"
         + re.sub(r"\n{3,}", "\n\n", body).strip()

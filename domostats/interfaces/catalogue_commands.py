@@ -12,15 +12,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .. import reports
-from ..clients.datorama.workspaces import get_workspaces
-from ..clients.domo.users import get_current_user, get_my_grants
 from ..errors import did_you_mean
-from ..instances import Instance, find_instance, known_instances
 from .app import App
 from .options import INSTANCE_HELP
 from .output import note, say, show_rows
 
 if TYPE_CHECKING:
+    from domostats.instances import Instance
     from domostats.reports.declaration import Source
     from domostats.reports.report import Report
 
@@ -31,6 +29,8 @@ commands: App = App()
 @commands.command("check")
 def check_access(instance: Annotated[str, typer.Argument(help=INSTANCE_HELP)]) -> None:
     "Say who I am, what I may see, and which reports will be partial for me."
+    from domostats.instances import find_instance
+
     place = find_instance(instance)
     _doubt_name(place.name)
     sentence, grants = INTRODUCTIONS[place.platform](place)
@@ -45,13 +45,17 @@ def check_access(instance: Annotated[str, typer.Argument(help=INSTANCE_HELP)]) -
 def _doubt_name(name: str):
     """Say so if a name looks like a slip of the one of a sandbox that runs, or of an instance in
     settings.ini."""
+    from domostats.instances import known_instances
+
     known = known_instances()
     if name not in known and (near := did_you_mean(name, known)):
         note(f"{name} is not in settings.ini, and no sandbox.{near}")
 
 
-def _introduce_domo(place: Instance) -> tuple[str, set[str]]:
+def _introduce_domo(place: "Instance") -> tuple[str, set[str]]:
     "Who I am at an instance of Domo, and my grants."
+    from domostats.clients.domo.users import get_current_user, get_my_grants
+
     me = get_current_user(place).response
     grants = get_my_grants(place)
     sentence = (
@@ -61,8 +65,10 @@ def _introduce_domo(place: Instance) -> tuple[str, set[str]]:
     return sentence, grants
 
 
-def _introduce_datorama(place: Instance) -> tuple[str, set[str]]:
+def _introduce_datorama(place: "Instance") -> tuple[str, set[str]]:
     "What I see at Datorama, which has no grants."
+    from domostats.clients.datorama.workspaces import get_workspaces
+
     seen = get_workspaces(place).response
     sentence = (
         f"a user, whom Datorama does not name, at {place.url}, who sees {len(seen)} "
@@ -71,7 +77,7 @@ def _introduce_datorama(place: Instance) -> tuple[str, set[str]]:
     return sentence + (" ..." if len(seen) > 5 else ""), set()
 
 
-INTRODUCTIONS: dict[str, Callable[[Instance], tuple[str, set[str]]]] = {
+INTRODUCTIONS: "dict[str, Callable[[Instance], tuple[str, set[str]]]]" = {
     "domo": _introduce_domo,
     "datorama": _introduce_datorama,
 }

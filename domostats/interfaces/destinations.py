@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pyarrow as pa
 import typer
-from tqdm.auto import tqdm
 
 from ..errors import SettingsError
 from .output import in_words, note, show_rows, show_table
-from ..loading.coverage import follow
 
 if TYPE_CHECKING:
+    import pyarrow as pa
+    from tqdm.auto import tqdm
+
     from domostats.loading.coverage import Coverage
     from domostats.reports.run import Result
 
@@ -107,7 +107,7 @@ class Destination:
 
 
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #c669aacf
-def write_or_show(table: pa.Table, to: str | None, excel: bool = False) -> None:
+def write_or_show(table: "pa.Table", to: str | None, excel: bool = False) -> None:
     "Write a table to a destination; without one print its first rows."
     if to:
         check_destination(to)
@@ -122,13 +122,17 @@ def write_or_show(table: pa.Table, to: str | None, excel: bool = False) -> None:
 
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #15e2811c
 def _pass_on(
-    reader: pa.RecordBatchReader, batches: Iterable[pa.RecordBatch], source: Any
-) -> pa.RecordBatchReader:
+    reader: "pa.RecordBatchReader", batches: "Iterable[pa.RecordBatch]", source: Any
+) -> "pa.RecordBatchReader":
     "Batches of a reader as a reader, of which a destination knows the run that they come from."
+    import pyarrow as pa
+
+    from domostats.loading.coverage import follow
+
     return follow(pa.RecordBatchReader.from_batches(reader.schema, batches), source)
 
 
-def strictly(reader: pa.RecordBatchReader, run: "Result") -> pa.RecordBatchReader:
+def strictly(reader: "pa.RecordBatchReader", run: "Result") -> "pa.RecordBatchReader":
     "The rows of a reader; once all have come, the run is checked by its `check_strict`."
 
     def batches():
@@ -138,7 +142,7 @@ def strictly(reader: pa.RecordBatchReader, run: "Result") -> pa.RecordBatchReade
     return _pass_on(reader, batches(), run)
 
 
-def until_set(reader: pa.RecordBatchReader, stopped: threading.Event) -> pa.RecordBatchReader:
+def until_set(reader: "pa.RecordBatchReader", stopped: threading.Event) -> "pa.RecordBatchReader":
     "The rows of a reader; once `stopped` is set the reading of them ends as if by Ctrl-C."
 
     def batches():
@@ -150,7 +154,7 @@ def until_set(reader: pa.RecordBatchReader, stopped: threading.Event) -> pa.Reco
     return _pass_on(reader, batches(), reader)
 
 
-def with_progress(reader: pa.RecordBatchReader, progress: "tqdm[Any]") -> pa.RecordBatchReader:
+def with_progress(reader: "pa.RecordBatchReader", progress: "tqdm[Any]") -> "pa.RecordBatchReader":
     "The rows of a reader, counted in a progress bar."
 
     def batches():

@@ -28,7 +28,6 @@ from .app import App
 from .exit_codes import describe_error, exit_code
 from .options import DryRun, day_option
 from .output import in_words, note, say, show_error, show_rows, verbosity
-from ..settings import setting
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -85,6 +84,7 @@ def migrate(dry_run: DryRun = False) -> None:
 def _only_parts() -> dict[str, str]:
     """From where the rows of a table are that has had one source so far: what its only extractor
     says."""
+    from domostats.settings import setting
     from domostats.tracking.extractors.base import ask_for
     from domostats.tracking.extractors.extraction import Extraction
 

@@ -21,10 +21,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from tqdm.auto import tqdm
 
 from .. import reports
 from ..errors import DataError
+from . import options
 from .app import App
 from domostats.interfaces.destinations import (
     Destination,
@@ -34,23 +34,7 @@ from domostats.interfaces.destinations import (
     strictly,
     with_progress,
 )
-from domostats.interfaces.options import (
-    AllowIncomplete,
-    Excel,
-    Fresh,
-    Instances,
-    ReportName,
-    Restore,
-    Reuse,
-    Since,
-    Strict,
-    Until,
-)
 from .output import end_if_failed, note, show_failures, show_rows
-from ..loading.write_plan import refused_parts
-from ..reports.contract import POLICIES
-from ..reports.fleet import by_name, run_all
-from ..reports.keys import key_columns
 
 if TYPE_CHECKING:
     from domostats.reports.fleet import Fleet
@@ -70,7 +54,9 @@ class Method(str, enum.Enum):
 class Contract(str, enum.Enum):
     "What to do about fields and types that nobody declared."
 
-    report, extend, freeze = POLICIES
+    report = "report"
+    extend = "extend"
+    freeze = "freeze"
 
 
 COLUMNS = ["report", "instance", "rows", "columns", "set aside", "to"]
@@ -80,8 +66,8 @@ commands: App = App()
 
 @commands.command("generate")
 def generate_report(
-    report: ReportName,
-    instance: Instances,
+    report: options.ReportName,
+    instance: options.Instances,
     to: Annotated[
         str,
         typer.Option(
@@ -99,8 +85,8 @@ def generate_report(
             help="For a dataset: replace it, append to it, or replace the rows with the same key."
         ),
     ] = Method.REPLACE,
-    strict: Strict = False,
-    allow_incomplete: AllowIncomplete = False,
+    strict: options.Strict = False,
+    allow_incomplete: options.AllowIncomplete = False,
     contract: Annotated[
         Contract,
         typer.Option(
@@ -110,15 +96,18 @@ def generate_report(
             )
         ),
     ] = Contract.report,
-    restore: Restore = False,
-    fresh: Fresh = False,
-    reuse: Reuse = False,
-    changed_since: Since = None,
-    until: Until = None,
-    excel: Excel = False,
+    restore: options.Restore = False,
+    fresh: options.Fresh = False,
+    reuse: options.Reuse = False,
+    changed_since: options.Since = None,
+    until: options.Until = None,
+    excel: options.Excel = False,
 ) -> None:
     """Generate a report and write it: domostats generate accounts --instance acme --format v1 --to
     accounts.parquet"""
+    from domostats.reports.fleet import by_name, run_all
+    from domostats.reports.keys import key_columns
+
     found = reports.find(report)
     formatter = found.formatter(format_name)
     check_destination(to)
@@ -185,6 +174,8 @@ def _generate_one(
     strict: bool,
     how: dict[str, Any],
 ) -> Line:
+    from tqdm.auto import tqdm
+
     with (
         report.stream(instance, format_fn=formatter, **how) as run,
         tqdm(desc=report.name, unit=" rows", disable=None) as progress,
@@ -200,6 +191,8 @@ def _generate_one(
 # %% ../../nbs/10_interfaces/10_generate_commands.ipynb #a2fc3691
 def _without_refused(fleet: "Fleet", destination: Destination) -> "Fleet":
     "The instances whose rows may replace what stands at the destination; the others failed."
+    from domostats.loading.write_plan import refused_parts
+
     refused = refused_parts(
         destination.coverage(), fleet.coverage, destination.name(), destination.allow_incomplete
     )

@@ -23,24 +23,11 @@ import typer
 
 from .. import reports
 from ..errors import DataError, SettingsError, did_you_mean
-from ..instances import find_instance
+from . import options
 from .app import App
 from .destinations import check_excel, write_or_show
 from .generate_commands import note_span
-from domostats.interfaces.options import (
-    DryRun,
-    Excel,
-    HistoryFormat,
-    OneInstance,
-    OptionalDestination,
-    Picture,
-    ReportName,
-    TrackedReport,
-    WhoseHistory,
-    time_option,
-)
 from .output import note, say, show_rows
-from ..times import as_naive
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report
@@ -53,9 +40,9 @@ commands: App = App()
 
 @commands.command("snapshot")
 def take_snapshot(
-    report: ReportName,
-    instance: OneInstance,
-    format_name: HistoryFormat = None,
+    report: options.ReportName,
+    instance: options.OneInstance,
+    format_name: options.HistoryFormat = None,
     ignore: Annotated[
         list[str] | None,
         typer.Option(
@@ -70,10 +57,11 @@ def take_snapshot(
             help="Of a run in which rows may be missing keep what was added and changed.",
         ),
     ] = False,
-    dry_run: DryRun = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Keep a report as it is now, beside all that it was before: domostats snapshot users
     --instance acme"""
+    from domostats.instances import find_instance
     from domostats.tracking.history.history import History
 
     found = reports.find(report)
@@ -127,15 +115,15 @@ def _find_history(report: str, format_name: str | None, instance: str | None) ->
 
 @commands.command("history")
 def show_history(
-    report: TrackedReport,
-    instance: WhoseHistory = None,
-    format_name: HistoryFormat = None,
+    report: options.TrackedReport,
+    instance: options.WhoseHistory = None,
+    format_name: options.HistoryFormat = None,
     at: Annotated[
-        datetime | None, time_option("--at", help="As it was at this time (UTC).")
+        datetime | None, options.time_option("--at", help="As it was at this time (UTC).")
     ] = None,
-    to: OptionalDestination = None,
-    picture: Picture = None,
-    excel: Excel = False,
+    to: options.OptionalDestination = None,
+    picture: options.Picture = None,
+    excel: options.Excel = False,
 ) -> None:
     """List the snapshots of a report, or give it as it was: domostats history users --at
     2024-04-01 --to users.parquet"""
@@ -160,6 +148,8 @@ def show_history(
 
 
 def _list_snapshots(history: "History", taken: list[dict[str, Any]]):
+    from domostats.times import as_naive
+
     whose = taken[0]["instance"]
     rows = [
         [*(row | {"at": as_naive(row["at"])}).values()][: len(SNAPSHOT_COLUMNS)]
@@ -176,16 +166,18 @@ def _list_snapshots(history: "History", taken: list[dict[str, Any]]):
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #e58ef322
 @commands.command("changes")
 def show_changes(
-    report: TrackedReport,
-    since: Annotated[datetime, time_option("--since", help="What changed after this time (UTC).")],
+    report: options.TrackedReport,
+    since: Annotated[
+        datetime, options.time_option("--since", help="What changed after this time (UTC).")
+    ],
     until: Annotated[
         datetime | None,
-        time_option("--until", help="Up to this time (UTC); until now without it."),
+        options.time_option("--until", help="Up to this time (UTC); until now without it."),
     ] = None,
-    instance: WhoseHistory = None,
-    format_name: HistoryFormat = None,
-    to: OptionalDestination = None,
-    excel: Excel = False,
+    instance: options.WhoseHistory = None,
+    format_name: options.HistoryFormat = None,
+    to: options.OptionalDestination = None,
+    excel: options.Excel = False,
 ) -> None:
     "What became different in a report: domostats changes users --since 2024-04-01"
     check_excel(to, excel)
@@ -198,9 +190,9 @@ def show_changes(
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #9fcfa590
 @commands.command("take-back")
 def take_back_snapshot(
-    report: TrackedReport,
-    instance: WhoseHistory = None,
-    format_name: HistoryFormat = None,
+    report: options.TrackedReport,
+    instance: options.WhoseHistory = None,
+    format_name: options.HistoryFormat = None,
     at: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="The snapshot of this time (UTC); the last without it."),
@@ -208,7 +200,7 @@ def take_back_snapshot(
     and_later: Annotated[
         bool, typer.Option("--and-later", help="With all snapshots that came after it.")
     ] = False,
-    dry_run: DryRun = False,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Undo a snapshot, so that the history is what it was before: domostats take-back users
     --instance acme"""
@@ -219,12 +211,12 @@ def take_back_snapshot(
 
 @commands.command("erase")
 def erase_row(
-    report: TrackedReport,
+    report: options.TrackedReport,
     key: Annotated[
         list[str], typer.Argument(help="The key of the row: a value for each field of the key.")
     ],
-    instance: WhoseHistory = None,
-    dry_run: DryRun = False,
+    instance: options.WhoseHistory = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Take one row, such as a person, out of all versions of a report, in every format: domostats
     erase users 27 --instance acme. A later snapshot brings it back as long as the instance has

@@ -14,6 +14,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #60373999
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,20 +33,36 @@ commands: App = App()
 @commands.command("demo")
 def show_demo() -> None:
     "Run the main job on a sandbox: five accounts, three datasets in the local store."
-    from domostats.interfaces.demo import run_demo
+    say("domostats: from an admin's API to datasets, on this machine alone")
+    from domostats.interfaces.demo import draw_bars, run_demo
     from domostats.loading.store import Store
 
     store = Store()
-    rows = run_demo(store, say)
+    shown = run_demo(store, say)
     query = """
         SELECT account_id, account_name, data_provider_name
         FROM table
     """
+    say("")
     show_table("from accounts_v1, read back with SQL", store.read("accounts_v1", query))
+    say("who was busy in this Domo, by the events of a year")
+    for line in draw_bars(shown.people, block=_block()):
+        say(f"  {line}")
     typer.echo(
-        f"{len(rows)} datasets are in the store {store.path}. Next: make lab, or, where "
-        "JupyterLab is installed, domostats lab"
+        f"\n{len(shown.written)} datasets are in the store {store.path}\n"
+        "Next: make lab (or: domostats lab)   the lessons, in JupyterLab\n"
+        "      domostats sandbox              the same small Domo, to ask things of\n"
+        "      domostats check NAME           what your own Domo will show you"
     )
+
+
+def _block() -> str:
+    "The sign that bars are made of; a hash where the terminal's encoding has no block."
+    try:
+        "\N{FULL BLOCK}".encode(sys.stdout.encoding or "ascii")
+    except (UnicodeEncodeError, LookupError):
+        return "#"
+    return "\N{FULL BLOCK}"
 
 
 @commands.command("lab")

@@ -24,17 +24,15 @@ import re
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import pyarrow as pa
 import typer
-from rich import box
-from rich.cells import cell_len
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
-from rich.text import Text
 
 from .exit_codes import describe_error, exit_code
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+    from rich.console import Console
 
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #4383614b
@@ -74,6 +72,13 @@ NARROWEST = 14  # characters: a column with fewer is a tower of syllables
 def show_rows(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
     """Print rows as a table; where it has too many columns for the terminal, each row with its
     columns below one another."""
+    from rich import box
+    from rich.cells import cell_len
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
     lines = [[printable(value) for value in row] for row in rows]
     console = Console()
     longest = [
@@ -93,7 +98,10 @@ def show_rows(title: str, columns: Sequence[str], rows: Iterable[Iterable[object
     console.print(table)
 
 
-def _print_long(console: Console, title: str, columns: Sequence[str], lines: list[list[str]]):
+def _print_long(console: "Console", title: str, columns: Sequence[str], lines: list[list[str]]):
+    from rich.markup import escape
+    from rich.table import Table
+
     for n, line in enumerate(lines, 1):
         which = f" (row {n} of {len(lines)})" if len(lines) > 1 else ""
         table = Table.grid(padding=(0, 2))
@@ -107,7 +115,7 @@ def _print_long(console: Console, title: str, columns: Sequence[str], lines: lis
         console.print()
 
 
-def show_table(title: str, table: pa.Table, columns: Sequence[str] | None = None) -> None:
+def show_table(title: str, table: "pa.Table", columns: Sequence[str] | None = None) -> None:
     "Print an Arrow table, with other names for its `columns` if they are given."
     rows = [["" if value is None else value for value in row.values()] for row in table.to_pylist()]
     show_rows(title, columns or table.column_names, rows)

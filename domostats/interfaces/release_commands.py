@@ -17,7 +17,6 @@ from ..errors import DataError, SettingsError, did_you_mean
 from .app import App
 from .options import DryRun, Picture
 from .output import show_rows
-from ..settings import setting
 
 if TYPE_CHECKING:
     from datetime import date
@@ -258,6 +257,7 @@ def _draw(dataset: str, lines: Sequence[Any], path: Path):
 
 def _wanted_days(dataset: str) -> "tuple[date | None, date | None]":
     "The first and the last day that an extractor wants; none of a dataset that has no extractor."
+    from domostats.settings import setting
     from domostats.tracking.extractors.days import first_date_of, last_finished
     from domostats.tracking.extractors.extraction import Extraction
 

@@ -21,29 +21,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .. import reports
-from ..clients import sign_in
 from ..errors import DestinationError, SettingsError
-from ..instances import find_instance
+from . import options
 from .app import App
 from .destinations import Destination, strictly, until_set
 from .generate_commands import done_title, note_span
-from domostats.interfaces.options import (
-    AllowIncomplete,
-    Fresh,
-    Instances,
-    OneInstance,
-    OnlyReports,
-    Restore,
-    Reuse,
-    Since,
-    Strict,
-    Until,
-)
 from .output import end_if_failed, note, show_rows
-from ..loading.coverage import follow
-from ..reports.fleet import at_the_same_time, by_name, name_of
-from ..reports.plan import estimate
-from ..reports.report import reading
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report
@@ -52,6 +35,8 @@ if TYPE_CHECKING:
 # %% ../../nbs/10_interfaces/11_run_commands.ipynb #691c5d9a
 def wanted_reports(only: list[str] | None, instance: str) -> "list[Report]":
     "The reports that are wanted of an instance; those of any platform last."
+    from domostats.instances import find_instance
+
     if only:
         return [reports.find(name.strip()) for names in only for name in names.split(",")]
     found = [reports.find(name) for name in reports.names(find_instance(instance).platform)]
@@ -64,12 +49,14 @@ commands: App = App()
 
 @commands.command("estimate")
 def show_estimate(
-    instance: OneInstance,
-    only: OnlyReports = None,
-    changed_since: Since = None,
-    until: Until = None,
+    instance: options.OneInstance,
+    only: options.OnlyReports = None,
+    changed_since: options.Since = None,
+    until: options.Until = None,
 ) -> None:
     "Say how many calls the reports take, and how long that is under the budget of calls."
+    from domostats.reports.plan import estimate
+
     wanted = {report.name: report for report in wanted_reports(only, instance)}
     found = {
         name: estimate(report, instance, since=changed_since, until=until)
@@ -90,7 +77,7 @@ def show_estimate(
 # %% ../../nbs/10_interfaces/11_run_commands.ipynb #e27e7e06
 @commands.command("run")
 def run_reports(
-    instance: Instances,
+    instance: options.Instances,
     to: Annotated[
         Path | None,
         typer.Option(
@@ -98,17 +85,19 @@ def run_reports(
             help="A folder for .parquet files; without it, datasets of the local store.",
         ),
     ] = None,
-    only: OnlyReports = None,
-    strict: Strict = False,
-    allow_incomplete: AllowIncomplete = False,
-    restore: Restore = False,
-    fresh: Fresh = False,
-    reuse: Reuse = False,
-    changed_since: Since = None,
-    until: Until = None,
+    only: options.OnlyReports = None,
+    strict: options.Strict = False,
+    allow_incomplete: options.AllowIncomplete = False,
+    restore: options.Restore = False,
+    fresh: options.Fresh = False,
+    reuse: options.Reuse = False,
+    changed_since: options.Since = None,
+    until: options.Until = None,
 ) -> None:
     """Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance
     acme --only users,groups"""
+    from domostats.reports.fleet import at_the_same_time, by_name
+
     chosen = {name: wanted_reports(only, name) for name in map(str, by_name(instance).values())}
     if to:
         prepare_folder(to)
@@ -153,6 +142,9 @@ class _Work:
         self, instance: str, wanted: "list[Report]"
     ) -> tuple[list[tuple[Any, ...]], dict[str, Exception]]:
         "The lines to show of the reports of an instance, and what failed (error by name)."
+        from domostats.clients import sign_in
+        from domostats.reports.report import reading
+
         lines: list[tuple[Any, ...]] = []
         failures: dict[str, Exception] = {}
         together = "+".join(report.name for report in wanted)
@@ -174,6 +166,8 @@ class _Work:
         return lines, failures
 
     def write_report(self, report: "Report", instance: str, reader: Any) -> tuple[Any, ...]:
+        from domostats.loading.coverage import follow
+
         run = report.read(reader)
         rows = until_set(run.reader(), self.stopped)
         rows = strictly(rows, run) if self.strict else follow(rows, run)
@@ -186,6 +180,8 @@ class _Work:
         return report.name, instance, run.came, place
 
     def place(self, report: "Report", instance: str) -> str:
+        from domostats.reports.fleet import name_of
+
         label = f"{report.name}_{name_of(instance)}" if self.name_instances else report.name
         return str(self.folder / f"{label}.parquet") if self.folder else label
 

@@ -109,9 +109,9 @@ report: Report = Report(
 
 # %% ../../nbs/05_reports/10_accounts.ipynb #49a9ba7e
 format_account_v2: Formatter = (
-    report.fields.add(data_provider_name="dataprovider_obj.name")
-    .rename(id="account_id", display_name="account_name")
-    .drop("name", "valid")
+    report.fields.drop("id", "name", "display_name", "valid")
+    .add(data_provider_name="dataprovider_obj.name")
+    .add(account_id="id", account_name="displayName")  # at the end, as the workshop has them
 )
 format_account_v1: Formatter = format_account_v2.drop("type", "days_to_expiry", "expired")
 

@@ -96,7 +96,8 @@ class Lookup(Source):
 
     A record of ours that names one which did not come has cells that are not known, unless the
     lookup is not `expected` to have one for each: then its absence is the answer, as for a dataset
-    that nobody certified."""
+    that nobody certified. `count` is the field of its record that says how many of ours name it:
+    where fewer came, the run is incomplete. Such a lookup is read for every formatter."""
 
     on: tuple[str, str] = ("", "")
     both: bool = False
@@ -148,7 +149,8 @@ class Declaration:
     incomplete. `guessed`: grants that may be needed, which nobody has confirmed; without them the
     run gets a note only. `platform`: the platform whose data it is, or None for any.
     `formatters`: dict by name, the first is the default; at first there is only `all`, with every
-    field. SettingsError `unknown_key`, `unknown_type`."""
+    field. SettingsError `unknown_key`, `unknown_field`,
+    `unknown_type`."""
 
     def __init__(
         self,
@@ -169,6 +171,9 @@ class Declaration:
         self.needs = needs
         self.guessed = guessed
         self.platform = platform
+        for lookup in lookups:
+            if lookup.count:
+                lookup.column(lookup.count)  # or there is no such field
         own = source.chain[::-1]  # the record itself first
         self.own: list[str] = [one.keyword for one in own]
         self.objects: dict[str, type] = {one.keyword: one.row_type for one in [*own, *lookups]}
@@ -218,9 +223,9 @@ class Declaration:
         )
 
     def needed(self, format_fn: AnyFormatter) -> list[Lookup]:
-        "The lookups this formatter reads."
+        "The lookups this formatter reads, and those that count the records."
         read = keywords_of(format_fn, self.own, self.objects)
-        return [lookup for lookup in self.lookups if lookup.keyword in read]
+        return [lookup for lookup in self.lookups if lookup.keyword in read or lookup.count]
 
     def is_whole(self, grants: Collection[str]) -> bool:
         "Whether a user with these grants sees all of it."

@@ -45,7 +45,7 @@ class LookupIndex:
         for position, id in enumerate(ids):
             if id is not None:
                 self.positions.setdefault(id, position)  # of two with one id the first
-        self.matched: set[str | None] = set()
+        self.matched: Counter[str | None] = Counter()  # how often each id was asked for
 
     def match(self, own: Sequence[object], kind: type) -> list[int | None]:
         """For each of these records the position of the one that belongs to it, or None; `kind` is
@@ -58,7 +58,25 @@ class LookupIndex:
         "The positions of the records that nobody asked for, where these become rows too."
         if not self.lookup.both:
             return []
-        return sorted(self.positions[id] for id in self.positions.keys() - self.matched)
+        return sorted(self.positions[id] for id in self.positions.keys() - self.matched.keys())
+
+    @property
+    def shortfall(self) -> str:
+        "A sentence where fewer records name those of the lookup than these count; else empty."
+        field, records = self.lookup.count, self.records.records
+        if not field:
+            return ""
+        missing = [
+            (getattr(records[position], field) or 0) - self.matched[id]
+            for id, position in self.positions.items()
+        ]
+        missing = [number for number in missing if number > 0]
+        if not missing:
+            return ""
+        return (
+            f"{len(missing)} of {self.lookup.keyword} count more in {field} than came; "
+            f"{sum(missing)} records are missing."
+        )
 
     def clear(self) -> None:
         "Forget the records; what was found in them stays."

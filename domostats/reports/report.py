@@ -360,6 +360,8 @@ class Report(Declaration):
         check_keywords(f"{self.name}.stream", how, READ_OPTIONS)
         formatter = self.formatter(format_fn)
         keywords_of(formatter, self.own, self.objects)
+        if isinstance(formatter, Formatter):
+            _ = formatter.schema  # a rule that cannot take its field is told before any call
         if contract not in POLICIES:
             raise SettingsError(
                 f"There is no contract {contract!r}. Take one of {', '.join(POLICIES)}.",

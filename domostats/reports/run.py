@@ -150,6 +150,9 @@ class Result(Findings):
         self.joined.align_rest()
         yield self._make()
         self.doubts: list[str] = [*self.doubts, *self.joined.shortfalls]
+        if self.window is None:  # of a part of the rows nobody counts how many there are
+            counted = [index.shortfall for index in self.joined.lookups.values()]
+            self.doubts += filter(None, counted)
         self.repeated: int = self.maker.keys.repeated()
 
     def _make_aligned(self) -> Batch:

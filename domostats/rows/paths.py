@@ -244,8 +244,9 @@ class Selection:
             [self.targets[0]]
         )  # what is looked for in an object nobody declared
         rests = {target.steps for target in self.targets}
+        self.pair_type: Any = _pair_type(key, rests.pop()) if len(rests) == 1 else None
         self.pairs: msgspec.json.Decoder[list[Any]] | None = (
-            _pair_decoder(key, rests.pop()) if len(rests) == 1 else None
+            msgspec.json.Decoder(self.pair_type) if self.pair_type else None
         )
         self.fields: dict[str, str] = {text: node.targets[0].field for text, node in nodes.items()}
 
@@ -287,8 +288,8 @@ class Selection:
                     made.setdefault(text, value)
 
 
-def _pair_decoder(key: str, steps: tuple[PathStep, ...]) -> msgspec.json.Decoder[list[Any]] | None:
-    "A decoder of objects that hold a text, and a list of which the first value counts; or None."
+def _pair_type(key: str, steps: tuple[PathStep, ...]) -> Any:
+    "The type of objects that hold a text, and a list of which the first value counts; or None."
     if [step.kind for step in steps] != ["name", "index"] or steps[1].to != "0":
         return None
     pair = msgspec.defstruct(
@@ -297,7 +298,7 @@ def _pair_decoder(key: str, steps: tuple[PathStep, ...]) -> msgspec.json.Decoder
         rename={"key": key, "values": steps[0].to},
         gc=False,
     )
-    return msgspec.json.Decoder(list[pair])
+    return list[pair]
 
 
 # %% ../../nbs/04_rows/05_paths.ipynb #4add79c0

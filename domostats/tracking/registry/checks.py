@@ -14,6 +14,7 @@ __all__ = [
     "check_kind",
     "check_change",
     "given_fields",
+    "needed_fields",
     "check_record_id",
     "check_run",
 ]
@@ -147,6 +148,15 @@ def given_fields(record: Entity) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not UNSET}
 
 
+def needed_fields(cls: type[Entity]) -> list[str]:
+    "The fields that a new thing must have."
+    return [
+        field.name
+        for field in entity_fields(cls)
+        if field.required and field.name not in (*MADE, "id", "state")
+    ]
+
+
 def _check_new(cls: type[Entity], given: dict[str, Any]) -> None:
     "DataError `read_only` for what the registry makes, `missing_field` for what it needs."
     for name in ("id", *MADE):
@@ -158,11 +168,7 @@ def _check_new(cls: type[Entity], given: dict[str, Any]) -> None:
                 "read_only",
                 column=name,
             )
-    needed = [
-        field.name
-        for field in entity_fields(cls)
-        if field.required and field.name not in (*MADE, "id", "state")
-    ]
+    needed = needed_fields(cls)
     for name in needed:
         if name not in given:
             raise DataError(

@@ -11,6 +11,7 @@ __all__ = [
     "make_engine",
     "make_file",
     "default_url",
+    "registry_engine",
     "display_name",
     "transaction",
     "postgresql",
@@ -30,7 +31,7 @@ from typing import Any, TypeVar
 from ...errors import DataError, DestinationError, DomostatsError, SettingsError
 from ...private import make_private
 from ...sealing import hides
-from ...secrets import MASK, Masked, Secret, masked
+from ...secrets import MASK, Masked, Secret, is_token, masked
 from ...settings import find_settings
 from ...user_files import check_file_owner, expanded, user_folder
 
@@ -197,6 +198,25 @@ def default_url() -> Secret:
         return Secret(named)
     folder = user_folder("data")
     return Secret(f"sqlite:///{folder / 'registry.sqlite'}")
+
+
+@hides("url")
+def registry_engine(url: str | Path | Secret | None = None) -> sa.Engine:
+    """The engine of a registry as users name it: an address, the path of a file, or `default_url`.
+
+    SettingsError: those of `make_engine`, and `bad_registry_url` for what looks like a key.
+    """
+    is_text = isinstance(url, Secret)
+    address = Secret(url or default_url())
+    if is_text and is_token(address.reveal()):
+        raise SettingsError(
+            "What was given as the address of a registry looks like a key. A registry is kept "
+            "at sqlite:///FILE or postgresql://HOST/NAME; its key is another argument.",
+            "bad_registry_url",
+        )
+    if "://" in address.reveal():
+        return make_engine(address)
+    return make_engine(Secret(f"sqlite:///{address.reveal()}"))
 
 
 # %% ../../../nbs/08_tracking/registry/07_engines.ipynb #acd0505f

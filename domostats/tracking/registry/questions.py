@@ -7,9 +7,11 @@ __all__ = [
     "LONGEST_QUESTION",
     "check_filters",
     "check_limit",
+    "cursor_pattern",
     "check_cursor",
     "check_which",
     "check_keys",
+    "check_query",
 ]
 
 # %% ../../../nbs/08_tracking/registry/06_questions.ipynb #d8dafc10
@@ -17,7 +19,7 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import unquote_to_bytes, urlencode
 
 from ...errors import DataError
 from ..periods import utc
@@ -82,6 +84,11 @@ def check_limit(limit: object) -> int:
     raise DataError(f"A page has 1 to 10000 rows, not {limit!r:.40}.", "bad_question")
 
 
+def cursor_pattern(kind: str) -> str:
+    "The form of a cursor, with a position and an id: the position is empty but for releases."
+    return r"([0-9T:.-]{4,26}) ([0-9]{1,19})" if kind == "dataset_release" else r"()([0-9]{1,19})"
+
+
 def check_cursor(kind: str, after: object) -> tuple[str, int] | None:
     """Where a page begins, as (position, id); of all but releases the id alone.
 
@@ -90,8 +97,7 @@ def check_cursor(kind: str, after: object) -> tuple[str, int] | None:
     entity(kind)
     if after is None:
         return None
-    wanted = r"([0-9T:.-]{4,26}) (\d{1,19})" if kind == "dataset_release" else r"()(\d{1,19})"
-    found = re.fullmatch(wanted, after, re.ASCII) if isinstance(after, str) else None
+    found = re.fullmatch(cursor_pattern(kind), after) if isinstance(after, str) else None
     if found and int(found[2]) < 2**63:
         return found[1], int(found[2])
     raise DataError(
@@ -122,3 +128,26 @@ def check_keys(dataset_id: object, keys: str | Iterable[str]) -> list[str]:
     check_record_id(dataset_id, "dataset_id")
     listed = [keys] if isinstance(keys, str) else [*keys]
     return [_check_value("release_key", str, key) for key in listed]
+
+
+# %% ../../../nbs/08_tracking/registry/06_questions.ipynb #c294a7ea
+def check_query(raw: bytes, names: list[str], known: dict[str, bool]) -> None:
+    """Refuse a query that is no UTF-8, has an unknown name, or one twice that may be there once.
+
+    `known` says for each name whether it may have several values. DataError `bad_question`.
+    """
+    try:
+        unquote_to_bytes(raw.replace(b"+", b" ")).decode()
+    except UnicodeDecodeError:
+        raise DataError("The query is not UTF-8. Write it so.", "bad_question") from None
+    for name in names:
+        if name not in known:
+            raise DataError(
+                f"Nothing is asked by {name!r:.60} here. It can be by "
+                f"{', '.join(known) or 'nothing'}.",
+                "bad_question",
+            )
+        if names.count(name) > 1 and not known[name]:
+            raise DataError(
+                f"{name} is given {names.count(name)} times. Give it once.", "bad_question"
+            )

@@ -7,12 +7,18 @@ __all__ = [
     "COLUMNS",
     "ON_DELETE",
     "UNIQUE",
-    "VERSION",
+    "NAMES",
     "metadata",
     "TABLES",
+    "REVISIONS",
+    "NUMBER",
+    "REVISION",
     "SCHEMA",
     "UtcTime",
     "make_column",
+    "find_revision",
+    "check_not_newer",
+    "lock_schema",
     "make_registry_tables",
 ]
 
@@ -89,9 +95,13 @@ UNIQUE = {
     "dataset": ["workflow_id", "name", "service"],
     "dataset_release": ["dataset_id", "release_key"],
 }
-VERSION = 1  # of these tables
+NAMES: dict[str, str] = {  # of constraints: those that PostgreSQL gives by itself
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
+    "ix": "ix_%(column_0_label)s",
+}
 
-metadata: sa.MetaData = sa.MetaData()
+metadata: sa.MetaData = sa.MetaData(naming_convention=NAMES)
 TABLES = {
     kind: sa.Table(
         kind,
@@ -104,6 +114,17 @@ TABLES = {
 }
 sa.Index("one_address", TABLES["dataset"].c.service, TABLES["dataset"].c.address, unique=True)
 sa.Index("in_order", TABLES["dataset_release"].c.dataset_id, TABLES["dataset_release"].c.position)
+
+# %% ../../../nbs/08_tracking/registry/08_tables.ipynb #c99914b7
+REVISIONS = ("0001", "0002")  # of the schema, in order; the last is that of these tables
+NUMBER = 2  # what programs of 0.1.0 find in its place
+
+REVISION = sa.Table(
+    "registry_revision",
+    metadata,
+    sa.Column("version_num", sa.String(32), nullable=False),
+    sa.PrimaryKeyConstraint("version_num", name="registry_revision_pkc"),
+)
 SCHEMA = sa.Table(
     "registry_schema",
     metadata,
@@ -111,22 +132,64 @@ SCHEMA = sa.Table(
 )
 
 
-# %% ../../../nbs/08_tracking/registry/08_tables.ipynb #10d0000f
-def make_registry_tables(con: sa.Connection, name: str = "registry") -> None:
-    "Make the tables that are not there. SettingsError `newer_registry`, with this `name`."
-    if con.dialect.name == "postgresql":
-        con.execute(sa.select(sa.func.pg_advisory_xact_lock(7_301_955)))  # one at a time
-    metadata.create_all(con)
-    version = con.execute(sa.select(SCHEMA.c.version)).scalar()
-    if version is None:
-        con.execute(sa.insert(SCHEMA).values(version=VERSION))
-    elif version > VERSION:
+def find_revision(con: sa.Connection) -> str | None:
+    """The revision of the schema of a database; None where there is no registry yet.
+
+    A number that no revision of ours has is given as it is.
+    """
+    tables = {*sa.inspect(con).get_table_names()}
+    if SCHEMA.name not in tables:
+        return None
+    number = con.execute(sa.select(SCHEMA.c.version)).scalar()
+    if number is not None and number > NUMBER:
+        return f"number {number}"
+    if REVISION.name in tables:
+        return con.execute(sa.select(REVISION.c.version_num)).scalar()
+    return None if number is None else REVISIONS[0]
+
+
+def check_not_newer(revision: str, name: str) -> None:
+    "Refuse a schema that this program does not know. SettingsError `newer_registry`."
+    if revision not in REVISIONS:
         raise SettingsError(
-            f"The registry {name} was made by a newer version of the kit. "
-            "Update: pip install -U domostats",
+            f"The registry {name} was made by a newer version of the kit (its schema is "
+            f"{revision}, and this program knows {REVISIONS[-1]}). Update: pip install -U "
+            "domostats",
             "newer_registry",
         )
-    elif con.dialect.name == "postgresql":
+
+
+def lock_schema(con: sa.Connection) -> None:
+    "Let one program at a time make or change the tables; SQLite has one writer anyway."
+    if con.dialect.name == "postgresql":
+        con.execute(sa.select(sa.func.pg_advisory_xact_lock(7_301_955)))
+
+
+# %% ../../../nbs/08_tracking/registry/08_tables.ipynb #10d0000f
+def make_registry_tables(
+    con: sa.Connection, name: str = "registry", address: str = "ADDRESS"
+) -> None:
+    """Make the tables in a database that has none, and check the revision of one that has them.
+
+    `name` and `address` are what its errors call it. SettingsError `older_registry`,
+    `newer_registry`.
+    """
+    lock_schema(con)
+    revision = find_revision(con)
+    if revision is None:
+        metadata.create_all(con)
+        con.execute(sa.insert(SCHEMA).values(version=NUMBER))
+        con.execute(sa.insert(REVISION).values(version_num=REVISIONS[-1]))
+        return
+    check_not_newer(revision, name)
+    if revision != REVISIONS[-1]:
+        raise SettingsError(
+            f"The registry {name} was made by an older version of the kit (its schema is "
+            f"{revision}, and this program needs {REVISIONS[-1]}). Nothing was changed. Stop "
+            f"what uses it, and bring it up to date: domostats registry upgrade {address}",
+            "older_registry",
+        )
+    if con.dialect.name == "postgresql":
         _mend_sequences(con)
 
 

@@ -1,0 +1,408 @@
+"""The registry's service as others meet it: its description, its keys, its log, its limits."""
+
+import contextlib
+import json
+import logging
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from conftest import ROOT
+
+from domostats import __version__
+from domostats.errors import DestinationError, DomostatsError
+from domostats.secrets import Secret
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.api_keys import ApiKey, read_key_file
+from domostats.tracking.registry.database import Database
+from domostats.tracking.registry.entities import Organisation
+from domostats.tracking.registry.service import make_service, serving
+
+KINDS = [  # of things, as the reference lists them
+    *("organisation", "workflow_type", "workflow", "table_type", "dataset_type", "dataset"),
+    *("dataset_release", "dataset_place", "licence", "retention", "export_decision"),
+]
+WRITER, READER = "Zq3vX0u1r8sT2wY5", "mB7nC4kL9pA6sD1f"
+NAMED = [ApiKey("night-job", Secret(WRITER), True), ApiKey("dashboard", Secret(READER))]
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    "A registry that is served: its address, and the database behind it."
+    database = Database(tmp_path_factory.mktemp("served") / "registry.sqlite")
+    with serving(make_service(database, "writers", "readers", NAMED)) as address:
+        yield address, database
+
+
+@contextmanager
+def log_lines():
+    "The lines that the service logs meanwhile, as (level, line)."
+    lines = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append((record.levelname, record.getMessage()))
+    logger = logging.getLogger("domostats.registry")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)
+
+
+def wait_for(lines, number):
+    "Wait until the log has so many lines: an answer is there before its line."
+    for _ in range(2000):
+        if len(lines) >= number:
+            return lines
+        time.sleep(0.005)
+    raise AssertionError(f"{len(lines)} lines, not {number}: {lines}")
+
+
+def call(address, method, path, body=None, key="writers", **headers):
+    given = {"X-API-Key": key} if key is not None else {}
+    return requests.request(method, address + path, data=body, headers=given | headers, timeout=30)
+
+
+# the description
+
+
+def test_its_description_is_valid_and_tells_every_operation(served):
+    from openapi_spec_validator import validate
+
+    told = requests.get(f"{served[0]}/openapi.json", timeout=30).json()
+    validate(told)
+    assert told["info"]["version"] == __version__ and told["openapi"].startswith("3.1")
+    described = {
+        (method.upper(), path): one
+        for path, methods in told["paths"].items()
+        for method, one in methods.items()
+    }
+    wanted = {
+        *((method, f"/v1/{kind}") for kind in KINDS for method in ("GET", "POST", "PUT", "DELETE")),
+        *(("GET", f"/v1/{kind}s") for kind in KINDS),
+        *(
+            ("POST", f"/v1/dataset_releases/{what}")
+            for what in ("register", "claim", "settle", "missing")
+        ),
+        ("GET", "/health"),
+    }
+    assert {*described} == wanted
+    names = [one["operationId"] for one in described.values()]
+    assert len({*names}) == len(names) and "post_dataset_releases_claim" in names
+    for (method, path), one in described.items():
+        if path == "/health":
+            assert not one.get("security")
+            continue
+        assert one["security"] == [{"key": []}, {"key_in_query": []}]
+        assert {"400", "401", "403", "404", "409", "503"} <= {*one["responses"]}
+        has_body = method in ("POST", "PUT")
+        assert ("requestBody" in one) == has_body == ("413" in one["responses"]), (method, path)
+    listed = described["GET", "/v1/dataset_releases"]
+    assert "X-Next" in listed["responses"]["200"]["headers"]
+    filters = {one["name"]: one["schema"] for one in listed["parameters"]}
+    assert {"limit", "after", "state", "snapshot_date", "row_count", "dataset_id"} <= {*filters}
+    assert "extra" not in filters and "array" in json.dumps(filters["state"])
+
+
+def test_its_description_leads_to_no_other_host(served):
+    for path in ("/openapi.json", "/", "/schema", "/docs", "/openapi.json/nothing"):
+        text = requests.get(served[0] + path, timeout=30).text
+        assert not re.findall(r"https?://[^\s\"']+", text), path
+
+
+# what is no right call
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_bad_question_is_refused_by_every_list(served, kind):
+    for query in (
+        *("limit=0", "limit=10001", "limit=x", "limit=1&limit=2", "after=x", "odd=1"),
+        *("created=soon", "created=2024-03-01T10:00:00x", "id=x", "id=1.5", f"id={2**63}"),
+        *("id=%ff", "limit=5&odd=%00", "created=%C3%28", "id=1e400"),
+    ):
+        reply = call(served[0], "GET", f"/v1/{kind}s?{query}")
+        assert reply.status_code == 400, (query, reply.text)
+        assert {*reply.json()} == {"reason", "message"}, query
+    good = "limit=5&id=1&id=2&created=2024-03-01&modified=2024-03-01T10:00:00%2B13:00"
+    assert call(served[0], "GET", f"/v1/{kind}s?{good}").status_code == 200
+
+
+def test_a_bad_body_is_refused_and_said_why(served):
+    expected = {
+        b"": "no body",
+        b"{": "truncated",
+        b"[]": "array",
+        b"null": "null",
+        b'{"name": "\xff"}': "not UTF-8",
+        b"\xff\xfe": "",
+        b"[" * 200_000: "nested",
+        b'{"name": ' + b"[" * 200_000: "nested",
+        b'{"name": 7}': "name",
+        b'{"name": ""}': "name",
+        b'{"name": "%s"}' % (b"x" * 251): "name",
+        b'{"name": "a", "colour": 1}': "colour",
+        b'{"created": "2024-01-01T10:00:00"}': "zone",
+        b'{"id": 1e30}': "id",
+        b'{"id": 9223372036854775808}': "id",
+    }
+    for body, word in expected.items():
+        for method in ("POST", "PUT"):
+            reply = call(served[0], method, "/v1/organisation", body)
+            assert reply.status_code == 400, (body[:40], reply.text)
+            assert word in reply.json()["message"], (body[:40], reply.text)
+    assert call(served[0], "GET", "/v1/organisations").json() == []
+
+
+def test_what_there_is_not_is_told_in_the_same_form(served):
+    for method, path, status in [
+        ("GET", "/v1/nothing", 404),
+        ("GET", "/nothing", 404),
+        ("GET", "/v1/organisations/", 404),
+        ("PATCH", "/v1/dataset", 405),
+        ("DELETE", "/v1/datasets?id=1", 405),
+    ]:
+        reply = call(served[0], method, path)
+        assert (reply.status_code, reply.json()["reason"]) == (status, "no_operation"), path
+    assert "PUT" in call(served[0], "PATCH", "/v1/dataset").headers["Allow"]
+    assert call(served[0], "HEAD", "/v1/datasets").status_code == 405
+
+
+def test_a_body_that_is_too_large_is_refused_as_soon_as_that_is_known(served):
+    address = urlsplit(served[0])
+    head = (
+        "POST /v1/organisation HTTP/1.1\r\nHost: registry\r\nX-API-Key: writers\r\n"
+        "Content-Type: application/json\r\n"
+    )
+    with socket.create_connection((address.hostname, address.port), timeout=20) as raw:
+        raw.sendall(f"{head}Content-Length: 20000001\r\n\r\n".encode())  # and none of it
+        assert b" 413 " in raw.recv(65536).split(b"\r\n")[0]
+
+    def pieces():
+        for _ in range(21):
+            yield b" " * 1_000_000
+
+    reply = call(served[0], "POST", "/v1/organisation", pieces())
+    assert (reply.status_code, reply.json()["reason"]) == (413, "too_large")
+
+
+def test_a_failure_of_ours_is_told_without_its_words(tmp_path, monkeypatch):
+    database = Database(tmp_path / "registry.sqlite")
+
+    def broken(*_, **__):
+        raise ZeroDivisionError("hush-hush")
+
+    monkeypatch.setattr(database, "get", broken)
+    with serving(make_service(database, "writers")) as address, log_lines() as lines:
+        reply = call(address, "GET", "/v1/organisation?id=1")
+        assert reply.status_code == 500 and "hush" not in reply.text
+        assert reply.json()["reason"] == "server_error"
+        assert [level for level, _ in wait_for(lines, 2)] == ["ERROR", "ERROR"]
+
+
+# keys
+
+
+def test_the_key_is_looked_at_before_the_body_is_read(served):
+    address = urlsplit(served[0])
+    for key, status in (("guessed", b" 401 "), ("readers", b" 403 "), (READER, b" 403 ")):
+        with socket.create_connection((address.hostname, address.port), timeout=20) as raw:
+            head = f"POST /v1/organisation HTTP/1.1\r\nHost: registry\r\nX-API-Key: {key}\r\n"
+            raw.sendall(f"{head}Content-Length: 1000000\r\n\r\n".encode())  # and none of it
+            assert status in raw.recv(65536).split(b"\r\n")[0]
+
+
+def test_each_client_has_its_own_key_and_the_two_shared_ones_work(served):
+    press = call(served[0], "POST", "/v1/organisation", b'{"name": "keys"}', WRITER).json()["id"]
+    for key in ("writers", "readers", WRITER, READER):
+        reply = call(served[0], "GET", f"/v1/organisation?id={press}", key=key)
+        assert reply.status_code == 200
+        assert call(served[0], "GET", f"/v1/organisations?key={key}", key=None).status_code == 200
+    for key in ("readers", READER):
+        assert call(served[0], "DELETE", "/v1/organisation?id=1", key=key).status_code == 403
+    for key in ("", "None", WRITER[:-1], WRITER + "x", WRITER.lower(), "night-job"):
+        assert call(served[0], "GET", "/v1/organisations", key=key).status_code == 401
+    assert call(served[0], "DELETE", f"/v1/organisation?id={press}").status_code == 200
+
+
+def test_a_file_of_keys_is_for_one_user_and_its_faults_show_no_key(tmp_path):
+    path = tmp_path / "keys"
+
+    def refusal(text, mode=0o600):
+        path.write_bytes(text)
+        path.chmod(mode)
+        with pytest.raises(DomostatsError) as caught:
+            read_key_file(path)
+        assert WRITER not in str(caught.value)
+        return caught.value.reason
+
+    good = f"# who\n\nnight-job\twrite   {WRITER}\r\n dashboard read {READER}\n".encode()
+    path.write_bytes(good)
+    path.chmod(0o600)
+    found = [(one.name, one.may_write, one.key.reveal()) for one in read_key_file(path)]
+    assert found == [("night-job", True, WRITER), ("dashboard", False, READER)]
+    assert refusal(good, 0o640) == refusal(good, 0o604) == "open_keys"
+    for bad in (
+        f"night job write {WRITER}",
+        f"night-job admin {WRITER}",
+        f"write {WRITER}",
+        WRITER,
+        "night-job write short",
+        f"a read {WRITER}\nb write {WRITER}",
+        f"night\x1bjob write {WRITER}",
+        f"night-job write {WRITER}é",
+    ):
+        assert refusal(bad.encode()) == "bad_keys", bad
+    path.unlink()
+    with pytest.raises(DomostatsError) as caught:
+        read_key_file(path)
+    assert caught.value.reason == "no_keys"
+
+
+# the log
+
+
+def test_the_log_says_who_did_what_and_holds_no_key(served):
+    address, _ = served
+    with log_lines() as lines:
+        made = call(address, "POST", "/v1/organisation", b'{"name": "in the log"}', WRITER)
+        number = made.json()["id"]
+        call(address, "GET", f"/v1/organisations?name=a%0Ab&limit=3&key={READER}", key=None)
+        call(address, "DELETE", f"/v1/organisation?id={number}", key=READER)
+        call(address, "DELETE", f"/v1/organisation?id={number}", key="guessed-guessed-1")
+        call(address, "GET", f"/v1/organisations?wrong={WRITER}", key=WRITER)
+        call(address, "GET", f"/v1/organisations?key={WRITER}x", key=None)
+        call(address, "DELETE", f"/v1/organisation?id={number}")
+        call(address, "GET", "/nothing%0A%1b[31m")
+        wait_for(lines, 8)
+    told = [(level, re.sub(r" [\d.]+ ms$", "", line)) for level, line in lines]
+    assert told == [
+        ("INFO", "night-job 127.0.0.1 POST /v1/organisation 201"),
+        ("INFO", "dashboard 127.0.0.1 GET /v1/organisations?name=a%0Ab&limit=3 200"),
+        ("WARNING", "dashboard 127.0.0.1 DELETE /v1/organisation 403 read_only_key"),
+        ("WARNING", "- 127.0.0.1 DELETE /v1/organisation 401 no_key"),
+        ("INFO", "night-job 127.0.0.1 GET /v1/organisations 400 bad_question"),
+        ("WARNING", "- 127.0.0.1 GET /v1/organisations 401 no_key"),
+        ("INFO", f"writer 127.0.0.1 DELETE /v1/organisation?id={number} 200"),
+        ("INFO", "- 127.0.0.1 GET /nothing%0A%1B%5B31m 404 no_operation"),
+    ]
+
+
+def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch):
+    keys = tmp_path / "registry.keys"
+    keys.write_text(f"night-job write {WRITER}\n")
+    keys.chmod(0o600)
+    monkeypatch.delenv("DOMOSTATS_REGISTRY_KEY", raising=False)
+    monkeypatch.setenv("DOMOSTATS_REGISTRY_KEYS", f"dashboard read {READER}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    words = ["--registry", f"sqlite:///{tmp_path / 'r.sqlite'}", "--keys", str(keys)]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "domostats", "registry", "serve", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    try:
+        address = server.stdout.readline().split(" at ")[1].split(",")[0]
+        api = make_observatory_api(address, WRITER)
+        press = api.post_organisation(Organisation(name="The Press"))
+        assert make_observatory_api(address, READER).get_organisation(press.id) == press
+    finally:
+        server.terminate()
+        _, log = server.communicate(timeout=20)
+    lines = log.splitlines()
+    form = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ INFO %s 127\.0\.0\.1 %s \d+\.\d ms"
+    assert re.fullmatch(form % ("night-job", "POST /v1/organisation 201"), lines[0]), log
+    assert re.fullmatch(form % ("dashboard", r"GET /v1/organisation\?id=1 200"), lines[1]), log
+    assert WRITER not in log and READER not in log
+
+
+# health, and readers beside writers
+
+
+def test_health_needs_no_key_and_says_nothing_of_where_the_database_is(served, monkeypatch):
+    address, database = served
+    reply = requests.get(f"{address}/health", timeout=30)
+    assert (reply.status_code, reply.json()) == (200, {"status": "ok", "version": __version__})
+
+    @contextmanager
+    def down():
+        raise DestinationError(f"{database!r} refuses", "no_registry")
+        yield
+
+    monkeypatch.setattr(database, "reading", down)
+    with log_lines() as lines:
+        reply = requests.get(f"{address}/health", timeout=30)
+        wait_for(lines, 2)
+    assert reply.status_code == 503 and "sqlite" not in reply.text
+    assert [level for level, _ in lines] == ["ERROR", "ERROR"] and "sqlite" in lines[0][1]
+
+
+class Counting:
+    "An application that counts the calls that have come in, by their method."
+
+    def __init__(self, app):
+        self.app = app
+        self.puts = 0
+
+    async def __call__(self, scope, receive, send):
+        self.puts += scope["method"] == "PUT"
+        await self.app(scope, receive, send)
+
+
+def test_a_reader_does_not_wait_for_48_writers(tmp_path):
+    path = tmp_path / "registry.sqlite"
+    database = Database(path)
+    press = database.post("organisation", Organisation(name="The Press"))
+    counting = Counting(make_service(database, "writers", "readers"))
+    done = []
+
+    def write(n):
+        body = json.dumps({"id": press.id, "name": f"name {n}"})
+        done.append(call(address, "PUT", "/v1/organisation", body).status_code)
+
+    with serving(counting) as address, ExitStack() as stack:
+        held = stack.enter_context(contextlib.closing(sqlite3.connect(path, isolation_level=None)))
+        held.execute("BEGIN IMMEDIATE")  # nobody else writes until this ends
+        writers = [threading.Thread(target=write, args=(n,)) for n in range(48)]
+        for writer in writers:
+            writer.start()
+        for _ in range(4000):
+            if counting.puts == 48:
+                break
+            time.sleep(0.005)
+        assert counting.puts == 48
+        for _ in range(5):
+            begun = time.perf_counter()
+            reply = call(address, "GET", f"/v1/organisation?id={press.id}", key="readers")
+            assert reply.json()["name"] == "The Press"
+            assert requests.get(f"{address}/health", timeout=10).status_code == 200
+            assert time.perf_counter() - begun < 10
+        assert done == []  # all of them wait
+        held.execute("COMMIT")
+        for writer in writers:
+            writer.join(timeout=60)
+        assert done == [200] * 48
+
+
+def test_small_answers_are_not_put_off(served):
+    "The median of many calls on one connection is far below the 40 ms of a delayed answer."
+    with requests.Session() as session:
+        session.headers["X-API-Key"] = "readers"
+        taken = []
+        for _ in range(60):
+            begun = time.perf_counter()
+            session.get(f"{served[0]}/v1/organisations", timeout=30)
+            taken.append(time.perf_counter() - begun)
+    assert min(taken) < 0.03
