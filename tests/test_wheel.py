@@ -62,7 +62,10 @@ def test_the_wheel_has_the_package_the_lessons_and_nothing_else(wheel):
         f"{about}.dist-info",
         f"{about}.data",
     }
-    assert sorted(Path(name).name for name in names if ".data/" in name) == LESSONS
+    brought = [Path(name) for name in names if ".data/" in name]
+    for kind in ("exercises", "clean", "solutions"):
+        assert sorted(path.name for path in brought if path.parent.name == kind) == LESSONS
+    assert len(brought) == 3 * len(LESSONS)
     assert "domostats/py.typed" in names and f"{about}.dist-info/licenses/LICENSE" in names
 
 
