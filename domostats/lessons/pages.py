@@ -612,6 +612,9 @@ def _check_night(function: Any, night: _Night, failing: list[str]) -> None:
 def tests(function: Callable[..., Any]) -> str:
     if is_untouched(function) or not callable(function):
         call(function)
+    name = getattr(function, "__name__", "this")
+    if not name.startswith("test_") or not hasattr(function, "__globals__"):
+        raise NotYet(f"pytest passes {name} over: it runs what begins with test_.")
     beside = tests_beside(function) or [function]
     if all(is_untouched(one) for one in beside):
         call(function)
