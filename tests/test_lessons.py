@@ -1443,7 +1443,12 @@ def test_numbers_of_numpy_are_numbers():
 
 
 @pytest.mark.parametrize(
-    "module, check", [(module, check) for module, check, names in CHECKS if names[0] != "one_row"]
+    "module, check",
+    [
+        (module, check)
+        for module, check, names in CHECKS
+        if names[0] != "one_row" and module is not pages  # those of pages have no tripwire yet
+    ],
 )
 def test_an_answer_that_calls_the_kit_is_told_so(module, check):
     ours = getattr(module, check)(...).use()
