@@ -534,7 +534,7 @@ def test_the_lab_copies_every_lesson_and_never_twice(tmp_path):
     from domostats.interfaces.lab import copy_lessons
 
     copied = copy_lessons(tmp_path / "mine")
-    assert "01_accounts_dataset.ipynb" in copied
+    assert "1_accounts.ipynb" in copied
     (tmp_path / "mine" / copied[0]).write_text("my own work")
     assert (
         copy_lessons(tmp_path / "mine") == []
