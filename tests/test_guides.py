@@ -1,6 +1,7 @@
-"""The guides of the site: each block of Python runs, from the first to the last of a page, and each
-command exists."""
+"""The guides of the site: each block of Python runs, from the first to the last of a page. Each
+command that a page of the project names can be given as it stands there."""
 
+import json
 import re
 import shlex
 
@@ -31,21 +32,80 @@ def test_the_python_of_a_guide_runs(path, tmp_path, monkeypatch):
     assert len(names) > 2
 
 
-@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
-def test_the_commands_of_a_guide_exist(path):
-    commands = get_command(app).commands
-    for block in blocks(path, "sh"):
-        for line in block.splitlines():
-            for part in line.split("&&"):
-                words = shlex.split(part, comments=True)
-                if words[:1] != ["domostats"]:
-                    continue
-                command = commands[words[1]]
-                if hasattr(command, "commands"):
-                    command = command.commands[words[2]]
-                known = {option for param in command.params for option in param.opts}
-                used = {word for word in words[2:] if word.startswith("-")}
-                assert used <= known, (line, used - known)
+def prose(path):
+    "What a page says, or the cells of Markdown of a notebook."
+    text = path.read_text(encoding="utf-8")
+    if path.suffix == ".md":
+        return text
+    cells = [cell for cell in json.loads(text)["cells"] if cell["cell_type"] == "markdown"]
+    return "\n\n".join("".join(cell["source"]) for cell in cells)
+
+
+def commands_in(text):
+    "The commands that stand in a text: in its blocks, and between backticks."
+    lines = "\n".join(re.findall(r"^```(?:sh)?\n(.*?)^```", text, re.M | re.S)).splitlines()
+    parts = [part for line in lines for part in line.split("&&")]
+    for part in [*parts, *re.findall(r"`(domostats [^`\n]+)`", text)]:
+        if part.strip().startswith("domostats "):
+            yield shlex.split(part, comments=True)[1:]
+
+
+def flaw(words):
+    "What is wrong with a command, as its words; empty where nothing is."
+    command = get_command(app)
+    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+        name, *words = words
+        if name not in command.commands:
+            return f"there is no {name}"
+        command = command.commands[name]
+    options = {one: param for param in command.params for one in param.opts + param.secondary_opts}
+    given, seen = [], []
+    while words:
+        word, *words = words
+        if not word.startswith("-"):
+            given.append(word)
+        elif word not in options:
+            return f"there is no {word}"
+        else:
+            words = words[0 if options[word].is_flag else 1 :]
+            seen.append(word)
+    twice = [one for one in seen if seen.count(one) > 1 and not options[one].multiple]
+    places = [param for param in command.params if param.param_type_name == "argument"]
+    if twice:
+        return f"{twice[0]} is taken once"
+    is_right = len(given) <= len(places) or any(param.nargs == -1 for param in places)
+    return "" if is_right else f"{given[-1]} is too much"
+
+
+PAGES = [
+    *GUIDES,
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
+    *sorted((ROOT / "tutorials" / "solutions").glob("*.ipynb")),
+    *sorted((ROOT / "nbs").rglob("*.ipynb")),
+]
+
+
+def test_every_command_that_a_page_names_can_be_given():
+    told = [(path, words) for path in PAGES for words in commands_in(prose(path))]
+    assert len(told) > 30
+    assert [(path.name, words, flaw(words)) for path, words in told if flaw(words)] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        ("estimate --instance acme", ""),
+        ("generate users --instance a --instance b --excel --to x.csv", ""),
+        ("registry upgrade sqlite:///FILE", ""),
+        ("--version", ""),
+        ("estimate --instance a --instance b", "--instance is taken once"),
+        ("estimate acme", "acme is too much"),
+        ("registry migrate", "there is no migrate"),
+        ("check --loud", "there is no --loud"),
+    ],
+)
+def test_a_command_that_cannot_be_given_is_noticed(command, told):
+    assert flaw(command.split()) == told
 
 
 def test_each_guide_is_in_the_list_of_guides():
