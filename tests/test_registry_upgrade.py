@@ -31,7 +31,7 @@ from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.engines import registry_engine, transaction
 from domostats.tracking.registry.entities import DatasetRelease, Organisation
 from domostats.tracking.registry.migrations import upgrade_registry
-from domostats.tracking.registry.tables import REVISIONS, metadata
+from domostats.tracking.registry.tables import REVISIONS, make_registry_tables, metadata
 
 DUMPS = Path(__file__).parent / "fixtures" / "registry"
 REVISION_FILES = ROOT / "domostats" / "tracking" / "registry" / "revisions" / "versions"
@@ -168,6 +168,20 @@ def test_a_registry_that_is_older_is_refused_with_the_command_that_helps(old, tm
     Database(old)
     again = CliRunner().invoke(app, shlex.split(command))
     assert again.exit_code == 0 and "nothing" in again.output
+
+
+def test_the_command_that_helps_can_be_given_as_it_stands_or_says_what_is_hidden(tmp_path):
+    path = old_file(tmp_path / "of the night's job.sqlite")
+    with pytest.raises(SettingsError) as caught:
+        Database(path)
+    told, _, address = str(caught.value).partition("registry upgrade ")
+    [address] = shlex.split(address)
+    assert sa.make_url(address).database == str(path) and "***" not in told
+    engine, masked = registry_engine(path), "postgresql://ada:***@registry.example.com/books"
+    with transaction(engine) as con, pytest.raises(SettingsError) as caught:
+        make_registry_tables(con, "registry", masked)
+    told, _, address = str(caught.value).partition("registry upgrade ")
+    assert shlex.split(address) == [masked] and "the password in place of ***" in told
 
 
 def test_a_registry_that_is_newer_is_neither_opened_nor_upgraded(old):

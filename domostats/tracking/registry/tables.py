@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/08_tracking/registry/08_tables.ipynb #771de6f4
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -183,10 +184,12 @@ def make_registry_tables(
         return
     check_not_newer(revision, name)
     if revision != REVISIONS[-1]:
+        hidden = " (with the password in place of ***)" if "***" in address else ""
         raise SettingsError(
             f"The registry {name} was made by an older version of the kit (its schema is "
             f"{revision}, and this program needs {REVISIONS[-1]}). Nothing was changed. Stop "
-            f"what uses it, and bring it up to date: domostats registry upgrade {address}",
+            f"what uses it, and bring it up to date{hidden}: domostats registry upgrade "
+            f"{shlex.quote(address)}",
             "older_registry",
         )
     if con.dialect.name == "postgresql":
