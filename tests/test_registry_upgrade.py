@@ -226,6 +226,12 @@ def test_where_no_registry_is_none_is_upgraded_and_none_is_made(tmp_path, postgr
     assert reason(lambda: upgrade_registry(folder / "other.sqlite")) == "no_registry"
 
 
+def test_a_path_is_that_of_the_file_whatever_signs_it_has(tmp_path):
+    for name in ("a b.sqlite", "50%.sqlite", "a%20b.sqlite", "the night's.sqlite", "ü+#.sqlite"):
+        for path in (tmp_path / name, str(tmp_path / name)):
+            assert registry_engine(path).url.database == str(tmp_path / name)
+
+
 def test_a_database_without_a_free_connection_is_no_fault_of_a_value(tmp_path):
     address, pool = f"sqlite:///{tmp_path / 'one.sqlite'}", {"pool_size": 1, "max_overflow": 0}
     engine = sa.create_engine(address, poolclass=sa.QueuePool, pool_timeout=0.01, **pool)

@@ -197,7 +197,12 @@ def default_url() -> Secret:
     if named:
         return Secret(named)
     folder = user_folder("data")
-    return Secret(f"sqlite:///{folder / 'registry.sqlite'}")
+    return _file_address(str(folder / "registry.sqlite"))
+
+
+def _file_address(path: str) -> Secret:
+    "The address of a file, in which SQLAlchemy finds the same path again, also one with a %."
+    return Secret(sa.URL.create("sqlite", database=path).render_as_string())
 
 
 @hides("url")
@@ -216,7 +221,7 @@ def registry_engine(url: str | Path | Secret | None = None) -> sa.Engine:
         )
     if "://" in address.reveal():
         return make_engine(address)
-    return make_engine(Secret(f"sqlite:///{address.reveal()}"))
+    return make_engine(_file_address(address.reveal()))
 
 
 # %% ../../../nbs/08_tracking/registry/07_engines.ipynb #acd0505f
