@@ -290,8 +290,8 @@ def test_a_platform_that_is_none_is_told():
     error = told(lambda: ACME.platform)
     assert error.reason == "unknown_platform"
     assert str(error) == (
-        "platform = Salesforce under [instance.acme] in settings.ini is not one of domo, datorama. "
-        "Mend the line."
+        "platform = Salesforce under [instance.acme] in settings.ini is not one of domo, datorama, "
+        "dash. Mend the line."
     )
 
 
