@@ -139,6 +139,8 @@ class Instance:
         named = setting(f"instance.{self.name}", "platform")
         if named is None:
             word = self.name.split("-")[0]
+            if word == "dash" and not self._is_of_dash():  # Domo may have an instance of this name
+                return "domo"
             return word if word in PLATFORMS else "domo"
         if named in PLATFORMS:
             return named
@@ -149,6 +151,13 @@ class Instance:
             ),
             "unknown_platform",
         )
+
+    def _is_of_dash(self) -> bool:
+        "Whether its address or settings.ini says that Comotion Dash answers there."
+        host = urlsplit(self.url).hostname or ""
+        is_sandbox = bool(re.fullmatch(SANDBOX, self.name))
+        is_organisation = setting(f"instance.{self.name}", "orgname") is not None
+        return is_sandbox or is_organisation or host.endswith(".comodash.io")
 
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
@@ -226,7 +235,7 @@ REGIONS = {
 
 def _usual_url(name: str) -> str:
     "The address that a name stands for where settings.ini gives no other."
-    if name.startswith("dash-"):
+    if setting(f"instance.{name}", "platform") == "dash":
         return f"https://{name.removeprefix('dash-')}.api.comodash.io"
     return REGIONS.get(name, f"https://{name}.domo.com")
 

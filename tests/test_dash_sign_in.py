@@ -55,6 +55,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from domostats.instances import find_instance
 from domostats.secrets import Secret
 from domostats.transport.retry import Request
 
@@ -141,6 +142,13 @@ def test_settings_and_the_variable_of_the_sdk_say_other_addresses(monkeypatch):
     with pytest.raises(SettingsError) as caught:
         find_organisation("other_org")  # no host has such a name
     assert caught.value.reason == "bad_name" and "orgname = other_org" in str(caught.value)
+
+
+def test_a_token_of_domo_goes_to_no_organisation_that_is_called_so():
+    assert find_instance("dash-acme").url == "https://dash-acme.domo.com"
+    assert find_organisation("dash-acme").api.url == "https://acme.api.comodash.io"
+    Path("settings.ini").write_text("[instance.dash-acme]\nplatform = dash\n")
+    assert find_instance("dash-acme").url == "https://acme.api.comodash.io"
 
 
 @pytest.mark.parametrize("issuer", ["http://elsewhere.example.com", "https://u:p@x.example.com"])

@@ -278,6 +278,11 @@ def test_the_account_of_an_instance_goes_before_the_one_of_all():
         ("sandbox-2", "", "domo"),
         ("acme", "platform = datorama\n", "datorama"),
         ("datorama-us", "platform = domo\n", "domo"),
+        ("dash", "", "dash"),
+        ("dash-2", "", "dash"),
+        ("dash-acme", "", "domo"),  # Domo may have an instance of this name
+        ("dash-acme", "orgname = acme\n", "dash"),
+        ("dash-acme", "platform = dash\n", "dash"),
     ],
 )
 def test_the_platform_follows_from_the_name_unless_the_settings_say_it(name, line, platform):

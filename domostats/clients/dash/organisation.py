@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from ...errors import SettingsError
-from ...instances import SANDBOX, Instance, check_url, find_instance
+from ...instances import SANDBOX, Instance, check_name, check_url, find_instance
 from ...sealing import hides
 from ...secrets import shown
 from ...settings import NAME, find_settings, setting
@@ -77,6 +77,16 @@ def _named_in_settings(name: str) -> Instance | None:
     return None
 
 
+def _place_of(name: str) -> Instance:
+    "The instance of an organisation: a sandbox, as settings.ini says, or where all others are."
+    if re.fullmatch(SANDBOX, name.lower()):
+        return find_instance(name)
+    place = check_name(name if name.lower().startswith("dash-") else f"dash-{name}")
+    if setting(f"instance.{place}", "url") is not None:
+        return find_instance(place)
+    return Instance(place, f"https://{place.removeprefix('dash-')}.api.comodash.io")
+
+
 @hides()
 def find_organisation(
     name: "str | Instance | DashOrganisation", zone: str = "", issuer: str | None = None
@@ -97,10 +107,9 @@ def find_organisation(
         raise _bad_name("organisation", name)
     else:
         known = _named_in_settings(name)
-        is_place = re.fullmatch(SANDBOX, name.lower()) or name.lower().startswith("dash-")
         if known is None and not re.fullmatch(NAME, name):
             raise _no_host(name)
-        instance = known or find_instance(name if is_place else f"dash-{name}")
+        instance = known or _place_of(name)
     found = DashOrganisation(_orgname(instance), instance, _issuer(instance, issuer))
     return _in_zone(found, zone)
 
