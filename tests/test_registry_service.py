@@ -21,7 +21,7 @@ from domostats import __version__
 from domostats.errors import DestinationError, DomostatsError
 from domostats.secrets import Secret
 from domostats.tracking.registry.api import make_observatory_api
-from domostats.tracking.registry.api_keys import ApiKey, read_key_file
+from domostats.tracking.registry.api_keys import ApiKey, parse_keys, read_key_file
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.entities import Organisation
 from domostats.tracking.registry.service import make_service, serving
@@ -178,6 +178,35 @@ def test_what_there_is_not_is_told_in_the_same_form(served):
     assert call(served[0], "HEAD", "/v1/datasets").status_code == 405
 
 
+def test_options_is_refused_with_what_there_is(served):
+    for path, allowed in (
+        ("/v1/dataset", {"GET", "POST", "PUT", "DELETE"}),
+        ("/v1/datasets", {"GET"}),
+        ("/v1/dataset_releases/claim", {"POST"}),
+    ):
+        reply = call(served[0], "OPTIONS", path, key="readers")
+        assert (reply.status_code, reply.json()["reason"]) == (405, "no_operation"), reply.text
+        assert {*reply.headers["Allow"].split(", ")} == allowed
+        assert call(served[0], "OPTIONS", path, key="guessed").status_code == 401
+
+
+def test_a_question_without_what_it_needs_is_a_bad_question(served):
+    reply = call(served[0], "DELETE", "/v1/dataset")
+    assert (reply.status_code, reply.json()["reason"]) == (400, "bad_question")
+    assert "'id'" in reply.json()["message"] and "body" not in reply.json()["message"]
+
+
+def test_a_file_that_is_damaged_while_it_is_served_is_our_trouble_not_the_callers(tmp_path):
+    path = tmp_path / "registry.sqlite"
+    database = Database(path)
+    with serving(make_service(database, "writers")) as address:
+        path.write_bytes(b"no database at all" * 1000)
+        for method, body in (("GET", None), ("POST", b'{"name": "a"}')):
+            reply = call(address, method, f"/v1/organisation{'s' if not body else ''}", body)
+            assert (reply.status_code, reply.json()["reason"]) == (503, "no_registry"), reply.text
+        assert requests.get(f"{address}/health", timeout=30).status_code == 503
+
+
 def test_a_body_that_is_too_large_is_refused_as_soon_as_that_is_known(served):
     address = urlsplit(served[0])
     head = (
@@ -269,6 +298,17 @@ def test_a_file_of_keys_is_for_one_user_and_its_faults_show_no_key(tmp_path):
     assert caught.value.reason == "no_keys"
 
 
+def test_a_key_in_a_remark_is_no_key(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text(f"# taken back; dashboard read {READER}\nnight-job write {WRITER}\n")
+    path.chmod(0o600)
+    assert [one.name for one in read_key_file(path)] == ["night-job"]
+    listed = parse_keys(f"night-job write {WRITER} ; # taken back; dashboard read {READER}")
+    assert [one.name for one in listed] == ["night-job"]
+    with pytest.raises(DomostatsError, match="entry 3"):
+        parse_keys("# one; two\n# three\nwrong")
+
+
 # the log
 
 
@@ -296,6 +336,16 @@ def test_the_log_says_who_did_what_and_holds_no_key(served):
         ("INFO", f"writer 127.0.0.1 DELETE /v1/organisation?id={number} 200"),
         ("INFO", "- 127.0.0.1 GET /nothing%0A%1B%5B31m 404 no_operation"),
     ]
+
+
+@pytest.mark.parametrize("said", ["6.6.6.6 DELETE /v1/dataset 200", "\x1b[31mred", "é", "x" * 999])
+def test_who_calls_cannot_write_the_log(served, said):
+    with log_lines() as lines:
+        headers = {"X-Forwarded-For": said.encode("latin-1")}
+        call(served[0], "GET", "/v1/organisations?limit=1", **headers)
+        line = wait_for(lines, 1)[0][1]
+    form = r"writer [!-~]{1,64} GET /v1/organisations\?limit=1 200 [\d.]+ ms"
+    assert re.fullmatch(form, line), line
 
 
 def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch):

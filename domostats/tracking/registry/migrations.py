@@ -176,7 +176,10 @@ def _no_registry(name: str) -> DestinationError:
 
 
 def run_revisions(con: sa.Connection, before: str) -> None:
-    "Run what lies behind a revision, in the transaction of a connection. SettingsError."
+    """Run what lies behind a revision, in the transaction of a connection.
+
+    SettingsError `not_installed`; DestinationError `upgrade_failed` where a table is missing.
+    """
     try:
         from alembic import command
         from alembic.config import Config
@@ -192,4 +195,11 @@ def run_revisions(con: sa.Connection, before: str) -> None:
     config.attributes["version_table"] = REVISION.name
     if REVISION.name not in _tables(con):
         command.stamp(config, before)
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except sa.exc.NoSuchTableError as e:
+        raise DestinationError(
+            f"The registry is not whole: it has no table {e}. Nothing was changed. Bring back a "
+            "copy of it that is.",
+            "upgrade_failed",
+        ) from None

@@ -29,7 +29,7 @@ import litestar
 from litestar import Litestar, Request, Response, Router
 from litestar.connection import ASGIConnection
 from litestar.datastructures import ResponseHeader
-from litestar.exceptions import HTTPException
+from litestar.exceptions import HTTPException, MethodNotAllowedException
 from litestar.handlers import BaseRouteHandler, HTTPRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin
@@ -94,6 +94,8 @@ def make_guard(
         notes = call_notes(connection.scope)
         client = find_client(given, keys)
         notes["client"] = client.name
+        if "writes" not in handler.opt:  # a route that Litestar adds, for OPTIONS
+            raise MethodNotAllowedException(headers={"Allow": _allowed(connection.scope["path"])})
         if handler.opt["writes"]:
             check_may_write(client)
         pairs = [pair for pair in connection.query_params.items() if pair[0] != "key"]
@@ -102,6 +104,11 @@ def make_guard(
         notes["query"] = pairs
 
     return check_call
+
+
+def _allowed(path: str) -> str:
+    "The methods of a path, as the header Allow has them."
+    return ", ".join(one.method for one in OPERATIONS if path == f"/v1{one.path}")
 
 
 def _no_operation(connection: ASGIConnection[Any, Any, Any, Any]) -> DataError:
@@ -135,6 +142,8 @@ def _reply_of(request: Request[Any, Any, Any], error: Exception) -> tuple[int, T
     if status >= 500:  # the client went away before its body was there
         return 400, Trouble("bad_field", "The body is not all there. Send it again.")
     flaws = error.extra if isinstance(error.extra, list) else []
+    if not flaws and "query parameter" in error.detail:
+        return status, Trouble("bad_question", f"{error.detail}. Give it.")
     if not flaws:
         return status, Trouble("bad_field", f"The body is not what it should be: {error.detail}.")
     in_body = any(str(one.get("source")) == "body" for one in flaws if isinstance(one, dict))

@@ -36,7 +36,8 @@ def describe_call(scope: dict[str, Any], status: int, seconds: float) -> str:
     path = re.sub(r"[^!-~]", "?", raw.decode("ascii", "replace"))[:200]
     if query := notes.get("query"):
         path += f"?{urlencode(query)[:500]}"
-    host = (scope.get("client") or ["-"])[0]
+    # what a server in front says of the client is a text that the client may have written
+    host = re.sub(r"[^0-9A-Za-z.:_-]", "?", str((scope.get("client") or ["-"])[0]))[:64]
     reason = notes.get("reason", "")
     outcome = f"{status} {reason}" if reason else str(status)
     return (

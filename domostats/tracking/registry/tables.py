@@ -23,6 +23,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/08_tracking/registry/08_tables.ipynb #771de6f4
+import shlex
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -141,10 +142,10 @@ def find_revision(con: sa.Connection) -> str | None:
     if SCHEMA.name not in tables:
         return None
     number = con.execute(sa.select(SCHEMA.c.version)).scalar()
-    if number is not None and number > NUMBER:
+    if number is not None and not (isinstance(number, int) and number <= NUMBER):
         return f"number {number}"
     if REVISION.name in tables:
-        return con.execute(sa.select(REVISION.c.version_num)).scalar()
+        return con.execute(sa.select(REVISION.c.version_num)).scalar() or REVISIONS[0]
     return None if number is None else REVISIONS[0]
 
 
@@ -186,7 +187,8 @@ def make_registry_tables(
         raise SettingsError(
             f"The registry {name} was made by an older version of the kit (its schema is "
             f"{revision}, and this program needs {REVISIONS[-1]}). Nothing was changed. Stop "
-            f"what uses it, and bring it up to date: domostats registry upgrade {address}",
+            "what uses it, and bring it up to date: domostats registry upgrade "
+            f"{shlex.quote(address)}",
             "older_registry",
         )
     if con.dialect.name == "postgresql":
