@@ -383,7 +383,9 @@ def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch
 
 def test_health_needs_no_key_and_says_nothing_of_where_the_database_is(served, monkeypatch):
     address, database = served
-    reply = requests.get(f"{address}/health", timeout=30)
+    with log_lines() as lines:
+        reply = requests.get(f"{address}/health", timeout=30)
+        wait_for(lines, 1)
     assert (reply.status_code, reply.json()) == (200, {"status": "ok", "version": __version__})
 
     @contextmanager
@@ -409,6 +411,26 @@ class Counting:
     async def __call__(self, scope, receive, send):
         self.puts += scope["method"] == "PUT"
         await self.app(scope, receive, send)
+
+
+@pytest.mark.parametrize("change", ["taken away", "of the future"])
+def test_health_is_that_of_the_registry_and_not_of_any_database(tmp_path, change):
+    path = tmp_path / "registry.sqlite"
+    with serving(make_service(Database(path), "writers")) as address:
+        with log_lines() as lines:
+            assert requests.get(f"{address}/health", timeout=30).status_code == 200
+            wait_for(lines, 1)
+        if change == "taken away":
+            for one in tmp_path.glob("registry.sqlite*"):
+                one.unlink()
+        else:
+            with contextlib.closing(sqlite3.connect(path)) as con, con:
+                con.execute("UPDATE registry_revision SET version_num = '0099'")
+        with log_lines() as lines:
+            reply = requests.get(f"{address}/health", timeout=30)
+            assert (reply.status_code, reply.json()["reason"]) == (503, "no_registry")
+            assert str(tmp_path) not in reply.text
+            assert "is not the registry" in wait_for(lines, 2)[0][1]
 
 
 def test_a_reader_does_not_wait_for_48_writers(tmp_path):

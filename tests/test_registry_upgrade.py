@@ -273,6 +273,18 @@ def test_a_registry_that_is_not_whole_is_refused_in_words(tmp_path, change, open
     assert [one for one in tmp_path.iterdir() if ".0001-" in one.name] == []
 
 
+def test_a_path_that_cannot_be_looked_at_is_refused_in_words(tmp_path, monkeypatch):
+    path = old_file(tmp_path / "registry.sqlite")
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    assert reason(lambda: Database("a\0b")) == "no_registry"
+    assert reason(lambda: upgrade_registry("a\0b")) == "no_registry"
+    monkeypatch.setattr(Path, "is_file", refuse)  # as in a folder of another user
+    assert reason(lambda: upgrade_registry(path)) == "no_registry"
+
+
 def test_a_number_that_is_none_is_refused_in_words(tmp_path):
     path = old_file(tmp_path / "registry.sqlite")
     with closing(sqlite3.connect(path)) as con, con:

@@ -153,10 +153,17 @@ def upgrade_registry(url: str | Path | Secret | None = None) -> Upgraded:
 def _existing_file(engine: sa.Engine) -> Path:
     "The file of a registry. DestinationError `no_registry`, SettingsError `foreign_file`."
     path = Path(engine.url.database or "")
-    if not path.is_file():
-        raise _no_registry(display_name(engine))
-    check_file_owner(path)
-    return path
+    try:
+        if path.is_file():
+            check_file_owner(path)
+            return path
+    except (OSError, ValueError) as e:
+        raise DestinationError(
+            f"The registry {path} cannot be opened: {e}. Nothing was changed. Check the folder and "
+            "its permissions.",
+            "no_registry",
+        ) from None
+    raise _no_registry(display_name(engine))
 
 
 def _revision(con: sa.Connection, name: str) -> str:

@@ -48,6 +48,7 @@ from domostats.tracking.registry.operations import (
     complete_schemas,
 )
 from .questions import check_query
+from .tables import REVISIONS, find_revision
 
 if TYPE_CHECKING:
     from domostats.tracking.registry.database import Database
@@ -258,7 +259,13 @@ def make_health_route(database: "Database") -> HTTPRouteHandler:
 
     def look() -> None:
         with database.reading() as con:
-            con.exec_driver_sql("SELECT 1")
+            revision = find_revision(con)  # a file that was taken away is there again, and empty
+        if revision != REVISIONS[-1]:
+            raise DestinationError(
+                f"{database} is not the registry that was opened: its schema is {revision}, and "
+                f"this program needs {REVISIONS[-1]}. Bring it back, and start the service again.",
+                "no_registry",
+            )
 
     async def check_health() -> Response[bytes]:
         try:
