@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +19,7 @@ import requests
 from conftest import ROOT
 
 from domostats import __version__
-from domostats.errors import DestinationError, DomostatsError
+from domostats.errors import DestinationError, DomostatsError, RetryLaterError
 from domostats.secrets import Secret
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.api_keys import ApiKey, parse_keys, read_key_file
@@ -478,3 +479,80 @@ def test_small_answers_are_not_put_off(served):
             session.get(f"{served[0]}/v1/organisations", timeout=30)
             taken.append(time.perf_counter() - begun)
     assert min(taken) < 0.03
+
+
+# the client behind a server with a certificate, and while the service starts again
+
+
+@contextmanager
+def answering(replies):
+    "A client of a server that gives these (status, body), the last for ever; and the calls made."
+    calls = []
+
+    class Front(BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = replies[min(len(calls), len(replies) - 1)]
+            calls.append((self.command, self.path))
+            if status is None:  # it goes away without a word
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = answer
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield make_observatory_api(f"http://127.0.0.1:{server.server_port}", "writers"), calls
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_server_in_front_of_one_that_starts_means_try_again(status):
+    with answering([(status, b"<html>gone for a moment</html>")]) as (api, calls):
+        with pytest.raises(RetryLaterError) as caught:
+            api.post_organisation(Organisation(name="a"))
+        assert caught.value.reason == "unreachable" and str(status) in str(caught.value)
+        assert len(calls) == 1  # what may have been done is not done again
+
+
+def test_a_question_is_asked_again_while_the_service_starts():
+    found = b'{"id": 1, "name": "a"}'
+    with answering([(502, b"<html>"), (200, found)]) as (api, calls):
+        assert api.get_organisation(1).name == "a"
+        assert len(calls) == 2
+
+
+def test_a_new_thing_is_never_sent_twice():
+    "The service may have stored it before it went away without an answer."
+    for store in ("post_organisation", "put_organisation"):
+        with answering([(None, b""), (201, b'{"id": 1}')]) as (api, calls):
+            with pytest.raises(RetryLaterError):
+                getattr(api, store)(Organisation(name="a"))
+            assert [method for method, _ in calls] == ["POST"]
+
+
+@pytest.mark.parametrize("body", [b'{"id": 1}', b"null", b"7", b'"text"'])
+def test_a_list_that_is_none_is_no_answer_of_a_registry(body):
+    with answering([(200, body)]) as (api, _):
+        with pytest.raises(DomostatsError) as caught:
+            [*api.get_organisations()]
+        assert caught.value.reason == "not_a_registry"
+
+
+@pytest.mark.parametrize("key", ["kürzel-that-is-long", "two words", "line\nbreak"])
+def test_a_key_that_no_client_can_send_is_not_served(tmp_path, key):
+    for given in ((key, None), ("writers", key)):
+        with pytest.raises(DomostatsError) as caught:
+            make_service(Database(tmp_path / "registry.sqlite"), *given)
+        assert caught.value.reason == "bad_keys" and key not in str(caught.value)

@@ -23,6 +23,7 @@ from domostats.tracking.registry.engines import (
     WAIT,
     display_name,
     event,
+    exc,
     registry_engine,
     sa,
     transaction,
@@ -204,7 +205,7 @@ def run_revisions(con: sa.Connection, before: str) -> None:
         command.stamp(config, before)
     try:
         command.upgrade(config, "head")
-    except sa.exc.NoSuchTableError as e:
+    except exc.NoSuchTableError as e:
         raise DestinationError(
             f"The registry is not whole: it has no table {e}. Nothing was changed. Bring back a "
             "copy of it that is.",
