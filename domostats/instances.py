@@ -7,6 +7,7 @@ __all__ = [
     "ADDRESS",
     "PLATFORMS",
     "SANDBOX",
+    "KEPT",
     "REGIONS",
     "check_name",
     "is_loopback",
@@ -101,7 +102,7 @@ def check_url(url: str, name: str) -> str:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #929a27e8
-PLATFORMS = "domo", "datorama"  # each has a client of this name
+PLATFORMS = "domo", "datorama", "dash"  # each has a client of this name
 
 
 @dataclass(frozen=True, init=False)
@@ -151,7 +152,7 @@ class Instance:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
-SANDBOX = r"(sandbox|datorama)(-\d+)?"  # of Domo, of Datorama
+SANDBOX = r"(sandbox|datorama|dash)(-\d+)?"  # of Domo, of Datorama, of Comotion Dash
 
 
 def sandbox_note(name: str) -> Path:
@@ -164,9 +165,9 @@ def signed(key: Secret, number: str) -> str:
     return hmac.new(key.reveal().encode(), number.encode(), "sha256").hexdigest()
 
 
-def own_file(path: Path, closed: int = 0o077) -> bytes:
-    """The bytes of a small regular file of this user, to whom others have none of the permissions
-    in `closed`; OSError for any other, and for a link."""
+def own_file(path: Path, closed: int = 0o077, most: int = 10_000) -> bytes:
+    """The first bytes, `most` of them, of a regular file of this user, to whom others have none of
+    the permissions in `closed`; OSError for any other, and for a link."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOFOLLOW", 0)
     with open(path, "rb", opener=lambda name, _: os.open(name, flags)) as file:
         about = os.fstat(file.fileno())
@@ -174,14 +175,17 @@ def own_file(path: Path, closed: int = 0o077) -> bytes:
         is_closed = not hasattr(os, "getuid") or not about.st_mode & closed
         if not (stat.S_ISREG(about.st_mode) and is_mine and is_closed):
             raise OSError("not a file of mine alone")
-        return file.read(10_000)
+        return file.read(most)
 
 
 # %% ../nbs/01_core/10_instances.ipynb #1a6fbef6
+KEPT = "DOMO_", "DATORAMA_", "DOMOSTATS_"  # how the names of secrets begin
+
+
 def _hidden(record: dict[str, Any]) -> dict[str, Any]:
     "A record of a note, with what signs in or proves as a `Secret`."
     return {
-        key: Secret(value) if key == "key" or key.startswith(("DOMO_", "DATORAMA_")) else value
+        key: Secret(value) if key == "key" or key.startswith(KEPT) else value
         for key, value in record.items()
     }
 
@@ -220,6 +224,13 @@ REGIONS = {
 }  # documented
 
 
+def _usual_url(name: str) -> str:
+    "The address that a name stands for where settings.ini gives no other."
+    if name.startswith("dash-"):
+        return f"https://{name.removeprefix('dash-')}.api.comodash.io"
+    return REGIONS.get(name, f"https://{name}.domo.com")
+
+
 @hides()
 def find_instance(name: str | Instance) -> Instance:
     """The instance of this name (str); an `Instance` is given back as it is.
@@ -233,7 +244,7 @@ def find_instance(name: str | Instance) -> Instance:
     if url is not None:
         return Instance(name, check_url(url, name))
     if not re.fullmatch(SANDBOX, name):
-        return Instance(name, REGIONS.get(name, f"https://{name}.domo.com"))
+        return Instance(name, _usual_url(name))
     running = read_note(name)
     if running:
         return running

@@ -92,6 +92,8 @@ KEYS = {
         "users_path",
         "workspaces_path",
         "permission_sets_path",
+        "orgname",
+        "issuer",
         *LIMITS,
     ),
     "extractors": ("classes", "first_date", "zone", "migrations", "instance"),

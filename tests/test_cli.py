@@ -323,6 +323,8 @@ def test_every_command_explains_itself():
         "check",
         "sandbox",
         "datorama-sandbox",
+        "dash-sandbox",
+        "dash-sign-in",
         "reports",
         "generate",
         "run",
@@ -388,7 +390,7 @@ def test_a_datorama_in_one_terminal_is_run_from_another():
     try:
         assert (
             "domostats check datorama" in server.stdout.readline()
-            and server.stdout.readline().startswith("DATORAMA_API_TOKEN=")
+            and server.stdout.readline().startswith("DATORAMA_API_TOKEN=dato-api-")
         )
         code, printed = domostats("check", "datorama")
         assert (
@@ -532,7 +534,7 @@ def test_the_lab_copies_every_lesson_and_never_twice(tmp_path):
     from domostats.interfaces.lab import copy_lessons
 
     copied = copy_lessons(tmp_path / "mine")
-    assert "01_accounts_dataset.ipynb" in copied
+    assert "1_accounts.ipynb" in copied
     (tmp_path / "mine" / copied[0]).write_text("my own work")
     assert (
         copy_lessons(tmp_path / "mine") == []

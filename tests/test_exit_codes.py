@@ -47,6 +47,8 @@ WAYS = {  # every command, in a way that needs the disk, the network or the sett
     "lab": "lab --no-browser",
     "sandbox": "sandbox",
     "datorama-sandbox": "datorama-sandbox",
+    "dash-sandbox": "dash-sandbox",
+    "dash-sign-in": "dash-sign-in acme --no-browser",
     "check": "check acme",
     "reports": "reports",
     "generate": "generate accounts --instance acme --to accounts.csv",
@@ -165,7 +167,7 @@ def test_where_a_home_cannot_be_written_each_command_says_so(name, run, monkeypa
         monkeypatch.setenv(variable, str(Path("file").resolve()))
     code, printed = run(WAYS[name])
     silent = ("reports", "budget", "make-migrations", "print-extract")
-    state = ("demo", "sandbox", "datorama-sandbox")
+    state = ("demo", "sandbox", "datorama-sandbox", "dash-sandbox", "dash-sign-in")
     assert code == (0 if name in silent else 3 if name in state else 7), printed
     assert "Traceback" not in printed
     assert code == 0 or re.search(r"(Settings|Destination)Error", printed)

@@ -323,3 +323,13 @@ def test_two_programs_at_once_do_no_harm(tmp_path):
         history.snapshots()["at"].to_pylist() == sorted({*history.snapshots()["at"].to_pylist()})
         and history.at().num_rows == 4000
     )
+
+
+def test_changes_stand_by_key_whatever_became_of_it(store):
+    history = History("people", "id", store)
+    before = [{"id": n, "name": "old", "title": "old"} for n in (1, 2, 3)]
+    after = [{"id": n, "name": "new", "title": "new"} for n in (3, 1, 4, 0)]
+    history.snapshot(pa.Table.from_pylist(before), DAY)
+    history.snapshot(pa.Table.from_pylist(after), DAY + timedelta(1))
+    ids = history.changes(DAY)["id"].to_pylist()
+    assert ids == sorted(ids) and {*ids} == {0, 1, 2, 3, 4}

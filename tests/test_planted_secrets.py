@@ -36,6 +36,14 @@ from secret_search import (
 )
 
 from domostats import reports, sandbox
+from domostats.clients.dash.auth import ApplicationAuth, UserAuth
+from domostats.clients.dash.auth import sign_in as dash_sign_in
+from domostats.clients.dash.browser import sign_in_with_browser
+from domostats.clients.dash.key_store import KeptLogin, MemoryStore, login_from_token
+from domostats.clients.dash.loads import create_load, put_file
+from domostats.clients.dash.organisation import find_organisation
+from domostats.clients.dash.queries import download_result, start_query
+from domostats.clients.dash.results import open_result
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.datorama.workspaces import get_workspaces
@@ -47,6 +55,7 @@ from domostats.errors import DataError, DomostatsError, SettingsError
 from domostats.instances import Instance
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
+from domostats.sandbox.dash.faults import DASH_FAULTS
 from domostats.sandbox.datorama.service import DATORAMA_FAULTS
 from domostats.sandbox.faults import FAULTS
 from domostats.secrets import Secret
@@ -342,6 +351,71 @@ def test_no_fault_of_the_other_sandbox_shows_one_either(agency, fault, tools):
         assert not leaks(heard, *secrets)
         assert error is None or not leaks(told_by(error, tools), *secrets)
     agency.heal()
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        with sandbox.start_dash("planted", load_polls=0, queued_polls=0, running_polls=0) as box:
+            yield box
+
+
+def _redirect_of(address):
+    "Where a browser ends that opens this address; nowhere if it cannot."
+    try:
+        reply = requests.get(address, allow_redirects=False, timeout=10)
+    except requests.RequestException:
+        return ""
+    return reply.headers.get("location", "")
+
+
+def _dash_doors(box, org, refresh):
+    "What is asked of Comotion Dash, each as a function that is called."
+    application = ApplicationAuth(org, box.client_id, str(box.client_secret.reveal()))
+    person = UserAuth(org, login_from_token(org, Secret(refresh)))
+    dash = dash_sign_in(box, application)
+
+    def read_result():
+        id = start_query(dash, "select 1")
+        box.queries[id].thread.join(30)
+        return open_result(dash, id).read() + download_result(dash, id, "x.csv").read_bytes()
+
+    return (
+        lambda: create_load(dash_sign_in(box, person), "ab", "0"),
+        lambda: application.fetch(None),
+        lambda: put_file(dash, create_load(dash, "ab", "0"), "part_1", b"PAR1"),
+        lambda: dash.post("/v2/query", {"query": "select 1"}, debug_api=True),
+        read_result,
+        lambda: sign_in_with_browser(org, KeptLogin(org, MemoryStore()), paste=_redirect_of),
+    )
+
+
+def _dash_secrets(box):
+    "All that proves something at this sandbox by now."
+    keys = [one for kept in box.store.keys.values() for one in (kept.secret, kept.token)]
+    links = [signature for _, signature, _ in box.store.links.values()]
+    tokens = [token for login in box.realm.logins for token in (*login.fresh, *login.spent)]
+    given = [box.client_secret, *keys]
+    return [*(str(one.reveal()) for one in given), *links, *tokens, *box.realm.grants]
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("tools", TIERS)
+@pytest.mark.parametrize("fault", DASH_FAULTS)
+def test_no_fault_of_the_lake_shows_a_secret_or_writes_one(lake, fault, tools, tmp_path):
+    org = find_organisation(lake)
+    for place in (None, "/auth/realms", f"/{lake.store.bucket}", "/results"):
+        lake.heal()
+        for call in _dash_doors(lake, org, str(lake.realm.log_in().reveal())):
+            lake.faults.heal()
+            lake.fail(fault, place, times=None if place else 1, seconds=0.01)
+            error, heard = failure(call)
+            secrets = _dash_secrets(lake)
+            assert not leaks(heard, *secrets)
+            assert error is None or not leaks(told_by(error, tools), *secrets)
+    lake.heal()
+    assert not leaks_in_files(tmp_path, *_dash_secrets(lake))
 
 
 # Replies to a sign-in that no sandbox gives: a server of the test's own answers.

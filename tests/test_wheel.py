@@ -74,7 +74,10 @@ def test_the_wheel_has_the_package_the_lessons_and_nothing_else(wheel):
         f"{about}.dist-info",
         f"{about}.data",
     }
-    assert sorted(Path(name).name for name in names if ".data/" in name) == LESSONS
+    brought = [Path(name) for name in names if ".data/" in name]
+    for kind in ("exercises", "clean", "solutions"):
+        assert sorted(path.name for path in brought if path.parent.name == kind) == LESSONS
+    assert len(brought) == 3 * len(LESSONS)
     steps = (ROOT / "domostats/tracking/registry/revisions").rglob("*.py")
     assert {path.relative_to(ROOT).as_posix() for path in steps} <= {*names}
     assert "domostats/py.typed" in names and f"{about}.dist-info/licenses/LICENSE" in names

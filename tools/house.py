@@ -26,10 +26,13 @@ PACKAGE = ROOT / "domostats"
 LIMITS = dict.fromkeys(["bases", "ancestors", "untyped", "unshown", "names"], 0)
 SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "sign_in": "that of each client, and the one that finds the client by the instance",
+    "Load": "what has been loaded of a release, and a promised name of Comotion Dash",
+    "Auth": "what a connection signs in with, and a promised name of Comotion Dash",
     "Workflow": "a record of the registry, and the class of a user's tasks: both are promised",
-    "blocks": "a check of lesson 2 has the name of the learner's function",
-    "main": "a check of lesson 1 has the name of the learner's function",
-    "short": "a check of lesson 1 is named after the learner's function",
+    "blocks": "a check of the lesson on streams has the name of the learner's function",
+    "main": "a check of the lesson on accounts has the name of the learner's function",
+    "short": "a check of the lesson on accounts is named after the learner's function",
+    "whole": "a check of the lesson on pages, and how a number is spelled",
     "Column": "a column of a table: of a row type, and of a warehouse",
     "snapshot": "what a history does, and the command that does it",
 }

@@ -1,5 +1,6 @@
-"""The lessons: `run` executes the solutions and stores their outputs, `make` writes the exercises
-from them, `check` says whether they are current.
+"""The lessons: `run` executes the solutions and stores their outputs (those that are named, or
+all), `make` writes the exercises and the clean copies from them, `check` says whether they are
+current.
 
 In a solution, what is to be done stands between two comments, and what stands in its place in the
 exercise is up to the author:
@@ -10,7 +11,7 @@ exercise is up to the author:
     # END SOLUTION
 
 Without a STUB line the region becomes three dots. Cells with the tag `solution-only` are left
-out."""
+out. A clean copy is the exercise without its prose, for those who want to recall a lesson."""
 
 import copy
 import os
@@ -129,6 +130,34 @@ def _tidy_output(output, count):
             data[kind] = re.sub(r" at 0x[0-9a-f]+", "", text)
 
 
+def clean(made):
+    "The clean copy of an exercise: its code, without prose."
+    copied = copy.deepcopy(made)
+    copied.cells = [cell for cell in copied.cells if cell.cell_type == "code"]
+    return copied
+
+
+def marked(notebook, name):
+    """The notebook with the lesson and its version in its metadata, by which a newer one is told
+    from a learner's copy; as it is if no lesson has this name."""
+    from domostats.lessons.catalogue import LESSONS
+
+    lesson = next((one for one in LESSONS.values() if one.file == name), None)
+    if lesson:
+        notebook.metadata["domostats"] = {"lesson": lesson.subject, "version": lesson.version}
+    return notebook
+
+
+def wanted_files(tutorials=TUTORIALS):
+    "What `make` writes: the text of each exercise and each clean copy, by path."
+    wanted = {}
+    for solution, path in pairs(tutorials):
+        made = marked(exercise(nbformat.read(solution, as_version=4)), solution.name)
+        wanted[path] = text_of(made)
+        wanted[tutorials / "clean" / solution.name] = text_of(clean(made))
+    return wanted
+
+
 def text_of(notebook):
     "The file that holds a notebook."
     return nbformat.writes(notebook) + "\n"
@@ -149,38 +178,36 @@ def executed(notebook, folder):
     return notebook
 
 
-def run(tutorials=TUTORIALS):
-    """Execute every solution and store its outputs, in a home of its own: no sandbox or setting of
-    this user shows in them."""
+def run(*names, tutorials=TUTORIALS):
+    """Execute the solutions (those of these names, or all) and store their outputs, in a home of
+    its own: no sandbox, setting or progress of this user shows in them."""
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(
             dict.fromkeys(("XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"), home)
         )
         for solution, _ in pairs(tutorials):
-            solution.write_text(
-                text_of(tidy(executed(nbformat.read(solution, as_version=4), home))),
-                encoding="utf-8",
-            )
+            if not names or solution.stem in names:
+                notebook = executed(nbformat.read(solution, as_version=4), home)
+                solution.write_text(text_of(tidy(notebook)), encoding="utf-8")
 
 
 def make(tutorials=TUTORIALS):
-    "Write every exercise."
-    for solution, path in pairs(tutorials):
+    "Write every exercise and every clean copy."
+    for path, text in wanted_files(tutorials).items():
         path.parent.mkdir(exist_ok=True)
-        path.write_text(text_of(exercise(nbformat.read(solution, as_version=4))), encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
 
 
 def check(tutorials=TUTORIALS):
-    "Exit with a sentence if an exercise is not what its solution makes, or has none."
-    wanted = {
-        path: text_of(exercise(nbformat.read(solution, as_version=4)))
-        for solution, path in pairs(tutorials)
-    }
+    "Exit with a sentence if an exercise or a clean copy is not what its solution makes."
+    wanted = wanted_files(tutorials)
     there = {
-        path: path.read_text(encoding="utf-8") for path in (tutorials / "exercises").glob("*.ipynb")
+        path: path.read_text(encoding="utf-8")
+        for kind in ("exercises", "clean")
+        for path in (tutorials / kind).glob("*.ipynb")
     }
     stale = sorted(
-        path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path)
+        {path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path)}
     )
     if stale:
         sys.exit(
@@ -190,9 +217,13 @@ def check(tutorials=TUTORIALS):
 
 if __name__ == "__main__":
     commands = {"run": run, "make": make, "check": check}
-    if len(sys.argv) != 2 or sys.argv[1] not in commands:
-        sys.exit("Usage: python tools/lessons.py run | make | check")
+    if (
+        len(sys.argv) < 2
+        or sys.argv[1] not in commands
+        or (len(sys.argv) > 2 and sys.argv[1] != "run")
+    ):
+        sys.exit("Usage: python tools/lessons.py run [NAME ...] | make | check")
     try:
-        commands[sys.argv[1]]()
+        commands[sys.argv[1]](*sys.argv[2:])
     except LessonError as error:
         sys.exit(str(error))

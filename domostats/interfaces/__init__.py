@@ -12,8 +12,8 @@ from types import ModuleType
 # %% ../../nbs/10_interfaces/00_interfaces.ipynb #84b7ac53
 MOVED = {  # to be removed with version 0.3
     "lessons": "domostats.lessons",
-    "lesson_1": "domostats.lessons.lesson_1",
-    "lesson_2": "domostats.lessons.lesson_2",
+    "lesson_1": "domostats.lessons.accounts",
+    "lesson_2": "domostats.lessons.streams",
 }
 
 

@@ -4,8 +4,10 @@
 
 # %% auto #0
 __all__ = [
+    "is_dash",
     "is_file",
     "check_destination",
+    "check_append",
     "check_excel",
     "Destination",
     "write_or_show",
@@ -35,13 +37,22 @@ if TYPE_CHECKING:
 
 
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #de3222e3
+def is_dash(to: str) -> bool:
+    "Whether a destination is a table of Comotion Dash: dash:TABLE, or dash:ORGANISATION/TABLE."
+    return to.startswith("dash:")
+
+
 def is_file(to: str) -> bool:
-    "Whether a destination is a path, and not the name of a dataset."
+    "Whether a destination is a path, and not the name of a dataset or a table of Comotion Dash."
+    if is_dash(to):
+        return False
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
 def check_destination(to: str) -> None:
-    "SettingsError `bad_destination` for a path with an ending that cannot be written, and for '-'."
+    """SettingsError `bad_destination` for a path with an ending that cannot be written, and for
+    '-'; `bad_name`, `no_instance` for a table of Comotion Dash (`dash:TABLE`)."""
+    from domostats.loading.dash.destination import parse_place
     from domostats.loading.file_notes import check_suffix
 
     if to == "-":
@@ -50,8 +61,20 @@ def check_destination(to: str) -> None:
             "ends in .parquet or .csv, or a dataset of the local store.",
             "bad_destination",
         )
-    if is_file(to):
+    if is_dash(to):
+        parse_place(to)
+    elif is_file(to):
         check_suffix(Path(to))
+
+
+def check_append(to: str, method: str | None) -> None:
+    "SettingsError `not_replaceable` for a method other than APPEND, where rows are only added."
+    if is_dash(to) and method not in (None, "APPEND"):
+        raise SettingsError(
+            f"Comotion Dash adds rows and replaces none, so {method} cannot be done there. Leave "
+            "the method out: a column domostats_run says which rows are of which run.",
+            "not_replaceable",
+        )
 
 
 def check_excel(to: str | None, excel: bool) -> None:
@@ -65,8 +88,9 @@ def check_excel(to: str | None, excel: bool) -> None:
 class Destination:
     """A place to write rows to, and how.
 
-    to: a path that ends in .parquet or .csv, or the name of a dataset of the local store.
-    method: how a dataset is updated, REPLACE, APPEND or UPSERT; a file is always replaced.
+    to: a path that ends in .parquet or .csv, the name of a dataset of the local store, or a table
+    of Comotion Dash (dash:TABLE). method: how a dataset is updated, REPLACE, APPEND or UPSERT; a
+    file is always replaced, and to a table of Comotion Dash rows are always added.
     key: the key columns of an UPSERT."""
 
     to: str
@@ -77,9 +101,13 @@ class Destination:
 
     def write(self, data: Any) -> str:
         "Write rows, a table or a run of several instances; returns the place in words."
+        from domostats.loading.dash.destination import append_rows, parse_place
         from domostats.loading.files import write_file
         from domostats.loading.store import Store
 
+        if is_dash(self.to):
+            append_rows(data, parse_place(self.to), allow_incomplete=self.allow_incomplete)
+            return self.to
         if is_file(self.to):
             write_file(data, self.to, self.allow_incomplete, note, self.excel)
             return self.to
@@ -99,11 +127,13 @@ class Destination:
         from domostats.loading.file_notes import file_coverage
         from domostats.loading.store import Store
 
+        if is_dash(self.to):
+            return None
         return file_coverage(self.to) if is_file(self.to) else Store().coverage(self.to)
 
     def name(self) -> str:
         "What it is called in a message."
-        return self.to if is_file(self.to) else f"dataset {self.to}"
+        return self.to if is_file(self.to) or is_dash(self.to) else f"dataset {self.to}"
 
 
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #c669aacf

@@ -28,8 +28,10 @@ from . import options
 from .app import App
 from domostats.interfaces.destinations import (
     Destination,
+    check_append,
     check_destination,
     check_excel,
+    is_dash,
     is_file,
     strictly,
     with_progress,
@@ -71,8 +73,11 @@ def generate_report(
     to: Annotated[
         str,
         typer.Option(
-            metavar="FILE|DATASET",
-            help="A path ending in .parquet or .csv, or the name of a dataset in the local store.",
+            metavar="FILE|DATASET|dash:TABLE",
+            help=(
+                "A path ending in .parquet or .csv, the name of a dataset in the local store, or a "
+                "table of Comotion Dash, to which rows are added."
+            ),
         ),
     ],
     format_name: Annotated[
@@ -80,11 +85,12 @@ def generate_report(
         typer.Option("--format", help="One of the report's formats; the first of them by default."),
     ] = None,
     method: Annotated[
-        Method,
+        Method | None,
         typer.Option(
-            help="For a dataset: replace it, append to it, or replace the rows with the same key."
+            help="For a dataset: replace it, append to it, or replace the rows with the same key.",
+            show_default="REPLACE, or APPEND for dash:TABLE",
         ),
-    ] = Method.REPLACE,
+    ] = None,
     strict: options.Strict = False,
     allow_incomplete: options.AllowIncomplete = False,
     contract: Annotated[
@@ -110,7 +116,9 @@ def generate_report(
 
     found = reports.find(report)
     formatter = found.formatter(format_name)
+    check_append(to, None if method is None else method.value)
     check_destination(to)
+    method = method or (Method.APPEND if is_dash(to) else Method.REPLACE)
     if is_file(to) and method is not Method.REPLACE:
         raise typer.BadParameter("a file is always replaced", param_hint="--method")
     check_excel(to, excel)

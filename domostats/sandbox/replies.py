@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 # %% ../../nbs/11_sandbox/03_replies.ipynb #46c429a9
 class Reply(NamedTuple):
     """What is sent back; `end` says how the connection ends before its time: `cut` and `reset` in
-    mid-body, `drop` before any byte. `delay` is in seconds."""
+    mid-body, `drop` (an end) and `refuse` (a reset) before any byte. `delay` is in seconds."""
 
     status: int
     body: bytes

@@ -123,6 +123,9 @@ class RunningSandbox(Instance):
         "End this sandbox; once more does no harm."
         stop(self)
 
+    def release(self) -> None:
+        "Give back what a sandbox holds beside its server; called once, when it ends."
+
     def __enter__(self: _Running) -> _Running:
         return self
 
@@ -188,6 +191,7 @@ def stop(box: RunningSandbox) -> None:
             return
         del _running[key]
         box.server.stop()
+        box.release()
         _take_back_note(box.name, box.url)
 
 

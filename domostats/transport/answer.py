@@ -24,7 +24,7 @@ import msgspec
 
 from ..errors import AccessError, CredentialsError, DataError, RetryLaterError
 from ..notices import warn
-from ..secrets import MaskedBytes, masked
+from ..secrets import MaskedBytes, Secret, masked
 from ..times import parse_http_date
 from .auth import safe_headers
 from .wire import BROKEN, mend, plain
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 class Answer:
     """What the service said: `status` (int), `content` (bytes; the first of them where the rest
     went into a file), `headers` (dict, lower case), `seconds` (float), `size` (bytes); `call` is
-    its line in the log.
+    its line in the log, `location` where a redirect leads, in full.
     """
 
     method: str
@@ -49,10 +49,13 @@ class Answer:
     seconds: float = field(repr=False)
     call: "LoggedCall | None" = field(default=None, repr=False, compare=False)
     size: int = field(default=0, repr=False, compare=False)
+    location: Secret | None = field(default=None, repr=False, compare=False)
     is_success: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         hides_all = isinstance(self.content, MaskedBytes)
+        if self.location is None and "location" in self.headers:
+            object.__setattr__(self, "location", Secret(self.headers["location"]))
         object.__setattr__(self, "headers", safe_headers(self.headers, only_known=hides_all))
 
     @cached_property

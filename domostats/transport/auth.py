@@ -39,7 +39,8 @@ def sendable(secret: Secret) -> bool:
 class Auth:
     """A credential as a request needs it; requests calls it to set the header.
 
-    `header`, `kind` and `replies_hold_secrets` belong to the class. `url` is the address it was
+    `header`, `kind`, `replies_hold_secrets` and `stale` (the statuses of a value that has grown too
+    old) belong to the class. `url` is the address it was
     made for ("": any). What a service says in its own way (`who`, `grants`, `judge`, `budget`,
     `retry`) says nothing here. CredentialsError `malformed_secret`.
     """
@@ -48,6 +49,7 @@ class Auth:
     kind: str = "credential"
     signed_in: bool = True
     replies_hold_secrets: bool = False
+    stale: tuple[int, ...] = (401,)
 
     user: str = ""
     name: str = ""

@@ -233,7 +233,7 @@ class Connection(Requester):
         grown too old.
         """
         answer = self._send(request, number, debug_api, into)
-        if answer.status == 401 and self.auth.renew(used):
+        if answer.status in self.auth.stale and self.auth.renew(used):
             answer = self._send(request, number, debug_api, into)
         self.auth.judge(answer)
         check_status(answer)

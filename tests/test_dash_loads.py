@@ -1,0 +1,803 @@
+"""Rows go to Comotion Dash once, whatever happens on the way, and come back as they were."""
+
+import contextlib
+import io
+import subprocess
+import sys
+import threading
+import time
+from decimal import Decimal
+from pathlib import Path
+
+import commands
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from conftest import KILLS, ROOT, TODAY
+from pyarrow import parquet
+from secret_search import leaks
+
+from domostats import dash, sandbox
+from domostats.clients.dash.auth import sign_in
+from domostats.errors import (
+    AccessError,
+    DataError,
+    DomostatsError,
+    RetryLaterError,
+    SettingsError,
+)
+from domostats.loading.dash import config as configs
+from domostats.loading.dash.load_parts import UploadItem
+from domostats.loading.uploads.record import kept_loads, left_open
+from domostats.user_files import user_folder
+
+BLOCKS = ROOT / "tests" / "fixtures" / "dash"
+
+
+@pytest.fixture(scope="module")
+def one_box():
+    with sandbox.start_dash() as running:
+        yield running
+
+
+@pytest.fixture
+def box(one_box, own_folder):
+    "A sandbox of Comotion Dash that every test finds healthy and with an empty table."
+    one_box.heal()
+    one_box.rules.load_polls = 1
+    con = one_box.service.world.loads.lake.cursor()
+    con.execute(f'DROP TABLE IF EXISTS "{one_box.org}-lake".ages')
+    con.close()
+    one_box.log.clear()
+    yield one_box
+    one_box.heal()
+
+
+@pytest.fixture
+def config(box):
+    return dash.DashConfig(sign_in(box))
+
+
+def new_load(config, **options):
+    chosen = {"table_name": "ages", "load_as_service_client_id": "0", "track_rows_uploaded": True}
+    return dash.Load(config, **{**chosen, **options})
+
+
+def rows_of(box, column="id"):
+    table = box.table("ages")
+    return sorted(table.column(column).to_pylist()) if table.num_rows else []
+
+
+# --- faults in each phase: every row once, or an error and no row ---
+
+PLACES = {
+    "token": "/auth/realms",
+    "create": "/v2/load",
+    "place": "/v2/load/",
+    "store": "/",
+    "commit": "/v2/load/",
+    "poll": "/v2/load/",
+}
+FAULTS = [
+    "drop",
+    "drop_after",
+    "server_error",
+    "server_error_after",
+    "bad_gateway",
+    "unavailable",
+    "unavailable_later",
+    "unavailable_after",
+    "rate_limited",
+    "unauthorized",
+    "forbidden",
+    "html",
+    "expired_keys",
+    "slow_down",
+    "cut",
+    "reset",
+    "truncated",
+    "slow",
+]
+
+
+def attempt(config, box, phase, fault, times):
+    "One load of 25 rows in three files, with a fault in one phase."
+    frame = pd.DataFrame({"id": range(25)})
+    if phase in ("token", "create"):
+        fail(box, phase, fault, times, None)
+    load = new_load(config, chunksize=10)
+    if phase in ("place", "store"):
+        fail(box, phase, fault, times, load.load_id)
+    load.upload_df(frame)
+    if phase in ("commit", "poll"):
+        fail(box, phase, fault, times, load.load_id)
+    return load.commit()
+
+
+def fail(box, phase, fault, times, load_id):
+    path = {
+        "token": f"/auth/realms/{box.org}/protocol/openid-connect/token",
+        "create": "/v2/load",
+        "place": f"/v2/load/{load_id}/file",
+        "store": f"/{box.store.bucket}" if hasattr(box.store, "bucket") else "/",
+        "commit": f"/v2/load/{load_id}/commit",
+        "poll": f"/v2/load/{load_id}",
+    }[phase]
+    box.fail(fault, path, times=times, seconds=0.01)
+
+
+@pytest.mark.sampled(12)
+@pytest.mark.parametrize("times", [1, None])
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("phase", [*PLACES])
+def test_a_fault_in_any_phase_leaves_every_row_once_or_an_error_and_no_row(
+    box, config, phase, fault, times
+):
+    try:
+        state = attempt(config, box, phase, fault, times)
+        assert state.load_status == "SUCCESS"
+        assert rows_of(box) == [*range(25)]
+        return
+    except DomostatsError:
+        lost = rows_of(box)
+        assert lost in ([], [*range(25)]) and (lost == [] or phase in ("commit", "poll"))
+    box.faults.heal()  # the same program is run again, and goes on
+    load = new_load(config, chunksize=10)
+    load.upload_df(pd.DataFrame({"id": range(25)}))
+    assert load.commit().load_status == "SUCCESS"
+    assert rows_of(box) == [*range(25)]
+
+
+def test_what_arrived_is_not_sent_again(box, config):
+    load = new_load(config, chunksize=5)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=6)
+    frame = pd.DataFrame({"id": range(100)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame)
+    assert rows_of(box) == [] and load.get_load_info().load_status == "OPEN"
+    arrived = len(kept_loads(box.url)[-1].facts.sources["source 1"].parts)
+    assert arrived >= 1
+    box.faults.heal()
+    box.log.clear()
+    again = new_load(config, chunksize=5)
+    assert again.load_id == load.load_id
+    again.upload_df(frame)
+    assert sum(call.path.endswith("/file") for call in box.log) == 20 - arrived
+    assert again.commit().load_status == "SUCCESS"
+    assert rows_of(box) == [*range(100)]
+
+
+def test_the_same_call_on_the_same_object_goes_on_too_and_modifies_once(box, config):
+    seen = []
+
+    def stamp(frame):
+        seen.append(len(frame))
+        frame.insert(0, "batch", "b")
+
+    load = new_load(config, chunksize=10, modify_lambda=stamp)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=1)
+    frame = pd.DataFrame({"id": range(30)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame, file_key="rows")
+    box.faults.heal()
+    load.upload_df(frame, file_key="rows")
+    assert load.commit().load_status == "SUCCESS" and rows_of(box) == [*range(30)]
+    assert [*frame.columns] == ["id"]
+
+
+def test_a_load_with_a_source_that_did_not_arrive_is_not_committed(box, config):
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None)
+    with pytest.raises(DomostatsError):
+        load.upload_df(pd.DataFrame({"id": [2]}))
+    box.faults.heal()
+    with pytest.raises(DataError) as refused:
+        load.commit()
+    assert refused.value.reason == "incomplete" and rows_of(box) == []
+
+
+def test_other_rows_or_options_under_the_same_name_stop(box, config):
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    load.close()
+    with pytest.raises(SettingsError) as other:
+        new_load(config).upload_df(pd.DataFrame({"id": [2]}))
+    assert other.value.reason == "other_source"
+    with pytest.raises(SettingsError) as options:
+        new_load(config, chunksize=7)
+    assert options.value.reason == "other_source"
+    two = new_load(config, name="another")
+    assert two.load_id != load.load_id
+    fresh = new_load(config, fresh=True)
+    fresh.upload_df(pd.DataFrame({"id": [2]}))
+    assert fresh.commit().load_status == "SUCCESS" and rows_of(box) == [2]
+
+
+def test_after_a_commit_whose_end_was_not_seen_the_rows_are_not_sent_again(box, config):
+    frame = pd.DataFrame({"id": [1, 2]})
+    load = new_load(config)
+    load.upload_df(frame)
+    load.commit(wait=False)
+    load.close()
+    again = new_load(config)
+    again.upload_df(frame)
+    assert again.commit().load_status == "SUCCESS" and rows_of(box) == [1, 2]
+    tomorrow = new_load(config)
+    tomorrow.upload_df(pd.DataFrame({"id": [3]}))
+    assert tomorrow.commit().load_status == "SUCCESS" and rows_of(box) == [1, 2, 3]
+
+
+def test_new_rows_after_such_a_commit_are_a_new_load(box, config):
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    load.commit(wait=False)
+    load.close()
+    other = new_load(config)
+    other.upload_df(pd.DataFrame({"id": [2]}))
+    assert other.load_id != load.load_id
+    assert other.commit().load_status == "SUCCESS" and rows_of(box) == [1, 2]
+
+
+def test_ctrl_c_commits_nothing_and_says_how_to_go_on(box, config, caplog, monkeypatch):
+    key = "0f9e8d7c6b5a49382716051423324150"
+    words = ["python", "load ages.py", "--key", key]
+    monkeypatch.setattr(sys, "orig_argv", words, raising=False)
+
+    def frames():
+        yield pd.DataFrame({"id": range(10)})
+        raise KeyboardInterrupt
+
+    load = new_load(config, chunksize=5)
+    with pytest.raises(KeyboardInterrupt):
+        load.upload([UploadItem(frames())])
+    assert "Nothing was committed" in caplog.text
+    assert "python 'load ages.py' --key" in caplog.text and key not in caplog.text
+    assert load.get_load_info().load_status == "OPEN" and rows_of(box) == []
+
+
+def test_loads_left_open_are_listed_with_what_goes_on(box, config):
+    new_load(config).close()
+    (left,) = left_open(box.url)
+    assert left.name == "ages" and left.facts.command
+    (row,) = dash.list_loads(config).to_pylist()
+    assert (row["state"], row["record"]) == ("OPEN", "open") and row["resume_with"]
+
+
+# --- kills ---
+
+PROGRAM = """
+import sys, time
+import pandas as pd
+from pathlib import Path
+from domostats import dash
+from domostats.loading.uploads.record import Record
+
+seen = Record.arrived
+
+def slower(self, source, part):
+    seen(self, source, part)
+    Path(sys.argv[1]).write_text(str(len(source.parts)))
+    time.sleep(0.01)
+
+Record.arrived = slower
+load = dash.Load(dash.DashConfig(dash.Auth("dash")), table_name="ages",
+    load_as_service_client_id="0", track_rows_uploaded=True, chunksize=100)
+load.upload_file("rows.csv")
+Path(sys.argv[1]).write_text("committing")
+print(load.commit().load_status)
+"""
+
+
+@pytest.mark.kills
+@pytest.mark.slow
+def test_killed_and_run_again_every_row_is_there_once(own_folder, draws, tmp_path):
+    Path("rows.csv").write_text("id,code\n" + "".join(f"{n},{n:04}\n" for n in range(1500)))
+    with sandbox.start_dash(org="killed") as box:
+        Path("program.py").write_text(PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")'))
+        for turn in range(KILLS):
+            mark = tmp_path / f"mark{turn}"
+            stop_at = draws.randrange(1, 16) if turn % 5 < 4 else "committing"
+            child = subprocess.Popen(
+                [sys.executable, "program.py", mark], stdout=subprocess.PIPE, text=True
+            )
+            for _ in range(6000):
+                said = mark.read_text() if mark.exists() else ""
+                if (
+                    said == "committing"
+                    or said.isdecimal()
+                    and said != ""
+                    and stop_at != "committing"
+                    and int(said) >= stop_at
+                ):
+                    break
+                if child.poll() is not None:
+                    break
+                time.sleep(0.005)
+            time.sleep(draws.uniform(0, 0.03))
+            child.kill()
+            child.communicate()
+            done = subprocess.run(
+                [sys.executable, "program.py", mark], capture_output=True, text=True, timeout=120
+            )
+            assert done.stdout.strip().endswith("SUCCESS"), done.stderr[-2000:]
+            table = box.table("ages")
+            assert sorted(table.column("id").to_pylist()) == sorted(
+                n for n in range(1500) for _ in range(turn + 1)
+            )
+            assert set(table.column("code").to_pylist()) == {f"{n:04}" for n in range(1500)}
+
+
+# --- the guide ---
+
+
+@pytest.fixture
+def guide(tmp_path, monkeypatch):
+    "Runs blocks of the guide, with the edits that are allowed: imports."
+    monkeypatch.setattr(configs, "_configs", [])
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    with contextlib.ExitStack() as stack:
+        boxes = {
+            org: stack.enter_context(sandbox.start_dash(org=org))
+            for org in ("my_org_name", "myorgname")
+        }
+        lines = ["[domostats]\n"]
+        for n, (org, box) in enumerate(boxes.items()):
+            lines.append(
+                f"[instance.dash-{n}]\nurl = {box.url}\norgname = {org}\nissuer = {box.url}\n"
+            )
+        Path("settings.ini").write_text("\n".join(lines))
+        one = boxes["my_org_name"]
+        for box in boxes.values():
+            box.realm.applications[one.client_id] = one.client_secret
+        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", one.client_id)
+        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(one.client_secret.reveal()))
+
+        def run(name, names, imports=""):
+            (path,) = BLOCKS.glob(f"[0-9][0-9]_{name}.txt")
+            code = path.read_text().replace("comotion.dash", "domostats.dash")
+            code = code.replace("comotion.auth", "domostats.dash")
+            exec(compile(imports + code, path.name, "exec"), names)
+            return names
+
+        yield boxes, run
+
+
+def test_the_bulk_uploader_of_the_guide_runs_as_it_stands(guide):
+    boxes, run = guide
+    folder = Path("data/inforce_policies")
+    folder.mkdir(parents=True)
+    (folder / "a.csv").write_text("id,name,age,salary\n1,Ada,35,12000\n")
+    (folder / "b.csv").write_text("id,name,age,salary\n2,007,40,345\n")
+    (folder / ".DS_Store").write_bytes(b"\0")
+    names = {}
+    for block in ("uploader", "add_load", "add_data", "execute", "look"):
+        run(block, names)
+    assert names["uploader"].get_load_info()["v1_policies"].load_status == "SUCCESS"
+    table = boxes["my_org_name"].table("v1_policies").sort_by("id")
+    assert table.column("name").to_pylist() == ["Ada", "007"]
+    assert table.schema.field("id").type == table.schema.field("age").type == pa.int32()
+
+
+def test_the_load_of_the_guide_runs_as_it_stands(guide):
+    openpyxl = pytest.importorskip("openpyxl")
+    boxes, run = guide
+    box = boxes["my_org_name"]
+    dtype = {"id": "int32", "name": "string", "age": "int32", "salary": "float64"}
+    frame = pd.DataFrame({"id": [1], "name": ["Ada"], "age": [35], "salary": [12000.0]})
+    Path("more.csv").write_text("id,name,age,salary\n2,007,40,300\n")
+    book = openpyxl.Workbook()
+    book.active.title = "inforce_book"
+    for row in (["a title"], [], ["id", "name", "age", "salary"], [3, "Eve", 50, 40.5]):
+        book.active.append(row)
+    book.save("book.xlsx")
+    names = run("load", {}, "from domostats.dash import DashConfig\n")
+    box.put_table("source", pa.table({"id": [4], "name": ["Bo"], "age": [60], "salary": [4.5]}))
+    query = dash.Query(names["dashconfig"], query_text="select * from source")
+    names |= {
+        "df_for_upload": frame.astype(dtype),
+        "path_to_upload_file": "more.csv",
+        "dash_query_object": query,
+    }
+    run("send", names)
+    names["path_to_upload_file"] = "book.xlsx"
+    run("send_excel", names)
+    run("commit", names)
+    run("load_info", names)
+    assert names["load_info"].load_status == "SUCCESS"
+    table = box.table("v1_inforce_policies").sort_by("id")
+    assert table.column("name").to_pylist() == ["Ada", "007", "Eve", "Bo"]
+    id = dash.Load(names["dashconfig"], table_name="v1_inforce_policies", name="open").load_id
+    (path,) = BLOCKS.glob("[0-9][0-9]_attach.txt")
+    code = path.read_text().replace("'load_id'", repr(id))
+    exec(code, names)
+    assert names["load"].load_id == id
+
+
+def test_the_queries_of_the_guide_run_as_they_stand(guide):
+    boxes, run = guide
+    box = boxes["myorgname"]
+    names = run("query", {})
+    assert "1" in Path("myfile.csv").read_text()
+    box.realm.applications["test"] = type(box.client_secret)("2shjkdfbjsdhfg2893847")
+    Path("myfile.csv").unlink()
+    names = run("application", {})
+    assert names["final_query_info"].status.state == "SUCCEEDED"
+    assert "1" in Path("myfile.csv").read_text()
+    (path,) = BLOCKS.glob("[0-9][0-9]_frame.txt")
+    exec("import io\nimport pandas as pd\n" + path.read_text(), names)
+    assert names["df"].iloc[0, 0] == 1
+
+
+def test_the_blocks_are_those_of_the_guide():
+    assert len([*BLOCKS.glob("*.txt")]) == 14
+
+
+# --- one by one ---
+
+
+def test_create_and_commit_send_what_was_recorded(box, config):
+    load = dash.Load(
+        config,
+        load_type="APPEND_ONLY",
+        table_name="ages",
+        load_as_service_client_id="0",
+        partitions=["day(effective_date)", "region"],
+    )
+    made = box.loads[load.load_id]
+    assert (made.table, made.client) == ("ages", "0")
+    assert made.partitions == ["day(effective_date)", "region"]
+    load.upload_df(pd.DataFrame({"salary": [12000.0, 345.5]}))
+    kinds = {
+        "sum(salary)": np.float64(12345.5),
+        "count(*)": np.int64(2),
+        "max(salary)": Decimal("12000.0"),
+        "min(salary)": "345.5",
+        "count(distinct salary)": 2,
+    }
+    given = dict(kinds)
+    assert load.commit(given).load_status == "SUCCESS" and given == kinds
+
+
+def test_a_lost_chunk_is_found_by_the_number_of_rows(box, config, monkeypatch):
+    from domostats.loading.dash import load as module
+
+    put = module.put_file
+
+    def loses(connection, load_id, key, path):
+        if not key.endswith("_2"):
+            put(connection, load_id, key, path)
+
+    monkeypatch.setattr(module, "put_file", loses)
+    load = new_load(config, chunksize=10)
+    load.upload_df(pd.DataFrame({"id": range(25)}))
+    with pytest.raises(DataError) as failed:
+        load.commit()
+    assert (failed.value.reason, failed.value.expression) == ("check_sum_failed", "count(*)")
+    assert failed.value.expected == 25 and failed.value.got == "15"
+    assert rows_of(box) == []
+
+
+def test_rows_that_a_function_adds_or_drops_are_counted(box, config):
+    for keep, total in ((lambda f: f[f.id % 2 == 0], 13), (lambda f: pd.concat([f, f]), 50)):
+        load = new_load(config, chunksize=10, modify_lambda=keep, fresh=True)
+        load.upload_df(pd.DataFrame({"id": range(25)}))
+        assert load.rows_uploaded == total
+        assert load.commit().load_status == "SUCCESS"
+    assert len(rows_of(box)) == 63
+
+
+def test_messages_that_are_objects_are_read_too(box, config):
+    box.rules.message_objects = True
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    with pytest.raises(DataError) as failed:
+        load.commit({"sum(id)": 7})
+    assert (failed.value.expression, failed.value.expected) == ("sum(id)", 7)
+
+
+def test_a_check_sum_that_no_sql_is_leaves_the_load_open(box, config):
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    with pytest.raises(DataError) as refused:
+        load.commit({"not sql (": 7})
+    assert refused.value.reason == "bad_request"
+    assert load.commit().load_status == "SUCCESS" and rows_of(box) == [1]
+
+
+def test_a_load_without_a_service_client_warns_and_fails(box, config, recwarn):
+    load = new_load(config, load_as_service_client_id=None)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    assert "service_client_id" in str(recwarn.pop(UserWarning).message)
+    with pytest.raises(DataError) as failed:
+        load.commit()
+    assert failed.value.reason == "load_failed"
+    load = new_load(config, load_as_service_client_id=None, fresh=True)
+    load.upload_df(pd.DataFrame({"id": [1], "Service_Client_ID": ["0"]}))
+    assert not recwarn.list
+    assert load.commit().load_status == "SUCCESS"
+
+
+def test_attaching_takes_local_options_and_refuses_the_four(box, config):
+    first = dash.Load(config, table_name="ages", load_as_service_client_id="0")
+    for name, value in (
+        ("load_type", "APPEND_ONLY"),
+        ("table_name", "ages"),
+        ("load_as_service_client_id", "0"),
+        ("partitions", []),
+    ):
+        with pytest.raises(SettingsError) as refused:
+            dash.Load(config, load_id=first.load_id, **{name: value})
+        assert refused.value.reason == "two_ways" and name in str(refused.value)
+    attached = dash.Load(
+        config,
+        load_id=first.load_id,
+        chunksize=2,
+        track_rows_uploaded=True,
+        modify_lambda=lambda f: f.assign(x=1),
+    )
+    attached.upload_df(pd.DataFrame({"id": range(5)}))
+    assert attached.commit().load_status == "SUCCESS" and rows_of(box) == [*range(5)]
+
+
+def test_columns_that_become_one_name_are_explained(box, config):
+    load = new_load(config)
+    with pytest.raises(DataError) as clash:
+        load.upload_df(pd.DataFrame({"Policy Number": [1], "policy  number": [2]}))
+    assert clash.value.reason == "name_clash"
+    load.upload_df(pd.DataFrame({" A  b ": [1], "C\tD": [2], 7: [3]}))
+    load.commit()
+    assert {"_a_b_", "c_d", "7"} <= {*box.table("ages").column_names}
+
+
+def test_a_dry_run_makes_no_call_and_the_very_files_that_would_be_sent(box, config, tmp_path):
+    sent = {}
+    real = new_load(config, chunksize=10)
+    put = real._put
+
+    def keeps(part, stopped):
+        sent[part.key] = part.path.read_bytes()
+        put(part, stopped)
+
+    real._put = keeps
+    frame = pd.DataFrame({"ID": range(25), "Name": [f"n{n}" for n in range(25)]})
+    real.upload_df(frame, file_key="rows")
+    box.log.clear()
+    dry = new_load(config, chunksize=10, path_to_output_for_dryrun=tmp_path / "out")
+    dry.upload_df(frame, file_key="rows")
+    dry.commit()
+    assert not box.log
+    assert {f.name: f.read_bytes() for f in (tmp_path / "out").iterdir()} == {
+        f"{key}.parquet": content for key, content in sent.items()
+    }
+
+
+def test_a_dry_run_needs_no_sign_in(own_folder, tmp_path):
+    config = dash.DashConfig(dash.Auth("nobody"))
+    load = dash.Load(
+        config,
+        table_name="ages",
+        path_to_output_for_dryrun=tmp_path / "out",
+        load_as_service_client_id="0",
+        track_rows_uploaded=True,
+    )
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    load.commit()
+    assert [parquet.read_table(f).num_rows for f in (tmp_path / "out").iterdir()] == [1]
+
+
+def test_a_failed_or_cancelled_query_is_never_loaded(box, config):
+    load = new_load(config)
+    broken = dash.Query(config, query_text="select * from nowhere")
+    stopped = dash.Query(config, query_text="select 1")
+    stopped.stop()
+    for query in (broken, stopped):
+        with pytest.raises(DataError) as failed:
+            load.upload_dash_query(query)
+        assert failed.value.reason == "query_failed"
+    assert rows_of(box) == []
+
+
+def test_a_query_is_loaded_with_its_types_or_as_text(box, config):
+    box.put_table("source", pa.table({"id": ["007"], "n": [1], "fee": [1.5]}))
+    query = dash.Query(config, query_text="select id, n, fee from source")
+    load = new_load(config)
+    load.upload_dash_query(query)
+    load.commit()
+    assert [str(t) for t in box.table("ages").select(["id", "n", "fee"]).schema.types] == [
+        "string",
+        "int64",
+        "double",
+    ]
+    texts = new_load(config, path_to_output_for_dryrun="out")
+    texts.upload_dash_query(query, dtype=str)
+    (file,) = texts.dry_run.files
+    assert parquet.read_table(file).to_pylist() == [{"id": "007", "n": "1", "fee": "1.5"}]
+
+
+def test_errors_of_a_result_are_raised_and_never_data(box, config):
+    query = dash.Query(config, query_text="select 1")
+    query.wait_to_complete()
+    box.fail("forbidden", f"/v2/query/{query.query_id}/csv", times=None)
+    with pytest.raises(AccessError):
+        query.get_csv_for_streaming()
+    with pytest.raises(AccessError):
+        query.download_csv("x.csv")
+    assert not Path("x.csv").exists()
+    box.faults.heal()
+    with pytest.raises(AccessError) as unknown:
+        dash.Query(config, query_id="unknown").get_query_info()
+    assert unknown.value.reason == "not_found"
+
+
+def test_waiting_has_a_limit_and_looking_does_not_wait(box, config):
+    box.rules.load_polls = 10**6
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    with pytest.raises(RetryLaterError) as late:
+        load.commit(timeout=2)
+    assert late.value.reason == "not_in_time"
+    began = time.monotonic()
+    assert load.get_load_info().load_status == "PROCESSING" and time.monotonic() - began < 30
+    box.rules.load_polls = 0
+    assert load.wait_to_complete().load_status == "SUCCESS"
+    box.rules.running_polls = 10**6
+    with pytest.raises(RetryLaterError):
+        dash.Query(config, query_text="select 1").wait_to_complete(timeout=2)
+
+
+def test_a_state_that_nobody_knew_is_shown(box, config):
+    load = new_load(config)
+    box.serve(f"/v2/load/{load.load_id}", {"LoadStatus": "THAWING", "ErrorMessages": [{"a": 1}]})
+    state = load.get_load_info()
+    assert state.load_status == "THAWING" and "a" in state.error_messages[0]
+
+
+def test_four_kinds_of_sources_in_one_load_are_one_table(box, config, tmp_path):
+    uploader = dash.DashBulkUploader(config=config)
+    uploader.add_load("ages", {"count(*)": 5}, load_as_service_client_id="0")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "a.csv").write_text("id\n1\n")
+    (folder / "b.csv").write_text("id\n2\n")
+    (folder / "note.txt").write_text("no data")
+    (tmp_path / "c.jsonl").write_text('{"id": 3}\n')
+    box.put_table("source", pa.table({"id": [5]}))
+    uploader.add_data_to_load("ages", folder)
+    uploader.add_data_to_load("ages", str(tmp_path / "c.jsonl"))
+    uploader.add_data_to_load("ages", pd.DataFrame({"id": [4]}))
+    uploader.add_data_to_load("ages", dash.Query(config, query_text="select id from source"))
+    with pytest.warns(UserWarning, match="note.txt"):
+        assert uploader.execute_upload("ages").load_status == "SUCCESS"
+    assert rows_of(box) == [1, 2, 3, 4, 5]
+
+
+def test_one_file_with_leading_zeros_makes_the_column_text_in_all(box, config, tmp_path):
+    (tmp_path / "a.csv").write_text("id\n8\n")
+    (tmp_path / "b.csv").write_text("id\n007\n")
+    uploader = dash.DashBulkUploader(config=config)
+    uploader.add_load("ages", {"count(*)": 2}, load_as_service_client_id="0")
+    uploader.add_data_to_load("ages", tmp_path / "a.csv")
+    uploader.add_data_to_load("ages", tmp_path / "b.csv")
+    uploader.execute_all_uploads()
+    assert rows_of(box) == ["007", "8"]
+
+
+def test_no_secret_is_in_the_record_or_in_what_is_shown(box, config, capsys):
+    load = new_load(config)
+    load.upload_df(pd.DataFrame({"id": [1]}))
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None)
+    with pytest.raises(DomostatsError) as failed:
+        load.upload_df(pd.DataFrame({"id": [2]}))
+    shown = [
+        repr(load),
+        repr(config),
+        str(failed.value),
+        str(vars(failed.value)),
+        capsys.readouterr().err,
+    ]
+    kept = [path.read_bytes() for path in user_folder("state").rglob("*") if path.is_file()]
+    keys = [str(value) for value in getattr(box.store, "secrets", [])]
+    for one in [*shown, *kept]:
+        assert not leaks(one, box.client_secret.reveal(), *keys)
+
+
+def test_four_files_are_on_their_way_at_most(box, config, monkeypatch):
+    from domostats.loading.dash import load as module
+
+    lock, now, most = threading.Lock(), [0], [0]
+    put = module.put_file
+
+    def counts(*arguments):
+        with lock:
+            now[0] += 1
+            most[0] = max(most[0], now[0])
+        try:
+            put(*arguments)
+        finally:
+            with lock:
+                now[0] -= 1
+
+    monkeypatch.setattr(module, "put_file", counts)
+    load = new_load(config, chunksize=1)
+    load.upload_file(io.StringIO("id\n" + "".join(f"{n}\n" for n in range(40))))
+    assert 1 <= most[0] <= 4
+    load.commit()
+    assert rows_of(box) == [*range(40)]
+
+
+# --- a report into the lake ---
+
+
+def test_a_report_is_added_to_a_table_of_the_lake_with_a_mark_of_its_run(own_folder):
+    with sandbox.start(today=TODAY) as domo, sandbox.start_dash(org="lake") as box:
+        to = ("--to", f"dash:{box.name}/ages")
+        for _ in range(2):
+            code, _, said = commands.run("generate", "accounts", "--instance", domo.name, *to)
+            assert code == 0, said
+        table = box.table("ages")
+        runs = table.column("domostats_run").to_pylist()
+        assert len({*runs}) == 2 and runs.count(runs[0]) * 2 == table.num_rows > 0
+        code, _, said = commands.run(
+            "generate", "accounts", "--instance", domo.name, *to, "--method", "REPLACE"
+        )
+        assert code != 0 and "replaces none" in " ".join(said.split())
+        assert box.table("ages").num_rows == table.num_rows
+
+
+def frames(*starts):
+    "An iterator of frames, which can be read once."
+    return iter([pd.DataFrame({"id": range(start, start + 10)}) for start in starts])
+
+
+def test_what_is_read_once_is_not_doubled_after_a_commit_whose_end_was_not_seen(box, config):
+    load = new_load(config, chunksize=5)
+    load.upload([UploadItem(frames(0, 10))])
+    load.commit(wait=False)
+    load.close()
+    again = new_load(config, chunksize=5)
+    again.upload([UploadItem(frames(0, 10))])
+    assert again.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
+
+
+@pytest.mark.parametrize("starts", [(0, 20), (0, 10, 20), (0,)])
+def test_other_rows_of_what_is_read_once_stop_too(box, config, starts):
+    for commits in (False, True):
+        load = new_load(config, chunksize=5, fresh=True)
+        load.upload([UploadItem(frames(0, 10))])
+        if commits:
+            load.commit(wait=False)
+        load.close()
+        with pytest.raises(SettingsError) as other:
+            new_load(config, chunksize=5).upload([UploadItem(frames(*starts))])
+        assert other.value.reason == "other_source"
+    assert rows_of(box) == [*range(20)]
+
+
+def test_what_broke_off_is_sent_again_under_the_same_name(box, config):
+    load = new_load(config, chunksize=5)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=1)
+    frame = pd.DataFrame({"id": range(20)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame)
+    box.faults.heal()
+    load.upload_df(frame)
+    assert load.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
+
+
+def test_a_load_that_is_too_old_for_more_files_is_begun_anew(box, config):
+    load = new_load(config, chunksize=5)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=1)
+    frame = pd.DataFrame({"id": range(20)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame)
+    box.faults.heal()
+    load.record.facts.id = "20240401060000" + load.load_id[14:]
+    box.loads[load.record.facts.id] = box.loads[load.load_id]
+    load.record.save()
+    load.close()
+    anew = new_load(config, chunksize=5)
+    assert anew.load_id not in (load.load_id, load.record.facts.id)
+    anew.upload_df(frame)
+    assert anew.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
