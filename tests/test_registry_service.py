@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import ExitStack, contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,10 +19,10 @@ import requests
 from conftest import ROOT
 
 from domostats import __version__
-from domostats.errors import DestinationError, DomostatsError
+from domostats.errors import DestinationError, DomostatsError, RetryLaterError
 from domostats.secrets import Secret
 from domostats.tracking.registry.api import make_observatory_api
-from domostats.tracking.registry.api_keys import ApiKey, read_key_file
+from domostats.tracking.registry.api_keys import ApiKey, parse_keys, read_key_file
 from domostats.tracking.registry.client import RegistryClient
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.entities import Organisation
@@ -188,6 +189,23 @@ def test_what_a_path_has_is_told_to_who_has_a_key(served, path):
     assert call(served[0], "OPTIONS", f"{path}?odd=1").status_code == 400
 
 
+def test_a_question_without_what_it_needs_is_a_bad_question(served):
+    reply = call(served[0], "DELETE", "/v1/dataset")
+    assert (reply.status_code, reply.json()["reason"]) == (400, "bad_question")
+    assert "'id'" in reply.json()["message"] and "body" not in reply.json()["message"]
+
+
+def test_a_file_that_is_damaged_while_it_is_served_is_our_trouble_not_the_callers(tmp_path):
+    path = tmp_path / "registry.sqlite"
+    database = Database(path)
+    with serving(make_service(database, "writers")) as address:
+        path.write_bytes(b"no database at all" * 1000)
+        for method, body in (("GET", None), ("POST", b'{"name": "a"}')):
+            reply = call(address, method, f"/v1/organisation{'s' if not body else ''}", body)
+            assert (reply.status_code, reply.json()["reason"]) == (503, "no_registry"), reply.text
+        assert requests.get(f"{address}/health", timeout=30).status_code == 503
+
+
 def test_a_body_that_is_too_large_is_refused_as_soon_as_that_is_known(served):
     address = urlsplit(served[0])
     head = (
@@ -280,6 +298,17 @@ def test_a_file_of_keys_is_for_one_user_and_its_faults_show_no_key(tmp_path):
     assert caught.value.reason == "no_keys"
 
 
+def test_a_key_in_a_remark_is_no_key(tmp_path):
+    path = tmp_path / "keys"
+    path.write_text(f"# taken back; dashboard read {READER}\nnight-job write {WRITER}\n")
+    path.chmod(0o600)
+    assert [one.name for one in read_key_file(path)] == ["night-job"]
+    listed = parse_keys(f"night-job write {WRITER} ; # taken back; dashboard read {READER}")
+    assert [one.name for one in listed] == ["night-job"]
+    with pytest.raises(DomostatsError, match="entry 3"):
+        parse_keys("# one; two\n# three\nwrong")
+
+
 # the log
 
 
@@ -313,6 +342,16 @@ def test_a_query_that_a_server_leaves_in_the_path_is_not_logged():
     scope = {"method": "GET", "path": "/v1/datasets", "client": ("10.0.0.7", 4711)}
     scope["raw_path"] = f"/v1/datasets?key={WRITER}".encode()
     assert describe_call(scope, 401, 0.001) == "- 10.0.0.7 GET /v1/datasets 401 1.0 ms"
+
+
+@pytest.mark.parametrize("said", ["6.6.6.6 DELETE /v1/dataset 200", "\x1b[31mred", "é", "x" * 999])
+def test_who_calls_cannot_write_the_log(served, said):
+    with log_lines() as lines:
+        headers = {"X-Forwarded-For": said.encode("latin-1")}
+        call(served[0], "GET", "/v1/organisations?limit=1", **headers)
+        line = wait_for(lines, 1)[0][1]
+    form = r"writer [!-~]{1,64} GET /v1/organisations\?limit=1 200 [\d.]+ ms"
+    assert re.fullmatch(form, line), line
 
 
 def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch):
@@ -350,7 +389,9 @@ def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch
 
 def test_health_needs_no_key_and_says_nothing_of_where_the_database_is(served, monkeypatch):
     address, database = served
-    reply = requests.get(f"{address}/health", timeout=30)
+    with log_lines() as lines:
+        reply = requests.get(f"{address}/health", timeout=30)
+        wait_for(lines, 1)
     assert (reply.status_code, reply.json()) == (200, {"status": "ok", "version": __version__})
 
     @contextmanager
@@ -388,6 +429,26 @@ def test_a_new_thing_is_never_put_for_a_put_is_sent_again(tmp_path):
         assert counting.puts == 0 and database.get("organisation", id=press.id) == press
         client.put("organisation", Organisation(id=press.id, name="The Library"))
         assert counting.puts == 1
+
+
+@pytest.mark.parametrize("change", ["taken away", "of the future"])
+def test_health_is_that_of_the_registry_and_not_of_any_database(tmp_path, change):
+    path = tmp_path / "registry.sqlite"
+    with serving(make_service(Database(path), "writers")) as address:
+        with log_lines() as lines:
+            assert requests.get(f"{address}/health", timeout=30).status_code == 200
+            wait_for(lines, 1)
+        if change == "taken away":
+            for one in tmp_path.glob("registry.sqlite*"):
+                one.unlink()
+        else:
+            with contextlib.closing(sqlite3.connect(path)) as con, con:
+                con.execute("UPDATE registry_revision SET version_num = '0099'")
+        with log_lines() as lines:
+            reply = requests.get(f"{address}/health", timeout=30)
+            assert (reply.status_code, reply.json()["reason"]) == (503, "no_registry")
+            assert str(tmp_path) not in reply.text
+            assert "is not the registry" in wait_for(lines, 2)[0][1]
 
 
 def test_a_reader_does_not_wait_for_48_writers(tmp_path):
@@ -435,3 +496,80 @@ def test_small_answers_are_not_put_off(served):
             session.get(f"{served[0]}/v1/organisations", timeout=30)
             taken.append(time.perf_counter() - begun)
     assert sorted(taken)[len(taken) // 4] < 0.03  # a busy machine makes some slow, too
+
+
+# the client behind a server with a certificate, and while the service starts again
+
+
+@contextmanager
+def answering(replies):
+    "A client of a server that gives these (status, body), the last for ever; and the calls made."
+    calls = []
+
+    class Front(BaseHTTPRequestHandler):
+        def answer(self):
+            self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            status, body = replies[min(len(calls), len(replies) - 1)]
+            calls.append((self.command, self.path))
+            if status is None:  # it goes away without a word
+                self.close_connection = True
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = answer
+
+        def log_message(self, *_):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Front) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield make_observatory_api(f"http://127.0.0.1:{server.server_port}", "writers"), calls
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("status", [429, 502, 503, 504])
+def test_a_server_in_front_of_one_that_starts_means_try_again(status):
+    with answering([(status, b"<html>gone for a moment</html>")]) as (api, calls):
+        with pytest.raises(RetryLaterError) as caught:
+            api.post_organisation(Organisation(name="a"))
+        assert caught.value.reason == "unreachable" and str(status) in str(caught.value)
+        assert len(calls) == 1  # what may have been done is not done again
+
+
+def test_a_question_is_asked_again_while_the_service_starts():
+    found = b'{"id": 1, "name": "a"}'
+    with answering([(502, b"<html>"), (200, found)]) as (api, calls):
+        assert api.get_organisation(1).name == "a"
+        assert len(calls) == 2
+
+
+def test_a_new_thing_is_never_sent_twice():
+    "The service may have stored it before it went away without an answer."
+    for store in ("post_organisation", "put_organisation"):
+        with answering([(None, b""), (201, b'{"id": 1}')]) as (api, calls):
+            with pytest.raises(RetryLaterError):
+                getattr(api, store)(Organisation(name="a"))
+            assert [method for method, _ in calls] == ["POST"]
+
+
+@pytest.mark.parametrize("body", [b'{"id": 1}', b"null", b"7", b'"text"'])
+def test_a_list_that_is_none_is_no_answer_of_a_registry(body):
+    with answering([(200, body)]) as (api, _):
+        with pytest.raises(DomostatsError) as caught:
+            [*api.get_organisations()]
+        assert caught.value.reason == "not_a_registry"
+
+
+@pytest.mark.parametrize("key", ["kürzel-that-is-long", "two words", "line\nbreak"])
+def test_a_key_that_no_client_can_send_is_not_served(tmp_path, key):
+    for given in ((key, None), ("writers", key)):
+        with pytest.raises(DomostatsError) as caught:
+            make_service(Database(tmp_path / "registry.sqlite"), *given)
+        assert caught.value.reason == "bad_keys" and key not in str(caught.value)

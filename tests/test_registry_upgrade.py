@@ -249,6 +249,94 @@ def test_two_upgrades_at_the_same_time_are_one(old):
     assert rows(old) == before
 
 
+# odd names, and what is half there
+
+
+@pytest.mark.parametrize(
+    "name", ["a?b.sqlite", "a%20b", "a b.sqlite", "x?mode=memory&uri=true", "a#b", "$(id)'\";&"]
+)
+def test_a_path_is_that_file_whatever_its_name(tmp_path, name):
+    folder = tmp_path / "folder with spaces"
+    folder.mkdir()
+    path = old_file(folder / name)
+    with pytest.raises(SettingsError) as caught:
+        Database(path)
+    assert caught.value.reason == "older_registry"
+    assert reason(lambda: Database(str(path))) == "older_registry"
+    command = re.search("domostats (registry upgrade .*)", str(caught.value))[1]
+    assert len(shlex.split(command)) == 3
+    ran = CliRunner().invoke(app, shlex.split(command))
+    assert ran.exit_code == 0, (ran.output, ran.exception)
+    names = {one.name for one in folder.iterdir()}
+    assert {one for one in names if not one.startswith(name)} == set()
+    Database(path).get("dataset", id=1)
+
+
+def test_a_file_with_a_name_like_a_key_is_a_file(tmp_path):
+    path = old_file(tmp_path / "mB7nC4kL9pA6sD1fZq3vX0u1r8sT2wY5")
+    assert upgrade_registry(str(path)).after == REVISIONS[-1]
+
+
+def test_what_is_no_database_is_neither_opened_nor_upgraded(tmp_path):
+    whole = old_file(tmp_path / "whole").read_bytes()
+    for content in (b"x" * 5000, whole[:9000], whole[:4096] + b"\xaa" * (len(whole) - 4096)):
+        path = tmp_path / "broken"
+        path.write_bytes(content)
+        assert reason(lambda: upgrade_registry(path)) == "no_registry"  # noqa: B023
+        assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize(
+    ("change", "opened", "upgraded"),
+    [
+        ("DROP TABLE licence", "older_registry", "upgrade_failed"),
+        ("UPDATE registry_schema SET version = 99", "newer_registry", "newer_registry"),
+    ],
+)
+def test_a_registry_that_is_not_whole_is_refused_in_words(tmp_path, change, opened, upgraded):
+    path = old_file(tmp_path / "registry.sqlite")
+    with closing(sqlite3.connect(path)) as con, con:
+        con.execute(change)
+    before = sqlite_text(path)
+    assert reason(lambda: Database(path)) == opened
+    assert reason(lambda: upgrade_registry(path)) == upgraded
+    assert sqlite_text(path) == before
+    assert [one for one in tmp_path.iterdir() if ".0001-" in one.name] == []
+
+
+def test_a_path_that_cannot_be_looked_at_is_refused_in_words(tmp_path, monkeypatch):
+    path = old_file(tmp_path / "registry.sqlite")
+
+    def refuse(_):
+        raise PermissionError(13, "Permission denied")
+
+    assert reason(lambda: Database("a\0b")) == "no_registry"
+    assert reason(lambda: upgrade_registry("a\0b")) == "no_registry"
+    monkeypatch.setattr(Path, "is_file", refuse)  # as in a folder of another user
+    assert reason(lambda: upgrade_registry(path)) == "no_registry"
+
+
+def test_a_number_that_is_none_is_refused_in_words(tmp_path):
+    path = old_file(tmp_path / "registry.sqlite")
+    with closing(sqlite3.connect(path)) as con, con:
+        con.execute("DROP TABLE registry_schema")
+        con.execute("CREATE TABLE registry_schema (version)")
+        con.execute("INSERT INTO registry_schema VALUES ('odd')")
+    assert reason(lambda: Database(path)) == "newer_registry"
+    assert reason(lambda: upgrade_registry(path)) == "newer_registry"
+
+
+def test_where_the_revision_is_lost_the_upgrade_finds_its_way(old):
+    upgrade_registry(old)
+    told, before = schema(old), rows(old)
+    with registry_engine(old).begin() as con:
+        con.execute(sa.text("DELETE FROM registry_revision"))
+    assert reason(lambda: Database(old)) == "older_registry"
+    assert upgrade_registry(old).after == REVISIONS[-1]
+    Database(old)
+    assert (schema(old), rows(old)) == (told, before)
+
+
 # rows of any kind
 
 TEXT = st.one_of(

@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "SHORTEST",
+    "REMARK",
     "ENTRY",
     "ApiKey",
     "parse_keys",
@@ -29,6 +30,7 @@ from ...user_files import Fault, check_file_owner, expanded, look_at
 
 # %% ../../../nbs/08_tracking/registry/14_api_keys.ipynb #21683772
 SHORTEST = 16  # characters of a key that stands beside others
+REMARK = re.compile(r"(^|[\n;])[^\S\n]*#[^\n]*")  # to the end of its line, with any ; in it
 ENTRY = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,49})\s+(read|write)\s+(\S+)")
 
 
@@ -42,7 +44,9 @@ class ApiKey(Struct, frozen=True):
 
 @hides("text")
 def parse_keys(text: str | Secret) -> list[ApiKey]:
-    """The keys in lines (or entries between `;`) of the form NAME read|write KEY; # for remarks.
+    """The keys in lines (or entries between `;`) of the form NAME read|write KEY.
+
+    A remark is from # at the begin of an entry to the end of the line.
 
     SettingsError `bad_keys`, with the number of the line and nothing that stands in it.
     """
@@ -63,9 +67,10 @@ def _listed(text: Secret, where: str) -> list[ApiKey]:
 def _parsed(text: Secret) -> list[ApiKey] | Fault:
     "The keys, or what is wrong; it raises nothing, for its frame holds them."
     keys: list[ApiKey] = []
-    for number, line in enumerate(re.split("[\n;]", text.reveal()), 1):
+    entries = REMARK.sub(r"\1", text.reveal())
+    for number, line in enumerate(re.split("[\n;]", entries), 1):
         entry = line.strip()
-        if not entry or entry.startswith("#"):
+        if not entry:
             continue
         match = ENTRY.fullmatch(entry)
         if match is None:

@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "KINDS_OF_ERROR",
+    "AWAY",
     "QueryValue",
     "Query",
     "find_key",
@@ -90,7 +91,9 @@ def read_answer(content: bytes, type: Any) -> Any:
 def _unchecked(plain: Any, type: Any) -> Any:
     "Build what an answer holds, without the limits of its fields: a list, a Struct or a text."
     inner = typing.get_args(type)
-    if typing.get_origin(type) is list and isinstance(plain, list):
+    if typing.get_origin(type) is list:
+        if not isinstance(plain, list):
+            raise ValueError("a list is wanted")
         return [_unchecked(one, inner[0]) for one in plain]
     if inner and type is not list:
         return None if plain is None else _unchecked(plain, inner[0])
@@ -118,12 +121,21 @@ KINDS_OF_ERROR: dict[str, type[DomostatsError]] = {
 }
 
 
+AWAY = (429, 502, 503, 504)  # what a server in front says while the registry starts, or is busy
+
+
 def _error_in(remote: object, content: bytes, status: int) -> DomostatsError:
     "The error that a reply tells of."
     try:
         said = msgspec.json.decode(content, type=dict[str, str])
     except msgspec.DecodeError:
         said = {}
+    if "reason" not in said and status in AWAY:
+        return RetryLaterError(
+            f"{remote} does not answer: a server before it says {status}. Try again later, and "
+            "check that it runs.",
+            "unreachable",
+        )
     if "reason" not in said:
         return DataError(
             f"{remote} answered with status {status}, and not as a registry does. Check its "
@@ -261,7 +273,7 @@ def _make_session(url: str) -> requests.Session:
         retry = Retry(
             4,
             backoff_factor=0.2,
-            status_forcelist=[503],
+            status_forcelist=[502, 503, 504],
             allowed_methods=methods,
             raise_on_status=False,
             redirect=False,

@@ -165,7 +165,7 @@ def make_file(url: sa.URL) -> None:
         check_file_owner(path)
         with closing(sqlite3.connect(path, timeout=WAIT)) as con:
             _patiently(lambda: con.execute("PRAGMA journal_mode = WAL").fetchone())
-    except (OSError, sqlite3.Error) as e:
+    except (OSError, ValueError, sqlite3.Error) as e:
         raise DestinationError(
             f"The registry {path} cannot be opened: {e}. Check the folder and its permissions, "
             "or name another as 'registry' under [domostats] in settings.ini.",
@@ -205,6 +205,14 @@ def _file_address(path: str) -> Secret:
     return Secret(sa.URL.create("sqlite", database=path).render_as_string())
 
 
+def _is_file(text: str) -> bool:
+    "Whether a text is the path of a file; one that can be no path is not."
+    try:
+        return Path(text).is_file()
+    except (OSError, ValueError):
+        return False
+
+
 @hides("url")
 def registry_engine(url: str | Path | Secret | None = None) -> sa.Engine:
     """The engine of a registry as users name it: an address, the path of a file, or `default_url`.
@@ -213,15 +221,16 @@ def registry_engine(url: str | Path | Secret | None = None) -> sa.Engine:
     """
     is_text = isinstance(url, Secret)
     address = Secret(url or default_url())
-    if is_text and is_token(address.reveal()):
+    if is_text and is_token(address.reveal()) and not _is_file(address.reveal()):
         raise SettingsError(
             "What was given as the address of a registry looks like a key. A registry is kept "
             "at sqlite:///FILE or postgresql://HOST/NAME; its key is another argument.",
             "bad_registry_url",
         )
-    if "://" in address.reveal():
+    if "://" in address.reveal() or address.reveal() == ":memory:":
         return make_engine(address)
-    return make_engine(_file_address(address.reveal()))
+    # not read as an address: a name may hold ? and %
+    return _sqlite(sa.URL.create("sqlite", database=address.reveal()))
 
 
 # %% ../../../nbs/08_tracking/registry/07_engines.ipynb #acd0505f

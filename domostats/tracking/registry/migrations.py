@@ -23,6 +23,7 @@ from domostats.tracking.registry.engines import (
     WAIT,
     display_name,
     event,
+    exc,
     registry_engine,
     sa,
     transaction,
@@ -153,10 +154,17 @@ def upgrade_registry(url: str | Path | Secret | None = None) -> Upgraded:
 def _existing_file(engine: sa.Engine) -> Path:
     "The file of a registry. DestinationError `no_registry`, SettingsError `foreign_file`."
     path = Path(engine.url.database or "")
-    if not path.is_file():
-        raise _no_registry(display_name(engine))
-    check_file_owner(path)
-    return path
+    try:
+        if path.is_file():
+            check_file_owner(path)
+            return path
+    except (OSError, ValueError) as e:
+        raise DestinationError(
+            f"The registry {path} cannot be opened: {e}. Nothing was changed. Check the folder and "
+            "its permissions.",
+            "no_registry",
+        ) from None
+    raise _no_registry(display_name(engine))
 
 
 def _revision(con: sa.Connection, name: str) -> str:
@@ -176,7 +184,10 @@ def _no_registry(name: str) -> DestinationError:
 
 
 def run_revisions(con: sa.Connection, before: str) -> None:
-    "Run what lies behind a revision, in the transaction of a connection. SettingsError."
+    """Run what lies behind a revision, in the transaction of a connection.
+
+    SettingsError `not_installed`; DestinationError `upgrade_failed` where a table is missing.
+    """
     try:
         from alembic import command
         from alembic.config import Config
@@ -192,4 +203,11 @@ def run_revisions(con: sa.Connection, before: str) -> None:
     config.attributes["version_table"] = REVISION.name
     if REVISION.name not in _tables(con):
         command.stamp(config, before)
-    command.upgrade(config, "head")
+    try:
+        command.upgrade(config, "head")
+    except exc.NoSuchTableError as e:
+        raise DestinationError(
+            f"The registry is not whole: it has no table {e}. Nothing was changed. Bring back a "
+            "copy of it that is.",
+            "upgrade_failed",
+        ) from None

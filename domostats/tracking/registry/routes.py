@@ -48,6 +48,7 @@ from domostats.tracking.registry.operations import (
     complete_schemas,
 )
 from .questions import check_query
+from .tables import REVISIONS, find_revision
 
 if TYPE_CHECKING:
     from domostats.tracking.registry.database import Database
@@ -135,6 +136,8 @@ def _reply_of(request: Request[Any, Any, Any], error: Exception) -> tuple[int, T
     if status == 413:
         return 413, Trouble("too_large", f"The body is longer than {LARGEST} bytes. Send parts.")
     flaws = error.extra if isinstance(error.extra, list) else []
+    if not flaws and "query parameter" in error.detail:
+        return status, Trouble("bad_question", f"{error.detail}. Give it.")
     if not flaws:
         return status, Trouble("bad_field", f"The body is not what it should be: {error.detail}.")
     in_body = any(str(one.get("source")) == "body" for one in flaws if isinstance(one, dict))
@@ -249,7 +252,13 @@ def make_health_route(database: "Database") -> HTTPRouteHandler:
 
     def look() -> None:
         with database.reading() as con:
-            con.exec_driver_sql("SELECT 1")
+            revision = find_revision(con)  # a file that was taken away is there again, and empty
+        if revision != REVISIONS[-1]:
+            raise DestinationError(
+                f"{database} is not the registry that was opened: its schema is {revision}, and "
+                f"this program needs {REVISIONS[-1]}. Bring it back, and start the service again.",
+                "no_registry",
+            )
 
     async def check_health() -> Response[bytes]:
         try:

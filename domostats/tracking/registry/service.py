@@ -20,6 +20,7 @@ from ...errors import SettingsError
 from ...sealing import hides
 from ...secrets import Secret
 from .api_keys import ApiKey
+from ...transport.auth import sendable
 
 if TYPE_CHECKING:
     from domostats.tracking.registry.database import Database
@@ -37,7 +38,8 @@ def describe_call(scope: dict[str, Any], status: int, seconds: float) -> str:
     path = re.sub(r"[^!-~]", "?", path)[:200]
     if query := notes.get("query"):
         path += f"?{urlencode(query)[:500]}"
-    host = (scope.get("client") or ["-"])[0]
+    # what a server in front says of the client is a text that the client may have written
+    host = re.sub(r"[^0-9A-Za-z.:_-]", "?", str((scope.get("client") or ["-"])[0]))[:64]
     reason = notes.get("reason", "")
     outcome = f"{status} {reason}" if reason else str(status)
     return (
@@ -80,7 +82,7 @@ def make_service(
     """The web application in front of a `Database`; a key is text or a `Secret`.
 
     `keys` are those of single clients, beside the two, which the log calls `writer` and `reader`.
-    SettingsError `no_key` without a key, `not_installed`.
+    SettingsError `no_key` without a key, `bad_keys`, `not_installed`.
     """
     try:
         import litestar  # noqa: F401
@@ -96,6 +98,13 @@ def make_service(
             "A registry is not served without a key. Set DOMOSTATS_REGISTRY_KEY to a long text "
             "that nobody guesses, or name a file of keys.",
             "no_key",
+        )
+    if any(one and not sendable(Secret(one)) for one in (write_key, read_key)):
+        raise SettingsError(
+            "The key of the registry holds a space, a line break or a character that is not "
+            "ASCII, and no client can send it. Choose another for DOMOSTATS_REGISTRY_KEY, or "
+            "DOMOSTATS_REGISTRY_READ_KEY.",
+            "bad_keys",
         )
     from domostats.tracking.registry.routes import make_registry_app
 

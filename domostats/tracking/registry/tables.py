@@ -142,10 +142,10 @@ def find_revision(con: sa.Connection) -> str | None:
     if SCHEMA.name not in tables:
         return None
     number = con.execute(sa.select(SCHEMA.c.version)).scalar()
-    if number is not None and number > NUMBER:
+    if number is not None and not (isinstance(number, int) and number <= NUMBER):
         return f"number {number}"
     if REVISION.name in tables:
-        return con.execute(sa.select(REVISION.c.version_num)).scalar()
+        return con.execute(sa.select(REVISION.c.version_num)).scalar() or REVISIONS[0]
     return None if number is None else REVISIONS[0]
 
 
