@@ -40,6 +40,7 @@ def differing(folder, under):
         for top in (ROOT, folder)
         for path in (top / under).rglob("*")
         if path.is_file()
+        and path.name != "_modidx.py"  # of nbdev, and not kept
         and path.name != "py.typed"  # written by hand, as are the steps that Alembic runs
         and "revisions" not in path.parts
         and "__pycache__" not in path.parts

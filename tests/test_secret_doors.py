@@ -42,7 +42,8 @@ KNOWS = "Secret", "hides", "sign_in", "find_secrets", "connect", "Connection", "
 
 def modules():
     for found in pkgutil.walk_packages(domostats.__path__, "domostats."):
-        if not found.name.endswith("__main__"):
+        is_run_by_another = found.name.endswith("__main__") or ".revisions." in found.name
+        if not is_run_by_another:
             yield importlib.import_module(found.name)
 
 
