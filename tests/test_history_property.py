@@ -180,7 +180,7 @@ def differs_from(history, states, moments, ignored):
             assert got == differences(known[n], known[m], ignored)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(
     days=st.lists(days(), min_size=1, max_size=5),
     ignored=st.sampled_from([(), (), (), ("Seen",), ("name", "SCORE")]),

@@ -215,6 +215,7 @@ def find_credential(organisation: DashOrganisation) -> DashAuth:
     return UserAuth(organisation, login)
 
 
+@hides("credential")
 def sign_in(
     instance: str | Instance | DashOrganisation, credential: DashAuth | None = None
 ) -> Connection:

@@ -37,6 +37,7 @@ from ...errors import CredentialsError, RetryLaterError, SettingsError
 from ...instances import own_file
 from ...notices import warn
 from ...private import make_private, replacing_private
+from ...sealing import hides
 from ...secrets import Secret, masked
 from ...transport.state_folder import alone, folder_of, make_folder
 
@@ -325,6 +326,7 @@ def usual_store() -> TokenStore:
     return SystemStore()
 
 
+@hides("refresh")
 def login_from_token(organisation: DashOrganisation, refresh: Secret) -> KeptLogin:
     "A login of which only the refresh token is known, kept for as long as this program runs."
     login = KeptLogin(organisation, MemoryStore())

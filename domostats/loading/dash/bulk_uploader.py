@@ -18,6 +18,7 @@ from .load_parts import LoadState, UploadItem, new_key
 from ..streams import is_frame
 from ..uploads.parts import Modify
 from ..uploads.sending import AT_ONCE
+from ...sealing import hides
 
 
 # %% ../../../nbs/06_loading/dash/06_bulk_uploader.ipynb #5bc87373
@@ -38,6 +39,7 @@ class DashBulkUploader:
     config: a `DashConfig`; auth_token: an `Auth` in its place. `fresh`: begin loads anew that an
     earlier run left open. `uploads`: what was added, by table."""
 
+    @hides("auth_token")
     def __init__(
         self, config: Config = None, auth_token: Auth | None = None, *, fresh: bool = False
     ):

@@ -11,9 +11,9 @@ from functools import cached_property
 from typing import TypeAlias
 
 from ...clients.dash.auth import ApplicationAuth, sign_in
-from ...clients.dash.organisation import DashOrganisation, find_organisation
+from ...clients.dash.organisation import DashOrganisation, check_orgname, find_organisation
 from ...errors import SettingsError
-from ...instances import Instance
+from ...instances import Instance, check_url
 from ...sealing import hides
 from ...secrets import Secret
 from ...transport.connection import Connection
@@ -27,7 +27,7 @@ class Auth:
     orgname: the organisation, what stands before .comodash.io. issuer: another identity provider.
     credentials_cache_class: None; where sign-ins are kept is said by the settings.
     application_secret_id: another name of application_client_id. SettingsError `missing_field`,
-    `bad_argument`, `two_ways`."""
+    `bad_argument`, `two_ways`, `bad_name`, `bad_url`."""
 
     USER = "user"
     APPLICATION = "application"
@@ -49,14 +49,16 @@ class Auth:
                 "application_client_id.",
                 "two_ways",
             )
-        self.orgname = orgname
-        self.issuer = issuer
+        self.orgname = check_orgname(orgname) if isinstance(orgname, str) else orgname
+        self.issuer = check_url(issuer, "issuer") if issuer else None
         if credentials_cache_class is not None:
             raise SettingsError(
                 "Sign-ins are kept in the key store of the system, or where the settings say. "
                 "Leave credentials_cache_class out.",
                 "bad_argument",
             )
+        if entity_type not in (None, "", self.USER, self.APPLICATION):
+            raise SettingsError("entity_type is Auth.USER or Auth.APPLICATION.", "bad_argument")
         self.entity_type: str = entity_type or self.USER
         self.client_id: str | None = application_client_id or application_secret_id
         self.client_secret: Secret | None = None
@@ -65,11 +67,6 @@ class Auth:
         self._check()
 
     def _check(self) -> None:
-        if self.entity_type not in (self.USER, self.APPLICATION):
-            raise SettingsError(
-                "entity_type is Auth.USER or Auth.APPLICATION.",
-                "bad_argument",
-            )
         is_application = self.entity_type == self.APPLICATION
         if is_application and not (self.client_id and self.client_secret):
             raise SettingsError(
@@ -131,6 +128,7 @@ class DashConfig:
 Config: TypeAlias = "DashConfig | type[DashConfig] | Auth | Connection | None"
 
 
+@hides("auth_token")
 def find_config(config: Config = None, auth_token: Auth | None = None) -> DashConfig:
     """The `DashConfig` that is meant: by itself, by its class if there is exactly one, by an
     `Auth`, or by a `Connection`.
