@@ -53,7 +53,7 @@ class Desk(BaseHTTPRequestHandler):
         "/api/content/v2/users/me": {"id": 101, "roleId": 2},
         "/api/content/v2/users/101": {"id": 101, "roleId": 2},
         "/api/authorization/v1/roles/2/authorities": sorted(
-            {grant for one in REPORTS.values() for grant in (one.needs + one.supposed)[:1]}
+            {grant for one in REPORTS.values() for grant in (one.needs + one.guessed)[:1]}
         ),
     }
 

@@ -68,15 +68,18 @@ def test_an_estimate_holds(sized, name, login, since):
         assert made <= told <= made + SPARE.get(size, 1), (format_fn, found)
         if size in expected.SIZES and login == "administrator" and since is None:
             calls, more = REPORTS[name].calls[size][format_fn]
-            assert (made, told) == (calls, calls + more), format_fn
+            assert (made, told) == (calls, calls + more), (
+                f"`calls` in tests/expected/{name}.py, for {size!r} and {format_fn!r}: calls made, "
+                "and estimated"
+            )
 
 
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_calls_of_every_format_are_written_out(name):
     formats = [*reports.find(name).formatters]
-    assert {size: [*calls] for size, calls in REPORTS[name].calls.items()} == dict.fromkeys(
-        expected.SIZES, formats
-    )
+    told = {size: [*calls] for size, calls in REPORTS[name].calls.items()}
+    wrong = f"`calls` in tests/expected/{name}.py: each of SIZES with each format"
+    assert told == dict.fromkeys(expected.SIZES, formats), wrong
 
 
 def test_an_estimate_says_which_list_takes_how_many_calls():

@@ -38,7 +38,7 @@ BULK = "/api/data/v3/datasources/bulk"
 
 REPORTS = expectations()
 NEEDED = {name: one.needs for name, one in REPORTS.items() if one.needs}
-SUPPOSED = {name: one.supposed for name, one in REPORTS.items() if one.supposed}
+GUESSED = {name: one.guessed for name, one in REPORTS.items() if one.guessed}
 ROWS = {name: one.all_and_own for name, one in REPORTS.items() if one.all_and_own}
 DOMO = [name for name, one in REPORTS.items() if one.platform == "domo"]
 ALL = [
@@ -52,7 +52,7 @@ ALL = [
 ]
 LIKE = ["account", "accounts.admin", "ACCOUNT.ADMIN", "audit.view", "content", "dataset.manage"]
 ONE_OF = [(name, grant) for name, grants in NEEDED.items() for grant in grants]
-SUPPOSED_ONE_OF = [(name, grant) for name, grants in SUPPOSED.items() for grant in grants]
+GUESSED_ONE_OF = [(name, grant) for name, grants in GUESSED.items() for grant in grants]
 
 
 @pytest.fixture(scope="module")
@@ -125,7 +125,9 @@ def none_of(*grants):
 @pytest.mark.parametrize("name", REPORTS)
 def test_the_grants_of_every_report_are_those_that_are_expected(name):
     report, told = reports.find(name), REPORTS[name]
-    assert tuple(report.needs) == told.needs and tuple(report.guessed) == told.supposed
+    for grants in ("needs", "guessed"):
+        wrong = f"`{grants}` in tests/expected/{name}.py or in the report"
+        assert getattr(told, grants) == tuple(getattr(report, grants)), wrong
     shortened = bool(told.needs) and not told.refused
     assert bool(told.all_and_own) is shortened, "all_and_own: where needs shortens the list"
 
@@ -144,19 +146,19 @@ def test_one_of_its_grants_is_enough(here, name, grant):
     assert told(found) == [] and found.findings == [] and found.rows
 
 
-@pytest.mark.parametrize("name", SUPPOSED)
-def test_a_grant_that_is_only_supposed_is_a_note(here, name):
-    here.serve(GRANTS, [grant for grant in ALL + LIKE if grant not in SUPPOSED[name]])
+@pytest.mark.parametrize("name", GUESSED)
+def test_a_grant_that_is_only_guessed_is_a_note(here, name):
+    here.serve(GRANTS, [grant for grant in ALL + LIKE if grant not in GUESSED[name]])
     found = run(here, name)
     assert told(found) == []
     assert found.findings == [
-        f"This user has none of {', '.join(SUPPOSED[name])}. Whether some of {name} is left out "
+        f"This user has none of {', '.join(GUESSED[name])}. Whether some of {name} is left out "
         "without it nobody has recorded; it is taken to be whole."
     ]
 
 
-@pytest.mark.parametrize("name, grant", SUPPOSED_ONE_OF)
-def test_with_one_of_the_supposed_grants_there_is_no_note(here, name, grant):
+@pytest.mark.parametrize("name, grant", GUESSED_ONE_OF)
+def test_with_one_of_the_guessed_grants_there_is_no_note(here, name, grant):
     here.serve(GRANTS, [grant])
     found = run(here, name)
     assert told(found) == [] and found.findings == []

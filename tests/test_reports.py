@@ -307,7 +307,9 @@ def test_an_estimate_is_what_a_run_takes(name):
         told = estimate(report, box, **how(name))
         before = len(box.log)
         report.run(box, **how(name))
-        assert (len(box.log) - before, told.total) == REPORTS[name].calls_of_many
+        assert (len(box.log) - before, told.total) == REPORTS[name].calls_of_many, (
+            f"`calls_of_many` in tests/expected/{name}.py: calls made, and estimated"
+        )
 
 
 def test_reports_that_share_a_list_ask_for_it_once(box):
@@ -352,22 +354,22 @@ def test_one_instance_that_fails_does_not_take_the_others_along(box):
             run_all(reports.find("groups"), [broken])
 
 
-def test_every_field_of_every_row_type_is_in_a_formatter_or_dropped_by_name():
-    for name in NAMES:
-        report = reports.find(name)
-        fields = {
-            column.service_name
-            for column in columns_of(report.source.row_type).values()
-            if column.arrow is not None
-        }
-        read = {
-            place.split(".", 1)[1]
-            for formatter in report.formatters.values()
-            for places in formatter.places.values()
-            for place in places
-            if place.startswith(report.source.keyword + ".")
-        }
-        assert fields - read == REPORTS[name].left_out
+@pytest.mark.parametrize("name", NAMES)
+def test_every_field_of_every_row_type_is_in_a_formatter_or_dropped_by_name(name):
+    report = reports.find(name)
+    fields = {
+        column.service_name
+        for column in columns_of(report.source.row_type).values()
+        if column.arrow is not None
+    }
+    read = {
+        place.split(".", 1)[1]
+        for formatter in report.formatters.values()
+        for places in formatter.places.values()
+        for place in places
+        if place.startswith(report.source.keyword + ".")
+    }
+    assert fields - read == REPORTS[name].left_out, f"`left_out` in tests/expected/{name}.py"
 
 
 # --- of which platform ----------------------------------------------------------------------------

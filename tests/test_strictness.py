@@ -307,7 +307,9 @@ def test_no_odd_value_in_any_field_costs_a_row_but_in_the_key(own_folder, name):
                 where = (keyword, place, value)
                 if len(rows) >= len(before) or value == b"null" and place[-1] in LISTS:
                     continue
-                assert keyword in can_lose and place[-1] in REPORTS[name].key_fields, where
+                assert keyword in can_lose and place[-1] in REPORTS[name].key_fields, (
+                    f"{where} costs a row: no field of `key_fields` in tests/expected/{name}.py"
+                )
                 if value[:1] != b"{" or place[-1] != "reply":  # which may be a reply of no shares
                     assert run.incomplete and run.violations, where
 

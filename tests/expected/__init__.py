@@ -82,7 +82,7 @@ class Expected:
     needs: tuple[str, ...] = ()
     "One of these grants is enough to see all of it. Recorded: without them some is left out."
 
-    supposed: tuple[str, ...] = ()
+    guessed: tuple[str, ...] = ()
     """The same, by the title of the grants only: nobody has seen a list that was shorter without
     them."""
 

@@ -37,7 +37,7 @@ EXPECTED = Expected(
     neighbour={"groupId": {}, "groupMembers": MEMBERS},
     key_columns={"all": ["group_id", "member_type", "member_id"], "domostats": None},
     key_fields={"groupId", "groupMembers", "type", "id"},
-    supposed=("group.admin",),
+    guessed=("group.admin",),
     calls={
         "nothing": {"all": (5, 1), "domostats": (5, 1)},
         "a lesson": {"all": (6, 0), "domostats": (6, 0)},

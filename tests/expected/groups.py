@@ -110,7 +110,7 @@ EXPECTED = Expected(
     joined_by={"with_creator": {"Creator Id": ("Group Id",), "Is Default": ("Group Id",)}},
     left_out={"owners", "groupMembers"},
     key_fields={"groupId"},
-    supposed=("group.admin",),
+    guessed=("group.admin",),
     calls={
         "nothing": {"domostats": (5, 1), "with_creator": (6, 1), "all": (5, 1)},
         "a lesson": {"domostats": (6, 0), "with_creator": (14, 1), "all": (6, 0)},

@@ -84,7 +84,7 @@ EXPECTED = Expected(
     neighbour={"id": "x"},
     key_columns={"domostats": ["Account_Id"], "all": ["id"]},
     key_fields={"id"},
-    supposed=("account.admin", "account.view.all"),
+    guessed=("account.admin", "account.view.all"),
     calls={
         "nothing": {"domostats": (3, 0), "all": (3, 0)},
         "a lesson": {"domostats": (3, 0), "all": (3, 0)},

@@ -234,7 +234,7 @@ EXPECTED = Expected(
     },
     joined_by={"all": {"role_name": ("role_id",), "accepted": ("user_id",)}},
     key_fields={"id"},
-    supposed=("user.edit",),
+    guessed=("user.edit",),
     calls={
         "nothing": {
             "domostats": (8, 0),
