@@ -58,8 +58,8 @@ from ..rows import naming
 from ..transport.auth import Auth
 
 # %% ../../nbs/09_lessons/08_accounts.ipynb #13cf8763
-checks = Checks("accounts")
-solution = checks.solution
+checks: Checks = Checks("accounts")
+solution: Callable[[str | int], None] = checks.solution
 
 
 GRAINS = {

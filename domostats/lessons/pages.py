@@ -49,8 +49,8 @@ from .pictures import Drawing, page_strip
 from .trials import call, is_untouched, shorten, with_article
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #90f41f59
-checks = Checks("pages")
-solution = checks.solution
+checks: Checks = Checks("pages")
+solution: Callable[[str | int], None] = checks.solution
 CAP = 10_000  # rows that the service gives of one list
 
 

@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 # %% ../../nbs/09_lessons/13_streams.ipynb #0b7e462b
-checks = Checks("streams")
-solution = checks.solution
+checks: Checks = Checks("streams")
+solution: Callable[[str | int], None] = checks.solution
 PER_MINUTE = 60  # calls of one user
 
 

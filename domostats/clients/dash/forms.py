@@ -42,7 +42,7 @@ class FormStream:
     "The bytes of a form with a file, to be read once; its length is known."
 
     def __init__(self, head: bytes, file: BinaryIO, size: int, tail: bytes):
-        self.size = len(head) + size + len(tail)
+        self.size: int = len(head) + size + len(tail)
         self.file = file
         self.pieces: Iterator[bytes] = self._pieces(head, size, tail)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ...clients.dash.loads import check_table_name
 from ...errors import DataError, DomostatsError, SettingsError
-from .config import Auth, Config, find_config
+from .config import Auth, Config, DashConfig, find_config
 from .load import Load
 from .load_parts import LoadState, UploadItem, new_key
 from ..streams import is_frame
@@ -43,7 +43,7 @@ class DashBulkUploader:
     def __init__(
         self, config: Config = None, auth_token: Auth | None = None, *, fresh: bool = False
     ):
-        self.config = find_config(config, auth_token)
+        self.config: DashConfig = find_config(config, auth_token)
         self.fresh = fresh
         self.uploads: dict[str, dict[str, Any]] = {}
 

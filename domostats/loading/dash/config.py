@@ -49,8 +49,10 @@ class Auth:
                 "application_client_id.",
                 "two_ways",
             )
-        self.orgname = check_orgname(orgname) if isinstance(orgname, str) else orgname
-        self.issuer = check_url(issuer, "issuer") if issuer else None
+        self.orgname: str | Instance | DashOrganisation = (
+            check_orgname(orgname) if isinstance(orgname, str) else orgname
+        )
+        self.issuer: str | None = check_url(issuer, "issuer") if issuer else None
         if credentials_cache_class is not None:
             raise SettingsError(
                 "Sign-ins are kept in the key store of the system, or where the settings say. "

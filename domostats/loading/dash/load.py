@@ -20,7 +20,7 @@ from domostats.clients.dash.loads import (
 )
 from ...errors import AccessError, DataError, SettingsError
 from .column_names import CLIENT_ID, clean_name, clean_names
-from .config import Config, find_config
+from .config import Config, DashConfig, find_config
 from .dry_runs import DryRun
 from domostats.loading.dash.load_parts import (
     LoadState,
@@ -91,12 +91,12 @@ class Load:
             "partitions": None if partitions is None else [*partitions],
         }
         check_arguments(created, load_id)
-        self.config = find_config(config)
+        self.config: DashConfig = find_config(config)
         self.table_name: str = table_name or ""
         self.load_as_service_client_id = load_as_service_client_id
         self.partitions: list[str] | None = created["partitions"]
         self.load_id: str = load_id or ""
-        self.track_rows_uploaded = bool(track_rows_uploaded)
+        self.track_rows_uploaded: bool = bool(track_rows_uploaded)
         self.modify_lambda = modify_lambda
         self.chunksize: int = ROWS if chunksize is None else chunksize
         check_bounds(self.chunksize)
@@ -339,7 +339,7 @@ class Load:
             facts.commit = ""  # it was refused, so the load is as open as before
             self.record.save()
             raise
-        self.committed = True
+        self.committed: bool = True
 
     def wait_to_complete(self, timeout: float | None = None) -> LoadState:
         """Wait until a commit is decided; how the load stands then.

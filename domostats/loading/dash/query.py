@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 
 import pyarrow as pa
 
@@ -25,7 +25,7 @@ from domostats.clients.dash.queries import (
     stop_query,
 )
 from ...errors import DataError, DestinationError, SettingsError
-from .config import Config, find_config
+from .config import Config, DashConfig, find_config
 from .results import typed_tables
 from ..uploads.record import keep_item
 from ..uploads.sources import RowSource, open_sources
@@ -35,6 +35,8 @@ from ...transport.writes import wait_until
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from domostats.transport.connection import Connection
 
 
 # %% ../../../nbs/06_loading/dash/08_query.ipynb #e618b747
@@ -65,7 +67,7 @@ class CsvResult:
     status = 200
 
     def __init__(self, path: Path):
-        self.file = path.open("rb")
+        self.file: BinaryIO = path.open("rb")
         self.headers: dict[str, str] = {"Content-Length": str(path.stat().st_size)}
 
     @property
@@ -117,8 +119,8 @@ class Query:
                 "A query is started by query_text, or found by query_id: give one of the two.",
                 "bad_argument",
             )
-        self.config = find_config(config)
-        self.connection = self.config.connection
+        self.config: DashConfig = find_config(config)
+        self.connection: Connection = self.config.connection
         self.query_text = query_text
         self._folder: Path | None = None
         if query_id is not None:

@@ -110,7 +110,7 @@ class ColumnTypes:
         if isinstance(given, Mapping):
             self.given = {str(name): arrow_type(dtype) for name, dtype in given.items()}
         elif given is not None:
-            self.every = arrow_type(given)
+            self.every: Any = arrow_type(given)
 
     def given_for(self, name: str) -> pa.DataType | None:
         "The type that the user gave to a column; None if none."

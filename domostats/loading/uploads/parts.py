@@ -85,7 +85,7 @@ class PartWriter:
         self.rename = rename
         self.after: ColumnTypes | None = None
         self.schema = schema
-        self.known = known or {}
+        self.known: dict[str, pa.DataType] = known or {}
 
     def rows_of(self, chunk: Chunk) -> pa.Table:
         "The rows of a chunk as they are sent. DataError `mixed_column`, `other_columns`."

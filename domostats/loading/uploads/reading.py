@@ -124,7 +124,7 @@ class Bytes(io.RawIOBase):
         if not self.head:
             self.head = self.more(len(buffer))
         given = self.head[: len(buffer)]
-        self.head = self.head[len(given) :]
+        self.head: bytes = self.head[len(given) :]
         buffer[: len(given)] = given
         return len(given)
 

@@ -28,7 +28,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
@@ -123,8 +123,8 @@ class Record:
 
     def __init__(self, url: str, user: str, name: str, options: object, fresh: bool = False):
         self.name = name
-        self.lock = threading.RLock()
-        self.stack = ExitStack()
+        self.lock: AbstractContextManager[Any] = threading.RLock()
+        self.stack: ExitStack[bool | None] = ExitStack()
         self.journal: Journal | None = None
         self.went_on = False
         self.facts = LoadFacts(options_digest(options))
@@ -146,8 +146,8 @@ class Record:
             self.close()
             raise source_differs(name, "it had other options")
         if kept.options:
-            self.went_on = True
-            self.facts = kept
+            self.went_on: bool = True
+            self.facts: LoadFacts = kept
         self.facts.command = resume_command()
 
     def save(self, state: str = "sent") -> None:

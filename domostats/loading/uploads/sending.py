@@ -68,10 +68,10 @@ class Progress:
     """
 
     def __init__(self, name: str, total: int | None = None, is_shown: bool | None = None):
-        self.lock = threading.Lock()
-        self.rows = 0
-        self.bytes = 0
-        self.parts = 0
+        self.lock: threading.Lock = threading.Lock()
+        self.rows: int = 0
+        self.bytes: int = 0
+        self.parts: int = 0
         self.bar: tqdm[NoReturn] = tqdm(
             desc=name,
             total=total,

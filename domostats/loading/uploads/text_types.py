@@ -64,19 +64,19 @@ class _Spelling:
             return
         point = pc.find_substring(texts, ".")
         has_power = pc.match_substring_regex(texts, "[eE]")
-        self.has_power = self.has_power or pc.any(has_power).as_py()
+        self.has_power: bool = self.has_power or pc.any(has_power).as_py()
         digits = pc.if_else(
             pc.less(point, 0), 0, pc.subtract(pc.subtract(pc.binary_length(texts), point), 1)
         )
         ends = pc.min_max(digits).as_py()
         self.fewest = ends["min"] if self.fewest is None else min(self.fewest, ends["min"])
-        self.most = max(self.most, ends["max"])
+        self.most: int = max(self.most, ends["max"])
         bare = pc.and_(pc.less(point, 0), pc.invert(has_power))
-        self.has_bare = self.has_bare or pc.any(bare).as_py()
+        self.has_bare: bool = self.has_bare or pc.any(bare).as_py()
         zero = pc.match_substring_regex(texts, r"^-?[0-9]+\.0$")
-        self.has_zero = self.has_zero or pc.any(zero).as_py()
+        self.has_zero: bool = self.has_zero or pc.any(zero).as_py()
         zeros = pc.match_substring_regex(texts, r"\.[0-9]*0$")
-        self.has_zeros = self.has_zeros or pc.any(pc.and_(zeros, pc.invert(zero))).as_py()
+        self.has_zeros: bool = self.has_zeros or pc.any(pc.and_(zeros, pc.invert(zero))).as_py()
 
     def is_one(self) -> bool:
         "Whether no two of the texts can mean the same number."
@@ -109,22 +109,22 @@ class TextType:
         self.has_empty = False
         self.has_null = False
         self.has_value = False
-        self.spelling = _Spelling()
+        self.spelling: _Spelling = _Spelling()
 
     def look(self, texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> None:
         "Take these texts into account."
         there = _one_array(texts)
         if there.null_count:
-            self.has_null = True
+            self.has_null: bool = True
             there = there.drop_null()
         if self.is_text:
             return
         empty = pc.equal(there, "")
         if pc.any(empty).as_py():
-            self.has_empty = True
+            self.has_empty: bool = True
             there = there.filter(pc.invert(empty))
         if len(there):
-            self.has_value = True
+            self.has_value: bool = True
             self._narrow(there)
 
     def _narrow(self, texts: pa.Array) -> None:
@@ -137,7 +137,7 @@ class TextType:
         if not self.is_whole and not self.is_fraction:
             return
         whole = _whole(texts)
-        self.is_whole = self.is_whole and whole is not None
+        self.is_whole: bool = self.is_whole and whole is not None
         if not self.is_fraction:
             return
         if whole is None:
@@ -148,7 +148,7 @@ class TextType:
             self.spelling.fewest = 0
             self.spelling.has_bare = True
         else:
-            self.is_fraction = False
+            self.is_fraction: bool = False
 
     @property
     def is_text(self) -> bool:

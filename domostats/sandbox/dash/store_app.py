@@ -62,7 +62,7 @@ class FormReader:
 
     def __post_init__(self) -> None:
         multipart = load_multipart()
-        self.digest = hashlib.md5(usedforsecurity=False)
+        self.digest: Any = hashlib.md5(usedforsecurity=False)
         callbacks = {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._head(0, data[start:end]),

@@ -37,6 +37,8 @@ class TokenSigner:
     def __init__(self, issuer: str, clock: VirtualClock):
         self.issuer = issuer
         self.clock = clock
+        self.jwk: Any
+        self.jwt: Any
         self.jwk, self.jwt = load_joserfc()
         self.rotate()
 

@@ -61,8 +61,8 @@ class Workers:
     "The threads in which a database is used: those that read, and those that write."
 
     def __init__(self):
-        self.reading = anyio.CapacityLimiter(READERS)
-        self.writing = anyio.CapacityLimiter(WRITERS)
+        self.reading: anyio.CapacityLimiter = anyio.CapacityLimiter(READERS)
+        self.writing: anyio.CapacityLimiter = anyio.CapacityLimiter(WRITERS)
 
     async def run(self, call: Callable[[], Any], reads: bool) -> Any:
         "What a call gives, made in a thread when there is one."
@@ -115,7 +115,7 @@ def _no_operation(connection: ASGIConnection[Any, Any, Any, Any]) -> DataError:
 
 
 # %% ../../../nbs/08_tracking/registry/16_routes.ipynb #377d4505
-log = logging.getLogger("domostats.registry")
+log: logging.Logger = logging.getLogger("domostats.registry")
 
 
 def _reply_of(request: Request[Any, Any, Any], error: Exception) -> tuple[int, Trouble]:
