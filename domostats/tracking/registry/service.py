@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 # %% ../../../nbs/08_tracking/registry/17_service.ipynb #4f510150
 Service: TypeAlias = Callable[[Any, Any, Any], Any]  # an application as ASGI has it
 log: logging.Logger = logging.getLogger("domostats.registry")
+log.addHandler(logging.NullHandler())  # whoever serves it says where its lines go
 
 
 def describe_call(scope: dict[str, Any], status: int, seconds: float) -> str:
