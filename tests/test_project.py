@@ -18,16 +18,15 @@ BIN = Path(sys.executable).parent
 
 
 def run(folder, program, *arguments):
-    state = (
-        tempfile.mkdtemp()
-    )  # a sandbox that runs elsewhere on this machine must not take the name
+    # neither a sandbox that runs elsewhere on this machine nor a learner's progress is seen
+    own = dict.fromkeys(("XDG_STATE_HOME", "XDG_DATA_HOME"), tempfile.mkdtemp())
     done = subprocess.run(
         [BIN / program, *map(str, arguments)],
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=600,
-        env={**os.environ, "XDG_STATE_HOME": state},
+        env={**os.environ, **own},
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout

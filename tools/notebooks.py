@@ -13,14 +13,13 @@ BIN = Path(sys.executable).parent
 
 
 def run(program, *arguments):
-    state = (
-        tempfile.mkdtemp()
-    )  # a sandbox that runs elsewhere on this machine must not take the name
+    # neither a sandbox that runs elsewhere on this machine nor a learner's progress is seen
+    own = dict.fromkeys(("XDG_STATE_HOME", "XDG_DATA_HOME"), tempfile.mkdtemp())
     subprocess.run(
         [BIN / program, *map(str, arguments)],
         cwd=ROOT,
         check=True,
-        env={**os.environ, "XDG_STATE_HOME": state},
+        env={**os.environ, **own},
     )
 
 
