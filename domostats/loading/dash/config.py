@@ -127,7 +127,7 @@ class DashConfig:
 
 
 # %% ../../../nbs/06_loading/dash/03_config.ipynb #e09cd953
-Config: TypeAlias = "DashConfig | type[DashConfig] | Auth | Connection | None"
+Config: TypeAlias = DashConfig | type[DashConfig] | Auth | Connection | None
 
 
 @hides("auth_token")
