@@ -37,7 +37,10 @@ nb_ipywidgets_js = {}
 mathjax_path = "mathjax.js"  # no page has a formula; without this line one would call a server
 myst_enable_extensions = ["colon_fence", "attrs_inline"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst-nb.lexer"]  # `!` and `%` lines are no Python
+suppress_warnings = [
+    "myst-nb.lexer",  # `!` and `%` lines are no Python
+    "ref.python",  # two classes are called `Auth`: of a connection, and that of the published SDK
+]
 smartquotes = False
 
 autodoc_typehints = "signature"

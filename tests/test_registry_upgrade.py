@@ -176,7 +176,7 @@ def test_the_command_that_helps_can_be_given_as_it_stands_or_says_what_is_hidden
         Database(path)
     told, _, address = str(caught.value).partition("registry upgrade ")
     [address] = shlex.split(address)
-    assert sa.make_url(address).database == str(path) and "***" not in told
+    assert address == str(path) and "***" not in told
     engine, masked = registry_engine(path), "postgresql://ada:***@registry.example.com/books"
     with transaction(engine) as con, pytest.raises(SettingsError) as caught:
         make_registry_tables(con, "registry", masked)

@@ -127,7 +127,7 @@ def test_without_any_file_the_defaults_are_in_the_folders_of_this_user(monkeypat
     assert find_settings().folder == tmp_path / "XDG_CONFIG_HOME/domostats"
     assert store_path() == tmp_path / "XDG_DATA_HOME/domostats/store.duckdb"
     registry = tmp_path / "XDG_DATA_HOME/domostats/registry.sqlite"
-    assert default_url().reveal() == f"sqlite:///{registry}"
+    assert default_url().reveal() == str(registry)
     assert sandbox_note("sandbox-2") == (
         tmp_path / "XDG_STATE_HOME/domostats/sandboxes/sandbox-2.json"
     )

@@ -84,8 +84,13 @@ class Database:
 
     @property
     def address(self) -> str:
-        "The address of the database, without its password."
-        return self.engine.url.render_as_string(hide_password=True)
+        """The path of the file, or the address of the server without its password.
+
+        A path, since older versions of SQLAlchemy cannot write each in an address."""
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite" and url.database:
+            return url.database
+        return url.render_as_string(hide_password=True)
 
     def writing(self) -> AbstractContextManager[sa.Connection]:
         "A transaction. DestinationError `no_registry`, DataError `bad_field`; see `transaction`."

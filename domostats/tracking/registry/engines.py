@@ -189,7 +189,7 @@ def _patiently(call: Callable[[], Answer]) -> Answer:
 
 
 def default_url() -> Secret:
-    """Where the registry is, by the settings.
+    """Where the registry is, by the settings: an address, or the path of a file.
 
     That is `registry` under [domostats] in settings.ini, else a file in the user's data folder.
     """
@@ -197,12 +197,7 @@ def default_url() -> Secret:
     if named:
         return Secret(named)
     folder = user_folder("data")
-    return _file_address(str(folder / "registry.sqlite"))
-
-
-def _file_address(path: str) -> Secret:
-    "The address of a file, in which SQLAlchemy finds the same path again, also one with a %."
-    return Secret(sa.URL.create("sqlite", database=path).render_as_string())
+    return Secret(str(folder / "registry.sqlite"))
 
 
 def _is_file(text: str) -> bool:
