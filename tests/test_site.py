@@ -140,8 +140,12 @@ def test_every_command_and_option_has_its_place(site):
         for word, inner in getattr(command, "commands", {name: command}).items():
             called = name if word == name else f"{name} {word}"
             assert called.replace(" ", "-") in found.places
-            options = [option for param in inner.params for option in param.opts]
-            assert all(option in found.text for option in options if option != "--help")
+            words = [word for param in inner.params for word in param.opts]
+            options = [word for word in words if word.startswith("-") and word != "--help"]
+            arguments = [
+                one.metavar or one.name.upper() for one in inner.params if one.opts[0][0] != "-"
+            ]
+            assert not [word for word in options + arguments if word not in found.text], called
 
 
 @pytest.mark.slow
@@ -156,7 +160,7 @@ def test_every_notebook_guide_and_lesson_is_a_page(site):
         assert "#|" not in re.sub("<[^>]+>", "", text), "a directive of nbdev is shown"
     for path in (ROOT / "docs" / "guides").glob("*.md"):
         assert (site / "guides" / f"{path.stem}.html").exists()
-    exercises = [*(ROOT / "tutorials" / "exercises").glob("0*.ipynb")]
+    exercises = [*(ROOT / "tutorials" / "exercises").glob("[0-9]_*.ipynb")]
     landing = (site / "lessons" / "index.html").read_text(encoding="utf-8")
     assert exercises and all(f'href="{path.stem}.html"' in landing for path in exercises)
 
