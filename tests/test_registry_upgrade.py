@@ -212,7 +212,7 @@ def test_the_copy_is_the_registry_of_before(tmp_path):
     assert names - {"registry.sqlite-wal", "registry.sqlite-shm"} == {path.name, copy.name}
 
 
-def test_where_no_registry_is_none_is_upgraded_and_none_is_made(tmp_path, postgres):
+def test_where_no_registry_is_no_file_and_no_postgresql_is_upgraded_or_made(tmp_path, postgres):
     folder = tmp_path / "empty"
     folder.mkdir()
     for nowhere in (folder / "none.sqlite", folder / "no folder" / "none.sqlite"):

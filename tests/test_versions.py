@@ -212,7 +212,7 @@ def test_the_core_passes(minor, what, copy, tmp_path):
     if what == "pandas2":
         core &= FRAMES  # the newest Python is seen whole with pandas 3
     done = subprocess.run(
-        [python, "-m", "pytest", "-n", "auto", "-q", "-rf", "-p", "no:cacheprovider"]
+        [python, "-m", "pytest", "-n", "auto", "-q", "-rfE", "-p", "no:cacheprovider"]
         + ["-m", "not slow", "-k", LONG, *sorted(core)],
         cwd=copy / "tests",
         capture_output=True,
