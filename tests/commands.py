@@ -30,8 +30,8 @@ for name in (
     if not name.endswith("__main__"):
         try:
             importlib.import_module(name)
-        except (ImportError, AttributeError):
-            pass  # of an extra, or run by its library only: whoever needs it imports it
+        except ImportError:
+            pass  # of an extra: whoever needs it imports it
 gc.freeze()
 while asked := json.loads(sys.stdin.readline() or "null"):
     child = os.fork()

@@ -42,8 +42,7 @@ KNOWS = "Secret", "hides", "sign_in", "find_secrets", "connect", "Connection", "
 
 def modules():
     for found in pkgutil.walk_packages(domostats.__path__, "domostats."):
-        is_run_by_another = found.name.endswith("__main__") or ".revisions." in found.name
-        if not is_run_by_another:
+        if not found.name.endswith("__main__"):
             yield importlib.import_module(found.name)
 
 

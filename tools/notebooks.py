@@ -5,7 +5,6 @@ import os
 import subprocess
 import sys
 import tempfile
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,9 +24,7 @@ def run(program, *arguments):
 
 def notebooks():
     try:
-        found = sorted((ROOT / "nbs").rglob("*.ipynb"))
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            list(pool.map(lambda path: run("nbdev-test", path.relative_to(ROOT), "--save"), found))
+        run("python", "tools/run_notebooks.py", "nbs")
     finally:
         run("nbdev-clean")
 

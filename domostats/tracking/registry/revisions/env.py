@@ -4,6 +4,14 @@ from typing import Any
 
 from alembic import context
 
-attributes: dict[str, Any] = context.config.attributes
-context.configure(connection=attributes["connection"], version_table=attributes["version_table"])
-context.run_migrations()
+
+def run_revisions() -> None:
+    "Run what Alembic was asked for, on the connection that stands in its settings."
+    attributes: dict[str, Any] = context.config.attributes
+    connection, version_table = attributes["connection"], attributes["version_table"]
+    context.configure(connection=connection, version_table=version_table)
+    context.run_migrations()
+
+
+if hasattr(context, "config"):  # so it is while Alembic runs this file, not when it is imported
+    run_revisions()
