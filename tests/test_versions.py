@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, missing
+from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_benchmarks.py",
@@ -204,7 +204,7 @@ def test_the_core_passes(minor, what, copy, tmp_path):
     python = environment / "bin" / "python"
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
-    install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    install = [python, "-m", "pip", "install", *QUICKLY]
     if what == "lowest":
         chosen = [lowest(requirement) for requirement in declared()]
     else:
