@@ -270,8 +270,8 @@ def run_pytest_here(folder: Path, options: list[str], tests: list[str], failures
     "Run pytest in this process, which is a fresh one, and end it with pytest's exit code."
     os.setsid()
     os.chdir(folder)
-    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.dont_write_bytecode = True
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.dont_write_bytecode = False  # the next run need not rewrite the asserts of the tests again
     sys.path.insert(0, str(folder))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
@@ -386,10 +386,11 @@ class Coverage:
         A line outside of functions runs at the import, which belongs to no test. Its tests are
         those of the functions of its module and those of each file that names the module; first
         come those that have the name of the module in theirs, or in that of their file."""
-        lines, within = self.tests.get(fault.module, {}), lines_in_functions(fault.module)
+        lines, within = self.tests.get(fault.module, {}), lines_that_run(fault.module)
         path = Path(fault.module)
         name = path.parent.name if path.stem == "__init__" else path.stem
-        running = {*lines.get(fault.line, ())} if fault.line in within else set()
+        places = within.get(fault.line, ())
+        running = {test for line in places for test in lines.get(line, ())}
         is_declared = not running
         if is_declared:
             running = {test for line in within for test in lines.get(line, ())}
@@ -428,14 +429,18 @@ class Coverage:
 
 
 @cache
-def lines_in_functions(module: str) -> set[int]:
-    "The lines of a module that run when a function is called, not when the module is imported."
-    return {
-        line
-        for node in ast.walk(ast.parse((ROOT / module).read_text()))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1)
-    }
+def lines_that_run(module: str) -> dict[int, set[int]]:
+    """By each line of the functions of a module the lines whose tests come upon a fault in it.
+
+    A line of a body stands for itself, and one of the signature, which holds what a call need not
+    give, for the whole body. Other lines run when the module is imported."""
+    found: dict[int, set[int]] = {}
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = {*range(node.body[0].lineno, (node.end_lineno or 0) + 1)}
+            found |= {line: {line} for line in body}
+            found |= dict.fromkeys(range(node.lineno, node.body[0].lineno), body)
+    return found
 
 
 def digest_of(text: str) -> str:
