@@ -87,3 +87,54 @@ def test_a_fault_without_an_end_is_tried_again_for_longer(
     assert judged == outcome and not left
     assert limits == [30.3, 6 * 30.3][: len(attempts)]
     assert (tmp_path / "copies" / "0" / "domostats" / "add.py").read_text() == text
+
+
+MODULE = """LIMIT = 5
+
+
+class Loader:
+    size = 7
+
+    def load(
+        self,
+        sure=False,
+    ):
+        "Load."
+        if sure:
+            return 1
+        return 2
+
+
+def other(n=1): return n
+"""
+
+
+def test_a_fault_in_a_signature_meets_the_tests_of_its_function(mutants, tmp_path, monkeypatch):
+    "What a call need not give runs at the import, and yet it is the function that it changes."
+    (tmp_path / "loader.py").write_text(MODULE)
+    monkeypatch.setattr(mutants, "ROOT", tmp_path)
+    coverage = mutants.Coverage()
+    tests = {name: f"tests/test_x.py::test_{name}" for name in ("sure", "unsure", "other")}
+    coverage.times = dict.fromkeys(tests.values(), 0.1)
+    coverage.tests = {
+        "loader.py": {
+            12: [tests["sure"], tests["unsure"]],
+            13: [tests["sure"]],
+            14: [tests["unsure"]],
+            17: [tests["other"]],
+        }
+    }
+    met = {
+        fault.line: {*coverage.tests_of(fault, 10)}
+        for fault in mutants.faults_of("loader.py", MODULE)
+    }
+    of_load = {tests["sure"], tests["unsure"]}
+    assert met == {
+        1: {*tests.values()},  # outside of functions: the tests of all of them
+        5: {*tests.values()},
+        9: of_load,
+        12: of_load,
+        13: {tests["sure"]},
+        14: {tests["unsure"]},
+        17: {tests["other"]},
+    }
