@@ -36,7 +36,7 @@ def _is_spelled_back(texts: pa.Array, numbers: pa.Array) -> bool:
     content = _content_of(texts).bytes
     if content.translate(None, b"-0123456789"):
         return False
-    values = numbers.to_numpy()
+    values = np.frombuffer(numbers.buffers()[1], np.int64)[numbers.offset :][: len(numbers)]
     ends = pc.min_max(numbers).as_py()
     size = len(values) + np.count_nonzero(values < 0)
     for power in range(1, 19):
@@ -46,11 +46,19 @@ def _is_spelled_back(texts: pa.Array, numbers: pa.Array) -> bool:
     return bool(size == len(content))
 
 
+def _cast(texts: pa.Array, type: pa.DataType) -> pa.Array | None:
+    "Texts as this type; None if one does not fit. Each misfit takes time, so the first is tried."
+    try:
+        texts[:1].cast(type)
+        return texts.cast(type)
+    except pa.ArrowException:
+        return None
+
+
 def _whole(texts: pa.Array) -> pa.Array | None:
     "Texts as whole numbers; None if one of them is none, or is written otherwise."
-    try:
-        numbers = texts.cast(pa.int64())
-    except pa.ArrowException:
+    numbers = _cast(texts, pa.int64())
+    if numbers is None:
         return None
     return numbers if _is_spelled_back(texts, numbers) else None
 
@@ -59,9 +67,8 @@ def _fraction(texts: pa.Array) -> pa.Array | None:
     """Texts as numbers; None if one of them is none, or is none that a 64-bit number holds.
 
     Zeros behind the point are not looked at here."""
-    try:
-        numbers = texts.cast(pa.float64())
-    except pa.ArrowException:
+    numbers = _cast(texts, pa.float64())
+    if numbers is None:
         return None
     if pc.all(pc.is_finite(numbers)).as_py() is False:
         return None
@@ -158,6 +165,13 @@ def _one_array(texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> pa.A
     return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
 
 
+def _are_all_of(texts: pa.Array, words: tuple[str, str]) -> bool:
+    "Whether each text is one of two words."
+    if texts[0].as_py() not in words:
+        return False
+    return bool(pc.all(pc.or_(pc.equal(texts, words[0]), pc.equal(texts, words[1]))).as_py())
+
+
 class TextType:
     """What the texts of a column may become, narrowed by every batch of them.
 
@@ -187,18 +201,13 @@ class TextType:
             return
         if len(there) and pc.min(pc.binary_length(there)).as_py() == 0:
             self.has_empty: bool = True
-            there = there.filter(pc.not_equal(there, ""))
+            there = there.filter(pc.binary_length(there).cast(pa.bool_()))
         if len(there):
             self.has_value: bool = True
             self._narrow(there)
 
     def _narrow(self, texts: pa.Array) -> None:
-        if self.truths:
-            self.truths = [
-                words
-                for words in self.truths
-                if pc.all(pc.or_(pc.equal(texts, words[0]), pc.equal(texts, words[1]))).as_py()
-            ]
+        self.truths = [words for words in self.truths if _are_all_of(texts, words)]
         if not self.is_whole and not self.is_fraction:
             return
         whole = _whole(texts)
@@ -247,7 +256,7 @@ def from_texts(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_string(type) or pa.types.is_large_string(type):
         return texts if texts.type == type else texts.cast(type)
     if pc.min(pc.binary_length(texts)).as_py() == 0:
-        texts = pc.if_else(pc.equal(texts, ""), None, texts)
+        texts = pc.if_else(pc.binary_length(texts).cast(pa.bool_()), texts, None)
     return texts.cast(type)
 
 
