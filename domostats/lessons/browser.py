@@ -10,6 +10,7 @@ __all__ = [
     "draw_keys",
     "PATH",
     "AUTH",
+    "CLS",
     "TOKEN_HEADERS",
     "WORDS",
     "REFUSALS",
@@ -332,7 +333,10 @@ class InterruptedReply(requests.Response):
         return [1]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #ddad0a7c
+# %% ../../nbs/09_lessons/15_browser.ipynb #b4e72382
+CLS = "{} came. The first parameter of a classmethod says which class is meant."
+
+
 @checks.task("Reply", Reply)
 def reply(answer: Any) -> str:
     if not isinstance(answer, type):
@@ -370,6 +374,8 @@ def _check_case(answer: Any, case: ReplyCase) -> None:
     if outcome.error is not None or got is None:
         _say_usual(answer.from_requests, title, (), case.res)
     if not isinstance(got, answer):
+        if type(got).__name__ == answer.__name__:
+            raise NotYet(CLS.format(f"One class asked, and a {answer.__name__} by name"), title)
         raise NotYet(
             f"from_requests gives {with_article(got)}; a {answer.__name__} is asked for: "
             "return cls(...).",
@@ -446,11 +452,7 @@ def _check_subclass(answer: Any) -> None:
     kind = type("Other", (answer,), {})
     got = attempt(kind.from_requests, _made(200, b"[]")).value
     if type(got) is not kind:
-        raise NotYet(
-            f"A subclass asked and a plain {type(got).__name__} came. The first parameter of a "
-            "classmethod says which class is meant.",
-            title,
-        )
+        raise NotYet(CLS.format(f"A subclass asked and a plain {type(got).__name__}"), title)
 
 
 def _check_interrupt(answer: Any, at: int) -> None:
