@@ -333,7 +333,7 @@ class InterruptedReply(requests.Response):
         return [1]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #b4e72382
+# %% ../../nbs/09_lessons/15_browser.ipynb #5ebe15b3
 CLS = "{} came. The first parameter of a classmethod says which class is meant."
 
 
@@ -386,7 +386,7 @@ def _check_case(answer: Any, case: ReplyCase) -> None:
             raise NotYet(f"What it makes has no .{name}. Does __init__ keep it?", title)
     if type(got.status) is not int or got.status != case.res.status_code:
         raise NotYet(
-            f"status is {shorten(got.status, 40)}, and {case.res.status_code} came. Which "
+            f"The status is {shorten(got.status, 40)}, and {case.res.status_code} came. Which "
             "attribute of res is a number?",
             title,
         )
@@ -398,27 +398,29 @@ def _check_response(got: Any, case: ReplyCase) -> None:
     if type(got) is type(case.response) and got == case.response:
         return
     if callable(got):
-        raise NotYet("response is a method, not its result. What is missing behind it?", case.title)
+        raise NotYet(
+            "The response is a method, not its result. What is missing behind it?", case.title
+        )
     if case.response is None:
         raise NotYet(
-            f"Nothing came, and response is {shorten(got, 40)}. None says that nothing was there.",
+            f"Nothing came, and the response is {shorten(got, 40)}. None says that nothing was there.",
             case.title,
         )
     if isinstance(got, str) and not case.response:
         what = "An empty list" if case.response == [] else repr(case.response)
         raise NotYet(
-            f"{what} came, and response is the text {got!r}. Ask whether something came, not "
+            f"{what} came, and the response is the text {got!r}. Ask whether something came, not "
             "whether it is true.",
             case.title,
         )
     if got is None:
         raise NotYet(
-            f"{shorten(case.response, 40)} came, and response is None. Ask whether something "
+            f"{shorten(case.response, 40)} came, and the response is None. Ask whether something "
             "came, not whether it is true.",
             case.title,
         )
     raise NotYet(
-        f"response is {with_article(got)}; {with_article(case.response)} came. JSON becomes what "
+        f"The response is {with_article(got)}; {with_article(case.response)} came. JSON becomes what "
         "it says, everything else stays the text it is.",
         case.title,
     )

@@ -400,11 +400,11 @@ def changed_services() -> Iterator[dict[str, tuple[Sandbox, list[Asked]]]]:
         }
 
 
-# %% ../../nbs/09_lessons/14_browser_data.ipynb #ee790a5e
+# %% ../../nbs/09_lessons/14_browser_data.ipynb #96c6938e
 KEYS = (  # name, header, how long it opens in words, length, who takes it back
-    ("cookie", "Cookie", "until she signs out", 90, "whoever signs out"),
+    ("cookie", "Cookie", "until a person signs out", 90, "whoever signs out"),
     ("session token", "X-DOMO-Authentication", "8 hours", 150, "nobody: it runs out"),
-    ("access token", "X-DOMO-Developer-Token", "until its end", 290, "an admin, it alone"),
+    ("access token", "X-DOMO-Developer-Token", "until its end", 290, "an administrator, it alone"),
 )
 
 
@@ -425,8 +425,10 @@ def three_keys() -> Drawing:
         y = 34 + 62 * number
         parts.append(_key(16, y, length))
         parts.append(f'<text x="36" y="{y - 12}" font-weight="bold">{name}: {life}</text>')
-        parts.append(f'<text x="0" y="{y + 27}" font-size="11">in {header}; ends by: {back}</text>')
-        lines.append(f"{name} (in {header}): opens {life}; ends by: {back}")
+        parts.append(
+            f'<text x="0" y="{y + 27}" font-size="11">in {header} · ended by {back}</text>'
+        )
+        lines.append(f"{name} (in {header}): opens {life}, ended by {back}")
     door = (
         '<rect x="470" y="14" width="92" height="164" rx="3" fill="none" stroke="currentColor" '
         'stroke-width="2"/><circle cx="482" cy="98" r="4"/><text x="516" y="70" '

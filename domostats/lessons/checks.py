@@ -139,8 +139,16 @@ class CheckResult:
         lines.append(self._stand_in)
         return "\n".join(_wrap(line) for text in lines if text for line in text.split("\n"))
 
+    @property
+    def _sentence(self) -> str:
+        "What is said, with a capital; a name of Python at its beginning stays as it is."
+        first = self.says.partition(" ")[0]
+        if "_" in first or first in re.split(r"\W+", self.name):
+            return self.says
+        return self.says[:1].upper() + self.says[1:]
+
     def _repr_html_(self) -> str:
-        says = self.says[:1].upper() + self.says[1:]
+        says = self._sentence
         small = [f"tried: {self.tried}" * bool(self.tried), self._stand_in, self.after]
         return box(self.word, self.where, says.split("\n"), [line for line in small if line])
 

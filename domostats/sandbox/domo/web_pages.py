@@ -26,7 +26,7 @@ from urllib.parse import parse_qs
 from .sign_in import COOKIE, Login, SignIn
 from ..replies import HTML, Reply, trouble
 
-# %% ../../../nbs/11_sandbox/domo/25_web_pages.ipynb #58560acf
+# %% ../../../nbs/11_sandbox/domo/25_web_pages.ipynb #61705f08
 SIGN_IN_PAGE = "/auth/index"
 SIGN_OUT = "/auth/sign-out"
 ACCOUNTS_PAGE = "/datacenter/accounts"
@@ -41,6 +41,7 @@ header h1 { font-size: 1.3rem; margin: .5rem auto .5rem 0; }
 form.sign-in { display: grid; gap: .8rem; max-width: 22rem; margin: 2rem auto; }
 label { display: grid; gap: .2rem; }
 input, button { font: inherit; padding: .35rem .7rem; }
+input::placeholder { color: inherit; opacity: .8; }
 table { border-collapse: collapse; width: 100%; margin-top: 1rem; }
 th, td { text-align: left; padding: .35rem .6rem; border-bottom: 1px solid #8886; }
 td.number, th.number { text-align: right; }
