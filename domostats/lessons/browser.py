@@ -333,7 +333,7 @@ class InterruptedReply(requests.Response):
         return [1]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #5ebe15b3
+# %% ../../nbs/09_lessons/15_browser.ipynb #56278847
 CLS = "{} came. The first parameter of a classmethod says which class is meant."
 
 
@@ -420,8 +420,8 @@ def _check_response(got: Any, case: ReplyCase) -> None:
             case.title,
         )
     raise NotYet(
-        f"The response is {with_article(got)}; {with_article(case.response)} came. JSON becomes what "
-        "it says, everything else stays the text it is.",
+        f"The response is {with_article(got)}; {with_article(case.response)} came. JSON becomes "
+        "what it says, everything else stays the text it is.",
         case.title,
     )
 
