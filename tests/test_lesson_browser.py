@@ -593,6 +593,15 @@ def asks_for_success(domo_instance, username, password, return_raw=False):
     return reply.response["sessionToken"]
 
 
+def wants_a_reason(domo_instance, username, password, return_raw=False):
+    reply = post(domo_instance, username, password)
+    if return_raw:
+        return reply
+    if "sessionToken" not in reply.response:
+        raise SignInError(reply.response["reason"])
+    return reply.response["sessionToken"]
+
+
 def without_a_reason(domo_instance, username, password, return_raw=False):
     reply = post(domo_instance, username, password)
     if return_raw:
@@ -648,6 +657,7 @@ WRONG = [
     ("request", ("GET", f"http://alder-foods.localhost:40123{PATH}", "cookie"), "behind the host"),
     ("request", ("GET", f"{PATH}?cb=1711958400000", "cookie"), "before the question mark"),
     ("request", ("GET", PATH, "-b"), "curl's short word"),
+    ("request", ("GET", PATH, "-b cookie"), "without what stands before it"),
     ("request", ("GET", PATH, "user-agent"), "anybody can write that"),
     ("request", ("GET", PATH, "referer"), "the same for everybody"),
     ("request", ("GET", PATH, "sandbox_session"), "called in which it travels"),
@@ -667,13 +677,15 @@ WRONG = [
     ("reply", (replying(believes_web_pages),), "What would one find in it?"),
     ("reply", (replying(keeps_the_method),), "a method, not its result"),
     ("reply", (replying(reads_nothing_too),), "None says that nothing was there"),
-    ("reply", (replying(always_json),), "it stops with JSONDecodeError"),
+    ("reply", (replying(always_json),), "By which name is that error caught?"),
     ("reply", (replying(status_as_text),), "Which attribute of res is a number"),
     ("reply", (replying(prints_it),), "use return"),
     ("reply", (replying(gives_a_dict),), "return cls(...)"),
     ("reply", (replying(success_is_a_number),), "True or False is asked for"),
     ("reply", (replying(only_200),), "True is for 200 to 299"),
     ("reply", (type("Reply", (Plain,), {"from_requests": by_content}),), "`@classmethod` stands"),
+    ("reply", (replying(lambda cls, res: cls),), "It gives the class itself"),
+    ("reply", (replying(lambda cls, res: self),), "no self in a classmethod"),  # noqa: F821
     ("reply", (Plain,), "has no from_requests"),
     ("reply", (by_content,), "A class is asked for"),
     ("accounts", (accounts_like(swapped),), "went into the header of"),
@@ -710,6 +722,7 @@ WRONG = [
     ("sign_in", (raw_too_late,), "return_raw=True raises"),
     ("sign_in", (sends_a_form,), "Compare json= and data="),
     ("sign_in", (asks_for_success,), "Ask for the one thing that you need"[1:]),
+    ("sign_in", (wants_a_reason,), "not every refusal has a reason"),
     ("sign_in", (without_a_reason,), "does not say why"),
     ("sign_in", (follows,), "It followed the redirect"),
     ("sign_in", (gives_the_reply,), "the session token is asked for"),
@@ -779,9 +792,7 @@ def test_the_instance_of_the_notebook_is_not_the_one_that_was_handed_over(check,
 
     answer = {"accounts": get_accounts, "sign_in": get_session_token}[check]
     outcome = getattr(browser, check)(answer)
-    assert not outcome.passed
-    if check == "accounts":
-        assert "the notebook's instance, not the one it was handed" in outcome.says
+    assert not outcome.passed and "comes from a cell further up" in outcome.says
 
 
 def test_a_function_that_works_for_one_instance_only_is_told_so(box):
@@ -910,6 +921,7 @@ def test_a_test_that_finds_too_little_is_told_what_it_misses(
     outcome = browser.tests(names[first])
     assert not outcome.passed and message in outcome.says, outcome
     assert not SECRET.search(repr(outcome)) and box.password not in repr(outcome)
+    assert "as it is" not in outcome.says or outcome.tried.startswith("assert ")
 
 
 @pytest.mark.sampled(2)

@@ -10,6 +10,7 @@ __all__ = [
     "draw_keys",
     "PATH",
     "AUTH",
+    "UNDONE",
     "CLS",
     "TOKEN_HEADERS",
     "WORDS",
@@ -35,7 +36,7 @@ __all__ = [
     "tests",
 ]
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #d2fc464d
+# %% ../../nbs/09_lessons/15_browser.ipynb #ff4d416d
 import ast
 import inspect
 import io
@@ -61,7 +62,13 @@ from domostats.lessons.browser_data import (
     three_keys,
     watched,
 )
-from .checks import Checks, NotYet, StillOpen, no_help_from_the_kit
+from domostats.lessons.checks import (
+    Checks,
+    HandedOver,
+    NotYet,
+    StillOpen,
+    no_help_from_the_kit,
+)
 from .pages_data import TestRun, run_tests, tests_beside
 from .pictures import Drawing, one_of_many
 from .trials import call, is_untouched, shorten, with_article
@@ -121,7 +128,7 @@ def recorded(shell: str = "bash") -> str:
     return RECORDED[shell]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #a693f952
+# %% ../../nbs/09_lessons/15_browser.ipynb #d229ac41
 class Outcome(NamedTuple):
     "What a call has given, or the error that it ended with, and what was printed."
 
@@ -138,6 +145,10 @@ def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Outcome:
             return Outcome(function(*args, **kwargs), None, printed.getvalue())
     except BaseException as e:  # an answer may end the program
         return Outcome(None, e, printed.getvalue())
+
+
+# Errors of a program itself: they come before anybody was asked.
+UNDONE = (HandedOver, NameError, TypeError, AttributeError, SystemExit, KeyboardInterrupt)
 
 
 def without_secrets(text: str, secrets: Sequence[str]) -> str:
@@ -166,7 +177,7 @@ def _open_or_no_function(function: Any) -> None:
         call(function)
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #66eb16d9
+# %% ../../nbs/09_lessons/15_browser.ipynb #bf738a28
 @checks.task("method, path, credential")
 def request(method: Any, path: Any, credential: Any) -> str:
     for name, value in (("method", method), ("path", path), ("credential", credential)):
@@ -228,6 +239,8 @@ def _check_credential(name: str) -> None:
             "It says which browser asks, and anybody can write that. Which line would you not "
             "show a stranger?"
         )
+    if name.endswith((" cookie", "'cookie", '"cookie')):
+        raise NotYet("The name of the header alone is asked for, without what stands before it.")
     if "sandbox_session" in name:
         raise NotYet(
             "That is what is inside of the header, and to be kept to yourself. What is the "
@@ -239,7 +252,7 @@ def _check_credential(name: str) -> None:
     )
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #c4d35a94
+# %% ../../nbs/09_lessons/15_browser.ipynb #ee8e7176
 class Reply:
     "What came back: `status`, whether that `is_success`, and the `response` as JSON or as text."
 
@@ -288,13 +301,13 @@ def reply_cases(seed: int) -> Iterator[ReplyCase]:
         yield ReplyCase("200 with a list", listed, True, json.loads(listed.content))
         refused = get({})
         yield ReplyCase("401 with JSON", refused, False, json.loads(refused.content))
+        box.fail("empty")
+        yield ReplyCase("200 with nothing", get(key), True, None)
         box.fail("moved")
         yield ReplyCase("302, and a sign-in page behind it", get(key), False, None)
         box.fail("html")
         web = get(key)
         yield ReplyCase("200 with a web page", web, False, web.content.decode())
-        box.fail("empty")
-        yield ReplyCase("200 with nothing", get(key), True, None)
         for value in ([], 0, False):
             box.serve(PATH, value)
             yield ReplyCase(f"200 with {json.dumps(value)}", get(key), True, value)
@@ -333,7 +346,7 @@ class InterruptedReply(requests.Response):
         return [1]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #56278847
+# %% ../../nbs/09_lessons/15_browser.ipynb #b6d07b5a
 CLS = "{} came. The first parameter of a classmethod says which class is meant."
 
 
@@ -371,8 +384,22 @@ def reply(answer: Any) -> str:
 def _check_case(answer: Any, case: ReplyCase) -> None:
     outcome = attempt(answer.from_requests, case.res)
     got, title = outcome.value, case.title
+    if isinstance(outcome.error, NameError) and "'self'" in str(outcome.error):
+        raise NotYet(
+            "There is no self in a classmethod: cls is the class that was asked, and cls(...) "
+            "makes one of it.",
+            title,
+        )
+    if isinstance(outcome.error, ValueError):
+        raise NotYet(
+            f"It stops with {type(outcome.error).__name__}: nothing is no JSON, and a web page is "
+            "none either. By which name is that error caught?",
+            title,
+        )
     if outcome.error is not None or got is None:
         _say_usual(answer.from_requests, title, (), case.res)
+    if isinstance(got, type):
+        raise NotYet("It gives the class itself. Make one of it: return cls(...).", title)
     if not isinstance(got, answer):
         if type(got).__name__ == answer.__name__:
             raise NotYet(CLS.format(f"One class asked, and a {answer.__name__} by name"), title)
@@ -403,7 +430,8 @@ def _check_response(got: Any, case: ReplyCase) -> None:
         )
     if case.response is None:
         raise NotYet(
-            f"Nothing came, and the response is {shorten(got, 40)}. None says that nothing was there.",
+            f"Nothing came, and the response is {shorten(got, 40)}. None says that nothing was "
+            "there.",
             case.title,
         )
     if isinstance(got, str) and not case.response:
@@ -419,9 +447,10 @@ def _check_response(got: Any, case: ReplyCase) -> None:
             "came, not whether it is true.",
             case.title,
         )
+    came = with_article(case.response)
     raise NotYet(
-        f"The response is {with_article(got)}; {with_article(case.response)} came. JSON becomes "
-        "what it says, everything else stays the text it is.",
+        f"The response is {with_article(got)}; {came} came. JSON becomes what it says, and "
+        "everything else stays text.",
         case.title,
     )
 
@@ -468,7 +497,7 @@ def _check_interrupt(answer: Any, at: int) -> None:
         )
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #eb66a152
+# %% ../../nbs/09_lessons/15_browser.ipynb #611f4b85
 def kit_get_accounts(
     domo_instance: Sandbox, session_token: str | None = None, access_token: str | None = None
 ) -> Reply:
@@ -542,7 +571,7 @@ def _check_accounts(function: Any, box: Sandbox, asked: list[Asked], trial: _Tri
     got = attempt(function, box, **trial.keys)
     sent = [*asked]
     if not sent:
-        if got.error is not None:
+        if isinstance(got.error, UNDONE):
             _say_usual(function, title, [*trial.keys.values()], box, **trial.keys)
         raise NotYet(
             "It asks the notebook's instance, not the one it was handed. Which name in it comes "
@@ -568,7 +597,8 @@ def _check_sent(sent: Asked, trial: _Trial) -> None:
         if token in sent.query or token in sent.path or token.partition("%")[0] in sent.query:
             raise NotYet(
                 "The token stands in the address, and addresses end up in logs and screenshots. "
-                "Where is it out of sight?",
+                "Where is it out of sight? (What stands second in requests.get goes into the "
+                "address; write headers=.)",
                 title,
             )
         other = next(header for header in TOKEN_HEADERS if header != name)
@@ -647,7 +677,7 @@ def _check_is_reply(value: Any, title: str) -> None:
         )
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #737c7f71
+# %% ../../nbs/09_lessons/15_browser.ipynb #882b3567
 def kit_get_session_token(
     domo_instance: Sandbox, username: str, password: str, return_raw: bool = False
 ) -> str | Reply:
@@ -702,7 +732,7 @@ def _check_success_of(function: Any, box: Sandbox, asked: list[Asked], login: Lo
     asked.clear()
     got = attempt(function, *call_with)
     if not asked:
-        if got.error is not None:
+        if isinstance(got.error, UNDONE):
             _say_usual(function, title, [login.password], *call_with)
         raise NotYet(
             "It does not ask the instance it was handed. Which name in it comes from a cell "
@@ -833,11 +863,11 @@ def _check_other_error(error: BaseException, title: str, password: str) -> NoRet
     kind = type(error).__name__
     upper = title[:1].upper() + title[1:]
     if isinstance(error, (KeyError, TypeError, AttributeError)) and "web page" not in title:
-        why = (
-            "the status was 200, the body said no. Which do you believe?"
-            if title in ("a wrong password", "a locked user")
-            else "ask for the one thing that you need, and for it alone."
-        )
+        why = "ask for the one thing that you need, and for it alone."
+        if title in ("a wrong password", "a locked user"):
+            why = "the status was 200, the body said no. Which do you believe?"
+        elif str(error) == "'reason'":
+            why = "not every refusal has a reason. `.get` gives None where there is none."
         raise NotYet(f"{upper} stops with {kind}: {why}", title) from None
     said = without_secrets(shorten(str(error), 120), [password])
     raise NotYet(
@@ -845,7 +875,7 @@ def _check_other_error(error: BaseException, title: str, password: str) -> NoRet
     ) from None
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #3d512912
+# %% ../../nbs/09_lessons/15_browser.ipynb #67291ef5
 @checks.task("tests")
 def tests(function: Callable[..., Any]) -> str:
     _open_or_no_function(function)
@@ -916,9 +946,9 @@ def _say_failing(found: TestRun, source: dict[str, str], secrets: list[str]) -> 
     hint = (
         "`toe` is new each time. Test what you rely on."
         if whole
-        else "Test what it does today, and what you rely on."
+        else "compare the line below with what it answers."
     )
-    raise NotYet(f"{name} fails for the service as it is: {hint}", shorten(why, 200).strip("'\""))
+    raise NotYet(f"{name} fails for the service as it is: {hint}", textwrap.shorten(why, 120))
 
 
 def _names_in(text: str) -> set[str]:

@@ -211,7 +211,7 @@ def run_tests(tests: Sequence[FunctionType], fixture: str, variants: dict[str, A
         try:
             with patch.dict(os.environ, ALONE), redirect_stdout(said), redirect_stderr(said):
                 pytest.main(
-                    ["-q", "--no-header", "--tb=line", "--capture=no", str(file)]
+                    ["-q", "--no-header", "--tb=line", "--color=no", "--capture=no", str(file)]
                     + ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:timeout"]
                     + ["-p", "no:warnings", "-c", str(Path(folder) / "pytest.ini")],
                     plugins=[Plugin()],
