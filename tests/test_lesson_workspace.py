@@ -60,9 +60,7 @@ def workspace(tmp_path, monkeypatch):
 
 
 def python(code):
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=120
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.split("\n")[:-1]
 
@@ -71,16 +69,23 @@ FRAME = "import pandas as pd\nframe = pd.DataFrame({'id': [1, 2]})\n"
 
 
 def test_without_practice_the_real_one_is_used(workspace):
-    code = FRAME + "from domostats import domojupyter as dj\ndj.write_dataframe(frame, 'accounts')\n"
+    code = (
+        FRAME + "from domostats import domojupyter as dj\ndj.write_dataframe(frame, 'accounts')\n"
+    )
     python(code)
     assert (workspace / "written.txt").read_text() == "accounts 2\n"
 
 
-@pytest.mark.parametrize("before", ["", "from domostats.domojupyter import ai, app_db, execution\n"])
+@pytest.mark.parametrize(
+    "before", ["", "from domostats.domojupyter import ai, app_db, execution\n"]
+)
 def test_practice_writes_to_a_store_of_its_own_and_so_do_its_programs(workspace, before):
     if before:
         (workspace / "ai.py").write_text("def generate_text(prompt): return 'theirs'\n")
-    code = FRAME + before + """
+    code = (
+        FRAME
+        + before
+        + """
 import subprocess, sys
 from domostats import domojupyter as dj, lessons
 assert dj.IN_WORKSPACE
@@ -101,12 +106,15 @@ dj.write_dataframe(pd.DataFrame({'id': [1, 2, 3]}), 'accounts')
 subprocess.run([sys.executable, '-c', program], check=True)
 print(len(dj.read_dataframe('accounts')))
 """
+    )
     assert python(code) == ["3"]
     assert not (workspace / "written.txt").exists()
 
 
 def test_after_the_block_the_real_one_is_back(workspace):
-    code = FRAME + """
+    code = (
+        FRAME
+        + """
 import os
 import domojupyter as theirs, domojupyter.app_db
 from domostats import domojupyter as dj
@@ -127,5 +135,6 @@ for _ in range(2):
     assert 'DOMOSTATS_PRACTICE' not in os.environ
 dj.write_dataframe(frame, 'accounts_v1')
 """
+    )
     python(code)
     assert (workspace / "written.txt").read_text() == "accounts_v1 2\n"
