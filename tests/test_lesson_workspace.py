@@ -4,9 +4,11 @@ real there."""
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+ROOT = Path(__file__).resolve().parent.parent
 REAL = '''
 """A module that behaves as DomoJupyter's does: it writes to the outputs that are attached."""
 from pathlib import Path
@@ -138,3 +140,30 @@ dj.write_dataframe(frame, 'accounts_v1')
     )
     python(code)
     assert (workspace / "written.txt").read_text() == "accounts_v1 2\n"
+
+
+PROBE = "from domostats import domojupyter\nassert domojupyter.IN_WORKSPACE\n"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["1_accounts", "3_pages", "4_module", "6_streams"])
+def test_every_lesson_runs_in_a_workspace_and_writes_to_nothing_real(name, workspace, tmp_path):
+    nbformat = pytest.importorskip("nbformat", reason="lessons need the notebook tools")
+    from nbclient import NotebookClient
+
+    folder = tmp_path / "lessons"
+    folder.mkdir()
+    notebook = nbformat.read(ROOT / "tutorials" / "solutions" / f"{name}.ipynb", as_version=4)
+    notebook.cells.insert(0, nbformat.v4.new_code_cell(PROBE))
+    NotebookClient(
+        notebook,
+        kernel_name="python3",
+        timeout=300,
+        resources={"metadata": {"path": str(folder)}},
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", ())]
+    said = "".join(
+        output.get("text") or output.get("data", {}).get("text/plain", "") for output in outputs
+    )
+    assert said.count("passed (task ") == said.count("(task ") > 3
+    assert not (workspace / "written.txt").exists()

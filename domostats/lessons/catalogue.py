@@ -106,7 +106,7 @@ LESSONS: Mapping[str, Lesson] = {
                 leaks="A notebook is a dict",
                 read_account="Where secrets live",
                 module="A file",
-                nightly="A program",
+                program="A program",
             ),
         ),
         Lesson(

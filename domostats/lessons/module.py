@@ -16,12 +16,10 @@ __all__ = [
     "leaks",
     "kit_read_account",
     "read_account",
-    "as_module",
     "rows_of",
     "unseen_instances",
     "module",
-    "as_program",
-    "nightly",
+    "program",
 ]
 
 # %% ../../nbs/09_lessons/15_module.ipynb #9c7afc55
@@ -50,7 +48,7 @@ from domostats.lessons.module_data import (
     Visit,
     bens_notebook,
     kit_leaks,
-    read_file,
+    program_file,
     run_program,
     visit,
 )
@@ -227,8 +225,13 @@ def _check_account(function: Any, alias: str, case: data.AccountCase) -> None:
         raise NotYet(f"It gives {with_article(got)}; a dict is asked for.", case.title)
     if got != case.want:
         missing = [key for key in case.want if key not in got]
-        what = f"{missing[0]!r} is missing" if missing else "a value is not what the account holds"
-        raise NotYet(f"It gives a dict, and {what}.", case.title)
+        if missing:
+            raise NotYet(
+                f"It gives a dict, and {missing[0]!r} is missing. An account tells its own names: "
+                "get_account_property_keys.",
+                case.title,
+            )
+        raise NotYet("It gives a dict, and a value is not what the account holds.", case.title)
 
 
 def _check_silent(printed: str, error: BaseException | None, case: data.AccountCase) -> None:
@@ -336,7 +339,7 @@ NOTEBOOKS_OWN = "instance", "session", "providers", "rows"  # names that cells o
 IN_USE: dict[str, ProgramFile] = {"monit_accounts": KIT_MODULE}  # what the lesson goes on with
 
 
-def as_module(file: ProgramFile) -> ModuleType:
+def _as_module(file: ProgramFile) -> ModuleType:
     "A file as the module `monit_accounts`, which the next import finds."
     made = ModuleType("monit_accounts")
     if file.path is not None:
@@ -443,7 +446,7 @@ def _check_quiet_import(file: ProgramFile, found: Visit, words: str) -> None:
         raise NotYet(_why(failed, file), tried)
 
 
-def _why(failed: data.Failure, file: ProgramFile) -> str:
+def _why(failed: data.Stop, file: ProgramFile) -> str:
     "A sentence about an error in a file."
     if failed.kind == "NameError" and failed.missing in NOTEBOOKS_OWN:
         return (
@@ -467,7 +470,7 @@ def _why(failed: data.Failure, file: ProgramFile) -> str:
 WANTS = "Who imports wants the functions, not their work."
 
 
-@checks.task("monit_accounts", KIT_MODULE, read=read_file, give=as_module)
+@checks.task("monit_accounts", KIT_MODULE, read=program_file, give=_as_module)
 def module(file: Any) -> str:
     _check_file(file, ("format_account_short", "get_rows"))
     with unseen_instances() as (_, box):
@@ -551,7 +554,7 @@ def _kits_folder() -> Path:
     return kept.enter_context(scratch())
 
 
-def as_program(file: ProgramFile) -> Path:
+def _as_program(file: ProgramFile) -> Path:
     "The file to start: the learner's own, or a copy beside the module that the lesson uses."
     used = IN_USE["monit_accounts"]
     folders = {path.resolve().parent if path else None for path in (file.path, used.path)}
@@ -559,9 +562,9 @@ def as_program(file: ProgramFile) -> Path:
         return file.path
     folder = _kits_folder()
     (folder / "monit_accounts.py").write_text(used.text or "", encoding="utf-8")
-    program = folder / "nightly.py"
-    program.write_text(file.text or "", encoding="utf-8")
-    return program
+    path = folder / "nightly.py"
+    path.write_text(file.text or "", encoding="utf-8")
+    return path
 
 
 class _Runs:
@@ -596,8 +599,8 @@ class _Runs:
         return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
-@checks.task("nightly", KIT_NIGHTLY, read=read_file, give=as_program)
-def nightly(file: Any) -> str:
+@checks.task("nightly", KIT_NIGHTLY, read=program_file, give=_as_program)
+def program(file: Any) -> str:
     _check_file(file, ())
     with temporary_store(), unseen_instances() as (other, box):
         runs = _Runs(file, other, box)

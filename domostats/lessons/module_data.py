@@ -20,8 +20,8 @@ __all__ = [
     "AccountCase",
     "accounts",
     "ProgramFile",
-    "read_file",
-    "Failure",
+    "program_file",
+    "Stop",
     "Visit",
     "NoAnswer",
     "visit",
@@ -106,7 +106,7 @@ def _failed(text: str) -> dict[str, Any]:
 def notebook_of(*cells: dict[str, Any]) -> dict[str, Any]:
     "A notebook with these cells, as a dict."
     kernel = {"kernelspec": {"name": "python3"}}
-    return {"cells": list(cells), "metadata": kernel, "nbformat": 4, "nbformat_minor": 5}
+    return {"cells": list(cells), "metadata": kernel, "nbformat": 4, "nbformat_minor": 4}
 
 
 # %% ../../nbs/09_lessons/14_module_data.ipynb #4d784086
@@ -261,7 +261,7 @@ class ProgramFile:
         return any(name == package or name.startswith(f"{package}.") for name in names)
 
 
-def read_file(answer: object) -> object:
+def program_file(answer: object) -> object:
     "The file that a path (text or Path) names; anything else as it is."
     if not isinstance(answer, (str, os.PathLike)):
         return answer
@@ -273,7 +273,7 @@ def read_file(answer: object) -> object:
 
 
 # %% ../../nbs/09_lessons/14_module_data.ipynb #c332d555
-class Failure(NamedTuple):
+class Stop(NamedTuple):
     "An error: its class, its words, the name that was missing, and the line of the file."
 
     kind: str
@@ -292,7 +292,7 @@ class Visit(NamedTuple):
     wrote: str
     imported: bool
     results: list[tuple[str, Any]]
-    failed: Failure | None
+    failed: Stop | None
 
 
 VISITOR = """
@@ -385,7 +385,7 @@ def visit(
             raise NoAnswer
         said = json.loads(answer.read_text(encoding="utf-8"))
     results = [(kind, value) for kind, value in said["results"]]
-    failed = Failure(*said["failed"]) if said["failed"] else None
+    failed = Stop(*said["failed"]) if said["failed"] else None
     whole = said["imported"]
     return Visit(said["printed"], said["asked"], said["wrote"], whole, results, failed)
 
