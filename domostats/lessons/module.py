@@ -386,11 +386,6 @@ def _check_file(file: Any, names: tuple[str, ...]) -> None:
             f"there is no file {shorten(file.name, 40)} here yet. Run the cell that writes it, "
             "then this one."
         )
-    if file.is_untouched():
-        raise StillOpen(
-            f"{file.name} has nothing in it yet. Put your own lines below the TODO, run that "
-            "cell, then this one."
-        )
     if isinstance(file.tree, SyntaxError):
         line = file.tree.lineno or 0
         text = ((file.text.split("\n") + [""])[line - 1] if line else "").strip()
@@ -404,6 +399,11 @@ def _check_file(file: Any, names: tuple[str, ...]) -> None:
         raise NotYet(
             "this hands the work to the kit. Here it is to be your own, so that you know what "
             "the kit does."
+        )
+    if file.is_untouched():
+        raise StillOpen(
+            f"{file.name} has nothing in it yet. Put your own lines below the TODO, run that "
+            "cell, then this one."
         )
     for name in names:
         if file.defines(name):

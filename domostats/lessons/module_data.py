@@ -230,9 +230,10 @@ class ProgramFile:
         return self.path.name if self.path else "it"
 
     def is_untouched(self) -> bool:
-        "Whether there is nothing in it but docstrings, comments and three dots."
+        "Whether there is nothing in it but docstrings, comments, imports and three dots."
         return isinstance(self.tree, ast.Module) and all(
-            isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant)
+            isinstance(line, (ast.Import, ast.ImportFrom))
+            or (isinstance(line, ast.Expr) and isinstance(line.value, ast.Constant))
             for line in self.tree.body
         )
 
