@@ -421,7 +421,7 @@ FILES = [
         GOOD.replace(
             "def get_rows(domo_instance, session_token=None)", "def get_rows(domo_instance)"
         ),
-        "unexpected keyword argument 'session_token'",
+        "It is a parameter",
     ),
     (
         GOOD.replace("get_accounts(domo_instance, session_token)", 'get_accounts("SANDBOX")'),
@@ -558,7 +558,7 @@ PROGRAMS = [
         NIGHTLY.replace(
             MAIN, MAIN.replace("get_rows(domo_instance)", "get_rows(domo_instance)[1:]")
         ),
-        "The dataset",
+        "Which are missing?",
     ),
     (f"%load_ext dotenv\n{NIGHTLY}", "% and ! are the notebook's"),
     (f'{NIGHTLY}\nprint("ready")\n', "Importing it prints 'ready'"),

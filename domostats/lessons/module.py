@@ -383,8 +383,8 @@ def _check_file(file: Any, names: tuple[str, ...]) -> None:
         raise NotYet(f"the name of a file is asked for, as text, and this is {with_article(file)}.")
     if file.text is None:
         raise StillOpen(
-            f"there is no file {shorten(file.name, 40)} here yet. Run the cell that writes it, "
-            "then this one."
+            f"there is no file {shorten(file.name, 40)} here yet. Run the cell whose first line is "
+            f"%%writefile {file.name}, then this one."
         )
     if isinstance(file.tree, SyntaxError):
         line = file.tree.lineno or 0
@@ -434,7 +434,7 @@ def _check_quiet_import(file: ProgramFile, found: Visit, words: str) -> None:
     if found.wrote:
         raise NotYet(f"Importing it already writes a file. {words}", tried)
     if found.printed.strip():
-        raise NotYet(f"Importing it prints {shorten(found.printed.strip(), 40)!r}. {words}", tried)
+        raise NotYet(f"Importing it prints {_cut(found.printed.strip(), 40)!r}. {words}", tried)
     if not found.imported and found.failed:
         failed = found.failed
         if failed.kind == "NameError" and failed.missing in NOTEBOOKS_OWN:
@@ -446,12 +446,22 @@ def _check_quiet_import(file: ProgramFile, found: Visit, words: str) -> None:
         raise NotYet(_why(failed, file), tried)
 
 
+def _cut(text: str, width: int = 200) -> str:
+    "The beginning of a text."
+    return text if len(text) <= width else f"{text[:width]}..."
+
+
 def _why(failed: data.Stop, file: ProgramFile) -> str:
     "A sentence about an error in a file."
     if failed.kind == "NameError" and failed.missing in NOTEBOOKS_OWN:
         return (
             f"NameError: {failed.missing} is the notebook's. How does a function get it, if it is "
             "called from somewhere else?"
+        )
+    if failed.kind == "NameError" and failed.missing in ("domo_instance", "session_token"):
+        return (
+            f"NameError: {failed.missing}. It is a parameter: "
+            "get_rows(domo_instance, session_token=None)."
         )
     if failed.kind == "NameError" and failed.missing:
         return (
@@ -485,6 +495,7 @@ def module(file: Any) -> str:
         ]
         before = len(box.calls)
         found = _visit(file, calls)
+        asked = len(box.calls) > before
         _check_quiet_import(file, found, WANTS)
         wants = (
             (
@@ -494,7 +505,6 @@ def module(file: Any) -> str:
             (rows_of(box), f"get_rows({name!r})"),
             (rows_of(box, limited=True), f"get_rows({name!r}, session_token=...)"),
         )
-        asked = len(box.calls) > before
     for number, (want, tried) in enumerate(wants):
         if number == len(found.results) and found.failed:
             raise NotYet(_why(found.failed, file), tried)
@@ -665,8 +675,11 @@ def _last_line(last: str) -> str:
     if "IndexError" in last:
         return "IndexError. sys.argv[0] is the file itself; how many words stand behind it?"
     if "is not attached" in last:
-        return f"{shorten(last, 120)} At its own desk a program attaches its output itself."
-    return shorten(last, 200) or "it says nothing about why."
+        return (
+            "the output is not attached. At its own desk a program attaches it itself: dj.attach."
+        )
+    kind, _, words = last.partition(": ")
+    return _cut(f"{kind.rpartition('.')[2]}: {words}") if words else "it says nothing about why."
 
 
 def _check_refused_run(runs: _Runs, want: list[dict[str, Any]]) -> None:

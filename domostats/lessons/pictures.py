@@ -217,7 +217,7 @@ def page_strip(pages: Sequence[tuple[int, Sequence[int]]], total: int) -> Drawin
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #951b4f84
 DOORS = (
-    ("terminal", "you type it", ".env, above the folder", "on the screen"),
+    ("terminal", "you type it", ".env, in its folder", "on the screen"),
     ("scheduler", "a clock", ".env, of that machine", "exit code, log"),
     ("DomoJupyter", "its schedule", "an account, attached", "the run's output"),
 )
