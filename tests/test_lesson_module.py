@@ -538,7 +538,7 @@ PROGRAMS = [
         "stood behind the file's name. Where does Python keep that?",
     ),
     (NIGHTLY.replace("sys.argv[1], sys.argv[2]", "sys.argv[2], sys.argv[3]"), "IndexError"),
-    (NIGHTLY.replace("    dj.attach(outputs=[alias])\n", ""), "attaches its output itself"),
+    (NIGHTLY.replace("    dj.attach(outputs=[alias])\n", ""), "a program attaches it itself"),
     (
         NIGHTLY.replace("[alias]", '["accounts"]').replace(", alias)\n\n", ', "accounts")\n\n'),
         "The name of the output is the second word",

@@ -135,6 +135,8 @@ def test_the_solution_gives_the_outputs_that_are_stored(solution, tmp_path):
         "120",
         "-p",
         "no:cacheprovider",
+        "-c",
+        str(ROOT / "pyproject.toml"),
         str(tmp_path / solution.name),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
