@@ -32,10 +32,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from platforms import started
 from pyarrow import parquet
 
-import domostats.sandbox as sandbox
-from domostats import dash
+from domostats import dash, reports, sandbox
 from domostats.clients.dash.auth import UserAuth, sign_in
 from domostats.clients.dash.key_store import login_from_token
 from domostats.clients.dash.organisation import find_organisation
@@ -463,6 +463,72 @@ def test_a_load_tells_how_it_stands_at_any_time(box, config, table):
     box.serve(f"/v2/load/{load.load_id}", {"LoadStatus": "THAWING", "ErrorMessages": [{"a": 1}]})
     odd = load.get_load_info()
     assert odd.load_status == "THAWING" and "a" in odd.error_messages[0]
+
+
+# --- reports ---
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("name", [name for name in reports.names() if name != "calls"])
+def test_every_report_is_added_to_a_table_with_a_mark_of_its_run(box, table, name):
+    since = ["--changed-since", "2024-03-01"] if name == "activity_log" else []
+    options = {"users": 5, "accounts": 4, "groups": 3, "datasets": 3, "pages": 3, "events": 300}
+    with started(reports.find(name).platform, domo=options, datorama={"streams": 2}) as place:
+        words = ("generate", name, "--instance", place.name, *since, "--to", f"dash:lake/{table}")
+        counts = []
+        for _ in range(2):
+            code, _, said = commands.run(*words)
+            assert code == 0, said
+            counts.append(box.table(table).num_rows)
+        rows = box.table(table)
+        runs = rows.column("domostats_run").to_pylist()
+        assert counts[0] > 0 and runs.count(runs[0]) == counts[0] and len({*runs}) == 2
+        assert counts[1] >= 2 * counts[0]  # the record of this machine has grown
+        code, _, said = commands.run(*words, "--method", "REPLACE")
+        assert code != 0 and "replaces none" in " ".join(said.split())
+        assert box.table(table).num_rows == counts[1]
+
+
+def test_a_report_without_a_row_adds_none(box, table):
+    with sandbox.start(accounts=0, users=3, groups=0, datasets=0, pages=0, events=0) as place:
+        for name in ("accounts", "calls"):  # the calls of a new process
+            to = f"dash:lake/{table}_{name}"
+            code, _, said = commands.run("generate", name, "--instance", place.name, "--to", to)
+            assert code == 0, said
+            assert box.table(f"{table}_{name}").num_rows == 0
+
+
+def test_loads_and_queries_of_this_machine_are_reports(box, config, table):
+    new_load(config, table).close()
+    left = new_load(config, f"{table}2")
+    left.upload_df(pd.DataFrame({"id": [1, 2]}))
+    done = new_load(config, f"{table}3")
+    done.upload_df(pd.DataFrame({"id": range(5)}))
+    done.commit()
+    query = dash.Query(config, query_text="select * from nowhere")
+    loads = reports.dash_loads.generate("dash-lake").set_index("name")
+    assert loads["state"].to_dict() == {table: "OPEN", f"{table}2": "OPEN", f"{table}3": "SUCCESS"}
+    assert loads["record"].to_dict() == {
+        table: "open",
+        f"{table}2": "running",
+        f"{table}3": "ended",
+    }
+    assert loads["rows"].to_list() == [0, 2, 5] and loads["files"].to_list() == [0, 1, 1]
+    assert loads["resume_with"].notna().to_list() == [True, False, False]
+    left.commit()
+    del box.loads[loads.loc[table, "load_id"]]
+    again = reports.dash_loads.generate("dash-lake").set_index("name")
+    assert again["state"].fillna("unknown").to_list() == ["unknown", "SUCCESS", "SUCCESS"]
+    (asked,) = reports.dash_queries.generate("dash-lake", is_dataframe=False)
+    assert (asked["query_id"], asked["state"]) == (query.query_id, "FAILED")
+    assert "nowhere" in asked["reason"] and asked["completed_at"] >= asked["submitted_at"]
+    assert [str(one) for one in again.dtypes[["rows", "state", "changed_at"]]] == [
+        "Int64",
+        "string",
+        "datetime64[us, UTC]",
+    ]
+    code, said, _ = commands.run("reports")
+    assert code == 0 and "dash_loads" in said and "dash_queries" in said
 
 
 # --- signing in ---
