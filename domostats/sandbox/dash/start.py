@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from ...errors import SettingsError
 from .faults import DashCall
+from .form_reader import load_multipart
 from .loads import LoadRecord
 from .queries import QueryRun
 from .realm import Realm
@@ -24,7 +25,7 @@ from .rules import DashRules
 from .service import Dash
 from .sql import load_sqlglot, use_lake
 from .store import ObjectStore
-from .store_app import load_multipart, make_store_app
+from .store_app import make_store_app
 from .tokens import load_joserfc
 from ..datorama.limits import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
