@@ -639,3 +639,21 @@ def test_a_result_is_streamed_read_and_made_a_frame(box, config, table):
     again = dash.Query(config, query_id=query.query_id)
     with pytest.raises(AccessError):
         again.get_csv_for_streaming()
+
+
+@pytest.mark.parametrize("quotes_nulls", [False, True])
+def test_null_is_told_from_an_empty_text_where_the_service_does(box, config, table, quotes_nulls):
+    box.rules.quotes_nulls = quotes_nulls
+    rows = pa.table(
+        {
+            "t": ["", None, "x"],
+            "n": pa.array([None, None, 7]),
+            "d": pa.array([None, Decimal("1.50"), None], pa.decimal128(9, 2)),
+        }
+    )
+    box.put_table(table, rows)
+    query = dash.Query(config, query_text=f"select t, n, d from {table}")
+    found = query.reader().read_all()
+    assert found.column("n").to_pylist() == [None, None, 7]
+    assert found.column("d").to_pylist() == [None, Decimal("1.50"), None]
+    assert found.column("t").to_pylist() == ["", "" if quotes_nulls else None, "x"]
