@@ -40,6 +40,7 @@ from domostats.clients.dash.auth import UserAuth, sign_in
 from domostats.clients.dash.key_store import login_from_token
 from domostats.clients.dash.organisation import find_organisation
 from domostats.errors import AccessError, DataError, RetryLaterError, SettingsError
+from domostats.loading.dash.load_parts import UploadItem
 
 TESTS = Path(__file__).parent
 
@@ -591,15 +592,20 @@ def test_the_organisation_is_named_or_set_or_asked_for(box, words, variable, typ
 
 def test_a_token_that_ends_in_the_middle_of_a_load_is_renewed_unseen(box, table):
     place = find_organisation(box)
-    box.rules.access_seconds = 1
     person = UserAuth(place, login_from_token(place, box.realm.log_in("eve")))
     load = new_load(dash.DashConfig(sign_in(box, person)), table, chunksize=1)
-    box.latency = 0.1
-    load.upload_df(pd.DataFrame({"id": range(40)}))
-    box.latency = 0
-    assert load.commit().load_status == "SUCCESS" and column(box, table) == [*range(40)]
-    asked = [call for call in box.log if call.path.endswith("/token")]
-    assert len(asked) >= 3 and {call.user for call in box.log if call.place == "api"} <= {"eve", ""}
+    load.at_once = 1
+
+    def frames():
+        for n in range(12):
+            if n % 3 == 2:
+                box.clock.step(box.rules.access_seconds + 1)  # no token works any more
+            yield pd.DataFrame({"id": [n]})
+
+    load.upload([UploadItem(frames())])
+    assert load.commit().load_status == "SUCCESS" and column(box, table) == [*range(12)]
+    assert len([call for call in box.log if call.path.endswith("/token")]) == 5
+    assert {call.user for call in box.log if call.place == "api" and call.status < 400} == {"eve"}
 
 
 # --- queries ---
