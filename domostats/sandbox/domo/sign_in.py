@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -66,10 +66,15 @@ def make_session_token(user: dict[str, Any]) -> str:
 # %% ../../../nbs/11_sandbox/domo/22_sign_in.ipynb #861d76c6
 class SignIn:
     """Who may come in: `logins`, and the `sessions` that are open (the user and until when, by
-    token)."""
+    token). `token_user` gives the user behind an access token; without it the logins know."""
 
-    def __init__(self, *logins: Login):
+    def __init__(
+        self,
+        *logins: Login,
+        token_user: Callable[[str | None], dict[str, Any] | None] | None = None,
+    ):
         self.logins = logins
+        self._token_user = token_user or self._login_user
         self.sessions: dict[str | None, tuple[dict[str, Any], float]] = {}
 
     def reply(self, body: bytes) -> Reply:
@@ -103,7 +108,9 @@ class SignIn:
         user, until = self.sessions.get(headers.get("x-domo-authentication"), (None, 0))
         if user and time.monotonic() < until:
             return user
-        token = headers.get("x-domo-developer-token")
+        return self._token_user(headers.get("x-domo-developer-token"))
+
+    def _login_user(self, token: str | None) -> dict[str, Any] | None:
         return next((login.user for login in self.logins if login.holds(token)), None)
 
 
