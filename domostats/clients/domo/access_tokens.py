@@ -153,7 +153,7 @@ def revoke_access_token(
     """End an access token for ever; True. With `dry_run` a `PlannedCall`.
 
     `DELETE /api/data/v1/accesstokens/{id}`, recorded. AccessError `not_found`, `forbidden`;
-    SettingsError `bad_id`; RetryLaterError `unknown_outcome`.
+    SettingsError `bad_id`; RetryLaterError `unknown_outcome`; DataError `not_changed`.
     """
     if type(token_id) is not int or token_id < 0:
         raise SettingsError("token_id is a whole number, as the list has it.", "bad_id")
@@ -168,6 +168,5 @@ def revoke_access_token(
         connection,
         Request("DELETE", path, reads=False, plain=True),
         look=is_gone,
-        take=lambda answer: True,
         dry_run=dry_run,
     )

@@ -36,9 +36,8 @@ from ...transport.retry import Request
 STORE = "abstract-credential-store"
 
 
-@hides("values")
 def credentials_text(values: Mapping[str, Any]) -> Secret:
-    "The JSON text for the field `credentials` of the store; secrets in `values` are written out."
+    "The JSON text for the field `credentials` of the store; a `Secret` in it is written out."
     plain = {name: one.reveal() if isinstance(one, Secret) else one for name, one in values.items()}
     return Secret(json.dumps(plain))
 
@@ -66,6 +65,7 @@ def find_account(
 
     SettingsError `several_accounts`.
     """
+    name = str(name)
     rows = get_flat_accounts(domo_instance, session_token).response
     found = [
         one for one in rows if one.get("name") == name and one.get("dataProviderType") == provider
@@ -96,6 +96,8 @@ def create_account(
     `POST /api/data/v1/accounts`, known from client code. It is sent once, a lost answer is looked
     up. SettingsError `bad_fields`, `bad_argument`; RetryLaterError `unknown_outcome`.
     """
+    name = str(name)
+    display_name = str(display_name)
     if not name or not display_name:
         raise SettingsError("An account needs a name and a display name.", "bad_argument")
     connection = sign_in(domo_instance, session_token)
@@ -186,9 +188,10 @@ def update_account(
     """Put these fields (text by name) in the place of those of an account; True. With `dry_run` a
     `PlannedCall`.
 
-    `PUT /api/data/v1/providers/{key}/account/{id}`, known from client code. It is sent once: after
-    a lost answer the account was changed if its `modifiedAt` is another. AccessError `not_found`,
-    `forbidden`; SettingsError `bad_fields`, `bad_id`; RetryLaterError `unknown_outcome`.
+    `PUT /api/data/v1/providers/{key}/account/{id}`, known from client code. It is sent once: the
+    account was changed if its `modifiedAt` is another; else DataError `not_changed`. AccessError
+    `not_found`, `forbidden`; SettingsError `bad_fields`, `bad_id`; RetryLaterError
+    `unknown_outcome`.
     """
     _account_path(account_id)
     connection = sign_in(domo_instance, session_token)
@@ -204,7 +207,6 @@ def update_account(
         connection,
         Request("PUT", path, None, fields, reads=False, plain=True, holds_secret=True),
         look=lambda: True if modified() != before else None,
-        take=lambda answer: True,
         dry_run=dry_run,
     )
 
@@ -240,6 +242,7 @@ def rename_account(
     `bad_id`; AccessError `not_found`, `forbidden`; RetryLaterError `unknown_outcome`.
     """
     path = _account_path(account_id)
+    display_name = str(display_name)
     if not display_name:
         raise SettingsError("A display name is a text with something in it.", "bad_argument")
     connection = sign_in(domo_instance, session_token)
@@ -253,7 +256,6 @@ def rename_account(
         connection,
         Request("PUT", f"{path}/name", None, body, reads=False, plain=True),
         look=is_renamed,
-        take=lambda answer: True,
         dry_run=dry_run,
     )
 
@@ -311,6 +313,5 @@ def share_account(
         connection,
         Request("PUT", path, None, body, reads=False, plain=True),
         look=is_shared,
-        take=lambda answer: True,
         dry_run=dry_run,
     )

@@ -7,9 +7,9 @@ __all__ = ["PlannedCall", "send_write"]
 
 # %% ../../../nbs/03_clients/domo/10_planned.ipynb #497e1839
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any, NamedTuple
 
+from ...errors import DataError
 from ...transport.answer import Answer
 from ...transport.connection import Connection
 from ...transport.retry import Request
@@ -33,13 +33,26 @@ def send_write(
     connection: Connection,
     request: Request,
     look: Callable[[], Any],
-    take: Callable[[Answer], Any] = attrgetter("response"),
+    take: Callable[[Answer], Any] | None = None,
     dry_run: bool = False,
 ) -> Any:
     """What `take` makes of the answer to a request that changes something, or what `look()` finds
     where the answer was lost; with `dry_run` nothing is sent, and a `PlannedCall` comes.
 
-    RetryLaterError `unknown_outcome`."""
+    Without `take` the answer itself says nothing: `look()` has to find what was asked for, and
+    gives None where it does not. RetryLaterError `unknown_outcome`; DataError `not_changed`."""
     if dry_run:
         return PlannedCall(request.method, request.path, request.body)
-    return write_once(connection, request, look, take)
+
+    def see(answer: Answer) -> Any:
+        found = look()
+        if found is None:
+            raise DataError(
+                f"{answer.method} {answer.url} answered {answer.status}, and nothing is different. "
+                "Look at it before you run it again.",
+                "not_changed",
+                answer,
+            )
+        return found
+
+    return write_once(connection, request, look, take or see)

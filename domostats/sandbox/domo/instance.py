@@ -35,9 +35,9 @@ from domostats.sandbox.domo.account_lists import (
 )
 from domostats.sandbox.domo.credential_store import (
     change_configuration,
-    make_stored_account,
     change_name,
     change_share,
+    make_stored_account,
     show_configuration,
     show_shares,
 )
