@@ -17,7 +17,7 @@ from domostats import sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_user_by_id, get_users
-from domostats.lessons import accounts, accounts_data, pages, streams, trials
+from domostats.lessons import accounts, accounts_data, pages, streams, tokens, trials
 from domostats.lessons.catalogue import LESSONS as CATALOGUE
 from domostats.reports import accounts as kit
 from domostats.rows import naming
@@ -56,9 +56,18 @@ TASKS_3 = {
     "nightly": ["nightly"],
     "tests": ["test_hidden"],
 }
+TOKENS = ROOT / "tutorials" / "solutions" / "5_tokens.ipynb"
+TASKS_5 = {
+    "days_left": ["days_left"],
+    "account_body": ["account_body"],
+    "find_account": ["find_account"],
+    "rotate": ["rotate"],
+    "token_rows": ["token_rows"],
+}
 LESSONS = {
     SOLUTION: (accounts, TASKS),
     PAGES: (pages, TASKS_3),
+    TOKENS: (tokens, TASKS_5),
     STREAMS: (streams, TASKS_2),
 }
 CHECKS = [
