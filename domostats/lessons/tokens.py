@@ -149,6 +149,12 @@ def _check_moment(
             "changes the label, not the clock.",
             title,
         )
+    if now.utcoffset():
+        raise NotYet(
+            f"Asked by somebody in another zone it says {got}, and {want} whole days are left. "
+            "`replace` changes the label, not the clock.",
+            title,
+        )
     if want < 0 and got == want + 1:
         raise NotYet(
             f"{title[:1].upper()}{title[1:]}, and it says {got}. What is -0.04, rounded down?",
@@ -160,7 +166,7 @@ def _check_moment(
 def _about_moments(error: NotYet, token: dict[str, Any], title: str) -> NotYet:
     "What goes wrong with moments, in better words."
     words = str(error)
-    year = re.search(r"year (-?\\d+) is out of range", words)
+    year = re.search(r"year (-?\d+) is out of range", words)
     if year or "OverflowError" in words:
         number = year[1] if year else f"{1970 + token['expires'] // 31_556_952}"
         return NotYet(f"The year {number}. How many zeros too many?", title)
@@ -399,7 +405,15 @@ def _check_quiet(function: Any) -> None:
 
 def _check_night(function: Any, api: PaperApi, title: str) -> None:
     before = {*api.ours()}
-    _let_run(function, api)
+    try:
+        _let_run(function, api)
+    except NotYet:
+        raise
+    except Exception as e:
+        raise NotYet(
+            f"It stops with {type(e).__name__}: {shorten(str(e))}. Is there always an old one?",
+            _tried(api, title),
+        ) from None
     _check_others(api, title)
     done = [step.does for step in api.steps]
     if "issue" not in done:
