@@ -44,13 +44,12 @@ from .checks import Checks, HandedOver, NotYet, no_help_from_the_kit
 from .comparing import compare
 from .pictures import Drawing, days_around_today, token_lanes
 from domostats.lessons.tokens_data import (
-    InstanceApi,
     PaperApi,
     PowerCut,
     in_milliseconds,
     in_zone,
 )
-from .trials import Trial, call, format_call, run, shorten, with_article
+from .trials import Trial, call, run, shorten, with_article
 from ..secrets import Secret
 
 # %% ../../nbs/09_lessons/15_tokens.ipynb #1e5d2931

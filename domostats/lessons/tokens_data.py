@@ -22,7 +22,7 @@ from domostats.clients.domo.access_tokens import (
 from ..clients.domo.auth import AccessToken, sign_in
 from domostats.clients.domo.credential_store import (
     create_account,
-    find_account,
+    find_stored_account,
     rename_account,
     update_account,
 )
@@ -211,7 +211,7 @@ class InstanceApi:
         body = self.body(issued, self.today)
         fields = {name: Secret(value) for name, value in body["configurations"].items()}
         shown = str(body["displayName"])
-        found = find_account(self.instance, self.auth, self.account)
+        found = find_stored_account(self.instance, self.auth, self.account)
         if found is None:
             create_account(self.instance, self.auth, self.account, shown, fields)
         else:

@@ -7,7 +7,7 @@ __all__ = [
     "STORE",
     "LEVELS",
     "credentials_text",
-    "find_account",
+    "find_stored_account",
     "create_account",
     "get_account_by_id",
     "get_account_fields",
@@ -55,7 +55,7 @@ def _check_configuration(configuration: Mapping[str, Any] | None) -> dict[str, S
 
 # %% ../../../nbs/03_clients/domo/12_credential_store.ipynb #097ab13e
 @hides("session_token")
-def find_account(
+def find_stored_account(
     domo_instance: str | Instance,
     session_token: Credential = None,
     name: str = "",

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from .access_tokens import get_access_tokens
 from .auth import Credential, sign_in
-from .credential_store import find_account
+from .credential_store import find_stored_account
 from .token_marks import check_token_name, parse_mark
 from .users import get_current_user
 from ...errors import SettingsError
@@ -93,7 +93,7 @@ def plan_rotation(
     instance = find_instance(domo_instance)
     auth = sign_in(instance, session_token).auth
     me = int(get_current_user(instance, auth).response["id"])
-    found = find_account(instance, auth, account)
+    found = find_stored_account(instance, auth, account)
     ours = our_tokens(instance, auth, name, me)
     before = datetime.fromtimestamp(now(), timezone.utc) - timedelta(days=keep_old)
     retired = _retired(ours, name, _stored_id(found))

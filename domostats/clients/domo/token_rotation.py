@@ -39,7 +39,6 @@ from domostats.errors import (
     DataError,
     DomostatsError,
     RetryLaterError,
-    SettingsError,
 )
 from ...instances import Instance, find_instance
 from ...sealing import hides
