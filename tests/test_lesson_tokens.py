@@ -112,6 +112,10 @@ def what_it_shows(issued, today):
     return body(issued, today, value=str(issued.token))
 
 
+def a_secret_inside(issued, today):
+    return body(issued, today, value=issued.token)
+
+
 def token_in_the_list(issued, today):
     return body(issued, today, shown=f"domostats_token {issued.token.reveal()} - {today}")
 
@@ -478,6 +482,12 @@ def demands_the_owner(given, users, now):
     return [names[str(one["ownerId"])] for one in given]
 
 
+def takes_the_first_owner(given, users, now):
+    return [
+        [user["displayName"] for user in users if user["id"] == one["ownerId"]][0] for one in given
+    ]
+
+
 def zero_is_false(given, users, now):
     return rows(
         given, users, now, state=lambda n: ("soon" if n < 30 else "good") if n > 0 else "expired"
@@ -571,6 +581,7 @@ WRONG = [
     ("days_left", lambda token, now: token.pop("expires"), "Work on a copy"),
     ("account_body", a_dict_inside, "the store has room for one *text*"),
     ("account_body", python_not_json, "is Python, not JSON"),
+    ("account_body", a_secret_inside, "Where do you take its value out?"),
     ("account_body", dumped_twice, "Read once, it is still a text"),
     ("account_body", all_dumped, "Which level is text?"),
     ("account_body", what_it_shows, "what it shows, not what it is"),
@@ -611,7 +622,8 @@ WRONG = [
     ("rotate", only_looks, "It issues no token"),
     ("token_rows", ids_as_they_come, "is False"),
     ("token_rows", drops_those_who_left, "Her token works all the same"),
-    ("token_rows", demands_the_owner, "Her token works all the same"),
+    ("token_rows", demands_the_owner, "no user was found for an owner"),
+    ("token_rows", takes_the_first_owner, "text in one list only"),
     ("token_rows", zero_is_false, "0 counts as false"),
     ("token_rows", up_to_thirty, "below 30 is asked for"),
     ("token_rows", backwards, "What ends first?"),

@@ -196,7 +196,16 @@ BODIES: tuple[tuple[int, str, int, date], ...] = (
 def account_body(function: Callable[..., Any]) -> str:
     for id, value, expires, today in BODIES:
         issued = IssuedToken(id, "nightly", 11, expires, Secret(value))
-        tried = call(function, issued, today)
+        try:
+            tried = call(function, issued, today)
+        except NotYet as e:
+            if "not JSON serializable" not in str(e):
+                raise
+            raise NotYet(
+                "JSON has no way to write a Secret, and that is well. Where do you take its value "
+                "out?",
+                e.tried,
+            ) from None
         _check_body(tried, value, kit_account_body(issued, today))
     return "one text in the store, the token in it, and nothing of it where others look."
 
@@ -585,9 +594,10 @@ def token_rows(function: Callable[..., Any]) -> str:
     try:
         tried = run(function, tokens, users, now)
     except NotYet as e:
-        if "KeyError" in str(e):
+        if any(kind in str(e) for kind in ("KeyError", "IndexError", "StopIteration")):
             raise NotYet(
-                f"{str(e).partition('. ')[0]}: an owner has left. Her token works all the same.",
+                f"{str(e).partition('. ')[0]}: no user was found for an owner. Her token works all "
+                "the same when she has left. And an id may be text in one list only.",
                 e.tried,
             ) from None
         raise
