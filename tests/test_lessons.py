@@ -18,7 +18,16 @@ from domostats import sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_user_by_id, get_users
-from domostats.lessons import accounts, accounts_data, browser, module, pages, streams, trials
+from domostats.lessons import (
+    accounts,
+    accounts_data,
+    browser,
+    module,
+    pages,
+    streams,
+    tokens,
+    trials,
+)
 from domostats.lessons.catalogue import LESSONS as CATALOGUE
 from domostats.reports import accounts as kit
 from domostats.rows import naming
@@ -72,11 +81,20 @@ TASKS_4 = {
     "module": ["monit_accounts"],
     "program": ["nightly"],
 }
+TOKENS = ROOT / "tutorials" / "solutions" / "5_tokens.ipynb"
+TASKS_5 = {
+    "days_left": ["days_left"],
+    "account_body": ["account_body"],
+    "find_account": ["find_account"],
+    "rotate": ["rotate"],
+    "token_rows": ["token_rows"],
+}
 LESSONS = {
     SOLUTION: (accounts, TASKS),
     BROWSER: (browser, TASKS_BROWSER),
     PAGES: (pages, TASKS_3),
     MODULE: (module, TASKS_4),
+    TOKENS: (tokens, TASKS_5),
     STREAMS: (streams, TASKS_2),
 }
 CHECKS = [

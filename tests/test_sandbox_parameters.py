@@ -921,6 +921,71 @@ def test_what_is_served_can_be_listed(domo):
     assert "pageTitleSearchText" in served["POST", PAGES]["body"]
 
 
+def test_what_is_written_is_what_is_read():
+    "Each key of a body that changes something shows in a list afterwards."
+    domo = Domo(World(**SIZES))
+    token = {"x-domo-developer-token": domo.admin.access_token}
+
+    def call(method, path, body=None, raw=None):
+        sent = json.dumps(body).encode() if raw is None and body is not None else raw or b""
+        reply = domo.reply(method, f"/api/data/{path}", token, sent)
+        return json.loads(reply.body) if reply.body else reply.status
+
+    me, other = domo.admin.user["id"], domo.limited.user["id"]
+    ends = domo.data.tokens.now + 1000
+    issued = call("POST", "v1/accesstokens", {"name": "n", "ownerId": other, "expires": ends})
+    listed = call("GET", "v1/accesstokens")[-1]
+    assert listed == {key: issued[key] for key in ("id", "name", "ownerId")} | {
+        "ownerName": None,
+        "ownerEmail": None,
+        "expires": ends,
+    }
+    assert (listed["name"], listed["ownerId"]) == ("n", other)
+    mine = {"x-domo-developer-token": issued["token"]}
+    who = json.loads(domo.reply("GET", "/api/content/v2/users/me", mine).body)
+    assert who["id"] == other
+    assert call("DELETE", f"v1/accesstokens/{issued['id']}") == 200
+    assert listed not in call("GET", "v1/accesstokens")
+    assert domo.reply("GET", "/api/content/v2/users/me", mine).status == 401
+
+    before = call("GET", "v1/accounts")
+    made = call(
+        "POST",
+        "v1/accounts",
+        {
+            "name": "a",
+            "displayName": "b",
+            "dataProviderType": "mysql",
+            "configurations": {"password": "hunter2"},
+        },
+    )
+    place = f"v1/providers/mysql/account/{made['id']}"
+    assert call("GET", "v1/accounts") == [*before, made]
+    assert (made["name"], made["displayName"], made["userId"]) == ("a", "b", me)
+    assert call("GET", place).keys() == {"password"} and "hunter2" not in str(call("GET", place))
+    assert call("PUT", place, {"password": "other", "user": "ada"}) == 200
+    assert call("GET", place).keys() == {"password", "user"}
+    assert domo.data.configurations[made["id"]]["password"] == "other"
+    refused = domo.reply("GET", f"/api/data/{place}", token, query="unmask=true")
+    assert refused.status == 400
+    assert call("PUT", f"v1/accounts/{made['id']}/name", raw=b"c") == 200
+    renamed = call("GET", f"v1/accounts/{made['id']}")
+    assert renamed["displayName"] == "c" and renamed["modifiedAt"] > made["modifiedAt"]
+    listed = call("GET", "v2/datasources/providers")
+    inside = [one for provider in listed for one in provider["accounts"] if one["name"] == "a"]
+    assert [(one["displayName"], one["dataProviderType"]) for one in inside] == [("c", "mysql")]
+    share = {"type": "USER", "id": str(other), "accessLevel": "CAN_EDIT"}
+    assert call("PUT", f"v2/accounts/share/{made['id']}", share) == 200
+    shared = call("GET", f"v2/accounts/share/{made['id']}")
+    assert {(one["type"], one["id"], one["accessLevel"]) for one in shared["list"]} == {
+        ("USER", str(other), "CAN_EDIT"),
+        ("USER", str(me), "OWNER"),
+    }
+    theirs = {"x-domo-developer-token": domo.limited.access_token}
+    seen = domo.reply("GET", f"/api/data/v1/accounts/{made['id']}", theirs)
+    assert seen.status == 200
+
+
 def test_what_a_page_sends_against_old_copies_changes_nothing(domo):
     token = {"x-domo-developer-token": domo.admin.access_token}
     bodies = {domo.reply("GET", PROVIDERS, token, query=query).body for query in ("", "cb=17")}

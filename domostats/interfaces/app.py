@@ -35,6 +35,7 @@ KEPT = {  # what is left of a command that was stopped
     "generate": f"{UNFINISHED}, with --fresh it begins anew.",
     "run": f"{UNFINISHED}, with --fresh it begins anew.",
     "snapshot": f"{UNFINISHED}.",
+    "rotate": "The stored token stays valid: the same command again goes on from there.",
     "extract": "The days that were printed are written, no other is touched: the same command "
     "again does the rest.",
     "migrate": "The steps that were printed are done, and no step is half done: the same command "

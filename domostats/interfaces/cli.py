@@ -25,6 +25,7 @@ from domostats.interfaces import (
     registry_commands,
     release_commands,
     run_commands,
+    token_commands,
 )
 from .app import KEPT, App, Stopped, Verbose
 from .exit_codes import DONE, FAULT, MEANINGS, STOPPED, exit_code
@@ -77,6 +78,7 @@ for _part in (
 ):
     app.add_typer(_part.commands)
 app.add_typer(registry_commands.commands, name="registry")
+app.add_typer(token_commands.commands, name="token")
 
 
 # %% ../../nbs/10_interfaces/17_cli.ipynb #69ee07fd

@@ -125,6 +125,21 @@ LESSONS: Mapping[str, Lesson] = {
             ),
         ),
         Lesson(
+            "tokens",
+            5,
+            "Tokens",
+            60,
+            "functions, a little about errors",
+            1,
+            _tasks(
+                days_left="When does it end?",
+                account_body="Issue and store",
+                find_account="Update, not a second one",
+                rotate="Rotation",
+                token_rows="Which end next?",
+            ),
+        ),
+        Lesson(
             "streams",
             6,
             "A thousand streams",

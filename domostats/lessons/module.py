@@ -495,7 +495,7 @@ def module(file: Any) -> str:
         ]
         before = len(box.calls)
         found = _visit(file, calls)
-        asked = len(box.calls) > before
+        asked = any("datasources/providers" in path for _, path, _ in box.calls[before:])
         _check_quiet_import(file, found, WANTS)
         wants = (
             (

@@ -11,12 +11,15 @@ __all__ = [
     "one_of_many",
     "page_strip",
     "three_doors",
+    "LaneStep",
+    "token_lanes",
+    "days_around_today",
 ]
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #38266ccc
 import html
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #142019c7
@@ -243,3 +246,62 @@ def three_doors(file: str = "nightly.py") -> Drawing:
         lines.append(f"-> {door[0]}: {door[1]}; secrets: {door[2]}; failure: {door[3]}")
     title = f"One file, {file}, and three doors: {', '.join(door[0] for door in DOORS)}"
     return Drawing(title, "\n".join([f"notebook -> {file}", *lines]), "".join(parts), 770, 170)
+
+
+# %% ../../nbs/09_lessons/09_pictures.ipynb #3deb40e9
+class LaneStep(NamedTuple):
+    """One call of a rotation: what it `does`, which tokens are `valid` (ids) after it, and which
+    is `stored`."""
+
+    does: str
+    valid: tuple[int, ...]
+    stored: int | None
+
+
+def token_lanes(steps: Sequence[LaneStep]) -> Drawing:
+    "The life of tokens during a rotation: a lane for each while it is valid, dark while stored."
+    ids = sorted({id for step in steps for id in step.valid})
+    wide, high, left = 84, 30, 96
+    parts = []
+    for number, step in enumerate(steps):
+        x = left + wide * number
+        parts.append(_text(x + 4, 14, step.does, size=11))
+        if number:
+            parts.append(f'<path d="M{x - 4} 20l8 8m0 -8l-8 8" stroke="currentColor"/>')
+    for row, id in enumerate(ids):
+        y = 36 + high * row
+        parts.append(_text(0, y + 13, f"token {id}", size=11))
+        for number, step in enumerate(steps):
+            if id in step.valid:
+                dark = 0.7 if step.stored == id else 0.15
+                parts.append(_rect(left + wide * number, y, wide, 18, dark))
+    bottom = 36 + high * len(ids) + 12
+    parts.append(
+        _text(0, bottom, "dark: stored; light: valid; x: here the power may fail", size=11)
+    )
+    text = "\n".join(
+        f"{step.does}: valid {', '.join(map(str, step.valid)) or 'none'}; stored {step.stored}"
+        for step in steps
+    )
+    least = min((len(step.valid) for step in steps), default=0)
+    title = f"{len(ids)} tokens in {len(steps)} steps; at least {least} valid at every moment"
+    return Drawing(title, text, "".join(parts), left + wide * len(steps) + 10, bottom + 8)
+
+
+# %% ../../nbs/09_lessons/09_pictures.ipynb #e706e682
+def days_around_today(days: Sequence[tuple[str, int]], most: int = 400) -> Drawing:
+    "Names with the days that are left, as bars to the right of *today*; those over to the left."
+    middle, scale = 320, 150 / most
+    parts = [_text(middle, 12, "today", "middle", 11)]
+    for number, (name, left) in enumerate(days):
+        y = 20 + 20 * number
+        width = max(min(abs(left), most) * scale, 1)
+        parts.append(_text(0, y + 12, name[:24], size=11))
+        parts.append(_rect(middle if left >= 0 else middle - width, y, width, 14, 0.35))
+        beside = middle + width + 6 if left >= 0 else middle + 6
+        parts.append(_text(beside, y + 12, f"{left} days", size=11))
+    high = 26 + 20 * len(days)
+    parts.append(f'<path d="M{middle} 16V{high}" stroke="currentColor"/>')
+    text = "\n".join(f"{left:>6} days  {name}" for name, left in days)
+    over = sum(left < 0 for _, left in days)
+    return Drawing(f"{len(days)} tokens, {over} of them over", text, "".join(parts), 560, high + 4)

@@ -14,6 +14,8 @@ __all__ = [
     "Flag",
     "OneOf",
     "ListOf",
+    "TextMap",
+    "PlainText",
     "JsonObject",
     "read_named",
     "Endpoint",
@@ -154,6 +156,34 @@ class ListOf:
         return f"list of: {self.kind}"
 
 
+@dataclass(frozen=True)
+class TextMap:
+    "A JSON object whose values are texts, which are not repeated in a refusal."
+
+    def read(self, value: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise Refused("is no JSON object")
+        if not all(isinstance(one, str) for one in value.values()):
+            raise Refused("has a value that is no text")
+        return value
+
+    def __str__(self) -> str:
+        return "texts by name"
+
+
+@dataclass(frozen=True)
+class PlainText:
+    "A body that is text as it stands, and no JSON object."
+
+    def read(self, value: Any) -> str:
+        if not isinstance(value, str) or value.lstrip()[:1] == "{":
+            raise Refused("is no plain text")
+        return value
+
+    def __str__(self) -> str:
+        return "plain text"
+
+
 class JsonObject:
     """A JSON object with these keys; `kinds` are by name.
 
@@ -215,7 +245,7 @@ class Endpoint:
         """The request with the values as the kinds read them. Refused where it asks for something
         else."""
         query = read_named(self.query, asked.query, "parameter")
-        body = asked.body
+        body = asked.text if isinstance(self.body, PlainText) else asked.body
         if body is None and asked.broken:
             raise Refused("the body is no JSON")
         if self.body is None and body not in (None, {}, ""):

@@ -97,13 +97,14 @@ class DomoRequest(NamedTuple):
     JSON, None where it is none.
 
     `shift` moves every page by so many rows, for faults; `broken` says that there is a body and it
-    is no JSON."""
+    is no JSON; `text` is the body as text."""
 
     path: str
     query: dict[str, Any] = {}
     body: Any = None
     shift: int = 0
     broken: bool = False
+    text: str = ""
 
     def number(self, name: str, default: int, most: int | None = None, body: bool = False) -> int:
         "A whole number from the query (or the body), at most `most`. ValueError for anything else."
@@ -153,7 +154,8 @@ def parse_request(path: str, query: str = "", body: bytes = b"") -> DomoRequest:
     names = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         names[name] = f"{names[name]},{text}" if name in names else text
-    return DomoRequest(path, names, value, broken=broken)
+    text = body.decode("utf-8", "replace")
+    return DomoRequest(path, names, value, broken=broken, text=text)
 
 
 # %% ../../nbs/11_sandbox/03_replies.ipynb #baac9f3c

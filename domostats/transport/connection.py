@@ -268,6 +268,7 @@ class Connection(Requester):
                 into,
                 self.limits,
                 self.clock,
+                request.holds_secret,
             )
             call.status = answer.status
             call.seconds = answer.seconds

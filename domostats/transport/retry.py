@@ -30,7 +30,7 @@ class Request(NamedTuple):
     """One request without its credential: `params` (dict or None) go into the query, `body` is sent
     as JSON; one that only `reads` may be sent twice.
 
-    The answer has to be JSON unless `plain`.
+    The answer has to be JSON unless `plain`; of one that `holds_secret` every text is masked.
     """
 
     method: str
@@ -39,6 +39,7 @@ class Request(NamedTuple):
     body: Any = None
     reads: bool = True
     plain: bool = False
+    holds_secret: bool = False
 
     @property
     def fingerprint(self) -> str:

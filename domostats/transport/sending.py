@@ -15,7 +15,7 @@ import msgspec
 import requests
 import urllib3
 
-from ..secrets import Masked, Secret
+from ..secrets import Masked, MaskedBytes, Secret
 from .answer import Answer
 from .auth import Auth
 from .clock import Clock
@@ -155,9 +155,10 @@ def send(
     into: IO[bytes] | None = None,
     limits: ReplyLimits | None = None,
     clock: Clock | None = None,
+    holds_secret: bool = False,
 ) -> Answer:
     """One request, one `Answer`, whatever its status; the body of a 200 goes `into` a file, if
-    there is one.
+    there is one; with `holds_secret` the body is masked.
 
     DataError `too_large`, RetryLaterError `too_slow` for a reply beyond the `limits`, and what
     `FAILURES` names. No error that leaves here holds a secret.
@@ -192,6 +193,8 @@ def send(
             else:
                 content = b"".join(parts)
                 size = len(content)
+            if holds_secret:
+                content = MaskedBytes(content)
             return Answer(
                 method,
                 url,

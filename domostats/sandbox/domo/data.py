@@ -11,6 +11,8 @@ __all__ = [
     "grants_of",
     "sees_all_accounts",
     "seen_by",
+    "is_own",
+    "is_seen",
     "rows_for",
     "pages_for",
 ]
@@ -27,6 +29,7 @@ from ..days import TODAY
 from .accounts import AccountFacts, account_dates
 from .owners import of_owner, owner_slot, owner_slots
 from .pages import page_owners
+from .token_book import TokenBook
 from .users import ADMIN, make_user
 from .world import World
 from ..draws import user_id
@@ -117,6 +120,10 @@ class Data:
         self.memo: dict[str, Any] = {}
         self.hidden: frozenset[str] = frozenset()
         self.entries: list[dict[str, Any]] = json.loads(given) if given else []
+        self.tokens: TokenBook = TokenBook(world)
+        self.configurations: dict[int, dict[str, str]] = {}  # by id of the account
+        self.shares: dict[int, dict[int, str]] = {}  # account -> user -> access level
+        self.version: int = 0  # of what has been changed through the API
         self._bytes: dict[str, bytes] = {}
 
     @cached_property
@@ -131,10 +138,29 @@ class Data:
         "The users whom a given list makes necessary, by id."
         return users_of_accounts(self.world, self.accounts) if self.given else {}
 
+    def changed(self) -> None:
+        "Forget what was answered before: something is different now."
+        self.version += 1
+        self.memo.clear()
+        self._bytes.clear()
+
+    def moment(self) -> int:
+        "Now, in epoch seconds: the day of the world, and a second more with each change."
+        return self.world.now + self.version
+
+    def put_account(self, account: AccountFacts) -> None:
+        "Put an account in the place of the one with its id, or behind all others."
+        places = [n for n, one in enumerate(self.accounts) if one.id == account.id]
+        if places:
+            self.accounts[places[0]] = account
+        else:
+            self.accounts.append(account)
+        self.changed()
+
     @property
     def size(self) -> tuple[int, int]:
         "How many users and accounts there are."
-        accounts = len(self.accounts) if self.given else self.world.accounts
+        accounts = len(self.accounts) if self.given or self.version else self.world.accounts
         return self.user_count, accounts
 
     @property
@@ -158,15 +184,17 @@ class Data:
 
     def remember(self, name: str, make: Callable[[], _T]) -> _T:
         "What `make` gives, made once under this name."
-        if name not in self.memo:
-            self.memo[name] = make()
-        return self.memo[name]
+        found = self.memo.get(name)
+        if found is None:
+            found = self.memo[name] = make()
+        return found
 
     def once(self, name: str, make: Callable[[], list[Any]]) -> Reply:
         "The JSON of a list that is made once; `name` says which."
-        if name not in self._bytes:
-            self._bytes[name] = msgspec.json.encode(make())
-        return Reply(200, self._bytes[name], JSON)
+        found = self._bytes.get(name)
+        if found is None:
+            found = self._bytes[name] = msgspec.json.encode(make())
+        return Reply(200, found, JSON)
 
 
 # %% ../../../nbs/11_sandbox/domo/10_data.ipynb #07594487
@@ -182,8 +210,18 @@ def sees_all_accounts(data: Data, user: dict[str, Any]) -> bool:
 
 
 def seen_by(data: Data, user: dict[str, Any]) -> list[AccountFacts]:
-    "The accounts that this user owns."
-    return [account for account in data.accounts if account.owner == user["id"]]
+    "The accounts that this user owns or was given."
+    return [account for account in data.accounts if is_own(data, user, account)]
+
+
+def is_own(data: Data, user: dict[str, Any], account: AccountFacts) -> bool:
+    "Whether this user owns the account or was given it."
+    return account.owner == user["id"] or user["id"] in data.shares.get(account.id, {})
+
+
+def is_seen(data: Data, user: dict[str, Any], account: AccountFacts) -> bool:
+    "Whether this user sees the account: all, with a grant for the accounts of others."
+    return sees_all_accounts(data, user) or is_own(data, user, account)
 
 
 # %% ../../../nbs/11_sandbox/domo/10_data.ipynb #15756233

@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from .accounts import PROVIDERS
-from .data import Data, pages_for, rows_for, sees_all_accounts
+from .data import Data, is_own, pages_for, rows_for, sees_all_accounts
 from .datasets import dataset_document, make_dataset
 from .groups import make_group
 from .owners import OwnerRef
@@ -244,7 +244,7 @@ def _seen_accounts(data: Data, user: dict[str, Any]) -> Sequence[int]:
     numbers = range(len(data.accounts))
     if sees_all_accounts(data, user):
         return numbers
-    return [n for n in numbers if data.accounts[n].owner == user["id"]]
+    return [n for n in numbers if is_own(data, user, data.accounts[n])]
 
 
 SEARCHABLE = {

@@ -26,11 +26,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import SettingsError
 from ...instances import signed
+from ..days import DAY
 from domostats.sandbox.domo.account_lists import (
     show_account,
     show_account_templates,
     show_accounts,
     show_providers,
+)
+from domostats.sandbox.domo.credential_store import (
+    change_configuration,
+    change_name,
+    change_share,
+    make_stored_account,
+    show_configuration,
+    show_shares,
 )
 from .data import Data
 from domostats.sandbox.domo.dataset_lists import (
@@ -53,6 +62,7 @@ from .page_lists import show_page_access, show_pages
 from .public import PUBLIC, Client
 from .search import show_dataset_list, show_search
 from .sign_in import Limit, Login, SignIn
+from .token_lists import delete_token, make_token, show_tokens
 from .user_lists import show_identity, show_user_search
 from .users import ADMIN, ANALYST
 from domostats.sandbox.domo.users_and_roles import (
@@ -122,6 +132,15 @@ ROUTES = table(  # by method and pattern of the path
     show_certified,
     show_dataset_list,
     show_search,
+    show_tokens,
+    make_token,
+    delete_token,
+    make_stored_account,
+    show_configuration,
+    change_configuration,
+    change_name,
+    show_shares,
+    change_share,
 )
 
 
@@ -167,7 +186,8 @@ class CachedPages:
     ) -> Hashable:
         "What a reply is kept under; its user, and the quirks at this moment, belong to it."
         quirks = frozenset(self.data.quirks)
-        return user and user["id"], method, path, body, query, change, quirks
+        version = self.data.version
+        return user and user["id"], method, path, body, query, change, quirks, version
 
     def reply(
         self,
@@ -246,7 +266,10 @@ class Domo:
         self.faults: Faults = Faults()
         self.admin: Login = Login(world.user(ADMIN))
         self.limited: Login = Login(world.user(ANALYST))
-        self.sign_in: SignIn = SignIn(self.admin, self.limited)
+        for login in (self.admin, self.limited):
+            ends = self.data.tokens.now + 365 * DAY * 1000
+            self.data.tokens.issue("sandbox", login.user["id"], ends, login.access_token)
+        self.sign_in: SignIn = SignIn(self.admin, self.limited, token_user=self._token_user)
         self.client: Client = Client(self.admin.user)
         self.web: WebPages = WebPages(self.sign_in)
         self.limit: Limit = Limit()
@@ -254,6 +277,11 @@ class Domo:
         self.calls: list[tuple[str, str, int]] = []
         self.log: deque[DomoCall] = deque(maxlen=CALLS_LENGTH)
         self.last: OrderedDict[str, Reply] = OrderedDict()
+
+    def _token_user(self, token: str | None) -> dict[str, Any] | None:
+        "The user behind an access token that is valid, or None."
+        owner = self.data.tokens.owner_of(token)
+        return None if owner is None else self.data.user(owner)
 
     @staticmethod
     def serves() -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import json
 import secrets
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -76,10 +76,16 @@ def make_session_token(user: dict[str, Any]) -> str:
 # %% ../../../nbs/11_sandbox/domo/22_sign_in.ipynb #861d76c6
 class SignIn:
     """Who may come in: `logins`, the `sessions` that are open (the user and until when, by token),
-    and the `cookies` of those that were opened in a browser (their token by value)."""
+    and the `cookies` of those that were opened in a browser (their token by value). `token_user`
+    gives the user behind an access token; without it the logins know."""
 
-    def __init__(self, *logins: Login):
+    def __init__(
+        self,
+        *logins: Login,
+        token_user: Callable[[str | None], dict[str, Any] | None] | None = None,
+    ):
         self.logins = logins
+        self._token_user = token_user or self._login_user
         self.sessions: dict[str | None, tuple[dict[str, Any], float]] = {}
         self.cookies: dict[str, str] = {}
 
@@ -132,11 +138,11 @@ class SignIn:
         user = self._of_session(headers.get("x-domo-authentication"))
         if user:
             return user
-        token = headers.get("x-domo-developer-token")
-        for login in self.logins:
-            if login.holds(token):
-                return login.user
-        return self.of_browser(headers)
+        user = self._token_user(headers.get("x-domo-developer-token"))
+        return user or self.of_browser(headers)
+
+    def _login_user(self, token: str | None) -> dict[str, Any] | None:
+        return next((login.user for login in self.logins if login.holds(token)), None)
 
     def of_browser(self, headers: Mapping[str, str]) -> dict[str, Any] | None:
         "The user who has signed in with the browser that sent these headers, or None."
