@@ -6,13 +6,14 @@
 __all__ = [
     "BLUE",
     "GREEN",
+    "TRACK",
     "COLUMNS",
     "LEFT",
     "NOT_KEPT",
     "INTRODUCTION",
     "CALL",
     "HELP",
-    "PAGE",
+    "LANDING_MARK",
     "LessonState",
     "lesson_states",
     "next_state",
@@ -21,15 +22,16 @@ __all__ = [
     "landing_notebook",
 ]
 
-# %% ../../nbs/09_lessons/15_landing.ipynb #a5423d2a
+# %% ../../nbs/09_lessons/15_landing.ipynb #4a06f7d3
 import html
 import json
+import re
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
 from .catalogue import LESSONS, Lesson, tutorials_folder
-from .copies import LessonCopy, find_copies
+from .copies import LessonCopy, find_copies, read_notebook
 from .progress import done, last_lesson, progress_file
 
 
@@ -40,12 +42,14 @@ class LessonState(NamedTuple):
     done: how many of its tasks are passed.
     next_task: the number of the first one that is not, or None.
     file: its notebook as seen from the page, or an empty text.
+    cell: the id of the cell in it with the heading of the next task, or an empty text.
     newer: a copy of a newer version beside that one, or an empty text."""
 
     lesson: Lesson
     done: int
     next_task: int | None
     file: str
+    cell: str
     newer: str
 
     @property
@@ -57,10 +61,8 @@ class LessonState(NamedTuple):
 
     @property
     def link(self) -> str:
-        "Where a click leads: to the heading of the next task."
-        if not self.file:
-            return ""
-        return quote(self.file) + (f"#Task-{self.next_task}" if self.next_task else "")
+        "Where a click leads: to the next task, or to the beginning of a lesson that is new."
+        return quote(self.file) + (f"#cell-id={self.cell}" if self.cell and self.done else "")
 
 
 def lesson_states(folder: str | Path = ".") -> list[LessonState]:
@@ -88,11 +90,22 @@ def _state_of(lesson: Lesson, copies: list[LessonCopy], folder: Path) -> LessonS
         len(passed),
         left[0] if left else None,
         files[0] if files else "",
+        _cell_of(copies[0].path, left[0]) if files and left else "",
         files[-1] if is_newer else "",
     )
 
 
-# %% ../../nbs/09_lessons/15_landing.ipynb #61d5a7bc
+def _cell_of(path: Path, task: int) -> str:
+    "The id of the cell in which a task begins."
+    notebook = read_notebook(path)
+    cells = notebook.get("cells") if notebook else None
+    for cell in cells if isinstance(cells, list) else []:
+        if re.search(rf"^### Task {task}$", "".join(cell.get("source", "")), re.MULTILINE):
+            return str(cell.get("id", ""))
+    return ""
+
+
+# %% ../../nbs/09_lessons/15_landing.ipynb #14586b2a
 def next_state(states: list[LessonState], last: str | None) -> LessonState | None:
     "The lesson to go on with; None if all are done. `last` is the one that was worked on last."
     open_ones = [state for state in states if state.next_task]
@@ -100,8 +113,8 @@ def next_state(states: list[LessonState], last: str | None) -> LessonState | Non
     return next(iter(going_on + open_ones), None)
 
 
-# %% ../../nbs/09_lessons/15_landing.ipynb #7e7df441
-BLUE, GREEN = "#1565c0", "#2e7d32"
+# %% ../../nbs/09_lessons/15_landing.ipynb #1e336cbc
+BLUE, GREEN, TRACK = "#1e88e5", "#2e7d32", "#b0bec5"
 
 
 class Landing:
@@ -171,7 +184,7 @@ def _row(state: LessonState) -> str:
     share = round(100 * state.done / len(lesson.tasks))
     bar = (
         '<span aria-hidden="true" style="display:inline-block;width:6em;height:.6em;'
-        f'border:1px solid currentColor"><span style="display:block;height:100%;width:{share}%;'
+        f'background:{TRACK}"><span style="display:block;height:100%;width:{share}%;'
         f'background:{GREEN if is_done else BLUE}"></span></span>'
     )
     cells = (
@@ -189,7 +202,7 @@ def home(folder: str | Path = ".") -> Landing:
     return Landing(lesson_states(folder), last_lesson(), progress_file() is not None)
 
 
-# %% ../../nbs/09_lessons/15_landing.ipynb #eb247b13
+# %% ../../nbs/09_lessons/15_landing.ipynb #529f3518
 INTRODUCTION = """# Lessons
 
 They all ask one question: *what do we have, and is that all?* Each takes about an hour and
@@ -211,7 +224,7 @@ the next `domostats lab` brings a fresh one.
 
 **What is kept of you** is which tasks you have tried and passed, in one file on this machine,
 without your code and your answers. `lessons.show_stored()` shows it."""
-PAGE = {"page": "lessons"}  # the mark of this notebook, in its metadata
+LANDING_MARK = {"page": "lessons"}  # the mark of this notebook, in its metadata
 
 
 def landing_notebook(folder: str | Path, others: list[dict[str, object]] | None = None) -> str:
@@ -228,7 +241,7 @@ def landing_notebook(folder: str | Path, others: list[dict[str, object]] | None 
     notebook = {
         "cells": [*cells, *(cell for cell in others or [] if cell.get("id") not in ours)],
         "metadata": {
-            "domostats": PAGE,
+            "domostats": LANDING_MARK,
             "kernelspec": {"display_name": "python3", "language": "python", "name": "python3"},
         },
         "nbformat": 4,
