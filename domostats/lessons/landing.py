@@ -114,7 +114,7 @@ def next_state(states: list[LessonState], last: str | None) -> LessonState | Non
 
 
 # %% ../../nbs/09_lessons/15_landing.ipynb #1e336cbc
-BLUE, GREEN, TRACK = "#1e88e5", "#2e7d32", "#b0bec5"
+BLUE, GREEN, TRACK = "#1e88e5", "#2e7d32", "rgba(128,128,128,.3)"
 
 
 class Landing:
