@@ -1,5 +1,5 @@
-"""The lab in a browser, as a learner meets it: the landing page, a lesson, a wrong and a right answer
-by keyboard alone, and the page again.
+"""The lab in a browser, as a learner meets it: the landing page, a lesson, a wrong and a right
+answer by keyboard alone, and the page again.
 
 Chromium is Debian's: `apt-get install chromium`. Nothing is downloaded by Playwright, and no other
 host is asked."""
@@ -18,11 +18,19 @@ from conftest import missing
 pytestmark = pytest.mark.slow
 
 NAMES = "chromium", "chromium-browser", "google-chrome"
-FLAGS = """
-    --no-sandbox --disable-dev-shm-usage --disable-gpu --disable-background-networking
-    --disable-component-update --disable-sync --disable-default-apps --disable-extensions
-    --no-first-run --no-default-browser-check --metrics-recording-only
-""".split()
+FLAGS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--metrics-recording-only",
+]
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
 PATIENCE = 60_000  # milliseconds for one thing to happen
 OUTPUTS = ".jp-Notebook .jp-OutputArea"
