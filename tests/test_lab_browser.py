@@ -58,6 +58,26 @@ RAN = """number => {
     return model.type !== 'code' || (model.executionState !== 'running' && model.executionCount
         && widget.sessionContext.session.kernel.status === 'idle');
 }"""
+PICTURES = [
+    """
+from domostats import sandbox
+from domostats.clients.domo.accounts import get_accounts
+from domostats.lessons import pages as check, pictures
+
+instance = sandbox.start(today="2024-04-01")
+pictures.nested_to_flat(get_accounts(instance).response)
+""",
+    "check.draw_pages(check.all_rows(...).use())",
+    "pictures.two_nights(230)",
+    "pictures.three_ways(2, 9)",
+    'pictures.one_of_many(["the page", "style.css", "logo.svg", "providers"], "providers")',
+    'check.solution("all_rows")',
+    """
+from domostats.clients.domo.auth import get_session_token
+
+get_session_token(instance, instance.username, "a guess")
+""",
+]
 OVERFLOWING = f"""() => [...document.querySelectorAll('{OUTPUTS} .jp-RenderedHTMLCommon')]
     .filter(one => one.offsetParent && one.scrollWidth > one.clientWidth + 1)
     .map(one => one.innerText.slice(0, 80))"""
@@ -113,17 +133,21 @@ def chromium():
 
 
 @pytest.fixture
-def page(chromium, lab):
-    "The landing page in the smaller size; what goes wrong in the browser fails the test."
+def visit(chromium, lab):
+    "A function that opens the Lab at a path; what goes wrong in the browser fails the test."
     address, _ = lab
     page = chromium.new_page(viewport=dict(zip(("width", "height"), SIZES[0], strict=True)))
     page.set_default_timeout(PATIENCE)
     faults = []
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.goto(address)
-    page.wait_for_function(READY)
-    yield page
+
+    def opened(path=""):
+        page.goto(address.replace("?", f"{path}?"))
+        page.wait_for_function(READY)
+        return page
+
+    yield opened
     page.close()
     assert faults == []
 
@@ -177,10 +201,12 @@ def check_access(page):
     assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []
 
 
-def look(page, name, tmp_path):
-    "Look at the outputs in both sizes, light and dark; kept as pictures where SCREENSHOTS says."
-    folder = Path(os.environ.get("SCREENSHOTS") or tmp_path)
-    folder.mkdir(exist_ok=True)
+def look(page, **places):
+    """Look at the outputs in both sizes, light and dark: nothing is cut off, and all can read them.
+
+    Where SCREENSHOTS names a folder, each of the places (a name, and words that are to be in the
+    picture) is kept there as a picture."""
+    folder = os.environ.get("SCREENSHOTS")
     for theme in THEMES:
         page.evaluate(
             "theme => { window.jupyterapp.commands.execute('apputils:change-theme', {theme}); }",
@@ -189,14 +215,18 @@ def look(page, name, tmp_path):
         page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
         for width, height in SIZES:
             page.set_viewport_size({"width": width, "height": height})
-            page.screenshot(path=folder / f"{name}_{theme.split()[1].lower()}_{width}.png")
             assert page.evaluate(OVERFLOWING) == []
+            for name, words in places.items() if folder else ():
+                page.get_by_text(words).last.scroll_into_view_if_needed()
+                shade = theme.split()[1].lower()
+                page.screenshot(path=Path(folder) / f"{name}_{shade}_{width}.png")
         check_access(page)
 
 
-def test_a_learner_comes_to_the_first_task_and_sees_the_progress(page, lab, tmp_path):
+def test_a_learner_comes_to_the_first_task_and_sees_the_progress(visit):
+    page = visit()
     assert page.locator(".Toastify__toast").count() == 0  # nobody asks about news
-    look(page, "landing", tmp_path)
+    look(page, landing="How far")
     link = page.get_by_role("link", name="Begin")
     link.focus()
     press(page, "Enter")
@@ -207,12 +237,12 @@ def test_a_learner_comes_to_the_first_task_and_sees_the_progress(page, lab, tmp_
     run_until(page, "one_row = ...")
     check = answer(page, 'one_row = "a provider"\nrows = len(providers)')
     assert "○ Not yet · task 1 of 11" in said_by(page, check)
-    look(page, "not_yet", tmp_path)
+    look(page, not_yet="task 1 of 11")
     press(page, "ArrowUp", "ArrowUp")
     right = 'sum(len(provider["accounts"]) for provider in providers)'
     answer(page, f'one_row = "an account"\nrows = {right}')
     assert "✓ Passed · task 1 of 11" in said_by(page, check)
-    look(page, "passed", tmp_path)
+    look(page, passed="task 1 of 11")
 
     press(page, "Control+Shift+[")
     page.wait_for_function(
@@ -235,4 +265,30 @@ def test_a_learner_comes_to_the_first_task_and_sees_the_progress(page, lab, tmp_
             const top = wanted && wanted.getBoundingClientRect().top;
             return wanted && wanted.offsetParent && top > 0 && top < window.innerHeight;
         }"""
+    )
+
+
+def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
+    nbformat = pytest.importorskip("nbformat")
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in PICTURES]
+    _, folder = lab
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    nbformat.write(notebook, folder / "pictures.ipynb")
+    page = visit("lab/tree/pictures.ipynb")
+    for _ in PICTURES:
+        run_cell(page)
+    assert page.locator(f"{OUTPUTS} svg[role=img] title").count() == 5
+    assert "Not yet" in said_by(page, 5) and "there were 0" in said_by(page, 5)
+    error = said_by(page, 6)
+    assert "Stopped · CredentialsError, wrong_password" in error and "%tb" in error
+    assert "Traceback (most" not in error and "File" not in error
+    look(
+        page,
+        boxes="what we want",
+        strip="rows came",
+        nights="no try",
+        ways="PARTITION",
+        panel="the only one",
+        error="Stopped",
     )

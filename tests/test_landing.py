@@ -1,4 +1,4 @@
-"""The way to the lessons: what `domostats lab` puts into a learner's folder, and the landing page."""
+"""The way to the lessons: what `domostats lab` puts into a learner's folder, and the page there."""
 
 import json
 import subprocess
