@@ -32,7 +32,7 @@ FLAGS = [
     "--metrics-recording-only",
 ]
 ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
-PATIENCE = 60_000  # milliseconds for one thing to happen
+PATIENCE = 120_000  # milliseconds for one thing to happen, on a machine that has other things to do
 OUTPUTS = ".jp-Notebook .jp-OutputArea"
 SIZES = (1366, 768), (1920, 1080)
 THEMES = "JupyterLab Light", "JupyterLab Dark"
