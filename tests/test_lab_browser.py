@@ -142,14 +142,21 @@ def visit(chromium, lab):
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
 
-    def opened(path=""):
+    def opened(name="index.ipynb", path=""):
         page.goto(address.replace("?", f"{path}?"))
-        page.wait_for_function(READY)
+        wait_for_notebook(page, name)
         return page
 
     yield opened
     page.close()
     assert faults == []
+
+
+def wait_for_notebook(page, name):
+    "Wait until a notebook is in front, with its kernel ready and the keyboard in it."
+    label = "name => window.jupyterapp?.shell.currentWidget?.title.label === name"
+    page.wait_for_function(label, arg=name)
+    page.wait_for_function(READY)
 
 
 def press(page, *keys):
@@ -230,10 +237,7 @@ def test_a_learner_comes_to_the_first_task_and_sees_the_progress(visit):
     link = page.get_by_role("link", name="Begin")
     link.focus()
     press(page, "Enter")
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.title.label === '1_accounts.ipynb'"
-    )
-    page.wait_for_function(READY)
+    wait_for_notebook(page, "1_accounts.ipynb")
     run_until(page, "one_row = ...")
     check = answer(page, 'one_row = "a provider"\nrows = len(providers)')
     assert "○ Not yet · task 1 of 11" in said_by(page, check)
@@ -245,19 +249,14 @@ def test_a_learner_comes_to_the_first_task_and_sees_the_progress(visit):
     look(page, passed="task 1 of 11")
 
     press(page, "Control+Shift+[")
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.title.label === 'index.ipynb'"
-    )
-    page.wait_for_function(READY)
+    wait_for_notebook(page, "index.ipynb")
     run_until(page, "lessons.home()")
     run_cell(page)
     assert page.get_by_role("row").filter(has_text="DomoStats-style").inner_text().count("1 of 11")
     link = page.get_by_role("link", name="Go on")
     link.focus()
     press(page, "Enter")
-    page.wait_for_function(
-        "() => window.jupyterapp.shell.currentWidget.title.label === '1_accounts.ipynb'"
-    )
+    wait_for_notebook(page, "1_accounts.ipynb")
     page.wait_for_function(
         """() => {
             const headings = [...document.querySelectorAll('.jp-Notebook h3')];
@@ -275,7 +274,7 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
     metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
     notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
     nbformat.write(notebook, folder / "pictures.ipynb")
-    page = visit("lab/tree/pictures.ipynb")
+    page = visit("pictures.ipynb", "lab/workspaces/pictures/tree/pictures.ipynb")
     for _ in PICTURES:
         run_cell(page)
     assert page.locator(f"{OUTPUTS} svg[role=img] title").count() == 5
