@@ -285,7 +285,7 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
     look(
         page,
         boxes="what we want",
-        strip="rows came",
+        strip="came twice",
         nights="no try",
         ways="PARTITION",
         panel="the only one",
