@@ -105,7 +105,11 @@ def test_a_notebook_of_ones_own_called_index_stays_and_ones_own_cells_do():
     Path("mine").mkdir()
     Path("mine/index.ipynb").write_text("my own")
     assert lab.bring_up_to_date("mine")[0].name == "lessons.ipynb"
+    assert lab.bring_up_to_date("mine")[0].name == "lessons.ipynb"
     assert Path("mine/index.ipynb").read_text() == "my own"
+    Path("mine/lessons.ipynb").write_text('{"cells": [1]}')
+    assert lab.bring_up_to_date("mine")[0].name == "lessons-2.ipynb"
+    assert Path("mine/lessons.ipynb").read_text() == '{"cells": [1]}'
     page, _ = lab.bring_up_to_date("other")
     notebook = read(page)
     notebook["cells"].insert(1, {"cell_type": "markdown", "id": "mine", "source": "a note"})

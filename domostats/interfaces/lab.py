@@ -20,7 +20,7 @@ from .output import say
 from ..lessons.catalogue import tutorials_folder
 from ..lessons.copies import copy_notebooks, kit_mark, read_notebook
 from ..lessons.landing import LANDING_MARK, landing_notebook
-from ..private import make_private, scratch
+from ..private import make_private, replacing_private, scratch
 from ..user_files import expanded
 
 # %% ../../nbs/10_interfaces/02_lab.ipynb #1c470162
@@ -63,15 +63,17 @@ def _renew_solutions(place: Path) -> None:
 
 
 def _write_landing(place: Path) -> Path:
-    "Write the landing page; gives its path."
-    path = place / "index.ipynb"
-    before = read_notebook(path)
-    is_ours = before is not None and kit_mark(before) == LANDING_MARK
-    if path.exists() and not is_ours:
-        path, before = place / "lessons.ipynb", None
+    "Write the landing page under the first name that is free or ours; gives its path."
+    for name in ("index", "lessons", *(f"lessons-{number}" for number in range(2, 100))):
+        path = place / f"{name}.ipynb"
+        before = read_notebook(path)
+        is_ours = before is not None and kit_mark(before) == LANDING_MARK
+        if is_ours or not path.exists():
+            break
     others = before["cells"] if before else None
     text = landing_notebook(place, others if isinstance(others, list) else None)
-    path.write_text(text, encoding="utf-8")
+    with replacing_private(path) as file:
+        file.write(text.encode())
     return path
 
 

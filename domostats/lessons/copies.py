@@ -33,7 +33,8 @@ def read_notebook(path: Path) -> dict[str, object] | None:
         notebook = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError):
         return None
-    is_notebook = isinstance(notebook, dict) and isinstance(notebook.get("cells"), list)
+    cells = notebook.get("cells") if isinstance(notebook, dict) else None
+    is_notebook = isinstance(cells, list) and all(isinstance(cell, dict) for cell in cells)
     return notebook if is_notebook else None
 
 

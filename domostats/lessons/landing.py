@@ -100,7 +100,9 @@ def _cell_of(path: Path, task: int) -> str:
     notebook = read_notebook(path)
     cells = notebook.get("cells") if notebook else None
     for cell in cells if isinstance(cells, list) else []:
-        if re.search(rf"^### Task {task}$", "".join(cell.get("source", "")), re.MULTILINE):
+        if re.search(
+            rf"^### Task {task}$", "".join(map(str, cell.get("source") or "")), re.MULTILINE
+        ):
             return str(cell.get("id", ""))
     return ""
 
