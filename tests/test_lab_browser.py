@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import pytest
+import requests
 from conftest import missing
 
 pytestmark = pytest.mark.slow
@@ -97,10 +98,16 @@ def lab(tmp_path_factory):
     with (home / "log").open("w") as log:
         process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
     try:
-        yield address_of(process, home), home / "lessons"
+        address = address_of(process, home)
+        yield address, home / "lessons"
+        with requests.Session() as web:  # Lab ends its kernels, and then the command ends
+            web.trust_env = False
+            base, _, token = address.partition("?token=")
+            web.headers["Authorization"] = f"token {token}"
+            web.post(f"{base}api/shutdown", timeout=60)
+        process.wait(60)
     finally:
-        process.terminate()
-        process.wait(30)
+        process.kill()
 
 
 def address_of(process, home):
