@@ -1,8 +1,10 @@
 """The lesson on pages: wrong answers of many kinds are told in the right words, and right ones pass
 whatever way they go."""
 
+import json
 import linecache
 import time
+from pathlib import Path
 
 import pytest
 
@@ -581,3 +583,12 @@ def test_a_test_that_finds_too_little_is_told_what_it_misses(source, message, mo
 def test_tests_that_find_all_mistakes_pass(source, monkeypatch):
     outcome = run(source, monkeypatch)
     assert outcome.passed, outcome
+
+
+def test_the_report_of_the_story_has_exactly_a_hundred_rows():
+    "What the text says about the first call is what stands below it."
+    path = Path(__file__).parent.parent / "tutorials" / "solutions" / "3_pages.ipynb"
+    cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+    number = next(n for n, c in enumerate(cells) if "Exactly 100." in "".join(c["source"]))
+    [shown] = cells[number - 1]["outputs"]
+    assert "".join(shown["data"]["text/plain"]) == "100"

@@ -1,6 +1,6 @@
 """The lessons: `run` executes the solutions and stores their outputs (those that are named, or
-all), `make` writes the exercises and the clean copies from them, `check` says whether they are
-current.
+all), `make` writes the exercises, the clean copies and the landing page from them, `check` says
+whether they are current.
 
 In a solution, what is to be done stands between two comments, and what stands in its place in the
 exercise is up to the author:
@@ -19,6 +19,7 @@ import re
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
 
 import nbformat
 
@@ -151,13 +152,23 @@ def marked(notebook, name):
 
 
 def wanted_files(tutorials=TUTORIALS):
-    "What `make` writes: the text of each exercise and each clean copy, by path."
-    wanted = {}
+    "What `make` writes: the text of each exercise, each clean copy and the landing page, by path."
+    wanted = {tutorials / "index.ipynb": landing_page(tutorials)}
     for solution, path in pairs(tutorials):
         made = marked(exercise(nbformat.read(solution, as_version=4)), solution.name)
         wanted[path] = text_of(made)
         wanted[tutorials / "clean" / solution.name] = text_of(clean(made))
     return wanted
+
+
+def landing_page(tutorials):
+    "The text of the landing page as somebody sees it who has done nothing yet."
+    from domostats.lessons.landing import landing_notebook
+
+    with tempfile.TemporaryDirectory() as nobody:
+        somebody_new = {"XDG_DATA_HOME": nobody, "DOMOSTATS_PROGRESS": "on"}
+        with mock.patch.dict(os.environ, somebody_new):
+            return landing_notebook(tutorials)
 
 
 def text_of(notebook):
@@ -194,20 +205,21 @@ def run(*names, tutorials=TUTORIALS):
 
 
 def make(tutorials=TUTORIALS):
-    "Write every exercise and every clean copy."
+    "Write every exercise, every clean copy and the landing page."
     for path, text in wanted_files(tutorials).items():
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, encoding="utf-8")
 
 
 def check(tutorials=TUTORIALS):
-    "Exit with a sentence if an exercise or a clean copy is not what its solution makes."
+    "Exit with a sentence if something that `make` writes is not what the solutions make."
     wanted = wanted_files(tutorials)
     there = {
         path: path.read_text(encoding="utf-8")
         for kind in ("exercises", "clean")
         for path in (tutorials / kind).glob("*.ipynb")
     }
+    there |= {path: path.read_text(encoding="utf-8") for path in tutorials.glob("*.ipynb")}
     stale = sorted(
         {path.name for path in wanted.keys() | there.keys() if wanted.get(path) != there.get(path)}
     )

@@ -72,11 +72,39 @@ def start_lab(
         Path, typer.Argument(help="Where your copies of the lessons live; what is there stays.")
     ] = Path("lessons"),
     browser: Annotated[bool, typer.Option(help="Open a browser window.")] = True,
+    reset: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LESSON",
+            help="Forget how far you are in a lesson, such as accounts, and open nothing.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before --reset.")] = False,
 ) -> None:
     "Open JupyterLab on your own copy of the lessons."
+    if reset is not None:
+        _reset(reset, yes)
+        return
     from domostats.interfaces.lab import open_lab
 
     raise typer.Exit(open_lab(folder, *([] if browser else ["--no-browser"])))
+
+
+def _reset(subject: str, is_sure: bool) -> None:
+    "Forget what was done in a lesson, and say what stays."
+    from domostats.lessons.catalogue import LESSONS
+    from domostats.lessons.progress import reset
+
+    if subject not in LESSONS:
+        raise typer.BadParameter(
+            f"there is no lesson {subject!r}. The lessons are {', '.join(LESSONS)}",
+            param_hint="--reset",
+        )
+    if not is_sure and not typer.confirm(f"Forget how far you are in {subject}?"):
+        say("Nothing was changed.")
+        return
+    reset(subject, ask=False)
+    say(f"How far you were in {subject} is forgotten. Your copy of the lesson is as you left it.")
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #f848ac4f

@@ -9,7 +9,8 @@ __all__ = ["own_store", "MOVED"]
 from importlib import import_module
 from typing import Any
 
-from .progress import reset
+from .landing import home
+from .progress import reset, show_stored
 from .store import practice
 
 # %% ../../nbs/09_lessons/00_lessons.ipynb #65566786

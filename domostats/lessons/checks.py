@@ -41,11 +41,16 @@ from .progress import digest, done, honest_tries, note_seen, note_try
 
 # %% ../../nbs/09_lessons/03_checks.ipynb #3e89c518
 class NotYet(Exception):
-    "What is not right yet about an answer, in a sentence for its author; `tried` is the call."
+    """What is not right yet about an answer, in a sentence for its author.
 
-    def __init__(self, says: str, tried: str = ""):
+    tried: the call that went wrong.
+    is_try: whether the answer counts as an honest try; a number where a function is asked for
+    does not."""
+
+    def __init__(self, says: str, tried: str = "", is_try: bool = True):
         super().__init__(says)
         self.tried = tried
+        self.is_try = is_try
 
 
 class StillOpen(NotYet):
@@ -64,6 +69,8 @@ LOOKS = {
     "Passed": ("\u2713", "#2e7d32"),
     "Not yet": ("\u25cb", "#b26a00"),
     "Open": ("\u2026", "#607d8b"),
+    "Note": ("i", "#607d8b"),
+    "Stopped": ("\u25a0", "#c62828"),
 }
 
 
@@ -81,7 +88,7 @@ def box(word: str, where: str, lines: list[str], small: list[str]) -> str:
     )
     return (
         f'<div style="border-left:4px solid {colour};padding:.35em 0 .35em .9em;margin:.2em 0;'
-        f'max-width:{WIDTH}ch;line-height:1.45"><div><b>{sign} {word}</b>'
+        f'max-width:{WIDTH}ch;line-height:1.45;overflow-wrap:anywhere"><div><b>{sign} {word}</b>'
         f"{' · ' + html.escape(where) if where else ''}</div>{body}{below}</div>"
     )
 
@@ -276,21 +283,23 @@ class Checks:
     ) -> CheckResult:
         first = answer[0] if answer else None
         number, of = self.lesson.number_of(task), len(self.lesson.tasks)
-        passed, is_open, tried = False, False, ""
+        passed, is_open, is_try, tried = False, False, True, ""
         token = _OURS.set(ours)
         try:
             says = _praise(look, self.names[task], ours, answer)
             passed = True
         except NotYet as e:
             says, tried, is_open = str(e), e.tried, isinstance(e, StillOpen)
+            is_try = e.is_try and not is_open
         except BaseException as e:  # an answer may end the program, and Ctrl-C ends an endless loop
+            is_try = False
             says = (
                 f"the check cannot make sense of this ({type(e).__name__}). Compare what you "
                 "hand over with what the task asks for."
             )
         finally:
             _OURS.reset(token)
-        if not is_open:
+        if is_try:
             mark = digest(answer[0]) if len(answer) == 1 else digest(tuple(map(digest, answer)))
             note_try(self.lesson.subject, task, mark, passed)
         return CheckResult(
@@ -317,8 +326,8 @@ class Checks:
             return ""
         more = ENOUGH - honest_tries(self.lesson.subject, task)
         if more <= 0:
-            return f'A solution: `check.solution("{task}")`'
-        return f"A solution after {more} more {'try' if more == 1 else 'tries'}"
+            return f'Hint above \u00b7 a solution: `check.solution("{task}")`'
+        return f"Hint above \u00b7 a solution after {more} more {'try' if more == 1 else 'tries'}"
 
     def solution(self, task: str | int) -> None:
         """Show a solution of a task, named by its check, by the function or by its number, to
@@ -326,15 +335,16 @@ class Checks:
         name = self._named(task)
         if name is None:
             known = ", ".join(f'"{one.name}"' for one in self.lesson.tasks)
-            show(_Note(f"There is no task {task!r} in this lesson. Its tasks are {known}."))
+            show(_Note(f"there is no task {task!r} in this lesson. Its tasks are {known}."))
             return
         tries = honest_tries(self.lesson.subject, name)
         if tries < ENOUGH and name not in done(self.lesson):
             show(
                 _Note(
-                    f"A solution is shown after {ENOUGH} honest tries, and there "
+                    f"a solution is shown after {ENOUGH} honest tries, and there "
                     f"{'was' if tries == 1 else 'were'} {tries}. A try counts if it was checked "
-                    "and is not the same as one before. Is there a hint above the task?"
+                    "and is not the same as one before. A hint stands above the task.",
+                    "Not yet",
                 )
             )
             return
@@ -351,16 +361,22 @@ class Checks:
 
 
 class _Note:
-    "A sentence that is no judgement."
+    "A sentence that judges no answer, with a word, what it is about, and a line in small."
 
-    def __init__(self, says: str):
+    def __init__(self, says: str, word: str = "Note", where: str = "", small: str = ""):
         self.says = says
+        self.word = word
+        self.where = where
+        self.small = small
 
     def __repr__(self) -> str:
-        return _wrap(self.says)
+        place = f" ({self.where})" if self.where else ""
+        lines = [f"{self.word.lower()}{place}: {self.says}", *([self.small] if self.small else [])]
+        return "\n".join(_wrap(line) for text in lines for line in text.split("\n"))
 
     def _repr_html_(self) -> str:
-        return box("Open", "", [self.says], [])
+        lines = (self.says[:1].upper() + self.says[1:]).split("\n")
+        return box(self.word, self.where, lines, [self.small] if self.small else [])
 
 
 def solution_of(lesson: Lesson, task: str) -> str:
@@ -409,6 +425,6 @@ def _show_error(
     shell: Any, kind: type, error: DomostatsError, trace: TracebackType, tb_offset: Any = None
 ) -> list[str]:
     sys.last_type, sys.last_value, sys.last_traceback = kind, error, trace
-    reason = f" ({error.reason})" if error.reason else ""
-    show(_Note(f"{kind.__name__}{reason}: {error}\nThe traceback: `%tb`"))
+    where = ", ".join(filter(None, (kind.__name__, error.reason)))
+    show(_Note(str(error), "Stopped", where, "The traceback: `%tb`"))
     return [f"{kind.__name__}: {error}"]

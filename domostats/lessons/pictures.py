@@ -10,6 +10,7 @@ __all__ = [
     "three_ways",
     "one_of_many",
     "page_strip",
+    "two_nights",
     "three_doors",
     "LaneStep",
     "token_lanes",
@@ -163,7 +164,7 @@ def three_ways(lost: int, monday: int) -> Drawing:
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #44e79fa4
 def one_of_many(names: Sequence[str], wanted: str) -> Drawing:
-    "The network panel: one bar for each request, and only the `wanted` one is dark."
+    "The network panel: one bar for each request, and only the `wanted` one is filled."
     parts = [_text(0, 12, "time", size=11), _arrow(30, 8, 150, 8)]
     for number, name in enumerate(names):
         y = 22 + 22 * number
@@ -210,12 +211,46 @@ def page_strip(pages: Sequence[tuple[int, Sequence[int]]], total: int) -> Drawin
             )
         )
     gaps = total - len(seen)
-    parts.append(_text(0, 12, f"{total} rows: {len(seen)} came, {gaps} did not (light)", size=11))
-    text = "\n".join(f"from {offset}: {len(rows)} rows" for offset, rows in pages)
     twice = sum(times > 1 for times in seen.values())
+    words = f"{total} rows: {len(seen)} came, {gaps} did not (empty), {twice} came twice (solid)"
+    parts.append(_text(0, 12, words, size=11))
+    text = "\n".join(f"from {offset}: {len(rows)} rows" for offset, rows in pages)
     text += f"\n{len(seen)} of {total} rows came, {twice} of them twice or more"
     title = f"{len(pages)} pages of a list of {total} rows; {gaps} rows did not come"
     return Drawing(title, text, "".join(parts), 640, 60 + 20 * len(pages))
+
+
+# %% ../../nbs/09_lessons/09_pictures.ipynb #2874df87
+def two_nights(rows: int) -> Drawing:
+    "A program that catches every error and writes, and one that ends; `rows` were there before."
+    parts = []
+    for number, (name, is_caught) in enumerate(
+        (("with except: rows = []", True), ("no try", False))
+    ):
+        y = 6 + 66 * number
+        middle = y + 33
+        parts.append(_text(0, y + 11, name))
+        parts.append(_rect(0.5, y + 18, 120, 30, 0.12))
+        parts.append(_text(60, middle + 4, "ask: it fails", "middle"))
+        parts.append(_arrow(124, middle, 196 if is_caught else 152, middle))
+        parts.append(
+            _rect(200.5, y + 18, 120, 30, 0.12 if is_caught else 0, "" if is_caught else "3 2")
+        )
+        parts.append(_text(260, middle + 4, "write" if is_caught else "(not reached)", "middle"))
+        if is_caught:
+            parts.append(_arrow(324, middle, 396, middle))
+        else:
+            parts.append(_rect(156, y + 16, 5, 34, 0.9))
+            parts.append(_text(158, y + 62, "it ends here", "middle", 11))
+        parts.append(_rect(400.5, y + 18, 200, 30, 0 if is_caught else 0.35))
+        left = "0 rows are left" if is_caught else f"{rows} rows, as yesterday"
+        parts.append(_text(500, middle + 4, left, "middle"))
+    text = (
+        "with except: rows = []   ask fails -> write -> 0 rows are left\n"
+        f"no try                   ask fails, it ends  -> {rows} rows, as yesterday"
+    )
+    title = f"Caught, the failure replaces {rows} rows by nothing; not caught, they stay"
+    return Drawing(title, text, "".join(parts), 640, 140)
 
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #951b4f84

@@ -11,6 +11,8 @@ __all__ = [
     "note_seen",
     "honest_tries",
     "done",
+    "last_lesson",
+    "show_stored",
     "reset",
 ]
 
@@ -25,6 +27,8 @@ from datetime import date
 from pathlib import Path
 from types import CodeType
 from typing import TypedDict
+
+import msgspec
 
 from ..errors import SettingsError
 from .catalogue import LESSONS, Lesson
@@ -84,8 +88,8 @@ def _read(path: Path | None) -> dict[str, dict[str, TaskRecord]]:
     found: dict[str, dict[str, TaskRecord]] = {}
     for subject, tasks in kept.items():
         for name, record in tasks.items() if isinstance(tasks, dict) else ():
-            if isinstance(record, dict):
-                found.setdefault(subject, {})[name] = TaskRecord(**record)
+            with contextlib.suppress(msgspec.ValidationError):
+                found.setdefault(subject, {})[name] = msgspec.convert(record, TaskRecord)
     return found
 
 
@@ -121,7 +125,8 @@ def note_try(subject: str, task: str, mark: str, passed: bool) -> None:
         return
 
     def change(kept: dict[str, dict[str, TaskRecord]]) -> None:
-        record = kept.setdefault(subject, {}).setdefault(task, {})
+        tasks = kept[subject] = kept.pop(subject, {})  # the last lesson stands last
+        record = tasks.setdefault(task, {})
         tries = record.setdefault("tries", [])
         if mark not in tries:
             tries.append(mark)
@@ -167,6 +172,31 @@ def done(lesson: Lesson) -> list[str]:
         for task in lesson.tasks
         if _counts(lesson.subject, task.name, kept.get(task.name, {}))
     ]
+
+
+def last_lesson() -> str | None:
+    "The subject of the lesson in which a task was tried last; None if none was."
+    begun = [subject for subject, tasks in _read(progress_file()).items() if tasks]
+    return next((subject for subject in reversed(begun) if subject in LESSONS), None)
+
+
+def show_stored() -> None:
+    "Print what is kept of a learner, and where."
+    path = progress_file()
+    if path is None:
+        print("Nothing is kept of you: DOMOSTATS_PROGRESS is off, or there is no home folder.")
+        return
+    kept = _read(path)
+    print(f"{path}, on this machine and for you only:")
+    for subject, tasks in kept.items():
+        for name, record in tasks.items():
+            passed = f"passed on {record['passed']}" if "passed" in record else "not passed yet"
+            seen = "".join(f", {what} seen" for what in record.get("seen", []))
+            tries = len(record.get("tries", []))
+            print(f"  {subject} {name}: {tries} {'try' if tries == 1 else 'tries'}, {passed}{seen}")
+    if not any(kept.values()):
+        print("  nothing yet")
+    print("No code and no answer is in it: of a try it has a mark from which nobody can tell it.")
 
 
 def reset(subject: str, ask: bool = True) -> None:

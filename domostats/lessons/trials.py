@@ -167,7 +167,8 @@ def _check_function(function: Any):
     if not callable(function):
         raise NotYet(
             f"a function is asked for, and this is {with_article(function)}. Hand the function "
-            "over by its name, without parentheses behind it."
+            "over by its name, without parentheses behind it.",
+            is_try=False,
         )
     if is_untouched(function):
         raise StillOpen(

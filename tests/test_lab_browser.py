@@ -1,0 +1,300 @@
+"""The lab in a browser, as a learner meets it: the landing page, a lesson, a wrong and a right
+answer by keyboard alone, and the page again.
+
+Chromium is Debian's: `apt-get install chromium`. Nothing is downloaded by Playwright, and no other
+host is asked."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import requests
+from conftest import missing
+
+pytestmark = pytest.mark.slow
+
+NAMES = "chromium", "chromium-browser", "google-chrome"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-dev-shm-usage",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-default-apps",
+    "--disable-extensions",
+    "--no-first-run",
+    "--no-default-browser-check",
+    "--metrics-recording-only",
+]
+ALONE = "--host-resolver-rules=MAP * ~NOTFOUND , EXCLUDE 127.0.0.1"
+PATIENCE = 120_000  # milliseconds for one thing to happen, on a machine that has other things to do
+OUTPUTS = ".jp-Notebook .jp-OutputArea"
+SIZES = (1366, 768), (1920, 1080)
+THEMES = "JupyterLab Light", "JupyterLab Dark"
+READY = """() => {
+    const widget = window.jupyterapp && window.jupyterapp.shell.currentWidget;
+    const session = widget && widget.sessionContext && widget.sessionContext.session;
+    return !!(widget && widget.context && widget.context.isReady && session && session.kernel
+        && session.kernel.connectionStatus === 'connected' && session.kernel.status === 'idle'
+        && document.activeElement.closest('.jp-Notebook'));
+}"""
+CELL = """() => {
+    const notebook = window.jupyterapp.shell.currentWidget.content;
+    const model = notebook.activeCell.model;
+    return {
+        number: notebook.activeCellIndex,
+        source: model.sharedModel.source,
+        isCode: model.type === 'code',
+    };
+}"""
+RAN = """number => {
+    const widget = window.jupyterapp.shell.currentWidget;
+    const model = widget.content.widgets[number].model;
+    return model.type !== 'code' || (model.executionState !== 'running' && model.executionCount
+        && widget.sessionContext.session.kernel.status === 'idle');
+}"""
+PICTURES = [
+    """
+from domostats import sandbox
+from domostats.clients.domo.accounts import get_accounts
+from domostats.lessons import pages as check, pictures
+
+instance = sandbox.start(today="2024-04-01")
+pictures.nested_to_flat(get_accounts(instance).response)
+""",
+    "check.draw_pages(check.all_rows(...).use())",
+    "pictures.two_nights(230)",
+    "pictures.three_ways(2, 9)",
+    'pictures.one_of_many(["the page", "style.css", "logo.svg", "providers"], "providers")',
+    'check.solution("all_rows")',
+    """
+from domostats.clients.domo.auth import get_session_token
+
+get_session_token(instance, instance.username, "a guess")
+""",
+]
+OVERFLOWING = f"""() => [...document.querySelectorAll('{OUTPUTS} .jp-RenderedHTMLCommon')]
+    .filter(one => one.offsetParent && one.scrollWidth > one.clientWidth + 1)
+    .map(one => one.innerText.slice(0, 80))"""
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory):
+    "JupyterLab as `domostats lab` starts it for somebody new; gives its address and the folder."
+    home = tmp_path_factory.mktemp("learner")
+    (home / ".jupyter").mkdir()
+    config = {"LabApp": {"expose_app_in_browser": True}}  # for this test to see what Lab is at
+    (home / ".jupyter" / "jupyter_lab_config.json").write_text(json.dumps(config))
+    hidden = "DOMO", "DATORAMA", "JUPYTER", "XDG_", "IPYTHON"
+    environment = {name: v for name, v in os.environ.items() if not name.startswith(hidden)}
+    environment |= {"HOME": str(home), "JUPYTER_PORT": "0"}
+    command = [sys.executable, "-m", "domostats", "lab", "--no-browser"]
+    with (home / "log").open("w") as log:
+        process = subprocess.Popen(command, cwd=home, env=environment, stdout=log, stderr=log)
+    try:
+        address = address_of(process, home)
+        yield address, home / "lessons"
+        with requests.Session() as web:  # Lab ends its kernels, and then the command ends
+            web.trust_env = False
+            base, _, token = address.partition("?token=")
+            web.headers["Authorization"] = f"token {token}"
+            web.post(f"{base}api/shutdown", timeout=60)
+        process.wait(60)
+    finally:
+        process.kill()
+
+
+def address_of(process, home):
+    "The address of a Lab with its token, as soon as it answers there."
+    for _ in range(1200):
+        for note in home.rglob("jpserver-*.json"):
+            text = note.read_text()
+            if text.endswith("}"):
+                said = json.loads(text)
+                return f"{said['url']}?token={said['token']}"
+        assert process.poll() is None, (home / "log").read_text()
+        time.sleep(0.1)
+    raise AssertionError((home / "log").read_text())
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    "A browser without a window that reaches this machine only."
+    found = next(filter(None, map(shutil.which, NAMES)), None)
+    if found is None:
+        missing("Chromium is not installed: apt-get install chromium")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        missing("Playwright is not installed: pip install playwright")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=[*FLAGS, ALONE])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def visit(chromium, lab):
+    "A function that opens the Lab at a path; what goes wrong in the browser fails the test."
+    address, _ = lab
+    page = chromium.new_page(viewport=dict(zip(("width", "height"), SIZES[0], strict=True)))
+    page.set_default_timeout(PATIENCE)
+    faults = []
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+
+    def opened(name="index.ipynb", path=""):
+        page.goto(address.replace("?", f"{path}?"))
+        wait_for_notebook(page, name)
+        return page
+
+    yield opened
+    page.close()
+    assert faults == []
+
+
+def wait_for_notebook(page, name):
+    "Wait until a notebook is in front, with its kernel ready and the keyboard in it."
+    label = "name => window.jupyterapp?.shell.currentWidget?.title.label === name"
+    page.wait_for_function(label, arg=name)
+    page.wait_for_function(READY)
+
+
+def press(page, *keys):
+    for key in keys:
+        page.keyboard.press(key)
+
+
+def run_cell(page):
+    "Run the active cell by keyboard, and wait for what it gives; tells what it was."
+    cell = page.evaluate(CELL)
+    press(page, "Shift+Enter")
+    page.wait_for_function(RAN, arg=cell["number"])
+    return cell
+
+
+def run_until(page, words):
+    "Run cell by cell until the active one has these words."
+    for _ in range(60):
+        if words in page.evaluate(CELL)["source"]:
+            return
+        run_cell(page)
+    raise AssertionError(f"no cell with {words!r}")
+
+
+def answer(page, source):
+    "Write an answer into the active cell, run it and the check below it."
+    press(page, "Enter", "Control+a")
+    page.keyboard.insert_text(source)
+    run_cell(page)
+    return run_cell(page)["number"]
+
+
+def said_by(page, number):
+    "What the output of a cell says."
+    return page.evaluate(
+        "number => window.jupyterapp.shell.currentWidget.content.widgets[number].node"
+        ".querySelector('.jp-OutputArea').innerText",
+        number,
+    )
+
+
+def check_access(page):
+    "No serious fault of accessibility in what we show. What Lab itself does is not ours."
+    from axe_playwright_python.sync_playwright import Axe
+
+    found = Axe().run(page, context=OUTPUTS).response
+    assert found["passes"], "axe has looked at nothing"
+    serious = [one for one in found["violations"] if one["impact"] in ("serious", "critical")]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in serious] == []
+
+
+def look(page, **places):
+    """Look at the outputs in both sizes, light and dark: nothing is cut off, and all can read them.
+
+    Where SCREENSHOTS names a folder, each of the places (a name, and words that are to be in the
+    picture) is kept there as a picture."""
+    folder = os.environ.get("SCREENSHOTS")
+    for theme in THEMES:
+        page.evaluate(
+            "theme => { window.jupyterapp.commands.execute('apputils:change-theme', {theme}); }",
+            theme,
+        )
+        page.wait_for_function("theme => document.body.dataset.jpThemeName === theme", arg=theme)
+        for width, height in SIZES:
+            page.set_viewport_size({"width": width, "height": height})
+            assert page.evaluate(OVERFLOWING) == []
+            for name, words in places.items() if folder else ():
+                page.get_by_text(words).last.scroll_into_view_if_needed()
+                shade = theme.split()[1].lower()
+                page.screenshot(path=Path(folder) / f"{name}_{shade}_{width}.png")
+        check_access(page)
+
+
+def test_a_learner_comes_to_the_first_task_and_sees_the_progress(visit):
+    page = visit()
+    assert page.locator(".Toastify__toast").count() == 0  # nobody asks about news
+    look(page, landing="How far")
+    link = page.get_by_role("link", name="Begin")
+    link.focus()
+    press(page, "Enter")
+    wait_for_notebook(page, "1_accounts.ipynb")
+    run_until(page, "one_row = ...")
+    check = answer(page, 'one_row = "a provider"\nrows = len(providers)')
+    assert "○ Not yet · task 1 of 11" in said_by(page, check)
+    look(page, not_yet="task 1 of 11")
+    press(page, "ArrowUp", "ArrowUp")
+    right = 'sum(len(provider["accounts"]) for provider in providers)'
+    answer(page, f'one_row = "an account"\nrows = {right}')
+    assert "✓ Passed · task 1 of 11" in said_by(page, check)
+    look(page, passed="task 1 of 11")
+
+    press(page, "Control+Shift+[")
+    wait_for_notebook(page, "index.ipynb")
+    run_until(page, "lessons.home()")
+    run_cell(page)
+    assert page.get_by_role("row").filter(has_text="DomoStats-style").inner_text().count("1 of 11")
+    link = page.get_by_role("link", name="Go on")
+    link.focus()
+    press(page, "Enter")
+    wait_for_notebook(page, "1_accounts.ipynb")
+    page.wait_for_function(
+        """() => {
+            const headings = [...document.querySelectorAll('.jp-Notebook h3')];
+            const wanted = headings.find(one => one.innerText.startsWith('Task 2'));
+            const top = wanted && wanted.getBoundingClientRect().top;
+            return wanted && wanted.offsetParent && top > 0 && top < window.innerHeight;
+        }"""
+    )
+
+
+def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
+    nbformat = pytest.importorskip("nbformat")
+    cells = [nbformat.v4.new_code_cell(source.strip()) for source in PICTURES]
+    _, folder = lab
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    notebook = nbformat.v4.new_notebook(cells=cells, metadata=metadata)
+    nbformat.write(notebook, folder / "pictures.ipynb")
+    page = visit("pictures.ipynb", "lab/workspaces/pictures/tree/pictures.ipynb")
+    for _ in PICTURES:
+        run_cell(page)
+    assert page.locator(f"{OUTPUTS} svg[role=img] title").count() == 5
+    assert "Not yet" in said_by(page, 5) and "there were 0" in said_by(page, 5)
+    error = said_by(page, 6)
+    assert "Stopped · CredentialsError, wrong_password" in error and "%tb" in error
+    assert "Traceback (most" not in error and "File" not in error
+    look(
+        page,
+        boxes="what we want",
+        strip="came twice",
+        nights="no try",
+        ways="PARTITION",
+        panel="the only one",
+        error="Stopped",
+    )
