@@ -35,7 +35,7 @@ from domostats.loading.dash.load_parts import (
 )
 from ..uploads.check_sums import load_failed
 from ..uploads.chunks import ROWS, check_bounds
-from ..uploads.load_types import LoadTypes, Planned, renamed
+from ..uploads.load_types import LoadTypes, Planned, TypesChanged, renamed
 from ..uploads.parts import Modify, PartFile
 from ..uploads.record import Record, resume_command
 from ..uploads.sending import AT_ONCE
@@ -245,10 +245,32 @@ class Load:
         "Send sources that have not arrived."
         digests = [source.digest() for _, _, source, _ in found]
         self._check_committed([name for name, *_ in found], digests)
-        if self.modify_lambda is None:
+        planned = self._planned(found)
+        try:
+            self._send_planned(found, planned, digests)
+        except TypesChanged:
+            self.record.forget_parts(self.record.facts.sources[found[0][0]])
+            self.types.forget()
             planned = self.types.plan([(source, dtype) for _, _, source, dtype in found])
-        else:  # types are those of the rows after the function
-            planned = [LoadTypes().plan([(source, dtype)])[0] for _, _, source, dtype in found]
+            self._send_planned(found, planned, digests)
+
+    def _planned(self, found: list[tuple[str, str, RowSource, object]]) -> list[Planned]:
+        "The types of sources; of one that is new they are learned on the way."
+        if self.modify_lambda is not None:  # types are those of the rows after the function
+            return [LoadTypes().plan([(source, dtype)])[0] for _, _, source, dtype in found]
+        if len(found) == 1 and not self.types.types:
+            ((name, _, source, dtype),) = found
+            is_new = name not in self.record.facts.sources
+            if is_new and source.again and not source.is_sparse:
+                return [self.types.start(source, dtype)]
+        return self.types.plan([(source, dtype) for _, _, source, dtype in found])
+
+    def _send_planned(
+        self,
+        found: list[tuple[str, str, RowSource, object]],
+        planned: list[Planned],
+        digests: list[str],
+    ) -> None:
         for (name, key, _, _), one, digest in zip(found, planned, digests, strict=True):
             self._transfer().run(one, name, key, digest)
             self._warn_of_client(one)
