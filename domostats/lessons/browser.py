@@ -20,11 +20,11 @@ __all__ = [
     "page",
     "panel",
     "recorded",
-    "Outcome",
+    "Attempt",
     "attempt",
     "without_secrets",
     "request",
-    "Reply",
+    "KitReply",
     "ReplyCase",
     "reply_cases",
     "InterruptedReply",
@@ -33,10 +33,10 @@ __all__ = [
     "accounts",
     "kit_get_session_token",
     "sign_in",
-    "tests",
+    "beliefs",
 ]
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #ff4d416d
+# %% ../../nbs/09_lessons/15_browser.ipynb #526f1a43
 import ast
 import inspect
 import io
@@ -60,7 +60,7 @@ from domostats.lessons.browser_data import (
     capture,
     changed_services,
     three_keys,
-    watched,
+    watch_instance,
 )
 from domostats.lessons.checks import (
     Checks,
@@ -128,8 +128,8 @@ def recorded(shell: str = "bash") -> str:
     return RECORDED[shell]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #d229ac41
-class Outcome(NamedTuple):
+# %% ../../nbs/09_lessons/15_browser.ipynb #c3aa1c93
+class Attempt(NamedTuple):
     "What a call has given, or the error that it ended with, and what was printed."
 
     value: Any
@@ -137,14 +137,14 @@ class Outcome(NamedTuple):
     printed: str
 
 
-def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Outcome:
+def attempt(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Attempt:
     "Call a function of the learner, whatever it does."
     printed = io.StringIO()
     try:
         with redirect_stdout(printed), no_help_from_the_kit():
-            return Outcome(function(*args, **kwargs), None, printed.getvalue())
+            return Attempt(function(*args, **kwargs), None, printed.getvalue())
     except BaseException as e:  # an answer may end the program
-        return Outcome(None, e, printed.getvalue())
+        return Attempt(None, e, printed.getvalue())
 
 
 # Errors of a program itself: they come before anybody was asked.
@@ -252,8 +252,8 @@ def _check_credential(name: str) -> None:
     )
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #ee8e7176
-class Reply:
+# %% ../../nbs/09_lessons/15_browser.ipynb #8bc70b9b
+class KitReply:
     "What came back: `status`, whether that `is_success`, and the `response` as JSON or as text."
 
     def __init__(self, status: int, is_success: bool, response: Any):
@@ -262,7 +262,7 @@ class Reply:
         self.response = response
 
     @classmethod
-    def from_requests(cls, res: requests.Response) -> "Reply":
+    def from_requests(cls, res: requests.Response) -> "KitReply":
         "Make one from a response of requests."
         try:
             response, readable = (res.json() if res.text else None), True
@@ -291,7 +291,7 @@ def _made(status: int, body: bytes) -> requests.Response:
 
 def reply_cases(seed: int) -> Iterator[ReplyCase]:
     "Replies of an instance of this seed, the plain ones first."
-    with watched(seed) as (box, _):
+    with watch_instance(seed) as (box, _):
         key = {"X-DOMO-Developer-Token": box.access_token}
 
         def get(headers: dict[str, str]) -> requests.Response:
@@ -346,11 +346,11 @@ class InterruptedReply(requests.Response):
         return [1]
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #b6d07b5a
+# %% ../../nbs/09_lessons/15_browser.ipynb #e81b76b0
 CLS = "{} came. The first parameter of a classmethod says which class is meant."
 
 
-@checks.task("Reply", Reply)
+@checks.task("Reply", KitReply)
 def reply(answer: Any) -> str:
     if not isinstance(answer, type):
         raise NotYet(
@@ -497,10 +497,10 @@ def _check_interrupt(answer: Any, at: int) -> None:
         )
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #611f4b85
+# %% ../../nbs/09_lessons/15_browser.ipynb #752c6c89
 def kit_get_accounts(
     domo_instance: Sandbox, session_token: str | None = None, access_token: str | None = None
-) -> Reply:
+) -> KitReply:
     "The reply to a request for all accounts, with an access token, else with a session token."
     headers = {}
     if access_token:
@@ -508,7 +508,7 @@ def kit_get_accounts(
     elif session_token:
         headers["X-DOMO-Authentication"] = session_token
     res = requests.get(domo_instance.url + PATH, headers=headers, timeout=60, allow_redirects=False)
-    return Reply.from_requests(res)
+    return KitReply.from_requests(res)
 
 
 TOKEN_HEADERS = {"session_token": "x-domo-authentication", "access_token": "x-domo-developer-token"}
@@ -542,7 +542,7 @@ def _trials(box: Sandbox, login: Login, other: Login) -> list[_Trial]:
 def accounts(function: Callable[..., Any]) -> str:
     _open_or_no_function(function)
     for seed in SEEDS:
-        with watched(seed) as (box, asked):
+        with watch_instance(seed) as (box, asked):
             admin, limited = box.domo.admin, box.domo.limited
             for trial in [
                 *_trials(box, admin, limited)[:2],
@@ -550,7 +550,7 @@ def accounts(function: Callable[..., Any]) -> str:
                 *_trials(box, limited, admin),
             ]:
                 _check_accounts(function, box, asked, trial)
-            with watched(seed, 9) as (elsewhere, asked_there):
+            with watch_instance(seed, 9) as (elsewhere, asked_there):
                 box.faults.location = elsewhere.url + PATH
                 box.fail("moved", PATH, times=None)
                 trial = _Trial("it is sent to another host", _trials(box, admin, limited)[0].keys)
@@ -643,7 +643,7 @@ def _check_sent(sent: Asked, trial: _Trial) -> None:
 def _check_reply(
     function: Any,
     box: Sandbox,
-    got: Outcome,
+    got: Attempt,
     trial: _Trial,
     want: tuple[int, bool, Any],
 ) -> None:
@@ -677,13 +677,13 @@ def _check_is_reply(value: Any, title: str) -> None:
         )
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #882b3567
+# %% ../../nbs/09_lessons/15_browser.ipynb #538e3458
 def kit_get_session_token(
     domo_instance: Sandbox, username: str, password: str, return_raw: bool = False
-) -> str | Reply:
+) -> str | KitReply:
     "The session token, or SignInError; with `return_raw` the Reply, whatever came."
     body = {"method": "password", "emailAddress": username, "password": password}
-    reply = Reply.from_requests(
+    reply = KitReply.from_requests(
         requests.post(domo_instance.url + AUTH, json=body, timeout=60, allow_redirects=False)
     )
     if return_raw:
@@ -709,7 +709,7 @@ REFUSALS = {  # fault: title, and the word of the service that belongs into the 
 def sign_in(function: Callable[..., Any]) -> str:
     _open_or_no_function(function)
     for seed in SEEDS:
-        with watched(seed) as (box, asked):
+        with watch_instance(seed) as (box, asked):
             for login in (box.domo.admin, box.domo.limited):
                 _check_success_of(function, box, asked, login)
                 for fault, (title, word) in REFUSALS.items():
@@ -875,9 +875,9 @@ def _check_other_error(error: BaseException, title: str, password: str) -> NoRet
     ) from None
 
 
-# %% ../../nbs/09_lessons/15_browser.ipynb #67291ef5
+# %% ../../nbs/09_lessons/15_browser.ipynb #67014d28
 @checks.task("tests")
-def tests(function: Callable[..., Any]) -> str:
+def beliefs(function: Callable[..., Any]) -> str:
     _open_or_no_function(function)
     name = getattr(function, "__name__", "this")
     if not name.startswith("test_") or not isinstance(function, FunctionType):

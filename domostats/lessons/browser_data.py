@@ -18,7 +18,7 @@ __all__ = [
     "open_cookie",
     "capture",
     "Asked",
-    "watched",
+    "watch_instance",
     "changed_services",
     "three_keys",
 ]
@@ -314,7 +314,7 @@ def capture(instance: Sandbox, paste: bool = False) -> CapturedRequest:
     return request
 
 
-# %% ../../nbs/09_lessons/14_browser_data.ipynb #2aa03615
+# %% ../../nbs/09_lessons/14_browser_data.ipynb #a34fbf74
 SEEDS = 1, 2  # the worlds on which answers are tried
 
 
@@ -332,7 +332,7 @@ Serve = Callable[[str, str, Mapping[str, str], bytes, str], Reply]
 
 
 @contextlib.contextmanager
-def watched(
+def watch_instance(
     seed: int, number: int = 0, change: Callable[[Sandbox, Serve], Serve] | None = None
 ) -> Iterator[tuple[Sandbox, list[Asked]]]:
     """An instance and the requests that it gets, in this block. `number` tells several of a seed
@@ -354,7 +354,7 @@ def watched(
         yield box, asked
 
 
-# %% ../../nbs/09_lessons/14_browser_data.ipynb #9a044482
+# %% ../../nbs/09_lessons/14_browser_data.ipynb #49fde734
 def _open_to_all(box: Sandbox, serve: Serve) -> Serve:
     def reply(method: str, path: str, headers: Mapping[str, str], body: bytes, query: str) -> Reply:
         if path == PROVIDERS:
@@ -395,7 +395,7 @@ def changed_services() -> Iterator[dict[str, tuple[Sandbox, list[Asked]]]]:
     with contextlib.ExitStack() as stack:
         seed = SEEDS[0]
         yield {
-            name: stack.enter_context(watched(seed, number, change))
+            name: stack.enter_context(watch_instance(seed, number, change))
             for number, (name, change) in enumerate({"as it is": None, **CHANGES}.items(), 1)
         }
 
