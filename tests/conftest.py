@@ -17,6 +17,8 @@ from domostats import sandbox
 from domostats.transport.clock import without_waits
 
 KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
+# how pip installs for one run: most of what it would compile is never imported
+QUICKLY = "--quiet", "--disable-pip-version-check", "--no-compile"
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -177,7 +179,7 @@ def environment(tmp_path_factory):
                 missing(f"none of {', '.join(pythons)} is here")
             folder = tmp_path_factory.mktemp("environment")
             subprocess.run([python, "-m", "venv", folder], check=True)
-            install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            install = ["-m", "pip", "install", *QUICKLY]
             subprocess.run([folder / "bin" / "python", *install, *packages], check=True)
             made[packages] = folder / "bin" / "python"
         return made[packages]

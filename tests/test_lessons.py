@@ -108,6 +108,8 @@ def test_the_solution_gives_the_outputs_that_are_stored(solution):
         "-m",
         "pytest",
         "-q",
+        "-p",
+        "nbval.plugin",
         "--nbval",
         "--nbval-current-env",
         "--nbval-cell-timeout",

@@ -1,6 +1,6 @@
 """No test relies on another, nor on where it runs: files pass alone, shuffled or backwards.
 
-In a minute, as many of them as there is time for; `python tools/orders.py` runs them all.
+In half a minute, as many of them as there is time for; `python tools/orders.py` runs them all.
 """
 
 import os
@@ -16,7 +16,7 @@ from conftest import ROOT
 @pytest.mark.timeout(1800)
 def test_files_pass_alone_in_an_order_and_a_zone_of_today():
     done = subprocess.run(
-        [sys.executable, ROOT / "tools" / "orders.py", "-n", "2", "--minutes", "1"],
+        [sys.executable, ROOT / "tools" / "orders.py", "-n", "2", "--minutes", "0.5"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -13,20 +13,19 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import ROOT, missing
+from conftest import QUICKLY, ROOT, missing
 from test_versions import FOUND, NEWEST, OLDEST
 
 import domostats
 
 LESSONS = sorted(path.name for path in (ROOT / "tutorials" / "exercises").glob("*.ipynb"))
-QUIET = "--quiet", "--disable-pip-version-check"
 
 
 @pytest.fixture(scope="module")
 def wheel(copy, tmp_path_factory):
     "The wheel that a release publishes, built from the tree."
     folder = tmp_path_factory.mktemp("dist")
-    pip = [sys.executable, "-m", "pip", "wheel", *QUIET, "--no-deps", "-w", folder, copy]
+    pip = [sys.executable, "-m", "pip", "wheel", *QUICKLY[:2], "--no-deps", "-w", folder, copy]
     done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     [made] = folder.iterdir()
@@ -48,7 +47,7 @@ def installed(wheel, extra, minor, folder):
     if minor not in FOUND:
         missing(f"python3.{minor} was not found on this machine")
     subprocess.run([FOUND[minor], "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", *QUIET, f"{wheel}[{extra}]"]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", *QUICKLY, f"{wheel}[{extra}]"]
     subprocess.run(pip, check=True, timeout=900)
     return folder / "bin"
 
@@ -57,7 +56,7 @@ def beside_the_tools(wheel, folder):
     "The programs of a new environment with the wheel, which finds JupyterLab where it is already."
     pytest.importorskip("jupyterlab")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", *QUIET, "--no-deps", wheel]
+    pip = [folder / "bin" / "python", "-m", "pip", "install", *QUICKLY, "--no-deps", wheel]
     subprocess.run(pip, check=True, timeout=300)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "tools.pth").write_text(sysconfig.get_path("purelib"))  # behind the wheel's own

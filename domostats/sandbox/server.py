@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 LONGEST = 1_000_000  # bytes of a request's body
 
 
-async def _read_body(request: "Request") -> bytes | None:
-    """The body of a request, or None when it is longer than `LONGEST`; it is read to its end, so
+async def _read_body(request: "Request", longest: int) -> bytes | None:
+    """The body of a request, or None when it is longer than `longest`; it is read to its end, so
     that the answer is heard."""
     size, chunks = 0, []
     async for chunk in request.stream():
         size += len(chunk)
-        if size <= LONGEST:
+        if size <= longest:
             chunks.append(chunk)
-    return b"".join(chunks) if size <= LONGEST else None
+    return b"".join(chunks) if size <= longest else None
 
 
 async def break_off(receive: "Receive", send: "Send", reset: bool) -> None:
@@ -108,10 +108,11 @@ def make_app(service: WebService, key: Secret) -> "ASGIApp":
     async def app(scope: "Scope", receive: "Receive", send: "Send") -> None:
         request = Request(scope, receive)
         path = scope["path"]
-        body = await _read_body(request)
+        longest = getattr(service, "longest", LONGEST)
+        body = await _read_body(request, longest)
         latency = 0
         if body is None:
-            reply = trouble(400, path, f"The body is longer than {LONGEST} bytes.")
+            reply = trouble(400, path, f"The body is longer than {longest} bytes.")
         elif path in service.own_paths:
             reply = service.control(key, request, body)
         else:

@@ -18,7 +18,7 @@ from domostats.clients.dash.loads import (
     get_load,
     put_file,
 )
-from ...errors import AccessError, DataError, SettingsError
+from ...errors import AccessError, DataError, DomostatsError, SettingsError
 from .column_names import CLIENT_ID, clean_name, clean_names
 from .config import Config, DashConfig, find_config
 from .dry_runs import DryRun
@@ -307,7 +307,12 @@ class Load:
         )
 
     def _put(self, part: PartFile, stopped: threading.Event) -> None:
-        put_file(self.connection, self.load_id, part.key, part.path)
+        "Send one file; an error says which one it was."
+        try:
+            put_file(self.connection, self.load_id, part.key, part.path)
+        except DomostatsError as e:
+            e.args = (f"The file {part.key} of {self.record.name} did not arrive. {e}",)
+            raise
 
     def _warn_of_client(self, planned: Planned) -> None:
         "Say that nobody knows whose rows these are, unless a column or an option says it."
@@ -376,7 +381,6 @@ class Load:
 
         wait_until(self.connection, condition, 6 * 3600 if timeout is None else timeout)
         state = found[0]
-        self.record.end(state.load_status)
         if state.load_status == "FAIL":
             raise load_failed(
                 self.record.name,
@@ -390,7 +394,10 @@ class Load:
         "How the load stands now, without waiting."
         if self.dry_run is not None:
             return LoadState("DRY RUN", None, ())
-        return state_of(get_load(self.connection, self.load_id))
+        state = state_of(get_load(self.connection, self.load_id))
+        if self.committed and state.load_status in ("FAIL", "SUCCESS"):
+            self.record.end(state.load_status)
+        return state
 
     def close(self) -> None:
         "Let go of the record of the load; what is open in it can be gone on with."

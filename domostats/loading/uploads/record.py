@@ -188,7 +188,9 @@ class Record:
             self.save()
 
     def end(self, how: str) -> None:
-        "The load is over: the next one of this name is a new one."
+        "The load is over: the next one of this name is a new one. Nothing, if it was let go of."
+        if not self._finalizer.alive:
+            return
         self.facts.ended = how
         self.save("ok")
         self.close()

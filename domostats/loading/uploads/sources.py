@@ -22,6 +22,7 @@ import io
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -219,6 +220,25 @@ def _version(state: os.stat_result) -> tuple[int, int, int]:
 
 
 # %% ../../../nbs/06_loading/uploads/05_sources.ipynb #07bdbe83
+class _Reader:
+    """An open handle from a position on, for one reader.
+
+    Arrow reads ahead in threads, and one of them may still do so when the next reader has begun, so
+    each reader has a position of its own."""
+
+    def __init__(self, handle: Any, position: int, lock: threading.Lock):
+        self.handle = handle
+        self.position = position
+        self.lock = lock
+
+    def read(self, size: int) -> Any:
+        with self.lock:
+            self.handle.seek(self.position)
+            found = self.handle.read(size)
+            self.position: int = self.handle.tell()
+        return found
+
+
 def _binary(handle: Any) -> Any:
     "A stream of bytes over a handle of bytes or of text."
     is_text = isinstance(handle.read(0), str)
@@ -254,12 +274,12 @@ def _from_handle(handle: Any, options: dict[str, Any]) -> RowSource:
         handle = stream
     read = _reader_of(kind, options)
     whole = kind in ("parquet", "excel")
+    lock = threading.Lock()
 
     def opened() -> Any:
         if not again:
             return stream
-        handle.seek(start)
-        fresh = _binary(handle)
+        fresh = _binary(_Reader(handle, start, lock))
         if packed:
             fresh = io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=fresh)))
         return _copy_of(fresh) if whole else fresh

@@ -6,6 +6,8 @@
 __all__ = [
     "OIDC",
     "ID",
+    "DAILY",
+    "RUN",
     "ROUTES",
     "DashWorld",
     "DashRequest",
@@ -23,8 +25,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl
 
+from .daily_runs import DailyRuns
 from .faults import api_error
+from .first_model import FirstModel
 from .loads import DashLoads, DashRefusal
+from .migration import LakeMigration
 from .queries import Queries
 from .realm import Realm, RealmError
 from .rules import DashRules
@@ -35,22 +40,26 @@ from ..replies import Reply, json_reply
 # %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #df7e48d0
 @dataclass
 class DashWorld:
-    "What belongs to one organisation: its realm, store, loads and queries."
+    "What belongs to one organisation: its realm, store, loads, queries, and Data Model v1."
 
     realm: Realm
     store: ObjectStore
     loads: DashLoads
     queries: Queries
     rules: DashRules
+    first: FirstModel
+    migration: LakeMigration
+    daily: DailyRuns
 
 
 class DashRequest(NamedTuple):
-    "A request: `query` (dict of texts) and `body` (bytes)."
+    "A request: `query` (dict of texts), `body` (bytes) and `headers` (names in lower case)."
 
     method: str
     path: str
     query: dict[str, str] = {}
     body: bytes = b""
+    headers: Mapping[str, str] = {}
 
     def form(self) -> dict[str, str]:
         "The body as a form."
@@ -137,6 +146,37 @@ def _send_page(world: DashWorld, asked: DashRequest, id: str) -> Reply:
     return json_reply(world.queries.page(id, asked.query.get("next_token", "")))
 
 
+def _start_migration(world: DashWorld, asked: DashRequest) -> Reply:
+    world.migration.start(asked.object())
+    return Reply(202, b"Successfully Started Migration", {"content-type": "text/plain"})
+
+
+def _show_migration(world: DashWorld, asked: DashRequest) -> Reply:
+    return json_reply(world.migration.status())
+
+
+def _show_enabled(world: DashWorld, asked: DashRequest) -> Reply:
+    return json_reply({"dailyRun": world.daily.enabled})
+
+
+def _set_enabled(world: DashWorld, asked: DashRequest) -> Reply:
+    return json_reply(world.daily.enable(asked.object()))
+
+
+def _show_executions(world: DashWorld, asked: DashRequest) -> Reply:
+    return json_reply(world.daily.status(asked.query))
+
+
+def _start_execution(world: DashWorld, asked: DashRequest) -> Reply:
+    status, body = world.daily.start()
+    return json_reply(body, status)
+
+
+def _take_file(world: DashWorld, asked: DashRequest) -> Reply:
+    world.first.take(asked.headers, asked.body)
+    return Reply(200, b"ok", {"content-type": "text/plain"})
+
+
 # %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #95575b55
 class Route(NamedTuple):
     "An address: method, pattern of the path, who answers, the scope it needs, how it is known."
@@ -150,6 +190,8 @@ class Route(NamedTuple):
 
 OIDC = r"/auth/realms/([\w.-]+)/protocol/openid-connect"
 ID = r"([\w-]{1,100})"
+DAILY = "/superset/dailyRun"
+RUN = "dailyrun"
 ROUTES = (
     Route("GET", f"{OIDC}/auth", _ask_login, "", "measured"),
     Route("POST", f"{OIDC}/token", _give_token, "", "measured"),
@@ -170,6 +212,17 @@ ROUTES = (
     Route("DELETE", f"/v2/query/{ID}", _stop_query, "query:write", "documented"),
     Route("GET", f"/v2/query/{ID}/csv", _send_csv, "query:read", "documented"),
     Route("GET", f"/v2/query/{ID}/result", _send_page, "query:read", "documented"),
+    Route("POST", "/v2/migration", _start_migration, "migration:write", "documented"),
+    Route("GET", "/v2/migration", _show_migration, "migration:write", "documented"),
+    Route("GET", f"{DAILY}/dailyRun_enabled", _show_enabled, f"{RUN}:enabled:read", "documented"),
+    Route("POST", f"{DAILY}/dailyRun_enabled", _set_enabled, f"{RUN}:enabled:write", "documented"),
+    Route(
+        "GET", f"{DAILY}/execution_status", _show_executions, f"{RUN}:execution:read", "documented"
+    ),
+    Route(
+        "POST", f"{DAILY}/start_execution", _start_execution, f"{RUN}:execution:write", "documented"
+    ),
+    Route("POST", "/v1/data-input-file", _take_file, "", "measured"),
 )
 
 
@@ -202,15 +255,22 @@ def answer_request(world: DashWorld, asked: DashRequest, claims: Mapping[str, An
         if found is None or found[1] != (world.realm.org,):
             return json_reply({"error": "Realm does not exist"}, 404)
         return found[0].answer(world, asked)
-    if claims is None:
+    is_first = asked.path.startswith("/v1/")  # a key in a header, and no token
+    if claims is None and not is_first:
         return api_error(world.rules.expired_status, "Unauthorized")
     if found is None:
         return api_error(404, "Not Found")
     route, ids = found
-    is_meant = not world.rules.audience or "dash_api" in claims.get("aud", ())
-    if not is_meant or route.scope not in claims.get("scope", "").split():
+    if not is_first and not _may_ask(world.rules, route, claims or {}):
         return api_error(403, "Forbidden")
     try:
         return route.answer(world, asked, *ids)
     except DashRefusal as e:
         return api_error(e.status, str(e))
+
+
+def _may_ask(rules: DashRules, route: Route, claims: Mapping[str, Any]) -> bool:
+    "Whether a token is for this API and has the scope; daily runs always look at both."
+    looks = rules.audience or route.path.startswith(DAILY)
+    is_meant = not looks or "dash_api" in claims.get("aud", ())
+    return is_meant and route.scope in claims.get("scope", "").split()

@@ -9,7 +9,17 @@ __all__ = ["SCOPES", "DashRules"]
 from dataclasses import dataclass
 
 # %% ../../../nbs/11_sandbox/dash/01_rules.ipynb #101187f9
-SCOPES = "query:read", "query:write", "load:read", "load:write", "migration:write"  # documented
+SCOPES = (  # documented
+    "query:read",
+    "query:write",
+    "load:read",
+    "load:write",
+    "migration:write",
+    "dailyrun:execution:read",
+    "dailyrun:execution:write",
+    "dailyrun:enabled:read",
+    "dailyrun:enabled:write",
+)
 
 
 @dataclass
@@ -29,6 +39,10 @@ class DashRules:
     limit. `expiration`: the temporary keys name their end. `check_partitions`: names in them must
     be columns. `stop_finished_status`: a stop that comes too late. `next_token`: the field of the
     next page; `page_rows`: rows of one.
+
+    `first_largest`: bytes of a file of Data Model v1; `first_closed_status`: what v1 answers after
+    a full migration. `migration_polls`, `daily_run_polls`: how often one says that it runs.
+    `flash_rows`: rows of each table that a flash schema migration brings along.
     """
 
     access_seconds: float = 300
@@ -55,3 +69,8 @@ class DashRules:
     stop_finished_status: int = 200
     next_token: str = "NextToken"
     page_rows: int = 1000
+    first_largest: int = 2_000_000
+    first_closed_status: int = 400
+    migration_polls: int = 1
+    daily_run_polls: int = 1
+    flash_rows: int = 1

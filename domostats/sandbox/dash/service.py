@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl
 
 from ...errors import SettingsError
 from ...instances import signed
+from .daily_runs import DailyRuns
 from domostats.sandbox.dash.faults import (
     DASH_FAULTS,
     DashCall,
@@ -24,7 +25,9 @@ from domostats.sandbox.dash.faults import (
     reply_after,
     reply_before,
 )
+from .first_model import FirstModel
 from .loads import DashLoads
+from .migration import LakeMigration
 from .queries import Queries
 from .realm import Realm
 from .routes import DashRequest, DashWorld, answer_request
@@ -49,6 +52,7 @@ class Dash:
     the `log` of the last hundred thousand calls. Files are kept in `folder`."""
 
     tells_time: bool = False
+    longest: int = 8_000_000  # bytes of a request
     own_paths: Collection[str] = OWN_PATHS
 
     def __init__(self, org: str, folder: Path, rules: DashRules | None = None, start: float = 0):
@@ -60,12 +64,16 @@ class Dash:
         self.lock: threading.Lock = threading.Lock()
         store = ObjectStore(f"{org}-data-input-v2", folder, self.clock, self.rules)
         lake = make_lake(org)
+        first = FirstModel(org, lake, self.rules)
         self.world: DashWorld = DashWorld(
             Realm(org, "", self.clock, self.rules),
             store,
             DashLoads(org, store, lake, self.clock, self.rules),
             Queries(org, lake, folder, self.clock, self.rules),
             self.rules,
+            first,
+            LakeMigration(org, lake.cursor(), first, self.rules),
+            DailyRuns(org, self.clock, self.rules),
         )
         self.storing: StoreService = StoreService(store, self.faults, self.log.append)
 
@@ -92,10 +100,10 @@ class Dash:
         reply = reply_before(fault, seconds)
         if reply is None:
             pairs = dict(parse_qsl(query, keep_blank_values=True))
-            reply = self._genuine(DashRequest(method, path, pairs, body), claims)
+            reply = self._genuine(DashRequest(method, path, pairs, body, headers), claims)
             reply = reply_after(fault, reply, seconds)
         is_realm = path.startswith("/auth/")
-        text = body.decode("utf-8", "replace")
+        text = "" if path.startswith("/v1/") else body.decode("utf-8", "replace")
         self.log.append(
             DashCall(
                 self.clock.now(),

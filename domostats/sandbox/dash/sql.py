@@ -11,6 +11,7 @@ __all__ = [
     "translate_aggregate",
     "make_lake",
     "use_lake",
+    "first_schema",
 ]
 
 # %% ../../../nbs/11_sandbox/dash/04_sql.ipynb #b5a87b9e
@@ -105,6 +106,7 @@ def make_lake(org: str) -> duckdb.DuckDBPyConnection:
     con = duckdb.connect(":memory:", config={"python_enable_replacements": "false"})
     con.execute(f'CREATE SCHEMA "{org}-lake"')
     con.execute(f'CREATE SCHEMA "{org}_sandbox"')
+    con.execute(f'CREATE SCHEMA "{first_schema(org)}"')
     use_lake(con, org)
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
@@ -112,5 +114,12 @@ def make_lake(org: str) -> duckdb.DuckDBPyConnection:
 
 
 def use_lake(con: duckdb.DuckDBPyConnection, org: str) -> None:
-    "Let names without a schema be those of the lake, and then those of the scratch schema."
+    "Let names without a schema be those of the lake, and then those of Data Model v1."
     con.execute(f"""USE "memory"."{org}-lake" """)
+    schemas = f'memory."{org}-lake",memory."{first_schema(org)}"'
+    con.execute(f"SET search_path = '{schemas}'")
+
+
+def first_schema(org: str) -> str:
+    "The schema with the tables of Data Model v1; its name is guessed."
+    return f"{org}-lake-v1"

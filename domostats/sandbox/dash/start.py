@@ -16,8 +16,11 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import SettingsError
+from .daily_runs import DailyRuns
 from .faults import DashCall
+from .first_model import FirstModel
 from .loads import LoadRecord
+from .migration import LakeMigration
 from .queries import QueryRun
 from .realm import Realm
 from .rules import DashRules
@@ -35,7 +38,8 @@ from ...secrets import Secret
 # %% ../../../nbs/11_sandbox/dash/12_start.ipynb #fc728d84
 class DashSandbox(RunningSandbox):
     """An offline Comotion Dash that is running: `org`, `realm`, `store`, `loads` and `queries` (by
-    id), `rules`, `clock` and the `log` of calls.
+    id), Data Model v1 (`first`), its `migration`, `daily` runs, `rules`, `clock` and the `log` of
+    calls.
 
     `table(name)` gives the rows of a table of the lake, `put_table(name, rows)` makes one."""
 
@@ -58,6 +62,9 @@ class DashSandbox(RunningSandbox):
         self.queries: dict[str, QueryRun] = service.world.queries.by_id
         self.rules: DashRules = service.rules
         self._first_rules: dict[str, Any] = {**vars(service.rules)}
+        self.first: FirstModel = service.world.first
+        self.migration: LakeMigration = service.world.migration
+        self.daily: DailyRuns = service.world.daily
         self.clock: VirtualClock = service.clock
         self.log: deque[DashCall] = service.log
 
@@ -70,6 +77,11 @@ class DashSandbox(RunningSandbox):
     def client_secret(self) -> Secret:
         "Its secret."
         return self.realm.applications[self.client_id]
+
+    @property
+    def api_key(self) -> Secret:
+        "The key that opens Data Model v1."
+        return self.first.keys[0]
 
     @property
     def latency(self) -> float:
@@ -139,6 +151,7 @@ def _started(org: str, rules: dict[str, Any]) -> DashSandbox:
             "DOMOSTATS_DASH_ORGNAME": Secret(org),
             "DOMOSTATS_DASH_CLIENT_ID": Secret(id),
             "DOMOSTATS_DASH_CLIENT_SECRET": secret,
+            "DOMOSTATS_DASH_API_KEY": service.world.first.keys[0],
         }
         store_server = Server(make_store_app(service.storing))
         served = serve_here(service, values, "dash")

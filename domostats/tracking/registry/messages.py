@@ -13,6 +13,7 @@ __all__ = [
     "Trouble",
     "error_reply",
     "encode_answer",
+    "call_notes",
 ]
 
 # %% ../../../nbs/08_tracking/registry/13_messages.ipynb #67f97750
@@ -108,3 +109,10 @@ def _writable(value: Any) -> Any:
     if isinstance(value, list):
         return [_writable(one) for one in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+# %% ../../../nbs/08_tracking/registry/13_messages.ipynb #6f056a44
+def call_notes(scope: Any) -> dict[str, Any]:
+    """What is known of a call, for the log: the `client`, the `reason` of a refusal, the `query`
+    without a key. `scope` is what ASGI tells of the call."""
+    return scope.setdefault("state", {}).setdefault("registry_call", {})

@@ -6,12 +6,10 @@
 __all__ = [
     "READERS",
     "WRITERS",
-    "CALL",
     "log",
     "LARGEST",
     "REFUSALS",
     "Workers",
-    "call_notes",
     "make_guard",
     "make_handler",
     "make_health_route",
@@ -39,7 +37,13 @@ from ... import __version__
 from ...errors import DataError, DestinationError, DomostatsError
 from ...secrets import Masked, Secret, masked
 from .api_keys import ApiKey, check_may_write, find_client
-from .messages import Health, Trouble, encode_answer, error_reply
+from domostats.tracking.registry.messages import (
+    Health,
+    Trouble,
+    call_notes,
+    encode_answer,
+    error_reply,
+)
 from domostats.tracking.registry.operations import (
     BY,
     OPERATIONS,
@@ -71,14 +75,6 @@ class Workers:
 
 
 # %% ../../../nbs/08_tracking/registry/16_routes.ipynb #c8373d21
-CALL = "registry_call"  # what is known of a call, for the log
-
-
-def call_notes(scope: Any) -> dict[str, Any]:
-    "What is known of a call: the `client`, the `reason` of a refusal, the `query` without a key."
-    return scope.setdefault("state", {}).setdefault(CALL, {})
-
-
 def make_guard(
     keys: Sequence[ApiKey],
 ) -> Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]:

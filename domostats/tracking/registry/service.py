@@ -20,6 +20,7 @@ from ...errors import SettingsError
 from ...sealing import hides
 from ...secrets import Secret
 from .api_keys import ApiKey
+from .messages import call_notes
 from ...transport.auth import sendable
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ log.addHandler(logging.NullHandler())  # whoever serves it says where its lines 
 
 def describe_call(scope: dict[str, Any], status: int, seconds: float) -> str:
     "A call and its outcome as a line of the log, without a secret."
-    notes = scope.get("state", {}).get("registry_call", {})
+    notes = call_notes(scope)
     raw = scope.get("raw_path") or scope["path"].encode()
     path = raw.split(b"?")[0].decode("ascii", "replace")  # some servers add the query, with a key
     path = re.sub(r"[^!-~]", "?", path)[:200]
