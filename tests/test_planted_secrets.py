@@ -42,8 +42,8 @@ from domostats.clients.dash.browser import sign_in_with_browser
 from domostats.clients.dash.key_store import KeptLogin, MemoryStore, login_from_token
 from domostats.clients.dash.loads import create_load, put_file
 from domostats.clients.dash.organisation import find_organisation
-from domostats.clients.dash.queries import download_result, start_query
-from domostats.clients.dash.results import open_result
+from domostats.clients.dash.queries import start_query
+from domostats.clients.dash.results import download_result, open_result
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.datorama.workspaces import get_workspaces
