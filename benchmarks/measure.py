@@ -105,6 +105,15 @@ def peak_rss():
     )
 
 
+def resident():
+    "The memory that this process holds now, in bytes; the most it has held, where that is unknown."
+    status = Path("/proc/self/status")
+    if not status.exists():
+        return peak_rss()
+    lines = status.read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmRSS:"))
+
+
 def peak(function_name, *args):
     """Run `MODULE:FUNCTION` with these arguments in a fresh child; gives `{value, rss, seconds,
     cpu}`, rss in bytes. Arguments and value are JSON."""

@@ -1,90 +1,59 @@
-"""A CSV file of three million rows to Comotion Dash (the sandbox, in a process of its own), and a
-large result back: `python benchmarks/ours_upload.py [ROWS]` prints one line of JSON."""
+"""A CSV file to Comotion Dash, and the result of a query back: what a process does whose memory and
+CPU time are measured as a whole."""
 
-import contextlib
 import json
-import resource
-import subprocess
-import sys
-import tempfile
-from pathlib import Path
 
-from measure import Clock
-
-SERVER = """
-import sys
-from domostats import sandbox
-box = sandbox.start_dash(org="bench")
-print(box.name, flush=True)
-sys.stdin.read()
-"""
+from measure import Clock, cpu_seconds, parameters, peak_rss, resident
 
 
-def write_rows(path, count):
-    "A file of seven columns: whole numbers, fractions, texts and days."
-    with path.open("w") as file:
-        file.write("id,policy_number,name,age,salary,region,effective_date\n")
-        for n in range(count):
-            file.write(
-                f"{n},P-{n:07},name{n % 9999},{20 + n % 50},{n % 90000 / 4 + 10000:.2f},"
-                f"r{n % 9},2024-0{1 + n % 9}-1{n % 9}\n"
-            )
-
-
-@contextlib.contextmanager
-def sandbox_elsewhere():
-    "The name of a sandbox that runs in another process."
-    server = subprocess.Popen(
-        [sys.executable, "-c", SERVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    try:
-        yield server.stdout.readline().strip()
-    finally:
-        server.stdin.close()
-        server.wait()
-
-
-def peak():
-    "The most memory that this process has held, in megabytes."
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-
-
-def main(count):
+def upload(name, path, check_sum):
+    "Load a file into a table of its own, and commit it: CPU seconds with and without imports."
     from domostats import dash
 
-    with tempfile.TemporaryDirectory() as folder, sandbox_elsewhere() as name:
-        path = Path(folder) / "rows.csv"
-        write_rows(path, count)
-        config = dash.DashConfig(dash.Auth(name))
-        with Clock() as clock:
-            load = dash.Load(
-                config,
-                table_name="policies",
-                load_as_service_client_id="0",
-                track_rows_uploaded=True,
-                fresh=True,
-                show_progress=False,
-            )
-            load.upload_file(path)
-            load.commit()
-        found = {
-            "rows": count,
-            "megabytes": round(path.stat().st_size / 1e6),
-            "seconds": round(clock.seconds, 1),
-            "cpu": round(clock.cpu, 1),
-            "rows_per_cpu_second": round(count / clock.cpu),
-            "peak_mb": round(peak()),
-        }
-        query = dash.Query(config, query_text="select * from policies")
-        query.wait_to_complete()
-        before = peak()
-        size = 0
-        with query.get_csv_for_streaming() as result:
-            for piece in result.stream(524_288):
-                size += len(piece)
-        found |= {"result_mb": round(size / 1e6), "growth_mb": round(peak() - before, 1)}
-        print(json.dumps(found))
+    config = dash.DashConfig(dash.Auth(name))
+    load = dash.Load(
+        config,
+        table_name="ours",
+        load_as_service_client_id="0",
+        track_rows_uploaded=True,
+        fresh=True,
+        show_progress=False,
+    )
+    with Clock() as clock:
+        load.upload_file(path)
+        state = load.commit(check_sum).load_status
+    if state != "SUCCESS":
+        raise SystemExit(state)
+    return clock
+
+
+def download(name, query, as_arrow):
+    """Read the result of a query, and forget it: its bytes (or rows), and by how much the process
+    grew from the moment before."""
+    from domostats import dash
+
+    config = dash.DashConfig(dash.Auth(name))
+    small = dash.Query(config, query_text="select 1 as one")
+    small.reader().read_all()  # what is imported late is there from here on
+    asked = dash.Query(config, query_text=query)
+    asked.wait_to_complete()
+    before = resident()
+    with Clock() as clock:
+        if as_arrow:
+            size = sum(batch.num_rows for batch in asked.reader())
+        else:
+            with asked.get_csv_for_streaming() as result:
+                size = sum(map(len, result.stream(524_288)))
+    return size, max(0, peak_rss() - before), clock
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 3_000_000)
+    asked = parameters()
+    if "query" in asked:
+        size, growth, clock = download(asked["name"], asked["query"], asked["as_arrow"])
+        told = {"size": size, "growth": growth}
+    else:
+        clock = upload(asked["name"], asked["path"], asked["check_sum"])
+        told = {}
+    told |= {"seconds": clock.seconds, "work": clock.cpu, "cpu": cpu_seconds(), "rss": peak_rss()}
+    print(json.dumps(told))

@@ -1,5 +1,5 @@
 """The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch]
-[table] [memory] [imports] [tracking]`. Exit code 1 when a target is missed.
+[table] [memory] [imports] [tracking] [upload]`. Exit code 1 when a target is missed.
 
 Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this
 file."""
@@ -12,6 +12,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import unittest.mock
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -39,13 +40,14 @@ FETCH = {
 }
 COMMANDS = {"sqlite-utils": "sqlite_utils", OURS: "domostats"}  # as `python -m` knows them
 TABLE = {"usual": "peers/usual_way.py", "dlt": "peers/dlt_rows.py", OURS: "ours_rows.py"}
+UPLOAD = {"comotion-sdk": "peers/comotion_upload.py", OURS: "ours_upload.py"}
 DESTINATIONS = "arrow", "parquet", "duckdb"  # of ours_events.load
 
 
 @dataclass
 class Row:
     """One line of the results: medians. `rate` is rows per wall second (fetch) or per CPU second
-    (table); `rss` in bytes."""
+    (table, upload); `rss` in bytes."""
 
     benchmark: str
     who: str
@@ -122,16 +124,16 @@ def medians(what, calls, runs, expected):
 
 
 @contextlib.contextmanager
-def serving(**world):
-    """A sandbox in a process of its own, as the dict that server.py prints. Its notes go to a
-    folder of their own."""
-    with tempfile.TemporaryDirectory() as state:
+def serving(script="server.py", state=None, **world):
+    """A sandbox in a process of its own, as the dict that its script prints. Its notes go to a
+    folder of their own, or to `state`."""
+    with tempfile.TemporaryDirectory() as own:
         server = subprocess.Popen(
-            [sys.executable, HERE / "server.py", json.dumps(world)],
+            [sys.executable, HERE / script, json.dumps(world)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**environment(), "XDG_STATE_HOME": state},
+            env={**environment(), "XDG_STATE_HOME": state or own},
         )
         try:
             yield json.loads(server.stdout.readline())
@@ -395,6 +397,81 @@ def tracking(count, days, few, runs):
     ]
 
 
+def write_policies(path, count):
+    "A file of seven columns: whole numbers, fractions, texts and days."
+    with path.open("w") as file:
+        file.write("id,policy_number,name,age,salary,region,effective_date\n")
+        for n in range(count):
+            file.write(
+                f"{n},P-{n:07},name{n % 9999},{20 + n % 50},{n % 90000 / 4 + 10000:.2f},"
+                f"r{n % 9},2024-0{1 + n % 9}-1{n % 9}\n"
+            )
+
+
+def upload(count, runs):
+    """A CSV file of so many rows to Comotion Dash, committed with check sums over its columns, and
+    the result of a query of 70 bytes a row; all of each process, imports too."""
+    seen = {who: [] for who in UPLOAD}
+    grown = {}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        unittest.mock.patch.dict(os.environ, {"XDG_STATE_HOME": folder}),
+    ):
+        path = Path(folder) / "policies.csv"
+        write_policies(path, count)
+        sums = {
+            "count(*)": count,
+            "sum(id)": count * (count - 1) // 2,
+            "count(distinct policy_number)": count,
+            "max(region)": "r8",
+        }
+        with serving("dash_server.py", folder) as box:
+            who_and_entry = [*entries(UPLOAD).items()]
+            for who, entry in track(who_and_entry * runs, "upload", console=Console(stderr=True)):
+                seen[who].append(run(*entry, path=str(path), check_sum=sums, **box))
+            asked = f"select *, policy_number as again from ours limit {count}"
+            for what in ("csv", "arrow"):
+                grown[what] = run(
+                    sys.executable,
+                    HERE / UPLOAD[OURS],
+                    name=box["name"],
+                    query=asked,
+                    as_arrow=what == "arrow",
+                )
+    rows = {
+        who: Row(
+            "upload",
+            who,
+            count,
+            *(statistics.median(one[name] for one in found) for name in ("seconds", "cpu")),
+            rss=int(statistics.median(one["rss"] for one in found)),
+        )
+        for who, found in seen.items()
+    }
+    for row in rows.values():
+        row.rate = count / row.cpu
+    results = [
+        Row(f"result as {what}", OURS, count, one["seconds"], one["work"], rss=one["rss"])
+        for what, one in grown.items()
+    ]
+    megabytes = grown["csv"]["size"] / 1e6
+    ours, theirs = rows[OURS], rows["comotion-sdk"]
+    return [*rows.values(), *results], [
+        Target("upload, peak over that of comotion-sdk", ours.rss / theirs.rss, 1 / 3, True),
+        Target(
+            "upload, times the rows per CPU second of comotion-sdk",
+            faster(rows, OURS, "comotion-sdk"),
+            2,
+        ),
+        Target(
+            f"a result of {megabytes:.0f} MB as CSV, MB of growth",
+            grown["csv"]["growth"] / 1e6,
+            20,
+            True,
+        ),
+    ]
+
+
 HEADS = ["benchmark", "who", "rows", "wall s", "CPU s", "rows/s", "peak MB"]
 
 
@@ -443,7 +520,9 @@ def draw(rows, path):
         )
         axes.bar_label(bars, [f"{row.rate:,.0f}" for row in shown], padding=3)
         axes.set_title(
-            f"{name}: rows per {'CPU ' * name.startswith('table')}second", loc="left", fontsize=10
+            f"{name}: rows per {'CPU ' * name.startswith(('table', 'upload'))}second",
+            loc="left",
+            fontsize=10,
         )
         axes.margins(x=0.15)
         axes.spines[["top", "right"]].set_visible(False)
@@ -476,7 +555,7 @@ def main(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[fetch] [table] [memory] [imports] [tracking]",
+            metavar="[fetch] [table] [memory] [imports] [tracking] [upload]",
             help="Which; all of them when none is named.",
         ),
     ] = None,
@@ -490,6 +569,7 @@ def main(
         tuple[int, int], typer.Option(help="memory: the two sizes that are compared.")
     ] = (300_000, 1_000_000),
     days: Annotated[int, typer.Option(help="tracking: how many days of history.")] = 100,
+    policies: Annotated[int, typer.Option(help="upload: how many rows.")] = 3_000_000,
     runs: Annotated[int, typer.Option(help="The median of how many runs.")] = 5,
 ):
     "Measure, show the results as a table, and write them to benchmarks/out."
@@ -499,6 +579,7 @@ def main(
         "memory": lambda: memory(*events, runs),
         "imports": lambda: imports(3 * runs),
         "tracking": lambda: tracking(rows, days, events[0], min(runs, 3)),
+        "upload": lambda: upload(policies, runs),
     }
     if unknown := set(names or ()) - set(known):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")

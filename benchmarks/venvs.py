@@ -12,6 +12,7 @@ PEERS = {  # name: what pip is asked for; below the peer stands what its speed d
     "domolibrary": ["domolibrary==4.5.28", "httpx==0.28.1", "nbdev==3.3.26"],
     "dlt": ["dlt[parquet]==1.31.0", "pyarrow==26.0.1", "orjson==3.13.0"],
     "usual": ["pandas==3.1.1"],
+    "comotion-sdk": ["comotion-sdk==1.2.2", "pandas==3.1.1", "pyarrow==25.0.1"],
     "sqlite-utils": ["sqlite-utils==4.2.1", "click==8.5.1"],
 }
 

@@ -38,7 +38,6 @@ from domostats.clients.dash.loads import (
 )
 from domostats.clients.dash.organisation import find_organisation
 from domostats.clients.dash.queries import (
-    download_result,
     get_query,
     get_result_page,
     only_reads,
@@ -48,7 +47,7 @@ from domostats.clients.dash.queries import (
     start_query,
     stop_query,
 )
-from domostats.clients.dash.results import open_result
+from domostats.clients.dash.results import download_result, open_result
 from domostats.clients.dash.tokens import refuse_pages
 from domostats.errors import (
     AccessError,
@@ -58,6 +57,7 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from domostats.sandbox.dash import store_app
 from domostats.sandbox.dash.faults import AFTER, BEFORE
 from domostats.secrets import Secret
 from domostats.transport.answer import Answer
@@ -541,6 +541,38 @@ def test_a_stream_that_breaks_off_is_whole_in_the_end(box, dash, fault, times):
     with open_result(dash, id) as result:
         assert b"".join(result.stream(10_000)) == expected
     assert box.fired[fault] >= 1
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("ranges", [True, False], ids=["ranges", "no_ranges"])
+@pytest.mark.parametrize("times", [1, 3, None])
+@pytest.mark.parametrize(
+    "fault", ["reset", "cut", "drop_after", "refused", "unavailable", "server_error", "forbidden"]
+)
+def test_a_file_of_a_result_is_whole_or_not_there(
+    box, dash, tmp_path, monkeypatch, fault, times, ranges
+):
+    "Cut in the middle it goes on by a range, or begins anew where the store knows none."
+    id = finished(dash, box, "select n, n * 7 as m from unnest(sequence(1, 30000)) as t(n)")
+    expected = box.queries[id].path.read_bytes()
+    if not ranges:
+        reply_of = store_app._file_reply
+        monkeypatch.setattr(store_app, "_file_reply", lambda path, asked: reply_of(path, ""))
+    box.fail(fault, "/results", times=times)
+    box.log.clear()
+    path = tmp_path / "results" / "result.csv"
+    path.parent.mkdir()
+    path.write_text("of yesterday")
+    try:
+        download_result(dash, id, path)
+    except DomostatsError:
+        assert path.read_text() == "of yesterday" and (times is None or fault == "forbidden")
+    else:
+        assert path.read_bytes() == expected
+    assert [*path.parent.iterdir()] == [path] and box.fired[fault] >= 1
+    if fault == "cut" and times == 1:
+        statuses = [call.status for call in calls(box, "store")]
+        assert statuses == ([200, 206] if ranges else [200, 200])
 
 
 def test_a_stream_that_never_gets_on_is_an_error_and_no_short_result(box, dash):

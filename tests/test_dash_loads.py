@@ -2,6 +2,9 @@
 
 import contextlib
 import io
+import shlex
+import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -30,6 +33,8 @@ from domostats.errors import (
 from domostats.loading.dash import config as configs
 from domostats.loading.dash.load_parts import UploadItem
 from domostats.loading.uploads.record import kept_loads, left_open
+from domostats.sandbox.dash.faults import DASH_FAULTS
+from domostats.transport import connection
 from domostats.user_files import user_folder
 
 BLOCKS = ROOT / "tests" / "fixtures" / "dash"
@@ -71,82 +76,123 @@ def rows_of(box, column="id"):
 
 # --- faults in each phase: every row once, or an error and no row ---
 
-PLACES = {
-    "token": "/auth/realms",
-    "create": "/v2/load",
-    "place": "/v2/load/",
-    "store": "/",
-    "commit": "/v2/load/",
-    "poll": "/v2/load/",
-}
-FAULTS = [
-    "drop",
-    "drop_after",
-    "server_error",
-    "server_error_after",
-    "bad_gateway",
-    "unavailable",
-    "unavailable_later",
-    "unavailable_after",
-    "rate_limited",
-    "unauthorized",
-    "forbidden",
-    "html",
-    "expired_keys",
-    "slow_down",
-    "cut",
-    "reset",
-    "truncated",
-    "slow",
-]
+PHASES = "token", "create", "place", "store", "commit", "poll"
+BEFORE_IT_IS_HEARD = "token", "create", "place", "store"  # no row can be there after an error
 
 
-def attempt(config, box, phase, fault, times):
+def fail(box, phase, fault, times, load_id=None, after=0):
+    "Let a phase of a load meet a fault."
+    path = {
+        "token": f"/auth/realms/{box.org}/protocol/openid-connect/token",
+        "create": "/v2/load",
+        "place": f"/v2/load/{load_id}/file",
+        "store": f"/{box.store.bucket}",
+        "commit": f"/v2/load/{load_id}/commit",
+        "poll": f"/v2/load/{load_id}",
+    }[phase]
+    box.fail(fault, path, times=times, seconds=0.01, after=after)
+
+
+def attempt(box, phase, fault, times, after):
     "One load of 25 rows in three files, with a fault in one phase."
-    frame = pd.DataFrame({"id": range(25)})
     if phase in ("token", "create"):
-        fail(box, phase, fault, times, None)
-    load = new_load(config, chunksize=10)
+        fail(box, phase, fault, times)
+    load = new_load(dash.DashConfig(sign_in(box)), chunksize=10)
     if phase in ("place", "store"):
-        fail(box, phase, fault, times, load.load_id)
-    load.upload_df(frame)
+        fail(box, phase, fault, times, load.load_id, after)
+    load.upload_df(pd.DataFrame({"id": range(25)}))
     if phase in ("commit", "poll"):
         fail(box, phase, fault, times, load.load_id)
     return load.commit()
 
 
-def fail(box, phase, fault, times, load_id):
-    path = {
-        "token": f"/auth/realms/{box.org}/protocol/openid-connect/token",
-        "create": "/v2/load",
-        "place": f"/v2/load/{load_id}/file",
-        "store": f"/{box.store.bucket}" if hasattr(box.store, "bucket") else "/",
-        "commit": f"/v2/load/{load_id}/commit",
-        "poll": f"/v2/load/{load_id}",
-    }[phase]
-    box.fail(fault, path, times=times, seconds=0.01)
-
-
 @pytest.mark.sampled(12)
-@pytest.mark.parametrize("times", [1, None])
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("phase", [*PLACES])
+@pytest.mark.parametrize("times", [1, 2, None])
+@pytest.mark.parametrize("fault", [*DASH_FAULTS])
+@pytest.mark.parametrize("phase", PHASES)
 def test_a_fault_in_any_phase_leaves_every_row_once_or_an_error_and_no_row(
-    box, config, phase, fault, times
+    box, monkeypatch, phase, fault, times
 ):
+    monkeypatch.setattr(connection, "_connections", {})  # so that a token is asked for
+    met = box.fired[fault]
     try:
-        state = attempt(config, box, phase, fault, times)
+        state = attempt(box, phase, fault, times, after=1 if times == 2 else 0)
         assert state.load_status == "SUCCESS"
         assert rows_of(box) == [*range(25)]
         return
     except DomostatsError:
-        lost = rows_of(box)
-        assert lost in ([], [*range(25)]) and (lost == [] or phase in ("commit", "poll"))
+        found = rows_of(box)
+        assert found == [] or found == [*range(25)] and phase not in BEFORE_IT_IS_HEARD
+    finally:
+        assert box.fired[fault] > met
     box.faults.heal()  # the same program is run again, and goes on
-    load = new_load(config, chunksize=10)
+    load = new_load(dash.DashConfig(sign_in(box)), chunksize=10)
     load.upload_df(pd.DataFrame({"id": range(25)}))
     assert load.commit().load_status == "SUCCESS"
     assert rows_of(box) == [*range(25)]
+
+
+def test_forms_that_are_too_old_on_arrival_are_an_error_and_no_row(box, config):
+    load = new_load(config, chunksize=10)
+    box.rules.form_seconds = 0
+    with pytest.raises(DomostatsError) as refused:
+        load.upload_df(pd.DataFrame({"id": range(25)}))
+    assert refused.value.reason == "forbidden" and rows_of(box) == []
+    box.rules.form_seconds = 3600
+    load.upload_df(pd.DataFrame({"id": range(25)}))
+    assert load.commit().load_status == "SUCCESS" and rows_of(box) == [*range(25)]
+
+
+# --- types that are learned while rows are sent ---
+
+
+@pytest.mark.parametrize("files", [None, 3, 9], ids=["whole", "early", "when_sent_again"])
+@pytest.mark.parametrize(
+    ("late", "type"),
+    [("007", "string"), ("2.5", "double"), ("x", "string"), ("9" * 30, "string")],
+)
+def test_a_late_row_that_changes_a_type_has_everything_sent_again_once(
+    box, config, tmp_path, late, type, files
+):
+    "Every file of the load has the type of the whole column, and every row is there once."
+    texts = [*map(str, range(10, 40)), late, "50"]
+    path = tmp_path / "rows.csv"
+    path.write_text("n,id\n" + "".join(f"{n},{text}\n" for n, text in enumerate(texts)))
+    load = new_load(config, chunksize=4)
+    if files:
+        box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=files)
+        with pytest.raises(DomostatsError):
+            load.upload_file(path)
+        load.close()
+        box.faults.heal()
+        load = new_load(config, chunksize=4)
+    load.upload_file(path)
+    assert load.commit().load_status == "SUCCESS"
+    table = box.table("ages").sort_by("n")
+    assert table.column("n").to_pylist() == [*range(len(texts))]
+    assert str(table.schema.field("id").type) == type
+    values = [float(text) if type == "double" else text for text in texts]
+    assert table.column("id").to_pylist() == values
+
+
+def test_a_file_that_is_written_to_while_it_is_sent_is_not_committed(box, config, tmp_path):
+    path = tmp_path / "rows.csv"
+    path.write_text("id\n" + "".join(f"{n}\n" for n in range(30)))
+    load = new_load(config, chunksize=5)
+    put = load._put
+
+    def put_and_write(part, stopped):
+        put(part, stopped)
+        with path.open("a") as file:
+            file.write("99\n")
+
+    load._put = put_and_write
+    with pytest.raises(DataError) as changed:
+        load.upload_file(path)
+    assert changed.value.reason == "changed_meanwhile"
+    with pytest.raises(DataError) as refused:
+        load.commit()
+    assert refused.value.reason == "incomplete" and rows_of(box) == []
 
 
 def test_what_arrived_is_not_sent_again(box, config):
@@ -268,49 +314,50 @@ def test_loads_left_open_are_listed_with_what_goes_on(box, config):
 # --- kills ---
 
 PROGRAM = """
-import sys, time
-import pandas as pd
+import itertools, sys, time
 from pathlib import Path
 from domostats import dash
 from domostats.loading.uploads.record import Record
 
-seen = Record.arrived
+seen, count, mark = Record.arrived, itertools.count(1), Path(sys.argv[1])
 
 def slower(self, source, part):
     seen(self, source, part)
-    Path(sys.argv[1]).write_text(str(len(source.parts)))
+    mark.write_text(str(next(count)))
     time.sleep(0.01)
 
 Record.arrived = slower
 load = dash.Load(dash.DashConfig(dash.Auth("dash")), table_name="ages",
     load_as_service_client_id="0", track_rows_uploaded=True, chunksize=100)
 load.upload_file("rows.csv")
-Path(sys.argv[1]).write_text("committing")
+mark.write_text("committing")
 print(load.commit().load_status)
 """
+SENT = 28  # files of the program: a late row changes a type after 13 of them, then all 15 are sent
 
 
 @pytest.mark.kills
 @pytest.mark.slow
 def test_killed_and_run_again_every_row_is_there_once(own_folder, draws, tmp_path):
-    Path("rows.csv").write_text("id,code\n" + "".join(f"{n},{n:04}\n" for n in range(1500)))
+    late = ["x" if n == 1350 else str(n) for n in range(1500)]
+    lines = [f"{n},{n:04},{text}\n" for n, text in enumerate(late)]
+    Path("rows.csv").write_text("id,code,late\n" + "".join(lines))
+    between = 0  # kills after the first file had arrived, before the commit
     with sandbox.start_dash(org="killed") as box:
         Path("program.py").write_text(PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")'))
-        for turn in range(KILLS):
+        turn = -1
+        while turn + 1 < KILLS or between < 3 * KILLS // 4:
+            turn += 1
+            assert turn < 3 * KILLS
             mark = tmp_path / f"mark{turn}"
-            stop_at = draws.randrange(1, 16) if turn % 5 < 4 else "committing"
+            stop_at = draws.randrange(1, SENT) if turn % 5 < 4 else None
             child = subprocess.Popen(
                 [sys.executable, "program.py", mark], stdout=subprocess.PIPE, text=True
             )
-            for _ in range(6000):
+            for _ in range(12_000):
                 said = mark.read_text() if mark.exists() else ""
-                if (
-                    said == "committing"
-                    or said.isdecimal()
-                    and said != ""
-                    and stop_at != "committing"
-                    and int(said) >= stop_at
-                ):
+                arrived = int(said) if said.isdecimal() else 0
+                if said == "committing" or stop_at and arrived >= stop_at:
                     break
                 if child.poll() is not None:
                     break
@@ -318,15 +365,113 @@ def test_killed_and_run_again_every_row_is_there_once(own_folder, draws, tmp_pat
             time.sleep(draws.uniform(0, 0.03))
             child.kill()
             child.communicate()
+            between += mark.read_text().isdecimal()
             done = subprocess.run(
                 [sys.executable, "program.py", mark], capture_output=True, text=True, timeout=120
             )
             assert done.stdout.strip().endswith("SUCCESS"), done.stderr[-2000:]
             table = box.table("ages")
-            assert sorted(table.column("id").to_pylist()) == sorted(
-                n for n in range(1500) for _ in range(turn + 1)
-            )
+            for name, values in (("id", [*range(1500)]), ("late", late)):
+                found = sorted(table.column(name).to_pylist())
+                assert found == sorted(value for value in values for _ in range(turn + 1))
             assert set(table.column("code").to_pylist()) == {f"{n:04}" for n in range(1500)}
+    print(f"{turn + 1} kills, {between} of them between the first file and the commit")
+
+
+# --- several programs, and what a run leaves ---
+
+
+@pytest.fixture
+def program(own_folder, tmp_path):
+    "A sandbox, and a program in another process that sends 15 files to it, not too fast."
+    lines = [f"{n},{n:04}\n" for n in range(1500)]
+    Path("rows.csv").write_text("id,code\n" + "".join(lines))
+    mark = tmp_path / "mark"
+    with contextlib.ExitStack() as stack:
+        box = stack.enter_context(sandbox.start_dash(org="program"))
+        code = PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")').replace("0.01", "0.1")
+        Path("program.py").write_text(code)
+        child = subprocess.Popen(
+            [sys.executable, "program.py", mark],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        stack.callback(child.kill)
+        for _ in range(12_000):
+            if child.poll() is not None or mark.exists() and mark.read_text() not in ("", "1"):
+                break
+            time.sleep(0.005)
+        assert child.poll() is None, child.communicate()
+        yield box, child
+
+
+def ids_of(box):
+    "The ids of the rows of the table, in order."
+    table = box.table("ages")
+    return sorted(table.column("id").to_pylist()) if table.num_rows else []
+
+
+def test_ctrl_c_at_a_program_commits_nothing_and_its_command_goes_on(program):
+    box, child = program
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode != 0 and ids_of(box) == []
+    assert [load.state for load in box.loads.values()] == ["OPEN"]
+    assert "Nothing was committed" in said
+    command = said.split("To go on where this stopped: ")[1].splitlines()[0]
+    (left,) = left_open(box.url)
+    assert left.facts.command == command
+    arrived = {*left.facts.sources["source 1"].parts}
+    assert 2 <= len(arrived) < 15
+    box.log.clear()
+    done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip().endswith("SUCCESS"), done.stderr[-2000:]
+    assert sum(call.path.endswith("/file") for call in box.log) == 15 - len(arrived)
+    assert ids_of(box) == [*range(1500)] and not [*left_open(box.url)]
+
+
+def test_a_second_program_at_the_same_load_is_sent_away(program):
+    box, child = program
+    config = dash.DashConfig(sign_in(box))
+    with pytest.raises(SettingsError) as busy:
+        new_load(config, chunksize=100)
+    assert busy.value.reason == "already_running"
+    (running,) = kept_loads(box.url)
+    assert running.state == "running" and not [*left_open(box.url)]
+    said, error = child.communicate(timeout=120)
+    assert said.strip().endswith("SUCCESS"), error[-2000:]
+    assert ids_of(box) == [*range(1500)] and len(box.loads) == 1
+
+
+@pytest.mark.parametrize("cut", [0.3, 0.9, "facts", "empty"])
+def test_a_record_that_is_half_there_is_an_error_or_a_new_load(box, config, cut):
+    load = new_load(config, chunksize=10)
+    box.fail("forbidden", f"/v2/load/{load.load_id}/file", times=None, after=1)
+    frame = pd.DataFrame({"id": range(40)})
+    with pytest.raises(DomostatsError):
+        load.upload_df(frame)
+    load.close()
+    box.faults.heal()
+    (record,) = user_folder("state").rglob("record.sqlite")
+    for beside in record.parent.glob("record.sqlite-*"):
+        beside.unlink()
+    if cut == "facts":
+        with contextlib.closing(sqlite3.connect(record)) as con, con:
+            con.execute("UPDATE items SET facts = substr(facts, 1, length(facts) / 2)")
+    else:
+        content = record.read_bytes()
+        record.write_bytes(b"" if cut == "empty" else content[: int(len(content) * cut)])
+    try:
+        again = new_load(config, chunksize=10)
+        again.upload_df(frame)
+        assert again.commit().load_status == "SUCCESS"
+    except DomostatsError:
+        assert rows_of(box) == []
+        again = new_load(config, chunksize=10, fresh=True)
+        again.upload_df(frame)
+        assert again.commit().load_status == "SUCCESS"
+    assert rows_of(box) == [*range(40)]
 
 
 # --- the guide ---

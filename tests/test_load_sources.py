@@ -1,5 +1,6 @@
 """What a source holds is what is read of it: every row once, in order, in types that keep it."""
 
+import csv
 import gzip
 import io
 import json
@@ -14,6 +15,7 @@ from pyarrow import parquet
 
 from domostats.errors import DataError, SettingsError
 from domostats.loading.uploads.chunks import chunks_of
+from domostats.loading.uploads.csv_texts import read_csv
 from domostats.loading.uploads.declaring import ColumnTypes, fit_table
 from domostats.loading.uploads.load_types import LoadTypes
 from domostats.loading.uploads.parts import PartWriter
@@ -131,6 +133,39 @@ def test_what_is_read_once_is_right_or_an_error_that_names_the_place(rows, most)
     assert len(sent) == len(rows)
     for value, (text, _) in zip(sent, rows, strict=True):
         assert value == text or value is None and text == "" or spelled(value, text)
+
+
+class Dribble:
+    "A file that gives few bytes at a time."
+
+    def __init__(self, content, most):
+        self.content = io.BytesIO(content)
+        self.most = most
+
+    def read(self, size):
+        return self.content.read(min(size, self.most))
+
+
+PLAIN = st.text(st.sampled_from("a7.-\u00e9\ufeff \t;"), max_size=4)
+ODD = st.one_of(PLAIN, st.sampled_from(['a"b', "x,y", "two\nlines", '"', "\n"]))
+
+
+@QUICK
+@given(
+    st.lists(st.tuples(PLAIN, PLAIN), max_size=25),
+    st.lists(st.tuples(ODD, ODD), max_size=9),
+    st.integers(1, 40),
+    st.booleans(),
+)
+def test_a_csv_file_is_the_same_wherever_its_blocks_end(plain, odd, most, ends):
+    "Blocks of whole lines are read until the first quote, and what follows in another way."
+    rows = [row for row in [*plain, *odd] if any(row)]
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows([("a", "b"), *rows])
+    content = written.getvalue().encode()
+    tables = [*read_csv(Dribble(content if ends else content.rstrip(b"\n"), most))]
+    found = [tuple(row.values()) for table in tables for row in table.to_pylist()]
+    assert found == [(one or None, other or None) for one, other in rows]
 
 
 KINDS = ("csv", "csv.gz", "parquet", "json", "jsonl", "xlsx")

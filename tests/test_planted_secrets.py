@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import msgspec
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
@@ -42,8 +43,8 @@ from domostats.clients.dash.browser import sign_in_with_browser
 from domostats.clients.dash.key_store import KeptLogin, MemoryStore, login_from_token
 from domostats.clients.dash.loads import create_load, put_file
 from domostats.clients.dash.organisation import find_organisation
-from domostats.clients.dash.queries import download_result, start_query
-from domostats.clients.dash.results import open_result
+from domostats.clients.dash.queries import start_query
+from domostats.clients.dash.results import download_result, open_result
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.datorama.workspaces import get_workspaces
@@ -53,6 +54,8 @@ from domostats.clients.domo.users import get_user_by_id, get_users
 from domostats.credentials import find_secrets
 from domostats.errors import DataError, DomostatsError, SettingsError
 from domostats.instances import Instance
+from domostats.loading.dash.config import DashConfig
+from domostats.loading.dash.load import Load
 from domostats.loading.files import write_file
 from domostats.loading.store import Store
 from domostats.sandbox.dash.faults import DASH_FAULTS
@@ -381,7 +384,15 @@ def _dash_doors(box, org, refresh):
         box.queries[id].thread.join(30)
         return open_result(dash, id).read() + download_result(dash, id, "x.csv").read_bytes()
 
+    def load_rows():
+        "Through the whole way of a load, whose record stays on disk."
+        options = {"table_name": "ages", "load_as_service_client_id": "0", "fresh": True}
+        load = Load(DashConfig(dash), track_rows_uploaded=True, show_progress=False, **options)
+        load.upload_df(pd.DataFrame({"id": [1, 2]}))
+        return load.commit()
+
     return (
+        load_rows,
         lambda: create_load(dash_sign_in(box, person), "ab", "0"),
         lambda: application.fetch(None),
         lambda: put_file(dash, create_load(dash, "ab", "0"), "part_1", b"PAR1"),

@@ -14,7 +14,6 @@ __all__ = [
     "stop_query",
     "result_link",
     "link_parts",
-    "download_result",
     "ResultPage",
     "get_result_page",
     "result_pages",
@@ -24,18 +23,15 @@ __all__ = [
 import re
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
-from .loads import store_connection
 from ...errors import AccessError, DataError, DomostatsError, SettingsError
 from ...secrets import Masked, Secret
 from ...transport.connection import Connection
 from ...transport.retry import Request, is_outcome_unknown
-from ...transport.writes import download
 
 # %% ../../../nbs/03_clients/dash/08_queries.ipynb #ac8869a5
 QUERY_ID = re.compile(r"[\w-]{1,100}")
@@ -175,15 +171,6 @@ def link_parts(link: Secret) -> tuple[str, dict[str, Masked]]:
     parts = urlsplit(link.reveal())
     params = {name: Masked(value) for name, value in parse_qsl(parts.query)}
     return f"{parts.scheme}://{parts.netloc}{parts.path}", params
-
-
-def download_result(connection: Connection, query_id: str, path: str | Path) -> Path:
-    """Bring the result of a query into a file, whole or not at all; gives its `Path`.
-
-    DataError `bad_request`, AccessError `not_found`, DestinationError `not_written`."""
-    address, params = link_parts(result_link(connection, query_id))
-    store, place = store_connection(address)
-    return download(store, Request("GET", place, params), path)
 
 
 # %% ../../../nbs/03_clients/dash/08_queries.ipynb #83074dbc

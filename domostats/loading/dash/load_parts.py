@@ -44,7 +44,7 @@ def new_key() -> str:
     return f"x_{uuid.uuid4().hex}"
 
 
-# %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #9a627e66
+# %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #98936a2d
 class LoadState(NamedTuple):
     "How a load stands: OPEN, PROCESSING, FAIL or SUCCESS, and what the service says of a failure."
 
@@ -58,6 +58,7 @@ def state_of(info: LoadInfo) -> LoadState:
     return LoadState(info.state, info.error_type, info.messages)
 
 
+# %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #5c55f7cd
 FORMS = 3300  # seconds for which a load gives places for files: an hour was seen once
 
 
@@ -70,6 +71,7 @@ def is_too_old(load_id: str, clock: Clock) -> bool:
     return clock.now() - began.timestamp() > FORMS
 
 
+# %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #be4bc033
 def open_item(item: UploadItem) -> list[RowSource]:
     "The sources of an item; the result of a query is one."
     if isinstance(item.data, RowSource):
@@ -87,6 +89,7 @@ def load_closed(name: str) -> SettingsError:
     )
 
 
+# %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #1f5b4d0f
 def check_arguments(created: dict[str, Any], load_id: str | None) -> None:
     "SettingsError `two_ways`, `bad_argument`, `bad_name`, `missing_field`."
     given = [name for name, value in created.items() if value is not None]

@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple
 import pyarrow as pa
 
 from domostats.clients.dash.queries import (
-    download_result,
     get_query,
     get_result_page,
     start_query,
     stop_query,
 )
+from ...clients.dash.results import download_result
 from ...errors import DataError, DestinationError, SettingsError
 from .config import Config, DashConfig, find_config
 from .results import typed_tables

@@ -15,7 +15,7 @@ from ...errors import SettingsError
 
 # %% ../../../nbs/06_loading/uploads/06_chunks.ipynb #89df8ab0
 ROWS = 1_000_000  # in one chunk
-SIZE = 16_000_000  # bytes of one chunk in memory; its file is smaller
+SIZE = 24_000_000  # bytes of one chunk in memory; its file is smaller
 
 
 class Chunk(NamedTuple):

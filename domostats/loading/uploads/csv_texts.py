@@ -39,10 +39,25 @@ class Bytes(io.RawIOBase):
         return len(given)
 
 
-def _head_of(file: IO[bytes]) -> bytes:
+def _ending_in_newline(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    "What `read` gives, and the end of the last line if that is missing: Arrow counts on it."
+    last = b"\n"
+
+    def more(size: int) -> bytes:
+        nonlocal last
+        block = read(size)
+        if not block and last != b"\n":
+            block = b"\n"
+        last = block[-1:] or last
+        return block
+
+    return more
+
+
+def _head_of(read: Callable[[int], bytes]) -> bytes:
     "The bytes up to the end of the first line that is not within quotes, or a little more."
     head = b""
-    while block := file.read(1 << 16):
+    while block := read(1 << 16):
         head += block
         if head.rpartition(b"\n")[0].count(b'"') % 2 == 0 and b"\n" in head:
             break
@@ -103,7 +118,9 @@ def read_csv(
     """The rows of a CSV file as tables of texts; nothing at all is null, quotes are an empty text.
 
     DataError `empty`, `bad_columns`; ArrowException for rows of another length, UnicodeError."""
-    head = _head_of(file)
+    is_wide = encoding.lower().startswith(("utf-16", "utf_16", "utf16", "utf-32", "utf32"))
+    read = file.read if is_wide else _ending_in_newline(file.read)
+    head = _head_of(read)
     names = _names_in(head, delimiter, encoding, quote)
     check_columns(names)
     parsing = csv.ParseOptions(
@@ -120,7 +137,7 @@ def read_csv(
     )
     given = None
     if encoding.lower().replace("_", "-") in ("utf-8", "utf8"):
-        lines = _Lines(file.read, head, quote.encode())
+        lines = _Lines(read, head, quote.encode())
         plain = csv.ParseOptions(
             delimiter=delimiter, quote_char=False, ignore_empty_lines=parsing.ignore_empty_lines
         )
@@ -135,7 +152,7 @@ def read_csv(
     )
     if given is not None and head.startswith(MARK):
         head = MARK + head
-    rest = io.BufferedReader(Bytes(file.read, head))
+    rest = io.BufferedReader(Bytes(read, head))
     yield from _rows_of(rest, reading, parsing, converting)
 
 

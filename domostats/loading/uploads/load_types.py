@@ -55,8 +55,13 @@ def renamed(source: RowSource, rename: Rename) -> RowSource:
     "A source whose columns have the names that `rename` gives for theirs."
 
     def tables() -> Iterable[pa.Table]:
+        before: list[str] = []
+        names: list[str] = []
         for table in source.read():
-            yield table.rename_columns(rename(table.column_names))
+            if table.column_names != before:
+                before = table.column_names
+                names = rename(before)
+            yield table.rename_columns(names)
 
     return replace(source, read=lambda: iter(tables()))
 

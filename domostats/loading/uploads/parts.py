@@ -7,8 +7,8 @@ __all__ = [
     "Modify",
     "SAMPLE",
     "modify_table",
-    "PartFile",
     "repeated_columns",
+    "PartFile",
     "PartWriter",
     "file_digest",
 ]
@@ -53,6 +53,23 @@ def modify_table(table: pa.Table, modify: Modify) -> pa.Table:
     return to_reader(frame if given is None else given).read_all().replace_schema_metadata(None)
 
 
+# %% ../../../nbs/06_loading/uploads/07_parts.ipynb #7188f70d
+SAMPLE = 1 << 15  # rows that tell whether the values of a column repeat
+
+
+def repeated_columns(table: pa.Table) -> list[str]:
+    """The columns whose values mostly repeat in the first rows; a file has these values once.
+
+    To look for repetition where there is none takes as long as all the rest of writing a file."""
+    first = table.slice(0, SAMPLE)
+    return [
+        field.name
+        for field, column in zip(first.schema, first.columns, strict=True)
+        if not pa.types.is_nested(field.type)
+        and 2 * pc.count_distinct(column, mode="all").as_py() <= first.num_rows
+    ]
+
+
 # %% ../../../nbs/06_loading/uploads/07_parts.ipynb #f11166d0
 class PartFile(NamedTuple):
     """A file on its way.
@@ -69,22 +86,6 @@ class PartFile(NamedTuple):
     source: str
     digest: str
     path: Path
-
-
-SAMPLE = 1 << 15  # rows that tell whether the values of a column repeat
-
-
-def repeated_columns(table: pa.Table) -> list[str]:
-    """The columns whose values mostly repeat in the first rows; a file has these values once.
-
-    To look for repetition where there is none takes as long as all the rest of writing a file."""
-    first = table.slice(0, SAMPLE)
-    return [
-        field.name
-        for field, column in zip(first.schema, first.columns, strict=True)
-        if not pa.types.is_nested(field.type)
-        and 2 * pc.count_distinct(column, mode="all").as_py() <= first.num_rows
-    ]
 
 
 class PartWriter:
@@ -156,7 +157,9 @@ class PartWriter:
         table = self.rows_of(chunk)
         if self.repeated is None:
             self.repeated = repeated_columns(table)
-        parquet.write_table(table, path, compression="snappy", use_dictionary=self.repeated)
+        parquet.write_table(
+            table, path, compression="snappy", use_dictionary=self.repeated, write_statistics=False
+        )
         return PartFile(
             key,
             chunk.number,
@@ -195,8 +198,8 @@ def _fits(column: pa.ChunkedArray, type: pa.DataType) -> bool:
 
 def file_digest(path: Path) -> str:
     "A text that two files share if their bytes are the same."
-    digest = hashlib.blake2b(digest_size=16)
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
+    return digest.hexdigest()[:32]

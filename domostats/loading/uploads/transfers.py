@@ -57,6 +57,9 @@ class Transfer:
             return source  # a source without a digest is compared chunk by chunk
         self.record.save()
         schema = _schema_from(source.schema)
+        if schema is not None and not source.arrived and self._has_grown(schema, planned):
+            self.record.forget_parts(source)
+            schema = None
         writer = PartWriter(
             planned.source, planned.declaration, self.modify, self.rename, schema, self.known
         )
@@ -80,6 +83,11 @@ class Transfer:
         source.arrived = True
         self.record.save()
         return source
+
+    def _has_grown(self, schema: pa.Schema, planned: Planned) -> bool:
+        "Whether files of an earlier run have types that do not hold what came after them."
+        types = dict(zip(schema.names, schema.types, strict=True))
+        return self.modify is None and types != planned.declaration.types
 
     def _parts(
         self, planned: Planned, source: SourceRecord, writer: PartWriter, folder: Path
