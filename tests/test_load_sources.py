@@ -206,6 +206,25 @@ def test_a_handle_of_200000_rows_loses_none_of_them():
     assert sent.column("code")[7].as_py() == "000007"
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+@pytest.mark.parametrize("mode", ["rb", "r"])
+def test_readers_of_one_handle_do_not_disturb_each_other(tmp_path, kind, mode):
+    "Arrow reads ahead in threads, which may be at it when the next reader begins."
+    path = tmp_path / f"f.{kind}"
+    line = '{{"id": {0}}}' if kind == "jsonl" else "{0}"
+    lines = ([] if kind == "jsonl" else ["id"]) + [line.format(n) for n in range(300_000)]
+    path.write_text("\n".join(lines) + "\n")
+    with path.open(mode) as handle:
+        (source,) = open_sources(handle)
+        readers = [source.tables() for _ in range(2)]
+        seen = [0, 0]
+        for tables in zip(*readers, strict=True):
+            for n, table in enumerate(tables):
+                seen[n] += table.num_rows
+        digests = {source.digest() for _ in range(2)}
+    assert seen == [300_000, 300_000] and len(digests) == 1
+
+
 def test_the_index_of_a_sorted_frame_is_no_column():
     frame = pd.DataFrame({"a": [3, 1, 2]}).sort_values("a")
     (source,) = open_sources(frame)

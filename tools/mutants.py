@@ -10,7 +10,8 @@ returned. General tools for mutation testing know the first two only, so the kin
 Each fault is planted in a copy of the project, and the tests that run its line are started there,
 the quickest first. Which tests those are is measured once, with coverage, and kept in
 `.mutants/`. What nothing notices is printed; where that is as it should be,
-`explained_faults.toml` says why.
+`explained_faults.toml` says why. Where the tests do not come to an end, they are tried again
+alone and for longer: without an end then either, the fault is noticed.
 """
 
 import argparse
@@ -269,8 +270,8 @@ def run_pytest_here(folder: Path, options: list[str], tests: list[str], failures
     "Run pytest in this process, which is a fresh one, and end it with pytest's exit code."
     os.setsid()
     os.chdir(folder)
-    os.environ |= {"PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
-    sys.dont_write_bytecode = True
+    os.environ["PYTHONPATH"] = str(folder)
+    sys.dont_write_bytecode = False  # the next run need not rewrite the asserts of the tests again
     sys.path.insert(0, str(folder))
     nowhere = os.open(os.devnull, os.O_RDWR)
     for number in range(3):
@@ -284,12 +285,14 @@ def run_pytest_here(folder: Path, options: list[str], tests: list[str], failures
 
 
 NO_TESTS = 5  # pytest's exit code
+NO_END = 124  # what stands for it where pytest did not come to an end
+PATIENCE = 6  # times as long for the second attempt, which is made alone
 
 
 def run_pytest(
     folder: Path, options: list[str], tests: list[str], seconds: float
 ) -> tuple[int, list[str]]:
-    "Pytest's exit code in a copy of the project (124: it did not come to an end), and what failed."
+    "Pytest's exit code in a copy of the project (or NO_END), and which tests failed."
     failures = folder / "failures.txt"
     failures.unlink(missing_ok=True)
     process = FORKS.Process(target=run_pytest_here, args=(folder, options, tests, failures))
@@ -299,7 +302,7 @@ def run_pytest(
     if code is None:
         os.killpg(process.pid, signal.SIGKILL)
         process.join()
-        code = 124
+        code = NO_END
     failed = failures.read_text().splitlines() if failures.exists() else []
     return 0 if code == NO_TESTS else code, failed
 
@@ -383,10 +386,11 @@ class Coverage:
         A line outside of functions runs at the import, which belongs to no test. Its tests are
         those of the functions of its module and those of each file that names the module; first
         come those that have the name of the module in theirs, or in that of their file."""
-        lines, within = self.tests.get(fault.module, {}), lines_in_functions(fault.module)
+        lines, within = self.tests.get(fault.module, {}), lines_that_run(fault.module)
         path = Path(fault.module)
         name = path.parent.name if path.stem == "__init__" else path.stem
-        running = {*lines.get(fault.line, ())} if fault.line in within else set()
+        places = within.get(fault.line, ())
+        running = {test for line in places for test in lines.get(line, ())}
         is_declared = not running
         if is_declared:
             running = {test for line in within for test in lines.get(line, ())}
@@ -425,14 +429,18 @@ class Coverage:
 
 
 @cache
-def lines_in_functions(module: str) -> set[int]:
-    "The lines of a module that run when a function is called, not when the module is imported."
-    return {
-        line
-        for node in ast.walk(ast.parse((ROOT / module).read_text()))
-        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
-        for line in range(node.body[0].lineno, (node.end_lineno or 0) + 1)
-    }
+def lines_that_run(module: str) -> dict[int, set[int]]:
+    """By each line of the functions of a module the lines whose tests come upon a fault in it.
+
+    A line of a body stands for itself, and one of the signature, which holds what a call need not
+    give, for the whole body. Other lines run when the module is imported."""
+    found: dict[int, set[int]] = {}
+    for node in ast.walk(ast.parse((ROOT / module).read_text())):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            body = {*range(node.body[0].lineno, (node.end_lineno or 0) + 1)}
+            found |= {line: {line} for line in body}
+            found |= dict.fromkeys(range(node.lineno, node.body[0].lineno), body)
+    return found
 
 
 def digest_of(text: str) -> str:
@@ -465,15 +473,16 @@ def read_times(path: Path) -> dict[str, float]:
 class Judge:
     "Plants faults in copies of the project, and says of each what became of it."
 
-    def __init__(self, folder: Path, workers: int, most: int, files: list[str]):
-        self.coverage = Coverage().load(files)
+    def __init__(self, folder: Path, workers: int, most: int, coverage: Coverage):
+        self.coverage = coverage
         self.most = most
         self.free: Queue[Path] = Queue()
         for number in range(workers):
             self.free.put(copy_project(folder / str(number)))
 
-    def judge(self, fault: Fault) -> tuple[str, list[str]]:
-        "`killed` (and by which tests), `survived`, or `not run` where no test runs the line."
+    def judge(self, fault: Fault, patience: int = 1) -> tuple[str, list[str]]:
+        """`killed` (and by which tests), `survived`, `not run` where no test runs the line, or
+        `no end`, which a fault can bring about and a busy machine as well."""
         tests = self.coverage.tests_of(fault, self.most)
         if not tests:
             return "not run", []
@@ -484,13 +493,24 @@ class Judge:
             module.write_text(planted(text, fault))
             for some in self.coverage.nearest_first(fault, self.most):
                 seconds = min(150, 30 + 3 * sum(self.coverage.times[test] for test in some))
-                code, failed = run_pytest(folder, ["-x"], some, seconds)
+                code, failed = run_pytest(folder, ["-x"], some, patience * seconds)
+                if code == NO_END and not failed:
+                    return "no end", []
                 if code:
                     return "killed", failed
         finally:
             module.write_text(text)
             self.free.put(folder)
         return "survived", []
+
+    def judge_all(self, faults: list[Fault]) -> list[tuple[str, list[str]]]:
+        "Judge several faults at a time, and those without an end once more, each alone."
+        with ThreadPoolExecutor(self.free.qsize()) as pool:
+            outcomes = [*pool.map(self.judge, faults)]
+        for place, (outcome, _) in enumerate(outcomes):
+            if outcome == "no end":
+                outcomes[place] = self.judge(faults[place], PATIENCE)
+        return outcomes
 
     def unreliable(self, tests: set[str]) -> set[str]:
         "The tests among these that fail without a fault as well: what they noticed does not count."
@@ -525,8 +545,7 @@ def sampled(room: str, count: int, seed: int, only: str) -> list[Fault]:
 
 def judge_room(judge: Judge, faults: list[Fault]) -> list[tuple[Fault, str]]:
     "What became of each fault of a room."
-    with ThreadPoolExecutor(judge.free.qsize()) as pool:
-        outcomes = [*zip(faults, pool.map(judge.judge, faults), strict=True)]
+    outcomes = [*zip(faults, judge.judge_all(faults), strict=True)]
     bad = judge.unreliable({test for fault, (outcome, failed) in outcomes for test in failed})
     for test in sorted(bad):
         print(f"  fails without a fault: {test}")
@@ -551,13 +570,15 @@ def main() -> int:
     rooms, low = asked.rooms or [*ROOMS], []
     FORKS.set_forkserver_preload(HEAVY)
     with tempfile.TemporaryDirectory() as folder:
-        judge = Judge(Path(folder), os.cpu_count() or 1, asked.tests, asked.near)
+        coverage = Coverage().load(asked.near)
+        judge = Judge(Path(folder), os.cpu_count() or 1, asked.tests, coverage)
         for room in rooms:
             judged = judge_room(judge, sampled(room, asked.sample, asked.seed, asked.only))
             counts = Counter(outcome for fault, outcome in judged)
             known = len(judged) - counts["explained"]
-            rate = 100 * counts["killed"] / max(known, 1)
-            print(f"{room}: {counts['killed']} of {known} noticed, {rate:.0f} %", flush=True)
+            noticed = counts["killed"] + counts["no end"]
+            rate = 100 * noticed / max(known, 1)
+            print(f"{room}: {noticed} of {known} noticed, {rate:.0f} %", flush=True)
             for fault, outcome in judged:
                 if outcome != "killed":
                     why = EXPLAINED.get(str(fault), "")

@@ -7,6 +7,8 @@ __all__ = [
     "PART",
     "CUT",
     "LARGEST_FILE",
+    "USERS",
+    "TOKENS",
     "TOKEN_FILE",
     "TokenStore",
     "MemoryStore",
@@ -210,6 +212,10 @@ class FileStore:
 
 
 # %% ../../../nbs/03_clients/dash/04_key_store.ipynb #3e122627
+USERS = "comotion auth api latest username"  # the names of the SDK: measured
+TOKENS = "comotion auth api offline token"
+
+
 class KeptAccess(NamedTuple):
     "An access token that is kept, and how many seconds it still works."
 
@@ -228,11 +234,11 @@ class KeptLogin:
 
     @property
     def _users(self) -> str:
-        return f"comotion auth api latest username ({self.organisation.issuer})"
+        return f"{USERS} ({self.organisation.issuer})"
 
     @property
     def _tokens(self) -> str:
-        return f"comotion auth api offline token ({self.organisation.realm})"
+        return f"{TOKENS} ({self.organisation.realm})"
 
     @property
     def _access(self) -> str:

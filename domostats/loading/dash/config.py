@@ -10,8 +10,10 @@ import inspect
 from functools import cached_property
 from typing import TypeAlias
 
-from ...clients.dash.auth import ApplicationAuth, sign_in
+from ...clients.dash.auth import CLI_CLIENT, ApplicationAuth, DashAuth, UserAuth, sign_in
+from ...clients.dash.key_store import KeptLogin
 from ...clients.dash.organisation import DashOrganisation, check_orgname, find_organisation
+from ...clients.dash.own_cache import CacheStore, CredentialsCache
 from ...errors import SettingsError
 from ...instances import Instance, check_url
 from ...sealing import hides
@@ -25,7 +27,8 @@ class Auth:
     secret (`Auth.APPLICATION`).
 
     orgname: the organisation, what stands before .comodash.io. issuer: another identity provider.
-    credentials_cache_class: None; where sign-ins are kept is said by the settings.
+    credentials_cache_class: what keeps the sign-in of a person (`CredentialsCache`); None: what the
+    settings say, usually the key store of the system.
     application_secret_id: another name of application_client_id. SettingsError `missing_field`,
     `bad_argument`, `two_ways`, `bad_name`, `bad_url`."""
 
@@ -37,7 +40,7 @@ class Auth:
         self,
         orgname: str | Instance | DashOrganisation,
         issuer: str | None = None,
-        credentials_cache_class: type | None = None,
+        credentials_cache_class: type[CredentialsCache] | None = None,
         entity_type: str | None = None,
         application_client_id: str | None = None,
         application_client_secret: str | Secret | None = None,
@@ -53,12 +56,7 @@ class Auth:
             check_orgname(orgname) if isinstance(orgname, str) else orgname
         )
         self.issuer: str | None = check_url(issuer, "issuer") if issuer else None
-        if credentials_cache_class is not None:
-            raise SettingsError(
-                "Sign-ins are kept in the key store of the system, or where the settings say. "
-                "Leave credentials_cache_class out.",
-                "bad_argument",
-            )
+        self.credentials_cache_class: type[CredentialsCache] | None = credentials_cache_class
         if entity_type not in (None, "", self.USER, self.APPLICATION):
             raise SettingsError("entity_type is Auth.USER or Auth.APPLICATION.", "bad_argument")
         self.entity_type: str = entity_type or self.USER
@@ -82,6 +80,13 @@ class Auth:
                 "secret out.",
                 "bad_argument",
             )
+        if not is_application and self.client_id not in (None, "", CLI_CLIENT):
+            raise SettingsError(
+                f"A person signs in through the client {CLI_CLIENT}, and {self.client_id!r} is "
+                "another. For an application say entity_type=Auth.APPLICATION, and give its "
+                "secret; else leave application_client_id out.",
+                "bad_argument",
+            )
 
     def organisation(self, zone: str = "") -> DashOrganisation:
         "Where this is. SettingsError `bad_name`, `bad_url`."
@@ -90,9 +95,12 @@ class Auth:
     def connect(self, zone: str = "") -> Connection:
         "The connection with this sign-in. CredentialsError `missing_secret`; SettingsError."
         organisation = self.organisation(zone)
-        credential = None
+        credential: DashAuth | None = None
         if self.client_id and self.client_secret:
             credential = ApplicationAuth(organisation, self.client_id, self.client_secret)
+        elif self.credentials_cache_class is not None:
+            store = CacheStore(self.credentials_cache_class, organisation)
+            credential = UserAuth(organisation, KeptLogin(organisation, store))
         return sign_in(organisation, credential)
 
     def __repr__(self) -> str:

@@ -18,7 +18,7 @@ from domostats.clients.dash.loads import (
     get_load,
     put_file,
 )
-from ...errors import AccessError, DataError, SettingsError
+from ...errors import AccessError, DataError, DomostatsError, SettingsError
 from .column_names import CLIENT_ID, clean_name, clean_names
 from .config import Config, DashConfig, find_config
 from .dry_runs import DryRun
@@ -35,7 +35,7 @@ from domostats.loading.dash.load_parts import (
 )
 from ..uploads.check_sums import load_failed
 from ..uploads.chunks import ROWS, check_bounds
-from ..uploads.load_types import LoadTypes, Planned, renamed
+from ..uploads.load_types import LoadTypes, Planned, TypesChanged, renamed
 from ..uploads.parts import Modify, PartFile
 from ..uploads.record import Record, resume_command
 from ..uploads.sending import AT_ONCE
@@ -245,10 +245,32 @@ class Load:
         "Send sources that have not arrived."
         digests = [source.digest() for _, _, source, _ in found]
         self._check_committed([name for name, *_ in found], digests)
-        if self.modify_lambda is None:
+        planned = self._planned(found)
+        try:
+            self._send_planned(found, planned, digests)
+        except TypesChanged:
+            self.record.forget_parts(self.record.facts.sources[found[0][0]])
+            self.types.forget()
             planned = self.types.plan([(source, dtype) for _, _, source, dtype in found])
-        else:  # types are those of the rows after the function
-            planned = [LoadTypes().plan([(source, dtype)])[0] for _, _, source, dtype in found]
+            self._send_planned(found, planned, digests)
+
+    def _planned(self, found: list[tuple[str, str, RowSource, object]]) -> list[Planned]:
+        "The types of sources; of one that is new they are learned on the way."
+        if self.modify_lambda is not None:  # types are those of the rows after the function
+            return [LoadTypes().plan([(source, dtype)])[0] for _, _, source, dtype in found]
+        if len(found) == 1 and not self.types.types:
+            ((name, _, source, dtype),) = found
+            is_new = name not in self.record.facts.sources
+            if is_new and source.again and not source.is_sparse:
+                return [self.types.start(source, dtype)]
+        return self.types.plan([(source, dtype) for _, _, source, dtype in found])
+
+    def _send_planned(
+        self,
+        found: list[tuple[str, str, RowSource, object]],
+        planned: list[Planned],
+        digests: list[str],
+    ) -> None:
         for (name, key, _, _), one, digest in zip(found, planned, digests, strict=True):
             self._transfer().run(one, name, key, digest)
             self._warn_of_client(one)
@@ -285,7 +307,12 @@ class Load:
         )
 
     def _put(self, part: PartFile, stopped: threading.Event) -> None:
-        put_file(self.connection, self.load_id, part.key, part.path)
+        "Send one file; an error says which one it was."
+        try:
+            put_file(self.connection, self.load_id, part.key, part.path)
+        except DomostatsError as e:
+            e.args = (f"The file {part.key} of {self.record.name} did not arrive. {e}",)
+            raise
 
     def _warn_of_client(self, planned: Planned) -> None:
         "Say that nobody knows whose rows these are, unless a column or an option says it."
@@ -354,7 +381,6 @@ class Load:
 
         wait_until(self.connection, condition, 6 * 3600 if timeout is None else timeout)
         state = found[0]
-        self.record.end(state.load_status)
         if state.load_status == "FAIL":
             raise load_failed(
                 self.record.name,
@@ -368,7 +394,10 @@ class Load:
         "How the load stands now, without waiting."
         if self.dry_run is not None:
             return LoadState("DRY RUN", None, ())
-        return state_of(get_load(self.connection, self.load_id))
+        state = state_of(get_load(self.connection, self.load_id))
+        if self.committed and state.load_status in ("FAIL", "SUCCESS"):
+            self.record.end(state.load_status)
+        return state
 
     def close(self) -> None:
         "Let go of the record of the load; what is open in it can be gone on with."

@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...errors import DataError
-from ..uploads.reading import read_csv
+from ..uploads.csv_texts import read_csv
 from ..uploads.text_types import first_odd
 
 # %% ../../../nbs/06_loading/dash/07_results.ipynb #9cdcf9df

@@ -139,17 +139,24 @@ class ColumnTypes:
             raise mixed_column(name, row + at + 1, str(column.type), source)
         self.types[name] = united
 
-    def settle(self) -> None:
-        "Decide what the columns of texts, and those without a value, are."
-        for name, texts in self.texts.items():
-            united = unite_types(self.types[name], texts.type)
-            self.types[name] = pa.string() if united is None else united
-        self.texts = {}
+    def settled(self) -> dict[str, pa.DataType]:
+        "What the columns are by what was seen until now; those without a value are texts."
+        types = {}
         for name, type in self.types.items():
+            if name in self.texts:
+                united = unite_types(type, self.texts[name].type)
+                type = pa.string() if united is None else united
             if pa.types.is_null(type):
-                self.types[name] = pa.string()
+                type = pa.string()
             elif pa.types.is_dictionary(type):
-                self.types[name] = type.value_type
+                type = type.value_type
+            types[name] = type
+        return types
+
+    def settle(self) -> None:
+        "Decide what the columns are; nothing that comes later changes it."
+        self.types = self.settled()
+        self.texts = {}
 
     @property
     def schema(self) -> pa.Schema:

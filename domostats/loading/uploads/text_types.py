@@ -7,23 +7,58 @@ __all__ = ["TextType", "from_texts", "first_odd"]
 
 # %% ../../../nbs/06_loading/uploads/01_text_types.ipynb #558bca2e
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 
 # %% ../../../nbs/06_loading/uploads/01_text_types.ipynb #e3d2b52d
+class _Content(NamedTuple):
+    "Texts without a null, one behind the other; `places` says where each begins, and the end."
+
+    bytes: bytes
+    places: "np.ndarray[Any, np.dtype[np.int32]]"
+
+
+def _content_of(texts: pa.Array) -> _Content:
+    _, offsets, content = texts.buffers()
+    places = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return _Content(memoryview(content)[places[0] : places[-1]].tobytes(), places - places[0])
+
+
 def _is_spelled_back(texts: pa.Array, numbers: pa.Array) -> bool:
-    "Whether each of these whole numbers is written like its text."
-    return pc.all(pc.equal(numbers.cast(texts.type), texts)).as_py() is not False
+    """Whether each of these whole numbers is written like its text.
+
+    A zero in front makes a text longer, and nothing makes it shorter, so all of them together have
+    as many characters as the numbers only if none has one too many."""
+    content = _content_of(texts).bytes
+    if content.translate(None, b"-0123456789"):
+        return False
+    values = np.frombuffer(numbers.buffers()[1], np.int64)[numbers.offset :][: len(numbers)]
+    ends = pc.min_max(numbers).as_py()
+    size = len(values) + np.count_nonzero(values < 0)
+    for power in range(1, 19):
+        if -(10**power) < ends["min"] and ends["max"] < 10**power:
+            break
+        size += np.count_nonzero(values >= 10**power) + np.count_nonzero(values <= -(10**power))
+    return bool(size == len(content))
+
+
+def _cast(texts: pa.Array, type: pa.DataType) -> pa.Array | None:
+    "Texts as this type; None if one does not fit. Each misfit takes time, so the first is tried."
+    try:
+        texts[:1].cast(type)
+        return texts.cast(type)
+    except pa.ArrowException:
+        return None
 
 
 def _whole(texts: pa.Array) -> pa.Array | None:
     "Texts as whole numbers; None if one of them is none, or is written otherwise."
-    try:
-        numbers = texts.cast(pa.int64())
-    except pa.ArrowException:
+    numbers = _cast(texts, pa.int64())
+    if numbers is None:
         return None
     return numbers if _is_spelled_back(texts, numbers) else None
 
@@ -32,9 +67,8 @@ def _fraction(texts: pa.Array) -> pa.Array | None:
     """Texts as numbers; None if one of them is none, or is none that a 64-bit number holds.
 
     Zeros behind the point are not looked at here."""
-    try:
-        numbers = texts.cast(pa.float64())
-    except pa.ArrowException:
+    numbers = _cast(texts, pa.float64())
+    if numbers is None:
         return None
     if pc.all(pc.is_finite(numbers)).as_py() is False:
         return None
@@ -47,6 +81,35 @@ def _fraction(texts: pa.Array) -> pa.Array | None:
 
 
 # %% ../../../nbs/06_loading/uploads/01_text_types.ipynb #303f0273
+class _Plain(NamedTuple):
+    "How many digits all texts of a batch have behind the point, and whether one ends in a zero."
+
+    digits: int
+    ends_in_zero: bool
+
+
+def _plain_fractions(texts: pa.Array) -> _Plain | None:
+    """What is known of texts like `12.50` and `-3.00`: few digits, as many behind the point in all
+    of them, no zero too many in front. None if one is written otherwise."""
+    content, places = _content_of(texts)
+    ends, begins = places[1:], places[:-1]
+    digits = places[1] - content.find(b".") - 1
+    if not 1 <= digits <= 4 or np.max(ends - begins) > 12:
+        return None
+    if content.count(b".") != len(texts) or content.translate(None, b"-.0123456789"):
+        return None
+    signs = np.frombuffer(content, np.uint8)
+    is_negative = signs[begins] == ord("-")
+    begins = begins + is_negative
+    points = ends - digits - 1
+    if np.any(points <= begins) or np.any(signs[points] != ord(".")):
+        return None
+    is_padded = (signs[begins] == ord("0")) & (points - begins > 1)
+    if np.any(is_padded) or content.count(b"-") != np.count_nonzero(is_negative):
+        return None
+    return _Plain(int(digits), bool(np.any(signs[ends - 1] == ord("0"))))
+
+
 class _Spelling:
     "How the fractions of a column are written, as far as they were seen."
 
@@ -78,6 +141,13 @@ class _Spelling:
         zeros = pc.match_substring_regex(texts, r"\.[0-9]*0$")
         self.has_zeros: bool = self.has_zeros or pc.any(pc.and_(zeros, pc.invert(zero))).as_py()
 
+    def look_plain(self, plain: _Plain) -> None:
+        "Take texts into account of which so much is known."
+        self.fewest = plain.digits if self.fewest is None else min(self.fewest, plain.digits)
+        self.most = max(self.most, plain.digits)
+        self.has_zero = self.has_zero or plain.ends_in_zero and plain.digits == 1
+        self.has_zeros = self.has_zeros or plain.ends_in_zero and plain.digits > 1
+
     def is_one(self) -> bool:
         "Whether no two of the texts can mean the same number."
         is_fixed = not self.has_power and self.fewest == self.most
@@ -93,6 +163,13 @@ def _one_array(texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> pa.A
     if isinstance(texts, Sequence):
         return pa.array(texts, pa.string())
     return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
+
+
+def _are_all_of(texts: pa.Array, words: tuple[str, str]) -> bool:
+    "Whether each text is one of two words."
+    if texts[0].as_py() not in words:
+        return False
+    return bool(pc.all(pc.or_(pc.equal(texts, words[0]), pc.equal(texts, words[1]))).as_py())
 
 
 class TextType:
@@ -113,27 +190,24 @@ class TextType:
 
     def look(self, texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> None:
         "Take these texts into account."
+        if not isinstance(texts, Sequence) and self.is_text:
+            self.has_null: bool = self.has_null or bool(texts.null_count)
+            return
         there = _one_array(texts)
         if there.null_count:
-            self.has_null: bool = True
+            self.has_null = True
             there = there.drop_null()
         if self.is_text:
             return
-        empty = pc.equal(there, "")
-        if pc.any(empty).as_py():
+        if len(there) and pc.min(pc.binary_length(there)).as_py() == 0:
             self.has_empty: bool = True
-            there = there.filter(pc.invert(empty))
+            there = there.filter(pc.binary_length(there).cast(pa.bool_()))
         if len(there):
             self.has_value: bool = True
             self._narrow(there)
 
     def _narrow(self, texts: pa.Array) -> None:
-        if self.truths:
-            self.truths = [
-                words
-                for words in self.truths
-                if pc.all(pc.is_in(texts, pa.array(words, texts.type))).as_py()
-            ]
+        self.truths = [words for words in self.truths if _are_all_of(texts, words)]
         if not self.is_whole and not self.is_fraction:
             return
         whole = _whole(texts)
@@ -141,6 +215,9 @@ class TextType:
         if not self.is_fraction:
             return
         if whole is None:
+            if (plain := _plain_fractions(texts)) is not None:
+                self.spelling.look_plain(plain)
+                return
             self.is_fraction = _fraction(texts) is not None
             if self.is_fraction:
                 self.spelling.look(texts)
@@ -178,8 +255,8 @@ def from_texts(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
     "A column of texts as this type; ArrowException if one does not fit."
     if pa.types.is_string(type) or pa.types.is_large_string(type):
         return texts if texts.type == type else texts.cast(type)
-    if pc.any(pc.equal(texts, "")).as_py():
-        texts = pc.if_else(pc.equal(texts, ""), None, texts)
+    if pc.min(pc.binary_length(texts)).as_py() == 0:
+        texts = pc.if_else(pc.binary_length(texts).cast(pa.bool_()), texts, None)
     return texts.cast(type)
 
 
