@@ -6,11 +6,9 @@
 __all__ = ["v1_key", "upload_csv_to_dash", "upload_v1"]
 
 # %% ../../../nbs/06_loading/dash/15_v1_upload.ipynb #2870972d
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
-
-from tqdm.auto import tqdm
+from typing import Any, BinaryIO
 
 from ...clients.dash.organisation import DashOrganisation, find_organisation
 from domostats.clients.dash.v1_files import (
@@ -22,34 +20,16 @@ from domostats.clients.dash.v1_files import (
     v1_place,
 )
 from ...credentials import find_secrets
-from domostats.errors import (
-    DataError,
-    DestinationError,
-    DomostatsError,
-    RetryLaterError,
-    SettingsError,
-)
+from ...errors import DestinationError, DomostatsError, RetryLaterError
 from ...instances import Instance
 from .dry_runs import DryRun
-from domostats.loading.dash.v1_record import (
-    ASKED,
-    STORED,
-    WAITING,
-    ChunkFact,
-    PartFact,
-    V1Facts,
-    V1Record,
-    not_known,
-    open_record,
-)
+from .v1_record import V1Facts, V1Record, not_known, open_record
 from .v1_sending import V1_ROWS, V1Sending
-from ..streams import is_frame
-from ..uploads.chunks import SIZE, Chunk, check_bounds, chunks_of
+from ..uploads.chunks import check_bounds
 from ..uploads.parts import Modify
-from ..uploads.record import resume_command, source_differs
-from ..uploads.sources import RowSource, digest_tables, open_sources
+from ..uploads.record import source_differs
+from ..uploads.sources import open_sources
 from ...notices import tell
-from ...rows.table import to_dataframe
 from ...sealing import hides
 from ...secrets import Secret
 
