@@ -112,7 +112,7 @@ def test_every_text_arrives_in_its_order_in_parts_that_are_small_enough(rows, mo
     back = [tuple(row) for part in parts for row in part.itertuples(index=False)]
     # a reader takes a lone carriage return for the end of a line, in quotes it is one of the text
     assert back == [(a, b) for a, b in rows]
-    small = [part for part in pack_parts(frame, max(size, 300))]
+    small = list(pack_parts(frame, max(size, 300)))
     assert sum(part.rows for part in small) == len(rows)
     assert all(len(part.content) <= max(size, 300) for part in small)
 
