@@ -1,6 +1,7 @@
 """Data Model v1 can only append, so each part goes there at most once, and what nobody knows is
 said; and the way from v1 to v2."""
 
+import contextlib
 import gzip
 import io
 import json
@@ -30,11 +31,11 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
+from domostats.loading.dash import config as configs
 from domostats.loading.dash.v1_parts import pack_parts
 from domostats.loading.dash.v1_upload import upload_v1
 
 PATH = "/v1/data-input-file"
-SAMPLES = ROOT / "tests" / "fixtures" / "dash"
 
 
 @pytest.fixture(scope="module")
@@ -610,3 +611,115 @@ def test_daily_runs_are_switched_started_and_looked_at(box):
     with pytest.raises(SettingsError):
         dash.DailyRun(sign_in(box), dns_suffix="example.com")
     box.daily.executions.clear()
+
+
+# --- the guide ---
+
+BLOCKS = ROOT / "tests" / "fixtures" / "dash_v1"
+ORGANISATIONS = "my_org_name", "my_dash_orgname", "myorgname"
+
+
+@pytest.fixture
+def guide(own_folder, monkeypatch):
+    "Runs blocks of the guide, with the edits that are allowed: imports, and what stops Python."
+    monkeypatch.setattr(configs, "_configs", [])
+    with contextlib.ExitStack() as stack:
+        boxes = {org: stack.enter_context(sandbox.start_dash(org=org)) for org in ORGANISATIONS}
+        lines = ["[domostats]"]
+        for n, (org, box) in enumerate(boxes.items()):
+            lines += [f"[instance.dash-{n}]", f"url = {box.url}", f"orgname = {org}"]
+            lines += [f"issuer = {box.url}"]
+        Path("settings.ini").write_text("\n".join(lines))
+        one = boxes["my_org_name"]
+        for box in boxes.values():
+            box.realm.applications[one.client_id] = one.client_secret
+        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", one.client_id)
+        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(one.client_secret.reveal()))
+        monkeypatch.setattr("getpass.getpass", lambda prompt: str(one.api_key.reveal()))
+        for path in ("path/to/csv/file.csv", "path/to/file.csv"):
+            Path(path).parent.mkdir(parents=True, exist_ok=True)
+            Path(path).write_text("id,name\n001,Ada\n002,\n")
+
+        def run(name, names, edits=()):
+            (path,) = BLOCKS.glob(f"[0-9][0-9]_{name}.txt")
+            code = path.read_text().replace(
+                "from comotion import dash", "from domostats import dash"
+            )
+            code = code.replace("comotion.dash", "domostats.dash")
+            code = code.replace("comotion.auth", "domostats.dash")
+            for old, new in edits:
+                assert code.count(old) == 1
+                code = code.replace(old, new)
+            exec(compile(code, path.name, "exec"), names)
+            return names
+
+        yield boxes, run
+
+
+def test_the_blocks_of_v1_run_as_they_stand(guide, capsys):
+    boxes, run = guide
+    box = boxes["my_org_name"]
+    run("import", {})
+    run("upload", {})
+    assert rows_of(box, "my_table_name") == {"id": ["001", "002"], "name": ["Ada", ""]}
+    names = run("modify", {})
+    stamps = rows_of(box, "my_table_name")["snapshot_timestamp"]
+    assert stamps[2:] == [names["myTimeStamp"]] * 2
+    before = len(box.log)
+    run("dry_run", {})
+    (file,) = Path("outputpath").iterdir()
+    assert file.name == "my_table_name.1.csv.gz" and len(box.log) == before
+    assert gzip.decompress(file.read_bytes()) == b'"id","name"\n"001","Ada"\n"002",""\n'
+
+
+def test_the_loop_over_a_database_runs_but_for_its_address_and_a_slip(guide):
+    pytest.importorskip("sqlalchemy")
+    boxes, run = guide
+    frame = pd.DataFrame({"id": range(70_000), "code": [f"{n:05}" for n in range(70_000)]})
+    with contextlib.closing(sqlite3.connect("source.db")) as con:
+        frame.to_sql("my_table", con, index=False)
+    address = "'postgresql://username:password@address.of.db:5432/mydatabase'"
+    edits = [
+        (address, "con='sqlite:///source.db'"),
+        ("import pandas as pd", "import pandas as pd\nfrom datetime import datetime"),
+    ]
+    names = run("database", {}, edits)
+    found = rows_of(boxes["my_org_name"], "my_table_in_dash")
+    assert found["code"] == frame["code"].tolist()
+    assert {*found["snapshot_timestamp"]} == {names["myTimeStamp"]}
+    assert [file.rows for file in boxes["my_org_name"].first.files] == [30_000, 30_000, 10_000]
+
+
+def test_the_change_of_an_etl_from_v1_to_v2_runs_as_it_stands(guide):
+    boxes, run = guide
+    box = boxes["my_dash_orgname"]
+    box.first.keys.append(type(box.api_key)("my_api_key"))
+    names = run("etl_v1", {})
+    assert names["upload_response"] == ["ok"]
+    found = rows_of(box, "my_lake_table_name")
+    assert found["id"] == ["001", "002"] and all(found["upload_timestamp"])
+    names = run("etl_v2", {})
+    state = names["upload_response"].get_load_info()["my_lake_table_name"]
+    assert state.load_status == "SUCCESS"
+    table = box.table("my_lake_table_name")
+    assert table.column("id").to_pylist() == ["001", "002"]
+    assert all(table.column("upload_timestamp").to_pylist())
+    assert all(table.column("data_import_batch").to_pylist())
+
+
+def test_the_migration_of_the_guide_runs_as_it_stands(guide, capsys):
+    boxes, run = guide
+    box = boxes["myorgname"]
+    upload_v1(pd.DataFrame({"id": ["001", "002"]}), "ages", "myorgname", box.api_key)
+    names = run("migration", {})
+    names["migration"].wait_to_complete()
+    assert box.table("ages").num_rows == 1
+    run("full_migration", names)
+    names["migration"].wait_to_complete()
+    run("status", names)
+    assert "full migration: Completed" in capsys.readouterr().out
+    assert box.table("ages").column("id").to_pylist() == ["001", "002"]
+
+
+def test_the_blocks_of_v1_are_those_of_the_guide():
+    assert len([*BLOCKS.glob("*.txt")]) == 10
