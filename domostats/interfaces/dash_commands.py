@@ -10,6 +10,7 @@ __all__ = [
     "Yes",
     "Place",
     "choose_organisation",
+    "ask",
     "find_orgname",
     "dash_config",
     "confirm",
@@ -18,12 +19,12 @@ __all__ = [
     "print_access_token",
     "print_current_user",
     "print_issuer",
-    "start_query",
+    "begin_query",
     "print_query_state",
     "print_query_info",
-    "stop_query",
-    "download_result",
-    "start_migration",
+    "cancel_query",
+    "download_query",
+    "begin_migration",
     "print_migration_status",
     "print_daily_run_enabled",
     "set_daily_run_enabled",
@@ -32,8 +33,8 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_interfaces/19_dash_commands.ipynb #cee47c11
-import contextlib
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -87,15 +88,22 @@ def choose_organisation(
     place.issuer = issuer
 
 
+def ask(question: str) -> str:
+    "What somebody answers to a question on standard error; empty where nobody can."
+    typer.echo(f"{question}: ", nl=False, err=True)
+    answer = sys.stdin.readline()
+    if not answer:
+        typer.echo(err=True)
+    return answer.strip()
+
+
 def find_orgname() -> str:
     "The organisation that is meant. SettingsError `no_instance` where nobody answers."
     from domostats.errors import SettingsError
 
     if place.orgname:
         return place.orgname
-    answer = ""
-    with contextlib.suppress(typer.Abort, EOFError):
-        answer = str(typer.prompt("Organisation", err=True)).strip()
+    answer = ask("Organisation")
     if not answer:
         raise SettingsError(
             "It is not said which organisation is meant. Say -o NAME, or set COMOTION_ORGNAME.",
@@ -116,11 +124,9 @@ def confirm(question: str, yes: bool) -> None:
     "Ask before what cannot be undone; where nobody can answer, `--yes` is needed (`typer.Exit`)."
     if yes:
         return
-    try:
-        typer.confirm(question, abort=True, err=True)
-    except (typer.Abort, EOFError):
+    if ask(f"{question} [y/N]").lower() not in ("y", "yes"):
         say("Nothing was done. Say --yes to go on without a question.", err=True)
-        raise typer.Exit(2) from None
+        raise typer.Exit(2)
 
 
 def print_json(value: Any) -> None:
@@ -184,7 +190,7 @@ def _query(query_id: str) -> "Query":
 
 
 @commands.command("start-query")
-def start_query(sql: Annotated[str, typer.Argument(metavar="SQL", help="A query.")]) -> None:
+def begin_query(sql: Annotated[str, typer.Argument(metavar="SQL", help="A query.")]) -> None:
     "Start a query, and print its id."
     from domostats.loading.dash.query import Query
 
@@ -206,14 +212,14 @@ def print_query_info(query_id: QueryId) -> None:
 
 
 @commands.command("stop-query")
-def stop_query(query_id: QueryId) -> None:
+def cancel_query(query_id: QueryId) -> None:
     "Stop a query."
     _query(query_id).stop()
     say("Query stopped")
 
 
 @commands.command("download")
-def download_result(
+def download_query(
     file: Annotated[Path, typer.Option("-f", "--file", help="The file for the result, as CSV.")],
     query_id: Annotated[
         str | None, typer.Option("-q", "--query-id", help="A query that was started already.")
@@ -235,7 +241,7 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it.")]
 
 
 @commands.command("start-migration")
-def start_migration(
+def begin_migration(
     full: Annotated[
         bool,
         typer.Option(

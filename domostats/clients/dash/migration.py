@@ -113,7 +113,7 @@ def start_migration(
             raise
         if lost and (said := look()):
             return said
-    raise _not_now(migration_type, get_migration(connection))
+    raise _not_now(migration_type, before if before.is_running else get_migration(connection))
 
 
 def _text(answer: Answer) -> str:
