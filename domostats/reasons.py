@@ -114,6 +114,7 @@ REASONS: Mapping[str, str] = {
     "bad_start": "A run is begun in two ways at once; take one.",
     "bad_fault": "The sandbox has no such fault; see the message.",
     "bad_payload": "The sandbox cannot serve this file.",
+    "bad_curl": "This is no request copied as cURL; copy it again, whole.",
     "no_answer": "The sandbox does not answer; start it again.",
     "not_installed": "A library is needed that is not installed; the message says how to get it.",
     "no_lessons": "The lessons are not installed; install domostats again.",

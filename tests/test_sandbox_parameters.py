@@ -921,6 +921,12 @@ def test_what_is_served_can_be_listed(domo):
     assert "pageTitleSearchText" in served["POST", PAGES]["body"]
 
 
+def test_what_a_page_sends_against_old_copies_changes_nothing(domo):
+    token = {"x-domo-developer-token": domo.admin.access_token}
+    bodies = {domo.reply("GET", PROVIDERS, token, query=query).body for query in ("", "cb=17")}
+    assert len(bodies) == 1 and json.loads(bodies.pop())
+
+
 def test_every_declared_parameter_is_walked(request):
     "A parameter that is added to an endpoint is added here."
     text = request.path.read_text()

@@ -86,7 +86,8 @@ def exercise(solution):
 
 def tidy(notebook):
     """The notebook without what differs from run to run: cells are counted from 1, no
-    timings, no addresses, no widget numbers."""
+    timings, no addresses, no widget numbers, no output of a cell with the tag
+    `nbval-ignore-output`."""
     notebook.metadata, count = nbformat.from_dict(METADATA), 0
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict(
@@ -96,7 +97,8 @@ def tidy(notebook):
             continue
         count += bool(cell.execution_count)
         cell.execution_count = count if cell.execution_count else None
-        cell.outputs = _joined(cell.outputs)
+        differs = "nbval-ignore-output" in cell.metadata.get("tags", [])
+        cell.outputs = [] if differs else _joined(cell.outputs)
         for output in cell.outputs:
             _tidy_output(output, count)
     return notebook

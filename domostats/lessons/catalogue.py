@@ -81,6 +81,21 @@ LESSONS: Mapping[str, Lesson] = {
             ),
         ),
         Lesson(
+            "browser",
+            2,
+            "From a browser to a function",
+            55,
+            "lists, dicts, functions",
+            1,
+            _tasks(
+                request="What the page asks",
+                reply="Three shapes of no",
+                accounts="From a request to a function",
+                sign_in="A wrong password that answers 200",
+                tests="What we believe",
+            ),
+        ),
+        Lesson(
             "pages",
             3,
             "Every page, politely, or not at all",

@@ -31,7 +31,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from types import TracebackType
+from types import CodeType, FunctionType, TracebackType
 from typing import Any
 
 from ..errors import DomostatsError
@@ -139,8 +139,16 @@ class CheckResult:
         lines.append(self._stand_in)
         return "\n".join(_wrap(line) for text in lines if text for line in text.split("\n"))
 
+    @property
+    def _sentence(self) -> str:
+        "What is said, with a capital; a name of Python at its beginning stays as it is."
+        first = self.says.partition(" ")[0]
+        if "_" in first or first in re.split(r"\W+", self.name):
+            return self.says
+        return self.says[:1].upper() + self.says[1:]
+
     def _repr_html_(self) -> str:
-        says = self.says[:1].upper() + self.says[1:]
+        says = self._sentence
         small = [f"tried: {self.tried}" * bool(self.tried), self._stand_in, self.after]
         return box(self.word, self.where, says.split("\n"), [line for line in small if line])
 
@@ -176,6 +184,12 @@ class HandedOver(Exception):
     "An answer has called the kit's own function for the task."
 
 
+def _codes_of(kind: type) -> set[CodeType]:
+    "The code of every function and classmethod of a class."
+    members = (getattr(member, "__func__", member) for member in vars(kind).values())
+    return {member.__code__ for member in members if isinstance(member, FunctionType)}
+
+
 @contextlib.contextmanager
 def no_help_from_the_kit() -> Iterator[None]:
     "In this block, a call of the kit's own function for the task that is checked raises"
@@ -185,12 +199,15 @@ def no_help_from_the_kit() -> Iterator[None]:
     owner = getattr(ours, "__self__", None)
     if code is None and ours is not None:  # an object that can be called
         code, owner = getattr(vars(type(ours)).get("__call__"), "__code__", None), ours
-    if code is None:
+    codes = {code} - {None}
+    if isinstance(ours, type):
+        codes, owner = _codes_of(ours), None
+    if not codes:
         yield
         return
 
     def watch(frame: Any, event: str, _: Any) -> None:
-        is_ours = event == "call" and frame.f_code is code
+        is_ours = event == "call" and frame.f_code in codes
         if is_ours and (owner is None or frame.f_locals.get("self") is owner):
             raise HandedOver
 

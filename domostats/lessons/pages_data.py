@@ -8,6 +8,7 @@ __all__ = [
     "Fetch",
     "CALLS",
     "BROKEN",
+    "ALONE",
     "TooManyCalls",
     "make",
     "service",
@@ -23,6 +24,7 @@ __all__ = [
 import inspect
 import itertools
 import linecache
+import os
 import sys
 from collections.abc import Callable, Collection, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -30,6 +32,7 @@ from io import StringIO
 from pathlib import Path
 from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
+from unittest.mock import patch
 
 from ..private import scratch
 
@@ -156,6 +159,7 @@ class TestRun(NamedTuple):
     lines: str
 
 
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what else is installed takes no part
 TestRun.__test__ = False  # type: ignore[attr-defined]  # pytest is not to take it for a test
 
 
@@ -205,9 +209,9 @@ def run_tests(tests: Sequence[FunctionType], fixture: str, variants: dict[str, A
         (Path(folder) / "pytest.ini").write_text("[pytest]\n")
         sys.modules["names_of_the_notebook"] = names
         try:
-            with redirect_stdout(said), redirect_stderr(said):
+            with patch.dict(os.environ, ALONE), redirect_stdout(said), redirect_stderr(said):
                 pytest.main(
-                    ["-q", "--no-header", "--tb=line", "--capture=no", str(file)]
+                    ["-q", "--no-header", "--tb=line", "--color=no", "--capture=no", str(file)]
                     + ["-p", "no:cacheprovider", "-p", "no:randomly", "-p", "no:timeout"]
                     + ["-p", "no:warnings", "-c", str(Path(folder) / "pytest.ini")],
                     plugins=[Plugin()],

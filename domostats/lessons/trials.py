@@ -203,6 +203,8 @@ def _advice(error: BaseException) -> str:
         return "It is called with names, name=value; how does your line call it?"
     if isinstance(error, TypeError) and "argument" in str(error):
         return "Compare the names in its first line with the call."
+    if isinstance(error, UnboundLocalError):
+        return "It gets its value in one branch only: give it one before the `if` as well."
     if isinstance(error, NameError):
         return (
             "A name is used before it is made, or spelled differently in two places. In a "

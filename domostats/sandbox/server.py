@@ -125,7 +125,7 @@ def make_app(service: WebService, key: Secret) -> "ASGIApp":
                 reply = await asyncio.to_thread(service.reply, *call)
         await send_reply(reply, receive, send, latency)
 
-    return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost"])
+    return TrustedHostMiddleware(app, allowed_hosts=["127.0.0.1", "localhost", "*.localhost"])
 
 
 # %% ../../nbs/11_sandbox/06_server.ipynb #54446e88

@@ -24,7 +24,7 @@ from .data import Data, seen_by, sees_all_accounts
 from .datasets import without_account
 from .world import World
 from ..draws import Draws, user_id
-from ..endpoints import NUMBER, Flag, serves
+from ..endpoints import NUMBER, Flag, Text, serves
 from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 
@@ -142,9 +142,10 @@ def _own_part(entries: list[dict[str, Any]], user: dict[str, Any]) -> list[dict[
     ]
 
 
-@serves("GET", "/api/data/v2/datasources/providers")
+@serves("GET", "/api/data/v2/datasources/providers", query={"cb": Text()})
 def show_providers(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
-    "The providers with those of their accounts that the user may see."
+    """The providers with those of their accounts that the user may see. `cb` says nothing: a page
+    sends it so that a browser does not show an old copy."""
     everything = sees_all_accounts(data, user)
     if data.given:
         return (

@@ -63,6 +63,7 @@ from domostats.sandbox.domo.users_and_roles import (
     show_user,
     show_users,
 )
+from .web_pages import WEB_PATHS, WebPages
 from .world import World
 from ..endpoints import call_endpoint, describe, table
 from domostats.sandbox.faults import (
@@ -247,6 +248,7 @@ class Domo:
         self.limited: Login = Login(world.user(ANALYST))
         self.sign_in: SignIn = SignIn(self.admin, self.limited)
         self.client: Client = Client(self.admin.user)
+        self.web: WebPages = WebPages(self.sign_in)
         self.limit: Limit = Limit()
         self.latency: float = 0
         self.calls: list[tuple[str, str, int]] = []
@@ -322,6 +324,8 @@ class Domo:
             return self._sign_in(method, body, query)
         if path in PUBLIC:
             return self._public(method, path, headers, body, query, change)
+        if path in WEB_PATHS:
+            return self.web.reply(method, path, headers, body, query)
         if not path.startswith("/api/"):
             return trouble(404, path)
         user = self.sign_in.who(headers)

@@ -7,11 +7,13 @@ __all__ = ["Sandbox", "start"]
 
 # %% ../../../nbs/11_sandbox/domo/24_start.ipynb #2bb3ce54
 import json
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from ...errors import SettingsError
 from ...instances import Instance
@@ -89,6 +91,21 @@ class Sandbox(RunningSandbox):
     def limit(self, per_minute: int | None = None) -> None:
         "Take so many requests in each calendar minute; None is no limit."
         self.domo.limit = Limit(per_minute)
+
+    def make_link(self, host: str | None = None) -> str:
+        """A link to the sign-in page of the administrator, which needs no password and works once.
+
+        `host` is `localhost` or a name below it, by default `NAME.localhost`, which a browser finds
+        by itself. Cookies know no ports: under a name of its own the instance gets no cookie of
+        JupyterLab. SettingsError `bad_name` for another host."""
+        host = host or f"{self.name}.localhost"
+        if not re.fullmatch(r"([a-z0-9-]+\.)?localhost", host):
+            raise SettingsError(
+                f"The sandbox cannot be reached as {host!r}; say localhost, or NAME.localhost.",
+                "bad_name",
+            )
+        key = self.domo.web.make_key(self.domo.admin)
+        return f"http://{host}:{urlsplit(self.url).port}/auth/index?once={key}"
 
     def expire(self) -> None:
         "End all sessions."
