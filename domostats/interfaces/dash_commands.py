@@ -10,7 +10,7 @@ __all__ = [
     "Yes",
     "Place",
     "choose_organisation",
-    "read_answer",
+    "ask_person",
     "find_orgname",
     "dash_config",
     "confirm",
@@ -88,7 +88,7 @@ def choose_organisation(
     place.issuer = issuer
 
 
-def read_answer(question: str) -> str:
+def ask_person(question: str) -> str:
     "What somebody answers to a question on standard error; empty where nobody can."
     typer.echo(f"{question}: ", nl=False, err=True)
     answer = sys.stdin.readline()
@@ -103,7 +103,7 @@ def find_orgname() -> str:
 
     if place.orgname:
         return place.orgname
-    answer = read_answer("Organisation")
+    answer = ask_person("Organisation")
     if not answer:
         raise SettingsError(
             "It is not said which organisation is meant. Say -o NAME, or set COMOTION_ORGNAME.",
@@ -124,7 +124,7 @@ def confirm(question: str, yes: bool) -> None:
     "Ask before what cannot be undone; where nobody can answer, `--yes` is needed (`typer.Exit`)."
     if yes:
         return
-    if read_answer(f"{question} [y/N]").lower() not in ("y", "yes"):
+    if ask_person(f"{question} [y/N]").lower() not in ("y", "yes"):
         say("Nothing was done. Say --yes to go on without a question.", err=True)
         raise typer.Exit(2)
 
