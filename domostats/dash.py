@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from domostats.loading.dash.kept_reports import list_loads, list_queries
     from domostats.loading.dash.load import Load
     from domostats.loading.dash.load_parts import LoadState
+    from domostats.loading.dash.migration import DailyRun, Migration
     from domostats.loading.dash.query import Query
+    from domostats.loading.dash.read_and_upload import read_and_upload_file_to_dash
+    from domostats.loading.dash.v1_parts import create_gzipped_csv_stream_from_df
+    from domostats.loading.dash.v1_upload import upload_csv_to_dash
 
 # %% ../nbs/06_loading/dash/10_names.ipynb #674308f4
 HANDED_ON = {
@@ -24,7 +28,11 @@ HANDED_ON = {
     "kept_reports": ("list_loads", "list_queries"),
     "load": ("Load",),
     "load_parts": ("LoadState",),
+    "migration": ("DailyRun", "Migration"),
     "query": ("Query",),
+    "read_and_upload": ("read_and_upload_file_to_dash",),
+    "v1_parts": ("create_gzipped_csv_stream_from_df",),
+    "v1_upload": ("upload_csv_to_dash",),
 }
 
 

@@ -202,6 +202,8 @@ REASONS: Mapping[str, str] = {
     "bad_check_sum": "A check sum is an aggregate of SQL and the number, text or date it gives.",
     "check_sum_failed": "The service counted otherwise; see expression, expected and got.",
     "load_failed": "The service refused a load as a whole; none of its rows is in the table.",
+    "not_now": "The service is in no state for this; look at how it stands.",
+    "migration_failed": "The service could not migrate; mend what it says, then start it again.",
     "unknown_load": "There is no load of this table; add it first.",
     "no_source": "A load has no source; add one.",
     "some_failed": "Some of several loads failed; .failures has their errors.",

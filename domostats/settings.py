@@ -94,6 +94,8 @@ KEYS = {
         "permission_sets_path",
         "orgname",
         "issuer",
+        "v1_url",
+        "daily_url",
         *LIMITS,
     ),
     "extractors": ("classes", "first_date", "zone", "migrations", "instance"),

@@ -17,6 +17,8 @@ import typer
 import domostats
 from domostats.interfaces import (
     catalogue_commands,
+    dash_commands,
+    dash_load_commands,
     extract_commands,
     generate_commands,
     history_commands,
@@ -79,6 +81,8 @@ for _part in (
     app.add_typer(_part.commands)
 app.add_typer(registry_commands.commands, name="registry")
 app.add_typer(token_commands.commands, name="token")
+dash_commands.commands.add_typer(dash_load_commands.commands)
+app.add_typer(dash_commands.commands, name="dash")
 
 
 # %% ../../nbs/10_interfaces/17_cli.ipynb #69ee07fd

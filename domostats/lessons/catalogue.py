@@ -92,7 +92,7 @@ LESSONS: Mapping[str, Lesson] = {
                 reply="Three shapes of no",
                 accounts="From a request to a function",
                 sign_in="A wrong password that answers 200",
-                tests="What we believe",
+                beliefs="What we believe",
             ),
         ),
         Lesson(

@@ -128,7 +128,7 @@ def _pour(parts: Iterable[bytes], file: IO[bytes]) -> tuple[int, bytes]:
 @runtime_checkable
 class RequestBody(Protocol):
     """A body that is no JSON: `content_type` says what it is, and `open()` gives its bytes, or a
-    thing with `read(n)` and a length, anew for each attempt."""
+    thing with `read(n)` and a length, anew for each attempt. It may have `headers` of its own."""
 
     content_type: str
 
@@ -167,6 +167,7 @@ def send(
     headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate"}
     if isinstance(body, RequestBody):
         headers["Content-Type"] = body.content_type
+        headers |= getattr(body, "headers", {})
     elif body is not None:
         headers["Content-Type"] = "application/json"
     start = time.perf_counter()

@@ -13,6 +13,7 @@ __all__ = [
     "nobody_signed_in",
     "find_credential",
     "sign_in",
+    "access_token",
 ]
 
 # %% ../../../nbs/03_clients/dash/05_auth.ipynb #ecfd9be4
@@ -232,3 +233,16 @@ def sign_in(
             "malformed_secret",
         )
     return connect(organisation.api, auth)
+
+
+def access_token(connection: Connection) -> Secret:
+    "An access token of a connection that lasts for a call, for another program."
+    auth = connection.auth
+    auth.ready()
+    secret = auth._secret if isinstance(auth, DashAuth) else None
+    if secret is None:
+        raise CredentialsError(
+            "This connection has no access token of Comotion Dash. Make it with sign_in.",
+            "missing_secret",
+        )
+    return secret
