@@ -32,14 +32,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from platforms import started
 from pyarrow import parquet
 
-import domostats.sandbox as sandbox
-from domostats import dash
+from domostats import dash, reports, sandbox
 from domostats.clients.dash.auth import UserAuth, sign_in
 from domostats.clients.dash.key_store import login_from_token
 from domostats.clients.dash.organisation import find_organisation
 from domostats.errors import AccessError, DataError, RetryLaterError, SettingsError
+from domostats.loading.dash.load_parts import UploadItem
 
 TESTS = Path(__file__).parent
 
@@ -465,6 +466,72 @@ def test_a_load_tells_how_it_stands_at_any_time(box, config, table):
     assert odd.load_status == "THAWING" and "a" in odd.error_messages[0]
 
 
+# --- reports ---
+
+
+@pytest.mark.sampled(4)
+@pytest.mark.parametrize("name", [name for name in reports.names() if name != "calls"])
+def test_every_report_is_added_to_a_table_with_a_mark_of_its_run(box, table, name):
+    since = ["--changed-since", "2024-03-01"] if name == "activity_log" else []
+    options = {"users": 5, "accounts": 4, "groups": 3, "datasets": 3, "pages": 3, "events": 300}
+    with started(reports.find(name).platform, domo=options, datorama={"streams": 2}) as place:
+        words = ("generate", name, "--instance", place.name, *since, "--to", f"dash:lake/{table}")
+        counts = []
+        for _ in range(2):
+            code, _, said = commands.run(*words)
+            assert code == 0, said
+            counts.append(box.table(table).num_rows)
+        rows = box.table(table)
+        runs = rows.column("domostats_run").to_pylist()
+        assert counts[0] > 0 and runs.count(runs[0]) == counts[0] and len({*runs}) == 2
+        assert counts[1] >= 2 * counts[0]  # the record of this machine has grown
+        code, _, said = commands.run(*words, "--method", "REPLACE")
+        assert code != 0 and "replaces none" in " ".join(said.split())
+        assert box.table(table).num_rows == counts[1]
+
+
+def test_a_report_without_a_row_adds_none(box, table):
+    with sandbox.start(accounts=0, users=3, groups=0, datasets=0, pages=0, events=0) as place:
+        for name in ("accounts", "calls"):  # the calls of a new process
+            to = f"dash:lake/{table}_{name}"
+            code, _, said = commands.run("generate", name, "--instance", place.name, "--to", to)
+            assert code == 0, said
+            assert box.table(f"{table}_{name}").num_rows == 0
+
+
+def test_loads_and_queries_of_this_machine_are_reports(box, config, table):
+    new_load(config, table).close()
+    left = new_load(config, f"{table}2")
+    left.upload_df(pd.DataFrame({"id": [1, 2]}))
+    done = new_load(config, f"{table}3")
+    done.upload_df(pd.DataFrame({"id": range(5)}))
+    done.commit()
+    query = dash.Query(config, query_text="select * from nowhere")
+    loads = reports.dash_loads.generate("dash-lake").set_index("name")
+    assert loads["state"].to_dict() == {table: "OPEN", f"{table}2": "OPEN", f"{table}3": "SUCCESS"}
+    assert loads["record"].to_dict() == {
+        table: "open",
+        f"{table}2": "running",
+        f"{table}3": "ended",
+    }
+    assert loads["rows"].to_list() == [0, 2, 5] and loads["files"].to_list() == [0, 1, 1]
+    assert loads["resume_with"].notna().to_list() == [True, False, False]
+    left.commit()
+    del box.loads[loads.loc[table, "load_id"]]
+    again = reports.dash_loads.generate("dash-lake").set_index("name")
+    assert again["state"].fillna("unknown").to_list() == ["unknown", "SUCCESS", "SUCCESS"]
+    (asked,) = reports.dash_queries.generate("dash-lake", is_dataframe=False)
+    assert (asked["query_id"], asked["state"]) == (query.query_id, "FAILED")
+    assert "nowhere" in asked["reason"] and asked["completed_at"] >= asked["submitted_at"]
+    assert [str(one) for one in again.dtypes[["rows", "state", "changed_at"]]] == [
+        "Int64",
+        "string",
+        "datetime64[us, UTC]",
+    ]
+    code, said, _ = commands.run("reports")
+    assert code == 0 and "dash_loads" in said and "dash_queries" in said
+
+
 # --- signing in ---
 
 BROWSER = """
@@ -525,15 +592,20 @@ def test_the_organisation_is_named_or_set_or_asked_for(box, words, variable, typ
 
 def test_a_token_that_ends_in_the_middle_of_a_load_is_renewed_unseen(box, table):
     place = find_organisation(box)
-    box.rules.access_seconds = 1
     person = UserAuth(place, login_from_token(place, box.realm.log_in("eve")))
     load = new_load(dash.DashConfig(sign_in(box, person)), table, chunksize=1)
-    box.latency = 0.1
-    load.upload_df(pd.DataFrame({"id": range(40)}))
-    box.latency = 0
-    assert load.commit().load_status == "SUCCESS" and column(box, table) == [*range(40)]
-    asked = [call for call in box.log if call.path.endswith("/token")]
-    assert len(asked) >= 3 and {call.user for call in box.log if call.place == "api"} <= {"eve", ""}
+    load.at_once = 1
+
+    def frames():
+        for n in range(12):
+            if n % 3 == 2:
+                box.clock.step(box.rules.access_seconds + 1)  # no token works any more
+            yield pd.DataFrame({"id": [n]})
+
+    load.upload([UploadItem(frames())])
+    assert load.commit().load_status == "SUCCESS" and column(box, table) == [*range(12)]
+    assert len([call for call in box.log if call.path.endswith("/token")]) == 5
+    assert {call.user for call in box.log if call.place == "api" and call.status < 400} == {"eve"}
 
 
 # --- queries ---
@@ -573,3 +645,21 @@ def test_a_result_is_streamed_read_and_made_a_frame(box, config, table):
     again = dash.Query(config, query_id=query.query_id)
     with pytest.raises(AccessError):
         again.get_csv_for_streaming()
+
+
+@pytest.mark.parametrize("quotes_nulls", [False, True])
+def test_null_is_told_from_an_empty_text_where_the_service_does(box, config, table, quotes_nulls):
+    box.rules.quotes_nulls = quotes_nulls
+    rows = pa.table(
+        {
+            "t": ["", None, "x"],
+            "n": pa.array([None, None, 7]),
+            "d": pa.array([None, Decimal("1.50"), None], pa.decimal128(9, 2)),
+        }
+    )
+    box.put_table(table, rows)
+    query = dash.Query(config, query_text=f"select t, n, d from {table}")
+    found = query.reader().read_all()
+    assert found.column("n").to_pylist() == [None, None, 7]
+    assert found.column("d").to_pylist() == [None, Decimal("1.50"), None]
+    assert found.column("t").to_pylist() == ["", "" if quotes_nulls else None, "x"]

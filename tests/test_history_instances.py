@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pandas as pd
 import pyarrow as pa
 import pytest
+from platforms import started
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
@@ -93,9 +94,8 @@ def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, 
     if name in ("group_members", "page_access") and format_name == "domostats":
         assert refused(History.of, report, store, format_name, "x") == "unknown_key"
         return
-    start = sandbox.start_datorama if report.platform == "datorama" else sandbox.start
     for n in range(2):
-        with start() as box:
+        with started(report.platform) as box:
             history = History.of(report, store, format_name, "here")
             if name == "calls":  # of this process, and every call adds one
                 reports.users.generate(box)
@@ -106,7 +106,7 @@ def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, 
             assert frame[[*history.key]].notna().all().all()
             frame.attrs.clear()  # the log comes as a window, and this is about its key
             got = history.snapshot(frame, DAY + timedelta(n))
-            if n and name != "calls":
+            if n and report.platform in ("domo", "datorama"):  # others are of this machine
                 assert got[3:6] == (0, 0, 0), history.changes(DAY).to_pylist()[:3]
 
 

@@ -59,7 +59,7 @@ def remembers(fetch, key, limit=100, rows=[]):  # noqa: B006
 
 
 def generator(fetch, key, limit=100):
-    yield from right(fetch, key, limit)
+    yield from keyed(fetch, key, limit)
 
 
 def one_page(fetch, key, limit=100):
@@ -403,6 +403,12 @@ def with_a_helper(instances, get, write):
     return {name: reason for name, reason in reasons.items() if reason}
 
 
+def told(outcome, message):
+    "An answer is not right yet, and is told so in these words."
+    assert not outcome.passed and message in outcome.says, outcome
+    assert "cannot make sense" not in outcome.says and not outcome.is_open
+
+
 WRONG = [
     ("all_rows", (one_page,), "more were behind them"),
     ("all_rows", (stops_at_short,), "A page is short when rows are hidden"),
@@ -421,8 +427,8 @@ WRONG = [
     ("all_rows", (remembers,), "made once, not at every call"),
     ("all_rows", (generator,), "only once"),
     ("all_rows", (lambda fetch, key: print(fetch(0, 100)),), "use return"),
-    ("all_rows", (lambda fetch, key: right(fetch, key)[::-1],), "their order is not"),
-    ("all_rows", (lambda fetch, key: [row[key] for row in right(fetch, key)],), "as they came"),
+    ("all_rows", (lambda fetch, key: keyed(fetch, key)[::-1],), "their order is not"),
+    ("all_rows", (lambda fetch, key: [row[key] for row in keyed(fetch, key)],), "as they came"),
     ("all_rows", (lambda fetch, key: [],), "It never calls fetch"),
     (
         "all_rows",
@@ -476,9 +482,7 @@ RIGHT = [
 @pytest.mark.sampled(4)
 @pytest.mark.parametrize("check, answer, message", WRONG)
 def test_a_wrong_answer_is_told_in_the_right_words(check, answer, message):
-    outcome = getattr(pages, check)(*answer)
-    assert not outcome.passed and message in outcome.says, outcome
-    assert "cannot make sense" not in outcome.says and not outcome.is_open
+    told(getattr(pages, check)(*answer), message)
 
 
 @pytest.mark.parametrize("check, answer", RIGHT)
@@ -505,6 +509,12 @@ def cell(source, monkeypatch):
     names = {"service": service, "make": pages.make, "all_rows": right, "__name__": "__main__"}
     exec(compile(source, name, "exec"), names)
     return names
+
+
+def run(source, monkeypatch):
+    "What the check says about the tests of a cell with this source."
+    names = cell(source, monkeypatch)
+    return pages.tests(next(value for name, value in names.items() if name[:5] == "test_"))
 
 
 BOTH = """def test_hidden(all_rows):
@@ -563,14 +573,11 @@ TESTS = [
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("source, message", TESTS)
 def test_a_test_that_finds_too_little_is_told_what_it_misses(source, message, monkeypatch):
-    names = cell(source, monkeypatch)
-    outcome = pages.tests(next(value for name, value in names.items() if name[:5] == "test_"))
-    assert not outcome.passed and message in outcome.says, outcome
+    told(run(source, monkeypatch), message)
 
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("source", [BOTH + FEW, IN_ONE, WITH_HELP])
 def test_tests_that_find_all_mistakes_pass(source, monkeypatch):
-    names = cell(source, monkeypatch)
-    outcome = pages.tests(next(value for name, value in names.items() if name[:5] == "test_"))
+    outcome = run(source, monkeypatch)
     assert outcome.passed, outcome

@@ -4,6 +4,7 @@ kind are told so, politely."""
 import contextlib
 import importlib.util
 import re
+import shutil
 import subprocess
 import sys
 from datetime import timedelta
@@ -17,7 +18,7 @@ from domostats import sandbox
 from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_user_by_id, get_users
-from domostats.lessons import accounts, accounts_data, browser, pages, streams, trials
+from domostats.lessons import accounts, accounts_data, browser, module, pages, streams, trials
 from domostats.lessons.catalogue import LESSONS as CATALOGUE
 from domostats.reports import accounts as kit
 from domostats.rows import naming
@@ -64,10 +65,18 @@ TASKS_3 = {
     "nightly": ["nightly"],
     "tests": ["test_hidden"],
 }
+MODULE = ROOT / "tutorials" / "solutions" / "4_module.ipynb"
+TASKS_4 = {
+    "leaks": ["leaks"],
+    "read_account": ["read_account"],
+    "module": ["monit_accounts"],
+    "program": ["nightly"],
+}
 LESSONS = {
     SOLUTION: (accounts, TASKS),
     BROWSER: (browser, TASKS_BROWSER),
     PAGES: (pages, TASKS_3),
+    MODULE: (module, TASKS_4),
     STREAMS: (streams, TASKS_2),
 }
 CHECKS = [
@@ -111,7 +120,8 @@ def exercise_of(solution):
 
 @pytest.mark.slow
 @each_lesson
-def test_the_solution_gives_the_outputs_that_are_stored(solution):
+def test_the_solution_gives_the_outputs_that_are_stored(solution, tmp_path):
+    shutil.copy(solution, tmp_path)  # a lesson may write files beside itself
     command = [
         sys.executable,
         "-m",
@@ -125,7 +135,9 @@ def test_the_solution_gives_the_outputs_that_are_stored(solution):
         "120",
         "-p",
         "no:cacheprovider",
-        str(solution),
+        "-c",
+        str(ROOT / "pyproject.toml"),
+        str(tmp_path / solution.name),
     ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stdout[-3000:]
@@ -1367,6 +1379,56 @@ def takes_the_id_out(account_obj, dataprovider_obj, **kwargs):
     return row
 
 
+def prints_the_request(
+    session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False
+):
+    if debug_api:
+        print("GET", domo_instance.url + "/api/data/v2/datasources/providers")
+    reply = get_accounts(domo_instance, session_token).response
+    return reply if return_raw else table(reply, format_fn, is_dataframe)
+
+
+def always_shows(
+    session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False
+):
+    reply = get_accounts(domo_instance, session_token, debug_api=True).response
+    return reply if return_raw else table(reply, format_fn, is_dataframe)
+
+
+def asks_once_more(
+    session_token, domo_instance, format_fn, is_dataframe=True, return_raw=False, debug_api=False
+):
+    if debug_api:
+        get_accounts(domo_instance, session_token, debug_api=True)
+    reply = get_accounts(domo_instance, session_token).response
+    return reply if return_raw else table(reply, format_fn, is_dataframe)
+
+
+def v2_with(**columns):
+    "A formatter of the second version that makes some of the columns in its own way."
+
+    def format_account_v2(account_obj, dataprovider_obj, **kwargs):
+        row = {
+            "user_id": account_obj["userId"],
+            "type": account_obj["type"],
+            "data_provider_type": account_obj["dataProviderType"],
+            "date_of_expiration": account_obj["dateOfExpiration"],
+            "data_source_count": account_obj["dataSourceCount"],
+            "days_to_expiry": account_obj["daysToExpiry"],
+            "expired": account_obj["expired"],
+            "data_provider_name": dataprovider_obj["name"],
+            "account_id": account_obj["id"],
+            "account_name": account_obj["displayName"],
+        }
+        return row | {name: make(account_obj) for name, make in columns.items()}
+
+    return format_account_v2
+
+
+def test_a_second_version_that_copies_what_is_there_is_right(seeds):
+    assert accounts.account_v2(v2_with()).passed
+
+
 def failed_table(log, count="size"):
     groups = log[log["status"] != "success"].groupby("workspace")
     counted = groups.size() if count == "size" else groups["stream"].nunique()
@@ -1428,6 +1490,17 @@ TOLD = [
     ),
     (accounts, "account_v1", takes_the_id_out, "and is gone. Work on a copy."),
     (accounts, "generate", prints_in_place_of_the_request, "Hand debug_api on"),
+    (accounts, "generate", prints_the_request, "Hand debug_api on"),
+    (accounts, "generate", always_shows, "nobody asked for that"),
+    (accounts, "generate", asks_once_more, "sends 2 requests where 1 would do"),
+    (accounts, "account_v2", v2_with(days_to_expiry=lambda a: None), "None in 'days_to_expiry'"),
+    (
+        accounts,
+        "account_v2",
+        v2_with(days_to_expiry=lambda a: a["daysToExpiry"] or None),
+        "`or` replaces every false value",
+    ),
+    (accounts, "account_v2", v2_with(expired=lambda a: None), "None in 'expired'"),
     (accounts, "snake_case", hyphen_kept, "keeps its hyphen"),
     (accounts, "flatten", before_its_for, "the outer one first"),
     (streams, "cost", lambda w, s, users: (w + s, (w + s) / 60 / users), "Too few"),
@@ -1461,14 +1534,14 @@ def test_numbers_of_numpy_are_numbers():
         (module, check)
         for module, check, names in CHECKS
         if names[0] not in ("one_row", "method", "Reply")  # no functions
-        and module is not pages  # those of pages have no tripwire yet
     ],
 )
 def test_an_answer_that_calls_the_kit_is_told_so(module, check):
     ours = getattr(module, check)(...).use()
-    if ours is None:  # the two stubs
+    if not callable(ours):  # the two stubs have none, and of files there is a test elsewhere
         return
-    outcome = getattr(module, check)(lambda *args, **kwargs: ours(*args, **kwargs))
+    more = (pages.TooLong, pages.Incomplete) if check == "whole" else ()
+    outcome = getattr(module, check)(lambda *args, **kwargs: ours(*args, **kwargs), *more)
     assert not outcome.passed and "hands the work to the kit" in outcome.says
 
 

@@ -5,13 +5,13 @@ import json
 import warnings
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 from conftest import ROOT
 from expected import MANY, expectations
+from platforms import started
 
 from domostats import reports, sandbox
 from domostats.errors import AccessError, DataError, SettingsError
@@ -24,6 +24,7 @@ from domostats.transport.pages import Page, join_array, split_array
 from domostats.transport.reader import Reader
 
 FIXTURES = ROOT / "tests" / "fixtures" / "domo"
+SMALL = {"streams": 5, "today": "2024-04-01"}
 YEAR = {"since": datetime(2023, 1, 1), "until": datetime(2024, 4, 2)}
 REPORTS = expectations()
 NAMES = [*REPORTS]
@@ -32,10 +33,10 @@ NAMES = [*REPORTS]
 @pytest.fixture
 def place(name, box):
     "A sandbox of the platform of a report."
-    if reports.find(name).platform != "datorama":
+    if reports.find(name).platform in ("domo", None):
         yield box
     else:
-        with sandbox.start_datorama(streams=5, today="2024-04-01") as running:
+        with started(reports.find(name).platform, datorama=SMALL) as running:
             yield running
 
 
@@ -295,12 +296,8 @@ def test_a_key_that_comes_again_far_away_is_found():
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_estimate_is_what_a_run_takes(name):
-    start = (
-        sandbox.start_datorama
-        if reports.find(name).platform == "datorama"
-        else partial(sandbox.start, today="2024-04-01", **MANY)
-    )
-    with start() as box:
+    platform = reports.find(name).platform
+    with started(platform, domo={"today": "2024-04-01", **MANY}) as box:
         report = reports.find(name)
         if report.platform == "datorama":
             box.limits["platform"] = 1000  # an estimate looks through the lists below the streams
@@ -381,7 +378,7 @@ def test_a_report_is_refused_by_an_instance_of_another_platform(box):
             with pytest.raises(SettingsError) as caught:
                 reports.find(name).run(place)
             assert caught.value.reason == "wrong_platform" and place.name in str(caught.value)
-    for platform in "domo", "datorama":
+    for platform in "domo", "datorama", "dash":
         assert reports.names(platform) == [
             name for name, one in REPORTS.items() if one.platform in (platform, None)
         ]

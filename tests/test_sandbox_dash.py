@@ -22,11 +22,11 @@ from domostats import sandbox
 from domostats.errors import SettingsError
 from domostats.instances import find_instance
 from domostats.sandbox.dash.faults import AFTER, BEFORE, api_error
-from domostats.sandbox.dash.loads import LoadFailure, common_schema
+from domostats.sandbox.dash.form_reader import FormReader, load_multipart
+from domostats.sandbox.dash.load_checks import LoadFailure, common_schema
 from domostats.sandbox.dash.routes import answer_request, describe_routes
 from domostats.sandbox.dash.sql import load_sqlglot, make_lake, use_lake
 from domostats.sandbox.dash.store import store_error
-from domostats.sandbox.dash.store_app import FormReader, load_multipart
 from domostats.sandbox.dash.tokens import load_joserfc
 from domostats.sandbox.replies import Reply
 from domostats.sandbox.server import break_off, send_reply
@@ -569,6 +569,79 @@ def test_a_result_comes_in_pages_with_types(box, caller):
     assert [row["Data"][0]["VarCharValue"] for row in rows] == ["n", *map(str, range(7))]
     kinds = [one["Type"] for one in page["ResultSetMetaData"]["ColumnInfo"]]
     assert kinds == ["bigint", "double"] and pages == 3
+
+
+def test_more_calls_than_a_minute_has_room_for_come_too_early(box, caller):
+    box.rules.calls_per_minute = 2
+    box.clock.step(60)
+    found = [caller.ask("GET", "/load/none") for _ in range(4)]
+    assert [reply.status_code for reply in found] == [400, 400, 429, 429]
+    assert 1 <= int(found[-1].headers["retry-after"]) <= 60
+    assert caller.form(grant_type="password").status_code == 400, "the realm has no limit"
+    box.clock.step(60)
+    assert caller.ask("GET", "/load/none").status_code == 400
+
+
+def test_words_and_paths_that_nobody_knows_are_rules(box, caller):
+    box.rules.error_type, box.rules.message_form, box.rules.load_polls = "OTHER", "<<{}>>", 0
+    load = caller.load(name(), load_as_service_client_id="0")
+    caller.put(load, "part_1", ROWS)
+    caller.commit(load, **{"count(*)": 9})
+    assert caller.outcome(load) == {
+        "LoadStatus": "FAIL",
+        "ErrorType": "OTHER",
+        "ErrorMessages": ["<<Check sum failed: count(*) expected 9, got 3>>"],
+    }
+    for per_load, count in ((True, 2), (False, 1)):
+        box.rules.root_per_load = per_load
+        loads = [caller.load(name()) for _ in range(2)]
+        paths = [caller.place(load)["path"] for load in loads]
+        assert len({path.partition("/")[0] for path in paths}) == count
+        assert all(load in path for load, path in zip(loads, paths, strict=True))
+    box.rules.stop_status = 202
+    id = caller.query("select 1").json()["queryId"]
+    assert caller.ask("DELETE", f"/query/{id}").status_code == 202
+
+
+def test_null_may_look_like_an_empty_text_in_a_result(box, caller):
+    sql = """select '' as a, cast(null as varchar) as b, cast(null as bigint) as c,
+        timestamp '2024-01-02 03:04:05' as d"""
+    for quotes, line in ((False, '"",,,'), (True, '"","","",')):
+        box.rules.quotes_nulls = quotes
+        id, _ = caller.finished(sql)
+        link = caller.ask("GET", f"/query/{id}/csv").headers["location"]
+        assert requests.get(link, timeout=30).text.splitlines()[1] == (
+            f'{line}"2024-01-02 03:04:05.000"'
+        )
+
+
+def test_the_store_gives_a_file_to_whoever_has_its_keys(box, caller):
+    load = caller.load(name())
+    caller.put(load, "part_1", ROWS)
+    place = caller.place(load, file_key="part_1")
+    keys = place["sts_credentials"]
+    headers = {
+        "Authorization": f"AWS4-HMAC-SHA256 Credential={keys['AccessKeyId']}/20240101/x",
+        "x-amz-security-token": keys["SessionToken"],
+    }
+    address = f"{box.store.url}/{place['bucket']}/{place['path']}"
+    found = requests.get(address, headers=headers, timeout=30)
+    assert pq.read_table(io.BytesIO(found.content)).equals(ROWS)
+    part = requests.get(address, headers={**headers, "Range": "bytes=0-3"}, timeout=30)
+    assert (part.status_code, part.content) == (206, b"PAR1")
+    assert requests.get(address, timeout=30).status_code == 403
+    assert requests.get(f"{address}x", headers=headers, timeout=30).status_code == 404
+
+
+def test_an_answer_in_another_form_than_was_asked_for_is_no_error(box, caller):
+    "The published SDK asks for JSON, and gets CSV."
+    id, _ = caller.finished("select 1 as n")
+    asked = {**caller.bearer, "Accept": "application/json"}
+    reply = caller.ask("GET", f"/query/{id}/csv", headers=asked)
+    link = reply.headers["location"]
+    assert reply.status_code == 302 and urlsplit(link).port != urlsplit(box.url).port
+    found = requests.get(link, headers={"Accept": "application/json"}, timeout=30)
+    assert found.status_code == 200 and found.headers["content-length"] == "8"
 
 
 def test_many_at_once_are_kept_apart(box, caller):

@@ -16,8 +16,9 @@ import pytest
 from expected import expectations
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from platforms import started
 
-from domostats import reports, sandbox
+from domostats import reports
 from domostats.clients.domo.accounts import get_accounts
 from domostats.errors import DataError
 from domostats.reports import accounts
@@ -252,10 +253,9 @@ REPORTS = {name: one for name, one in expectations().items() if one.platform}  #
 def fetched(name):
     "The pages of every source of a report, from a sandbox: by keyword the two longest records."
     report = reports.find(name)
-    is_domo = report.platform != "datorama"
     how = {"since": datetime(2024, 1, 1)} if "until" in REPORTS[name].narrowed_by else {}
     with (
-        sandbox.start(accounts=40) if is_domo else sandbox.start_datorama() as box,
+        started(report.platform, domo={"accounts": 40}) as box,
         reading(report.sign_in(box), name, **how) as reader,
     ):
         sources = [report.source, *report.lookups]

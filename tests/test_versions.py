@@ -17,6 +17,8 @@ LEFT_OUT = {
     "test_connection_edges.py",
     "test_contributing.py",
     "test_dash_client.py",
+    "test_dash_defects.py",
+    "test_dash_features.py",
     "test_dash_loads.py",
     "test_dash_sign_in.py",
     "test_datorama.py",
@@ -54,6 +56,7 @@ LEFT_OUT = {
     "test_sandbox.py",
     "test_sandbox_agrees.py",
     "test_sandbox_dash.py",
+    "test_sandbox_dash_v1.py",
     "test_sandbox_datorama.py",
     "test_sandbox_day.py",
     "test_sandbox_entities.py",
@@ -131,6 +134,8 @@ NEWEST = max(FOUND, default=11)
 
 OLDEST = 10
 EXTRAS = "sandbox", "registry"
+OLD_EXTRAS = "dash", "excel"  # on the oldest Python too, by OLD_ONES
+OLD_ONES = {"test_dash_defects.py"}
 TESTING = (
     "pytest",
     "pytest-xdist",
@@ -143,13 +148,12 @@ TESTING = (
 )
 
 
-def declared():
-    """Every requirement of the package and of the extras that are tested here, as it stands in
-    pyproject.toml."""
+def declared(extras=EXTRAS):
+    "Every requirement of the package and of these extras, as it stands in pyproject.toml."
     tomllib = pytest.importorskip("tomllib")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    extras = [line for extra in EXTRAS for line in project["optional-dependencies"][extra]]
-    return [*project["dependencies"], *extras]
+    wanted = [line for extra in extras for line in project["optional-dependencies"][extra]]
+    return [*project["dependencies"], *wanted]
 
 
 def lowest(requirement):
@@ -205,18 +209,21 @@ def test_the_core_passes(minor, what, copy, tmp_path):
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
     install = [python, "-m", "pip", "install", *QUICKLY]
+    extras = EXTRAS
     if what == "lowest":
-        chosen = [lowest(requirement) for requirement in declared()]
+        extras = EXTRAS + OLD_EXTRAS
+        chosen = [lowest(requirement) for requirement in declared(extras)]
     else:
         chosen = [f"pandas=={what.removeprefix('pandas')}.*"]
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("\n".join(chosen))
-    wanted = [f"{copy}[{','.join(EXTRAS)}]", *TESTING]
+    wanted = [f"{copy}[{','.join(extras)}]", *TESTING]
     subprocess.run([*install, "-c", constraints, *wanted], check=True, timeout=900)
     subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
     core = {path.name for path in (copy / "tests").glob("test_*.py")} - LEFT_OUT
     if what == "lowest":
         core -= {"test_csv.py", "test_odd_frames.py"}  # types that a newer pyarrow holds
+        core |= OLD_ONES
     if minor == NEWEST:
         core -= LONG_ONES
     if what == "pandas2":

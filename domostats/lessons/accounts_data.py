@@ -57,8 +57,17 @@ RARE: list[dict[str, Any]] = [
         "authenticationScheme": "fields",
         "unassociatedDataSourceCount": 0,
         "accounts": [
-            _account(0, "27", "ZERO Account", "snowflake", valid=False, dataSourceCount=7),
-            _account(5, "0", "", "snowflake"),
+            _account(
+                0,
+                "27",
+                "ZERO Account",
+                "snowflake",
+                valid=False,
+                dataSourceCount=7,
+                daysToExpiry=12,
+                expired=True,
+            ),
+            _account(5, "0", "", "snowflake", daysToExpiry=0, expired=False),
         ],
     },
     {

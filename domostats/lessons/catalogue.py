@@ -111,6 +111,20 @@ LESSONS: Mapping[str, Lesson] = {
             ),
         ),
         Lesson(
+            "module",
+            4,
+            "From notebook to module",
+            50,
+            "functions, dicts",
+            1,
+            _tasks(
+                leaks="A notebook is a dict",
+                read_account="Where secrets live",
+                module="A file",
+                program="A program",
+            ),
+        ),
+        Lesson(
             "streams",
             6,
             "A thousand streams",

@@ -109,6 +109,7 @@ class CheckResult:
         where: str = "",
         is_open: bool = False,
         after: str = "",
+        give: Callable[[Any], Any] | None = None,
     ):
         self.passed = passed
         self.says = says
@@ -119,6 +120,7 @@ class CheckResult:
         self.after = after
         self._answer = answer
         self._ours = ours
+        self._give = give
         self._used = False
 
     @property
@@ -157,7 +159,8 @@ class CheckResult:
         passed, else the kit's own."""
         self._used = True
         show(self)
-        return self._answer if self.passed else self._ours
+        chosen = self._answer if self.passed else self._ours
+        return chosen if self._give is None else self._give(chosen)
 
 
 def is_in_notebook() -> bool:
@@ -232,11 +235,18 @@ class Checks:
         self.names: dict[str, str] = {}
         show_errors_as_boxes()
 
-    def task(self, name: str, ours: Any = None) -> Callable[[Look], Callable[..., CheckResult]]:
+    def task(
+        self,
+        name: str,
+        ours: Any = None,
+        read: Callable[[Any], Any] | None = None,
+        give: Callable[[Any], Any] | None = None,
+    ) -> Callable[[Look], Callable[..., CheckResult]]:
         """Make a check of a task from a function that looks at an answer: a decorator.
 
         The check never raises, and returns a `CheckResult`. `name` is what the learner's answer is
-        called, `ours` is the kit's own."""
+        called, `ours` is the kit's own. `read` makes the answer of what is handed over, such as the
+        text of a file, and `give` makes of an answer what the lesson goes on with."""
 
         def decorate(look: Look) -> Callable[..., CheckResult]:
             task = look.__name__
@@ -244,7 +254,9 @@ class Checks:
 
             @functools.wraps(look)
             def check(*answer: Any, **named: Any) -> CheckResult:
-                return self._check(look, task, ours, (*answer, *named.values()))
+                handed = (*answer, *named.values())
+                answers = handed if read is None else tuple(map(read, handed))
+                return self._check(look, task, ours, answers, give)
 
             check.__doc__ = (
                 f"Look at an answer to the task `{name}`; returns a `CheckResult`, and never "
@@ -254,7 +266,14 @@ class Checks:
 
         return decorate
 
-    def _check(self, look: Look, task: str, ours: Any, answer: tuple[Any, ...]) -> CheckResult:
+    def _check(
+        self,
+        look: Look,
+        task: str,
+        ours: Any,
+        answer: tuple[Any, ...],
+        give: Callable[[Any], Any] | None,
+    ) -> CheckResult:
         first = answer[0] if answer else None
         number, of = self.lesson.number_of(task), len(self.lesson.tasks)
         passed, is_open, tried = False, False, ""
@@ -284,6 +303,7 @@ class Checks:
             f"task {number} of {of}",
             is_open,
             self._after(task, passed, is_open),
+            give,
         )
 
     def _after(self, task: str, passed: bool, is_open: bool) -> str:

@@ -122,4 +122,9 @@ def compare_frame(
     if not isinstance(frame, pandas.DataFrame):
         raise NotYet(f"{what} gives {with_article(frame)}, and a DataFrame is asked for.", tried)
     rows = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    gaps = {name for name in frame if frame[name].isna().any()}
+    for row, wanted in zip(rows, want, strict=False):
+        for name, value in row.items():
+            if name in gaps and type(wanted.get(name)) is int and value == wanted[name]:
+                row[name] = wanted[name]  # beside a gap pandas makes 12.0 of 12
     compare(rows, want, tried, order)

@@ -46,7 +46,7 @@ from domostats.lessons.pages_data import (
     tests_beside,
 )
 from .pictures import Drawing, page_strip
-from .trials import call, is_untouched, shorten, with_article
+from .trials import call, is_untouched, own_work, shorten, with_article
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #90f41f59
 checks: Checks = Checks("pages")
@@ -96,7 +96,10 @@ def _rows(function: Any, fetch: Fetch, key: str, title: str) -> list[Row]:
 
     counted.__name__ = "fetch"
     try:
-        value = function(counted, key)
+        with own_work(title):
+            value = function(counted, key)
+    except NotYet:
+        raise
     except TooManyCalls:
         raise NotYet(
             "It asked 60 times for the same rows; this service ignores offset. When does a page "
@@ -264,7 +267,10 @@ def _check_whole_case(
     rows = make(many)
     title = f"{many} rows, and the service counts {total}"
     try:
-        got = function(rows, total)
+        with own_work(title):
+            got = function(rows, total)
+    except NotYet:
+        raise
     except AssertionError:
         raise NotYet(
             "An AssertionError came. assert is for your own mistakes; `python -O` leaves it out.",
@@ -390,7 +396,8 @@ def _check_patience(function: Any, given: list[tuple[int, str | None]], waits: l
 
     real, time.sleep = time.sleep, asleep  # a tripwire
     try:
-        got = function(send, waited.append)
+        with own_work(title):
+            got = function(send, waited.append)
     except NotYet:
         raise
     except TooManyCalls:
@@ -524,7 +531,10 @@ def nightly(function: Callable[..., Any]) -> str:
     ):
         night = _Night(f"a {type(error).__name__} comes", east=east, north=error)
         try:
-            function([*night.comes], night.get, night.write)
+            with own_work(night.title):
+                function([*night.comes], night.get, night.write)
+        except NotYet:
+            raise
         except type(error):
             continue
         except BaseException as other:
@@ -537,7 +547,8 @@ def nightly(function: Callable[..., Any]) -> str:
         _FullNight("writing fails", east=east),
     ):
         try:
-            function([*night.comes], night.get, night.write)
+            with own_work(night.title):
+                function([*night.comes], night.get, night.write)
         except (OSError, ListError):
             continue
         raise NotYet(
@@ -560,7 +571,10 @@ class _FullNight(_Night):
 def _check_night(function: Any, night: _Night, failing: list[str]) -> None:
     names = [*night.comes]
     try:
-        got = function(names, night.get, night.write)
+        with own_work(night.title):
+            got = function(names, night.get, night.write)
+    except NotYet:
+        raise
     except ListError:
         raise NotYet(
             "A ListError of one ended the whole night. Where must try stand so that one is lost "

@@ -12,20 +12,23 @@ import functools
 import os
 from collections.abc import Iterator
 
+from ..domojupyter.real import stand_ins
 from ..private import scratch
 
 
 # %% ../../nbs/09_lessons/06_store.ipynb #3e1d1d2e
 @contextlib.contextmanager
 def temporary_store() -> Iterator[None]:
-    "In this block, settings and store are empty ones of their own."
+    """In this block, settings and store are empty ones of their own, and nothing is written to the
+    outputs of a workspace: the stand-in for `domojupyter` takes its place."""
     before = os.environ.get("DOMOSTATS_SETTINGS")
     with scratch() as folder:
         settings = folder / "settings.ini"
         settings.write_text("[domostats]\nstore = lesson.duckdb\n")
         os.environ["DOMOSTATS_SETTINGS"] = str(settings)
         try:
-            yield
+            with stand_ins(folder):
+                yield
         finally:
             del os.environ["DOMOSTATS_SETTINGS"]
             if before is not None:
@@ -35,7 +38,7 @@ def temporary_store() -> Iterator[None]:
 @functools.cache
 def practice() -> None:
     """A store of its own for the rest of this process, the same if called again; the programs
-    that it starts write there, too."""
+    that it starts write there, too. Inside a workspace no real output is written to."""
     store = contextlib.ExitStack()
     store.enter_context(temporary_store())
     atexit.register(store.close)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:  # what __getattr__ loads, for editors and type checkers
         accounts,
         activity_log,
         calls,
+        dash_loads,
+        dash_queries,
         datasets,
         datorama_jobs,
         datorama_streams,

@@ -47,22 +47,27 @@ def _moment(at: float) -> datetime:
 
 
 def list_loads(config: Config = None) -> pa.Table:
-    """The loads that were begun on this machine at an organisation, as `LOADS`: a week of those
-    that ended, and all that are open.
+    """The loads that were begun or gone on with on this machine at an organisation, as `LOADS`: a
+    week of those that ended, and all that are open.
 
     `state` is what the service says (null if it knows the load no more), `record` is `open`,
     `running` or `ended`; `resume_with` is for what a dead run left open."""
     connection = find_config(config).connection
+    latest = {
+        (kept.facts.id, kept.name): kept
+        for kept in kept_loads(connection.instance.url)
+        if kept.facts.id
+    }
     rows = []
-    for kept in kept_loads(connection.instance.url):
+    for kept in latest.values():
         facts = kept.facts
         state = facts.ended or None
-        if state is None and facts.id:
+        if state is None:
             with suppress(DataError, AccessError):
                 state = get_load(connection, facts.id).state
         rows.append(
             {
-                "load_id": facts.id or None,
+                "load_id": facts.id,
                 "name": kept.name,
                 "state": state,
                 "record": kept.state,

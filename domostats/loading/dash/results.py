@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from ...errors import DataError
 from ..uploads.csv_texts import read_csv
@@ -37,7 +38,7 @@ def column_type(name: str, texts: pa.ChunkedArray) -> pa.DataType:
     A decimal has the digits behind the point of its first value. What is not known is text."""
     name = name.lower().partition("(")[0].strip()
     if name == "decimal":
-        there = texts.drop_null()
+        there = texts.filter(pc.not_equal(texts, ""))
         scale = len(there[0].as_py().partition(".")[2]) if len(there) else 0
         return pa.decimal128(38, scale)
     if name.startswith("timestamp with"):
@@ -46,8 +47,12 @@ def column_type(name: str, texts: pa.ChunkedArray) -> pa.DataType:
 
 
 def _typed(texts: pa.ChunkedArray, type: pa.DataType) -> pa.ChunkedArray:
-    "Texts as values of a type. ArrowException."
-    return texts if pa.types.is_string(type) else texts.cast(type)
+    """Texts as values of a type. ArrowException.
+
+    An empty text is a value of texts alone; elsewhere it is NULL, however it was quoted."""
+    if pa.types.is_string(type):
+        return texts
+    return pc.if_else(pc.equal(texts, ""), None, texts).cast(type)
 
 
 def typed_tables(

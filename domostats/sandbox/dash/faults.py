@@ -46,6 +46,9 @@ BEFORE: dict[str, Reply] = {
     "forbidden": api_error(403, "Forbidden"),
     "html": Reply(200, PAGE, HTML),
     "expired_keys": store_error(400, "ExpiredToken", "The provided token has expired."),
+    "expired_form": store_error(
+        403, "AccessDenied", "Invalid according to Policy: Policy expired."
+    ),
     "slow_down": store_error(503, "SlowDown", "Please reduce your request rate."),
 }
 

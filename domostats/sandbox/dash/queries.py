@@ -47,9 +47,12 @@ def trino_type(kind: str) -> str:
     return "varchar"
 
 
-def shown_column(name: str, kind: str) -> str:
+def shown_column(name: str, kind: str, quotes_nulls: bool = False) -> str:
     "The SQL that gives a column as its text stands in a result."
     spelled = '"' + name.replace('"', '""') + '"'
+    if quotes_nulls:
+        shown = shown_column(name, kind).rpartition(" AS ")[0] or spelled
+        return f"coalesce(CAST({shown} AS VARCHAR), '') AS {spelled}"
     if kind.startswith("TIMESTAMP"):
         return f"strftime(CAST({spelled} AS TIMESTAMP), '%Y-%m-%d %H:%M:%S.%g') AS {spelled}"
     if trino_type(kind) == "varchar" and kind != "VARCHAR" or kind in ("HUGEINT", "UBIGINT"):
@@ -70,11 +73,13 @@ class QueryRun:
         org: str,
         folder: Path,
         now: float,
+        quotes_nulls: bool = False,
     ):
         self.id: str = str(uuid.uuid4())
         self.text = text
         self.sql = sql
         self.org = org
+        self.quotes_nulls = quotes_nulls
         self.path: Path = folder / f"{self.id}.csv"
         self.columns: list[tuple[str, str]] = []
         self.began = now
@@ -92,7 +97,9 @@ class QueryRun:
             use_lake(self.con, self.org)
             described = self.con.execute(f"DESCRIBE {self.sql}").fetchall()
             self.columns = [(name, kind) for name, kind, *_ in described]
-            shown = ", ".join(shown_column(name, kind) for name, kind in self.columns)
+            shown = ", ".join(
+                shown_column(name, kind, self.quotes_nulls) for name, kind in self.columns
+            )
             names = [name for name, _ in self.columns]
             sql = self.sql if len({*names}) < len(names) else f"SELECT {shown} FROM ({self.sql})"
             batches = self.con.sql(sql).to_arrow_reader(BATCH)
@@ -163,7 +170,8 @@ class Queries:
             sql = translate_query(text)
         except UnusableSql as e:
             raise DashRefusal(400, str(e)) from None
-        run = QueryRun(text, sql, self.lake, self.org, self.folder, self.clock.now())
+        now, quotes_nulls = self.clock.now(), self.rules.quotes_nulls
+        run = QueryRun(text, sql, self.lake, self.org, self.folder, now, quotes_nulls)
         self.by_id[run.id] = run
         return run
 
@@ -194,7 +202,7 @@ class Queries:
         if run.state(self.rules) in FINAL:
             return self.rules.stop_finished_status
         run.stop()
-        return 200
+        return self.rules.stop_status
 
     def result(self, id: str) -> Path:
         "The file with the result of a query that has succeeded. DashRefusal 400 (guessed)."

@@ -32,13 +32,21 @@ class DashRules:
     `expired_status`: what it answers to a token that is too old.
     `user_scopes`, `application_scopes`: what their tokens may do.
 
-    `load_polls`: how often a load says PROCESSING; `queued_polls`, `running_polls`: the same for a
-    query. `closed_status`, `unknown_load_status`: answers for a load that is closed, or not there.
-    `message_objects`: messages as objects, as before April 2025. `tolerance`: relative difference
-    of check sums. `empty_succeeds`: a load without a row. `largest_file`: bytes, None without a
-    limit. `expiration`: the temporary keys name their end. `check_partitions`: names in them must
-    be columns. `stop_finished_status`: a stop that comes too late. `next_token`: the field of the
-    next page; `page_rows`: rows of one.
+    `calls_per_minute`: calls of the API that a minute has room for (429 beyond), None without a
+    limit.
+
+    `load_polls`: how often a load says PROCESSING. `closed_status`, `unknown_load_status`: answers
+    for a load that is closed, or not there. `message_objects`: messages as objects, as before April
+    2025. `error_type`: the word for every failure of a load, empty for the words of the sandbox;
+    `message_form`: what a message (`{}`) stands in. `tolerance`: relative difference of check sums.
+    `empty_succeeds`: a load without a row. `largest_file`: bytes, None without a limit.
+    `expiration`: the temporary keys name their end. `check_partitions`: names in them must be
+    columns. `root_per_load`: the path of a file begins with an id of its load, or else of its
+    organisation.
+
+    `queued_polls`, `running_polls`: how often a query says so. `stop_status`: of a stop,
+    `stop_finished_status`: of one that comes too late. `quotes_nulls`: in a result NULL looks like
+    an empty text. `next_token`: the field of the next page; `page_rows`: rows of one.
 
     `first_largest`: bytes of a file of Data Model v1; `first_closed_status`: what v1 answers after
     a full migration. `migration_polls`, `daily_run_polls`: how often one says that it runs.
@@ -55,18 +63,24 @@ class DashRules:
     expired_status: int = 401
     user_scopes: tuple[str, ...] = SCOPES
     application_scopes: tuple[str, ...] = SCOPES
+    calls_per_minute: int | None = None
     load_polls: int = 1
     queued_polls: int = 1
     running_polls: int = 1
     closed_status: int = 400
     unknown_load_status: int = 400
     message_objects: bool = False
+    error_type: str = ""
+    message_form: str = "{}"
     tolerance: float = 1e-9
     empty_succeeds: bool = False
     largest_file: int | None = None
     expiration: bool = True
     check_partitions: bool = False
+    root_per_load: bool = True
+    stop_status: int = 200
     stop_finished_status: int = 200
+    quotes_nulls: bool = False
     next_token: str = "NextToken"
     page_rows: int = 1000
     first_largest: int = 2_000_000

@@ -62,6 +62,7 @@ class Dash:
         self.latency: float = 0
         self.log: deque[DashCall] = deque(maxlen=100_000)
         self.lock: threading.Lock = threading.Lock()
+        self.counted = (0, 0)  # a minute, and the calls in it
         store = ObjectStore(f"{org}-data-input-v2", folder, self.clock, self.rules)
         lake = make_lake(org)
         first = FirstModel(org, lake, self.rules)
@@ -124,7 +125,22 @@ class Dash:
         "What is served at this path, else the reply of its route."
         if asked.path in self.faults.served:
             return Reply(200, self.faults.served[asked.path], JSON)
+        if not asked.path.startswith("/auth/") and (seconds := self._over_limit()):
+            refusal = api_error(429, "Too Many Requests")
+            return refusal._replace(headers={**refusal.headers, "retry-after": str(seconds)})
         return answer_request(self.world, asked, claims)
+
+    def _over_limit(self) -> int:
+        "How many seconds a call is too early by; 0 if there is room for it in this minute."
+        most = self.rules.calls_per_minute
+        if most is None:
+            return 0
+        minute, second = divmod(int(self.clock.now()), 60)
+        with self.lock:
+            if self.counted[0] != minute:
+                self.counted = (minute, 0)
+            self.counted: tuple[int, int] = (minute, self.counted[1] + 1)
+            return 60 - second if self.counted[1] > most else 0
 
     def control(self, key: Secret, request: "Request", body: bytes) -> Reply:
         "The reply of one of the sandbox's own addresses; an application's secret opens them."

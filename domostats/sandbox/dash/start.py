@@ -19,6 +19,7 @@ from ...errors import SettingsError
 from .daily_runs import DailyRuns
 from .faults import DashCall
 from .first_model import FirstModel
+from .form_reader import load_multipart
 from .loads import LoadRecord
 from .migration import LakeMigration
 from .queries import QueryRun
@@ -27,7 +28,7 @@ from .rules import DashRules
 from .service import Dash
 from .sql import load_sqlglot, use_lake
 from .store import ObjectStore
-from .store_app import load_multipart, make_store_app
+from .store_app import make_store_app
 from .tokens import load_joserfc
 from ..datorama.limits import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once

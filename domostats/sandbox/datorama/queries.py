@@ -57,6 +57,7 @@ def deliveries(state: State, workspace: int) -> list[dict[str, Any]]:
     ]
 
 
+# %% ../../../nbs/11_sandbox/datorama/07_queries.ipynb #65628b93
 def _system_name(name: object) -> str:
     if isinstance(name, str) and name in SHOWN:
         return SHOWN[name]
