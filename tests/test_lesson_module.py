@@ -384,7 +384,7 @@ def test_whoever_reads_an_account_right_passes(answer, seeds):
 @pytest.mark.parametrize("answer", [answer for answer, _ in ACCOUNTS])
 def test_no_message_shows_what_is_in_an_account(answer):
     outcome = module.read_account(answer)
-    for case in module_data.accounts():
+    for case in module_data.account_cases():
         assert case.secret not in f"{outcome!r}{outcome._repr_html_()}"
 
 

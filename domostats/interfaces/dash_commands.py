@@ -10,7 +10,6 @@ __all__ = [
     "Yes",
     "Place",
     "choose_organisation",
-    "ask_person",
     "find_orgname",
     "dash_config",
     "confirm",
@@ -88,7 +87,7 @@ def choose_organisation(
     place.issuer = issuer
 
 
-def ask_person(question: str) -> str:
+def _ask_person(question: str) -> str:
     "What somebody answers to a question on standard error; empty where nobody can."
     typer.echo(f"{question}: ", nl=False, err=True)
     answer = sys.stdin.readline()
@@ -103,7 +102,7 @@ def find_orgname() -> str:
 
     if place.orgname:
         return place.orgname
-    answer = ask_person("Organisation")
+    answer = _ask_person("Organisation")
     if not answer:
         raise SettingsError(
             "It is not said which organisation is meant. Say -o NAME, or set COMOTION_ORGNAME.",
@@ -124,7 +123,7 @@ def confirm(question: str, yes: bool) -> None:
     "Ask before what cannot be undone; where nobody can answer, `--yes` is needed (`typer.Exit`)."
     if yes:
         return
-    if ask_person(f"{question} [y/N]").lower() not in ("y", "yes"):
+    if _ask_person(f"{question} [y/N]").lower() not in ("y", "yes"):
         say("Nothing was done. Say --yes to go on without a question.", err=True)
         raise typer.Exit(2)
 

@@ -187,7 +187,7 @@ def _stand_in_for(function: Any) -> dict[str, Any]:
 def read_account(function: Callable[..., Any]) -> str:
     if is_untouched(function) or not callable(function):
         call(function, "alias")
-    for number, case in enumerate(data.accounts(), 1):
+    for number, case in enumerate(data.account_cases(), 1):
         alias = f"account {number}"
         with temporary_store(), _other_globals(function, _stand_in_for(function)):
             domojupyter.attach(accounts={alias: case.properties})

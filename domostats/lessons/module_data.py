@@ -18,7 +18,7 @@ __all__ = [
     "NotebookCase",
     "notebooks",
     "AccountCase",
-    "accounts",
+    "account_cases",
     "ProgramFile",
     "program_file",
     "Stop",
@@ -182,7 +182,7 @@ class AccountCase(NamedTuple):
     secret: str
 
 
-def accounts() -> Iterator[AccountCase]:
+def account_cases() -> Iterator[AccountCase]:
     "Accounts, each with a secret that must not be shown."
     for seed in SEEDS:
         secret = f"zR{random.Random(seed).randrange(10**9)}"
