@@ -96,6 +96,13 @@ def box(own_folder):
         yield running
 
 
+def plant(box, password, token):
+    "Give the administrator of a sandbox another password and another access token."
+    admin, tokens = box.domo.admin, box.domo.data.tokens
+    vars(admin).update(password=password, access_token=token)
+    tokens.issue("planted", admin.user["id"], tokens.now + 86_400_000, token)
+
+
 @pytest.fixture
 def give_away(monkeypatch):
     """A function that makes files, folders and links those of another user (`to`).

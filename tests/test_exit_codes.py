@@ -67,6 +67,8 @@ WAYS = {  # every command, in a way that needs the disk, the network or the sett
     "extract": "extract",
     "releases": "releases",
     "registry": "registry serve",
+    "token": "token list --instance acme",
+    "dash": "dash -o acme query-state -q 1",
 }
 
 
@@ -371,6 +373,7 @@ def test_what_is_said_after_ctrl_c_names_no_option_that_the_command_lacks():
         "snapshot": [],
         "extract": [],
         "migrate": [],
+        "rotate": [],
     }
     for name in ("generate", "run"):
         assert "--fresh" in {option for one in commands[name].params for option in one.opts}

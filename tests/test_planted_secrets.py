@@ -22,6 +22,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 import requests
+from conftest import plant
 from secret_search import (
     RICH,
     TRACEBACKS,
@@ -278,7 +279,7 @@ def planted(tmp_path_factory):
         for name in ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME"):
             patch.setenv(name, str(tmp_path_factory.mktemp(name)))
         with sandbox.start() as box:
-            vars(box.domo.admin).update(password=PASSWORD, access_token=TOKEN)
+            plant(box, PASSWORD, TOKEN)
             yield box, Instance("planted", box.url)
 
 

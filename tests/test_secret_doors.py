@@ -82,8 +82,12 @@ SEALED = {  # they are given a `Secret`, which shows itself nowhere, and no text
             *("key_store.KeptLogin.keep", "key_store.KeptLogin.keep_refresh"),
             *("key_store.KeptLogin.keep_access", "queries.link_parts"),
             "queries.get_result_page",  # its token is the place of a page
+            "own_cache.CacheStore.set",
+            "own_cache.CredentialsCache.set_refresh_token",  # what a class of the user's has
         )
     ),
+    "domostats.clients.domo.access_tokens.IssuedToken.__init__",
+    "domostats.transport.sending.send",  # it is told whether there is a secret
     "domostats.transport.answer.Answer.__init__",
     "domostats.domojupyter.Panel.__init__",
     "domostats.instances.Instance.__init__",

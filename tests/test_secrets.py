@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 import pytest
+from conftest import plant
 
 from domostats import domojupyter as dj
 from domostats.clients.domo.accounts import get_accounts
@@ -77,8 +78,7 @@ def test_the_search_finds_a_leak(leak, secret):
 @pytest.fixture
 def planted(box, monkeypatch):
     "A sandbox whose secrets are the planted ones."
-    login = box.domo.admin
-    vars(login).update(password=PASSWORD, access_token=TOKEN)
+    plant(box, PASSWORD, TOKEN)
     address = Instance("planted", box.url)
     Path("settings.ini").write_text(
         f"[domostats]\nstore = store.duckdb\n[instance.planted]\nurl = {box.url}\n"

@@ -140,7 +140,7 @@ def notebooks() -> Iterator[NotebookCase]:
     "Notebooks of two secrets each, in the order in which mistakes are easiest to see."
     for seed in SEEDS:
         word = f"kQ{random.Random(seed).randrange(10**9)}"
-        odd = f'{word}"ü\\'
+        odd = f'{word}\\"ü'  # a backslash at the end would be found with another behind it
         plain = code_cell("rows = []")
         deep = code_cell("rows", tool={"kept": [{"form": {"fields": [word]}}]})
         twice = code_cell(word, f"again = {word}", outputs=[printed(word)])

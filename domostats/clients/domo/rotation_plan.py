@@ -86,7 +86,6 @@ def plan_rotation(
     """What `rotate_token` would do with these arguments; nothing is changed.
 
     SettingsError `bad_argument`, `several_accounts`."""
-    name = str(name)
     check_token_name(name)
     if not 0 <= keep_old <= 365:
         raise SettingsError("keep_old is a number of days, 0 to 365.", "bad_argument")

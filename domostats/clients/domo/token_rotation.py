@@ -194,8 +194,6 @@ def rotate_token(
     CredentialsError `dud_token`; RetryLaterError `already_running`, `unknown_outcome`,
     `not_in_time`; DataError `changed_meanwhile`; SettingsError `bad_argument`,
     `several_accounts`, `no_state_folder`."""
-    name = str(name)
-    account = str(account)
     check_token_name(name)
     instance = find_instance(domo_instance)
     auth = sign_in(instance, session_token).auth

@@ -35,6 +35,7 @@ from ...secrets import Secret
 
 
 # %% ../../../nbs/06_loading/dash/15_v1_upload.ipynb #6e871648
+@hides("key")
 def v1_key(organisation: DashOrganisation, key: str | Secret | None) -> Secret:
     "The API key that was given, or the one of the settings. CredentialsError `missing_secret`."
     if key:
