@@ -473,7 +473,7 @@ GUARDED = (
 )
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("text", [OTHER_IMPORT, IN_LOOPS, GUARDED])
 def test_a_file_that_brings_all_it_needs_passes(text, seeds):
     Path("monit_accounts.py").write_text(text)
@@ -573,7 +573,7 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize("text, message", PROGRAMS)
 def test_a_program_that_a_scheduler_cannot_trust_is_told(text, message, seeds):
     with sandbox.start() as box:
@@ -622,7 +622,7 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("text", [WITH_ARGPARSE, TELLS_WHY, WITH_THE_MODULE])
 def test_a_program_that_a_scheduler_can_trust_passes(text, seeds):
     Path("nightly.py").write_text(text)

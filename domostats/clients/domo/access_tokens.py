@@ -96,8 +96,7 @@ def issue_access_token(
     token was issued, RetryLaterError `unseen_token`, and where nobody can tell, `unknown_outcome`.
     SettingsError `bad_argument`, `naive_time`; DataError `bad_request` for an owner who is nobody.
     """
-    name = str(name).strip()
-    if not name:
+    if not isinstance(name, str) or not name.strip():
         raise SettingsError("A token needs a name that says what it is for.", "bad_argument")
     connection = sign_in(domo_instance, session_token)
     auth = connection.auth

@@ -65,7 +65,6 @@ def find_stored_account(
 
     SettingsError `several_accounts`.
     """
-    name = str(name)
     rows = get_flat_accounts(domo_instance, session_token).response
     found = [
         one for one in rows if one.get("name") == name and one.get("dataProviderType") == provider
@@ -96,9 +95,7 @@ def create_account(
     `POST /api/data/v1/accounts`, known from client code. It is sent once, a lost answer is looked
     up. SettingsError `bad_fields`, `bad_argument`; RetryLaterError `unknown_outcome`.
     """
-    name = str(name)
-    display_name = str(display_name)
-    if not name or not display_name:
+    if not (isinstance(name, str) and isinstance(display_name, str) and name and display_name):
         raise SettingsError("An account needs a name and a display name.", "bad_argument")
     connection = sign_in(domo_instance, session_token)
     body = {

@@ -89,7 +89,7 @@ def read_and_upload_file_to_dash(
             file,
             dash_table,
             dash_orgname,
-            dash_api_key,
+            Secret(dash_api_key) if dash_api_key else None,
             rows=chunksize,
             modify_lambda=modify_lambda,
             dry_run=path_to_output_for_dryrun,

@@ -35,11 +35,10 @@ from ...secrets import Secret
 
 
 # %% ../../../nbs/06_loading/dash/15_v1_upload.ipynb #6e871648
-@hides("key")
-def v1_key(organisation: DashOrganisation, key: str | Secret | None) -> Secret:
+def v1_key(organisation: DashOrganisation, key: Secret | None) -> Secret:
     "The API key that was given, or the one of the settings. CredentialsError `missing_secret`."
     if key:
-        return Secret(key)
+        return key
     found = find_secrets(organisation.api, ("DOMOSTATS_DASH_API_KEY",))
     return found["DOMOSTATS_DASH_API_KEY"]
 
@@ -58,7 +57,8 @@ def upload_csv_to_dash(
     RetryLaterError `unknown_outcome`: it may be stored, look before you send it again. The errors
     of `send_v1_file`."""
     organisation = find_organisation(dash_orgname)
-    connection = connect_v1(organisation, v1_key(organisation, dash_api_key))
+    given = Secret(dash_api_key) if dash_api_key else None
+    connection = connect_v1(organisation, v1_key(organisation, given))
     if csv_gz_stream.seekable():
         csv_gz_stream.seek(0)
     content = csv_gz_stream.read()
@@ -77,12 +77,11 @@ def upload_csv_to_dash(
 
 
 # %% ../../../nbs/06_loading/dash/15_v1_upload.ipynb #d2b9d90c
-@hides("key")
 def upload_v1(
     file: Any,
     table: str,
     orgname: str | Instance | DashOrganisation,
-    key: str | Secret | None = None,
+    key: Secret | None = None,
     *,
     rows: int | None = None,
     modify_lambda: Modify | None = None,
