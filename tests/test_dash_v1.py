@@ -380,6 +380,7 @@ upload_v1(frame, "ages", "dash", rows=10)
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment_no_part_is_there_twice(own_folder, draws):
     "A process that is killed may leave one part of which nobody knows, and never two."
     Path("program.py").write_text(PROGRAM)

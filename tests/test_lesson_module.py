@@ -630,6 +630,7 @@ def test_a_program_that_a_scheduler_can_trust_passes(text, seeds):
     assert outcome.passed, outcome
 
 
+@pytest.mark.slow
 def test_programs_write_to_a_store_that_goes_away(box):
     from domostats.loading.database_file import store_path
 
@@ -641,6 +642,7 @@ def test_programs_write_to_a_store_that_goes_away(box):
     assert [path.name for path in Path.cwd().iterdir()] == ["nightly.py"]
 
 
+@pytest.mark.slow
 def test_what_the_lesson_goes_on_with_runs_beside_a_module_that_works(box):
     Path("monit_accounts.py").write_text(BARE)  # it does not work
     Path("nightly.py").write_text(NIGHTLY)
