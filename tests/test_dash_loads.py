@@ -389,7 +389,7 @@ def program(own_folder, tmp_path):
     mark = tmp_path / "mark"
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(sandbox.start_dash(org="program"))
-        code = PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")').replace("0.01", "0.1")
+        code = PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")').replace("0.01", "0.5")
         Path("program.py").write_text(code)
         child = subprocess.Popen(
             [sys.executable, "program.py", mark],
