@@ -23,6 +23,7 @@ import re
 import secrets
 import subprocess
 import sys
+import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -55,6 +56,7 @@ def served():
 def box(served, own_folder, monkeypatch):
     "An organisation that this folder knows, with an application that may sign in."
     served.heal()
+    served.clock.step(time.time() - served.clock.now())  # a test has let tokens end
     served.latency = 0
     served.log.clear()
     section = f"[instance.dash-lake]\nurl = {served.url}\norgname = {served.org}\n"

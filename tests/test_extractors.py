@@ -934,7 +934,8 @@ if what == "migrate":
 migrations.apply()
 if what == "extract":
     done = extraction.extract(datetime(2024, 2, 10, tzinfo=timezone.utc))
-    assert not [one for one in done if one.error]
+    wrong = [str(one.error) for one in done if one.error]
+    assert not wrong, wrong
 print("done", flush=True)
 """
 
