@@ -321,9 +321,10 @@ class InterruptedReply(requests.Response):
 
     def __init__(self, at: int):
         super().__init__()
-        self.status_code, self.encoding = 200, "utf-8"
-        self.at = at
-        self.pressed = False
+        self.status_code: int = 200
+        self.encoding: str | None = "utf-8"
+        self.at: int = at
+        self.pressed: bool = False
 
     def _read(self) -> None:
         self.at -= 1

@@ -124,7 +124,7 @@ class Landing:
 
     def __init__(self, states: list[LessonState], last: str | None = None, is_kept: bool = True):
         self.states = states
-        self.next = next_state(states, last)
+        self.next: LessonState | None = next_state(states, last)
         self.is_kept = is_kept
 
     def _step(self) -> tuple[str, str, str, str]:

@@ -31,6 +31,7 @@ from ..errors import AccessError, CredentialsError
 from ..instances import Instance
 from .pictures import LaneStep
 from ..secrets import Secret
+from ..transport.auth import Auth
 
 
 # %% ../../nbs/09_lessons/18_tokens_data.ipynb #25003cf4
@@ -83,8 +84,8 @@ class PaperApi:
         self.dud = dud
         self.full = full
         self.cut: tuple[int, str] | None = None
-        self.calls = 0
-        self.last = 206
+        self.calls: int = 0
+        self.last: int = 206
         self.rows: dict[int, dict[str, Any]] = {}
         self.stored: int | None = None
         self.steps: list[LaneStep] = []
@@ -182,8 +183,8 @@ class InstanceApi:
         self.account = account
         self.body = body
         self.today = today
-        self.auth = sign_in(instance).auth
-        self.me = int(get_current_user(instance, self.auth).response["id"])
+        self.auth: Auth = sign_in(instance).auth
+        self.me: int = int(get_current_user(instance, self.auth).response["id"])
 
     def tokens(self) -> list[dict[str, Any]]:
         "All tokens, a dict each."

@@ -61,9 +61,9 @@ class DailyAuth(Auth):
     def __init__(self, auth: DashAuth, place: Instance):
         self.auth = auth
         self.kind: str = auth.kind
-        self.user = auth.user
-        self.name = place.name
-        self.url = place.url
+        self.user: str = auth.user
+        self.name: str = place.name
+        self.url: str = place.url
 
     def __call__(self, request: "requests.PreparedRequest") -> "requests.PreparedRequest":
         return self.auth(request)

@@ -135,7 +135,7 @@ def _issued(answer: Answer, name: str, owner_id: int, ends: int) -> IssuedToken:
     fields = answer.response if isinstance(answer.response, dict) else {}
     id, value = fields.get("id"), fields.get("token")
     if type(id) is int and isinstance(value, str) and sendable(Secret(value)):
-        return IssuedToken(id, name, owner_id, ends, Secret(value))
+        return IssuedToken(id, str(name), owner_id, ends, Secret(value))
     raise DataError(
         f"{answer.method} {answer.url} answered without a token in it.", "unexpected", answer
     )
