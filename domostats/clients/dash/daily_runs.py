@@ -127,8 +127,11 @@ class _Run(msgspec.Struct):
     status: str | None = None
     startDate: str | None = None
     stopDate: str | None = None
+
+
+class _Runs(_Run):
     message: str | None = None
-    executions: list["_Run"] | None = None
+    executions: list[_Run] | None = None
 
 
 class DailyRunState(NamedTuple):
@@ -156,7 +159,7 @@ def get_daily_runs(
         )
     params = {"mode": mode, "limit": limit} if mode == "list" else {"mode": mode}
     answer = connection.ask(Request("GET", f"{DAILY}/execution_status", params))
-    found = answer.read(_Run | None)
+    found = answer.read(_Runs | None)
     if found is None or found.name is None and found.executions is None:
         return []
     return [_state_of(run) for run in ([found] if found.executions is None else found.executions)]
