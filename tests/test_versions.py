@@ -77,6 +77,8 @@ LEFT_OUT = {
     "test_wheel.py",
 }  # need the tools, or take long and ask nothing of the version
 LONG_ONES = {
+    "test_dash_commands.py",
+    "test_dash_v1.py",
     "test_datorama_arguments.py",
     "test_declarations.py",
     "test_destinations.py",
@@ -133,9 +135,8 @@ NEWEST = max(FOUND, default=11)
 
 
 OLDEST = 10
-EXTRAS = "sandbox", "registry"
-OLD_EXTRAS = "dash", "excel"  # on the oldest Python too, by OLD_ONES
-OLD_ONES = {"test_dash_defects.py"}
+EXTRAS = "sandbox", "registry", "dash", "excel"
+OLD_ONES = {"test_dash_defects.py"}  # on the oldest Python too
 TESTING = (
     "pytest",
     "pytest-xdist",
@@ -209,15 +210,13 @@ def test_the_core_passes(minor, what, copy, tmp_path):
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
     install = [python, "-m", "pip", "install", *QUICKLY]
-    extras = EXTRAS
     if what == "lowest":
-        extras = EXTRAS + OLD_EXTRAS
-        chosen = [lowest(requirement) for requirement in declared(extras)]
+        chosen = [lowest(requirement) for requirement in declared()]
     else:
         chosen = [f"pandas=={what.removeprefix('pandas')}.*"]
     constraints = tmp_path / "constraints.txt"
     constraints.write_text("\n".join(chosen))
-    wanted = [f"{copy}[{','.join(extras)}]", *TESTING]
+    wanted = [f"{copy}[{','.join(EXTRAS)}]", *TESTING]
     subprocess.run([*install, "-c", constraints, *wanted], check=True, timeout=900)
     subprocess.run([*install, "--force-reinstall", "--no-deps", copy], check=True, timeout=300)
     core = {path.name for path in (copy / "tests").glob("test_*.py")} - LEFT_OUT
