@@ -183,9 +183,17 @@ PLAIN = (
 KEPT_IN = r"(DOMO|DOMOSTATS|DATORAMA)_.*(TOKEN|PASSWORD|SECRET|KEY)"
 
 
+def _is_path(text: str) -> bool:
+    "Whether a text names a place in a folder that is there: its first folder exists."
+    folder = re.match(r"~/|/?[^/]+/", text)
+    place = os.path.expanduser(folder[0]) if folder else ""  # noqa: PTH111  it never raises
+    return os.path.isdir(place)  # noqa: PTH112  nor does this, whatever the name
+
+
 def is_token(text: str) -> bool:
     """Whether a text looks like a token: long and of letters and digits without an order, a UUID,
-    or what a variable such as DOMO_ACCESS_TOKEN holds.
+    or what a variable such as DOMO_ACCESS_TOKEN holds. A path that leads into a folder that is
+    here is none.
     """
     if any(re.fullmatch(pattern, text) for pattern in PLAIN[1:]):
         return False
@@ -193,7 +201,7 @@ def is_token(text: str) -> bool:
         value for name, value in os.environ.items() if re.match(KEPT_IN, name)
     ]:
         return True
-    if not re.fullmatch(r"[A-Za-z0-9+/=_.~&%-]+", text):
+    if not re.fullmatch(r"[A-Za-z0-9+/=_.~&%-]+", text) or _is_path(text):
         return False
     longest = max(re.split(r"[-_]", text), key=len)
     digits, letters = len(re.findall(r"\d", longest)), len(re.findall("[A-Za-z]", longest))

@@ -1517,6 +1517,21 @@ def test_a_long_text_is_a_token_from_forty_signs_on(length, is_one):
     assert len(text) == length and is_token(text) is is_one
 
 
+def test_a_path_of_this_machine_is_no_token_however_long(tmp_path, monkeypatch):
+    folder = tmp_path / "check" / "work123" / "a" / "4fbd1c1e7a414c7e8f102f2f6f4bb0b1"
+    folder.mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    inside = "check/work123/a/4fbd1c1e7a414c7e8f102f2f6f4bb0b1"
+    for start in ("", "./", "~/", "../" + tmp_path.name + "/", f"{tmp_path}/"):
+        assert not is_token(start + inside) and not is_token(start + inside + "/python"), start
+    for text in (
+        "nowhere/work123/4fbd1c1e7a414c7e8f102f2f6f4bb0b1",
+        "/4fbd1c1e7a414c7e8f102f2f6f4bb0b1",
+    ):
+        assert is_token(text)
+
+
 def test_an_instance_is_the_same_whatever_its_secrets_and_shows_none():
     one = Instance("acme", "https://acme.domo.com", {"DOMO_ACCESS_TOKEN": Secret("horse")})
     assert one == ACME and hash(one) == hash(ACME)
