@@ -1,5 +1,9 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 
+import contextlib
+import datetime
+import gc
+import importlib
 import os
 import random
 import shutil
@@ -7,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -76,8 +80,11 @@ def own_folder(tmp_path, monkeypatch):
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {**sys.modules}
     yield
     for name, module in [*sys.modules.items()]:
+        if before.get(name) is module:  # thousands are, and each test ends here
+            continue
         if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
 
@@ -201,11 +208,15 @@ def pytest_addoption(parser):
 class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
-    The first case is always among the quick ones."""
+    The first case is always among the quick ones. Of what a long table leaves to the slow tier,
+    forty cases are drawn for each day, and the others wait for theirs: they are marked
+    `another_day`. SAMPLE=2024-03-01 draws those of that day."""
+
+    A_DAY = 40
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
-        seen = Counter()
+        slow, seen = defaultdict(list), Counter()
         for item in items:
             mark = item.get_closest_marker("sampled")
             if mark is None:
@@ -213,11 +224,48 @@ class Tiers:
             function = item.nodeid.partition("[")[0]
             if seen[function] % mark.args[0]:
                 item.add_marker("slow")
+                slow[function].append(item)
             seen[function] += 1
+        for function, cases in slow.items():
+            draws = random.Random(f"{os.environ['SAMPLE']} {function.rpartition('::')[2]}")
+            for item in draws.sample(cases, max(len(cases) - self.A_DAY, 0)):
+                item.add_marker("another_day")
+
+    def pytest_report_header(self):
+        return f"cases of the day: SAMPLE={os.environ['SAMPLE']}"
 
 
 def pytest_configure(config):
+    os.environ.setdefault("SAMPLE", str(datetime.date.today()))  # the workers have it from here
     config.pluginmanager.register(Tiers())
+
+
+def files_asked_for(session):
+    "The test files of a session by their names, whether they or their folders were named."
+    for argument in session.config.args:
+        path = session.config.invocation_params.dir / argument.partition("::")[0]
+        yield from [path] if path.is_file() else path.glob("test_*.py")
+
+
+def pytest_sessionstart(session):
+    """Import the test files in each worker from another one on.
+
+    pytest compiles each file with its assertions, which takes longer than to run it. So no two
+    workers compile the same file at the same time: each finds what the others have compiled."""
+    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
+    if not number:
+        return
+    names = sorted(path.stem for path in files_asked_for(session))
+    first = len(names) * int(number) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    for name in [*names[first:], *names[:first]]:
+        # what cannot be imported, or has to be left out here, is told when it is collected
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(name)
+
+
+def pytest_collection_finish(session):
+    "Thousands of tests stay in memory to the end: no collection of garbage looks at them again."
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)
