@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import gc
+import hashlib
 import importlib
 import os
 import random
@@ -181,24 +182,75 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
+def once(tmp_path_factory):
+    """Gives a function that tells a folder with what `make(folder)` puts there.
+
+    Of all workers one makes it, and the others wait: a worker takes tests from another, and then
+    what the two share, such as a site that takes minutes, would be made twice."""
+    shared = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+
+    def give(name, make):
+        folder, made = shared / name, shared / f"{name}.made"
+        with (shared / f"{name}.lock").open("w") as file, alone_with(file):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what an attempt that failed has left
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return give
+
+
+@contextlib.contextmanager
+def alone_with(file):
+    "In this block no other process is in one with the same file; nothing where locks are unknown."
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@pytest.fixture(scope="session")
+def environment(once):
     """Gives a function that makes an environment of its own with these packages from the index,
     by the first of these Pythons, and tells its interpreter; the same packages share one."""
-    made = {}
 
     def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):
-        if packages not in made:
-            python = next((found for found in map(shutil.which, pythons) if found), None)
-            if not python:
-                missing(f"none of {', '.join(pythons)} is here")
-            folder = tmp_path_factory.mktemp("environment")
+        python = next((found for found in map(shutil.which, pythons) if found), None)
+        if not python:
+            missing(f"none of {', '.join(pythons)} is here")
+
+        def install(folder):
             subprocess.run([python, "-m", "venv", folder], check=True)
-            install = ["-m", "pip", "install", *QUICKLY]
-            subprocess.run([folder / "bin" / "python", *install, *packages], check=True)
-            made[packages] = folder / "bin" / "python"
-        return made[packages]
+            command = ["-m", "pip", "install", *QUICKLY, *packages]
+            subprocess.run([folder / "bin" / "python", *command], check=True)
+
+        digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:16]
+        return once(f"environment-{digest}", install) / "bin" / "python"
 
     return make
+
+
+@pytest.fixture(scope="module")
+def wheel(once, copy):
+    "The wheel that a release publishes, built from the tree."
+
+    def build(folder):
+        pip = [sys.executable, "-m", "pip", "wheel", *QUICKLY[:2], "--no-deps", "-w", folder, copy]
+        done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    [made] = once("wheel", build).iterdir()
+    return made
 
 
 def pytest_addoption(parser):
@@ -209,10 +261,10 @@ class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
     The first case is always among the quick ones. Of what a long table leaves to the slow tier,
-    forty cases are drawn for each day, and the others wait for theirs: they are marked
+    twenty cases are drawn for each day, and the others wait for theirs: they are marked
     `another_day`. SAMPLE=2024-03-01 draws those of that day."""
 
-    A_DAY = 40
+    A_DAY = 20
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):

@@ -141,7 +141,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "of a first version"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_declaration_is_never_written_silently(change, noted):
@@ -321,7 +321,7 @@ GOOD = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("stored", TYPES)
 def test_of_two_types_one_is_not_written_as_the_other(stored):
     extraction = migrated(extractor_of([("value", stored)], [GOOD[stored]]))
@@ -399,6 +399,7 @@ EDITED = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("what", EDITED)
 def test_a_migration_edited_by_hand_is_told_with_its_file_and_step_and_nothing_is_applied(what):
     folder, store = Path("migrations"), Store(Path("store.duckdb"))

@@ -149,6 +149,7 @@ def leaking(tmp_path):
     return make
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("tool", TRACEBACKS)
 @pytest.mark.parametrize("place", [place for place in LEAKS if place != "group"])
 def test_the_search_finds_a_leak_in_a_traceback(tool, place, leaking):
@@ -412,7 +413,7 @@ def _dash_secrets(box):
     return [*(str(one.reveal()) for one in given), *links, *tokens, *box.realm.grants]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("tools", TIERS)
 @pytest.mark.parametrize("fault", DASH_FAULTS)
 def test_no_fault_of_the_lake_shows_a_secret_or_writes_one(lake, fault, tools, tmp_path):

@@ -66,6 +66,7 @@ def test_a_file_is_appended_with_its_five_headers(box):
     assert box.api_key.reveal() not in repr([*box.log])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("status", "changed"),
     [
@@ -102,6 +103,7 @@ def test_two_megabytes_is_the_most(box):
     assert send(box, content).status_code == 413
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("fault", sorted({*BEFORE, *AFTER} - {"slow"}))
 def test_a_fault_is_met_here_as_elsewhere(box, fault):
     box.fail(fault, PATH)

@@ -230,7 +230,7 @@ def tried(call):
 TOOLS = "traceback", "inspect"
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", DOORS)
 def test_no_argument_of_a_door_shows_what_it_is_given(name, closed):
     walk(name, closed)
@@ -265,6 +265,7 @@ def walk(name, closed, forms=FORMS):
                 assert not found, (parameter.name, form)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", DOORS)
 def test_too_many_arguments_or_wrong_names_show_none(name, closed):
     function, parameters = ready(name, PUBLIC[name], closed)
@@ -300,6 +301,7 @@ def test_the_walk_finds_an_open_door(closed):
 # What the user is told.
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("token", [TOKEN, HEX, UUID, JWT, ODD])
 @pytest.mark.parametrize(
     "call",
