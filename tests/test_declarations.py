@@ -217,7 +217,7 @@ def test_a_table_that_was_changed_by_hand_takes_no_row():
     with extraction.store.open() as con:
         con.execute("ALTER TABLE datasets.things ALTER n TYPE INTEGER")
     error = load(extraction)
-    assert error is not None and "things.n should be BIGINT and is INTEGER" in str(error)
+    assert error is not None and "things.n should be INT64 and is DuckDB's INTEGER" in str(error)
 
 
 # values
