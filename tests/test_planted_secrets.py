@@ -41,7 +41,8 @@ from domostats import reports, sandbox
 from domostats.clients.dash.auth import ApplicationAuth, UserAuth
 from domostats.clients.dash.auth import sign_in as dash_sign_in
 from domostats.clients.dash.browser import sign_in_with_browser
-from domostats.clients.dash.key_store import KeptLogin, MemoryStore, login_from_token
+from domostats.clients.dash.kept_login import KeptLogin, login_from_token
+from domostats.clients.dash.key_store import MemoryStore
 from domostats.clients.dash.loads import create_load, put_file
 from domostats.clients.dash.organisation import find_organisation
 from domostats.clients.dash.queries import start_query

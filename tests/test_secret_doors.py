@@ -75,12 +75,12 @@ SEALED = {  # they are given a `Secret`, which shows itself nowhere, and no text
         f"domostats.clients.dash.{name}"
         for name in (
             *("auth.DashAuth.fetch", "auth.ApplicationAuth.fetch", "auth.UserAuth.fetch"),
-            *("browser.Listener.__init__", "browser.read_redirect", "browser.check_identity"),
+            *("redirect.Listener.__init__", "browser.read_redirect", "browser.check_identity"),
             *("forms.Form.__init__", "forms.FileForm.__init__", "tokens.ask_tokens"),
             *("key_store.TokenStore.set", "key_store.MemoryStore.set"),
             *("key_store.SystemStore.set", "key_store.FileStore.set"),
-            *("key_store.KeptLogin.keep", "key_store.KeptLogin.keep_refresh"),
-            *("key_store.KeptLogin.keep_access", "queries.link_parts"),
+            *("kept_login.KeptLogin.keep", "kept_login.KeptLogin.keep_refresh"),
+            *("kept_login.KeptLogin.keep_access", "queries.link_parts"),
             "queries.get_result_page",  # its token is the place of a page
             "own_cache.CacheStore.set",
             "own_cache.CredentialsCache.set_refresh_token",  # what a class of the user's has
