@@ -5,8 +5,10 @@ import datetime
 import gc
 import hashlib
 import importlib
+import itertools
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,9 @@ KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with ki
 QUICKLY = "--quiet", "--disable-pip-version-check", "--no-compile"
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
+NUMBERS = itertools.count()
+# with each import of nbformat it would compile forty grammars, for a format that no notebook has
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def files():
@@ -66,6 +71,14 @@ def nobodys_home(tmp_path_factory):
         for name in PLACES:
             patch.setenv(name, str(tmp_path_factory.mktemp(name)))
         yield
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """An empty folder, as pytest's own, but counted here: to find a free number pytest looks at
+    the folders of all tests before this one."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}_{next(NUMBERS)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)

@@ -569,6 +569,7 @@ def test_the_command_signs_in_or_ends_with_an_error(box):
     assert kept.read_bytes() == before, "who has not signed in keeps what there was"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("words", "variable", "typed"),
     [("{}", "another-org", ""), ("", "{}", ""), ("", "", "{}\n")],

@@ -915,6 +915,7 @@ def test_what_is_read_once_is_not_doubled_after_a_commit_whose_end_was_not_seen(
     assert again.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("starts", [(0, 20), (0, 10, 20), (0,)])
 def test_other_rows_of_what_is_read_once_stop_too(box, config, starts):
     for commits in (False, True):

@@ -926,7 +926,7 @@ def test_a_test_that_finds_too_little_is_told_what_it_misses(
     assert "as it is" not in outcome.says or "assert " in outcome.tried
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("source", [THREE, ONE, OWN])
 def test_tests_that_notice_every_change_pass(source, monkeypatch, seeds, solved):
     own = {name: solved[name] for name in ("get_accounts", "get_session_token")}

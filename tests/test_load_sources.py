@@ -241,6 +241,7 @@ def test_a_handle_of_200000_rows_loses_none_of_them():
     assert sent.column("code")[7].as_py() == "000007"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("mode", ["rb", "r"])
 def test_readers_of_one_handle_do_not_disturb_each_other(tmp_path, kind, mode):

@@ -456,6 +456,7 @@ def command(box, *words, **more):
     )
 
 
+@pytest.mark.slow
 def test_the_command_asks_first_and_takes_yes(box):
     watch = Watch(box, account="domostats_token")
     plan = command(box, "rotate", NAME, "--dry-run")
