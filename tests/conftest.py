@@ -274,26 +274,27 @@ class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
     The first case is always among the quick ones. Of what a long table leaves to the slow tier,
-    twenty cases are drawn for each day, and the others wait for theirs: they are marked
-    `another_day`. SAMPLE=2024-03-01 draws those of that day."""
+    twenty cases are drawn for each day (or `a_day`, where a case takes a second), and the others
+    wait for theirs: they are marked `another_day`. SAMPLE=2024-03-01 draws those of that day."""
 
     A_DAY = 20
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
-        slow, seen = defaultdict(list), Counter()
+        slow, seen, a_day = defaultdict(list), Counter(), {}
         for item in items:
             mark = item.get_closest_marker("sampled")
             if mark is None:
                 continue
             function = item.nodeid.partition("[")[0]
+            a_day[function] = mark.kwargs.get("a_day", self.A_DAY)
             if seen[function] % mark.args[0]:
                 item.add_marker("slow")
                 slow[function].append(item)
             seen[function] += 1
         for function, cases in slow.items():
             draws = random.Random(f"{os.environ['SAMPLE']} {function.rpartition('::')[2]}")
-            for item in draws.sample(cases, max(len(cases) - self.A_DAY, 0)):
+            for item in draws.sample(cases, max(len(cases) - a_day[function], 0)):
                 item.add_marker("another_day")
 
     def pytest_report_header(self):

@@ -913,7 +913,7 @@ TESTS = [
 ]
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(8, a_day=6)
 @pytest.mark.parametrize("source, message", TESTS)
 def test_a_test_that_finds_too_little_is_told_what_it_misses(
     source, message, monkeypatch, box, seeds

@@ -573,7 +573,7 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(12, a_day=6)
 @pytest.mark.parametrize("text, message", PROGRAMS)
 def test_a_program_that_a_scheduler_cannot_trust_is_told(text, message, seeds):
     with sandbox.start() as box:

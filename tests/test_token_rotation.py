@@ -146,7 +146,7 @@ def again(watch, login):
     return rotate_token(watch.box, login, watch.name, watch.account)
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(10, a_day=6)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize(
     "start", ["nothing", "rotated", "made by hand", "with leftovers", "rotated, with leftovers"]
