@@ -12,6 +12,10 @@ the quickest first. Which tests those are is measured once, with coverage, and k
 `.mutants/`. What nothing notices is printed; where that is as it should be,
 `explained_faults.toml` says why. Where the tests do not come to an end, they are tried again
 alone and for longer: without an end then either, the fault is noticed.
+
+A rate that is too good is worse than none. So a test that failed has to fail a second time: on a
+busy machine tests fail without a fault. And a module that cannot be imported any more, which
+whatever is started notices, counts neither way.
 """
 
 import argparse
@@ -249,7 +253,8 @@ def copy_project(folder: Path) -> Path:
 
 
 class Watcher:
-    "A plugin of pytest that runs certain tests, in their order, and writes down which failed."
+    """A plugin of pytest that runs certain tests, in their order, and writes down which failed,
+    and which files of tests could not be read."""
 
     def __init__(self, file: Path, wanted: list[str]):
         self.file = file
@@ -259,6 +264,9 @@ class Watcher:
         "A test that is not there, because a fault took its case away, notices nothing."
         kept = [item for item in items if item.nodeid in self.places]
         items[:] = sorted(kept, key=lambda item: self.places[item.nodeid])
+
+    def pytest_collectreport(self, report) -> None:
+        self.pytest_runtest_logreport(report)
 
     def pytest_runtest_logreport(self, report) -> None:
         if report.failed:
@@ -285,6 +293,7 @@ def run_pytest_here(folder: Path, options: list[str], tests: list[str], failures
 
 
 NO_TESTS = 5  # pytest's exit code
+FLAWS = 3  # tests that fail once and not again, before a fault counts as noticed by none
 NO_END = 124  # what stands for it where pytest did not come to an end
 PATIENCE = 6  # times as long for the second attempt, which is made alone
 
@@ -305,6 +314,15 @@ def run_pytest(
         code = NO_END
     failed = failures.read_text().splitlines() if failures.exists() else []
     return 0 if code == NO_TESTS else code, failed
+
+
+def can_import(folder: Path, module: str) -> bool:
+    "Whether a module of a copy of the project can be imported."
+    name = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    command = [sys.executable, "-c", f"import {name}"]
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
+    return done.returncode == 0
 
 
 class Coverage:
@@ -481,8 +499,9 @@ class Judge:
             self.free.put(copy_project(folder / str(number)))
 
     def judge(self, fault: Fault, patience: int = 1) -> tuple[str, list[str]]:
-        """`killed` (and by which tests), `survived`, `not run` where no test runs the line, or
-        `no end`, which a fault can bring about and a busy machine as well."""
+        """`killed` (and by which tests), `survived`, `not run` where no test runs the line,
+        `no import` where the module cannot be imported any more, or `no end`, which a fault can
+        bring about and a busy machine as well."""
         tests = self.coverage.tests_of(fault, self.most)
         if not tests:
             return "not run", []
@@ -492,15 +511,35 @@ class Judge:
         try:
             module.write_text(planted(text, fault))
             for some in self.coverage.nearest_first(fault, self.most):
-                seconds = min(150, 30 + 3 * sum(self.coverage.times[test] for test in some))
-                code, failed = run_pytest(folder, ["-x"], some, patience * seconds)
-                if code == NO_END and not failed:
-                    return "no end", []
-                if code:
-                    return "killed", failed
+                outcome, failed = self.run_twice(folder, some, patience)
+                if outcome == "killed" and not can_import(folder, fault.module):
+                    return "no import", []
+                if outcome != "survived":
+                    return outcome, failed
         finally:
             module.write_text(text)
             self.free.put(folder)
+        return "survived", []
+
+    def run_twice(self, folder: Path, tests: list[str], patience: int) -> tuple[str, list[str]]:
+        """Run these tests until one fails, and that one again; where it passes then, the others
+        go on without it."""
+        seconds = patience * min(150, 30 + 3 * sum(self.coverage.times[test] for test in tests))
+        for _ in range(FLAWS):
+            code, failed = run_pytest(folder, ["-x"], tests, seconds)
+            if code == 0:
+                return "survived", []
+            if code == NO_END and not failed:
+                return "no end", []
+            again = failed or tests
+            code, failed_again = run_pytest(folder, ["-x"], again, seconds)
+            if code == NO_END and not failed_again:
+                return "no end", []
+            if code:
+                return "killed", failed_again
+            tests = [test for test in tests if test not in again]
+            if not tests:
+                break
         return "survived", []
 
     def judge_all(self, faults: list[Fault]) -> list[tuple[str, list[str]]]:
@@ -575,7 +614,7 @@ def main() -> int:
         for room in rooms:
             judged = judge_room(judge, sampled(room, asked.sample, asked.seed, asked.only))
             counts = Counter(outcome for fault, outcome in judged)
-            known = len(judged) - counts["explained"]
+            known = len(judged) - counts["explained"] - counts["no import"]
             noticed = counts["killed"] + counts["no end"]
             rate = 100 * noticed / max(known, 1)
             print(f"{room}: {noticed} of {known} noticed, {rate:.0f} %", flush=True)
