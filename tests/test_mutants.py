@@ -4,7 +4,7 @@
 """
 
 import ast
-import importlib.util
+import importlib
 import os
 import subprocess
 import sys
@@ -39,13 +39,11 @@ def test_of_six_faults_some_are_noticed_at_least(room, near):
 
 
 @pytest.fixture
-def mutants():
+def mutants(monkeypatch):
     "The tool itself."
     pytest.importorskip("tomllib", reason="the tool needs Python 3.11 on")
-    spec = importlib.util.spec_from_file_location("mutants_tool", ROOT / "tools" / "mutants.py")
-    tool = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(tool)
-    return tool
+    monkeypatch.syspath_prepend(str(ROOT / "tools"))
+    return importlib.import_module("mutants")
 
 
 PASSED, FAILED, UNREADABLE, NO_END = 0, 1, 2, 124
@@ -72,7 +70,6 @@ def test_what_looks_like_a_noticed_fault_has_to_look_so_twice(
     text = "def add(a, b):\n    return a + b\n"
     (tmp_path / "project" / "domostats").mkdir(parents=True)
     (tmp_path / "project" / "domostats" / "add.py").write_text(text)
-    (tmp_path / "project" / "domostats" / "__init__.py").touch()
     left, limits = [*attempts], []
 
     def run(folder, options, tests, seconds):
@@ -82,6 +79,7 @@ def test_what_looks_like_a_noticed_fault_has_to_look_so_twice(
 
     monkeypatch.setattr(mutants, "ROOT", tmp_path / "project")
     monkeypatch.setattr(mutants, "run_pytest", run)
+    monkeypatch.setattr(mutants, "can_import", lambda folder, module: True)
     coverage = mutants.Coverage()
     coverage.times = {TEST: 0.1}
     coverage.tests = {"domostats/add.py": {2: [TEST]}}

@@ -22,6 +22,7 @@ import argparse
 import ast
 import compileall
 import hashlib
+import importlib
 import json
 import multiprocessing
 import os
@@ -319,10 +320,19 @@ def run_pytest(
 def can_import(folder: Path, module: str) -> bool:
     "Whether a module of a copy of the project can be imported."
     name = module.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
-    command = [sys.executable, "-c", f"import {name}"]
-    environment = {**os.environ, "PYTHONPATH": str(folder)}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True)
-    return done.returncode == 0
+    process = FORKS.Process(target=import_here, args=(folder, name))
+    process.start()
+    process.join(PATIENCE * 30)
+    return process.exitcode == 0
+
+
+def import_here(folder: Path, name: str) -> None:
+    sys.path.insert(0, str(folder))
+    try:
+        importlib.import_module(name)
+    except Exception:
+        os._exit(1)
+    os._exit(0)
 
 
 class Coverage:
