@@ -216,10 +216,10 @@ class Finder(ast.NodeVisitor):
 
 
 def faults_of(module: str, text: str) -> list[Fault]:
-    "Every fault that can be planted in a module and still compiles."
+    "Every fault that can be planted in a module."
     finder = Finder(module, text)
     finder.visit(ast.parse(text))
-    return [fault for fault in finder.found if compiles(planted(text, fault))]
+    return finder.found
 
 
 def planted(text: str, fault: Fault) -> str:
@@ -228,9 +228,10 @@ def planted(text: str, fault: Fault) -> str:
     return (data[: fault.start] + fault.after.encode() + data[fault.end :]).decode()
 
 
-def compiles(text: str) -> bool:
+def compiles(fault: Fault) -> bool:
+    "Whether a module with this fault is Python still: said of those only that are drawn."
     try:
-        compile(text, "planted", "exec")
+        compile(planted((ROOT / fault.module).read_text(), fault), fault.module, "exec")
     except SyntaxError:
         return False
     return True
@@ -583,12 +584,12 @@ def sampled(room: str, count: int, seed: int, only: str) -> list[Fault]:
     for found in kinds.values():
         draw.shuffle(found)
     if not count:
-        return [fault for found in kinds.values() for fault in found]
+        return [fault for found in kinds.values() for fault in found if compiles(fault)]
     chosen: list[Fault] = []
     while len(chosen) < count and any(kinds.values()):
         for found in kinds.values():
-            if found and len(chosen) < count:
-                chosen.append(found.pop())
+            if found and len(chosen) < count and compiles(fault := found.pop()):
+                chosen.append(fault)
     return chosen
 
 
