@@ -53,11 +53,12 @@ def test_counts_by_date_say_so(ask):
 
 
 def test_only_connectors_are_on_a_schedule_and_not_all_of_them(ask):
-    "What a dataflow makes or a program sends has no next time; a stream says what its dataset says."
+    "What a dataflow makes or a program sends has no next time, and a stream says the same."
     ids = [one["id"] for one in ask(DATASETS, limit=50)["dataSources"]]
     found = [ask(f"{DATASETS}/{id}", includeAllDetails="true") for id in ids]
     connectors = [one for one in found if one["type"] not in ("DataFlow", "API")]
     on_schedule = [one for one in found if one["scheduleActive"]]
+    assert {one["type"] for one in found} > {"DataFlow", "API"}
     assert len(found) == 50 and len(connectors) / 2 < len(on_schedule) < len(connectors)
     assert [one for one in connectors if one["scheduleActive"]] == on_schedule
     assert [one for one in found if "nextUpdate" in one] == on_schedule
