@@ -113,6 +113,20 @@ def test_a_fault_that_cannot_be_imported_counts_neither_way(mutants, tmp_path, m
     assert larger == ("killed", [FILE])
 
 
+@pytest.mark.parametrize(
+    "call, exchanged",
+    [
+        ("less(a, b)", ["b, a"]),
+        ("min(a, b)", []),  # which says the same in either order
+        ("max(a, b)", []),
+        ("max(a, b, key=len)", ["b, a"]),  # of two that are as long, the first
+    ],
+)
+def test_what_means_the_same_is_no_fault(mutants, call, exchanged):
+    faults = mutants.faults_of("module.py", f"def f(a, b):\n    return {call}\n")
+    assert [fault.after for fault in faults if fault.kind == "exchanged"] == exchanged
+
+
 def test_each_explained_fault_can_be_planted(mutants):
     "An explanation of what is no longer there would excuse what comes to look like it."
     there = set()

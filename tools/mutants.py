@@ -188,6 +188,8 @@ class Finder(ast.NodeVisitor):
 
     def visit_Call(self, node: ast.Call) -> None:
         plain = [arg for arg in node.args if not isinstance(arg, ast.Starred)]
+        if self.source(node.func) in ("min", "max") and not node.keywords:
+            plain = []  # the same in either order
         if len(plain) == len(node.args) >= 2 and self.source(plain[0]) != self.source(plain[1]):
             first, second = self.source(plain[0]), self.source(plain[1])
             start, end = self.place(plain[0])[0], self.place(plain[1])[1]
