@@ -1,8 +1,16 @@
 """Small things of tracking: keys that are brought to a granularity, what a refusal is over http."""
 
+import enum
+from datetime import date, datetime, time, timedelta, timezone
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
 import pytest
 
 from domostats.errors import DataError, DestinationError, SettingsError
+from domostats.tracking.extractors.rows import pack_column
+from domostats.tracking.extractors.schema import Column
 from domostats.tracking.registry.messages import error_reply
 from domostats.tracking.registry.release_keys import release_key
 
@@ -53,3 +61,70 @@ def test_a_key_that_is_coarser_than_its_dataset_is_refused(key):
 def test_a_refusal_has_the_status_that_other_programs_expect(error, status):
     found, trouble = error_reply(error)
     assert (found, trouble.reason, trouble.message) == (status, error.reason, "x")
+
+
+class Day(date):
+    "A date with something more to it, as libraries have them."
+
+
+class Whole(int):
+    "The same with a number."
+
+
+class Colour(enum.Enum):
+    RED = "red"
+
+
+NOON = datetime(2024, 2, 1, 12, 30, 15, 250, timezone.utc)
+IN_PARIS = timezone(timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    "type, value, kept",
+    [
+        ("INT64", Whole(7), 7),
+        ("FLOAT64", np.float64(1.5), 1.5),
+        ("FLOAT64", 3, 3.0),
+        ("NUMERIC", 3, Decimal(3)),
+        ("STRING", np.str_("a"), "a"),
+        ("STRING", Colour.RED, "red"),
+        ("DATE", Day(2024, 2, 29), date(2024, 2, 29)),
+        ("TIMESTAMP", pd.Timestamp(NOON), NOON),
+        ("TIMESTAMP", pd.Timestamp(NOON).tz_convert(IN_PARIS), NOON),
+        ("TIMESTAMP", NOON.astimezone(IN_PARIS), NOON),
+        ("TIME", time(1, 2, 3, 4), time(1, 2, 3, 4)),
+        ("INT64", None, None),
+    ],
+    ids=str,
+)
+def test_a_value_of_a_library_is_kept_as_what_it_is(type, value, kept):
+    found = pack_column(Column("x", type, nullable=True), [value], 0).to_pylist()
+    assert found == [kept]
+
+
+@pytest.mark.parametrize(
+    "type, good, wrong, reason",
+    [
+        ("INT64", 1, True, "wrong_type"),
+        ("INT64", 1, 1.0, "wrong_type"),
+        ("INT64", 1, "1", "wrong_type"),
+        ("INT64", 1, None, "null_value"),
+        ("INT64", 1, 2**63, "bad_number"),
+        ("FLOAT64", 1.5, float("inf"), "bad_number"),
+        ("FLOAT64", 1.5, float("nan"), "bad_number"),
+        ("NUMERIC", Decimal(1), Decimal(10) ** 30, "bad_number"),
+        ("STRING", "a", "\ud800", "bad_text"),
+        ("DATE", date(2024, 2, 1), NOON, "wrong_type"),
+        ("TIMESTAMP", NOON, date(2024, 2, 1), "wrong_type"),
+        ("TIMESTAMP", NOON, NOON.replace(tzinfo=None), "naive_time"),
+        ("TIMESTAMP", NOON, pd.Timestamp(NOON) + pd.Timedelta(1, "ns"), "wrong_type"),
+        ("TIMESTAMP", NOON, pd.NaT, "wrong_type"),
+        ("TIME", time(1), time(1, tzinfo=timezone.utc), "wrong_type"),
+    ],
+    ids=str,
+)
+def test_the_row_of_a_value_that_would_change_on_its_way_is_named(type, good, wrong, reason):
+    "The third row of those that come after twenty."
+    with pytest.raises(DataError, match=r"^Row 23: x ") as caught:
+        pack_column(Column("x", type), [good, good, wrong, good], 20)
+    assert (caught.value.reason, caught.value.row, caught.value.column) == (reason, 23, "x")
