@@ -438,14 +438,14 @@ class Coverage:
         return [test for *_, test in sorted(turns)][:most]
 
     def nearest_first(self, fault: Fault, most: int) -> Iterator[list[str]]:
-        """The tests of a fault in parts: of the six files that have most to do with it, of all
-        files some, and last, which only what nobody notices comes to, the others; to collect the
+        """The tests of a fault in parts: of the three files that have most to do with it, of
+        all files some, and last, which only what nobody notices comes to, the others; to collect the
         tests of many files takes longer than to run some."""
         tests = self.tests_of(fault, len(self.times))
         own = Counter(test.partition("::")[0] for test in tests)
         all_tests = Counter(test.partition("::")[0] for test in self.times)
-        near = sorted(own, key=lambda name: own[name] ** 2 / all_tests[name])[-6:]
-        first = [test for test in tests if test.partition("::")[0] in near][: most // 2]
+        near = sorted(own, key=lambda name: own[name] ** 2 / all_tests[name])[-3:]
+        first = [test for test in tests if test.partition("::")[0] in near][: most // 3]
         yield first
         others = [test for test in tests if test not in first]
         if some := others[: most - len(first)]:
@@ -601,15 +601,14 @@ def sampled(room: str, count: int, seed: int, only: str) -> list[Fault]:
 
 def judge_room(judge: Judge, faults: list[Fault]) -> list[tuple[Fault, str]]:
     "What became of each fault of a room."
-    outcomes = [*zip(faults, judge.judge_all(faults), strict=True)]
+    known = [fault for fault in faults if str(fault) not in EXPLAINED]
+    outcomes = [*zip(known, judge.judge_all(known), strict=True)]
     bad = judge.unreliable({test for fault, (outcome, failed) in outcomes for test in failed})
     for test in sorted(bad):
         print(f"  fails without a fault: {test}")
-    judged = []
+    judged = [(fault, "explained") for fault in faults if str(fault) in EXPLAINED]
     for fault, (outcome, failed) in outcomes:
-        if failed and bad.issuperset(failed):
-            outcome = "survived"
-        judged.append((fault, "explained" if str(fault) in EXPLAINED else outcome))
+        judged.append((fault, "survived" if failed and bad.issuperset(failed) else outcome))
     return judged
 
 
