@@ -438,8 +438,8 @@ class Coverage:
         return [test for *_, test in sorted(turns)][:most]
 
     def nearest_first(self, fault: Fault, most: int) -> Iterator[list[str]]:
-        """The tests of a fault in parts: of the three files that have most to do with it, of
-        all files some, and last, which only what nobody notices comes to, the others; to collect the
+        """The tests of a fault in parts: of the three files that have most to do with it, of all
+        files some, and last, which only what nobody notices comes to, the others; to collect the
         tests of many files takes longer than to run some."""
         tests = self.tests_of(fault, len(self.times))
         own = Counter(test.partition("::")[0] for test in tests)
