@@ -562,7 +562,12 @@ class Judge:
     def judge_all(self, faults: list[Fault]) -> list[tuple[str, list[str]]]:
         "Judge several faults at a time, and those without an end once more, each alone."
         with ThreadPoolExecutor(self.free.qsize()) as pool:
-            outcomes = [*pool.map(self.judge, faults)]
+            outcomes = []
+            for number, outcome in enumerate(pool.map(self.judge, faults), 1):
+                outcomes.append(outcome)
+                if outcome[0] != "killed":
+                    said = f"{number} of {len(faults)}, {outcome[0]}: {faults[number - 1]}"
+                    print(said, file=sys.stderr, flush=True)
         for place, (outcome, _) in enumerate(outcomes):
             if outcome == "no end":
                 outcomes[place] = self.judge(faults[place], PATIENCE)
