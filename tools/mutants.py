@@ -438,20 +438,16 @@ class Coverage:
         return [test for *_, test in sorted(turns)][:most]
 
     def nearest_first(self, fault: Fault, most: int) -> Iterator[list[str]]:
-        """The tests of a fault in parts: of the three files that have most to do with it, of all
-        files some, and last, which only what nobody notices comes to, the others; to collect the
-        tests of many files takes longer than to run some."""
+        """The tests of a fault in parts: of the three files that have most to do with it, and of
+        all files; to collect the tests of many files takes longer than to run some."""
         tests = self.tests_of(fault, len(self.times))
         own = Counter(test.partition("::")[0] for test in tests)
         all_tests = Counter(test.partition("::")[0] for test in self.times)
         near = sorted(own, key=lambda name: own[name] ** 2 / all_tests[name])[-3:]
         first = [test for test in tests if test.partition("::")[0] in near][: most // 3]
         yield first
-        others = [test for test in tests if test not in first]
-        if some := others[: most - len(first)]:
-            yield some
-        if left := others[most - len(first) :]:
-            yield left
+        if others := [test for test in tests if test not in first][: most - len(first)]:
+            yield others
 
     def tests_that_name(self, word: str) -> list[str]:
         "The tests of each file in which this word stands."
@@ -623,7 +619,7 @@ def main() -> int:
     parser.add_argument("--sample", type=int, default=40, help="faults a room; 0: all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--only", default="", help="modules with this in their path")
-    parser.add_argument("--tests", type=int, default=120, help="tests of a fault before the others")
+    parser.add_argument("--tests", type=int, default=120, help="tests a fault, at most")
     parser.add_argument("--near", nargs="*", default=[], help="these test files only: rows csv")
     parser.add_argument("--least", type=float, default=0, help="fail below this rate, in percent")
     asked = parser.parse_args()
