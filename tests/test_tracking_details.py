@@ -7,10 +7,22 @@ from decimal import Decimal
 import numpy as np
 import pandas as pd
 import pytest
+from msgspec import structs
 
 from domostats.errors import DataError, DestinationError, SettingsError
+from domostats.tracking.extractors.domo import AccountCounts, ActivityLog, DatasetCounts, UserCounts
 from domostats.tracking.extractors.rows import pack_column
 from domostats.tracking.extractors.schema import Column
+from domostats.tracking.extractors.steps import (
+    AddColumn,
+    AddPartition,
+    MakeView,
+    Relax,
+    Reorder,
+    apply_step,
+    steps_between,
+)
+from domostats.tracking.extractors.tables import ExtractorType, Table
 from domostats.tracking.registry.messages import error_reply
 from domostats.tracking.registry.release_keys import release_key
 
@@ -128,3 +140,84 @@ def test_the_row_of_a_value_that_would_change_on_its_way_is_named(type, good, wr
     with pytest.raises(DataError, match=r"^Row 23: x ") as caught:
         pack_column(Column("x", type), [good, good, wrong, good], 20)
     assert (caught.value.reason, caught.value.row, caught.value.column) == (reason, 23, "x")
+
+
+N, M = Column("n", "INT64"), Column("m", "STRING", nullable=True)
+K = Column("k", "INT64", nullable=True)
+DAILY = ExtractorType.date_aggregated
+TABLE = Table("t", DAILY, "date", (N, M), partition="shop")
+
+
+def table_with(**changes):
+    return structs.replace(TABLE, **changes)
+
+
+@pytest.mark.parametrize(
+    "changes, said",
+    [
+        ({"columns": (M,)}, "n (INT64) is gone"),
+        ({"columns": (Column("n", "FLOAT64"), M)}, "n was INT64 and is FLOAT64"),
+        (
+            {"columns": (N, Column("m", "STRING"))},
+            "m (STRING) could be None and cannot any more",
+        ),
+        ({"columns": (N, M, Column("k", "INT64"))}, "k (INT64) is new and cannot be None"),
+        ({"kind": ExtractorType.individual_rows}, "its kind was date_aggregated and is"),
+        ({"date_field": "on"}, "its date_field was date and is on"),
+        ({"partition": "branch"}, "its partition was shop and is branch"),
+        ({"partition": None}, "its partition was shop and is none"),
+    ],
+)
+def test_what_a_table_with_rows_cannot_become_is_said(changes, said):
+    with pytest.raises(SettingsError) as caught:
+        steps_between(TABLE, table_with(**changes))
+    assert caught.value.reason == "changed_model" and f"this way: {said}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "before, after, steps",
+    [
+        ({}, {}, []),
+        ({"partition": None}, {}, [AddPartition("t", "shop")]),
+        ({}, {"columns": (N, M, K)}, [AddColumn("t", K)]),
+        ({}, {"columns": (K, N, M)}, [AddColumn("t", K), Reorder("t", ("k", "n", "m"))]),
+        ({}, {"columns": (M, N)}, [Reorder("t", ("m", "n"))]),
+        ({}, {"columns": (Column("n", "INT64", True), M)}, [Relax("t", "n")]),
+        ({}, {"deltas": ("n",)}, [MakeView("t", ("n",), "previous_row", False)]),
+    ],
+)
+def test_a_table_becomes_another_in_these_steps(before, after, steps):
+    old, new = table_with(**before), table_with(**after)
+    assert steps_between(old, new) == steps
+    tables = {"t": old}
+    for step in steps:
+        tables = apply_step(tables, step)
+    assert tables == {"t": new}
+
+
+def test_a_step_of_a_table_that_is_not_there_is_refused():
+    for tables, there in (({}, "none yet"), ({"other": table_with(name="other")}, "other")):
+        with pytest.raises(SettingsError) as caught:
+            apply_step(tables, Relax("t", "n"))
+        assert caught.value.reason == "bad_migration"
+        assert f"a table 't', and there is none; there are {there}" in str(caught.value)
+
+
+def test_the_tables_of_domo_and_what_is_told_apart_from_day_to_day():
+    found = {}
+    for kind in (UserCounts, DatasetCounts, AccountCounts, ActivityLog):
+        table = kind("acme").get_table()
+        found[table.name] = ([column.name for column in table.columns], [*table.deltas])
+        assert table.partition == "instance"
+    assert found == {
+        "user_counts": (["users", "pending"], ["users", "pending"]),
+        "dataset_counts": (["datasets", "rows"], ["datasets", "rows"]),
+        "account_counts": (["accounts"], ["accounts"]),
+        "activity": (
+            [
+                *("timestamp", "event_key", "user_id", "action_type", "object_type"),
+                *("object_id", "object_name", "actor_id", "client_id"),
+            ],
+            [],
+        ),
+    }
