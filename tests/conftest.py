@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import os
 import random
+import runpy
 import shutil
 import subprocess
 import sys
@@ -54,6 +55,11 @@ def copy(tmp_path_factory):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, folder / path)
     return folder
+
+
+def peers():
+    "The packages of each peer that domostats is compared with, as the benchmarks have them."
+    return runpy.run_path(str(ROOT / "benchmarks" / "venvs.py"))["PEERS"]
 
 
 PLACES = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
@@ -251,6 +257,12 @@ def wheel(once, copy):
 
     [made] = once("wheel", build).iterdir()
     return made
+
+
+@pytest.fixture(scope="session")
+def peer(environment):
+    "Gives a function that tells the interpreter of a peer: its packages are those of `peers`."
+    return lambda name: environment(*peers()[name])
 
 
 def pytest_addoption(parser):

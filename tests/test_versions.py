@@ -46,6 +46,8 @@ LEFT_OUT = {
     "test_planted_secrets.py",
     "test_private_files.py",
     "test_project.py",
+    "test_published_comotion.py",
+    "test_published_description.py",
     "test_published_domolibrary.py",
     "test_published_pydomo.py",
     "test_reasons.py",
