@@ -29,7 +29,7 @@ from domostats.clients.dash.key_store import (
     usual_store,
 )
 from .organisation import DashOrganisation, find_organisation
-from .tokens import Tokens, ask_tokens, refuse_pages
+from .tokens import Tokens, ask_tokens, explain_refusal, refuse_pages
 from ...credentials import find_secrets
 from ...errors import CredentialsError
 from ...instances import Instance
@@ -76,8 +76,9 @@ class DashAuth(Auth):
         return MaskedBytes(content) if hides_keys else super().received(content)
 
     def judge(self, answer: Answer) -> None:
-        "DataError `html`."
+        "DataError `html`, `bad_request`."
         refuse_pages(answer)
+        explain_refusal(answer)
 
     def retry(self) -> Retry:
         "How often a call is tried: a server error passes, too."
