@@ -35,6 +35,7 @@ LEFT_OUT = {
     "test_hostile.py",
     "test_incomplete.py",
     "test_install.py",
+    "test_lesson_slips.py",
     "test_lessons.py",
     "test_listings.py",
     "test_mutants.py",
