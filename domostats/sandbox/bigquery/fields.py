@@ -175,6 +175,7 @@ _FROM_DUCKDB = {
     "timestamp with time zone": "TIMESTAMP",
     "time": "TIME",
     "decimal": "NUMERIC",
+    '"null"': "INTEGER",  # NULL alone is a whole number, as in the service
 }
 
 
@@ -192,6 +193,7 @@ def field_of(name: str, kind: object) -> BigQueryField:
         return BigQueryField(name, "RECORD", fields=tuple(fields))
     if str(kind) == "JSON":
         return BigQueryField(name, "JSON")
+    id = id if id in _FROM_DUCKDB else str(kind).lower()
     if id not in _FROM_DUCKDB:
         raise BigQueryRefusal(
             "invalidQuery", f"The sandbox cannot give column {name}: its type is {kind}."

@@ -22,7 +22,6 @@ __all__ = [
 # %% ../../../nbs/11_sandbox/bigquery/05_translation.ipynb #bfc6b31d
 import re
 from collections.abc import Callable, Mapping
-from datetime import date
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
