@@ -255,8 +255,9 @@ class Catalogue:
         check_etag(seen, table.etag)
         check_settings("table", given, _TABLE)
         described = change_described(table.described, given)
+        clustering = table.clustering
         if "clustering" in given:
-            table.clustering = read_clustering(given["clustering"], table.fields)
+            clustering = read_clustering(given["clustering"], table.fields)
         divided = given.get("timePartitioning")
         if divided and read_partitioning(divided, table.fields) != table.partitioning:
             raise BigQueryRefusal("invalid", "Cannot change the partitioning of a table.")
@@ -265,7 +266,7 @@ class Catalogue:
             table.query, table.fields = self._read_view(view, given.get("schema"))
         elif given.get("schema"):
             self.set_fields(table, read_fields(given["schema"].get("fields") or []))
-        table.described = described
+        table.described, table.clustering = described, clustering
         self.touch(table)
         return table
 
