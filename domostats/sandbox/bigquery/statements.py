@@ -32,7 +32,6 @@ from .tables import BigQueryTable
 from domostats.sandbox.bigquery.translation import (
     Scan,
     Source,
-    put_sources,
     read_statements,
     translate_statement,
 )
