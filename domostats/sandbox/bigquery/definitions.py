@@ -14,7 +14,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/bigquery/11_definitions.ipynb #daf2ffe4
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .refusals import BigQueryRefusal, Resource
 from ..sql_tools import load_sqlglot
@@ -22,7 +22,7 @@ from ..sql_tools import load_sqlglot
 if TYPE_CHECKING:
     from sqlglot import exp
 
-    Tree: TypeAlias = exp.Expression
+    Tree: TypeAlias = exp.Expr
 
 
 # %% ../../../nbs/11_sandbox/bigquery/11_definitions.ipynb #378e90f9
@@ -37,7 +37,8 @@ def options_resource(properties: "list[Tree]") -> Resource:
     for one in properties:
         if not isinstance(one, exp.Property):
             raise _unknown(one.sql("bigquery"))
-        name, value = one.name.lower(), one.args.get("value")
+        name = one.name.lower()
+        value: Any = one.args.get("value")
         if name == "labels" and isinstance(value, exp.Array):
             pairs = [tuple(part.name for part in pair.expressions) for pair in value.expressions]
             found["labels"] = dict(pairs)

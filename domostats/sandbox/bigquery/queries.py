@@ -15,7 +15,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/bigquery/14_queries.ipynb #6d39a676
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .catalogue import Catalogue
 from .cells import show_rows
@@ -46,7 +46,7 @@ from ..sql_tools import load_sqlglot
 if TYPE_CHECKING:
     from sqlglot import exp
 
-    Tree: TypeAlias = exp.Expression
+    Tree: TypeAlias = exp.Expr
 
 # %% ../../../nbs/11_sandbox/bigquery/14_queries.ipynb #98acb57e
 LEAST_BILLED = 10 * 1024 * 1024  # bytes for each table that is read
@@ -80,8 +80,8 @@ def _estimate(session: SqlSession, trees: "list[Tree]") -> tuple[int, int]:
     exp = load_sqlglot().exp
     read = billed = 0
     for tree in trees:
-        if isinstance(tree, exp.Create):
-            tree = tree.expression if isinstance(tree.expression, exp.Query) else None
+        if isinstance(tree, exp.Create) and isinstance(tree.expression, exp.Query):
+            tree = tree.expression
         if not isinstance(tree, (exp.Query, exp.Insert, exp.Update, exp.Delete, exp.Merge)):
             continue
         try:
@@ -126,7 +126,8 @@ def dry_run(catalogue: Catalogue, given: Resource, location: str) -> Resource:
         _check_price(given, billed)
         shown: Resource = {"totalBytesProcessed": str(read), "totalBytesBilled": "0"}
         if len(trees) == 1 and isinstance(trees[0], exp.Query):
-            empty = exp.select("*").from_(trees[0].copy().subquery("planned")).limit(0)
+            planned: Any = trees[0].copy()
+            empty = exp.select("*").from_(planned.subquery("planned")).limit(0)
             result = run_select(session, empty)
             catalogue.warehouse.drop(result.physical)
             shown["schema"] = {"fields": [field.resource() for field in result.fields]}

@@ -13,7 +13,6 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/bigquery/19_routes.ipynb #f1c2458b
-import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -36,7 +35,7 @@ from domostats.sandbox.bigquery.refusals import (
     reason_reply,
 )
 from .statements import view_columns
-from .tables import new_etag, split_decorator
+from .tables import new_etag
 from .translation import read_statements
 from .uploads import Uploads, read_object, split_multipart
 from .warehouse import Warehouse

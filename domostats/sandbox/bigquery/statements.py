@@ -16,7 +16,7 @@ __all__ = [
 # %% ../../../nbs/11_sandbox/bigquery/12_statements.ipynb #b3491b3f
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .catalogue import Catalogue
 from domostats.sandbox.bigquery.definitions import (
@@ -42,7 +42,7 @@ from ..sql_tools import load_sqlglot
 if TYPE_CHECKING:
     from sqlglot import exp
 
-    Tree: TypeAlias = exp.Expression
+    Tree: TypeAlias = exp.Expr
 
 # %% ../../../nbs/11_sandbox/bigquery/12_statements.ipynb #584783af
 STREAMED_FOR = 1800  # seconds in which rows that were streamed cannot be changed
@@ -176,7 +176,8 @@ def view_columns(catalogue: Catalogue, query: str) -> tuple[BigQueryField, ...]:
         raise BigQueryRefusal("invalidQuery", "The query of a view is one SELECT.")
     session = SqlSession(catalogue)
     try:
-        empty = exp.select("*").from_(trees[0].copy().subquery("viewed")).limit(0)
+        viewed: Any = trees[0].copy()
+        empty = exp.select("*").from_(viewed.subquery("viewed")).limit(0)
         result = run_select(session, empty)
         catalogue.warehouse.drop(result.physical)
         return result.fields

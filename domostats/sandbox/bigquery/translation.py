@@ -40,7 +40,7 @@ from domostats.sandbox.sql_tools import (
 if TYPE_CHECKING:
     from sqlglot import exp
 
-    Tree: TypeAlias = exp.Expression
+    Tree: TypeAlias = exp.Expr
 
 
 # %% ../../../nbs/11_sandbox/bigquery/05_translation.ipynb #c4625f8e
@@ -408,10 +408,11 @@ def put_meanings(tree: "Tree", parameters: Mapping[str, str]) -> "Tree":
 def _own_conditions(table: "exp.Table", day: str) -> "list[Tree]":
     "The conditions of a query on one table that look at the dividing column and at nothing else."
     exp = load_sqlglot().exp
-    select = table.parent.parent if isinstance(table.parent, exp.From) else None
+    above: Any = table.parent
+    select: Any = above.parent if isinstance(above, exp.From) else None
     if not isinstance(select, exp.Select) or select.args.get("joins") or not day:
         return []
-    where = select.args.get("where")
+    where: Any = select.args.get("where")
     found = []
     for part in where.this.flatten() if where and isinstance(where.this, exp.And) else [where]:
         part = part.this if isinstance(part, exp.Where) else part

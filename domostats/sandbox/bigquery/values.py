@@ -191,7 +191,7 @@ def read_numeric(value: object) -> Decimal:
         except InvalidOperation:
             raise UnfitValue("numeric") from None
         exponent = found.as_tuple().exponent
-        if isinstance(exponent, int) and abs(found) <= _LARGEST:
+        if isinstance(exponent, int) and found.copy_abs() <= _LARGEST:
             digits = found.as_tuple().digits
             zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))
             if not any(digits) or exponent + zeros >= -9:
@@ -346,7 +346,11 @@ def detect_fields(rows: list[Mapping[str, object]]) -> tuple[BigQueryField, ...]
         if kinds == {"INTEGER", "FLOAT"}:
             kinds = {"FLOAT"}
         kind = kinds.pop() if len(kinds) == 1 else "STRING"
-        field = {"name": name, "type": kind, "mode": "REPEATED" if repeated else "NULLABLE"}
+        field: dict[str, object] = {
+            "name": name,
+            "type": kind,
+            "mode": "REPEATED" if repeated else "NULLABLE",
+        }
         if kind == "RECORD":
             inner = detect_fields([one for one in flat if isinstance(one, dict)])
             field["fields"] = [one.resource() for one in inner]
