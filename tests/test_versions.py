@@ -58,6 +58,8 @@ LEFT_OUT = {
     "test_retention.py",
     "test_sandbox.py",
     "test_sandbox_agrees.py",
+    "test_sandbox_bigquery.py",
+    "test_sandbox_bigquery_sql.py",
     "test_sandbox_dash.py",
     "test_sandbox_dash_v1.py",
     "test_sandbox_datorama.py",
