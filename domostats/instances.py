@@ -161,7 +161,7 @@ class Instance:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
-SANDBOX = r"(sandbox|datorama|dash)(-\d+)?"  # of Domo, of Datorama, of Comotion Dash
+SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
 
 
 def sandbox_note(name: str) -> Path:
