@@ -9,6 +9,7 @@ import itertools
 import os
 import random
 import re
+import runpy
 import shutil
 import subprocess
 import sys
@@ -22,6 +23,8 @@ import requests
 
 from domostats import sandbox
 from domostats.transport.clock import without_waits
+
+pytest.register_assert_rewrite("dash_support")  # it is imported before its fixtures are
 
 KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 # how pip installs for one run: most of what it would compile is never imported
@@ -59,6 +62,11 @@ def copy(tmp_path_factory):
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / path, folder / path)
     return folder
+
+
+def peers():
+    "The packages of each peer that domostats is compared with, as the benchmarks have them."
+    return runpy.run_path(str(ROOT / "benchmarks" / "venvs.py"))["PEERS"]
 
 
 PLACES = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
@@ -264,6 +272,12 @@ def wheel(once, copy):
 
     [made] = once("wheel", build).iterdir()
     return made
+
+
+@pytest.fixture(scope="session")
+def peer(environment):
+    "Gives a function that tells the interpreter of a peer: its packages are those of `peers`."
+    return lambda name: environment(*peers()[name])
 
 
 def pytest_addoption(parser):

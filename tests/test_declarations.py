@@ -550,6 +550,27 @@ def test_a_column_that_is_ours_cannot_be_declared(fields, attributes, reason):
     assert told.value.reason == reason
 
 
+@pytest.mark.parametrize(
+    "fields, name, reason",
+    [
+        ([("timestamp", datetime)], "at", "no_date_field"),
+        ([("timestamp", str)], "timestamp", "bad_date_field"),
+        ([("timestamp", datetime | None)], "timestamp", "bad_date_field"),
+        ([("timestamp", date), ("at", time)], "at", "bad_date_field"),
+        ([("timestamp", date)], "timestamp", None),
+        ([("timestamp", datetime), ("at", datetime | None)], "timestamp", None),
+    ],
+)
+def test_when_an_event_happened_is_a_date_or_a_moment_and_never_none(fields, name, reason):
+    extractor = extractor_of(fields, (), events, date_field=name)()
+    if reason is None:
+        assert extractor.get_table().date_field == name
+        return
+    with pytest.raises(SettingsError) as told:
+        extractor.get_table()
+    assert told.value.reason == reason
+
+
 def test_two_tables_that_differ_by_capitals_are_one():
     tables = [extractor_of([("n", int)], table=name)().get_table() for name in ("things", "Things")]
     try:
