@@ -203,13 +203,13 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory):
+def once(pytestconfig, tmp_path_factory):
     """Gives a function that tells a folder with what `make(folder)` puts there.
 
     Of all workers one makes it, and the others wait: a worker takes tests from another, and then
     what the two share, such as a site that takes minutes, would be made twice."""
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(pytestconfig, "workerinput"):  # not by a variable: what a worker starts has it too
         shared = shared.parent
 
     def give(name, make):
@@ -332,11 +332,11 @@ def pytest_sessionstart(session):
 
     pytest compiles each file with its assertions, which takes longer than to run it. So no two
     workers compile the same file at the same time: each finds what the others have compiled."""
-    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if not number:
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
         return
     names = sorted(path.stem for path in files_asked_for(session))
-    first = len(names) * int(number) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    first = len(names) * int(worker["workerid"][2:]) // worker["workercount"]
     for name in [*names[first:], *names[:first]]:
         # what cannot be imported, or has to be left out here, is told when it is collected
         with contextlib.suppress(Exception, pytest.skip.Exception):
