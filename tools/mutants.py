@@ -204,6 +204,8 @@ class Finder(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if "overload" in map(self.source, node.decorator_list):
+            return  # for type checkers only
         for part in (*node.decorator_list, node.args, *node.body):
             self.visit(part)
 
