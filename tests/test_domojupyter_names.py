@@ -226,3 +226,23 @@ assert app_db.get_document is real and domojupyter is theirs
 print('given back')
 """
     assert answer(code, workspace.parent) == "given back"
+
+
+def test_what_an_older_workspace_has_not_is_gone_again_after_practice(workspace, tmp_path):
+    (workspace / "execution.py").unlink()
+    code = f"""
+from pathlib import Path
+from domostats.domojupyter.real import stand_ins
+def payload():
+    try:
+        from domostats.domojupyter import execution
+        return execution.get_payload.__module__
+    except ImportError:
+        return 'none'
+said = [payload()]
+with stand_ins(Path({str(tmp_path)!r})):
+    said.append(payload())
+said.append(payload())
+print(*said)
+"""
+    assert answer(code, workspace.parent) == "none domostats.domojupyter.execution none"
