@@ -213,9 +213,8 @@ class Finder(ast.NodeVisitor):
         "An annotation does nothing."
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        if not any(
-            isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
-        ):
+        "What a module names as its public things, `_all_` for the exporter, does nothing."
+        if {"__all__", "_all_"}.isdisjoint(map(self.source, node.targets)):
             self.generic_visit(node)
 
 
