@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from ...clients.dash.auth import CLI_CLIENT, ApplicationAuth, DashAuth, UserAuth, sign_in
-from ...clients.dash.key_store import KeptLogin
+from ...clients.dash.kept_login import KeptLogin
 from ...clients.dash.organisation import DashOrganisation, check_orgname, find_organisation
 from ...clients.dash.own_cache import CacheStore, CredentialsCache
 from ...errors import SettingsError
