@@ -24,7 +24,7 @@ def attempt(call):
     "What a call gives, or the error it ends in."
     try:
         given = call()
-    except BaseException as e:
+    except Exception as e:
         return f"raised {type(e).__name__}: {e}"
     return given.to_dict() if hasattr(given, "to_dict") else given
 
@@ -266,24 +266,27 @@ class Steps:
     def commands(self):
         "The commands, as the user who has signed in."
         self.frame.rename(columns={"Full Name": "name"}).to_parquet("part.parquet")
-        lake = lambda *words: self.command("dash", *words)  # noqa: E731
-        query = lake("start-query", "select 1 as one").split()[-1]
-        load = lake("create-load", "-s", "0", "-p", "id", "by_command").split()[-1]
+        query = self.command("dash", "start-query", "select 1 as one").split()[-1]
+        load = self.command("dash", "create-load", "-s", "0", "-p", "id", "by_command").split()[-1]
         told = {
             "query": query,
             "load": load,
-            "download": lake("download", "-q", query, "-f", "command.csv"),
-            "query_state": lake("query-state", "-q", query),
-            "query_info": lake("query-info", "-q", query),
-            "stop_query": lake("stop-query", "-q", query),
-            "upload": lake("upload-file", "-l", load, "-k", "part_1", "part.parquet"),
-            "commit": lake("commit-load", "-l", load, "-c", "count(*)", "3", "-c", "sum(Id)", "6"),
-            "processing": lake("get-load-info", "-l", load),
-            "load_info": lake("get-load-info", "-l", load),
-            "enabled": lake("daily-run-enabled"),
-            "enable": lake("update-daily-run-enabled", "--enable"),
-            "runs": lake("daily-run-execution-info", "--mode", "latest"),
-            "run": lake("start-daily-run-execution", "--yes"),
+            "download": self.command("dash", "download", "-q", query, "-f", "command.csv"),
+            "query_state": self.command("dash", "query-state", "-q", query),
+            "query_info": self.command("dash", "query-info", "-q", query),
+            "stop_query": self.command("dash", "stop-query", "-q", query),
+            "upload": self.command(
+                "dash", "upload-file", "-l", load, "-k", "part_1", "part.parquet"
+            ),
+            "commit": self.command(
+                "dash", "commit-load", "-l", load, "-c", "count(*)", "3", "-c", "sum(Id)", "6"
+            ),
+            "processing": self.command("dash", "get-load-info", "-l", load),
+            "load_info": self.command("dash", "get-load-info", "-l", load),
+            "enabled": self.command("dash", "daily-run-enabled"),
+            "enable": self.command("dash", "update-daily-run-enabled", "--enable"),
+            "runs": self.command("dash", "daily-run-execution-info", "--mode", "latest"),
+            "run": self.command("dash", "start-daily-run-execution", "--yes"),
         }
         return {**told, "file": Path("command.csv").read_text()}
 
