@@ -22,6 +22,8 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
+pytest.register_assert_rewrite("dash_support")  # it is imported before its fixtures are
+
 KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 # how pip installs for one run: most of what it would compile is never imported
 QUICKLY = "--quiet", "--disable-pip-version-check", "--no-compile"

@@ -50,7 +50,9 @@ def daily_place(organisation: DashOrganisation, suffix: str = "comodash.io") -> 
     api = organisation.api
     said = setting(f"instance.{api.name}", "daily_url")
     if said:
-        return Instance(api.name, check_url(said, api.name))
+        return Instance(
+            api.name, check_url(said, api.name, "Mend the line 'daily_url' in settings.ini.")
+        )
     own = f"https://api.{organisation.name}.{suffix}"
     return Instance(api.name, api.url if is_loopback(api.url) else own)
 
