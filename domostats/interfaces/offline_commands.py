@@ -225,11 +225,12 @@ def run_dash_sandbox(
 
     with sandbox.start_dash(org, access_seconds=access_seconds) as running:
         running.latency = latency / 1000
+        greeting = f"{_greet(running)}; domostats dash -o {running.name} start-query 'select 1'"
         secrets = {
             "DOMOSTATS_DASH_CLIENT_ID": running.client_id,
             "DOMOSTATS_DASH_CLIENT_SECRET": running.client_secret.reveal(),
         }
-        wait_until_stopped(_greet(running), secrets if show_secret else None)
+        wait_until_stopped(greeting, secrets if show_secret else None)
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #b1900002
