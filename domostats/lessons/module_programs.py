@@ -20,9 +20,9 @@ from .comparing import compare_frame
 from domostats.lessons.module_files import (
     IN_USE,
     NOTEBOOKS_OWN,
+    beginning,
     check_file,
     check_quiet_import,
-    beginning,
     import_file,
     rows_of,
     unseen_instances,
