@@ -20,10 +20,8 @@ Some of it is shown where its subject is tested:
 import io
 import json
 import re
-import secrets
 import subprocess
 import sys
-import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -33,17 +31,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dash_support import browser, let_in, new_load, refresh
 from platforms import started
 from pyarrow import parquet
 
 from domostats import dash, reports, sandbox
 from domostats.clients.dash.auth import UserAuth, sign_in
-from domostats.clients.dash.key_store import login_from_token
+from domostats.clients.dash.kept_login import login_from_token
 from domostats.clients.dash.organisation import find_organisation
 from domostats.errors import AccessError, DataError, RetryLaterError, SettingsError
 from domostats.loading.dash.load_parts import UploadItem
 
 TESTS = Path(__file__).parent
+pytest_plugins = "dash_support"
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +55,8 @@ def served():
 @pytest.fixture
 def box(served, own_folder, monkeypatch):
     "An organisation that this folder knows, with an application that may sign in."
-    served.heal()
-    served.clock.step(time.time() - served.clock.now())  # a test has let tokens end
-    served.latency = 0
-    served.log.clear()
-    section = f"[instance.dash-lake]\nurl = {served.url}\norgname = {served.org}\n"
-    Path("settings.ini").write_text(f"[domostats]\n{section}issuer = {served.url}\n")
-    monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", served.client_id)
-    monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(served.client_secret.reveal()))
-    return served
-
-
-@pytest.fixture
-def config(box):
-    return dash.DashConfig(sign_in(box))
-
-
-@pytest.fixture
-def table():
-    "The name of a table that no other test has."
-    return f"t_{secrets.token_hex(6)}x"
-
-
-def new_load(config, table, **options):
-    chosen = {"load_as_service_client_id": "0", "track_rows_uploaded": True}
-    return dash.Load(config, table_name=table, **{**chosen, **options})
+    let_in(served, monkeypatch)
+    return refresh(served)
 
 
 def column(box, table, name="id"):
@@ -295,6 +272,72 @@ def test_one_bad_table_stops_no_other_and_is_told_at_the_end(box, table):
     assert "1 of 3 loads failed" in told and "sum(id): expected 99, got 1" in told
     assert names[1] in told and names[0] not in told and names[2] not in told
     assert [column(box, name) for name in names] == [[0], [], [2]]
+
+
+def test_a_table_is_sent_while_the_service_decides_on_the_one_before(box, config, table):
+    box.rules.load_polls = 2
+    names = [f"{table}{n}" for n in range(3)]
+    uploader = dash.DashBulkUploader(config=config)
+    for name in names:
+        uploader.add_load(name, track_rows_uploaded=True, load_as_service_client_id="0")
+        uploader.add_data_to_load(name, pd.DataFrame({"id": [1]}))
+    box.log.clear()
+    states = uploader.execute_all_uploads()
+    assert {name: state.load_status for name, state in states.items()} == dict.fromkeys(
+        names, "SUCCESS"
+    )
+    ids = [uploader.uploads[name]["load"].load_id for name in names]
+    commits = [f"/v2/load/{id}/commit" for id in ids]
+    sent = [call.path for call in box.log if call.path in commits]
+    assert sent == commits, "each is committed once, in order"
+    paths = [call.path for call in box.log]
+    looks = [n for n, path in enumerate(paths) if path == f"/v2/load/{ids[0]}"]
+    assert looks[-1] > paths.index(commits[-1]), "the last is sent before the first is decided"
+    assert [column(box, name) for name in names] == [[1], [1], [1]]
+
+
+def test_a_function_that_breaks_on_one_table_stops_no_other(box, config, table):
+    names = [f"{table}{n}" for n in range(3)]
+
+    def divide(frame):
+        frame["share"] = 1 // frame["id"].iloc[0].item()
+
+    uploader = dash.DashBulkUploader(config=config)
+    for n, name in enumerate(names):
+        uploader.add_load(
+            name, modify_lambda=divide, track_rows_uploaded=True, load_as_service_client_id="0"
+        )
+        uploader.add_data_to_load(name, pd.DataFrame({"id": [n - 1]}), file_key="only")
+    with pytest.raises(DataError) as failed:
+        uploader.execute_multiple_uploads(names)
+    assert failed.value.reason == "some_failed" and [*failed.value.done] == [names[0], names[2]]
+    assert isinstance(failed.value.failures[names[1]], ZeroDivisionError)
+    assert f"{names[1]}: ZeroDivisionError" in str(failed.value)
+    assert [column(box, name) for name in names] == [[-1], [], [1]]
+
+
+def test_an_interruption_commits_nothing_more_and_forgets_nothing(box, config, table):
+    names = [f"{table}{n}" for n in range(3)]
+    box.rules.load_polls = 10**6
+
+    def interrupt(frame):
+        if frame["id"].iloc[0] == 1:
+            raise KeyboardInterrupt
+
+    uploader = dash.DashBulkUploader(config=config)
+    for n, name in enumerate(names):
+        uploader.add_load(
+            name, modify_lambda=interrupt, track_rows_uploaded=True, load_as_service_client_id="0"
+        )
+        uploader.add_data_to_load(name, pd.DataFrame({"id": [n]}), file_key="only")
+    with pytest.raises(KeyboardInterrupt):
+        uploader.execute_all_uploads()
+    states = [state.load_status for state in uploader.get_load_info().values()]
+    assert states == ["PROCESSING", "OPEN", "OPEN"]
+    box.rules.load_polls = 0
+    states = [state.load_status for state in uploader.get_load_info().values()]
+    assert states == ["SUCCESS", "OPEN", "OPEN"]
+    assert [column(box, name) for name in names] == [[0], [], []]
 
 
 def test_how_loads_stand_is_told_without_waiting(box, config, table):
@@ -536,23 +579,6 @@ def test_loads_and_queries_of_this_machine_are_reports(box, config, table):
 
 # --- signing in ---
 
-BROWSER = """
-import sys
-import requests
-
-address = sys.argv[1]
-for before, after in zip(sys.argv[2::2], sys.argv[3::2]):
-    address = address.replace(before, after)
-requests.get(address, timeout=30)
-"""
-
-
-def browser(*changes):
-    "Settings under which a script is the browser of the system; it changes the address first."
-    Path("browser.py").write_text(BROWSER)
-    words = " ".join([sys.executable, str(Path("browser.py").resolve()), "%s", *changes])
-    return {"BROWSER": words, "DISPLAY": ":1"}
-
 
 def test_the_command_signs_in_or_ends_with_an_error(box):
     kept = Path("tokens.json").resolve()
@@ -569,6 +595,7 @@ def test_the_command_signs_in_or_ends_with_an_error(box):
     assert kept.read_bytes() == before, "who has not signed in keeps what there was"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("words", "variable", "typed"),
     [("{}", "another-org", ""), ("", "{}", ""), ("", "", "{}\n")],

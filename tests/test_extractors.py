@@ -305,7 +305,7 @@ def test_the_name_of_the_date_field_can_be_overridden(shop, monkeypatch):
     )
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("zone", ZONES)
 @pytest.mark.parametrize(
     "change", [date(2022, 3, 27), date(2022, 10, 30), date(2022, 3, 13), date(2022, 11, 6)]
@@ -542,6 +542,7 @@ def totals(**attributes):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "gap, shows, expected",
     [
@@ -641,6 +642,7 @@ def test_rows_stream_from_a_generator():
     assert extraction.store.read("tracked").num_rows == 45_000 and Tracked.most <= 2 * SIZE < 45_000
 
 
+@pytest.mark.slow
 def test_migrations_are_the_same_bytes_whatever_the_hash_seed(shop):
     def written(seed):
         code = (
@@ -828,6 +830,7 @@ def test_each_table_goes_on_from_its_own_days():
     assert done(extraction) == [("user", FIRST + timedelta(1))]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "zone", ["Pacific/Midway", "UTC", "Pacific/Kiritimati", "America/New_York"]
 )

@@ -849,6 +849,7 @@ REFUSED = [  # what a client sends, endpoint, query, body, what the refusal name
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "path, query, body, named",
     [pytest.param(*case[1:], id=f"{case[0]} {n}") for n, case in enumerate(REFUSED)],
