@@ -154,6 +154,13 @@ def test_what_is_taken_for_a_token(text, token):
     assert is_token(text) is token
 
 
+def test_a_path_into_a_folder_that_is_there_is_no_token():
+    long = "a" * 40
+    Path("data").mkdir()
+    assert is_token(f"nowhere/{long}") and not is_token(f"data/{long}")
+    assert not is_token(f"{Path('data').resolve()}/{long}") and is_token(f"/nowhere/{long}")
+
+
 def test_moments_are_counted_from_1970():
     assert from_millis(0) == from_seconds(0) == datetime(1970, 1, 1, tzinfo=timezone.utc)
     assert from_millis(1_711_929_600_250) == datetime(2024, 4, 1, 0, 0, 0, 250_000, timezone.utc)

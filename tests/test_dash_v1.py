@@ -377,7 +377,12 @@ def test_other_rows_or_options_under_the_same_name_stop(box):
     box.fail("forbidden", PATH, after=1)
     with pytest.raises(CredentialsError):
         send(box, frame, chunksize=1)
-    for other, more in ((frame.iloc[::-1], {"chunksize": 1}), (frame, {"chunksize": 2})):
+    unsent = pd.DataFrame({"id": ["1", "2", "9"]})  # another row, which was not sent yet
+    for other, more in (
+        (frame.iloc[::-1], {"chunksize": 1}),
+        (frame, {"chunksize": 2}),
+        (unsent, {"chunksize": 1}),
+    ):
         with pytest.raises(SettingsError) as failed:
             send(box, other, **more)
         assert failed.value.reason == "other_source"

@@ -207,7 +207,9 @@ def test_for_practice_the_stand_ins_take_the_place_of_what_was_loaded_and_give_i
 ):
     "Also of the parts of the package that somebody has used before."
     code = f"""
+import os
 from pathlib import Path
+before = os.environ['PYTHONPATH']
 import domojupyter as theirs, domojupyter.app_db, domojupyter.execution
 from domostats.domojupyter import app_db, execution
 from domostats.domojupyter.real import stand_ins
@@ -220,6 +222,8 @@ with stand_ins(Path({str(tmp_path)!r})):
     assert domojupyter is ours and domojupyter.app_db is app_db
     for part in (app_db.get_document, execution.get_payload, ours.read_dataframe):
         assert part.__module__.startswith('domostats.'), part.__module__
+    assert os.environ['PYTHONPATH'] == os.pathsep.join(({str(tmp_path)!r}, before))
+assert os.environ['PYTHONPATH'] == before
 from domostats.domojupyter import app_db
 import domojupyter
 assert app_db.get_document is real and domojupyter is theirs
@@ -238,6 +242,8 @@ def payload():
         from domostats.domojupyter import execution
         return execution.get_payload.__module__
     except ImportError:
+        import domostats.domojupyter as ours
+        assert not hasattr(ours, 'execution')
         return 'none'
 said = [payload()]
 with stand_ins(Path({str(tmp_path)!r})):
