@@ -324,6 +324,7 @@ def test_every_command_explains_itself():
         "sandbox",
         "datorama-sandbox",
         "dash-sandbox",
+        "bigquery-sandbox",
         "dash-sign-in",
         "reports",
         "generate",

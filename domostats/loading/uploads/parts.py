@@ -26,7 +26,12 @@ from pyarrow import parquet
 from ...errors import SettingsError
 from ..streams import check_columns, is_frame, to_reader
 from .chunks import Chunk
-from .declaring import ColumnTypes, fit_table, keeps_values
+from domostats.loading.uploads.declaring import (
+    ColumnTypes,
+    check_storable,
+    fit_table,
+    keeps_values,
+)
 from .sources import RowSource, digest_tables
 from ...rows.table import to_dataframe
 
@@ -183,6 +188,7 @@ def _types_after(table: pa.Table, declaration: ColumnTypes) -> ColumnTypes:
         keeps = type is not None and keeps_values(column.type, type)
         if type is None or not keeps and not _fits(column, type):
             type = column.type
+        check_storable(name, type)
         after.types[name] = type
     after.settle()
     return after
