@@ -8,6 +8,7 @@ __all__ = ["run_copy", "list_rows", "Streams"]
 # %% ../../../nbs/11_sandbox/bigquery/16_copies.ipynb #da927abb
 from .catalogue import Catalogue
 from .cells import show_rows
+from .fields import BigQueryField
 from .jobs import BigQueryJobs, JobResult
 from .queries import read_page
 from domostats.sandbox.bigquery.refusals import (
@@ -75,13 +76,27 @@ def run_copy(jobs: BigQueryJobs, given: Resource) -> JobResult:
 
 
 # %% ../../../nbs/11_sandbox/bigquery/16_copies.ipynb #2ec6880a
+_ROWS = (
+    "maxResults", "pageToken", "startIndex", "prettyPrint", "selectedFields",
+    "formatOptions.useInt64Timestamp",
+)  # fmt: skip
+
+
+def _selected(fields: tuple[BigQueryField, ...], names: str) -> tuple[BigQueryField, ...]:
+    "The fields of these names (with commas between), or all. BigQueryRefusal `invalid`."
+    if not names:
+        return fields
+    wanted = [name.lower() for name in names.split(",")]
+    known = {field.name.lower() for field in fields}
+    for name in wanted:
+        if name not in known:
+            raise BigQueryRefusal("invalid", f"Selected field {name} is not in the table.")
+    return tuple(field for field in fields if field.name.lower() in wanted)
+
+
 def list_rows(jobs: BigQueryJobs, dataset: str, name: str, asked: Resource) -> Resource:
     "A page of the rows of a table, or of a part of it. BigQueryRefusal."
-    check_settings(
-        "rows",
-        asked,
-        ("maxResults", "pageToken", "startIndex", "prettyPrint", "formatOptions.useInt64Timestamp"),
-    )
+    check_settings("rows", asked, _ROWS)
     catalogue = jobs.catalogue
     name, part = split_decorator(name)
     table = catalogue.table(dataset, name)
@@ -96,7 +111,9 @@ def list_rows(jobs: BigQueryJobs, dataset: str, name: str, asked: Resource) -> R
     if total and most:
         as_seconds = str(asked.get("formatOptions.useInt64Timestamp", "")).lower() != "true"
         page = catalogue.warehouse.rows(table.physical, first, most, condition)
-        shown["rows"] = show_rows(page, table.fields, as_seconds)
+        fields = _selected(table.fields, str(asked.get("selectedFields") or ""))
+        page_fields = page.select([field.name for field in fields])
+        shown["rows"] = show_rows(page_fields, fields, as_seconds)
         if first + page.num_rows < total:
             shown["pageToken"] = str(first + page.num_rows)
     return shown

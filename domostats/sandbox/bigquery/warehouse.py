@@ -25,7 +25,7 @@ _SAID = (
     (r"(?:Scalar|Aggregate|Table) Function with name \"?(\w+)", "Function not found: {}"),
     (r'Referenced column "([^"]+)" not found', "Unrecognized name: {}"),
     (r'Referenced table "([^"]+)" not found', "Unrecognized name: {}"),
-    (r"NOT NULL constraint failed: \w+\.(\w+)", "Required field {} cannot be null"),
+    (r'NOT NULL constraint failed: \w+\."?(\w+)', "Required field {} cannot be null"),
     (
         r'does not have a column (?:with name |named )"?(\w+)',
         "Column {} is not present in the table",
