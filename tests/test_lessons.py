@@ -1522,7 +1522,7 @@ TOLD = [
     (streams, "lost", WRONG_2["lost"]["the start only"], "Compare both its days"),
     (streams, "lost", WRONG_2["lost"]["the id"], "The whole job is asked for"),
     (streams, "lost", WRONG_2["lost"]["a list"], "The whole job is asked for"),
-    (streams, "failures", TASKS_2["failures"]["failures only"], "is no success, either"),
+    (streams, "failures", WRONG_2["failures"]["failures only"], "is no success, either"),
     (streams, "failures", counted_by_number, "some have no number"),
     (streams, "failures", whoever_has_a_job, "no job of it failed"),
     (accounts, "account_v1", v1_with(data_provider_type=lambda a, p: p["key"]), "the `key` of"),
