@@ -1561,7 +1561,9 @@ TOLD = [
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("module, check, wrong, message", TOLD)
-def test_what_once_passed_is_told_in_the_right_words(module, check, wrong, message, seeds):
+def test_what_once_passed_is_told_in_the_right_words(
+    module, check, wrong, message, seeds, no_tripwire
+):
     outcome = getattr(module, check)(wrong)
     assert not outcome.passed and message in outcome.says, outcome
 
