@@ -1,7 +1,10 @@
 """The way to the lessons: what `domostats lab` puts into a learner's folder, and the page there."""
 
+import asyncio
+import importlib
 import json
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
@@ -205,11 +208,111 @@ def test_every_colour_has_a_word_and_a_sign_beside_it():
         assert said[0] in "○◐✓" and said[1] in ("new", "done", "1")
 
 
+def in_a_notebook(monkeypatch, shown):
+    "Let IPython's display be that of a notebook; what it is told goes to `shown`."
+    display = pytest.importorskip("IPython.display")
+
+    class Handle:
+        def update(self, data, raw):
+            shown.append(data)
+
+    def told(data, raw, display_id):
+        shown.append(data)
+        return Handle() if display_id else None
+
+    monkeypatch.setattr(landing, "is_in_notebook", lambda: True)
+    monkeypatch.setattr(landing, "LOOKS_EVERY", 0.01)
+    monkeypatch.setattr(display, "display", told)
+
+
+def test_a_page_that_was_run_once_follows_what_is_done_elsewhere(monkeypatch):
+    lab.bring_up_to_date("mine")
+    shown, changed = [], threading.Event()
+    in_a_notebook(monkeypatch, shown)
+    follow = landing.follow_progress
+    threads = []
+
+    def following(update):
+        threads.append(follow(lambda: (update(), changed.set()), 0.01))
+
+    monkeypatch.setattr(landing, "follow_progress", following)
+    for _ in range(2):  # a cell that is run again
+        home("mine")._ipython_display_()
+    assert len(shown) == 2 and "1 of 11" not in str(shown)
+    progress.note_try("accounts", "grain", "a mark", True)
+    assert changed.wait(60)
+    threads[0].join(60)
+    assert "◐ 1 of 11" in shown[-1]["text/html"] and "1 of 11" in shown[-1]["text/plain"]
+    assert len(shown) == 3 and [thread.is_alive() for thread in threads] == [False, True]
+    assert threads[1].daemon
+    follow(lambda: None)  # ends it
+
+
+def test_outside_a_notebook_the_page_is_shown_and_nobody_follows(monkeypatch):
+    shown = []
+    in_a_notebook(monkeypatch, shown)
+    monkeypatch.setattr(landing, "is_in_notebook", lambda: False)
+    before = threading.active_count()
+    home(".")._ipython_display_()
+    assert len(shown) == 1 and threading.active_count() <= before
+
+
+def opened(folder, name, **how):
+    "What JupyterLab gets from the server when it opens a notebook."
+    pytest.importorskip("jupyter_server")
+    from domostats.interfaces.lab_files import LessonFiles
+
+    return asyncio.run(LessonFiles(root_dir=str(Path(folder).resolve())).get(name, **how))
+
+
+def test_the_page_is_up_to_date_whenever_it_is_opened_and_the_file_stays():
+    page, _ = lab.bring_up_to_date("mine")
+    notebook = read(page)
+    own = {"cell_type": "code", "id": "own", "metadata": {}, "source": "1", "outputs": []}
+    notebook["cells"].append(own | {"execution_count": None})
+    page.write_text(json.dumps(notebook))
+    stored = page.read_bytes()
+    progress.note_try("accounts", "grain", "a mark", True)
+    model = opened("mine", "index.ipynb")
+    cells = model["content"]["cells"]
+    [output] = cells[1]["outputs"]
+    assert "◐ 1 of 11" in output["data"]["text/html"] and cells[1]["metadata"]["trusted"]
+    assert "trusted" not in cells[3]["metadata"] or not cells[3]["metadata"]["trusted"]
+    assert page.read_bytes() == stored and b"1 of 11" not in stored
+    look = opened("mine", "index.ipynb", content=False)  # what a save compares with
+    assert look["content"] is None and look["last_modified"] == model["last_modified"]
+
+
+def test_other_notebooks_are_opened_as_they_are():
+    lab.bring_up_to_date("mine")
+    Path("mine/notes.txt").write_text("mine")
+    Path("mine/own.ipynb").write_text(Path("mine/index.ipynb").read_text().replace("lessons", "x"))
+    assert opened("mine", "notes.txt")["content"] == "mine"
+    assert [one["name"] for one in opened("mine", "")["content"]]
+    for name in (ACCOUNTS.file, "own.ipynb"):
+        cells = opened("mine", name)["content"]["cells"]
+        assert [cell["source"] for cell in cells] == [
+            "".join(cell["source"]) for cell in read(Path("mine", name))["cells"]
+        ]
+        assert [cell.get("outputs", []) for cell in cells if cell["cell_type"] == "code"] == [
+            cell["outputs"] for cell in read(Path("mine", name))["cells"] if "outputs" in cell
+        ] or name == "own.ipynb"
+    scribbled = read("mine/index.ipynb")
+    scribbled["cells"][1]["source"] = "print('mine')"
+    Path("mine/index.ipynb").write_text(json.dumps(scribbled))
+    cell = opened("mine", "index.ipynb")["content"]["cells"][1]
+    assert cell["outputs"][0]["data"]["text/html"] == "".join(
+        scribbled["cells"][1]["outputs"][0]["data"]["text/html"]
+    )
+
+
 # The command
 
 
 def test_the_lab_opens_on_the_page_and_asks_about_no_news(monkeypatch):
     pytest.importorskip("jupyterlab")
+    from jupyter_server.services.contents.filemanager import AsyncFileContentsManager
+
     seen = {}
 
     def run(command, env):
@@ -222,6 +325,9 @@ def test_the_lab_opens_on_the_page_and_asks_about_no_news(monkeypatch):
     monkeypatch.setattr(lab.subprocess, "run", run)
     assert lab.open_lab("mine", "--no-browser") == 5
     assert "--LabApp.default_url=/lab/tree/index.ipynb" in seen["command"]
+    [files] = [one for one in seen["command"] if "contents_manager_class" in one]
+    module, _, name = files.partition("=")[2].rpartition(".")
+    assert issubclass(getattr(importlib.import_module(module), name), AsyncFileContentsManager)
     assert seen["command"][-1] == "--no-browser" and seen["rest"] == ["/their/own"]
     notifications = seen["settings"]["@jupyterlab/apputils-extension:notification"]
     assert notifications == {"fetchNews": "false", "checkForUpdates": False}

@@ -1518,11 +1518,11 @@ def whoever_has_a_job(log):
 TOLD = [
     (streams, "cost", lambda w, s, u: (1 + w + s, round((1 + w + s) / 60 / u, 2)), "Do not round"),
     (streams, "lost", first_of_the_list, "It stops where no job fits"),
-    (streams, "lost", TASKS_2["lost"]["older ones too"], "How can an older one be told"),
-    (streams, "lost", TASKS_2["lost"]["the start only"], "Compare both its days"),
-    (streams, "lost", TASKS_2["lost"]["the id"], "The whole job is asked for"),
-    (streams, "lost", TASKS_2["lost"]["a list"], "The whole job is asked for"),
-    (streams, "failures", TASKS_2["failures"]["failures only"], "is no success, either"),
+    (streams, "lost", WRONG_2["lost"]["older ones too"], "How can an older one be told"),
+    (streams, "lost", WRONG_2["lost"]["the start only"], "Compare both its days"),
+    (streams, "lost", WRONG_2["lost"]["the id"], "The whole job is asked for"),
+    (streams, "lost", WRONG_2["lost"]["a list"], "The whole job is asked for"),
+    (streams, "failures", WRONG_2["failures"]["failures only"], "is no success, either"),
     (streams, "failures", counted_by_number, "some have no number"),
     (streams, "failures", whoever_has_a_job, "no job of it failed"),
     (accounts, "account_v1", v1_with(data_provider_type=lambda a, p: p["key"]), "the `key` of"),
@@ -1561,7 +1561,9 @@ TOLD = [
 
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("module, check, wrong, message", TOLD)
-def test_what_once_passed_is_told_in_the_right_words(module, check, wrong, message, seeds):
+def test_what_once_passed_is_told_in_the_right_words(
+    module, check, wrong, message, seeds, no_tripwire
+):
     outcome = getattr(module, check)(wrong)
     assert not outcome.passed and message in outcome.says, outcome
 

@@ -100,7 +100,7 @@ LESSONS: Mapping[str, Lesson] = {
             3,
             "Every page, politely, or not at all",
             60,
-            "functions as arguments",
+            "lists, dicts, functions, loops",
             1,
             _tasks(
                 all_rows="The next page",

@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "LOOKS_EVERY",
     "BLUE",
     "GREEN",
     "TRACK",
@@ -13,24 +14,30 @@ __all__ = [
     "INTRODUCTION",
     "CALL",
     "HELP",
+    "PAGE",
     "LANDING_MARK",
     "LessonState",
     "lesson_states",
     "next_state",
+    "follow_progress",
     "Landing",
     "home",
     "landing_notebook",
+    "renew_page",
 ]
 
 # %% ../../nbs/09_lessons/21_landing.ipynb #4a06f7d3
 import html
 import json
 import re
+import threading
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from .catalogue import LESSONS, Lesson, tutorials_folder
+from .checks import is_in_notebook
 from .copies import LessonCopy, find_copies, read_notebook
 from .progress import done, last_lesson, progress_file
 
@@ -115,6 +122,39 @@ def next_state(states: list[LessonState], last: str | None) -> LessonState | Non
     return next(iter(going_on + open_ones), None)
 
 
+# %% ../../nbs/09_lessons/21_landing.ipynb #c8ec5d95
+LOOKS_EVERY = 1.0  # seconds
+_FOLLOWING = [threading.Event()]  # set when a later one takes over
+
+
+def follow_progress(update: Callable[[], None], every: float = LOOKS_EVERY) -> threading.Thread:
+    "Call `update` whenever the progress has changed, in a thread that ends with the program."
+    _FOLLOWING[0].set()
+    _FOLLOWING[0] = is_over = threading.Event()
+    before = [_progress_mark()]
+
+    def look() -> None:
+        while not is_over.wait(every):
+            now = _progress_mark()
+            if now != before[0]:
+                before[0] = now
+                update()
+
+    thread = threading.Thread(target=look, name="progress of the lessons", daemon=True)
+    thread.start()
+    return thread
+
+
+def _progress_mark() -> tuple[int, int] | None:
+    "What changes whenever the progress is written; None where there is none."
+    path = progress_file()
+    try:
+        found = path.stat() if path else None
+    except OSError:
+        return None
+    return (found.st_mtime_ns, found.st_ino) if found else None
+
+
 # %% ../../nbs/09_lessons/21_landing.ipynb #1e336cbc
 BLUE, GREEN, TRACK = "#1e88e5", "#2e7d32", "rgba(128,128,128,.3)"
 
@@ -122,8 +162,15 @@ BLUE, GREEN, TRACK = "#1e88e5", "#2e7d32", "rgba(128,128,128,.3)"
 class Landing:
     "The landing page of some lessons; `last` is the one that was worked on last."
 
-    def __init__(self, states: list[LessonState], last: str | None = None, is_kept: bool = True):
+    def __init__(
+        self,
+        states: list[LessonState],
+        last: str | None = None,
+        is_kept: bool = True,
+        folder: str | Path = ".",
+    ):
         self.states = states
+        self.folder = folder
         self.next: LessonState | None = next_state(states, last)
         self.is_kept = is_kept
 
@@ -152,6 +199,18 @@ class Landing:
             if state.newer:
                 lines.append(f"   a newer version: {state.newer}")
         return "\n".join([*lines, *([] if self.is_kept else ["", NOT_KEPT])])
+
+    def data(self) -> dict[str, str]:
+        "The page as a notebook takes it, by kind."
+        return {"text/html": self._repr_html_(), "text/plain": repr(self)}
+
+    def _ipython_display_(self) -> None:
+        "Show the page, and in a notebook keep it up to date from then on."
+        from IPython.display import display
+
+        handle = display(self.data(), raw=True, display_id=is_in_notebook())
+        if handle is not None:
+            follow_progress(lambda: handle.update(home(self.folder).data(), raw=True))
 
     def _repr_html_(self) -> str:
         sign, word, sentence, go = self._step()
@@ -201,7 +260,7 @@ def _row(state: LessonState) -> str:
 
 def home(folder: str | Path = ".") -> Landing:
     "The landing page of the lessons in `folder`, with the progress of this user."
-    return Landing(lesson_states(folder), last_lesson(), progress_file() is not None)
+    return Landing(lesson_states(folder), last_lesson(), progress_file() is not None, folder)
 
 
 # %% ../../nbs/09_lessons/21_landing.ipynb #529f3518
@@ -210,7 +269,8 @@ INTRODUCTION = """# Lessons
 They all ask one question: *what do we have, and is that all?* Each takes about an hour and
 stands alone. Everything runs on your own machine, and the people in it are invented.
 
-Click into the cell below and press **Shift+Enter** to bring the page up to date."""
+Click into the cell below and press **Shift+Enter**: that is how every cell is run. From then on
+this page shows by itself how far you are."""
 CALL = """from domostats import lessons
 
 lessons.home()"""
@@ -226,6 +286,7 @@ the next `domostats lab` brings a fresh one.
 
 **What is kept of you** is which tasks you have tried and passed, in one file on this machine,
 without your code and your answers. `lessons.show_stored()` shows it."""
+PAGE = "lessons-home"  # the id of the cell that shows the page
 LANDING_MARK = {"page": "lessons"}  # the mark of this notebook, in its metadata
 
 
@@ -236,7 +297,7 @@ def landing_notebook(folder: str | Path, others: list[dict[str, object]] | None 
     page = home(folder)
     cells = [
         _cell("markdown", "lessons-intro", INTRODUCTION),
-        _cell("code", "lessons-home", CALL, page),
+        _cell("code", PAGE, CALL, page),
         _cell("markdown", "lessons-help", HELP),
     ]
     ours = {cell["id"] for cell in cells}
@@ -265,10 +326,14 @@ def _cell(kind: str, name: str, source: str, shown: Landing | None = None) -> di
         "text/html": [shown._repr_html_()],
         "text/plain": repr(shown).splitlines(keepends=True),
     }
-    output = {
-        "data": data,
-        "execution_count": 1,
-        "metadata": {},
-        "output_type": "execute_result",
-    }
+    output = {"data": data, "metadata": {}, "output_type": "display_data"}
     return cell | {"execution_count": 1, "outputs": [output]}
+
+
+def renew_page(notebook: dict[str, Any], folder: str | Path) -> None:
+    "Put the page as it is now into a landing notebook that is about to be opened from `folder`."
+    for cell in notebook["cells"]:
+        if cell.get("id") == PAGE and "".join(cell["source"]) == CALL:
+            data = home(folder).data()
+            cell["outputs"] = [{"data": data, "metadata": {}, "output_type": "display_data"}]
+            cell["metadata"] = {**cell["metadata"], "trusted": True}

@@ -28,7 +28,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from io import StringIO
 from pathlib import Path
 from types import FunctionType, ModuleType

@@ -166,16 +166,20 @@ def three_ways(lost: int, monday: int) -> Drawing:
 # %% ../../nbs/09_lessons/09_pictures.ipynb #44e79fa4
 def one_of_many(names: Sequence[str], wanted: str) -> Drawing:
     "The network panel: one bar for each request, and only the `wanted` one is filled."
-    parts = [_text(0, 12, "time", size=11), _arrow(30, 8, 150, 8)]
+    left = 24 + 6.5 * max(map(len, names), default=0)
+    parts = [_text(left, 12, "time", size=11), _arrow(left + 30, 8, left + 150, 8)]
     for number, name in enumerate(names):
         y = 22 + 22 * number
         parts.append(_text(0, y + 12, name, size=11))
-        parts.append(_rect(270 + 34 * number, y, 90, 14, 0.7 if name == wanted else 0.12))
+        x = left + 34 * number
+        parts.append(_rect(x, y, 90, 14, 0.7 if name == wanted else 0.12))
         if name == wanted:
-            parts.append(_text(270 + 34 * number + 98, y + 12, "the only one with data", size=11))
+            parts.append(_text(x + 98, y + 12, "the only one with data", size=11))
     text = "\n".join(f"{name}{'   <- the only one with data' * (name == wanted)}" for name in names)
     title = f"{len(names)} requests, of which one has data"
-    return Drawing(title, text, "".join(parts), 440 + 34 * len(names) + 80, 30 + 22 * len(names))
+    return Drawing(
+        title, text, "".join(parts), int(left) + 34 * len(names) + 220, 30 + 22 * len(names)
+    )
 
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #dd942d70
