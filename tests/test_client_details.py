@@ -24,7 +24,8 @@ from domostats.clients.datorama.jobs import is_new
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.matching import Mark, find_new_jobs
 from domostats.clients.datorama.ranges import Days
-from domostats.errors import DomostatsError
+from domostats.clients.domo.auth import DomoAuth
+from domostats.errors import AccessError, DomostatsError
 from domostats.secrets import Secret
 from domostats.transport.answer import Answer
 from domostats.transport.clock import FakeClock
@@ -182,3 +183,26 @@ def test_no_call_prints_itself_unless_it_is_asked_to():
                 if asked is not None and not name.startswith("_"):
                     found[name] = asked.default
     assert len(found) > 20 and {*found.values()} == {False}
+
+
+@pytest.mark.parametrize(
+    "status, place, is_blocked",
+    [
+        (300, "location", True),
+        (302, "location", True),
+        (399, "content", True),
+        (400, "location", False),  # that is no way to another page
+        (299, "content", False),
+    ],
+)
+def test_only_a_way_to_the_page_of_the_blocked_says_that_the_network_is(status, place, is_blocked):
+    page = "https://acme.domo.com/whitelist/blocked"
+    headers = {"location": page} if place == "location" else {}
+    content = page.encode() if place == "content" else b""
+    answer = Answer("GET", "/x", status, content, headers, 0.0)
+    if not is_blocked:
+        assert DomoAuth.judge(None, answer) is None
+        return
+    with pytest.raises(AccessError) as caught:
+        DomoAuth.judge(None, answer)
+    assert caught.value.reason == "blocked"

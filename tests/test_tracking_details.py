@@ -268,11 +268,11 @@ def test_a_licence_counts_from_its_first_moment_up_to_its_end(moment, allowed):
 
 
 def test_a_table_of_the_first_versions_is_of_events_where_it_has_a_column_of_their_day():
-    columns = {"_day": ("DATE", False), "at": ("TIMESTAMPTZ", False), "n": ("BIGINT", True)}
+    columns = {"_day": ("DATE", False), "at": ("TIMESTAMP", False), "n": ("INT64", True)}
     events = table_with(kind=ExtractorType.individual_rows, date_field="at", partition=None)
     found = _table_from_columns(events, columns)
     assert (found.kind, found.date_field) == (ExtractorType.individual_rows, "at")
     assert found.columns == (Column("at", "TIMESTAMP"), Column("n", "INT64", True))
-    found = _table_from_columns(TABLE, {"on": ("DATE", False), "n": ("BIGINT", True)})
+    found = _table_from_columns(TABLE, {"on": ("DATE", False), "n": ("INT64", True)})
     assert (found.kind, found.date_field) == (DAILY, "on")
     assert found.columns == (Column("n", "INT64", True),)
