@@ -472,7 +472,7 @@ def test_the_edges_of_every_type_come_back(client):
 
 
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(st.lists(some_row(), min_size=1, max_size=2))
 def test_any_values_come_back(client, values):
