@@ -74,7 +74,10 @@ pictures.nested_to_flat(get_accounts(instance).response)
     'pictures.one_of_many(["the page", "style.css", "logo.svg", "providers"], "providers")',
     'pictures.three_doors("nightly.py")',
     "from domostats.lessons import tokens\n\ntokens.draw_lanes()",
-    'tokens.draw_days([{"token_name": f"token {n}", "days_left": n} for n in (-400, -3, 0, 9, 90)])',
+    """
+ends = [-400, -3, 0, 9, 90]
+tokens.draw_days([{"token_name": f"token {n}", "days_left": n} for n in ends])
+""",
     'check.solution("all_rows")',
     """
 from domostats.clients.domo.auth import get_session_token
@@ -299,7 +302,7 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
         nights="no try",
         ways="PARTITION",
         panel="the only one",
-        doors="cron",
+        doors="who starts it",
         lanes="here the power may fail",
         days="-400 days",
         error="Stopped",

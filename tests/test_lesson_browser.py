@@ -914,7 +914,7 @@ TESTS = [
 ]
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(8, a_day=6)
 @pytest.mark.parametrize("source, message", TESTS)
 def test_a_test_that_finds_too_little_is_told_what_it_misses(
     source, message, monkeypatch, box, seeds
@@ -927,7 +927,7 @@ def test_a_test_that_finds_too_little_is_told_what_it_misses(
     assert "as it is" not in outcome.says or "assert " in outcome.tried
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("source", [THREE, ONE, OWN])
 def test_tests_that_notice_every_change_pass(source, monkeypatch, seeds, solved):
     own = {name: solved[name] for name in ("get_accounts", "get_session_token")}

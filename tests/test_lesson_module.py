@@ -12,7 +12,7 @@ import pytest
 
 from domostats import domojupyter as dj
 from domostats import sandbox
-from domostats.lessons import module, module_data
+from domostats.lessons import module, module_data, program_files
 from domostats.lessons.module_data import texts
 
 nbformat = pytest.importorskip("nbformat", reason="lessons need the notebook tools, Python 3.11 on")
@@ -509,7 +509,10 @@ FILES = [
     (GOOD.replace('"account_name": ', '"name": '), "and no 'account_name'"),
     (GOOD.replace("def get_rows", "def rows"), "There is no function get_rows"),
     (f"{GOOD}\nimport domojupyter\n", "`from domostats import domojupyter as dj` works in both"),
-    ("from domostats.lessons.module import rows_of as get_rows\n", "hands the work to the kit"),
+    (
+        "from domostats.lessons.module_files import rows_of as get_rows\n",
+        "hands the work to the kit",
+    ),
     (f"{GOOD}\nimport time\nwhile True: time.sleep(1)\n", "does not come to its end"),
 ]
 
@@ -517,7 +520,7 @@ FILES = [
 @pytest.mark.sampled(10)
 @pytest.mark.parametrize("text, message", FILES)
 def test_a_file_that_leans_on_the_notebook_is_told(text, message, seeds, monkeypatch):
-    monkeypatch.setattr(module_data, "SECONDS", 5 if "while True" in text else 60)
+    monkeypatch.setattr(program_files, "SECONDS", 5 if "while True" in text else 60)
     with sandbox.start() as box:
         Path("monit_accounts.py").write_text(text.replace("SANDBOX", box.name))
         told(module.module("monit_accounts.py"), message)
@@ -668,7 +671,7 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(12, a_day=6)
 @pytest.mark.parametrize("text, message", PROGRAMS)
 def test_a_program_that_a_scheduler_cannot_trust_is_told(text, message, seeds):
     with sandbox.start() as box:

@@ -153,7 +153,7 @@ def again(watch, login):
     return rotate_token(watch.box, login, watch.name, watch.account)
 
 
-@pytest.mark.sampled(10)
+@pytest.mark.sampled(10, a_day=6)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize(
     "start", ["nothing", "rotated", "made by hand", "with leftovers", "rotated, with leftovers"]
@@ -744,6 +744,7 @@ def command(box, *words, **more):
     )
 
 
+@pytest.mark.slow
 def test_the_command_asks_first_and_takes_yes(box):
     watch = Watch(box, account="domostats_token")
     plan = command(box, "rotate", NAME, "--dry-run")

@@ -260,7 +260,7 @@ def _check_lost(
             "second time.",
             tried,
         )
-    if got != want:
+    if got is not None and got != want:
         made = "none" if want is None else f"job {want['id']}"
         raise NotYet(
             f"It gives job {got['id']}, and the call has made {made}. {_hint(got, newest)}", tried

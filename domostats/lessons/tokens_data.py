@@ -8,7 +8,7 @@ __all__ = [
     "in_zone",
     "in_milliseconds",
     "PowerCut",
-    "TooManyCalls",
+    "NeverEnds",
     "PaperApi",
     "InstanceApi",
 ]
@@ -71,7 +71,7 @@ class PowerCut(BaseException):
     "The machine is off."
 
 
-class TooManyCalls(Exception):
+class NeverEnds(Exception):
     "A rotation that does not come to its end."
 
 
@@ -141,7 +141,7 @@ class PaperApi:
         number = self.calls
         self.calls += 1
         if number > 200:
-            raise TooManyCalls("it makes more than 200 calls")
+            raise NeverEnds("it makes more than 200 calls")
         if self.cut == (number, "before"):
             raise PowerCut(does)
         yield
