@@ -34,6 +34,7 @@ FIELDS = [
     Field("n", "INTEGER"),
     Field("tags", "STRING", "REPEATED"),
 ]
+IN_T = {"tableReference": {"tableId": "t"}}
 SIXTH = {"day": "2022-01-06", "n": 1, "tags": ["x"]}
 SOON = retry.Retry(
     predicate=lambda e: isinstance(e, (exceptions.ServiceUnavailable, ConnectionError)),
@@ -649,23 +650,38 @@ def test_the_loads_of_a_table_in_a_day_are_counted(box, client):
     ("method", "path", "body", "status"),
     [
         ("POST", "/datasets", {"datasetReference": {"datasetId": "a-b"}}, 400),
-        ("POST", "/datasets", {"datasetReference": {"datasetId": "x"}, "isCaseInsensitive": True}, 400),
-        ("POST", "/datasets", {"datasetReference": {"datasetId": "x"}, "access": [{"role": "X"}]}, 400),
+        (
+            "POST",
+            "/datasets",
+            {"datasetReference": {"datasetId": "x"}, "isCaseInsensitive": True},
+            400,
+        ),
+        (
+            "POST",
+            "/datasets",
+            {"datasetReference": {"datasetId": "x"}, "access": [{"role": "X"}]},
+            400,
+        ),
         ("POST", "/datasets/d/tables", {"tableReference": {"tableId": "a/b"}}, 400),
-        ("POST", "/datasets/d/tables", {"tableReference": {"tableId": "t"}, "expirationTime": "1"}, 400),
-        ("POST", "/datasets/d/tables", {"tableReference": {"tableId": "t"}, "timePartitioning": {"type": "DAY"}}, 400),
-        ("POST", "/datasets/d/tables", {"tableReference": {"tableId": "t"}, "view": {"query": "SELECT 1"}}, 400),
+        ("POST", "/datasets/d/tables", {**IN_T, "expirationTime": "1"}, 400),
+        ("POST", "/datasets/d/tables", {**IN_T, "timePartitioning": {"type": "DAY"}}, 400),
+        ("POST", "/datasets/d/tables", {**IN_T, "view": {"query": "SELECT 1"}}, 400),
         ("POST", "/jobs", {}, 400),
         ("POST", "/jobs", {"configuration": {"extract": {}}}, 400),
         ("POST", "/jobs", {"configuration": {"load": {"sourceUris": ["gs://a"]}}}, 400),
         ("POST", "/queries", {"query": "SELECT 1"}, 400),
-        ("POST", "/queries", {"query": "SELECT 1", "useLegacySql": False, "createSession": True}, 400),
+        (
+            "POST",
+            "/queries",
+            {"query": "SELECT 1", "useLegacySql": False, "createSession": True},
+            400,
+        ),
         ("GET", "/datasets/d/tables?view=FULL", None, 400),
         ("GET", "/queries/nope", None, 404),
         ("PUT", "/datasets/d", {}, 404),
         ("GET", "/nowhere", None, 404),
     ],
-)  # fmt: skip
+)
 def test_what_the_sandbox_does_not_know_is_refused(box, client, method, path, body, status):
     found = requests.request(method, f"{box.url}{PATH}{path}", json=body, timeout=10)
     assert found.status_code == status, found.text

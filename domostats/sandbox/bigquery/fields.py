@@ -8,9 +8,9 @@ __all__ = [
     "MODES",
     "BigQueryField",
     "read_field",
-    "read_fields",
-    "column_type",
-    "arrow_type",
+    "read_schema",
+    "field_duckdb_type",
+    "field_arrow_type",
     "field_of",
 ]
 
@@ -115,13 +115,13 @@ def read_field(given: object) -> BigQueryField:
     for key, value in given.items():
         if key not in ("name", "type", "mode", "description", "fields") and value:
             raise unknown_setting(f"schema.{name}", key, value)
-    fields = read_fields(given.get("fields") or []) if kind == "RECORD" else ()
+    fields = read_schema(given.get("fields") or []) if kind == "RECORD" else ()
     if kind == "RECORD" and not fields:
         raise BigQueryRefusal("invalid", f"Field {name} is type RECORD but has no schema")
     return BigQueryField(name, kind, mode, str(given.get("description") or ""), fields)
 
 
-def read_fields(given: Iterable[object]) -> tuple[BigQueryField, ...]:
+def read_schema(given: Iterable[object]) -> tuple[BigQueryField, ...]:
     "The fields of a schema; names differ by more than their case. BigQueryRefusal `invalid`."
     fields = tuple(read_field(one) for one in given)
     seen: set[str] = set()
@@ -133,20 +133,20 @@ def read_fields(given: Iterable[object]) -> tuple[BigQueryField, ...]:
 
 
 # %% ../../../nbs/11_sandbox/bigquery/02_fields.ipynb #1c9df936
-def column_type(field: BigQueryField) -> str:
+def field_duckdb_type(field: BigQueryField) -> str:
     "The type of DuckDB in which a field is stored."
     if field.type == "RECORD":
-        inner = ", ".join(f'"{one.name}" {column_type(one)}' for one in field.fields)
+        inner = ", ".join(f'"{one.name}" {field_duckdb_type(one)}' for one in field.fields)
         kind = f"STRUCT({inner})"
     else:
         kind = _DUCKDB[field.type]
     return f"{kind}[]" if field.mode == "REPEATED" else kind
 
 
-def arrow_type(field: BigQueryField) -> pa.DataType:
+def field_arrow_type(field: BigQueryField) -> pa.DataType:
     "The type of Arrow that carries a field."
     if field.type == "RECORD":
-        kind = pa.struct([(one.name, arrow_type(one)) for one in field.fields])
+        kind = pa.struct([(one.name, field_arrow_type(one)) for one in field.fields])
     else:
         kind = _ARROW[field.type]
     return pa.list_(kind) if field.mode == "REPEATED" else kind

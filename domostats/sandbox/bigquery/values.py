@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "Stored",
+    "READERS",
     "UnfitValue",
     "read_date",
     "read_time",
@@ -16,11 +17,7 @@ __all__ = [
     "read_boolean",
     "read_string",
     "read_bytes",
-    "read_json",
-    "read_cell",
-    "read_record",
-    "rows_table",
-    "detect_fields",
+    "read_json_value",
 ]
 
 # %% ../../../nbs/11_sandbox/bigquery/03_values.ipynb #3e552e7a
@@ -28,17 +25,13 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta, timezone, tzinfo
 from decimal import Decimal, InvalidOperation
 from typing import Any, TypeAlias
 from zoneinfo import ZoneInfo
 
 import msgspec
-import pyarrow as pa
-
-from .fields import BigQueryField, arrow_type, read_fields
-from .refusals import BigQueryRefusal
 
 # %% ../../../nbs/11_sandbox/bigquery/03_values.ipynb #b7483f14
 Stored: TypeAlias = (
@@ -222,7 +215,7 @@ def read_bytes(value: object) -> bytes:
         raise UnfitValue("bytes") from None
 
 
-def read_json(value: object) -> str:
+def read_json_value(value: object) -> str:
     "A JSON value, as its text; a text is read as JSON. UnfitValue."
     try:
         if isinstance(value, str):
@@ -233,7 +226,7 @@ def read_json(value: object) -> str:
 
 
 _JSON = msgspec.json.Encoder(decimal_format="number")
-_READERS: dict[str, Callable[[object], Stored]] = {
+READERS: dict[str, Callable[[object], Stored]] = {
     "INTEGER": read_integer,
     "FLOAT": read_float,
     "BOOLEAN": read_boolean,
@@ -244,115 +237,5 @@ _READERS: dict[str, Callable[[object], Stored]] = {
     "TIMESTAMP": read_timestamp,
     "TIME": read_time,
     "NUMERIC": read_numeric,
-    "JSON": read_json,
+    "JSON": read_json_value,
 }
-
-
-# %% ../../../nbs/11_sandbox/bigquery/03_values.ipynb #fb05def7
-def read_cell(field: BigQueryField, value: object, pass_over: bool = False) -> Stored:
-    "One value of a field, as Arrow takes it. BigQueryRefusal `invalid` that names the field."
-    if field.mode == "REPEATED":
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise BigQueryRefusal(
-                "invalid",
-                f"Repeated field must be imported as a JSON array. Field: {field.name}.",
-            )
-        if None in value:
-            raise BigQueryRefusal(
-                "invalid",
-                f"Only optional fields can be set to NULL. Field: {field.name}; Value: NULL",
-            )
-        return [read_cell(field.one(), one, pass_over) for one in value]
-    if value is None:
-        if field.mode == "REQUIRED":
-            raise BigQueryRefusal("invalid", f"Missing required field: {field.name}.")
-        return None
-    if isinstance(value, list) and field.type != "JSON":
-        raise BigQueryRefusal("invalid", f"Array specified for non-repeated field: {field.name}.")
-    if field.type == "RECORD":
-        if not isinstance(value, Mapping):
-            raise BigQueryRefusal("invalid", f"This field: {field.name} is not a record.")
-        return read_record(field.fields, value, pass_over)
-    try:
-        return _READERS[field.type](value)
-    except UnfitValue as e:
-        shown = value if isinstance(value, str) else repr(value)
-        raise BigQueryRefusal(
-            "invalid",
-            f"Could not convert value to {e}. Field: {field.name}; Value: {shown[:80]}",
-        ) from None
-
-
-def read_record(
-    fields: tuple[BigQueryField, ...], given: Mapping[str, object], pass_over: bool = False
-) -> dict[str, Stored]:
-    "A row or a record by the names of its fields. BigQueryRefusal `invalid`."
-    values = given
-    if not given.keys() <= {field.name for field in fields}:
-        names = {field.name.lower(): field.name for field in fields}
-        values = {}
-        for key, value in given.items():
-            if key.lower() in names:
-                values[names[key.lower()]] = value
-            elif not pass_over:
-                raise BigQueryRefusal("invalid", f"No such field: {key}.")
-    return {field.name: read_cell(field, values.get(field.name), pass_over) for field in fields}
-
-
-def rows_table(fields: tuple[BigQueryField, ...], rows: list[dict[str, Stored]]) -> pa.Table:
-    "Rows that were read, as a table of Arrow."
-    columns = [pa.array([row[field.name] for row in rows], arrow_type(field)) for field in fields]
-    return pa.table(columns, names=[field.name for field in fields])
-
-
-# %% ../../../nbs/11_sandbox/bigquery/03_values.ipynb #298ba846
-def _detected(value: object) -> str:
-    "The type that one value seems to have."
-    if isinstance(value, bool):
-        return "BOOLEAN"
-    if isinstance(value, int):
-        return "INTEGER"
-    if isinstance(value, (float, Decimal)):
-        return "FLOAT"
-    if isinstance(value, dict):
-        return "RECORD"
-    for kind in ("DATE", "TIMESTAMP"):
-        try:
-            _READERS[kind](value)
-            return kind
-        except UnfitValue:
-            pass
-    return "STRING"
-
-
-def detect_fields(rows: list[Mapping[str, object]]) -> tuple[BigQueryField, ...]:
-    "The fields that rows seem to have, in the order in which they appear. BigQueryRefusal."
-    found: dict[str, list[object]] = {}
-    for row in rows:
-        for name, value in row.items():
-            found.setdefault(name, []).append(value)
-    fields = []
-    for name, values in found.items():
-        repeated = any(isinstance(value, list) for value in values)
-        flat = [
-            one
-            for value in values
-            for one in (value if isinstance(value, list) else [value])
-            if one is not None
-        ]
-        kinds = {_detected(one) for one in flat}
-        if kinds == {"INTEGER", "FLOAT"}:
-            kinds = {"FLOAT"}
-        kind = kinds.pop() if len(kinds) == 1 else "STRING"
-        field: dict[str, object] = {
-            "name": name,
-            "type": kind,
-            "mode": "REPEATED" if repeated else "NULLABLE",
-        }
-        if kind == "RECORD":
-            inner = detect_fields([one for one in flat if isinstance(one, dict)])
-            field["fields"] = [one.resource() for one in inner]
-        fields.append(field)
-    return read_fields(fields)
