@@ -37,7 +37,7 @@ from pyarrow import parquet
 
 from domostats import dash, reports, sandbox
 from domostats.clients.dash.auth import UserAuth, sign_in
-from domostats.clients.dash.key_store import login_from_token
+from domostats.clients.dash.kept_login import login_from_token
 from domostats.clients.dash.organisation import find_organisation
 from domostats.errors import AccessError, DataError, RetryLaterError, SettingsError
 from domostats.loading.dash.load_parts import UploadItem

@@ -96,7 +96,7 @@ def attempt(box, phase, fault, times, after):
     return load.commit()
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(24)
 @pytest.mark.parametrize("times", [1, 2, None])
 @pytest.mark.parametrize("fault", [*DASH_FAULTS])
 @pytest.mark.parametrize("phase", PHASES)
@@ -136,6 +136,7 @@ def test_forms_that_are_too_old_on_arrival_are_an_error_and_no_row(box, config):
 # --- types that are learned while rows are sent ---
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("files", [None, 3, 9], ids=["whole", "early", "when_sent_again"])
 @pytest.mark.parametrize(
     ("late", "type"),

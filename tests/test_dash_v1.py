@@ -326,7 +326,7 @@ REFUSED = ["forbidden", "unauthorized"]
 PASSES = ["rate_limited", "truncated"]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("part", [0, 1, 2, 3])
 @pytest.mark.parametrize("fault", UNKNOWN + REFUSED + PASSES)
 def test_a_fault_in_any_part_doubles_none_and_what_is_not_known_is_said(box, fault, part):

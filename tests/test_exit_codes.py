@@ -145,6 +145,7 @@ def test_the_codes_of_the_help_are_those_of_the_table():
     assert {int(code) for codes in told for code in codes.split(", ")} == {*cli.MEANINGS}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", WAYS)
 def test_without_a_home_each_command_says_which_variable_to_set(name, run, monkeypatch):
     import pwd
@@ -162,6 +163,7 @@ def test_without_a_home_each_command_says_which_variable_to_set(name, run, monke
     assert not Path("~").exists()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", WAYS)
 def test_where_a_home_cannot_be_written_each_command_says_so(name, run, monkeypatch):
     Path("file").touch()
@@ -267,7 +269,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("command", ["extract", "print-extract", "make-migrations", "migrate"])
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda text: MISTAKES[text][1])
 def test_a_mistake_in_an_extractor_is_one_line_with_its_place(mistake, command, run):

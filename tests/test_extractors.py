@@ -842,6 +842,8 @@ def test_today_is_never_extracted(zone):
         )
         assert done(extraction, local.astimezone(timezone.utc))[-1] == ("user", last)
     assert refusal(lambda: [*extraction.extract(local, last=local.date())]) == "bad_days"
+    first, last = date(2022, 1, 4), date(2022, 1, 3)  # both are over
+    assert refusal(lambda: [*extraction.extract(local, first=first, last=last)]) == "bad_days"
     assert refusal(lambda: zone_of("Europe/Atlantis")) == "bad_zone"
 
 

@@ -733,6 +733,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("check, answer", RIGHT)
 def test_a_right_answer_passes_whatever_way_it_goes(check, answer, seeds):
     outcome = getattr(browser, check)(*answer)
@@ -912,7 +913,7 @@ TESTS = [
 ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("source, message", TESTS)
 def test_a_test_that_finds_too_little_is_told_what_it_misses(
     source, message, monkeypatch, box, seeds

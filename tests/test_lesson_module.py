@@ -441,7 +441,7 @@ FILES = [
 ]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("text, message", FILES)
 def test_a_file_that_leans_on_the_notebook_is_told(text, message, seeds, monkeypatch):
     monkeypatch.setattr(module_data, "SECONDS", 5 if "while True" in text else 60)

@@ -413,6 +413,7 @@ def solved(providers):
     return names
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("check", TASKS)
 def test_the_solution_passes(check, seeds):
     names = solved(accounts_data.provider_lists()[0])
@@ -1294,6 +1295,7 @@ JUNK = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "module, check, names", CHECKS, ids=lambda part: part if isinstance(part, str) else ""
 )

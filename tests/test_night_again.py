@@ -365,6 +365,7 @@ def meanwhile_reason(other, ids, seen):
 # 2: the export is not the work
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "file", ["nowhere/x", "nowhere/x.csv", "other.csv", "folder.csv", "binary.csv"]
 )
@@ -429,6 +430,7 @@ def test_2_a_table_of_the_first_version_is_added_to(box):
 # 3: a lost reply is judged by the server's clock
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("by", [120, -120, 3600, -86_400])
 @pytest.mark.parametrize("heard", [True, False])
 @pytest.mark.parametrize("fault", ["drop_after", "drop"])
@@ -444,6 +446,7 @@ def test_3_a_lost_reply_is_judged_by_the_clock_of_the_service(box, by, heard, fa
     assert jobs[0].id in box.jobs and jobs[0].id >= 700_001
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("ago", [3, 30, 59])
 @pytest.mark.parametrize("by", [0, 120, -120])
 @pytest.mark.parametrize("way", ["stream", "bulk"])

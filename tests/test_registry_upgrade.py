@@ -252,6 +252,7 @@ def test_two_upgrades_at_the_same_time_are_one(old):
 # odd names, and what is half there
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "name", ["a?b.sqlite", "a%20b", "a b.sqlite", "x?mode=memory&uri=true", "a#b", "$(id)'\";&"]
 )

@@ -37,19 +37,21 @@ links, reference = tool("links"), tool("reference")
 
 
 @pytest.fixture(scope="module")
-def site(tmp_path_factory):
+def site(once):
     "The site, built where there is no network if this machine can do that."
     if not importlib.util.find_spec("sphinx"):
         missing("Sphinx is not installed: make .venv/docs")
     alone = ["unshare", "--map-root-user", "--net"]
     can = shutil.which("unshare") and subprocess.run([*alone, "true"], capture_output=True)
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, TOOLS / "docs.py", "--to", folder]
-    command = [*alone, *command] if can and can.returncode == 0 else command
-    done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
-    assert not done.stderr, done.stderr[-6000:]
-    return folder / "html"
+
+    def build(folder):
+        command = [sys.executable, TOOLS / "docs.py", "--to", folder]
+        command = [*alone, *command] if can and can.returncode == 0 else command
+        done = subprocess.run(command, capture_output=True, text=True, timeout=1500)
+        assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-6000:]
+        assert not done.stderr, done.stderr[-6000:]
+
+    return once("site", build) / "html"
 
 
 class Text(HTMLParser):

@@ -146,7 +146,7 @@ def again(watch, login):
     return rotate_token(watch.box, login, watch.name, watch.account)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize(
     "start", ["nothing", "rotated", "made by hand", "with leftovers", "rotated, with leftovers"]
@@ -171,7 +171,7 @@ def test_interrupted_at_any_call_and_run_again(box, monkeypatch, start, how):
     assert {line.split()[0] for line in calls} >= {"GET", "POST"}
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("seed", range(24))
 def test_several_nights_that_break_off_and_one_that_does_not(box, monkeypatch, seed):
     draws = random.Random(seed)
@@ -189,6 +189,7 @@ def test_several_nights_that_break_off_and_one_that_does_not(box, monkeypatch, s
     assert untouched <= {one.id for one in watch.data.tokens.rows()}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", ["cut", "drop", "truncated", "empty", "html", "server_error"])
 def test_a_fault_of_the_service_at_each_write(box, fault):
     rotate_token(box, name=NAME, account=ACCOUNT)

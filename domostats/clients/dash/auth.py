@@ -22,12 +22,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from domostats.clients.dash.key_store import (
-    TOKEN_FILE,
-    KeptLogin,
-    login_from_token,
-    usual_store,
-)
+from .kept_login import KeptLogin, login_from_token
+from .key_store import TOKEN_FILE, usual_store
 from .organisation import DashOrganisation, find_organisation
 from .tokens import Tokens, ask_tokens, explain_refusal, refuse_pages
 from ...credentials import find_secrets

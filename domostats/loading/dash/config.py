@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TypeAlias
 
 from ...clients.dash.auth import CLI_CLIENT, ApplicationAuth, DashAuth, UserAuth, sign_in
-from ...clients.dash.key_store import KeptLogin
+from ...clients.dash.kept_login import KeptLogin
 from domostats.clients.dash.organisation import (
     WRONG_ISSUER,
     DashOrganisation,
