@@ -425,3 +425,76 @@ def test_ctrl_c_in_the_middle_of_v1_says_how_to_go_on(box, monkeypatch):
 
 def column_of(box):
     return box.first.rows_of("ages").column("id").to_pylist()
+
+
+# --- arguments ---
+
+FRAME = pd.DataFrame({"a": [1]})
+
+
+def load_with(config, **options):
+    return dash.Load(config, table_name="ages", path_to_output_for_dryrun="out", **options)
+
+
+ARGUMENTS = {
+    "no organisation": (lambda config: dash.Auth(None), "bad_name"),
+    "a number for an organisation": (lambda config: dash.Auth(3), "bad_name"),
+    "an address for an organisation": (lambda config: dash.Auth("https://a.b"), "bad_name"),
+    "a name for a configuration": (lambda config: dash.DashConfig("acme"), "bad_argument"),
+    "SQL before the configuration": (lambda config: dash.Query("select 1", config), "bad_argument"),
+    "one text for partitions": (lambda config: load_with(config, partitions="day"), "bad_argument"),
+    "a number for partitions": (lambda config: load_with(config, partitions=3), "bad_argument"),
+    "a text for a function": (lambda config: load_with(config, modify_lambda="f"), "bad_argument"),
+    "a text for a chunk": (lambda config: load_with(config, chunksize="5"), "bad_size"),
+    "a check sum without values": (
+        lambda config: load_with(config).commit(["count(*)"]),
+        "bad_check_sum",
+    ),
+    "a check sum of one text": (lambda config: load_with(config).commit("count"), "bad_check_sum"),
+    "a check sum of nothing": (lambda config: load_with(config).commit({}), "bad_check_sum"),
+    "one table for several": (
+        lambda config: dash.DashBulkUploader(config).execute_multiple_uploads("ages"),
+        "bad_argument",
+    ),
+    "a word for clearing out": (
+        lambda config: dash.Migration(config).start("FULL_MIGRATION", clear_out_new_lake="no"),
+        "bad_argument",
+    ),
+    "a word for a switch": (
+        lambda config: dash.DailyRun(config).update_daily_run_enabled("no"),
+        "bad_argument",
+    ),
+    "a word for a number": (
+        lambda config: dash.DailyRun(config).get_execution_info("list", "5"),
+        "bad_argument",
+    ),
+    "a path for a stream": (
+        lambda config: dash.upload_csv_to_dash("acme", "a-key-of-ours", "ages", "ages.csv.gz"),
+        "bad_argument",
+    ),
+    "a column for a frame": (
+        lambda config: dash.create_gzipped_csv_stream_from_df(FRAME["a"]),
+        "not_a_table",
+    ),
+    "no file for a result": (
+        lambda config: dash.Query(config, query_id="one").download_csv(None),
+        "bad_argument",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", ARGUMENTS)
+def test_an_argument_of_a_wrong_kind_is_told_before_a_call_is_made(box, config, what):
+    call, reason = ARGUMENTS[what]
+    with pytest.raises(DomostatsError) as refused:
+        call(config)
+    assert refused.value.reason == reason
+    made = [call for call in box.log if not call.path.endswith("/token")]
+    assert not made, "what is wrong is found without the service"
+
+
+def test_a_number_of_numpy_is_a_number_of_rows(config):
+    options = {"track_rows_uploaded": True, "load_as_service_client_id": "0"}
+    load = load_with(config, chunksize=np.int64(2), **options)
+    load.upload_df(pd.DataFrame({"a": range(5)}))
+    assert len([*Path("out").iterdir()]) == 3 and load.rows_uploaded == 5
