@@ -120,7 +120,7 @@ class Instance:
     def __init__(self, name: str, url: str, secrets: dict[str, Secret] | None = None):
         wrong = ""
         try:
-            check_url(url, name)
+            url = check_url(url, name)
         except SettingsError as e:
             wrong = str(e)
         if wrong:  # raised here, without what may have a password in it
@@ -161,7 +161,7 @@ class Instance:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
-SANDBOX = r"(sandbox|datorama|dash)(-\d+)?"  # of Domo, of Datorama, of Comotion Dash
+SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
 
 
 def sandbox_note(name: str) -> Path:

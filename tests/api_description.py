@@ -53,20 +53,10 @@ SLIPS: dict[str, tuple[Any, Any, str]] = {
         {"oneOf": [{"type": "number"}, {"type": "string"}]},
         "a name stands where a schema should; the sdk sends numbers and texts",
     ),
-    "StartExecutionResponse/properties/runningExecution": (
-        {
-            "allOf": [{"$ref": "#/components/schemas/RunningExecution"}],
-            "nullable": True,
-            "description": (
-                "what is said of it"
-            ),
-        },
-        {
-            "type": "object",
-            "nullable": True,
-            "properties": {name: {"type": "string"} for name in ("name", "status", "startDate")},
-        },
-        "it says that it may be null, which counts only beside a type",
+    "RunningExecution/nullable": (
+        None,
+        True,
+        "the start of a run says that this may be null, and that counts only beside a type",
     ),
     "QueryResult/properties/NextToken": (
         None,

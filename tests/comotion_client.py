@@ -24,7 +24,7 @@ def attempt(call):
     "What a call gives, or the error it ends in."
     try:
         given = call()
-    except BaseException as e:
+    except Exception as e:
         return f"raised {type(e).__name__}: {e}"
     return given.to_dict() if hasattr(given, "to_dict") else given
 
@@ -45,15 +45,19 @@ class Steps:
             "application_client_secret": asked["client_secret"],
         }
         self.config = dash.DashConfig(Auth(self.org, **self.application))
+        self.failed = ""  # the id of the last load that failed
         self.csv = Path("people.csv")
         self.csv.write_text("Id,Full Name\n001,Ada\n002,Bo\n003,\n")
         self.frame = pd.DataFrame({"Id": [1, 2, 3], "Full Name": ["Ada", "Bo", None]})
 
-    def rule(self, **rules):
-        "Change how the sandbox behaves."
+    def control(self, what, **values):
+        "Ask the sandbox itself for other `rules`, or for `faults`."
         url, secret = self.asked["control"], self.asked["client_secret"]
         headers = {"Authorization": secret}
-        requests.post(f"{url}/sandbox/rules", json=rules, headers=headers).raise_for_status()
+        requests.post(f"{url}/sandbox/{what}", json=values, headers=headers).raise_for_status()
+
+    def fault(self, fault, path):
+        self.control("faults", do="fail", fault=fault, path=path)
 
     def command(self, *words):
         "What a command of the sdk prints, with its exit code in front."
@@ -88,6 +92,13 @@ class Steps:
         key = self.asked["api_key"]
         send = dash.read_and_upload_file_to_dash
         stream = dash.create_gzipped_csv_stream_from_df(self.frame.astype(str))
+
+        def in_doubt():
+            self.fault("server_error", "/v2/migration")
+            return send(
+                io.StringIO("a\n1\n"), "doubt", self.org, dash_api_key=key, **self.application
+            )
+
         return {
             "forced": attempt(
                 lambda: send(
@@ -106,6 +117,7 @@ class Steps:
                     io.StringIO("a\n1\n"), "found", self.org, dash_api_key=key, **self.application
                 )
             ),
+            "in_doubt": attempt(in_doubt),
             "stream": attempt(lambda: dash.upload_csv_to_dash(self.org, key, "ages", stream).text),
             "wrong_key": attempt(
                 lambda: dash.upload_csv_to_dash(self.org, "guessed", "ages", stream).text
@@ -122,7 +134,8 @@ class Steps:
         "How a load ends to which `send` has added its files."
         send(load)
         load.commit(check_sum)
-        load.wait_to_complete()
+        if load.wait_to_complete() == "FAIL":
+            self.failed = load.load_id
         return load.get_load_info()
 
     def loads(self):
@@ -134,7 +147,13 @@ class Steps:
         large = pd.DataFrame({"x": np.random.default_rng(1).random(900_000)})
         user = dash.DashConfig(Auth(self.org))
         opened = self.new_load("opened", **tracked)
+
+        def unavailable():
+            self.fault("unavailable", "/v2/load/")
+            return opened.get_load_info()
+
         return {
+            "unavailable": attempt(unavailable),
             "parts": attempt(
                 lambda: self.sent(
                     self.new_load("people", partitions=["id"], chunksize=2, **tracked),
@@ -210,7 +229,11 @@ class Steps:
             streamed = b"".join(response.stream(7)).decode()
         good.download_csv("result.csv")
         user = dash.Query(dash.DashConfig(Auth(self.org)), query_id=good.query_id)
+        zone = dash.DashConfig(self.config.auth, zone="main")
+        unknown = dash.Query(self.config, query_id="nobodys")
         return {
+            "in_zone": attempt(dash.Query(zone, query_id=good.query_id).state),
+            "unknown_csv": attempt(lambda: unknown.get_csv_for_streaming().data.decode()),
             "info": info.to_dict(),
             "streamed": streamed,
             "downloaded": Path("result.csv").read_text(),
@@ -218,7 +241,7 @@ class Steps:
             "page": attempt(lambda: good.query_api_instance.get_query_results(good.query_id)),
             "failed": attempt(lambda: failed.wait_to_complete().to_dict()["status"]),
             "bad_sql": attempt(lambda: ask("drop table people")),
-            "unknown": attempt(dash.Query(self.config, query_id="nobodys").state),
+            "unknown": attempt(unknown.state),
             "stopped": attempt(dash.Query(self.config, query_text="select 1").stop),
         }
 
@@ -227,8 +250,10 @@ class Steps:
     def daily_runs(self):
         runs = dash.DailyRun(self.config)
         modes = dash.DailyRun.GetDailyRunExecutionMode
+        elsewhere = dash.DailyRun(dash.DashConfig(self.config.auth, dns_suffix="comodash.com"))
         return {
             "enabled": attempt(runs.get_daily_run_enabled),
+            "elsewhere": attempt(elsewhere.get_daily_run_enabled),
             "none": [attempt(lambda mode=mode: runs.get_execution_info(mode)) for mode in modes],
             "disabled": attempt(lambda: runs.update_daily_run_enabled(False)),
             "started": attempt(runs.start_execution),
@@ -241,24 +266,27 @@ class Steps:
     def commands(self):
         "The commands, as the user who has signed in."
         self.frame.rename(columns={"Full Name": "name"}).to_parquet("part.parquet")
-        lake = lambda *words: self.command("dash", *words)  # noqa: E731
-        query = lake("start-query", "select 1 as one").split()[-1]
-        load = lake("create-load", "-s", "0", "-p", "id", "by_command").split()[-1]
+        query = self.command("dash", "start-query", "select 1 as one").split()[-1]
+        load = self.command("dash", "create-load", "-s", "0", "-p", "id", "by_command").split()[-1]
         told = {
             "query": query,
             "load": load,
-            "download": lake("download", "-q", query, "-f", "command.csv"),
-            "query_state": lake("query-state", "-q", query),
-            "query_info": lake("query-info", "-q", query),
-            "stop_query": lake("stop-query", "-q", query),
-            "upload": lake("upload-file", "-l", load, "-k", "part_1", "part.parquet"),
-            "commit": lake("commit-load", "-l", load, "-c", "count(*)", "3", "-c", "sum(Id)", "6"),
-            "processing": lake("get-load-info", "-l", load),
-            "load_info": lake("get-load-info", "-l", load),
-            "enabled": lake("daily-run-enabled"),
-            "enable": lake("update-daily-run-enabled", "--enable"),
-            "runs": lake("daily-run-execution-info", "--mode", "latest"),
-            "run": lake("start-daily-run-execution", "--yes"),
+            "download": self.command("dash", "download", "-q", query, "-f", "command.csv"),
+            "query_state": self.command("dash", "query-state", "-q", query),
+            "query_info": self.command("dash", "query-info", "-q", query),
+            "stop_query": self.command("dash", "stop-query", "-q", query),
+            "upload": self.command(
+                "dash", "upload-file", "-l", load, "-k", "part_1", "part.parquet"
+            ),
+            "commit": self.command(
+                "dash", "commit-load", "-l", load, "-c", "count(*)", "3", "-c", "sum(Id)", "6"
+            ),
+            "processing": self.command("dash", "get-load-info", "-l", load),
+            "load_info": self.command("dash", "get-load-info", "-l", load),
+            "enabled": self.command("dash", "daily-run-enabled"),
+            "enable": self.command("dash", "update-daily-run-enabled", "--enable"),
+            "runs": self.command("dash", "daily-run-execution-info", "--mode", "latest"),
+            "run": self.command("dash", "start-daily-run-execution", "--yes"),
         }
         return {**told, "file": Path("command.csv").read_text()}
 
@@ -342,6 +370,22 @@ class Steps:
                 lambda load: load.upload_file(self.csv),
             )
         )
+        failed = dash.Query(self.config, query_text="select nothing from people")
+
+        def and_a_failed_query(load):
+            load.upload_df(self.frame.copy())
+            load.upload_dash_query(failed)
+
+        found["query"] = attempt(
+            lambda: self.sent(self.new_load("d_query", **tracked), and_a_failed_query)
+        )
+        uploader = dash.DashBulkUploader(config=self.config)
+        uploader.add_load("d_folder", track_rows_uploaded=True, load_as_service_client_id="0")
+        uploader.add_data_to_load("d_folder", "folder")
+        uploader.add_data_to_load("d_folder", self.frame.copy())
+        uploader.execute_all_uploads()
+        found["folder"] = attempt(uploader.get_load_info()["d_folder"].to_dict)
+        found["exit_code"] = self.command("dash", "get-load-info", "-l", self.failed)
         summed = self.frame["Id"].sum()
         found["numpy_sum"] = attempt(
             lambda: self.sent(
@@ -356,7 +400,7 @@ class Steps:
                 self.new_load("d_index", **tracked), lambda load: load.upload_df(mixed)
             )
         )
-        self.rule(rotate=True)
+        self.control("rules", rotate=True)
         user = Auth(self.org)
         found["first_refresh"] = attempt(lambda: bool(user.get_access_token()))
         found["second_refresh"] = attempt(user.get_access_token)

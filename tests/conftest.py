@@ -5,8 +5,10 @@ import datetime
 import gc
 import hashlib
 import importlib
+import itertools
 import os
 import random
+import re
 import runpy
 import shutil
 import subprocess
@@ -29,6 +31,9 @@ KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with ki
 QUICKLY = "--quiet", "--disable-pip-version-check", "--no-compile"
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
+NUMBERS = itertools.count()
+# with each import of nbformat it would compile forty grammars, for a format that no notebook has
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def files():
@@ -74,6 +79,14 @@ def nobodys_home(tmp_path_factory):
         for name in PLACES:
             patch.setenv(name, str(tmp_path_factory.mktemp(name)))
         yield
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """An empty folder, as pytest's own, but counted here: to find a free number pytest looks at
+    the folders of all tests before this one."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}_{next(NUMBERS)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)
@@ -190,13 +203,13 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def once(tmp_path_factory):
+def once(pytestconfig, tmp_path_factory):
     """Gives a function that tells a folder with what `make(folder)` puts there.
 
     Of all workers one makes it, and the others wait: a worker takes tests from another, and then
     what the two share, such as a site that takes minutes, would be made twice."""
     shared = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
+    if hasattr(pytestconfig, "workerinput"):  # not by a variable: what a worker starts has it too
         shared = shared.parent
 
     def give(name, make):
@@ -275,26 +288,27 @@ class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
     The first case is always among the quick ones. Of what a long table leaves to the slow tier,
-    twenty cases are drawn for each day, and the others wait for theirs: they are marked
-    `another_day`. SAMPLE=2024-03-01 draws those of that day."""
+    twenty cases are drawn for each day (or `a_day`, where a case takes a second), and the others
+    wait for theirs: they are marked `another_day`. SAMPLE=2024-03-01 draws those of that day."""
 
     A_DAY = 20
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
-        slow, seen = defaultdict(list), Counter()
+        slow, seen, a_day = defaultdict(list), Counter(), {}
         for item in items:
             mark = item.get_closest_marker("sampled")
             if mark is None:
                 continue
             function = item.nodeid.partition("[")[0]
+            a_day[function] = mark.kwargs.get("a_day", self.A_DAY)
             if seen[function] % mark.args[0]:
                 item.add_marker("slow")
                 slow[function].append(item)
             seen[function] += 1
         for function, cases in slow.items():
             draws = random.Random(f"{os.environ['SAMPLE']} {function.rpartition('::')[2]}")
-            for item in draws.sample(cases, max(len(cases) - self.A_DAY, 0)):
+            for item in draws.sample(cases, max(len(cases) - a_day[function], 0)):
                 item.add_marker("another_day")
 
     def pytest_report_header(self):
@@ -318,11 +332,11 @@ def pytest_sessionstart(session):
 
     pytest compiles each file with its assertions, which takes longer than to run it. So no two
     workers compile the same file at the same time: each finds what the others have compiled."""
-    number = os.environ.get("PYTEST_XDIST_WORKER", "").removeprefix("gw")
-    if not number:
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
         return
     names = sorted(path.stem for path in files_asked_for(session))
-    first = len(names) * int(number) // int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    first = len(names) * int(worker["workerid"][2:]) // worker["workercount"]
     for name in [*names[first:], *names[:first]]:
         # what cannot be imported, or has to be left out here, is told when it is collected
         with contextlib.suppress(Exception, pytest.skip.Exception):

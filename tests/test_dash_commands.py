@@ -161,6 +161,7 @@ def test_somebody_may_say_yes_or_no(box):
     assert yes.stdout == "Successfully Started Migration\n" and "delete all rows" in yes.stderr
 
 
+@pytest.mark.slow
 def test_the_organisation_is_an_option_or_in_the_environment_or_asked_for(box):
     named = answer("-o", box.org, "get-issuer", typed="", COMOTION_ORGNAME="another")
     assert named.stdout.strip() == box.url

@@ -82,6 +82,7 @@ def test_what_is_provoked_elsewhere_is_there():
         assert f"def {name}(" in (TESTS / f"{file}.py").read_text(), name
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", ["rb", "r"])
 @pytest.mark.parametrize("count", [3, 200_000])
 def test_an_open_handle_loses_no_row(box, config, table, count, mode):

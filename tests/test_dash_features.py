@@ -274,6 +274,72 @@ def test_one_bad_table_stops_no_other_and_is_told_at_the_end(box, table):
     assert [column(box, name) for name in names] == [[0], [], [2]]
 
 
+def test_a_table_is_sent_while_the_service_decides_on_the_one_before(box, config, table):
+    box.rules.load_polls = 2
+    names = [f"{table}{n}" for n in range(3)]
+    uploader = dash.DashBulkUploader(config=config)
+    for name in names:
+        uploader.add_load(name, track_rows_uploaded=True, load_as_service_client_id="0")
+        uploader.add_data_to_load(name, pd.DataFrame({"id": [1]}))
+    box.log.clear()
+    states = uploader.execute_all_uploads()
+    assert {name: state.load_status for name, state in states.items()} == dict.fromkeys(
+        names, "SUCCESS"
+    )
+    ids = [uploader.uploads[name]["load"].load_id for name in names]
+    commits = [f"/v2/load/{id}/commit" for id in ids]
+    sent = [call.path for call in box.log if call.path in commits]
+    assert sent == commits, "each is committed once, in order"
+    paths = [call.path for call in box.log]
+    looks = [n for n, path in enumerate(paths) if path == f"/v2/load/{ids[0]}"]
+    assert looks[-1] > paths.index(commits[-1]), "the last is sent before the first is decided"
+    assert [column(box, name) for name in names] == [[1], [1], [1]]
+
+
+def test_a_function_that_breaks_on_one_table_stops_no_other(box, config, table):
+    names = [f"{table}{n}" for n in range(3)]
+
+    def divide(frame):
+        frame["share"] = 1 // frame["id"].iloc[0].item()
+
+    uploader = dash.DashBulkUploader(config=config)
+    for n, name in enumerate(names):
+        uploader.add_load(
+            name, modify_lambda=divide, track_rows_uploaded=True, load_as_service_client_id="0"
+        )
+        uploader.add_data_to_load(name, pd.DataFrame({"id": [n - 1]}), file_key="only")
+    with pytest.raises(DataError) as failed:
+        uploader.execute_multiple_uploads(names)
+    assert failed.value.reason == "some_failed" and [*failed.value.done] == [names[0], names[2]]
+    assert isinstance(failed.value.failures[names[1]], ZeroDivisionError)
+    assert f"{names[1]}: ZeroDivisionError" in str(failed.value)
+    assert [column(box, name) for name in names] == [[-1], [], [1]]
+
+
+def test_an_interruption_commits_nothing_more_and_forgets_nothing(box, config, table):
+    names = [f"{table}{n}" for n in range(3)]
+    box.rules.load_polls = 10**6
+
+    def interrupt(frame):
+        if frame["id"].iloc[0] == 1:
+            raise KeyboardInterrupt
+
+    uploader = dash.DashBulkUploader(config=config)
+    for n, name in enumerate(names):
+        uploader.add_load(
+            name, modify_lambda=interrupt, track_rows_uploaded=True, load_as_service_client_id="0"
+        )
+        uploader.add_data_to_load(name, pd.DataFrame({"id": [n]}), file_key="only")
+    with pytest.raises(KeyboardInterrupt):
+        uploader.execute_all_uploads()
+    states = [state.load_status for state in uploader.get_load_info().values()]
+    assert states == ["PROCESSING", "OPEN", "OPEN"]
+    box.rules.load_polls = 0
+    states = [state.load_status for state in uploader.get_load_info().values()]
+    assert states == ["SUCCESS", "OPEN", "OPEN"]
+    assert [column(box, name) for name in names] == [[0], [], []]
+
+
 def test_how_loads_stand_is_told_without_waiting(box, config, table):
     box.rules.load_polls = 10**6
     uploader = dash.DashBulkUploader(config=config)
@@ -529,6 +595,7 @@ def test_the_command_signs_in_or_ends_with_an_error(box):
     assert kept.read_bytes() == before, "who has not signed in keeps what there was"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("words", "variable", "typed"),
     [("{}", "another-org", ""), ("", "{}", ""), ("", "", "{}\n")],

@@ -709,6 +709,49 @@ def test_a_failed_or_cancelled_query_is_never_loaded(box, config):
     assert rows_of(box) == []
 
 
+LARGE = """
+import sys
+from domostats import dash
+sys.path.insert(0, sys.argv[3])
+from measure import peak_rss, resident
+
+config = dash.DashConfig(dash.Auth(sys.argv[1]))
+sql = "select n, rpad(cast(n as varchar), 990, 'x') as t from unnest(sequence(1, {})) as t(n)"
+query = dash.Query(config, query_text=sql.format(sys.argv[2]))
+query.wait_to_complete()
+load = dash.Load(
+    config,
+    table_name="ages",
+    load_as_service_client_id="0",
+    track_rows_uploaded=True,
+    fresh=True,
+    show_progress=False,
+)
+before = resident()
+load.upload_dash_query(query)
+growth = peak_rss() - before
+print(load.commit().load_status, growth)
+"""
+
+
+@pytest.mark.slow
+def test_a_result_four_times_as_large_is_loaded_in_the_same_memory(box, config):
+    grown = []
+    for rows in (50_000, 200_000):
+        done = subprocess.run(
+            [sys.executable, "-c", LARGE, box.name, str(rows), str(ROOT / "benchmarks")],
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+        state, growth = done.stdout.split()
+        assert state == "SUCCESS"
+        grown.append(int(growth))
+    assert box.table("ages").num_rows == 250_000
+    assert grown[1] < grown[0] + 40_000_000, "of 200 MB and of 50 MB"
+
+
 def test_a_query_is_loaded_with_its_types_or_as_text(box, config):
     box.put_table("source", pa.table({"id": ["007"], "n": [1], "fee": [1.5]}))
     query = dash.Query(config, query_text="select id, n, fee from source")
@@ -871,6 +914,7 @@ def test_what_is_read_once_is_not_doubled_after_a_commit_whose_end_was_not_seen(
     assert again.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("starts", [(0, 20), (0, 10, 20), (0,)])
 def test_other_rows_of_what_is_read_once_stop_too(box, config, starts):
     for commits in (False, True):

@@ -506,6 +506,7 @@ def work(path, url, org, calls, out):
         out.put(repr(e))
 
 
+@pytest.mark.slow
 def test_programs_share_a_token_and_nobody_loses_by_rotation(box, acme, tmp_path):
     "Four programs with two threads' worth of renewals each: one refresh token, used in turn."
     box.rules.reuse_ends_session = True

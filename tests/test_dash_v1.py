@@ -826,6 +826,9 @@ def test_daily_runs_are_switched_started_and_looked_at(box):
     assert first.started and not second.started and second.run.name == first.run.name
     assert daily.get_execution_info("list", 1)[0].status == "RUNNING"
     assert daily.get_execution_info("last_successful")[0].stop_date
+    box.daily.executions.insert(0, {**box.daily.executions[0], "status": "FAILED"})
+    found = [len(daily.get_execution_info("last_successful", limit)) for limit in (1, 2)]
+    assert found == [0, 1], "so many of the latest are looked at"
     for wrong in (("all", 50), ("list", 0), ("list", 201)):
         with pytest.raises(SettingsError):
             daily.get_execution_info(*wrong)

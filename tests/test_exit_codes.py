@@ -48,6 +48,7 @@ WAYS = {  # every command, in a way that needs the disk, the network or the sett
     "sandbox": "sandbox",
     "datorama-sandbox": "datorama-sandbox",
     "dash-sandbox": "dash-sandbox",
+    "bigquery-sandbox": "bigquery-sandbox",
     "dash-sign-in": "dash-sign-in acme --no-browser",
     "check": "check acme",
     "reports": "reports",
@@ -171,7 +172,8 @@ def test_where_a_home_cannot_be_written_each_command_says_so(name, run, monkeypa
         monkeypatch.setenv(variable, str(Path("file").resolve()))
     code, printed = run(WAYS[name])
     silent = ("reports", "budget", "make-migrations", "print-extract")
-    state = ("demo", "sandbox", "datorama-sandbox", "dash-sandbox", "dash-sign-in", "dash")
+    sandboxes = ("sandbox", "datorama-sandbox", "dash-sandbox", "bigquery-sandbox")
+    state = ("demo", *sandboxes, "dash-sign-in", "dash")
     assert code == (0 if name in silent else 3 if name in state else 7), printed
     assert "Traceback" not in printed
     assert code == 0 or re.search(r"(Settings|Destination)Error", printed)

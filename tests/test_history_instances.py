@@ -313,7 +313,7 @@ MACHINE = [
 ]
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(16, a_day=6)
 @pytest.mark.parametrize("name", [*MACHINE, *map(str.upper, MACHINE)])
 def test_a_column_may_be_called_as_the_machinery_calls_its_own(store, name):
     history, two = History("things", "id", store), History("twos", [name, "id"], store)

@@ -590,7 +590,7 @@ UNTRUE = {
 }
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(8, a_day=5)
 @pytest.mark.parametrize("untrue", UNTRUE)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, untrue, times):

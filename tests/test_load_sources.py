@@ -4,7 +4,9 @@ import csv
 import gzip
 import io
 import json
+import re
 from decimal import Decimal
+from unittest import mock
 
 import pandas as pd
 import pyarrow as pa
@@ -14,13 +16,14 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from domostats.errors import DataError, SettingsError
+from domostats.loading.uploads import csv_texts
 from domostats.loading.uploads.chunks import chunks_of
 from domostats.loading.uploads.csv_texts import read_csv
 from domostats.loading.uploads.declaring import ColumnTypes, fit_table
 from domostats.loading.uploads.load_types import LoadTypes
 from domostats.loading.uploads.parts import PartWriter
 from domostats.loading.uploads.sources import RowSource, open_sources
-from domostats.loading.uploads.text_types import TextType, from_texts
+from domostats.loading.uploads.text_types import TextType, first_odd, from_texts
 
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -44,6 +47,42 @@ def spelled(value, text):
     if isinstance(value, int):
         return text == str(value)
     return Decimal(text) == Decimal(repr(value))
+
+
+@QUICK
+@given(st.lists(st.lists(st.one_of(st.none(), NUMBERLIKE), max_size=4), max_size=3))
+def test_numbers_that_were_converted_on_the_way_are_all_of_the_texts(batches):
+    found = TextType()
+    numbers = found.look(pa.chunked_array(batches, pa.string()))
+    if numbers is not None:
+        texts = [text for batch in batches for text in batch]
+        assert [str(number) for number in numbers.to_pylist()] == texts
+
+
+@pytest.mark.parametrize("block", [8, 16, 4096])
+@QUICK
+@given(
+    rows=st.lists(st.tuples(TEXT, st.integers().map(str)), max_size=30),
+    ends=st.booleans(),
+    quotes=st.booleans(),
+)
+def test_a_file_is_read_alike_whatever_its_blocks_are(block, rows, ends, quotes):
+    file = io.StringIO(newline="")
+    file.write("name,n\n")
+    plain = {} if quotes else {"quoting": csv.QUOTE_NONE}
+    rows = rows if quotes else [(re.sub(r'[",\n]', "_", name), n) for name, n in rows]
+    csv.writer(file, lineterminator="\n", **plain).writerows(rows)
+    content = file.getvalue()
+    content = (content if ends else content.removesuffix("\n")).encode()
+
+    class Reading:  # no `readinto`
+        def __init__(self):
+            self.read = io.BytesIO(content).read
+
+    with mock.patch.object(csv_texts, "BLOCK", block):
+        for opened in (io.BytesIO(content), Reading()):
+            read = [tuple(row.values()) for t in read_csv(opened) for row in t.to_pylist()]
+            assert [(name or "", n) for name, n in read] == rows
 
 
 @QUICK
@@ -241,6 +280,7 @@ def test_a_handle_of_200000_rows_loses_none_of_them():
     assert sent.column("code")[7].as_py() == "000007"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("mode", ["rb", "r"])
 def test_readers_of_one_handle_do_not_disturb_each_other(tmp_path, kind, mode):
@@ -317,3 +357,23 @@ def test_numbers_and_words_of_one_json_column_are_an_error():
     with pytest.raises(DataError) as told:
         declaration.learn(pa.table({"a": ["x"]}), False, 1, "f.json")
     assert (told.value.reason, told.value.column, told.value.row) == ("mixed_column", "a", 2)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_the_first_text_that_does_not_fit_is_found_wherever_it_is(place):
+    texts = pa.chunked_array([["1"] * place + ["x"] + ["1"] * (6 - place)])
+    assert first_odd(texts, lambda some: "x" not in some.to_pylist()) == place
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_stream_of_arrow_is_read_again_only_where_it_says_so(again):
+    class Stream:
+        def __arrow_c_stream__(self, requested_schema=None):
+            return pa.table({"a": [1, 2]}).__arrow_c_stream__(requested_schema)
+
+    stream = Stream()
+    if again:
+        stream.reads_again = True
+    [source] = open_sources(stream, "numbers")
+    assert source.again is again
+    assert [row for table in source.read() for row in table.to_pylist()] == [{"a": 1}, {"a": 2}]

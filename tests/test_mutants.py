@@ -115,6 +115,17 @@ def test_a_fault_that_cannot_be_imported_counts_neither_way(mutants, tmp_path, m
     assert larger == ("killed", [FILE])
 
 
+def test_what_only_type_checkers_and_the_exporter_read_is_no_fault(mutants):
+    text = """
+_all_ = ["f"]
+@overload
+def f(a: int = 1) -> int: ...
+def f(a=2): pass
+"""
+    found = [fault.before for fault in mutants.faults_of("module.py", text)]
+    assert found == ["2"]
+
+
 @pytest.mark.parametrize(
     "call, exchanged",
     [

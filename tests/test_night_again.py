@@ -103,6 +103,7 @@ def failed_night(box, ids, bad):
     box.heal()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["left_out", "order", "more", "order_and_more"])
 def test_1_a_changed_list_makes_nothing_twice_after_an_error(box, kind):
     ids = api_streams(box, 6)
@@ -260,6 +261,7 @@ def test_1_jobs_of_a_batch_that_wait_are_found_when_the_reply_is_lost(box):
     assert all(made(box)[id, "2024-01-01", "2024-01-05"] == 1 for id in ids[:3])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_1_half_a_record_is_compared_with_the_service(box, share):
     ids = api_streams(box, 4)

@@ -6,6 +6,7 @@ import json
 import threading
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,8 @@ from domostats.transport.numbered import Numbered
 from domostats.transport.offset import Offset
 from domostats.transport.pages import count_in, records_at
 from domostats.transport.reader import Reader, age_of, millis
+from domostats.transport.recheck import KeptPage, _is_whole
+from domostats.transport.retry import Request
 from domostats.transport.search import Search
 from domostats.transport.seen_keys import SeenKeys
 
@@ -210,6 +213,26 @@ def test_a_bookmark_alone_may_tell_the_end_and_stand_inside():
         {"q": "x", "variables": {"after": "b", "first": 2}},
     ]
     assert listing.calls(Reader(Service(reply))) == 2
+
+
+@pytest.mark.parametrize(
+    "spans, is_whole",
+    [
+        ([(1, 2), (2, 3)], True),  # numbers of pages
+        ([(1, 2), (3, 4)], False),
+        ([(2, 3)], False),
+        ([(0, 50), (50, 100)], True),  # rows
+        ([(0, 50), (60, 100)], False),
+        ([(50, 100)], False),
+        ([(0, 50), (25, 75), (75, 100)], True),
+    ],
+)
+def test_kept_pages_with_one_missing_are_no_whole_list(spans, is_whole):
+    "However surely the last of them is the last of the list."
+    pages = [KeptPage(*span, Request("GET", f"/{span[0]}")) for span in spans]
+    listing = SimpleNamespace(ends_with=lambda last, end, first: True)
+    digests = {page.request.fingerprint: None for page in pages}
+    assert _is_whole(listing, pages, digests) is is_whole
 
 
 # --- offsets, totals and caps ---

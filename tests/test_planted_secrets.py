@@ -414,7 +414,7 @@ def _dash_secrets(box):
     return [*(str(one.reveal()) for one in given), *links, *tokens, *box.realm.grants]
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(12, a_day=6)
 @pytest.mark.parametrize("tools", TIERS)
 @pytest.mark.parametrize("fault", DASH_FAULTS)
 def test_no_fault_of_the_lake_shows_a_secret_or_writes_one(lake, fault, tools, tmp_path):

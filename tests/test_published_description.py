@@ -30,7 +30,7 @@ from domostats.clients.dash.migration import start_migration
 from domostats.clients.dash.queries import result_link, result_pages, start_query
 from domostats.errors import DomostatsError, SettingsError
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
 EXAMPLES = settings(
     max_examples=60,
     deadline=None,

@@ -116,6 +116,7 @@ def reason(call):
     return caught.value.reason
 
 
+@pytest.mark.sampled(2)
 def test_after_an_upgrade_the_schema_is_that_of_a_new_registry_and_all_rows_are_there(
     old, tmp_path, request
 ):

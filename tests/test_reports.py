@@ -181,6 +181,7 @@ def test_a_user_without_the_grant_is_told(box, name):
 # --- beyond the caps ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_in_one_millisecond():
     from domostats.clients.domo.auth import sign_in
     from domostats.clients.domo.datasets import DATASET_SEARCH

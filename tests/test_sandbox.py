@@ -21,6 +21,7 @@ from domostats.sandbox import running
 from domostats.sandbox.domo.users import ADMIN, ANALYST, GRANTS
 from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import CALL_FAULTS, FAULTS, SIGN_IN, SIGN_IN_FAULTS
+from domostats.sandbox.server import Server
 
 FIXTURES = Path(__file__).parent / "fixtures" / "domo"
 ME, USERS, PROVIDERS, ACCOUNTS = (
@@ -897,6 +898,7 @@ def test_processes_have_names_of_their_own(fresh, http, box):
     assert not sandbox_note("sandbox-2").exists() and sandbox_note("sandbox").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_the_same_moment(fresh):
     sandbox_note("sandbox").parent.mkdir(parents=True)
     sandbox_note("sandbox").write_text(
@@ -1088,3 +1090,24 @@ def test_the_logging_of_the_program_is_left_alone():
         "with sandbox.start(): print((logging.root.handlers, logging.root.level) == before)"
     )
     assert run(code) == "True"
+
+
+def test_a_server_with_a_certificate_speaks_tls(tmp_path):
+    import trustme
+
+    async def app(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": scope["scheme"].encode()})
+
+    authority = trustme.CA()
+    trusted, held = tmp_path / "authority.pem", tmp_path / "certificate.pem"
+    authority.cert_pem.write_to_path(trusted)
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(held)
+    server = Server(app, certificate=held)
+    try:
+        assert server.url.startswith("https://127.0.0.1:")
+        assert requests.get(server.url, verify=str(trusted), timeout=30).text == "https"
+        with pytest.raises(requests.exceptions.SSLError):
+            requests.get(server.url, timeout=30)
+    finally:
+        server.stop()

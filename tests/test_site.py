@@ -113,6 +113,14 @@ def test_every_public_module_and_every_name_of_it_has_its_place(site):
 
 
 @pytest.mark.slow
+def test_no_link_is_guessed_from_the_end_of_a_name(site):
+    "A run takes an `Auth` of a connection, and that of the published SDK is another class."
+    text = (site / "reference/domostats.reports.report.html").read_text(encoding="utf-8")
+    assert 'title="domostats.transport.auth.Auth"' in text
+    assert "domostats.loading.dash.config.Auth" not in text
+
+
+@pytest.mark.slow
 def test_every_report_has_its_place_with_every_column(site):
     index = page(site, "reports/index.html")
     for name in reports.names():

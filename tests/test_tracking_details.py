@@ -3,6 +3,7 @@
 import enum
 from datetime import date, datetime, time, timedelta, timezone
 from decimal import Decimal
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pytest
 from msgspec import structs
 
 from domostats.errors import DataError, DestinationError, SettingsError
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.declared import _table_from_columns
 from domostats.tracking.extractors.domo import AccountCounts, ActivityLog, DatasetCounts, UserCounts
 from domostats.tracking.extractors.rows import pack_column
 from domostats.tracking.extractors.schema import Column
@@ -24,6 +27,7 @@ from domostats.tracking.extractors.steps import (
 )
 from domostats.tracking.extractors.tables import ExtractorType, Table
 from domostats.tracking.registry.messages import error_reply
+from domostats.tracking.registry.policies import licences_on
 from domostats.tracking.registry.release_keys import release_key
 
 
@@ -44,6 +48,21 @@ from domostats.tracking.registry.release_keys import release_key
 def test_a_key_is_brought_to_the_granularity_of_its_dataset(key, grain, found):
     assert release_key(key, grain) == found
     assert release_key(found, grain) == found
+
+
+@pytest.mark.parametrize(
+    "release, found",
+    [
+        ("2024-03", "s:2024-03-01"),
+        ("2024-Q2", "s:2024-04-01"),
+        ("2024-W09", "s:2024-02-26"),  # a Monday
+        ("2024-03-05", "s:2024-03-05"),
+        (date(2024, 3, 5), "s:2024-03-05"),
+        (12, "q:000000000012-000000000012"),
+    ],
+)
+def test_a_release_of_a_period_stands_at_its_first_day(release, found):
+    assert release_key(release) == found
 
 
 @pytest.mark.parametrize("key", ["s:2021-01", "p:2021-01", "w:2021-01/2021-02-01"])
@@ -221,3 +240,39 @@ def test_the_tables_of_domo_and_what_is_told_apart_from_day_to_day():
             [],
         ),
     }
+
+
+def test_what_an_extractor_has_to_say_itself_is_named():
+    class Shop(BaseExtractor):
+        table = "shop"
+
+    for ask in ("get_extractor_type", "get_partition"):
+        with pytest.raises(NotImplementedError, match=f"^Shop.{ask}$"):
+            getattr(Shop(), ask)()
+    with pytest.raises(NotImplementedError, match="^Shop.extract$"):
+        Shop().extract(NOON, NOON)
+
+
+@pytest.mark.parametrize(
+    "moment, allowed",
+    [("2024-03-01T23:59:59", False), ("2024-03-02", True), ("2024-03-03T23:59:59", True)]
+    + [("2024-03-04", False)],
+)
+def test_a_licence_counts_from_its_first_moment_up_to_its_end(moment, allowed):
+    dataset = SimpleNamespace(id=1, derived_from=None)
+    first, end = (datetime(2024, 3, day, tzinfo=timezone.utc) for day in (2, 4))
+    licence = SimpleNamespace(valid_from=first, valid_to=end)
+    api = SimpleNamespace(get_licences=lambda dataset_id: [licence])
+    at = datetime.fromisoformat(moment).replace(tzinfo=timezone.utc)
+    assert licences_on(api, dataset, at) == [(dataset, licence if allowed else None)]
+
+
+def test_a_table_of_the_first_versions_is_of_events_where_it_has_a_column_of_their_day():
+    columns = {"_day": ("DATE", False), "at": ("TIMESTAMPTZ", False), "n": ("BIGINT", True)}
+    events = table_with(kind=ExtractorType.individual_rows, date_field="at", partition=None)
+    found = _table_from_columns(events, columns)
+    assert (found.kind, found.date_field) == (ExtractorType.individual_rows, "at")
+    assert found.columns == (Column("at", "TIMESTAMP"), Column("n", "INT64", True))
+    found = _table_from_columns(TABLE, {"on": ("DATE", False), "n": ("BIGINT", True)})
+    assert (found.kind, found.date_field) == (DAILY, "on")
+    assert found.columns == (Column("n", "INT64", True),)

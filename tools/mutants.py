@@ -204,6 +204,8 @@ class Finder(ast.NodeVisitor):
             self.visit(node.value)
 
     def visit_FunctionDef(self, node: ast.FunctionDef) -> None:
+        if "overload" in map(self.source, node.decorator_list):
+            return  # for type checkers only
         for part in (*node.decorator_list, node.args, *node.body):
             self.visit(part)
 
@@ -211,9 +213,8 @@ class Finder(ast.NodeVisitor):
         "An annotation does nothing."
 
     def visit_Assign(self, node: ast.Assign) -> None:
-        if not any(
-            isinstance(target, ast.Name) and target.id == "__all__" for target in node.targets
-        ):
+        "What a module names as its public things, `_all_` for the exporter, does nothing."
+        if {"__all__", "_all_"}.isdisjoint(map(self.source, node.targets)):
             self.generic_visit(node)
 
 

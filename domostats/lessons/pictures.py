@@ -10,6 +10,7 @@ __all__ = [
     "three_ways",
     "one_of_many",
     "page_strip",
+    "cut_in_parts",
     "two_nights",
     "three_doors",
     "LaneStep",
@@ -19,7 +20,7 @@ __all__ = [
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #38266ccc
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -220,6 +221,41 @@ def page_strip(pages: Sequence[tuple[int, Sequence[int]]], total: int) -> Drawin
     return Drawing(title, text, "".join(parts), 640, 60 + 20 * len(pages))
 
 
+# %% ../../nbs/09_lessons/09_pictures.ipynb #69565869
+def cut_in_parts(total: int, cap: int, parts: Mapping[str, int] | None = None) -> Drawing:
+    """A list of `total` rows of which a service gives `cap`; and below it the same in parts, each
+    a name with the number of its rows."""
+    scale = 620 / max(total, 1)
+    come, lost = min(total, cap), max(total - cap, 0)
+    drawn = [_text(0, 12, f"in one piece: {total} rows are counted", size=11)]
+    drawn += [_rect(0.5, 20, come * scale, 22, 0.35)]
+    drawn += [_text(6, 58, f"{come} come", size=11)]
+    lines = [f"in one piece: {come} of {total} rows come, {lost} are refused"]
+    if lost:
+        drawn += [_rect(come * scale + 0.5, 20, lost * scale, 22, 0, "3 2")]
+        drawn += [_text(619, 58, f"{lost} are refused", "end", 11)]
+    height = 66
+    if parts:
+        found = sum(parts.values())
+        missing = f"{total - found} are missing" if found < total else "none is missing"
+        drawn += [_text(0, 86, "in parts:", size=11)]
+        x = 0.5
+        for name, count in parts.items():
+            wide = count * scale
+            drawn += [_text(x + wide / 2, 102, name, "middle", 11)]
+            drawn += [_rect(x, 108, max(wide - 3, 1), 22, 0.35)]
+            drawn += [_text(x + wide / 2, 144, f"{count}", "middle", 11)]
+            x += wide
+        drawn += [_text(0, 166, f"together {found} of {total}: {missing}", size=11)]
+        lines += [f"{name}: {count} rows" for name, count in parts.items()]
+        lines += [f"together {found} of {total}: {missing}"]
+        height = 174
+    title = f"A list of {total} rows that stops at {cap}" + f", in {len(parts or ())} parts" * bool(
+        parts
+    )
+    return Drawing(title, "\n".join(lines), "".join(drawn), 640, height)
+
+
 # %% ../../nbs/09_lessons/09_pictures.ipynb #2874df87
 def two_nights(rows: int) -> Drawing:
     "A program that catches every error and writes, and one that ends; `rows` were there before."
@@ -267,20 +303,20 @@ def three_doors(file: str = "nightly.py") -> Drawing:
     parts += [_arrow(114, 90, 156, 90), _rect(160.5, 62, 110, 56, 0.3)]
     parts.append(_text(215, 95, file, "middle"))
     heads = ("", "who starts it", "where secrets are", "where a failure shows")
-    places = (330, 425, 510, 650)
+    places = (330, 440, 525, 665)
     parts += [_text(x, 12, word, size=11) for x, word in zip(places, heads, strict=True)]
     lines = []
     for number, door in enumerate(DOORS):
         y = 24 + 48 * number
         parts.append(_arrow(274, 90, 324, y + 17))
-        parts.append(_rect(328, y, 84, 34, 0.12))
+        parts.append(_rect(328, y, 98, 34, 0.12))
         parts.append(_text(334, y + 21, door[0]))
         parts += [
             _text(x, y + 21, word, size=11) for x, word in zip(places[1:], door[1:], strict=True)
         ]
         lines.append(f"-> {door[0]}: {door[1]}; secrets: {door[2]}; failure: {door[3]}")
     title = f"One file, {file}, and three doors: {', '.join(door[0] for door in DOORS)}"
-    return Drawing(title, "\n".join([f"notebook -> {file}", *lines]), "".join(parts), 770, 170)
+    return Drawing(title, "\n".join([f"notebook -> {file}", *lines]), "".join(parts), 785, 170)
 
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #3deb40e9
@@ -294,7 +330,7 @@ class LaneStep(NamedTuple):
 
 
 def token_lanes(steps: Sequence[LaneStep]) -> Drawing:
-    "The life of tokens during a rotation: a lane for each while it is valid, dark while stored."
+    "The life of tokens during a rotation: a lane for each while it is valid, full while stored."
     ids = sorted({id for step in steps for id in step.valid})
     wide, high, left = 84, 30, 96
     parts = []
@@ -308,11 +344,13 @@ def token_lanes(steps: Sequence[LaneStep]) -> Drawing:
         parts.append(_text(0, y + 13, f"token {id}", size=11))
         for number, step in enumerate(steps):
             if id in step.valid:
-                dark = 0.7 if step.stored == id else 0.15
-                parts.append(_rect(left + wide * number, y, wide, 18, dark))
+                full = 0.6 if step.stored == id else 0
+                parts.append(_rect(left + wide * number, y, wide, 18, full))
     bottom = 36 + high * len(ids) + 12
     parts.append(
-        _text(0, bottom, "dark: stored; light: valid; x: here the power may fail", size=11)
+        _text(
+            0, bottom, "full: valid and stored; empty: valid; x: here the power may fail", size=11
+        )
     )
     text = "\n".join(
         f"{step.does}: valid {', '.join(map(str, step.valid)) or 'none'}; stored {step.stored}"
@@ -334,7 +372,8 @@ def days_around_today(days: Sequence[tuple[str, int]], most: int = 400) -> Drawi
         parts.append(_text(0, y + 12, name[:24], size=11))
         parts.append(_rect(middle if left >= 0 else middle - width, y, width, 14, 0.35))
         beside = middle + width + 6 if left >= 0 else middle + 6
-        parts.append(_text(beside, y + 12, f"{left} days", size=11))
+        cut = ", longer than its bar" if abs(left) > most else ""
+        parts.append(_text(beside, y + 12, f"{left} days{cut}", size=11))
     high = 26 + 20 * len(days)
     parts.append(f'<path d="M{middle} 16V{high}" stroke="currentColor"/>')
     text = "\n".join(f"{left:>6} days  {name}" for name, left in days)

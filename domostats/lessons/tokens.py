@@ -6,64 +6,45 @@
 __all__ = [
     "checks",
     "solution",
-    "STORE",
-    "ZONES",
-    "HOUR",
-    "BODIES",
-    "NAME",
-    "USERS",
-    "DAYS",
-    "OWNERS",
-    "Ambiguous",
-    "NotWorking",
     "draw_lanes",
     "draw_days",
-    "kit_days_left",
     "days_left",
-    "kit_account_body",
     "account_body",
-    "kit_find_account",
     "find_account",
-    "kit_rotate",
     "rotate",
-    "kit_token_rows",
     "token_rows",
+    "STORE",
+    "Ambiguous",
+    "NotWorking",
 ]
 
 # %% ../../nbs/09_lessons/19_tokens.ipynb #72471afe
-import contextlib
-import copy
-import json
-import re
-from collections.abc import Callable, Iterable, Sequence
-from datetime import date, datetime, timedelta, timezone
+from collections.abc import Callable, Iterable
 from typing import Any
 
-from ..clients.domo.access_tokens import IssuedToken
-from .checks import Checks, HandedOver, NotYet, no_help_from_the_kit
-from .comparing import compare
+from .checks import Checks
 from .pictures import Drawing, days_around_today, token_lanes
-from domostats.lessons.tokens_data import (
-    PaperApi,
-    PowerCut,
-    in_milliseconds,
-    in_zone,
+from domostats.lessons.token_accounts import (
+    STORE,
+    Ambiguous,
+    check_account_body,
+    check_find_account,
+    kit_account_body,
+    kit_find_account,
 )
-from .trials import Trial, call, run, shorten, with_article
-from ..secrets import Secret
+from domostats.lessons.token_ends import (
+    check_days_left,
+    check_token_rows,
+    kit_days_left,
+    kit_token_rows,
+)
+from .token_nights import NotWorking, check_rotate, kit_rotate
+from .tokens_data import PaperApi
 
 # %% ../../nbs/09_lessons/19_tokens.ipynb #1e5d2931
 checks: Checks = Checks("tokens")
 solution: Callable[[str | int], None] = checks.solution
-STORE = "abstract-credential-store"
-
-
-class Ambiguous(Exception):
-    "Several accounts have the name that one was to have."
-
-
-class NotWorking(Exception):
-    "A token was issued, and it does not open the instance."
+_all_ = ["STORE", "Ambiguous", "NotWorking"]  # what the cells of the lesson import from here
 
 
 def draw_lanes(rotate: Callable[[Any, str], Any] | None = None) -> Drawing:
@@ -78,582 +59,32 @@ def draw_days(rows: Iterable[dict[str, Any]]) -> Drawing:
     return days_around_today([(str(row["token_name"]), int(row["days_left"])) for row in rows])
 
 
-# %% ../../nbs/09_lessons/19_tokens.ipynb #2936f890
-ZONES = "UTC", "Pacific/Auckland", "America/Los_Angeles"
-HOUR = timedelta(hours=1)
-
-
-def kit_days_left(token: dict[str, Any], now: datetime) -> int:
-    "Whole days until a token ends, rounded down; `now` is aware."
-    return (datetime.fromtimestamp(token["expires"] / 1000, timezone.utc) - now).days
-
-
-def _moments() -> list[tuple[str, datetime, timedelta, int]]:
-    "What the case is called, when it is asked, how long the token has left, and the right answer."
-    utc = datetime(2026, 11, 27, 3, 0, tzinfo=timezone.utc)
-    tokyo = datetime(2026, 3, 1, 23, 30, tzinfo=timezone(timedelta(hours=9)))
-    return [
-        ("30 days and an hour", utc, timedelta(days=30) + HOUR, 30),
-        ("ends in an hour", utc, HOUR, 0),
-        ("ended an hour ago", utc, -HOUR, -1),
-        ("ended a week ago", utc, timedelta(days=-7), -7),
-        ("asked in another zone", tokyo, timedelta(days=9) + HOUR, 9),
-        ("over the change of the clocks", tokyo, timedelta(days=90), 90),
-        ("an hour less than 200 days", tokyo, timedelta(days=200) - HOUR, 199),
-    ]
-
-
+# %% ../../nbs/09_lessons/19_tokens.ipynb #7f0c2a11
 @checks.task("days_left", kit_days_left)
 def days_left(function: Callable[..., Any]) -> str:
-    for zone in ZONES:
-        with in_zone(zone):
-            for title, now, left, want in _moments():
-                _check_moment(function, zone, title, now, left, want)
+    check_days_left(function)
     return "right to the day, here and in Auckland, and for a token that has ended."
-
-
-def _check_moment(
-    function: Any, zone: str, title: str, now: datetime, left: timedelta, want: int
-) -> None:
-    token = {"id": 100103, "name": "nightly", "expires": in_milliseconds(now + left)}
-    title = title if zone == "UTC" else f"{title}, on a machine in {zone}"
-    try:
-        tried = run(function, token, now)
-    except NotYet as e:
-        raise _about_moments(e, token, title) from None
-    got = tried.value
-    if got is None:
-        call(function, token, now)  # says it in the usual words
-    if isinstance(got, timedelta):
-        raise NotYet("It gives a timedelta. A whole number is asked for: .days of it.", title)
-    if isinstance(got, float):
-        raise NotYet(
-            f"It gives {got!r}; a whole number is asked for. Two floats that look alike need not "
-            "be equal.",
-            title,
-        )
-    if type(got) is not int:
-        raise NotYet(f"It gives {with_article(got)}; a whole number is asked for.", title)
-    if got == want:
-        return
-    later = run(function, token, now + timedelta(days=100)).value
-    if later == got:
-        raise NotYet("It does not use now. No test could ask about tomorrow.", title)
-    if abs(got) > 100_000:
-        raise NotYet(f"{got} days: how many zeros too many?", title)
-    if zone != "UTC":
-        place = zone.partition("/")[2].replace("_", " ")
-        raise NotYet(
-            f"Right in UTC, and wrong on a machine in {place}: {got}, not {want}. `replace` "
-            "changes the label, not the clock.",
-            title,
-        )
-    if now.utcoffset():
-        raise NotYet(
-            f"Asked by somebody in another zone it says {got}, and {want} whole days are left. "
-            "`replace` changes the label, not the clock.",
-            title,
-        )
-    if want < 0 and got == want + 1:
-        raise NotYet(
-            f"{title[:1].upper()}{title[1:]}, and it says {got}. What is -0.04, rounded down?",
-            title,
-        )
-    raise NotYet(f"It says {got}; {want} whole days are left.", title)
-
-
-def _about_moments(error: NotYet, token: dict[str, Any], title: str) -> NotYet:
-    "What goes wrong with moments, in better words."
-    words = str(error)
-    year = re.search(r"year (-?\d+) is out of range", words)
-    if year or "OverflowError" in words:
-        number = year[1] if year else f"{1970 + token['expires'] // 31_556_952}"
-        return NotYet(f"The year {number}. How many zeros too many?", title)
-    if "offset-naive and offset-aware" in words:
-        return NotYet("One moment has a zone, the other none. Which is yours?", title)
-    return error
-
-
-# %% ../../nbs/09_lessons/19_tokens.ipynb #8520dc97
-def kit_account_body(issued: IssuedToken, today: date) -> dict[str, Any]:
-    "The account of the abstract credential store in which a token is kept."
-    inside = {"DOMO_ACCESS_TOKEN": issued.token.reveal(), "expires": issued.expires}
-    return {
-        "name": "domostats_token",
-        "displayName": f"domostats_token {issued.id} - {today:%Y-%m-%d}",
-        "dataProviderType": STORE,
-        "configurations": {"credentials": json.dumps(inside)},
-    }
-
-
-BODIES: tuple[tuple[int, str, int, date], ...] = (
-    (100103, "made-up-0c4f", 1_803_513_600_000, date(2026, 11, 7)),
-    (100205, 'made "up" für 7', 1_809_043_200_000, date(2027, 1, 31)),
-)
 
 
 @checks.task("account_body", kit_account_body)
 def account_body(function: Callable[..., Any]) -> str:
-    for id, value, expires, today in BODIES:
-        issued = IssuedToken(id, "nightly", 11, expires, Secret(value))
-        try:
-            tried = call(function, issued, today)
-        except NotYet as e:
-            if "not JSON serializable" not in str(e):
-                raise
-            raise NotYet(
-                "JSON has no way to write a Secret, and that is well. Where do you take its value "
-                "out?",
-                e.tried,
-            ) from None
-        _check_body(tried, value, kit_account_body(issued, today))
+    check_account_body(function)
     return "one text in the store, the token in it, and nothing of it where others look."
-
-
-def _check_body(tried: Trial, value: str, want: dict[str, Any]) -> None:
-    got = tried.value
-    if not isinstance(got, dict):
-        raise NotYet(f"It gives {with_article(got)}; a dict is asked for.", tried.text)
-    if value in tried.printed:
-        raise NotYet("The token is on the screen, and outputs are saved.", tried.text)
-    for key in ("name", "displayName"):
-        if value in str(got.get(key)):
-            raise NotYet(
-                f"The token stands in {key}, and everybody sees that list. The id says which one "
-                "it is.",
-                tried.text,
-            )
-    _check_configuration(got.get("configurations"), value, want, tried.text)
-    if got.get("displayName") != want["displayName"]:
-        raise NotYet(
-            f"displayName is {shorten(got.get('displayName'))}. Asked: the id, and the day that "
-            "was handed in, year first.",
-            tried.text,
-        )
-    compare({key: got[key] for key in got}, {key: want.get(key) for key in got}, tried.text)
-    missing = [key for key in want if key not in got]
-    if missing:
-        raise NotYet(f"It has no {missing[0]!r}.", tried.text)
-
-
-def _check_configuration(got: Any, value: str, want: dict[str, Any], text: str) -> None:
-    if isinstance(got, str):
-        raise NotYet("configurations is a text. Which level is text?", text)
-    if not isinstance(got, dict) or [*got] != ["credentials"]:
-        raise NotYet("configurations is a dict with one entry, 'credentials'.", text)
-    inside = got["credentials"]
-    if isinstance(inside, dict):
-        raise NotYet("credentials is a dict; the store has room for one *text*.", text)
-    if not isinstance(inside, str):
-        raise NotYet(f"credentials is {with_article(inside)}; a text is asked for.", text)
-    if inside.startswith("{'"):
-        raise NotYet("credentials begins {' and is Python, not JSON.", text)
-    try:
-        read = json.loads(inside)
-    except ValueError:
-        raise NotYet("credentials is no JSON. Which function writes JSON?", text) from None
-    if isinstance(read, str):
-        raise NotYet("Read once, it is still a text. Which level is text?", text)
-    if not isinstance(read, dict):
-        raise NotYet("In credentials stands JSON, and no object: {...}.", text)
-    if read.get("DOMO_ACCESS_TOKEN") == "<secret>":
-        raise NotYet("'<secret>' was stored: what it shows, not what it is.", text)
-    if read.get("DOMO_ACCESS_TOKEN") != value:
-        raise NotYet("DOMO_ACCESS_TOKEN does not hold the value of the token.", text)
-    wanted = json.loads(want["configurations"]["credentials"])
-    if read != wanted:
-        odd = next(key for key in {**wanted, **read} if read.get(key) != wanted.get(key))
-        raise NotYet(f"Look at {odd!r} in the JSON: what stands in the token?", text)
-    want["configurations"] = got  # another spelling of the same JSON is right
-
-
-# %% ../../nbs/09_lessons/19_tokens.ipynb #fa97cf48
-def kit_find_account(accounts: Iterable[dict[str, Any]], name: str) -> dict[str, Any] | None:
-    "The account of the credential store with this name, or None. Ambiguous."
-    found = [one for one in accounts if one["name"] == name and one["dataProviderType"] == STORE]
-    if len(found) > 1:
-        raise Ambiguous(f"{len(found)} accounts are called {name}")
-    return found[0] if found else None
-
-
-NAME = "domostats_token"
-
-
-def _account(id: int, name: str, shown: str, provider: str = STORE) -> dict[str, Any]:
-    return {"id": id, "name": name, "displayName": shown, "dataProviderType": provider}
 
 
 @checks.task("find_account", kit_find_account)
 def find_account(function: Callable[..., Any]) -> str:
-    old = _account(8, "old", f"{NAME} 100090 - 2026-08-29")
-    other = _account(5, NAME, "warehouse", "snowflake")
-    longer = _account(6, f"{NAME}_old", f"{NAME}_old 1 - 2025-11-27")
-    ours = _account(9, NAME, "Ben: do not touch")
-    zero = _account(0, NAME, f"{NAME} 100103 - 2026-11-27")
-    _check_found(function, [old, ours], ours, "it was renamed, and another looks like it")
-    _check_found(function, [longer, other], None, "none, but an older one and another provider's")
-    _check_found(function, [longer, other, zero], zero, "its id is 0")
-    _check_found(function, [], None, "no account at all")
-    _check_several(function, [ours, old, zero])
+    check_find_account(function)
     return "by the one name that does not change, and never on a guess."
-
-
-def _check_found(
-    function: Any, accounts: list[dict[str, Any]], want: dict[str, Any] | None, title: str
-) -> None:
-    try:
-        got = run(function, accounts, NAME).value
-    except NotYet as e:
-        if "IndexError" in str(e):
-            raise NotYet("IndexError where there is none: the first day.", title) from None
-        if "Ambiguous" in str(e):
-            raise NotYet("It finds several, and there is one at most.", title) from None
-        if "StopIteration" in str(e):
-            raise NotYet(
-                "StopIteration where there is none: next has a second argument.", title
-            ) from None
-        raise
-    if got == want:
-        return
-    if got is None and want is not None:
-        raise NotYet(
-            f"It gives None, and account {want['id']} is there. Has counting used up what can be "
-            "read only once? Or is an id of 0 taken for nothing?",
-            title,
-        )
-    if not isinstance(got, dict):
-        said = shorten(got) if not hasattr(got, "__next__") else with_article(got)
-        wanted = "None" if want is None else "the account"
-        raise NotYet(f"It gives {said}; {wanted} is asked for.", title)
-    if got.get("name") == f"{NAME}_old":
-        raise NotYet(f"{NAME + '_old'!r} was taken for it: `in` finds parts.", title)
-    if got.get("name") == NAME and got.get("dataProviderType") != STORE:
-        raise NotYet(
-            f"It found {got['id']}, an account of {got['dataProviderType']}. Which provider is "
-            "asked for?",
-            title,
-        )
-    raise NotYet(
-        f"It found {got.get('id')}, whose display name looks like it. That changes with every "
-        "rotation; what does not?",
-        title,
-    )
-
-
-def _check_several(function: Any, accounts: list[dict[str, Any]]) -> None:
-    title = "two of that name"
-    try:
-        with no_help_from_the_kit():
-            got = function(copy.deepcopy(accounts), NAME)
-    except Ambiguous:
-        return
-    except HandedOver:
-        raise NotYet("this hands the work to the kit. Here it is to be your own.", title) from None
-    except Exception as e:
-        raise NotYet(
-            f"It raises {type(e).__name__}. Whoever calls it waits for Ambiguous.", title
-        ) from None
-    if got is None:
-        raise NotYet("Two have that name, and it gives None: then a third one is made.", title)
-    raise NotYet("Two have that name, and it takes one. Who overwrites on a guess?", title)
-
-
-# %% ../../nbs/09_lessons/19_tokens.ipynb #450882bd
-def kit_rotate(api: Any, name: str) -> None:
-    "Put a new token in the place of the old ones: issue, try, store, revoke. NotWorking."
-    old = [one["id"] for one in api.tokens() if one["name"] == name and one["ownerId"] == api.me]
-    new = api.issue(name)
-    if not api.works(new):
-        raise NotWorking(f"token {new.id}")
-    api.store(new)
-    for id in old:
-        api.revoke(id)
 
 
 @checks.task("rotate", kit_rotate)
 def rotate(function: Callable[..., Any]) -> str:
-    _check_quiet(function)
-    _check_night(function, PaperApi("nightly"), "a night with power")
-    _check_night(function, PaperApi("nightly", first=True), "the first night: nothing is stored")
-    left = PaperApi("nightly", leftover=True)
-    _check_night(function, left, "one that was issued last night and never stored")
-    _check_dud(function)
-    _check_full(function)
-    cuts = _check_cuts(function)
+    cuts = check_rotate(function)
     return f"one valid token, and stored, whatever happens: the power was cut {cuts} times."
-
-
-def _let_run(function: Any, api: PaperApi) -> Any:
-    "What an answer gives; NotYet for an error of its own."
-    try:
-        with no_help_from_the_kit():
-            return function(api, api.name)
-    except HandedOver:
-        raise NotYet("this hands the work to the kit. Here it is to be your own.") from None
-
-
-def _tried(api: PaperApi, title: str) -> str:
-    did = ", ".join(step.does for step in api.steps[1:]) or "nothing"
-    return f"{title}; it did: {did}"
-
-
-def _check_quiet(function: Any) -> None:
-    "The usual mistakes, in the usual words; and whether a secret is shown."
-    api = PaperApi("nightly")
-    tried = run(function, api, "nightly")
-    value = f"made-up-value-of-{api.last}"
-    if value in tried.printed:
-        raise NotYet("The token is on the screen, and outputs are saved.", "rotate(api, 'nightly')")
-    if isinstance(tried.value, (IssuedToken, Secret)) or value in str(tried.value):
-        raise NotYet(
-            "It gives the token to whoever called it. It is stored, and nobody else needs it.",
-            "rotate(api, 'nightly')",
-        )
-
-
-def _check_night(function: Any, api: PaperApi, title: str) -> None:
-    before = {*api.ours()}
-    try:
-        _let_run(function, api)
-    except NotYet:
-        raise
-    except Exception as e:
-        raise NotYet(
-            f"It stops with {type(e).__name__}: {shorten(str(e))}. Is there always an old one?",
-            _tried(api, title),
-        ) from None
-    _check_others(api, title)
-    done = [step.does for step in api.steps]
-    if "issue" not in done:
-        raise NotYet("It issues no token.", _tried(api, title))
-    if "store" not in done or api.stored not in range(207, api.last + 1):
-        raise NotYet("The new token is not stored.", _tried(api, title))
-    if api.stored not in api.ours():
-        raise NotYet(
-            "It revoked the one it had just stored. When did you make the list?",
-            _tried(api, title),
-        )
-    if not api.is_safe():
-        raise _unsafe(api, title)
-    if "try" not in done or done.index("try") < done.index("issue"):
-        raise NotYet("It stores a token without asking whether it works.", _tried(api, title))
-    extra = [id for id in api.ours() if id != api.stored]
-    if extra and len(before) > 1:
-        raise _several(api, title)
-    if extra:
-        raise NotYet(
-            f"Token {extra[0]} is still valid, and nobody needs it any more.", _tried(api, title)
-        )
-
-
-def _unsafe(api: PaperApi, title: str) -> NotYet:
-    return NotYet(
-        "Between revoke and store the stored token is not valid, and a job runs just then. What "
-        "may come last?",
-        _tried(api, title),
-    )
-
-
-def _several(api: PaperApi, title: str) -> NotYet:
-    return NotYet(
-        f"Killed after issue and run again, {len(api.ours())} of ours are valid, one that nobody "
-        "has seen. Which may stay?",
-        _tried(api, title),
-    )
-
-
-def _check_others(api: PaperApi, title: str) -> None:
-    if 200 not in api.rows:
-        raise NotYet("It revoked somebody else's token of that name.", _tried(api, title))
-    if 201 not in api.rows:
-        raise NotYet("It revoked 'nightly report': ours, and another's work.", _tried(api, title))
-
-
-def _check_dud(function: Any) -> None:
-    title = "the new token does not work"
-    api = PaperApi("nightly", dud=True)
-    raised = False
-    try:
-        _let_run(function, api)
-    except NotWorking:
-        raised = True
-    except NotYet:
-        raise
-    except Exception as e:
-        raise NotYet(f"It raises {type(e).__name__}; NotWorking is asked for.", title) from None
-    if 203 not in api.ours():
-        raise NotYet("The new token does not work, and the old one is revoked.", _tried(api, title))
-    if api.stored != 203:
-        raise NotYet(
-            "The new token does not work and is stored already: the old secret is overwritten, and "
-            "nobody has it any more.",
-            _tried(api, title),
-        )
-    if not raised:
-        raise NotYet("The new token does not work, and nobody is told.", _tried(api, title))
-
-
-def _check_full(function: Any) -> None:
-    title = "the store is full"
-    api = PaperApi("nightly", full=True)
-    raised = False
-    try:
-        _let_run(function, api)
-    except NotYet:
-        raise
-    except Exception:
-        raised = True
-    if 203 not in api.ours():
-        raise NotYet("The store refused, and the old one is revoked.", _tried(api, title))
-    if not raised:
-        raise NotYet("The store refused, and nobody is told.", _tried(api, title))
-
-
-def _check_cuts(function: Any) -> int:
-    "Cut the power before and after each call, and run it again; how often it was cut."
-    count = 0
-    for first in (False, True):
-        for number in range(40):
-            cut = 0
-            for when in ("before", "after"):
-                api = PaperApi("nightly", first=first)
-                api.cut = number, when
-                with contextlib.suppress(PowerCut):
-                    _let_run(function, api)
-                    continue
-                cut += 1
-                does = "nothing" if not api.steps[1:] else api.steps[-1].does
-                _check_after_cut(
-                    function, api, f"the power fails {when} call {number + 1} ({does} was the last)"
-                )
-            count += cut
-            if not cut:
-                break
-    return count
-
-
-def _check_after_cut(function: Any, api: PaperApi, title: str) -> None:
-    api.cut = None
-    try:
-        _let_run(function, api)
-    except NotYet:
-        raise
-    except Exception as e:
-        raise NotYet(
-            f"Run again after {title}, it stops with {type(e).__name__}: {shorten(str(e))}.", title
-        ) from None
-    _check_others(api, title)
-    if not api.is_safe():
-        raise _unsafe(api, title)
-    if len(api.ours()) != 1:
-        raise _several(api, title)
-    if api.ours() != [api.stored]:
-        raise NotYet("The token that is valid is not the one that is stored.", _tried(api, title))
-
-
-# %% ../../nbs/09_lessons/19_tokens.ipynb #9bfa2606
-def kit_token_rows(
-    tokens: Iterable[dict[str, Any]], users: Iterable[dict[str, Any]], now: datetime
-) -> list[dict[str, Any]]:
-    "A row for each token: whose it is, how many days are left, and what that means."
-    names = {str(user["id"]): user["displayName"] for user in users}
-    rows = []
-    for one in tokens:
-        left = kit_days_left(one, now)
-        rows.append(
-            {
-                "token_id": one["id"],
-                "token_name": one["name"],
-                "owner_name": names.get(str(one["ownerId"])),
-                "days_left": left,
-                "state": "expired" if left < 0 else "soon" if left < 30 else "good",
-            }
-        )
-    return sorted(rows, key=lambda row: (row["days_left"], row["token_id"]))
-
-
-USERS: tuple[tuple[int | str, str], ...] = ((0, "monitor"), ("5", "Ben Vale"), (6, "Dina Alder"))
-DAYS = (100, 29, -3, 9, 0, 9, 30, -400, 90)  # of the tokens 11 to 19
-OWNERS: tuple[int | str, ...] = (5, 6, 99, 0, 5, "6", 5, 6, 99)  # 99 has left
 
 
 @checks.task("token_rows", kit_token_rows)
 def token_rows(function: Callable[..., Any]) -> str:
-    now = datetime(2026, 11, 27, 12, tzinfo=timezone.utc)
-    users = [{"id": id, "displayName": name} for id, name in USERS]
-    tokens = [
-        {
-            "id": 11 + n,
-            "name": "" if n == 4 else f"token {n}",
-            "ownerId": owner,
-            "expires": in_milliseconds(now + timedelta(days=days) + HOUR),
-        }
-        for n, (days, owner) in enumerate(zip(DAYS, OWNERS, strict=True))
-    ]
-    tokens[3], tokens[5] = tokens[5], tokens[3]  # of two that end on one day the later comes first
-    try:
-        tried = run(function, tokens, users, now)
-    except NotYet as e:
-        if any(kind in str(e) for kind in ("KeyError", "IndexError", "StopIteration")):
-            raise NotYet(
-                f"{str(e).partition('. ')[0]}: no user was found for an owner. Her token works all "
-                "the same when she has left. And an id may be text in one list only.",
-                e.tried,
-            ) from None
-        raise
-    _check_rows(tried, kit_token_rows(tokens, users, now))
-    none = call(function, [], users, now)
-    if none.value != []:
-        raise NotYet("Without tokens an empty list is asked for.", none.text)
+    check_token_rows(function)
     return "what ends first stands on top, and nobody's token is forgotten."
-
-
-def _check_rows(tried: Trial, want: list[dict[str, Any]]) -> None:
-    got = tried.value
-    if not isinstance(got, list) or not all(isinstance(row, dict) for row in got):
-        compare(got, want, tried.text)
-        raise NotYet("It gives a list of something else; rows are dicts.", tried.text)
-    if len(got) < len(want):
-        raise NotYet(
-            f"{len(got)} rows of {len(want)}: an owner has left. Her token works all the same.",
-            tried.text,
-        )
-    by_id = {row.get("token_id"): row for row in got}
-    for row in want:
-        _check_row(by_id.get(row["token_id"]), row, tried.text)
-    if sorted(map(repr, got)) == sorted(map(repr, want)) and got != want:
-        raise _wrong_order(got, want, tried.text)
-    compare(got, want, tried.text)
-
-
-def _check_row(got: dict[str, Any] | None, want: dict[str, Any], text: str) -> None:
-    id, left = want["token_id"], want["days_left"]
-    if got is None:
-        raise NotYet(f"Token {id} has no row.", text)
-    if got.get("owner_name") is None and want["owner_name"] is not None and "owner_name" in got:
-        raise NotYet(
-            f'owner_name of token {id} is None, and its owner is there. `5 == "5"` is False: '
-            "compare ids as text.",
-            text,
-        )
-    if isinstance(got.get("days_left"), str):
-        raise NotYet(
-            f"days_left of token {id} is a text. Sorted as text, 100 stands before 29.", text
-        )
-    if left == 0 and got.get("state") == "expired":
-        raise NotYet(f"Token {id} ends today and is called expired. 0 counts as false.", text)
-    if left == 30 and got.get("state") == "soon":
-        raise NotYet(f"Token {id}, 30 days: below 30 is asked for.", text)
-    compare(got, want, text, where=f"The row of token {id}")
-
-
-def _wrong_order(got: Sequence[Any], want: Sequence[Any], text: str) -> NotYet:
-    days = [row["days_left"] for row in got]
-    first = days[0]
-    if days == sorted(days, key=str):
-        return NotYet("-3 stands before -400, and 100 before 29: sorted as text.", text)
-    if days == sorted(days):
-        return NotYet("9 and 9: where two end on one day, the lower id comes first.", text)
-    return NotYet(
-        f"The rows are right, their order is not: {first} stands first. What ends first?", text
-    )

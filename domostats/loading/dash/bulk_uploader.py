@@ -33,6 +33,11 @@ def source_type(data: object) -> str:
     return "file" if hasattr(data, "read") else "stream"
 
 
+def _words_of(error: Exception) -> str:
+    "What an error says; of one that is not ours, its kind too."
+    return str(error) if isinstance(error, DomostatsError) else f"{type(error).__name__}: {error}"
+
+
 class DashBulkUploader:
     """Loads of several tables of one organisation.
 
@@ -163,6 +168,11 @@ class DashBulkUploader:
 
         max_workers: files on their way at once. The errors of `Load.upload` and `Load.commit`;
         SettingsError `unknown_load`, `load_closed`, `no_source` (no source was added)."""
+        self._send(table_name, max_workers)
+        return self._wait(table_name)
+
+    def _send(self, table_name: str, max_workers: int | None) -> None:
+        "Send the sources of a table and commit them, without waiting for the decision."
         upload = self._upload(table_name)
         load: Load = upload["load"]
         if upload["load_status"] != "OPEN":
@@ -189,8 +199,15 @@ class DashBulkUploader:
             )
         load.sent.clear()
         load.upload(items)
+        load.commit(upload["check_sum"], wait=False)
+
+    def _wait(self, table_name: str) -> LoadState:
+        "Wait until the commit of a table is decided; how its load stands then."
+        upload = self.uploads[table_name]
+        load: Load = upload["load"]
         try:
-            state = load.commit(upload["check_sum"])
+            is_dry = load.dry_run is not None
+            state = load.get_load_info() if is_dry else load.wait_to_complete()
         except DomostatsError as e:
             if e.reason in ("check_sum_failed", "load_failed"):
                 upload["load_status"] = "FAIL"
@@ -201,10 +218,14 @@ class DashBulkUploader:
     def execute_multiple_uploads(
         self, table_names: Iterable[str], max_workers: int | None = None
     ) -> dict[str, LoadState]:
-        """Send and commit the loads of these tables, one after the other; how each stands then.
+        """Send and commit the loads of these tables; how each stands then.
+
+        They are sent one after the other, so no more files are on their way, and no more memory is
+        needed, than for one. While the service decides on one, the next is sent.
 
         What can be finished is finished. If others failed, DataError `some_failed` is raised then:
-        `.failures` has their errors by table, `.done` the states of the others."""
+        `.failures` has their errors by table, `.done` the states of the others. Ctrl-C ends it at
+        once: what was not committed by then is not, and `get_load_info` tells of the others."""
         if isinstance(table_names, str):
             raise SettingsError(
                 f"table_names is a list: [{table_names!r:.60}]; for one table there is "
@@ -212,14 +233,22 @@ class DashBulkUploader:
                 "bad_argument",
             )
         done: dict[str, LoadState] = {}
-        failures: dict[str, DomostatsError] = {}
-        for name in table_names:
+        failures: dict[str, Exception] = {}
+        committed: list[str] = []
+        for name in dict.fromkeys(table_names):
             try:
-                done[name] = self.execute_upload(name, max_workers)
+                self._send(name, max_workers)
+            except Exception as e:  # of a function of the user, too
+                failures[name] = e
+            else:
+                committed.append(name)
+        for name in committed:
+            try:
+                done[name] = self._wait(name)
             except DomostatsError as e:
                 failures[name] = e
         if failures:
-            words = " ".join(f"{name}: {error}" for name, error in failures.items())
+            words = " ".join(f"{name}: {_words_of(error)}" for name, error in failures.items())
             raise DataError(
                 f"{len(failures)} of {len(done) + len(failures)} loads failed; the others are in "
                 f"their tables. {words}",

@@ -33,18 +33,23 @@ class Planned:
     growing: ColumnTypes | None = None
     version: object = None
 
-    def learn(self, table: pa.Table, row: int) -> None:
-        """Look at the next rows, before they are sent, where types are learned on the way.
+    def learn(self, table: pa.Table, row: int) -> pa.Table:
+        """Look at the next rows, before they are sent, where types are learned on the way. Gives
+        these rows, with the columns that were converted for it.
 
         TypesChanged if they make a type another one; DataError `mixed_column`."""
         if self.growing is None:
-            return
-        self.growing.learn(table, self.source.is_text, row, self.source.name)
+            return table
+        numbers = self.growing.learn(table, self.source.is_text, row, self.source.name)
         types = self.growing.settled()
         if not self.declaration.types:
             self.declaration.types = types
         elif types != self.declaration.types:
             raise TypesChanged
+        for name, column in numbers.items():
+            if types[name] == column.type:
+                table = table.set_column(table.column_names.index(name), name, column)
+        return table
 
 
 class TypesChanged(Exception):

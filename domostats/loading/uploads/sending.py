@@ -10,11 +10,12 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import suppress
-from typing import NoReturn, TypeVar
-
-from tqdm.auto import tqdm
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from .parts import PartFile
+
+if TYPE_CHECKING:
+    from tqdm.auto import tqdm
 
 _Item = TypeVar("_Item")
 
@@ -62,6 +63,13 @@ def _without_finished(running: set[Future[object]]) -> set[Future[object]]:
 
 
 # %% ../../../nbs/06_loading/uploads/08_sending.ipynb #82b057b8
+def _bar(name: str, total: int | None, disable: bool | None) -> "tqdm[NoReturn]":
+    "A bar of tqdm, which is imported here, as it takes longer than a small load."
+    from tqdm.auto import tqdm
+
+    return tqdm(desc=name, total=total, unit=" rows", unit_scale=True, disable=disable)
+
+
 class Progress:
     """A line that tells how many rows, bytes and files have arrived; `is_shown` None: in a terminal
     or a notebook.
@@ -72,13 +80,9 @@ class Progress:
         self.rows: int = 0
         self.bytes: int = 0
         self.parts: int = 0
-        self.bar: tqdm[NoReturn] = tqdm(
-            desc=name,
-            total=total,
-            unit=" rows",
-            unit_scale=True,
-            disable=None if is_shown is None else not is_shown,
-        )
+        self.bar: tqdm[NoReturn] | None = None
+        if is_shown is not False:
+            self.bar = _bar(name, total, None if is_shown is None else False)
 
     def arrived(self, part: PartFile) -> None:
         "Count a file that has arrived."
@@ -86,13 +90,16 @@ class Progress:
             self.rows += part.came
             self.bytes += part.size
             self.parts += 1
+            if self.bar is None:
+                return
             with suppress(Exception):  # a notebook without widgets
                 self.bar.update(part.came)
                 self.bar.set_postfix_str(f"{self.parts} files, {self.bytes / 1e6:.1f} MB")
 
     def close(self) -> None:
         "Leave the line as it is."
-        self.bar.close()
+        if self.bar is not None:
+            self.bar.close()
 
     def __repr__(self) -> str:
         return f"<{self.rows} rows in {self.parts} files, {self.bytes} bytes>"

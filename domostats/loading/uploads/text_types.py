@@ -25,7 +25,8 @@ class _Content(NamedTuple):
 def _content_of(texts: pa.Array) -> _Content:
     _, offsets, content = texts.buffers()
     places = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return _Content(memoryview(content)[places[0] : places[-1]].tobytes(), places - places[0])
+    whole = memoryview(content)[places[0] : places[-1]].tobytes()
+    return _Content(whole, places - places[0] if places[0] else places)
 
 
 def _is_spelled_back(texts: pa.Array, numbers: pa.Array) -> bool:
@@ -34,15 +35,18 @@ def _is_spelled_back(texts: pa.Array, numbers: pa.Array) -> bool:
     A zero in front makes a text longer, and nothing makes it shorter, so all of them together have
     as many characters as the numbers only if none has one too many."""
     content = _content_of(texts).bytes
-    if content.translate(None, b"-0123456789"):
+    if b"x" in content or b"X" in content:  # 0x10 is a number for Arrow, and may be shorter
         return False
     values = np.frombuffer(numbers.buffers()[1], np.int64)[numbers.offset :][: len(numbers)]
-    ends = pc.min_max(numbers).as_py()
-    size = len(values) + np.count_nonzero(values < 0)
+    least, most = int(values.min()), int(values.max())
+    size = len(values)
+    if least < 0:
+        size += np.count_nonzero(values < 0)
     for power in range(1, 19):
-        if -(10**power) < ends["min"] and ends["max"] < 10**power:
-            break
-        size += np.count_nonzero(values >= 10**power) + np.count_nonzero(values <= -(10**power))
+        if most >= 10**power:
+            size += len(values) if least >= 10**power else np.count_nonzero(values >= 10**power)
+        if least <= -(10**power):
+            size += np.count_nonzero(values <= -(10**power))
     return bool(size == len(content))
 
 
@@ -93,21 +97,26 @@ def _plain_fractions(texts: pa.Array) -> _Plain | None:
     of them, no zero too many in front. None if one is written otherwise."""
     content, places = _content_of(texts)
     ends, begins = places[1:], places[:-1]
-    digits = places[1] - content.find(b".") - 1
+    digits = int(places[1]) - content.find(b".") - 1
     if not 1 <= digits <= 4 or np.max(ends - begins) > 12:
         return None
-    if content.count(b".") != len(texts) or content.translate(None, b"-.0123456789"):
-        return None
     signs = np.frombuffer(content, np.uint8)
-    is_negative = signs[begins] == ord("-")
-    begins = begins + is_negative
-    points = ends - digits - 1
+    if signs.min() < ord("-") or signs.max() > ord("9") or b"/" in content:
+        return None
+    if content.count(b".") != len(texts):
+        return None
+    if negative := content.count(b"-"):
+        is_negative = signs[begins] == ord("-")
+        if negative != np.count_nonzero(is_negative):
+            return None
+        begins = begins + is_negative
+    points = ends - (digits + 1)
     if np.any(points <= begins) or np.any(signs[points] != ord(".")):
         return None
-    is_padded = (signs[begins] == ord("0")) & (points - begins > 1)
-    if np.any(is_padded) or content.count(b"-") != np.count_nonzero(is_negative):
+    if np.any((signs[begins] == ord("0")) & (points - begins > 1)):  # a zero too many in front
         return None
-    return _Plain(int(digits), bool(np.any(signs[ends - 1] == ord("0"))))
+    first = signs[ends[:100] - 1] == ord("0")  # these tell it nearly always
+    return _Plain(digits, bool(np.any(first) or np.any(signs[ends - 1] == ord("0"))))
 
 
 class _Spelling:
@@ -157,12 +166,18 @@ class _Spelling:
 
 
 # %% ../../../nbs/06_loading/uploads/01_text_types.ipynb #2d0f6e00
-def _one_array(texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> pa.Array:
+def _arrays_of(texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> list[pa.Array]:
     if isinstance(texts, pa.Array):
-        return texts
+        return [texts]
     if isinstance(texts, Sequence):
-        return pa.array(texts, pa.string())
-    return texts.chunk(0) if texts.num_chunks == 1 else texts.combine_chunks()
+        return [pa.array(texts, pa.string())]
+    return texts.chunks
+
+
+def _has_empty(texts: pa.Array) -> bool:
+    "Whether one of these texts, of which none is null, has no character."
+    places = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    return bool(np.any(places[1:] == places[:-1]))
 
 
 def _are_all_of(texts: pa.Array, words: tuple[str, str]) -> bool:
@@ -188,36 +203,42 @@ class TextType:
         self.has_value = False
         self.spelling: _Spelling = _Spelling()
 
-    def look(self, texts: pa.ChunkedArray | pa.Array | Sequence[str | None]) -> None:
-        "Take these texts into account."
-        if not isinstance(texts, Sequence) and self.is_text:
-            self.has_null: bool = self.has_null or bool(texts.null_count)
-            return
-        there = _one_array(texts)
-        if there.null_count:
-            self.has_null = True
-            there = there.drop_null()
-        if self.is_text:
-            return
-        if len(there) and pc.min(pc.binary_length(there)).as_py() == 0:
+    def look(
+        self, texts: pa.ChunkedArray | pa.Array | Sequence[str | None]
+    ) -> pa.ChunkedArray | None:
+        "Take these texts into account; the whole numbers that they are, if each of them is one."
+        found = [self._look_at(one) for one in _arrays_of(texts)]
+        numbers = [one for one in found if one is not None]
+        return pa.chunked_array(numbers) if numbers and len(numbers) == len(found) else None
+
+    def _look_at(self, texts: pa.Array) -> pa.Array | None:
+        there = texts
+        if texts.null_count:
+            self.has_null: bool = True
+            there = texts if self.is_text else texts.drop_null()
+        if self.is_text or not len(there):
+            return None
+        if _has_empty(there):
             self.has_empty: bool = True
             there = there.filter(pc.binary_length(there).cast(pa.bool_()))
-        if len(there):
-            self.has_value: bool = True
-            self._narrow(there)
+        if not len(there):
+            return None
+        self.has_value: bool = True
+        whole = self._narrow(there)
+        return whole if whole is not None and len(whole) == len(texts) else None
 
-    def _narrow(self, texts: pa.Array) -> None:
+    def _narrow(self, texts: pa.Array) -> pa.Array | None:
         self.truths = [words for words in self.truths if _are_all_of(texts, words)]
         if not self.is_whole and not self.is_fraction:
-            return
+            return None
         whole = _whole(texts)
         self.is_whole: bool = self.is_whole and whole is not None
         if not self.is_fraction:
-            return
+            return whole
         if whole is None:
             if (plain := _plain_fractions(texts)) is not None:
                 self.spelling.look_plain(plain)
-                return
+                return None
             self.is_fraction = _fraction(texts) is not None
             if self.is_fraction:
                 self.spelling.look(texts)
@@ -226,6 +247,7 @@ class TextType:
             self.spelling.has_bare = True
         else:
             self.is_fraction: bool = False
+        return whole
 
     @property
     def is_text(self) -> bool:

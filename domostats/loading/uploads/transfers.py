@@ -97,7 +97,7 @@ class Transfer:
         for chunk in chunks_of(planned.source.tables(), self.rows, self.size):
             came += chunk.table.num_rows
             count = chunk.number
-            planned.learn(chunk.table, chunk.row)
+            learned = chunk._replace(table=planned.learn(chunk.table, chunk.row))
             mark = f"rows {chunk.row} to {came}" if source.digest else digest_tables([chunk.table])
             known = source.parts.get(str(chunk.number))
             if known is not None:
@@ -107,7 +107,7 @@ class Transfer:
             if source.arrived:
                 raise source_differs(self.record.name, f"{planned.source.name} had fewer rows")
             key = f"{source.key}_{chunk.number}"
-            part = writer.write(chunk, key, folder / f"{key}.parquet", mark)
+            part = writer.write(learned, key, folder / f"{key}.parquet", mark)
             if not source.schema and writer.schema is not None:
                 source.schema = base64.b64encode(writer.schema.serialize()).decode()
                 self.known.update(zip(writer.schema.names, writer.schema.types, strict=True))
