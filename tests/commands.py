@@ -12,27 +12,15 @@ import sys
 import tempfile
 from pathlib import Path
 
+PRELOAD = Path(__file__).resolve().parent.parent / "tools" / "preload.py"
 PATIENCE = 180  # seconds for one command
 # the libraries of the oldest Python end a fork that uses them in an abort
 CAN_FORK = hasattr(os, "fork") and sys.version_info >= (3, 11)
 
 SERVER = """
-import gc, importlib, json, os, pkgutil, runpy, sys, time
-import domostats
+import json, os, runpy, sys, time
 
-for name in (
-    "pandas", "pyarrow.parquet", "pyarrow.csv", "pyarrow.compute", "pyarrow.dataset",
-    "pyarrow.pandas_compat", "duckdb", "requests", "rich.table", "rich._emoji_codes", "tqdm.auto",
-    "typer._adapters", "starlette.middleware.trustedhost", "uvicorn",
-    "uvicorn.protocols.http.h11_impl",
-    *(module.name for module in pkgutil.walk_packages(domostats.__path__, "domostats.")),
-):
-    if not name.endswith("__main__"):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            pass  # of an extra: whoever needs it imports it
-gc.freeze()
+runpy.run_path(sys.argv[1])["preload"]()
 while asked := json.loads(sys.stdin.readline() or "null"):
     child = os.fork()
     if not child:
@@ -68,7 +56,7 @@ def run(*words, environment: dict | None = None) -> tuple[int, str, str]:
     if not servers:
         servers.append(
             subprocess.Popen(
-                [sys.executable, "-c", SERVER],
+                [sys.executable, "-c", SERVER, PRELOAD],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 text=True,

@@ -84,6 +84,7 @@ LEFT_OUT = {
 }  # need the tools, or take long and ask nothing of the version
 LONG_ONES = {
     "test_dash_commands.py",
+    "test_dash_odd_sources.py",
     "test_dash_v1.py",
     "test_datorama_arguments.py",
     "test_declarations.py",

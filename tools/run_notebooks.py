@@ -4,32 +4,16 @@ Each has a process of its own. Most of what a notebook takes are its imports; so
 and the process of a notebook is a fork of the one that made them.
 """
 
-import contextlib
-import gc
-import importlib
 import os
-import pkgutil
 import sys
 import tempfile
 import time
 from pathlib import Path
 
+from preload import preload
+
 ROOT = Path(__file__).resolve().parent.parent
-NOT_OF_THE_PACKAGE = "pandas", "pyarrow.parquet", "duckdb", "rich.table", "nbdev.test", "matplotlib"
-
-
-def load():
-    "Import what notebooks import."
-    sys.path.insert(0, str(ROOT))
-    import domostats
-
-    found = pkgutil.walk_packages(domostats.__path__, "domostats.")
-    for name in (*NOT_OF_THE_PACKAGE, *(module.name for module in found)):
-        if not name.endswith("__main__"):
-            with contextlib.suppress(ImportError):  # of an extra: the notebook says what it needs
-                importlib.import_module(name)
-    gc.collect()
-    gc.freeze()
+OF_NOTEBOOKS = "nbdev.test", "matplotlib"  # what they import besides the package
 
 
 def run_here(path):
@@ -79,6 +63,7 @@ def find(places):
 
 
 if __name__ == "__main__":
-    load()
+    sys.path.insert(0, str(ROOT))
+    preload(OF_NOTEBOOKS)
     if wrong := run_all([path.resolve() for path in find(sys.argv[1:] or [ROOT / "nbs"])]):
         sys.exit(f"{len(wrong)} failed: {', '.join(map(str, wrong))}")

@@ -14,7 +14,7 @@ import typer
 from .. import reports
 from ..errors import did_you_mean
 from .app import App
-from .options import INSTANCE_HELP
+from .options import INSTANCE_HELP, Browser, Patience, TokenFile
 from .output import note, say, show_rows
 
 if TYPE_CHECKING:
@@ -124,19 +124,9 @@ def sign_in_at_dash(
         str | None,
         typer.Option(envvar="COMOTION_ISSUER", help="Another identity provider, as an address."),
     ] = None,
-    browser: Annotated[
-        bool, typer.Option(help="Open a browser window; without one, copy the addresses.")
-    ] = True,
-    timeout: Annotated[
-        float, typer.Option(min=1, metavar="S", help="How long to wait for the browser.")
-    ] = 180,
-    token_file: Annotated[
-        str | None,
-        typer.Option(
-            envvar="DOMOSTATS_DASH_TOKEN_FILE",
-            help="Keep it in this file, which only you can read, and not in the key store.",
-        ),
-    ] = None,
+    browser: Browser = True,
+    timeout: Patience = 180,
+    token_file: TokenFile = None,
 ) -> None:
     "Sign in at Comotion Dash with the browser, and keep it for all other commands."
     from domostats.clients.dash.browser import sign_in_with_browser

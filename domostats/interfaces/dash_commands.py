@@ -41,6 +41,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .app import App
+from .options import Browser, Patience, TokenFile
 from .output import say
 
 if TYPE_CHECKING:
@@ -136,19 +137,9 @@ def print_json(value: Any) -> None:
 # %% ../../nbs/10_interfaces/19_dash_commands.ipynb #69c21294
 @commands.command("authenticate")
 def authenticate(
-    browser: Annotated[
-        bool, typer.Option(help="Open a browser window; without one, copy the addresses.")
-    ] = True,
-    timeout: Annotated[
-        float, typer.Option(min=1, metavar="S", help="How long to wait for the browser.")
-    ] = 180,
-    token_file: Annotated[
-        str | None,
-        typer.Option(
-            envvar="DOMOSTATS_DASH_TOKEN_FILE",
-            help="Keep it in this file, which only you can read, and not in the key store.",
-        ),
-    ] = None,
+    browser: Browser = True,
+    timeout: Patience = 180,
+    token_file: TokenFile = None,
 ) -> None:
     "Sign in with the browser, and keep it for all other commands."
     from domostats.interfaces.catalogue_commands import sign_in_at_dash

@@ -25,6 +25,9 @@ __all__ = [
     "OptionalDestination",
     "Picture",
     "DryRun",
+    "Browser",
+    "Patience",
+    "TokenFile",
     "parse_time",
     "parse_day",
     "time_option",
@@ -182,3 +185,19 @@ Picture = Annotated[
     typer.Option("--picture", metavar="FILE.html", help="Draw it, as one HTML file."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+# %% ../../nbs/10_interfaces/06_options.ipynb #3f09915c
+Browser = Annotated[
+    bool, typer.Option(help="Open a browser window; without one, copy the addresses.")
+]
+Patience = Annotated[
+    float,
+    typer.Option("--timeout", min=1, metavar="S", help="How long to wait for the browser."),
+]
+TokenFile = Annotated[
+    str | None,
+    typer.Option(
+        envvar="DOMOSTATS_DASH_TOKEN_FILE",
+        help="Keep it in this file, which only you can read, and not in the key store.",
+    ),
+]

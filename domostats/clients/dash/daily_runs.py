@@ -114,8 +114,12 @@ def get_daily_run(connection: Connection) -> bool:
 
 
 def set_daily_run(connection: Connection, enabled: bool) -> bool:
-    "Switch the daily run on or off; gives what is so then. `POST dailyRun_enabled`, documented."
-    body = {"dailyRun": bool(enabled)}
+    """Switch the daily run on or off; gives what is so then. `POST dailyRun_enabled`, documented.
+
+    SettingsError `bad_argument`: a text such as 'no' is neither."""
+    if not isinstance(enabled, bool):
+        raise SettingsError(f"enabled is True or False, not {enabled!r:.40}.", "bad_argument")
+    body = {"dailyRun": enabled}
     request = Request("POST", f"{DAILY}/dailyRun_enabled", body=body)
     return connection.ask(request).read(_Switch).dailyRun
 
@@ -156,7 +160,8 @@ def get_daily_runs(
     how many of the latest are looked at.
 
     `GET execution_status`, documented. SettingsError `bad_argument`."""
-    if mode not in MODES or isinstance(limit, bool) or not 1 <= limit <= 200:
+    is_number = isinstance(limit, int) and not isinstance(limit, bool)
+    if mode not in MODES or not is_number or not 1 <= limit <= 200:
         raise SettingsError(
             f"mode is one of {', '.join(MODES)}, and limit a number from 1 to 200.", "bad_argument"
         )

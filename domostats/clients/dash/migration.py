@@ -91,6 +91,12 @@ def start_migration(
             f"migration_type is {' or '.join(MIGRATIONS)}, not {migration_type!r:.40}.",
             "bad_argument",
         )
+    if not isinstance(clear_out_new_lake, bool):  # 'no' would be taken for yes
+        raise SettingsError(
+            f"clear_out_new_lake is True or False, not {clear_out_new_lake!r:.40}. Nothing was "
+            "started.",
+            "bad_argument",
+        )
     before = get_migration(connection)
     body = {
         "migration_type": migration_type,

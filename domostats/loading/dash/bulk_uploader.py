@@ -185,7 +185,11 @@ class DashBulkUploader:
             raise SettingsError(
                 f"The load of {table_name} has no source. Add one: add_data_to_load.", "no_source"
             )
-        load.at_once = AT_ONCE if max_workers is None else max(1, int(max_workers))
+        if not isinstance(max_workers, (int, type(None))):
+            raise SettingsError(
+                f"max_workers is a whole number, not {max_workers!r:.40}.", "bad_argument"
+            )
+        load.at_once = AT_ONCE if max_workers is None else max(1, max_workers)
         items = []
         for key, source in upload["data_sources"].items():
             options = dict(source["pd_read_kwargs"])
@@ -222,6 +226,12 @@ class DashBulkUploader:
         What can be finished is finished. If others failed, DataError `some_failed` is raised then:
         `.failures` has their errors by table, `.done` the states of the others. Ctrl-C ends it at
         once: what was not committed by then is not, and `get_load_info` tells of the others."""
+        if isinstance(table_names, str):
+            raise SettingsError(
+                f"table_names is a list: [{table_names!r:.60}]; for one table there is "
+                "execute_upload.",
+                "bad_argument",
+            )
         done: dict[str, LoadState] = {}
         failures: dict[str, Exception] = {}
         committed: list[str] = []

@@ -57,8 +57,9 @@ class Auth:
                 "application_client_id.",
                 "two_ways",
             )
+        is_place = isinstance(orgname, (Instance, DashOrganisation))
         self.orgname: str | Instance | DashOrganisation = (
-            check_orgname(orgname) if isinstance(orgname, str) else orgname
+            orgname if is_place else check_orgname(orgname)
         )
         self.issuer: str | None = check_url(issuer, "issuer", WRONG_ISSUER) if issuer else None
         self.credentials_cache_class: type[CredentialsCache] | None = credentials_cache_class

@@ -26,6 +26,7 @@ from domostats.loading.dash.load_parts import (
     LoadState,
     UploadItem,
     check_arguments,
+    check_partitions,
     expected_sums,
     is_too_old,
     load_closed,
@@ -36,7 +37,7 @@ from domostats.loading.dash.load_parts import (
 from ..uploads.check_sums import load_failed
 from ..uploads.chunks import ROWS, check_bounds
 from ..uploads.load_types import LoadTypes, Planned, TypesChanged, renamed
-from ..uploads.parts import Modify, PartFile
+from ..uploads.parts import Modify, PartFile, check_function
 from ..uploads.record import Record, resume_command
 from ..uploads.sending import AT_ONCE
 from ..uploads.sources import RowSource
@@ -88,7 +89,7 @@ class Load:
             "load_type": load_type,
             "table_name": table_name,
             "load_as_service_client_id": load_as_service_client_id,
-            "partitions": None if partitions is None else [*partitions],
+            "partitions": check_partitions(partitions),
         }
         check_arguments(created, load_id)
         self.config: DashConfig = find_config(config)
@@ -98,8 +99,9 @@ class Load:
         self.load_id: str = load_id or ""
         self.track_rows_uploaded: bool = bool(track_rows_uploaded)
         self.modify_lambda = modify_lambda
-        self.chunksize: int = ROWS if chunksize is None else chunksize
-        check_bounds(self.chunksize)
+        check_bounds(ROWS if chunksize is None else chunksize)
+        self.chunksize: int = ROWS if chunksize is None else int(chunksize)
+        check_function(modify_lambda)
         self.show_progress = show_progress
         self.dry_run: DryRun | None = None
         if path_to_output_for_dryrun is not None:

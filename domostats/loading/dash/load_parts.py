@@ -12,13 +12,14 @@ __all__ = [
     "is_too_old",
     "open_item",
     "load_closed",
+    "check_partitions",
     "check_arguments",
     "expected_sums",
 ]
 
 # %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #fd93a5a2
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
@@ -90,6 +91,19 @@ def load_closed(name: str) -> SettingsError:
 
 
 # %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #1f5b4d0f
+def check_partitions(partitions: Iterable[str] | None) -> list[str] | None:
+    "The expressions of partitions as a list. SettingsError `bad_argument`: one text is none."
+    if partitions is None:
+        return None
+    is_list = isinstance(partitions, Iterable) and not isinstance(partitions, (str, bytes))
+    found = [*partitions] if is_list else [None]
+    if not all(isinstance(one, str) for one in found):
+        raise SettingsError(
+            "partitions is a list of texts, such as ['day(effective_date)'].", "bad_argument"
+        )
+    return [str(one) for one in found]
+
+
 def check_arguments(created: dict[str, Any], load_id: str | None) -> None:
     "SettingsError `two_ways`, `bad_argument`, `bad_name`, `missing_field`."
     given = [name for name, value in created.items() if value is not None]

@@ -195,6 +195,10 @@ class Query:
         """Bring the result as CSV into a file, whole or not at all; gives its `Path`.
 
         DestinationError `not_written`; the errors of `get_csv_for_streaming`."""
+        if not isinstance(output_file_path, (str, Path)):
+            raise SettingsError(
+                "output_file_path is the path of a file, such as 'result.csv'.", "bad_argument"
+            )
         path = Path(output_file_path).expanduser()
         if fail_if_exists and path.exists():
             raise DestinationError(

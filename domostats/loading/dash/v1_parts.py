@@ -25,8 +25,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pyarrow as pa
 
 from ...clients.dash.v1_files import V1_SIZE
-from ...errors import DataError
+from ...errors import DataError, SettingsError
 from .column_names import check_names
+from ..streams import is_frame
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,7 +91,11 @@ def create_gzipped_csv_stream_from_df(df: "pd.DataFrame") -> io.BytesIO:
     in it are JSON.
 
     It is one file, however large; the service takes two megabytes. DataError `bad_value` for a text
-    that is no Unicode, and for bytes; `bad_column`."""
+    that is no Unicode, and for bytes; `bad_column`. SettingsError `not_a_table`."""
+    if not is_frame(df):
+        raise SettingsError(
+            f"A {type(df).__name__} is no data frame. Give a pandas DataFrame.", "not_a_table"
+        )
     check_names(df.columns)
     df = with_plain_cells(df)
     packed = io.BytesIO()

@@ -20,13 +20,13 @@ from domostats.clients.dash.v1_files import (
     v1_place,
 )
 from ...credentials import find_secrets
-from ...errors import DestinationError, DomostatsError, RetryLaterError
+from ...errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
 from ...instances import Instance
 from .dry_runs import DryRun
 from .v1_record import V1Facts, V1Record, not_known, open_record
 from .v1_sending import V1_ROWS, V1Sending
 from ..uploads.chunks import check_bounds
-from ..uploads.parts import Modify
+from ..uploads.parts import Modify, check_function
 from ..uploads.record import source_differs
 from ..uploads.sources import open_sources
 from ...notices import tell
@@ -59,6 +59,12 @@ def upload_csv_to_dash(
     organisation = find_organisation(dash_orgname)
     given = Secret(dash_api_key) if dash_api_key else None
     connection = connect_v1(organisation, v1_key(organisation, given))
+    if not hasattr(csv_gz_stream, "seekable"):
+        raise SettingsError(
+            "csv_gz_stream is an open file: what create_gzipped_csv_stream_from_df gives, or "
+            "open('ages.csv.gz', 'rb').",
+            "bad_argument",
+        )
     if csv_gz_stream.seekable():
         csv_gz_stream.seek(0)
     content = csv_gz_stream.read()
@@ -100,8 +106,9 @@ def upload_v1(
     uploads to one table apart. RetryLaterError `unknown_outcome`; SettingsError `bad_name`,
     `bad_size`, `other_source`, `already_running`; the errors of `send_v1_file`."""
     check_v1_names(table, service_client_id)
-    most = V1_ROWS if rows is None else rows
-    check_bounds(most)
+    check_bounds(V1_ROWS if rows is None else rows)
+    most = V1_ROWS if rows is None else int(rows)
+    check_function(modify_lambda)
     is_query = hasattr(file, "as_source")
     sources = [file.as_source(**options)] if is_query else open_sources(file, **options)
     if dry_run is not None:

@@ -64,13 +64,15 @@ def _exact(value: Decimal) -> Number:
 def plain_check_sum(check_sum: Mapping[str, Any] | None) -> dict[str, Number]:
     "A check sum as it is sent: expressions, and plain numbers. SettingsError `bad_check_sum`."
     plain = {}
-    for expression, value in (check_sum or {}).items():
-        if not isinstance(expression, str) or not expression.strip():
-            raise SettingsError(
-                "A check sum is a dict: an aggregate of SQL, such as 'sum(salary)', and what it "
-                "has to give.",
-                "bad_check_sum",
-            )
+    given = {} if check_sum is None else check_sum
+    names = [*given] if isinstance(given, Mapping) else [None]
+    if not all(isinstance(name, str) and name.strip() for name in names):
+        raise SettingsError(
+            "A check sum is a dict: an aggregate of SQL, such as 'sum(salary)', and what it has to "
+            "give.",
+            "bad_check_sum",
+        )
+    for expression, value in given.items():
         plain[expression] = plain_number(value, expression)
     return plain
 

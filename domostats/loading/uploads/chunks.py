@@ -7,6 +7,7 @@ __all__ = ["ROWS", "SIZE", "Chunk", "check_bounds", "chunks_of"]
 
 # %% ../../../nbs/06_loading/uploads/06_chunks.ipynb #dc51df01
 from collections.abc import Iterable, Iterator
+from numbers import Integral
 from typing import NamedTuple
 
 import pyarrow as pa
@@ -29,7 +30,7 @@ class Chunk(NamedTuple):
 def check_bounds(rows: object, size: object = SIZE) -> None:
     "SettingsError `bad_size` if a bound of the chunks is not a whole number from 1 on."
     for bound in (rows, size):
-        if isinstance(bound, bool) or not isinstance(bound, int) or bound < 1:
+        if isinstance(bound, bool) or not isinstance(bound, Integral) or bound < 1:
             raise SettingsError(
                 f"A chunk is bounded by a whole number from 1 on, not by {str(bound)[:40]!r}. "
                 "Give chunksize as the most rows of one file.",

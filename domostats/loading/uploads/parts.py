@@ -6,6 +6,7 @@
 __all__ = [
     "Modify",
     "SAMPLE",
+    "check_function",
     "modify_table",
     "repeated_columns",
     "PartFile",
@@ -39,6 +40,15 @@ if TYPE_CHECKING:
 
 # %% ../../../nbs/06_loading/uploads/07_parts.ipynb #df303735
 Modify = Callable[["pd.DataFrame"], "pd.DataFrame | None"]
+
+
+def check_function(modify: object) -> None:
+    "SettingsError `bad_argument` for a modify_lambda that is no function."
+    if modify is not None and not callable(modify):
+        raise SettingsError(
+            f"modify_lambda is a function that takes a data frame, not a {type(modify).__name__}.",
+            "bad_argument",
+        )
 
 
 def modify_table(table: pa.Table, modify: Modify) -> pa.Table:

@@ -180,8 +180,10 @@ def _reader_of(kind: str, options: dict[str, Any]) -> Callable[[Any], Iterator[p
     if kind == "tsv":
         kind, options = "csv", {"sep": "\t", **options}
     if kind == "csv":
+        options = {key: one for key, one in options.items() if (key, one) != ("encoding", None)}
         simple = {SIMPLE[name]: value for name, value in options.items() if name in SIMPLE}
-        one_sign = all(len(value) == 1 for key, value in simple.items() if key != "encoding")
+        signs = [value for key, value in simple.items() if key != "encoding"]
+        one_sign = all(isinstance(sign, str) and len(sign) == 1 for sign in signs)
         if {*options} <= {*SIMPLE} and one_sign:
             return partial(read_csv, **simple)
         return partial(read_by_pandas, "csv", options=options)
