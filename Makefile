@@ -2,8 +2,9 @@
 PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.14 python3 python; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { command -v $$p; break; }; done)
 BIN = .venv/bin
+unexport PYTHONDONTWRITEBYTECODE   # tests start hundreds of processes: none compiles again what another has compiled
 
-.PHONY: demo lab hooks test test-slow test-kills mutants bench docs export notebooks clean
+.PHONY: demo lab hooks test test-slow test-all test-kills mutants bench docs export notebooks clean
 
 demo: .venv/user
 	@$(BIN)/domostats demo
@@ -21,8 +22,11 @@ test: .venv/dev
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "not slow"
 
 test-slow: .venv/dev   # what is long, needs an environment of its own, or another Python
-	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not versions"
+	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not versions and not another_day"
 	$(BIN)/python -m pytest -m versions
+
+test-all: test test-slow   # and of the long tables what was not drawn for today
+	$(BIN)/python -m pytest -n auto --dist worksteal -m another_day
 
 test-kills: .venv/dev   # twenty kills of each kind where test-slow has five; SEED=... for the same again
 	KILLS=20 $(BIN)/python -m pytest -n auto --dist worksteal -m kills -rP

@@ -116,7 +116,7 @@ def keep_types(app, doctree):
     "No link for a built-in type, and none that is only guessed from the end of a name."
     for node in [*doctree.findall(addnodes.pending_xref)]:
         if node.get("refdomain") == "py":
-            node["refspecific"] = False
+            node.attributes.pop("refspecific", None)  # there at all, it is a wish to guess
             if hasattr(builtins, node["reftarget"]):
                 shown = find_pending_xref_condition(node, "resolved")
                 node.replace_self(shown.children if shown else node.children)

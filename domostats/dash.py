@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from domostats.loading.dash.bulk_uploader import DashBulkUploader
     from domostats.loading.dash.config import Auth, DashConfig
-    from domostats.loading.dash.kept_reports import list_loads, list_queries
+    from domostats.loading.dash.kept_reports import list_loads, list_queries, list_v1_uploads
     from domostats.loading.dash.load import Load
     from domostats.loading.dash.load_parts import LoadState
     from domostats.loading.dash.migration import DailyRun, Migration
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HANDED_ON = {
     "bulk_uploader": ("DashBulkUploader",),
     "config": ("Auth", "DashConfig", "Dashconfig"),
-    "kept_reports": ("list_loads", "list_queries"),
+    "kept_reports": ("list_loads", "list_queries", "list_v1_uploads"),
     "load": ("Load",),
     "load_parts": ("LoadState",),
     "migration": ("DailyRun", "Migration"),

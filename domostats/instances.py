@@ -84,19 +84,19 @@ def _is_address(url: str) -> bool:
         return False
 
 
-def check_url(url: str, name: str) -> str:
+def check_url(url: str, name: str, mend: str = "") -> str:
     """The address without a trailing slash, if a secret may be sent there; else a SettingsError
-    `bad_url`.
+    `bad_url`, which says what to `mend` (without it: the line 'url' in settings.ini).
     """
     url = url.rstrip("/")
     if _is_address(url) and (url.startswith("https:") or is_loopback(url)):
         return url
     del url  # there may be a password in it
     name = shown(name).strip("'")
+    mend = mend or f"Mend the line 'url' under [instance.{name}] in settings.ini."
     raise SettingsError(
         f"The address of instance {name!r} must be https://HOST (plain http only on this "
-        "machine), with no user, path or query in it. Mend the line 'url' under "
-        f"[instance.{name}] in settings.ini.",
+        f"machine), with no user, path or query in it. {mend}",
         "bad_url",
     )
 
@@ -120,7 +120,7 @@ class Instance:
     def __init__(self, name: str, url: str, secrets: dict[str, Secret] | None = None):
         wrong = ""
         try:
-            url = check_url(url, name)
+            check_url(url, name)
         except SettingsError as e:
             wrong = str(e)
         if wrong:  # raised here, without what may have a password in it
@@ -161,7 +161,7 @@ class Instance:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
-SANDBOX = r"(sandbox|datorama|dash)(-\d+)?"  # of Domo, of Datorama, of Comotion Dash
+SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
 
 
 def sandbox_note(name: str) -> Path:

@@ -17,6 +17,7 @@ __all__ = [
 ]
 
 # %% ../nbs/01_core/05_private.ipynb #pr1va703
+import errno
 import os
 import re
 import shutil
@@ -138,11 +139,14 @@ def sweep(folder: Path, beginning: str, end: str) -> None:
 
 # %% ../nbs/01_core/05_private.ipynb #pr1va70d
 def open_draft(path: Path, end: str = ".draft", mode: int = 0o600) -> BinaryIO:
-    """A new file beside `path`, open for writing; `.name` is its path (str). OSError.
+    """A new file beside `path`, open for writing; `.name` is its path (str). OSError, also for a
+    path that is a folder.
 
     It counts as in use as long as it is open. Drafts of `path` that killed programs have left are
     removed.
     """
+    if not path.name or path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, "is a folder", str(path))
     sweep(path.parent, f".{path.name}.", end)
     flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     while True:

@@ -90,6 +90,7 @@ REASONS: Mapping[str, str] = {
     "dud_token": "A new token does not open the instance, so the old one stays; see its grants.",
     "unseen_token": "A token was issued and its value was lost; revoke it, and issue another.",
     "several_accounts": "Several accounts have this name; rename all but one.",
+    "other_token": "The account holds a token of another name; give this one its own account.",
     "not_changed": "The service said yes, and nothing is different; look, then run it again.",
     "not_agreed": "Somebody has to agree to this; say --yes where nobody can be asked.",
     "already_done": "This was done not long ago; say fresh=True to do it again.",

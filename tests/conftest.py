@@ -1,13 +1,21 @@
 """What the tests share: a sandbox of their own, and no trace of the user's own settings."""
 
+import contextlib
+import datetime
+import gc
+import hashlib
+import importlib
+import itertools
 import os
 import random
+import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import pytest
@@ -16,11 +24,16 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
+pytest.register_assert_rewrite("dash_support")  # it is imported before its fixtures are
+
 KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 # how pip installs for one run: most of what it would compile is never imported
 QUICKLY = "--quiet", "--disable-pip-version-check", "--no-compile"
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
+NUMBERS = itertools.count()
+# with each import of nbformat it would compile forty grammars, for a format that no notebook has
+sys.modules.setdefault("rfc3987_syntax", None)
 
 
 def files():
@@ -51,6 +64,11 @@ def copy(tmp_path_factory):
     return folder
 
 
+def peers():
+    "The packages of each peer that domostats is compared with, as the benchmarks have them."
+    return runpy.run_path(str(ROOT / "benchmarks" / "venvs.py"))["PEERS"]
+
+
 PLACES = ("XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CONFIG_HOME")
 
 
@@ -61,6 +79,14 @@ def nobodys_home(tmp_path_factory):
         for name in PLACES:
             patch.setenv(name, str(tmp_path_factory.mktemp(name)))
         yield
+
+
+@pytest.fixture
+def tmp_path(request, tmp_path_factory):
+    """An empty folder, as pytest's own, but counted here: to find a free number pytest looks at
+    the folders of all tests before this one."""
+    name = re.sub(r"\W", "_", request.node.name)[:30]
+    return tmp_path_factory.mktemp(f"{name}_{next(NUMBERS)}", numbered=False)
 
 
 @pytest.fixture(autouse=True)
@@ -76,8 +102,11 @@ def own_folder(tmp_path, monkeypatch):
     work.mkdir()
     monkeypatch.chdir(work)
     monkeypatch.setattr(sys, "path", [*sys.path])
+    before = {**sys.modules}
     yield
     for name, module in [*sys.modules.items()]:
+        if before.get(name) is module:  # thousands are, and each test ends here
+            continue
         if str(getattr(module, "__file__", "")).startswith(str(tmp_path)):
             del sys.modules[name]
 
@@ -174,24 +203,81 @@ def postgres():
 
 
 @pytest.fixture(scope="session")
-def environment(tmp_path_factory):
+def once(pytestconfig, tmp_path_factory):
+    """Gives a function that tells a folder with what `make(folder)` puts there.
+
+    Of all workers one makes it, and the others wait: a worker takes tests from another, and then
+    what the two share, such as a site that takes minutes, would be made twice."""
+    shared = tmp_path_factory.getbasetemp()
+    if hasattr(pytestconfig, "workerinput"):  # not by a variable: what a worker starts has it too
+        shared = shared.parent
+
+    def give(name, make):
+        folder, made = shared / name, shared / f"{name}.made"
+        with (shared / f"{name}.lock").open("w") as file, alone_with(file):
+            if not made.exists():
+                shutil.rmtree(folder, ignore_errors=True)  # what an attempt that failed has left
+                folder.mkdir()
+                make(folder)
+                made.touch()
+        return folder
+
+    return give
+
+
+@contextlib.contextmanager
+def alone_with(file):
+    "In this block no other process is in one with the same file; nothing where locks are unknown."
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        yield
+        return
+    fcntl.flock(file, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(file, fcntl.LOCK_UN)
+
+
+@pytest.fixture(scope="session")
+def environment(once):
     """Gives a function that makes an environment of its own with these packages from the index,
     by the first of these Pythons, and tells its interpreter; the same packages share one."""
-    made = {}
 
     def make(*packages, pythons=("python3.11", "python3.12", "python3.10", "python3")):
-        if packages not in made:
-            python = next((found for found in map(shutil.which, pythons) if found), None)
-            if not python:
-                missing(f"none of {', '.join(pythons)} is here")
-            folder = tmp_path_factory.mktemp("environment")
+        python = next((found for found in map(shutil.which, pythons) if found), None)
+        if not python:
+            missing(f"none of {', '.join(pythons)} is here")
+
+        def install(folder):
             subprocess.run([python, "-m", "venv", folder], check=True)
-            install = ["-m", "pip", "install", *QUICKLY]
-            subprocess.run([folder / "bin" / "python", *install, *packages], check=True)
-            made[packages] = folder / "bin" / "python"
-        return made[packages]
+            command = ["-m", "pip", "install", *QUICKLY, *packages]
+            subprocess.run([folder / "bin" / "python", *command], check=True)
+
+        digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:16]
+        return once(f"environment-{digest}", install) / "bin" / "python"
 
     return make
+
+
+@pytest.fixture(scope="module")
+def wheel(once, copy):
+    "The wheel that a release publishes, built from the tree."
+
+    def build(folder):
+        pip = [sys.executable, "-m", "pip", "wheel", *QUICKLY[:2], "--no-deps", "-w", folder, copy]
+        done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr[-3000:]
+
+    [made] = once("wheel", build).iterdir()
+    return made
+
+
+@pytest.fixture(scope="session")
+def peer(environment):
+    "Gives a function that tells the interpreter of a peer: its packages are those of `peers`."
+    return lambda name: environment(*peers()[name])
 
 
 def pytest_addoption(parser):
@@ -201,23 +287,65 @@ def pytest_addoption(parser):
 class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
-    The first case is always among the quick ones."""
+    The first case is always among the quick ones. Of what a long table leaves to the slow tier,
+    twenty cases are drawn for each day (or `a_day`, where a case takes a second), and the others
+    wait for theirs: they are marked `another_day`. SAMPLE=2024-03-01 draws those of that day."""
+
+    A_DAY = 20
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
-        seen = Counter()
+        slow, seen, a_day = defaultdict(list), Counter(), {}
         for item in items:
             mark = item.get_closest_marker("sampled")
             if mark is None:
                 continue
             function = item.nodeid.partition("[")[0]
+            a_day[function] = mark.kwargs.get("a_day", self.A_DAY)
             if seen[function] % mark.args[0]:
                 item.add_marker("slow")
+                slow[function].append(item)
             seen[function] += 1
+        for function, cases in slow.items():
+            draws = random.Random(f"{os.environ['SAMPLE']} {function.rpartition('::')[2]}")
+            for item in draws.sample(cases, max(len(cases) - a_day[function], 0)):
+                item.add_marker("another_day")
+
+    def pytest_report_header(self):
+        return f"cases of the day: SAMPLE={os.environ['SAMPLE']}"
 
 
 def pytest_configure(config):
+    os.environ.setdefault("SAMPLE", str(datetime.date.today()))  # the workers have it from here
     config.pluginmanager.register(Tiers())
+
+
+def files_asked_for(session):
+    "The test files of a session by their names, whether they or their folders were named."
+    for argument in session.config.args:
+        path = session.config.invocation_params.dir / argument.partition("::")[0]
+        yield from [path] if path.is_file() else path.glob("test_*.py")
+
+
+def pytest_sessionstart(session):
+    """Import the test files in each worker from another one on.
+
+    pytest compiles each file with its assertions, which takes longer than to run it. So no two
+    workers compile the same file at the same time: each finds what the others have compiled."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is None:
+        return
+    names = sorted(path.stem for path in files_asked_for(session))
+    first = len(names) * int(worker["workerid"][2:]) // worker["workercount"]
+    for name in [*names[first:], *names[:first]]:
+        # what cannot be imported, or has to be left out here, is told when it is collected
+        with contextlib.suppress(Exception, pytest.skip.Exception):
+            importlib.import_module(name)
+
+
+def pytest_collection_finish(session):
+    "Thousands of tests stay in memory to the end: no collection of garbage looks at them again."
+    gc.freeze()
 
 
 @pytest.hookimpl(trylast=True)

@@ -17,7 +17,7 @@ import pytest
 from domostats.errors import DestinationError, RetryLaterError, SettingsError
 from domostats.transport import clock as clocks
 from domostats.transport.budget import Budget, all_budgets
-from domostats.transport.budget_file import budget_path
+from domostats.transport.budget_file import budget_path, named_trouble
 from domostats.transport.clock import Clock, FakeClock
 
 
@@ -344,6 +344,27 @@ def test_a_broken_file_is_named_and_may_be_deleted(content):
         file.unlink()
     budget.reserve()
     assert budget.left == 2
+
+
+@pytest.mark.parametrize(
+    "error, reason",
+    [
+        (sqlite3.OperationalError("database is locked"), "busy"),
+        (sqlite3.OperationalError("unable to open database file"), "no_budget"),
+        (sqlite3.OperationalError("attempt to write a readonly database"), "no_budget"),
+        (sqlite3.OperationalError("disk I/O error"), "no_budget"),
+        (sqlite3.OperationalError("database or disk is full"), "no_budget"),
+        (sqlite3.OperationalError("locking protocol"), "no_budget"),
+        (PermissionError(13, "Permission denied"), "no_budget"),
+        (sqlite3.DatabaseError("database disk image is malformed"), "budget_broken"),
+        (sqlite3.DatabaseError("file is not a database"), "budget_broken"),
+    ],
+    ids=str,
+)
+def test_what_sqlite_says_is_trouble_of_its_own_kind(tmp_path, error, reason):
+    with pytest.raises(DestinationError) as told, named_trouble(tmp_path / "budgets"):
+        raise error
+    assert told.value.reason == reason and str(tmp_path / "budgets") in str(told.value)
 
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):

@@ -74,6 +74,7 @@ def test_the_demo_shows_where_it_is_what_it_found_and_what_is_next():
     assert max(len(line) for line in lines if "are in the store" not in line) <= 80
 
 
+@pytest.mark.slow
 def test_the_demo_speaks_to_a_terminal_that_knows_only_ascii():
     done = subprocess.run(
         [sys.executable, "-m", "domostats", "demo"],
@@ -324,6 +325,7 @@ def test_every_command_explains_itself():
         "sandbox",
         "datorama-sandbox",
         "dash-sandbox",
+        "bigquery-sandbox",
         "dash-sign-in",
         "reports",
         "generate",

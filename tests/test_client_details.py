@@ -2,6 +2,9 @@
 calls its columns."""
 
 import csv
+import importlib
+import inspect
+import pkgutil
 import threading
 from datetime import date
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -11,6 +14,7 @@ import pandas as pd
 import pytest
 from datorama_support import api_streams, outcome, shared_sandbox
 
+from domostats import clients
 from domostats.clients.dash import results
 from domostats.clients.dash.loads import store_connection
 from domostats.clients.datorama import datorama
@@ -167,3 +171,14 @@ def test_a_result_is_not_taken_from_where_the_store_redirects_to(monkeypatch):
             results.open_result(connection, "7").read()
         server.shutdown()
     assert asked == ["/results/7.csv?Signature=x"]
+
+
+def test_no_call_prints_itself_unless_it_is_asked_to():
+    found = {}
+    for module in pkgutil.walk_packages(clients.__path__, f"{clients.__name__}."):
+        for name, one in vars(importlib.import_module(module.name)).items():
+            if inspect.isfunction(one) and one.__module__ == module.name:
+                asked = inspect.signature(one).parameters.get("debug_api")
+                if asked is not None and not name.startswith("_"):
+                    found[name] = asked.default
+    assert len(found) > 20 and {*found.values()} == {False}

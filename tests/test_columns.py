@@ -178,6 +178,7 @@ def test_no_two_columns_are_alike_by_chance(name, shape):
             assert seen.setdefault((type, *cells), column) == column
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name, shape", [one for one in SHAPES if REPORTS[one[0]].replies])
 def test_a_data_frame_over_http_holds_what_is_written_out(server, name, shape):
     usual = shape == next(iter(REPORTS[name].columns))

@@ -11,8 +11,15 @@ import pytest
 
 from domostats import private
 from domostats.instances import Instance
-from domostats.secrets import Secret
-from domostats.times import format_micros, parse_micros, to_moment
+from domostats.secrets import Secret, is_token
+from domostats.times import (
+    format_micros,
+    from_millis,
+    from_seconds,
+    parse_micros,
+    to_millis,
+    to_moment,
+)
 
 
 @pytest.mark.skipif(private.fcntl is None, reason="there are no locks")
@@ -124,3 +131,33 @@ def test_microseconds_are_written_out():
     assert format_micros(0) == "1970-01-01 00:00:00.000000"
     assert format_micros(-1) == "1969-12-31 23:59:59.999999"
     assert format_micros(1_709_210_096_000_007) == "2024-02-29 12:34:56.000007"
+
+
+@pytest.mark.parametrize(
+    "text, token",
+    [
+        ("abcdefghij-abcdefghij-abcdefghij-abcdefg", True),  # forty characters
+        ("abcdefghij-abcdefghij-abcdefghij-abcdef", False),
+        ("a" * 32, True),  # in one piece
+        ("a" * 31, False),
+        ("a" * 13 + "123", True),  # sixteen, with three digits
+        ("a" * 14 + "12", False),
+        ("1" * 13 + "abc", True),  # or three letters
+        ("1" * 14 + "ab", False),
+        ("a" * 12 + "123", False),
+        ("1b9d6bcd-bbfd-4b2d-9b5d-ab8dfbbd4bed", True),
+        ("activity_log", False),
+        ("", False),
+    ],
+)
+def test_what_is_taken_for_a_token(text, token):
+    assert is_token(text) is token
+
+
+def test_moments_are_counted_from_1970():
+    assert from_millis(0) == from_seconds(0) == datetime(1970, 1, 1, tzinfo=timezone.utc)
+    assert from_millis(1_711_929_600_250) == datetime(2024, 4, 1, 0, 0, 0, 250_000, timezone.utc)
+    assert parse_micros("1970-01-01T00:00:00Z") == 0
+    assert parse_micros("2024-04-01T02:00:00.5+02:00") == 1_711_929_600_500_000
+    assert format_micros(1_711_929_600_500_000) == "2024-04-01 00:00:00.500000"
+    assert to_millis(date(2024, 4, 1)) == 1_711_929_600_000

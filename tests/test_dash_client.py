@@ -253,7 +253,7 @@ def upload(dash, table):
 
 @pytest.mark.parametrize("phase", PHASES)
 @pytest.mark.parametrize("fault", [*BEFORE, *AFTER])
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 def test_every_row_arrives_once_or_none_does(box, dash, table, fault, phase):
     path = PHASES[phase]
     if phase == "store":

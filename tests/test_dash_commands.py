@@ -9,6 +9,7 @@ from pathlib import Path
 import commands
 import pandas as pd
 import pytest
+from dash_support import browser, let_in, refresh
 
 from domostats import sandbox
 from domostats.loading.dash.v1_upload import upload_v1
@@ -23,17 +24,12 @@ def served():
 @pytest.fixture
 def box(served, own_folder, monkeypatch):
     "An organisation that this folder knows, with an application that may sign in."
-    served.heal()
-    served.log.clear()
-    section = f"[instance.dash-lake]\nurl = {served.url}\norgname = {served.org}\n"
-    Path("settings.ini").write_text(f"[domostats]\n{section}issuer = {served.url}\n")
-    monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", served.client_id)
-    monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(served.client_secret.reveal()))
+    let_in(served, monkeypatch)
     monkeypatch.setenv("COMOTION_ORGNAME", served.org)
     move = served.migration
     move.flash, move.full, move.ahead, served.first.closed = "Not Run", "Not Run", [], False
     served.daily.executions.clear()
-    return served
+    return refresh(served)
 
 
 def run(*words, code=0):
@@ -51,6 +47,26 @@ def test_who_i_am_and_where(box):
     claims = token.split(".")[1]
     found = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))
     assert found["azp"] == box.client_id and "\n" not in token
+
+
+@pytest.mark.parametrize("words", [("dash", "authenticate"), ("dash-sign-in",)])
+def test_authenticate_signs_in_or_ends_with_an_error(box, monkeypatch, words):
+    monkeypatch.delenv("DOMOSTATS_DASH_CLIENT_ID")
+    monkeypatch.delenv("DOMOSTATS_DASH_CLIENT_SECRET")
+    kept = Path("tokens.json").resolve()
+    given = (*words, "--token-file", kept, "--timeout")
+    code, said, errors = commands.run(*given, 60, environment=browser())
+    assert code == 0 and "ada is signed in" in said, errors
+    known = {"DOMOSTATS_DASH_TOKEN_FILE": str(kept)}
+    assert commands.run("dash", "get-current-user", environment=known)[1] == "ada\n"
+    before = kept.read_bytes()
+    box.realm.denies = True
+    code, _, errors = commands.run(*given, 60, environment=browser())
+    assert code == 4 and "denied" in errors, errors
+    box.realm.denies = False
+    code, _, errors = commands.run(*given, 1, environment=browser("state=", "state=other"))
+    assert code == 75 and "Traceback" not in errors, errors
+    assert kept.read_bytes() == before, "who has not signed in keeps what there was"
 
 
 def test_a_query_is_started_looked_at_stopped_and_downloaded(box):
@@ -145,6 +161,7 @@ def test_somebody_may_say_yes_or_no(box):
     assert yes.stdout == "Successfully Started Migration\n" and "delete all rows" in yes.stderr
 
 
+@pytest.mark.slow
 def test_the_organisation_is_an_option_or_in_the_environment_or_asked_for(box):
     named = answer("-o", box.org, "get-issuer", typed="", COMOTION_ORGNAME="another")
     assert named.stdout.strip() == box.url

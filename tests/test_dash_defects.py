@@ -38,7 +38,6 @@ Not here: what belongs to the first data model, to migrations and to the routine
 import http.server
 import logging
 import re
-import secrets
 import subprocess
 import sys
 import threading
@@ -48,16 +47,17 @@ import keyring
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dash_support import new_load, refresh
 from keyring.backend import KeyringBackend
 from pyarrow import parquet
 
 from domostats import dash, sandbox
 from domostats.clients.dash import queries, results
-from domostats.clients.dash.auth import sign_in
 from domostats.errors import CredentialsError, DomostatsError, SettingsError
 from domostats.secrets import Secret
 
 TESTS = Path(__file__).parent
+pytest_plugins = "dash_support"
 
 
 @pytest.fixture(scope="module")
@@ -68,26 +68,7 @@ def served():
 
 @pytest.fixture
 def box(served, own_folder):
-    served.heal()
-    served.latency = 0
-    served.log.clear()
-    return served
-
-
-@pytest.fixture
-def config(box):
-    return dash.DashConfig(sign_in(box))
-
-
-@pytest.fixture
-def table():
-    "The name of a table that no other test has."
-    return f"t_{secrets.token_hex(6)}x"
-
-
-def new_load(config, table, **options):
-    chosen = {"load_as_service_client_id": "0", "track_rows_uploaded": True}
-    return dash.Load(config, table_name=table, **{**chosen, **options})
+    return refresh(served)
 
 
 def files_of(folder):
@@ -101,6 +82,7 @@ def test_what_is_provoked_elsewhere_is_there():
         assert f"def {name}(" in (TESTS / f"{file}.py").read_text(), name
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("mode", ["rb", "r"])
 @pytest.mark.parametrize("count", [3, 200_000])
 def test_an_open_handle_loses_no_row(box, config, table, count, mode):

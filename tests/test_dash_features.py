@@ -20,10 +20,8 @@ Some of it is shown where its subject is tested:
 import io
 import json
 import re
-import secrets
 import subprocess
 import sys
-import time
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -33,17 +31,19 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from dash_support import browser, let_in, new_load, refresh
 from platforms import started
 from pyarrow import parquet
 
 from domostats import dash, reports, sandbox
 from domostats.clients.dash.auth import UserAuth, sign_in
-from domostats.clients.dash.key_store import login_from_token
+from domostats.clients.dash.kept_login import login_from_token
 from domostats.clients.dash.organisation import find_organisation
 from domostats.errors import AccessError, DataError, RetryLaterError, SettingsError
 from domostats.loading.dash.load_parts import UploadItem
 
 TESTS = Path(__file__).parent
+pytest_plugins = "dash_support"
 
 
 @pytest.fixture(scope="module")
@@ -55,31 +55,8 @@ def served():
 @pytest.fixture
 def box(served, own_folder, monkeypatch):
     "An organisation that this folder knows, with an application that may sign in."
-    served.heal()
-    served.clock.step(time.time() - served.clock.now())  # a test has let tokens end
-    served.latency = 0
-    served.log.clear()
-    section = f"[instance.dash-lake]\nurl = {served.url}\norgname = {served.org}\n"
-    Path("settings.ini").write_text(f"[domostats]\n{section}issuer = {served.url}\n")
-    monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", served.client_id)
-    monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(served.client_secret.reveal()))
-    return served
-
-
-@pytest.fixture
-def config(box):
-    return dash.DashConfig(sign_in(box))
-
-
-@pytest.fixture
-def table():
-    "The name of a table that no other test has."
-    return f"t_{secrets.token_hex(6)}x"
-
-
-def new_load(config, table, **options):
-    chosen = {"load_as_service_client_id": "0", "track_rows_uploaded": True}
-    return dash.Load(config, table_name=table, **{**chosen, **options})
+    let_in(served, monkeypatch)
+    return refresh(served)
 
 
 def column(box, table, name="id"):
@@ -602,23 +579,6 @@ def test_loads_and_queries_of_this_machine_are_reports(box, config, table):
 
 # --- signing in ---
 
-BROWSER = """
-import sys
-import requests
-
-address = sys.argv[1]
-for before, after in zip(sys.argv[2::2], sys.argv[3::2]):
-    address = address.replace(before, after)
-requests.get(address, timeout=30)
-"""
-
-
-def browser(*changes):
-    "Settings under which a script is the browser of the system; it changes the address first."
-    Path("browser.py").write_text(BROWSER)
-    words = " ".join([sys.executable, str(Path("browser.py").resolve()), "%s", *changes])
-    return {"BROWSER": words, "DISPLAY": ":1"}
-
 
 def test_the_command_signs_in_or_ends_with_an_error(box):
     kept = Path("tokens.json").resolve()
@@ -635,6 +595,7 @@ def test_the_command_signs_in_or_ends_with_an_error(box):
     assert kept.read_bytes() == before, "who has not signed in keeps what there was"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("words", "variable", "typed"),
     [("{}", "another-org", ""), ("", "{}", ""), ("", "", "{}\n")],

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import KILLS, ROOT, TODAY
+from conftest import KILLS, TODAY
+from dash_support import guide_of, new_load
 from pyarrow import parquet
 from secret_search import leaks
 
@@ -30,14 +31,13 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.loading.dash import config as configs
 from domostats.loading.dash.load_parts import UploadItem
 from domostats.loading.uploads.record import kept_loads, left_open
 from domostats.sandbox.dash.faults import DASH_FAULTS
 from domostats.transport import connection
 from domostats.user_files import user_folder
 
-BLOCKS = ROOT / "tests" / "fixtures" / "dash"
+pytest_plugins = "dash_support"
 
 
 @pytest.fixture(scope="module")
@@ -57,16 +57,6 @@ def box(one_box, own_folder):
     one_box.log.clear()
     yield one_box
     one_box.heal()
-
-
-@pytest.fixture
-def config(box):
-    return dash.DashConfig(sign_in(box))
-
-
-def new_load(config, **options):
-    chosen = {"table_name": "ages", "load_as_service_client_id": "0", "track_rows_uploaded": True}
-    return dash.Load(config, **{**chosen, **options})
 
 
 def rows_of(box, column="id"):
@@ -106,7 +96,7 @@ def attempt(box, phase, fault, times, after):
     return load.commit()
 
 
-@pytest.mark.sampled(12)
+@pytest.mark.sampled(24)
 @pytest.mark.parametrize("times", [1, 2, None])
 @pytest.mark.parametrize("fault", [*DASH_FAULTS])
 @pytest.mark.parametrize("phase", PHASES)
@@ -146,6 +136,7 @@ def test_forms_that_are_too_old_on_arrival_are_an_error_and_no_row(box, config):
 # --- types that are learned while rows are sent ---
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("files", [None, 3, 9], ids=["whole", "early", "when_sent_again"])
 @pytest.mark.parametrize(
     ("late", "type"),
@@ -478,49 +469,23 @@ def test_a_record_that_is_half_there_is_an_error_or_a_new_load(box, config, cut)
 
 
 @pytest.fixture
-def guide(tmp_path, monkeypatch):
-    "Runs blocks of the guide, with the edits that are allowed: imports."
-    monkeypatch.setattr(configs, "_configs", [])
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    with contextlib.ExitStack() as stack:
-        boxes = {
-            org: stack.enter_context(sandbox.start_dash(org=org))
-            for org in ("my_org_name", "myorgname")
-        }
-        lines = ["[domostats]\n"]
-        for n, (org, box) in enumerate(boxes.items()):
-            lines.append(
-                f"[instance.dash-{n}]\nurl = {box.url}\norgname = {org}\nissuer = {box.url}\n"
-            )
-        Path("settings.ini").write_text("\n".join(lines))
-        one = boxes["my_org_name"]
-        for box in boxes.values():
-            box.realm.applications[one.client_id] = one.client_secret
-        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", one.client_id)
-        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(one.client_secret.reveal()))
-
-        def run(name, names, imports=""):
-            (path,) = BLOCKS.glob(f"[0-9][0-9]_{name}.txt")
-            code = path.read_text().replace("comotion.dash", "domostats.dash")
-            code = code.replace("comotion.auth", "domostats.dash")
-            exec(compile(imports + code, path.name, "exec"), names)
-            return names
-
-        yield boxes, run
+def guide(monkeypatch):
+    "Runs the blocks about Data Model v2."
+    with guide_of("dash", monkeypatch) as blocks:
+        yield blocks
 
 
 def test_the_bulk_uploader_of_the_guide_runs_as_it_stands(guide):
-    boxes, run = guide
     folder = Path("data/inforce_policies")
     folder.mkdir(parents=True)
     (folder / "a.csv").write_text("id,name,age,salary\n1,Ada,35,12000\n")
     (folder / "b.csv").write_text("id,name,age,salary\n2,007,40,345\n")
     (folder / ".DS_Store").write_bytes(b"\0")
     names = {}
-    for block in ("uploader", "add_load", "add_data", "execute", "look"):
-        run(block, names)
+    for name in ("uploader", "add_load", "add_data", "execute", "look"):
+        guide.run(name, names)
     assert names["uploader"].get_load_info()["v1_policies"].load_status == "SUCCESS"
-    table = boxes["my_org_name"].table("v1_policies").sort_by("id")
+    table = guide.boxes["my_org_name"].table("v1_policies").sort_by("id")
     assert table.column("name").to_pylist() == ["Ada", "007"]
     assert table.schema.field("id").type == table.schema.field("age").type == pa.int32()
 
@@ -528,8 +493,7 @@ def test_the_bulk_uploader_of_the_guide_runs_as_it_stands(guide):
 def test_the_load_of_the_guide_runs_as_it_stands(guide):
     openpyxl = pytest.importorskip("openpyxl")
     pytest.importorskip("python_calamine")
-    boxes, run = guide
-    box = boxes["my_org_name"]
+    box = guide.boxes["my_org_name"]
     dtype = {"id": "int32", "name": "string", "age": "int32", "salary": "float64"}
     frame = pd.DataFrame({"id": [1], "name": ["Ada"], "age": [35], "salary": [12000.0]})
     Path("more.csv").write_text("id,name,age,salary\n2,007,40,300\n")
@@ -538,7 +502,7 @@ def test_the_load_of_the_guide_runs_as_it_stands(guide):
     for row in (["a title"], [], ["id", "name", "age", "salary"], [3, "Eve", 50, 40.5]):
         book.active.append(row)
     book.save("book.xlsx")
-    names = run("load", {}, "from domostats.dash import DashConfig\n")
+    names = guide.run("load", {}, before="from domostats.dash import DashConfig\n")
     box.put_table("source", pa.table({"id": [4], "name": ["Bo"], "age": [60], "salary": [4.5]}))
     query = dash.Query(names["dashconfig"], query_text="select * from source")
     names |= {
@@ -546,11 +510,11 @@ def test_the_load_of_the_guide_runs_as_it_stands(guide):
         "path_to_upload_file": "more.csv",
         "dash_query_object": query,
     }
-    run("send", names)
+    guide.run("send", names)
     names["path_to_upload_file"] = "book.xlsx"
-    run("send_excel", names)
-    run("commit", names)
-    run("load_info", names)
+    guide.run("send_excel", names)
+    guide.run("commit", names)
+    guide.run("load_info", names)
     assert names["load_info"].load_status == "SUCCESS"
     table = box.table("v1_inforce_policies").sort_by("id")
     assert table.column("name").to_pylist() == ["Ada", "007", "Eve", "Bo"]
@@ -560,31 +524,24 @@ def test_the_load_of_the_guide_runs_as_it_stands(guide):
         load_as_service_client_id="0",
         name="open",
     ).load_id
-    (path,) = BLOCKS.glob("[0-9][0-9]_attach.txt")
     box.loads["load_id"] = box.loads[id]
-    exec(path.read_text(), names)
+    guide.run("attach", names)
     names["load"].upload_df(frame.astype(dtype))
     assert names["load"].commit({"count(*)": 1}).load_status == "SUCCESS"
     assert box.table("v1_inforce_policies").num_rows == 5
 
 
 def test_the_queries_of_the_guide_run_as_they_stand(guide):
-    boxes, run = guide
-    box = boxes["myorgname"]
-    names = run("query", {})
+    box = guide.boxes["myorgname"]
+    names = guide.run("query", {})
     assert "1" in Path("myfile.csv").read_text()
     box.realm.applications["test"] = type(box.client_secret)("2shjkdfbjsdhfg2893847")
     Path("myfile.csv").unlink()
-    names = run("application", {})
+    names = guide.run("application", {})
     assert names["final_query_info"].status.state == "SUCCEEDED"
     assert "1" in Path("myfile.csv").read_text()
-    (path,) = BLOCKS.glob("[0-9][0-9]_frame.txt")
-    exec("import io\nimport pandas as pd\n" + path.read_text(), names)
+    guide.run("frame", names, before="import io\nimport pandas as pd\n")
     assert names["df"].iloc[0, 0] == 1
-
-
-def test_the_blocks_are_those_of_the_guide():
-    assert len([*BLOCKS.glob("*.txt")]) == 14
 
 
 # --- one by one ---
@@ -958,6 +915,7 @@ def test_what_is_read_once_is_not_doubled_after_a_commit_whose_end_was_not_seen(
     assert again.commit().load_status == "SUCCESS" and rows_of(box) == [*range(20)]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("starts", [(0, 20), (0, 10, 20), (0,)])
 def test_other_rows_of_what_is_read_once_stop_too(box, config, starts):
     for commits in (False, True):

@@ -31,22 +31,21 @@ from domostats.clients.dash.auth import (
     sign_in,
 )
 from domostats.clients.dash.browser import (
-    Listener,
     check_identity,
     pasted_redirect,
     read_redirect,
     sign_in_with_browser,
 )
+from domostats.clients.dash.kept_login import KeptLogin, login_from_token
 from domostats.clients.dash.key_store import (
     FileStore,
-    KeptLogin,
     MemoryStore,
     SystemStore,
     load_keyring,
-    login_from_token,
     usual_store,
 )
 from domostats.clients.dash.organisation import find_organisation
+from domostats.clients.dash.redirect import Listener
 from domostats.clients.dash.tokens import ask_tokens, realm_connection, unlimited
 from domostats.errors import (
     AccessError,
@@ -507,6 +506,7 @@ def work(path, url, org, calls, out):
         out.put(repr(e))
 
 
+@pytest.mark.slow
 def test_programs_share_a_token_and_nobody_loses_by_rotation(box, acme, tmp_path):
     "Four programs with two threads' worth of renewals each: one refresh token, used in turn."
     box.rules.reuse_ends_session = True
@@ -665,7 +665,8 @@ def test_a_lock_of_a_program_that_hangs_is_waited_for_only_so_long(acme, tmp_pat
 def test_a_program_that_was_killed_leaves_no_lock(acme, tmp_path):
     script = (
         "import sys, time\n"
-        "from domostats.clients.dash.key_store import FileStore, KeptLogin\n"
+        "from domostats.clients.dash.kept_login import KeptLogin\n"
+        "from domostats.clients.dash.key_store import FileStore\n"
         "from domostats.clients.dash.organisation import find_organisation\n"
         "from domostats.instances import Instance\n"
         "from domostats.secrets import Secret\n"

@@ -1,5 +1,37 @@
 """Data Model v1 can only append, so each part goes there at most once, and what nobody knows is
-said; and the way from v1 to v2."""
+said; and the way from v1 to v2.
+
+What programs may count on, and where it is shown:
+
+    it is imported without a word         test_dash_defects: test_importing_says_nothing
+    and without what is optional          test_dash_v1: test_an_upload_to_v1_needs_nothing_that_is_optional
+    a CSV file by its path                test_dash_v1: test_a_file_is_sent_by_path_and_as_a_stream
+    parts of rows, and of two megabytes   test_dash_v1: test_wide_rows_make_parts_smaller_and_none_passes_two_megabytes
+    a function changes each part          test_dash_v1: test_a_function_changes_each_chunk_once_in_place_or_by_what_it_gives
+    texts stay as they are                test_dash_v1: test_texts_stay_as_they_stand_in_the_file
+    a dry run                             test_dash_v1: test_a_dry_run_needs_no_network_and_writes_what_would_be_sent
+    two functions for a loop of one's own test_dash_v1: test_a_loop_of_ones_own_sends_what_sql_reads_piece_by_piece
+    a database in flat memory             test_dash_v1: test_four_times_the_rows_of_a_database_take_no_more_memory
+    every kind of source for v2           test_dash_v1: test_every_kind_of_source_becomes_one_load_of_v2
+    v1 or v2 is said or asked for         test_dash_v1: test_the_state_of_the_migration_decides_and_every_word_is_understood
+    no answer is an error, never v1       test_dash_v1: test_a_question_without_an_answer_is_an_error_and_no_upload
+    the ETL of v1 becomes one of v2       test_dash_v1: test_the_change_of_an_etl_from_v1_to_v2_runs_as_it_stands
+    a flash schema migration              test_dash_v1: test_a_migration_is_started_as_it_was_recorded
+    a full one, with what was there       test_dash_v1: test_a_full_migration_onto_rows_fails_and_says_so
+    a full one, once, and v1 is closed    test_dash_v1: test_a_full_migration_is_done_once_and_closes_v1
+    how a migration stands                test_dash_v1: test_the_state_of_the_migration_decides_and_every_word_is_understood
+    signing in from the terminal          test_dash_commands: test_authenticate_signs_in_or_ends_with_an_error
+    which organisation is meant           test_dash_commands: test_the_organisation_is_an_option_or_in_the_environment_or_asked_for
+
+And defects of the published SDK in this half:
+
+    an error of the question became v1    test_dash_v1: test_a_question_without_an_answer_is_an_error_and_no_upload
+    a repetition stored parts twice       test_dash_v1: test_a_fault_in_any_part_doubles_none_and_what_is_not_known_is_said
+    options were dropped on the way to v2 test_dash_v1: test_options_and_handles_reach_a_load_of_v2
+    waiting had no end                    test_dash_v1: test_waiting_for_a_migration_has_a_limit
+    an unknown word was an error          test_dash_v1: test_the_state_of_the_migration_decides_and_every_word_is_understood
+    a failed load was exit code 0         test_dash_commands: test_a_failed_load_is_no_success
+"""  # noqa: E501
 
 import contextlib
 import gzip
@@ -8,15 +40,18 @@ import json
 import logging
 import os
 import random
+import re
 import sqlite3
 import subprocess
 import sys
+import textwrap
 import time
 from pathlib import Path
 
 import pandas as pd
 import pytest
 from conftest import KILLS, ROOT
+from dash_support import BLOCKS, guide_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from secret_search import leaks
@@ -31,11 +66,11 @@ from domostats.errors import (
     RetryLaterError,
     SettingsError,
 )
-from domostats.loading.dash import config as configs
 from domostats.loading.dash.v1_parts import pack_parts
 from domostats.loading.dash.v1_upload import upload_v1
 
 PATH = "/v1/data-input-file"
+pytest_plugins = "dash_support"
 
 
 @pytest.fixture(scope="module")
@@ -71,6 +106,13 @@ def wipe(box):
 def rows_of(box, table="ages"):
     found = box.first.rows_of(table)
     return found.drop_columns(["service_client_id"]).to_pydict() if found.num_columns else {}
+
+
+def test_what_is_shown_is_there():
+    told = re.findall(r"(test_\w+): (test_\w+)", __doc__)
+    assert len(told) >= 25
+    for file, name in told:
+        assert f"def {name}(" in (ROOT / "tests" / f"{file}.py").read_text(), name
 
 
 def send(box, data, table="ages", **more):
@@ -284,7 +326,7 @@ REFUSED = ["forbidden", "unauthorized"]
 PASSES = ["rate_limited", "truncated"]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("part", [0, 1, 2, 3])
 @pytest.mark.parametrize("fault", UNKNOWN + REFUSED + PASSES)
 def test_a_fault_in_any_part_doubles_none_and_what_is_not_known_is_said(box, fault, part):
@@ -380,6 +422,61 @@ upload_v1(frame, "ages", "dash", rows=10)
 """
 
 
+UPLOADS = """
+import json, resource, sqlite3, sys
+import pandas as pd
+from domostats.loading.dash.v1_upload import upload_v1
+
+rows, orgname = json.load(sys.stdin)
+con = sqlite3.connect("source.db")
+sql = "SELECT * FROM source LIMIT ?"
+upload_v1(pd.read_sql(sql, con, params=[rows], chunksize=30_000), "ages", orgname)
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_four_times_the_rows_of_a_database_take_no_more_memory(box, monkeypatch):
+    """1 500 000 rows more than 500 000 have 120 megabytes as texts: who holds them, or a tenth of
+    them, grows by more than is allowed here."""
+    con = sqlite3.connect("source.db")
+    con.execute("CREATE TABLE source (id INTEGER, code TEXT, name TEXT, amount REAL)")
+    con.execute(
+        """
+        WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers LIMIT 2000000)
+        INSERT INTO source
+        SELECT n, printf('%012d', n), 'a name of some length ' || n % 977, n / 7.0 FROM numbers
+        """
+    )
+    con.commit()
+    con.close()
+    section = f"[instance.dash-old]\nurl = {box.url}\norgname = {box.org}\n"
+    Path("settings.ini").write_text(f"[domostats]\n{section}")
+    monkeypatch.setenv("DOMOSTATS_DASH_API_KEY", str(box.api_key.reveal()))
+    counted = []
+    monkeypatch.setattr(box.first, "take", lambda headers, body: counted.append(lines_in(body)))
+    peaks = {}
+    for rows in (500_000, 2_000_000):
+        counted.clear()
+        done = subprocess.run(
+            [sys.executable, "-c", UPLOADS],
+            input=json.dumps([rows, box.org]),
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stderr
+        assert sum(counted) == rows
+        peaks[rows] = int(done.stdout) // 1024
+    print(f"peak memory in MB by rows: {peaks}")
+    assert peaks[2_000_000] - peaks[500_000] < 12, peaks
+
+
+def lines_in(body):
+    "How many rows the file of a part has."
+    return gzip.decompress(body).count(b"\n") - 1
+
+
 @pytest.mark.slow
 def test_killed_at_any_moment_no_part_is_there_twice(own_folder, draws):
     "A process that is killed may leave one part of which nobody knows, and never two."
@@ -434,6 +531,7 @@ def test_no_key_is_in_the_record_or_in_what_is_shown(box, capsys, caplog):
         ("Failed", "v1"),
         ("Rerunnable", "v1"),
         ("Cleaning Up", "v1"),
+        ("Thawing", "v1"),  # a word that nobody knew
     ],
 )
 def test_the_state_of_the_migration_decides_and_every_word_is_understood(box, word, model):
@@ -451,11 +549,63 @@ def test_the_state_of_the_migration_decides_and_every_word_is_understood(box, wo
 @pytest.mark.parametrize("fault", ["server_error", "html", "forbidden", "unauthorized", "refused"])
 def test_a_question_without_an_answer_is_an_error_and_no_upload(box, fault):
     box.fail(fault, "/v2/migration", times=None)
-    with pytest.raises(DomostatsError):
-        dash.read_and_upload_file_to_dash(
-            pd.DataFrame({"id": ["1"]}), "ages", box, dash_api_key=box.api_key
-        )
+    frame = pd.DataFrame({"id": ["1"]})
+    for key in (box.api_key, None):
+        with pytest.raises(DomostatsError) as failed:
+            dash.read_and_upload_file_to_dash(frame, "ages", box, dash_api_key=key)
+        told = "data_model_version='v1'" in str(failed.value)
+        assert told == bool(key), "v1 without a key would fail as well"
     assert not box.first.files and not any(call.path == PATH for call in box.log)
+
+
+def test_who_has_a_key_and_no_sign_in_is_told_of_v1(box, monkeypatch):
+    "Whoever used v1 alone has never signed in, and the question needs that."
+    section = f"[instance.dash-old]\nurl = {box.url}\norgname = {box.org}\nissuer = {box.url}\n"
+    Path("settings.ini").write_text(f"[domostats]\n{section}")
+    frame = pd.DataFrame({"id": ["1"]})
+    given = {"dash_orgname": box.org, "dash_api_key": str(box.api_key.reveal())}
+    with pytest.raises(CredentialsError) as failed:
+        dash.read_and_upload_file_to_dash(frame, "ages", **given)
+    assert "data_model_version='v1'" in str(failed.value) and not box.log
+    told = dash.read_and_upload_file_to_dash(frame, "ages", data_model_version="v1", **given)
+    assert told == ["ok"] and rows_of(box) == {"id": ["1"]}
+    listed = dash.list_v1_uploads(box.org).to_pylist()
+    assert [(one["name"], one["rows"], one["record"]) for one in listed] == [("ages", 1, "ended")]
+
+
+WITHOUT_EXTRAS = """
+import json, sys
+for name in ("authlib", "joserfc", "keyring", "python_calamine", "openpyxl", "sqlalchemy"):
+    sys.modules[name] = None  # an import of it fails
+import pandas as pd
+from domostats import dash
+
+given = json.load(sys.stdin)
+frame = pd.DataFrame({"id": ["001", "002"]})
+print(dash.read_and_upload_file_to_dash(frame, "ages", data_model_version="v1", **given))
+try:
+    dash.read_and_upload_file_to_dash("book.xlsx", "ages", data_model_version="v1", **given)
+except Exception as e:
+    print(type(e).__name__, e)
+"""
+
+
+def test_an_upload_to_v1_needs_nothing_that_is_optional(box):
+    pd.DataFrame({"id": ["003"]}).to_excel("book.xlsx", index=False)
+    section = f"[instance.dash-old]\nurl = {box.url}\norgname = {box.org}\n"
+    Path("settings.ini").write_text(f"[domostats]\n{section}")
+    given = {"dash_orgname": box.org, "dash_api_key": str(box.api_key.reveal())}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", WITHOUT_EXTRAS],
+        input=json.dumps(given),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    first, second = done.stdout.splitlines()
+    assert first == "['ok']" and rows_of(box) == {"id": ["001", "002"]}
+    assert second.startswith("SettingsError") and "domostats[excel]" in second
 
 
 def frames(kind, config, box):
@@ -512,6 +662,67 @@ def test_every_kind_of_source_becomes_one_load_of_v2(box, kind):
     assert table.column("id").to_pylist() == ["001", "002"]
     assert table.column("age").to_pylist() == [35, 40]
     assert not box.first.files
+
+
+@pytest.mark.parametrize("kind", ["path", "bytes", "text"])
+def test_options_and_handles_reach_a_load_of_v2(box, kind):
+    "The SDK forgot the encoding, had no types and no zone, and took no open file."
+    content = "id;name\n001;Müller\n002;Ada\n"
+    Path("ages.csv").write_bytes(content.encode("latin-1"))
+    data = {
+        "path": Path("ages.csv"),
+        "bytes": io.BytesIO(content.encode("latin-1")),
+        "text": io.StringIO(content),
+    }[kind]
+    dash.read_and_upload_file_to_dash(
+        data,
+        "ages",
+        box,
+        data_model_version="v2",
+        zone="main",
+        encoding="latin-1",
+        sep=";",
+        dtype={"id": "int32"},
+    )
+    table = box.table("ages").sort_by("id")
+    assert table.column("name").to_pylist() == ["Müller", "Ada"]
+    assert str(table.schema.field("id").type) == "int32"
+    with pytest.raises(SettingsError) as failed:
+        send(box, "ages.csv", zone="main")
+    assert failed.value.reason == "bad_argument" and "zone" in str(failed.value)
+
+
+def test_a_service_client_that_is_said_twice_is_told(box):
+    frame = pd.DataFrame({"id": [1], "service_client_id": ["7"]})
+    with pytest.warns(UserWarning, match="service client 0 besides"):
+        dash.read_and_upload_file_to_dash(frame, "ages", box, data_model_version="v2")
+    dash.read_and_upload_file_to_dash(
+        frame, "other", box, data_model_version="v2", service_client_id=None
+    )
+    assert box.table("other").column("service_client_id").to_pylist() == ["7"]
+
+
+def test_loads_of_v2_and_uploads_to_v1_stand_in_one_list(box):
+    config = dash.DashConfig(sign_in(box))
+    frame = pd.DataFrame({"id": ["1", "2", "3"]})
+    dash.Load(config, table_name="claims", load_as_service_client_id="0").close()
+    send(box, frame, "done")
+    box.fail("drop_after", PATH, after=1)
+    with pytest.raises(RetryLaterError):
+        send(box, frame, "left", chunksize=1)
+    listed = {row["name"]: row for row in dash.list_loads(config).to_pylist()}
+    assert {name: row["model"] for name, row in listed.items()} == {
+        "claims": "v2",
+        "done": "v1",
+        "left": "v1",
+    }
+    assert listed["claims"]["state"] == "OPEN" and listed["done"]["state"] is None
+    left, done = listed["left"], listed["done"]
+    assert (done["record"], done["rows"], done["files"]) == ("ended", 3, 1)
+    assert not done["resume_with"] and left["resume_with"]
+    assert (left["record"], left["rows"], left["unknown_parts"]) == ("open", 1, 1)
+    assert len({row["load_id"] for row in listed.values()}) == 3
+    assert dash.list_v1_uploads(box).to_pylist() == [done, left]
 
 
 def test_a_load_of_v2_whose_sum_is_wrong_is_raised(box):
@@ -588,6 +799,15 @@ def test_a_start_whose_answer_was_lost_is_looked_up(box, fault, kind):
     assert box.migration.ahead
 
 
+def test_waiting_for_a_migration_has_a_limit(box):
+    box.rules.migration_polls = 10**6
+    move = dash.Migration(sign_in(box))
+    move.start()
+    with pytest.raises(RetryLaterError) as late:
+        move.wait_to_complete(timeout=1)
+    assert late.value.reason == "not_in_time"
+
+
 def test_a_migration_of_no_kind_costs_no_call(box):
     way = sign_in(box)
     with pytest.raises(SettingsError):
@@ -616,58 +836,27 @@ def test_daily_runs_are_switched_started_and_looked_at(box):
 
 # --- the guide ---
 
-BLOCKS = ROOT / "tests" / "fixtures" / "dash_v1"
-ORGANISATIONS = "my_org_name", "my_dash_orgname", "myorgname"
-
 
 @pytest.fixture
-def guide(own_folder, monkeypatch):
-    "Runs blocks of the guide, with the edits that are allowed: imports, and what stops Python."
-    monkeypatch.setattr(configs, "_configs", [])
-    with contextlib.ExitStack() as stack:
-        boxes = {org: stack.enter_context(sandbox.start_dash(org=org)) for org in ORGANISATIONS}
-        lines = ["[domostats]"]
-        for n, (org, box) in enumerate(boxes.items()):
-            lines += [f"[instance.dash-{n}]", f"url = {box.url}", f"orgname = {org}"]
-            lines += [f"issuer = {box.url}"]
-        Path("settings.ini").write_text("\n".join(lines))
-        one = boxes["my_org_name"]
-        for box in boxes.values():
-            box.realm.applications[one.client_id] = one.client_secret
-        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_ID", one.client_id)
-        monkeypatch.setenv("DOMOSTATS_DASH_CLIENT_SECRET", str(one.client_secret.reveal()))
-        monkeypatch.setattr("getpass.getpass", lambda prompt: str(one.api_key.reveal()))
+def guide(monkeypatch):
+    "Runs the blocks about Data Model v1 and the way to v2."
+    with guide_of("dash_v1", monkeypatch) as blocks:
         for path in ("path/to/csv/file.csv", "path/to/file.csv"):
             Path(path).parent.mkdir(parents=True, exist_ok=True)
             Path(path).write_text("id,name\n001,Ada\n002,\n")
-
-        def run(name, names, edits=()):
-            (path,) = BLOCKS.glob(f"[0-9][0-9]_{name}.txt")
-            code = path.read_text().replace(
-                "from comotion import dash", "from domostats import dash"
-            )
-            code = code.replace("comotion.dash", "domostats.dash")
-            code = code.replace("comotion.auth", "domostats.dash")
-            for old, new in edits:
-                assert code.count(old) == 1
-                code = code.replace(old, new)
-            exec(compile(code, path.name, "exec"), names)
-            return names
-
-        yield boxes, run
+        yield blocks
 
 
 def test_the_blocks_of_v1_run_as_they_stand(guide, capsys):
-    boxes, run = guide
-    box = boxes["my_org_name"]
-    run("import", {})
-    run("upload", {})
+    box = guide.boxes["my_org_name"]
+    guide.run("import", {})
+    guide.run("upload", {})
     assert rows_of(box, "my_table_name") == {"id": ["001", "002"], "name": ["Ada", ""]}
-    names = run("modify", {})
+    names = guide.run("modify", {})
     stamps = rows_of(box, "my_table_name")["snapshot_timestamp"]
     assert stamps[2:] == [names["myTimeStamp"]] * 2
     before = len(box.log)
-    run("dry_run", {})
+    guide.run("dry_run", {})
     (file,) = Path("outputpath").iterdir()
     assert file.name == "my_table_name.1.csv.gz" and len(box.log) == before
     assert gzip.decompress(file.read_bytes()) == b'"id","name"\n"001","Ada"\n"002",""\n'
@@ -675,7 +864,6 @@ def test_the_blocks_of_v1_run_as_they_stand(guide, capsys):
 
 def test_the_loop_over_a_database_runs_but_for_its_address_and_a_slip(guide):
     pytest.importorskip("sqlalchemy")
-    boxes, run = guide
     frame = pd.DataFrame({"id": range(70_000), "code": [f"{n:05}" for n in range(70_000)]})
     with contextlib.closing(sqlite3.connect("source.db")) as con:
         frame.to_sql("my_table", con, index=False)
@@ -684,22 +872,25 @@ def test_the_loop_over_a_database_runs_but_for_its_address_and_a_slip(guide):
         (address, "con='sqlite:///source.db'"),
         ("import pandas as pd", "import pandas as pd\nfrom datetime import datetime"),
     ]
-    names = run("database", {}, edits)
-    found = rows_of(boxes["my_org_name"], "my_table_in_dash")
+    names = guide.run("database", {}, edits)
+    found = rows_of(guide.boxes["my_org_name"], "my_table_in_dash")
     assert found["code"] == frame["code"].tolist()
     assert {*found["snapshot_timestamp"]} == {names["myTimeStamp"]}
-    assert [file.rows for file in boxes["my_org_name"].first.files] == [30_000, 30_000, 10_000]
+    assert [file.rows for file in guide.boxes["my_org_name"].first.files] == [
+        30_000,
+        30_000,
+        10_000,
+    ]
 
 
 def test_the_change_of_an_etl_from_v1_to_v2_runs_as_it_stands(guide):
-    boxes, run = guide
-    box = boxes["my_dash_orgname"]
+    box = guide.boxes["my_dash_orgname"]
     box.first.keys.append(type(box.api_key)("my_api_key"))
-    names = run("etl_v1", {})
+    names = guide.run("etl_v1", {})
     assert names["upload_response"] == ["ok"]
     found = rows_of(box, "my_lake_table_name")
     assert found["id"] == ["001", "002"] and all(found["upload_timestamp"])
-    names = run("etl_v2", {})
+    names = guide.run("etl_v2", {})
     state = names["upload_response"].get_load_info()["my_lake_table_name"]
     assert state.load_status == "SUCCESS"
     table = box.table("my_lake_table_name")
@@ -709,18 +900,32 @@ def test_the_change_of_an_etl_from_v1_to_v2_runs_as_it_stands(guide):
 
 
 def test_the_migration_of_the_guide_runs_as_it_stands(guide, capsys):
-    boxes, run = guide
-    box = boxes["myorgname"]
+    box = guide.boxes["myorgname"]
     upload_v1(pd.DataFrame({"id": ["001", "002"]}), "ages", "myorgname", box.api_key)
-    names = run("migration", {})
+    names = guide.run("migration", {})
     names["migration"].wait_to_complete()
     assert box.table("ages").num_rows == 1
-    run("full_migration", names)
+    guide.run("full_migration", names)
     names["migration"].wait_to_complete()
-    run("status", names)
+    guide.run("status", names)
     assert "full migration: Completed" in capsys.readouterr().out
     assert box.table("ages").column("id").to_pylist() == ["001", "002"]
 
 
-def test_the_blocks_of_v1_are_those_of_the_guide():
-    assert len([*BLOCKS.glob("*.txt")]) == 10
+SEARCH = r'guide\.run\("(\w+)"|for name in \(([^)]+)\):\n +guide\.run'
+
+
+def test_every_block_of_the_guide_is_run_by_a_test():
+    "It has 24 blocks of Python; of one, which is no Python as it stands, a test mends the line."
+    for folder, file, count in (("dash", "test_dash_loads", 14), ("dash_v1", "test_dash_v1", 10)):
+        text = (ROOT / "tests" / f"{file}.py").read_text(encoding="utf-8")
+        run = {name for pair in re.findall(SEARCH, text) for name in re.findall(r"\w+", str(pair))}
+        names = {path.stem[3:] for path in BLOCKS[folder].glob("*.txt")}
+        assert len(names) == count and names <= run, names - run
+    odd = []
+    for path in sorted(path for folder in BLOCKS.values() for path in folder.glob("*.txt")):
+        try:
+            compile(textwrap.dedent(path.read_text(encoding="utf-8")), path.name, "exec")
+        except SyntaxError:
+            odd.append(path.stem)
+    assert odd == ["05_database"]

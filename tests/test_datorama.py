@@ -102,15 +102,10 @@ print(len(datorama(instance=sys.argv[2]).workspaces))
 
 
 @pytest.mark.slow
-def test_the_wheel_is_installed_imported_and_used(box, tmp_path, copy):
-    wheels, place = tmp_path / "wheels", tmp_path / "place"
+def test_the_wheel_is_installed_imported_and_used(box, tmp_path, wheel):
+    place = tmp_path / "place"
     pip = [sys.executable, "-m", "pip"]
     quiet = ["--no-deps", "--quiet", "--disable-pip-version-check"]
-    made = subprocess.run(
-        [*pip, "wheel", *quiet, "-w", wheels, copy], capture_output=True, text=True
-    )
-    assert made.returncode == 0, made.stderr
-    [wheel] = wheels.iterdir()
     subprocess.run([*pip, "install", *quiet, "--no-index", "--target", place, wheel], check=True)
     done = subprocess.run(
         [sys.executable, "-I", "-c", INSTALLED, place, box.name], capture_output=True, text=True

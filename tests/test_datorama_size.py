@@ -198,6 +198,7 @@ def test_a_csv_that_came_in_part_is_noticed(box, tmp_path):
     assert 0 < len(part.read_bytes()) < len(whole.read_bytes())
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("content", [b"", b"a,b\n1,", b'a,b\n1,"x\n', b"a,b"])
 def test_what_ends_in_the_middle_of_a_line_is_no_csv(box, tmp_path, content):
     agency = open_agency(box)
@@ -208,6 +209,7 @@ def test_what_ends_in_the_middle_of_a_line_is_no_csv(box, tmp_path, content):
     assert not [*(tmp_path / "raw").iterdir()]
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "content",
     [b'a,b\n1,"x\ny"\n', b'a,b\n1,5" pipe\n', b"a;b\r\n1;2\r\n", "a,b\n1,é\n".encode("utf-16")],

@@ -141,7 +141,7 @@ CHANGES = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "of a first version"])
 @pytest.mark.parametrize("change", CHANGES)
 def test_a_changed_declaration_is_never_written_silently(change, noted):
@@ -217,7 +217,7 @@ def test_a_table_that_was_changed_by_hand_takes_no_row():
     with extraction.store.open() as con:
         con.execute("ALTER TABLE datasets.things ALTER n TYPE INTEGER")
     error = load(extraction)
-    assert error is not None and "things.n should be BIGINT and is INTEGER" in str(error)
+    assert error is not None and "things.n should be INT64 and is DuckDB's INTEGER" in str(error)
 
 
 # values
@@ -321,7 +321,7 @@ GOOD = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(9)
 @pytest.mark.parametrize("stored", TYPES)
 def test_of_two_types_one_is_not_written_as_the_other(stored):
     extraction = migrated(extractor_of([("value", stored)], [GOOD[stored]]))
@@ -399,6 +399,7 @@ EDITED = {
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("what", EDITED)
 def test_a_migration_edited_by_hand_is_told_with_its_file_and_step_and_nothing_is_applied(what):
     folder, store = Path("migrations"), Store(Path("store.duckdb"))
@@ -546,6 +547,27 @@ def test_a_column_that_is_ours_cannot_be_declared(fields, attributes, reason):
     kind = events if "timestamp" in [one[0] for one in fields] else daily
     with pytest.raises(SettingsError) as told:
         extractor_of(fields, (), kind, **attributes)().get_table()
+    assert told.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "fields, name, reason",
+    [
+        ([("timestamp", datetime)], "at", "no_date_field"),
+        ([("timestamp", str)], "timestamp", "bad_date_field"),
+        ([("timestamp", datetime | None)], "timestamp", "bad_date_field"),
+        ([("timestamp", date), ("at", time)], "at", "bad_date_field"),
+        ([("timestamp", date)], "timestamp", None),
+        ([("timestamp", datetime), ("at", datetime | None)], "timestamp", None),
+    ],
+)
+def test_when_an_event_happened_is_a_date_or_a_moment_and_never_none(fields, name, reason):
+    extractor = extractor_of(fields, (), events, date_field=name)()
+    if reason is None:
+        assert extractor.get_table().date_field == name
+        return
+    with pytest.raises(SettingsError) as told:
+        extractor.get_table()
     assert told.value.reason == reason
 
 

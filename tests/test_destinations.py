@@ -209,7 +209,7 @@ def check(kind, method, stood, comes, happens, **how):
     assert not [*Path().glob("*.part")] and not [*Path().glob(".*.part")]
 
 
-@pytest.mark.sampled(7)
+@pytest.mark.sampled(14)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("stood, comes, happens", cases(REPLACE))
 def test_what_may_replace_what(kind, stood, comes, happens):
@@ -218,13 +218,13 @@ def test_what_may_replace_what(kind, stood, comes, happens):
     check(kind, "REPLACE", stood, comes, happens)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("stood, comes, happens", cases(APPEND))
 def test_what_may_be_appended_to_what(stood, comes, happens):
     check("store", "APPEND", stood, comes, happens)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("stood, comes, happens", cases(UPSERT))
 def test_what_may_be_upserted_into_what(stood, comes, happens):
     check("store", "UPSERT", stood, comes, happens, update_key="id")
@@ -406,6 +406,7 @@ def test_a_dataset_with_partitions_of_an_older_version_counts_as_complete():
 # ---- where the mark travels
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("way", ["a frame", "a table", "a stream", "a table read from a file"])
 def test_data_that_are_marked_keep_to_the_rule(kind, way):

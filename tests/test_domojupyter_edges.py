@@ -85,7 +85,8 @@ def test_what_is_attached_again_is_replaced_and_all_else_stays():
 )
 def test_what_is_said_of_an_alias_that_is_not_attached(kind, call, example):
     for others, named in (((), "nothing"), (("b", "a"), "'b', 'a'")):
-        dj.attach(**{kind: {name: {"p": HORSE} for name in others}})
+        has = {"p": HORSE} if kind == "accounts" else "a name"
+        dj.attach(**{kind: dict.fromkeys(others, has)})
         told = refused(call)
         assert isinstance(told, SettingsError) and told.reason == "not_attached"
         assert str(told) == (

@@ -200,3 +200,49 @@ def test_at_ones_own_desk_ai_can_be_imported_and_says_where_it_works():
             use()
         assert told.value.reason == "only_in_workspace"
     assert not hasattr(dj.ai, "a_name_that_nobody_has_told_us_of")
+
+
+def test_for_practice_the_stand_ins_take_the_place_of_what_was_loaded_and_give_it_back(
+    workspace, tmp_path
+):
+    "Also of the parts of the package that somebody has used before."
+    code = f"""
+from pathlib import Path
+import domojupyter as theirs, domojupyter.app_db, domojupyter.execution
+from domostats.domojupyter import app_db, execution
+from domostats.domojupyter.real import stand_ins
+real = app_db.get_document
+assert real is theirs.app_db.get_document
+with stand_ins(Path({str(tmp_path)!r})):
+    from domostats import domojupyter as ours
+    from domostats.domojupyter import app_db, execution
+    import domojupyter
+    assert domojupyter is ours and domojupyter.app_db is app_db
+    for part in (app_db.get_document, execution.get_payload, ours.read_dataframe):
+        assert part.__module__.startswith('domostats.'), part.__module__
+from domostats.domojupyter import app_db
+import domojupyter
+assert app_db.get_document is real and domojupyter is theirs
+print('given back')
+"""
+    assert answer(code, workspace.parent) == "given back"
+
+
+def test_what_an_older_workspace_has_not_is_gone_again_after_practice(workspace, tmp_path):
+    (workspace / "execution.py").unlink()
+    code = f"""
+from pathlib import Path
+from domostats.domojupyter.real import stand_ins
+def payload():
+    try:
+        from domostats.domojupyter import execution
+        return execution.get_payload.__module__
+    except ImportError:
+        return 'none'
+said = [payload()]
+with stand_ins(Path({str(tmp_path)!r})):
+    said.append(payload())
+said.append(payload())
+print(*said)
+"""
+    assert answer(code, workspace.parent) == "none domostats.domojupyter.execution none"

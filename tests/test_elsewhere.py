@@ -345,6 +345,7 @@ class Hourly(BaseExtractor[Seen]):
                 yield Seen(first + timedelta(hours=n), n)
 
 
+@pytest.mark.sampled(3)
 def test_the_days_of_an_extraction_are_those_of_its_zone(tmp_path):
     store = Store(tmp_path / "x.duckdb")
     extraction = Extraction([Hourly], store, "America/New_York", date(2024, 3, 10))
@@ -394,6 +395,7 @@ def test_a_history_is_asked_for_in_utc(tmp_path):
     ]
 
 
+@pytest.mark.sampled(3)
 def test_what_the_terminal_writes_is_in_utc(box, tmp_path, monkeypatch):
     Path("settings.ini").write_text(f"[instance.there]\nurl = {box.url}\n")
     monkeypatch.setenv("DOMO_ACCESS_TOKEN", box.access_token)

@@ -52,7 +52,7 @@ def compare(report, box, token, format_fn, **how):
     return told, len(box.log) - before
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(20)
 @pytest.mark.parametrize("since", [None, datetime(2024, 3, 1, tzinfo=timezone.utc)])
 @pytest.mark.parametrize("login", ["administrator", "limited"])
 @pytest.mark.parametrize("name", REPORTS)

@@ -48,6 +48,7 @@ WAYS = {  # every command, in a way that needs the disk, the network or the sett
     "sandbox": "sandbox",
     "datorama-sandbox": "datorama-sandbox",
     "dash-sandbox": "dash-sandbox",
+    "bigquery-sandbox": "bigquery-sandbox",
     "dash-sign-in": "dash-sign-in acme --no-browser",
     "check": "check acme",
     "reports": "reports",
@@ -145,6 +146,7 @@ def test_the_codes_of_the_help_are_those_of_the_table():
     assert {int(code) for codes in told for code in codes.split(", ")} == {*cli.MEANINGS}
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", WAYS)
 def test_without_a_home_each_command_says_which_variable_to_set(name, run, monkeypatch):
     import pwd
@@ -162,6 +164,7 @@ def test_without_a_home_each_command_says_which_variable_to_set(name, run, monke
     assert not Path("~").exists()
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", WAYS)
 def test_where_a_home_cannot_be_written_each_command_says_so(name, run, monkeypatch):
     Path("file").touch()
@@ -169,7 +172,8 @@ def test_where_a_home_cannot_be_written_each_command_says_so(name, run, monkeypa
         monkeypatch.setenv(variable, str(Path("file").resolve()))
     code, printed = run(WAYS[name])
     silent = ("reports", "budget", "make-migrations", "print-extract")
-    state = ("demo", "sandbox", "datorama-sandbox", "dash-sandbox", "dash-sign-in", "dash")
+    sandboxes = ("sandbox", "datorama-sandbox", "dash-sandbox", "bigquery-sandbox")
+    state = ("demo", *sandboxes, "dash-sign-in", "dash")
     assert code == (0 if name in silent else 3 if name in state else 7), printed
     assert "Traceback" not in printed
     assert code == 0 or re.search(r"(Settings|Destination)Error", printed)
@@ -267,7 +271,7 @@ MISTAKES = {
 }
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("command", ["extract", "print-extract", "make-migrations", "migrate"])
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda text: MISTAKES[text][1])
 def test_a_mistake_in_an_extractor_is_one_line_with_its_place(mistake, command, run):

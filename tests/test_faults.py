@@ -151,7 +151,7 @@ def put(box, fault, style, after, **how):
     box.fail(fault, path_of(style), after=after, **how)
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16)
 @pytest.mark.parametrize("fault", [*PASSING, "slow"])
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_what_passes_leaves_no_trace(box, whole, style, in_flight, after, fault):
@@ -161,6 +161,7 @@ def test_what_passes_leaves_no_trace(box, whole, style, in_flight, after, fault)
     assert box.fired == {fault: 1} and reader.connection.calls.repeated == (fault != "slow")
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_an_expired_session_leaves_no_trace(box, whole, style, in_flight, after):
     put(box, "expired", style, after)
@@ -172,7 +173,7 @@ def test_an_expired_session_leaves_no_trace(box, whole, style, in_flight, after)
     )
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("fault", LASTING)
 @pytest.mark.parametrize("style, in_flight, after", CASES)
 def test_what_lasts_is_told_and_asked_once(box, rows, whole, style, in_flight, after, fault):
@@ -358,6 +359,7 @@ def test_of_ten_pages_under_way_any_may_be_another_than_was_asked_for(
     assert said(style, reader) == doubts
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style, after, fault, lost, doubts", cases(EVER))
 def test_a_service_that_goes_on_like_that_is_told(
     box, rows, whole, style, after, fault, lost, doubts
@@ -371,6 +373,7 @@ def test_a_service_that_goes_on_like_that_is_told(
     assert said(style, reader) == doubts
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style, after, fault, lost, doubts", cases(EVER))
 def test_a_service_that_goes_on_like_that_is_told_by_ten_pages_under_way(
     box, rows, whole, style, after, fault, lost, doubts

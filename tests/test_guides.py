@@ -2,13 +2,18 @@
 command that a page of the project names can be given as it stands there."""
 
 import json
+import os
 import re
 import shlex
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from conftest import ROOT
 from typer.main import get_command
 
+from domostats import sandbox
 from domostats.interfaces.cli import app
 from domostats.sandbox.running import RunningSandbox
 
@@ -32,6 +37,33 @@ def test_the_python_of_a_guide_runs(path, tmp_path, monkeypatch):
     assert len(names) > 2
 
 
+FOR_PEOPLE = "pip install", "domostats dash-sandbox"  # these the test does in another way
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_guide_to_dash_run_one_after_the_other(own_folder):
+    script = [
+        text
+        for text in blocks(ROOT / "docs" / "guides" / "comotion_dash.md", "sh")
+        if not text.startswith(FOR_PEOPLE)
+    ]
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    with sandbox.start_dash() as box:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", "\n".join(script)],
+            env={**os.environ, "PATH": places},
+            capture_output=True,
+            text=True,
+            timeout=500,
+        )
+        assert done.returncode == 0, done.stderr
+        loads = {load.table: load.state for load in box.loads.values()}
+        assert loads == {"policies": "SUCCESS"} and box.migration.full == "Completed"
+        assert box.table("policies").num_rows == 0, "what was tried is deleted by the migration"
+    assert Path("result.csv").read_text() == '"n"\n"1"\n' and Path("loads.parquet").exists()
+    assert len(script) >= 6 and '"status": "RUNNING"' in done.stdout
+
+
 def prose(path):
     "What a page says, or the cells of Markdown of a notebook."
     text = path.read_text(encoding="utf-8")
@@ -53,8 +85,15 @@ def commands_in(text):
 def flaw(words):
     "What is wrong with a command, as its words; empty where nothing is."
     command = get_command(app)
-    while words and hasattr(command, "commands") and not words[0].startswith("-"):
+    while words and hasattr(command, "commands"):
         name, *words = words
+        option = next((one for one in command.params if name in one.opts), None)
+        if option is not None and not option.is_flag:
+            words = words[1:]
+            continue
+        if name.startswith("-"):
+            words = [name, *words]
+            break
         if name not in command.commands:
             return f"there is no {name}"
         command = command.commands[name]
@@ -102,6 +141,8 @@ def test_every_command_that_a_page_names_can_be_given():
         ("estimate acme", "acme is too much"),
         ("registry migrate", "there is no migrate"),
         ("check --loud", "there is no --loud"),
+        ("dash -o acme migration-status", ""),
+        ("dash -o acme migrate", "there is no migrate"),
     ],
 )
 def test_a_command_that_cannot_be_given_is_noticed(command, told):

@@ -87,7 +87,7 @@ def test_a_one_to_one_rule_holds_the_key_and_the_plain_field_comes_first():
         key_columns(users, by_rule.drop("plain", "n", "t"))
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name, format_name", FORMATS)
 def test_the_key_of_every_format_is_unique_and_a_restart_changes_nothing(store, name, format_name):
     report = reports.find(name)
@@ -241,7 +241,7 @@ def test_a_cell_that_is_not_known_is_no_change(store):
 # --- by value ---
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "old, new",
     [
@@ -313,7 +313,7 @@ MACHINE = [
 ]
 
 
-@pytest.mark.sampled(8)
+@pytest.mark.sampled(16, a_day=6)
 @pytest.mark.parametrize("name", [*MACHINE, *map(str.upper, MACHINE)])
 def test_a_column_may_be_called_as_the_machinery_calls_its_own(store, name):
     history, two = History("things", "id", store), History("twos", [name, "id"], store)

@@ -180,12 +180,14 @@ def differs_from(history, states, moments, ignored):
             assert got == differences(known[n], known[m], ignored)
 
 
-@settings(max_examples=8, deadline=None)
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("part", range(3))
+@settings(max_examples=3, deadline=None)
 @given(
     days=st.lists(days(), min_size=1, max_size=5),
     ignored=st.sampled_from([(), (), (), ("Seen",), ("name", "SCORE")]),
 )
-def test_counts_changes_validity_and_states_are_one_answer(tmp_path_factory, days, ignored):
+def test_counts_changes_validity_and_states_are_one_answer(tmp_path_factory, part, days, ignored):
     store = Store(tmp_path_factory.mktemp("h") / "s.duckdb")
     history, states, moments = History("things", "ID", store, "acme", ignore=ignored), [], []
     ignored = {name.lower() for name in ignored}

@@ -366,6 +366,7 @@ def test_no_sign_of_a_service_commands_the_terminal(box):
     )
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("to", [".csv", "folder/accounts", "/dev/null"])
 def test_what_looks_like_a_path_never_becomes_a_dataset(box, to):
     command = ["generate", "accounts", "--instance", box.name, "--to", to]

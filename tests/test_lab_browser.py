@@ -72,6 +72,9 @@ pictures.nested_to_flat(get_accounts(instance).response)
     "pictures.two_nights(230)",
     "pictures.three_ways(2, 9)",
     'pictures.one_of_many(["the page", "style.css", "logo.svg", "providers"], "providers")',
+    'pictures.three_doors("nightly.py")',
+    "from domostats.lessons import tokens\n\ntokens.draw_lanes()",
+    'tokens.draw_days([{"token_name": f"token {n}", "days_left": n} for n in (-400, -3, 0, 9, 90)])',
     'check.solution("all_rows")',
     """
 from domostats.clients.domo.auth import get_session_token
@@ -284,9 +287,9 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
     page = visit("pictures.ipynb", "lab/workspaces/pictures/tree/pictures.ipynb")
     for _ in PICTURES:
         run_cell(page)
-    assert page.locator(f"{OUTPUTS} svg[role=img] title").count() == 5
-    assert "Not yet" in said_by(page, 5) and "there were 0" in said_by(page, 5)
-    error = said_by(page, 6)
+    assert page.locator(f"{OUTPUTS} svg[role=img] title").count() == 8
+    assert "Not yet" in said_by(page, 8) and "there were 0" in said_by(page, 8)
+    error = said_by(page, 9)
     assert "Stopped · CredentialsError, wrong_password" in error and "%tb" in error
     assert "Traceback (most" not in error and "File" not in error
     look(
@@ -296,5 +299,8 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
         nights="no try",
         ways="PARTITION",
         panel="the only one",
+        doors="cron",
+        lanes="here the power may fail",
+        days="-400 days",
         error="Stopped",
     )

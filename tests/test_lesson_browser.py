@@ -733,6 +733,7 @@ WRONG = [
 ]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("check, answer", RIGHT)
 def test_a_right_answer_passes_whatever_way_it_goes(check, answer, seeds):
     outcome = getattr(browser, check)(*answer)
@@ -800,7 +801,8 @@ def test_a_function_that_works_for_one_instance_only_is_told_so(box):
     "Right for the data on the screen: the token of the notebook is used whatever is handed over."
     session = box.domo.sign_in.open(box.domo.admin.user)["sessionToken"]
     outcome = browser.accounts(accounts_like(lambda s, a: {"X-DOMO-Authentication": session}))
-    assert not outcome.passed and "in no header" in outcome.says
+    assert not outcome.passed and "a session token that it was not handed" in outcome.says
+    assert session not in repr(outcome)
 
 
 def test_a_class_that_leans_on_the_kit_is_told_so():
@@ -912,7 +914,7 @@ TESTS = [
 ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8, a_day=6)
 @pytest.mark.parametrize("source, message", TESTS)
 def test_a_test_that_finds_too_little_is_told_what_it_misses(
     source, message, monkeypatch, box, seeds
@@ -925,7 +927,7 @@ def test_a_test_that_finds_too_little_is_told_what_it_misses(
     assert "as it is" not in outcome.says or "assert " in outcome.tried
 
 
-@pytest.mark.sampled(2)
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("source", [THREE, ONE, OWN])
 def test_tests_that_notice_every_change_pass(source, monkeypatch, seeds, solved):
     own = {name: solved[name] for name in ("get_accounts", "get_session_token")}

@@ -137,7 +137,54 @@ def recursive(notebook, secret):
     return [number for number, cell in enumerate(notebook["cells"]) if has(cell)]
 
 
+ON_THE_SCREEN = "the-password-on-the-screen"
+
+
+def looks_for_the_one_on_the_screen(notebook, secret):
+    return in_loops(notebook, ON_THE_SCREEN)
+
+
+def whole_text(notebook, secret):
+    return [n for n, cell in enumerate(notebook["cells"]) if secret in texts(cell)]
+
+
+def returns_at_the_first(notebook, secret):
+    for n, cell in enumerate(notebook["cells"]):
+        if any(secret in text for text in texts(cell)):
+            return [n]
+    return []
+
+
+def by_index(notebook, secret):
+    cells = notebook["cells"]
+    return [cells.index(one) for one in cells if any(secret in text for text in texts(one))]
+
+
+def small_letters(notebook, secret):
+    return [
+        n
+        for n, cell in enumerate(notebook["cells"])
+        if any(secret.lower() in text.lower() for text in texts(cell))
+    ]
+
+
+def with_numpy(notebook, secret):
+    numpy = pytest.importorskip("numpy")
+    found = [any(secret in text for text in texts(cell)) for cell in notebook["cells"]]
+    return list(numpy.nonzero(found)[0])
+
+
+class Finder:
+    def __call__(self, notebook, secret):
+        return in_loops(notebook, secret)
+
+
 LEAKS = [
+    (looks_for_the_one_on_the_screen, "Right for the notebook on your screen"),
+    (whole_text, "`secret in ...` looks into a text"),
+    (returns_at_the_first, "Does a return stand inside the loop?"),
+    (by_index, "count them with enumerate"),
+    (small_letters, "the secret is not in it"),
     (source_only, "it was *printed*, and outputs are saved"),
     (wants_outputs, "Not every dict of a list has the same keys"),
     (as_json, "a quote or an umlaut is spelled differently"),
@@ -158,10 +205,11 @@ LEAKS = [
 
 @pytest.mark.parametrize("answer, message", LEAKS)
 def test_a_secret_that_is_not_found_is_told(answer, message, seeds):
+    module.leave_notebook("ben.ipynb", ON_THE_SCREEN)
     told(module.leaks(answer), message)
 
 
-@pytest.mark.parametrize("answer", [in_loops, with_a_list, recursive])
+@pytest.mark.parametrize("answer", [in_loops, with_a_list, recursive, with_numpy, Finder()])
 def test_whoever_finds_the_secret_passes(answer, seeds):
     assert module.leaks(answer).passed, module.leaks(answer)
 
@@ -348,7 +396,27 @@ def parsed(alias, text):
     return found
 
 
+def merges(alias):
+    values = values_of(alias)
+    if [*values] == ["credentials"]:
+        values |= with_else(alias)
+    return values
+
+
+class BadAccount(ValueError):
+    pass
+
+
+def error_of_its_own(alias):
+    try:
+        return with_else(alias)
+    except ValueError as error:
+        words = str(error)
+    raise BadAccount(words)
+
+
 ACCOUNTS = [
+    (merges, "It gives 'credentials', too"),
     (version_1, "who turns it back?"),
     (literal, "JSON is not Python"),
     (evaluates, "JSON is not Python"),
@@ -376,7 +444,7 @@ def test_an_account_that_is_read_wrong_is_told(answer, message, seeds):
     told(module.read_account(answer), message)
 
 
-@pytest.mark.parametrize("answer", [with_else, keys_first, with_match])
+@pytest.mark.parametrize("answer", [with_else, keys_first, with_match, error_of_its_own])
 def test_whoever_reads_an_account_right_passes(answer, seeds):
     assert module.read_account(answer).passed, module.read_account(answer)
 
@@ -399,6 +467,11 @@ INSIDE = (
     + "\n".join(f"    {line}" for line in BARE.split("\n\n\n", 1)[1].splitlines())
 )
 FILES = [
+    (
+        GOOD.replace("    return [", "    yield from ["),
+        "It gives a generator. A list is asked for",
+    ),
+    (GOOD.replace(", **kwargs", ""), "its first line has no place for that"),
     (BARE, "NameError: get_accounts. In the notebook another cell had it"),
     (f'{GOOD}\nprint(get_rows("SANDBOX"))\n', "Importing it already asks a service"),
     (f'{GOOD}\nprint("ready")\n', "Importing it prints 'ready'"),
@@ -441,7 +514,7 @@ FILES = [
 ]
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("text, message", FILES)
 def test_a_file_that_leans_on_the_notebook_is_told(text, message, seeds, monkeypatch):
     monkeypatch.setattr(module_data, "SECONDS", 5 if "while True" in text else 60)
@@ -473,8 +546,22 @@ GUARDED = (
 )
 
 
+BY_EQUALS = (
+    IMPORT
+    + """
+format_account_short = lambda account_obj, **kwargs: {
+    "account_id": account_obj["id"], "account_name": account_obj["displayName"]
+}
+
+def get_rows(domo_instance, session_token=None):
+    providers = get_accounts(domo_instance, session_token).response
+    return [format_account_short(one) for provider in providers for one in provider["accounts"]]
+"""
+)
+
+
 @pytest.mark.sampled(4)
-@pytest.mark.parametrize("text", [OTHER_IMPORT, IN_LOOPS, GUARDED])
+@pytest.mark.parametrize("text", [OTHER_IMPORT, IN_LOOPS, GUARDED, BY_EQUALS])
 def test_a_file_that_brings_all_it_needs_passes(text, seeds):
     Path("monit_accounts.py").write_text(text)
     outcome = module.module("monit_accounts.py")
@@ -514,6 +601,14 @@ MAIN = "    dj.write_dataframe(pd.DataFrame(get_rows(domo_instance)), alias)\n"
 GUARD = '\n\nif __name__ == "__main__":\n    main(sys.argv[1], sys.argv[2])\n'
 HEAD = NIGHTLY.replace(GUARD, "\n")
 PROGRAMS = [
+    (
+        NIGHTLY.replace("get_rows(domo_instance)", "get_rows(instance)"),
+        "instance is the notebook's",
+    ),
+    (
+        NIGHTLY.replace("sys.argv[1], sys.argv[2]", "sys.argv[2], sys.argv[1]"),
+        "what it takes for the instance is not the name of one",
+    ),
     (HEAD + "\nmain(sys.argv[1], sys.argv[2])\n", "Importing it already does the work"),
     (HEAD + '\nif __name__ == "main":\n    main(*sys.argv[1:])\n', "Print `__name__` once"),
     (
@@ -573,7 +668,7 @@ PROGRAMS = [
 ]
 
 
-@pytest.mark.sampled(16)
+@pytest.mark.sampled(12, a_day=6)
 @pytest.mark.parametrize("text, message", PROGRAMS)
 def test_a_program_that_a_scheduler_cannot_trust_is_told(text, message, seeds):
     with sandbox.start() as box:

@@ -572,7 +572,7 @@ TESTS = [
 ]
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("source, message", TESTS)
 def test_a_test_that_finds_too_little_is_told_what_it_misses(source, message, monkeypatch):
     told(run(source, monkeypatch), message)

@@ -566,7 +566,201 @@ def by_hand(given, users, now):
     return sorted(found, key=lambda row: [row["days_left"], row["token_id"]])
 
 
+# --- what only fits the sample, and what is told in better words ---
+
+
+def seconds_beside_the_days(token, now):
+    return (moment(token) - now).seconds
+
+
+def the_other_way_round(token, now):
+    return (now - moment(token)).days
+
+
+def never_below_zero(token, now):
+    return max(0, (moment(token) - now).days)
+
+
+def another_key(issued, today):
+    made = body(issued, today)
+    made["configuration"] = made.pop("configurations")
+    return made
+
+
+def another_key_inside(issued, today):
+    return body(issued, today, lambda inside: json.dumps({"token": issued.token.reveal()}))
+
+
+def named_as_the_token(issued, today):
+    return body(issued, today) | {"name": issued.name}
+
+
+class OwnAmbiguous(Exception):
+    pass
+
+
+OwnAmbiguous.__name__ = "Ambiguous"
+
+
+def own_error(accounts, name):
+    found = [one for one in accounts if fits(one, name)]
+    if len(found) > 1:
+        raise OwnAmbiguous
+    return found[0] if found else None
+
+
+def gives_the_error(accounts, name):
+    found = [one for one in accounts if fits(one, name)]
+    return Ambiguous if len(found) > 1 else found[0] if found else None
+
+
+def equal_display_name(accounts, name):
+    return next((one for one in accounts if one["displayName"] == name), None)
+
+
+SEEN = [{"name": "domostats_token", "dataProviderType": STORE}] * 2
+
+
+def accounts_of_another_cell(accounts, name):
+    if len([one for one in SEEN if fits(one, name)]) > 1:
+        raise Ambiguous
+
+
+def tells_it_in_the_error(api, name):
+    old = old_of(api, name)
+    new = api.issue(name)
+    if not api.works(new):
+        raise NotWorking(f"{new.token.reveal()} does not work")
+    api.store(new)
+    for id in old:
+        api.revoke(id)
+
+
+def tells_it_only_of_a_dud(api, name):
+    old = old_of(api, name)
+    new = api.issue(name)
+    if not api.works(new):
+        print("this one does not work:", new.token.reveal())
+        raise NotWorking
+    api.store(new)
+    for id in old:
+        api.revoke(id)
+
+
+def of_one_name(api, name):
+    old = old_of(api, "nightly")
+    stored(api, "nightly")
+    for id in old:
+        api.revoke(id)
+
+
+def of_one_user(api, name):
+    old = [one["id"] for one in api.tokens() if (one["name"], one["ownerId"]) == (name, 11)]
+    stored(api, name)
+    for id in old:
+        api.revoke(id)
+
+
+PAPER = PaperApi("nightly")
+
+
+def with_another_api(api, name):
+    return lists_last(PAPER, name)
+
+
+def tries_for_ever(api, name):
+    old = old_of(api, name)
+    new = api.issue(name)
+    while not api.works(new):
+        new = api.issue(name)
+    api.store(new)
+    for id in old:
+        api.revoke(id)
+
+
+def tries_the_id(api, name):
+    api.works(api.issue(name).id)
+
+
+def revokes_the_whole(api, name):
+    old = [one for one in api.tokens() if one["name"] == name]
+    stored(api, name)
+    for one in old:
+        api.revoke(one)
+
+
+def gives_not_working(api, name):
+    old = old_of(api, name)
+    new = api.issue(name)
+    if not api.works(new):
+        return NotWorking
+    api.store(new)
+    for id in old:
+        api.revoke(id)
+    return None
+
+
+def gone_in_words(given, users, now):
+    found = rows(given, users, now)
+    return [row | {"owner_name": row["owner_name"] or "(gone)"} for row in found]
+
+
+def through_a_frame(given, users, now):
+    import pandas
+
+    return pandas.DataFrame(rows(given, users, now)).to_dict("records")
+
+
+def sorts_in_place(given, users, now):
+    return rows(given, users, now).sort(key=lambda row: row["days_left"])
+
+
+def with_a_day_in_pandas(token, now):
+    import pandas
+
+    return (pandas.Timestamp(token["expires"], unit="ms", tz="UTC") - now).days
+
+
+def gives_its_number(api, name):
+    lists_last(api, name)
+    return api.stored
+
+
+def rotate_of_a_class(api, name):
+    return Rotator(api).run(name)
+
+
+class Rotator:
+    def __init__(self, api):
+        self.api = api
+
+    def run(self, name):
+        lists_last(self.api, name)
+
+
 WRONG = [
+    ("days_left", seconds_beside_the_days, "Take .days"),
+    ("days_left", the_other_way_round, "What comes first in a difference?"),
+    ("days_left", never_below_zero, "rounded down"),
+    ("account_body", another_key, "It has no 'configurations'"),
+    ("account_body", another_key_inside, "there is no 'DOMO_ACCESS_TOKEN'"),
+    ("account_body", named_as_the_token, "'domostats_token' is asked for"),
+    ("find_account", own_error, "The one that is meant comes from the kit"),
+    ("find_account", gives_the_error, "raised, not returned"),
+    ("find_account", equal_display_name, "Does it compare `name`"),
+    ("find_account", accounts_of_another_cell, "the accounts that it was handed"),
+    ("rotate", tells_it_in_the_error, "The error shows the token"),
+    ("rotate", tells_it_only_of_a_dud, "outputs are saved"),
+    ("rotate", of_one_name, "Which name was it handed?"),
+    ("rotate", of_one_user, "nobody needs it any more"),
+    ("rotate", with_another_api, "through the api that it was handed"),
+    ("rotate", tries_for_ever, "it tries for ever"),
+    ("rotate", tries_the_id, "takes what issue() gave"),
+    ("rotate", revokes_the_whole, "takes the id of a token"),
+    ("rotate", gives_not_working, "or only given back?"),
+    ("token_rows", gone_in_words, "None is asked for"),
+    ("token_rows", through_a_frame, "pandas makes nan of None"),
+    ("token_rows", sorts_in_place, "rows.sort()"),
     ("days_left", zeros, "How many zeros too many?"),
     ("days_left", zeros_in_numbers, "how many zeros too many?"),
     ("days_left", naive, "One moment has a zone, the other none"),
@@ -613,7 +807,7 @@ WRONG = [
     ("rotate", gives_it, "nobody else needs it"),
     ("rotate", lists_late, "It revoked the one it had just stored"),
     ("rotate", ignores_works, "the old one is revoked"),
-    ("rotate", swallows_the_store, "The store refused, and the old one is revoked"),
+    ("rotate", swallows_the_store, "The store refuses, and the old one is revoked"),
     ("rotate", stores_then_tries, "is stored already"),
     ("rotate", goes_silently, "nobody is told"),
     ("rotate", never_tries, "without asking whether it works"),
@@ -636,6 +830,9 @@ WRONG = [
     ("token_rows", a_generator, "only once"),
 ]
 RIGHT = [
+    ("days_left", with_a_day_in_pandas),
+    ("rotate", gives_its_number),
+    ("rotate", rotate_of_a_class),
     ("days_left", in_integers),
     ("days_left", in_the_zone_of_now),
     ("days_left", by_floor),

@@ -78,6 +78,7 @@ def test_without_practice_the_real_one_is_used(workspace):
     assert (workspace / "written.txt").read_text() == "accounts 2\n"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "before", ["", "from domostats.domojupyter import ai, app_db, execution\n"]
 )

@@ -413,6 +413,7 @@ def solved(providers):
     return names
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("check", TASKS)
 def test_the_solution_passes(check, seeds):
     names = solved(accounts_data.provider_lists()[0])
@@ -1294,6 +1295,7 @@ JUNK = {
 }
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize(
     "module, check, names", CHECKS, ids=lambda part: part if isinstance(part, str) else ""
 )
@@ -1497,7 +1499,32 @@ def before_its_for(list_of_lists):
     return [row for row in rows for rows in list_of_lists]  # noqa: F821
 
 
+def first_of_the_list(jobs, newest, start, end):
+    return [job for job in jobs if streams.kit_lost_job([job], newest, start, end)][0]
+
+
+def counted_by_number(log):
+    failed = log[log["status"] != "success"].groupby("workspace")["job"].count()
+    return failed.reset_index(name="failed").sort_values("failed", ascending=False)
+
+
+def whoever_has_a_job(log):
+    failed = (log["status"] != "success").groupby(log["workspace"]).sum()
+    return failed.reset_index(name="failed").sort_values(
+        ["failed", "workspace"], ascending=[False, True]
+    )
+
+
 TOLD = [
+    (streams, "cost", lambda w, s, u: (1 + w + s, round((1 + w + s) / 60 / u, 2)), "Do not round"),
+    (streams, "lost", first_of_the_list, "It stops where no job fits"),
+    (streams, "lost", TASKS_2["lost"]["older ones too"], "How can an older one be told"),
+    (streams, "lost", TASKS_2["lost"]["the start only"], "Compare both its days"),
+    (streams, "lost", TASKS_2["lost"]["the id"], "The whole job is asked for"),
+    (streams, "lost", TASKS_2["lost"]["a list"], "The whole job is asked for"),
+    (streams, "failures", TASKS_2["failures"]["failures only"], "is no success, either"),
+    (streams, "failures", counted_by_number, "some have no number"),
+    (streams, "failures", whoever_has_a_job, "no job of it failed"),
     (accounts, "account_v1", v1_with(data_provider_type=lambda a, p: p["key"]), "the `key` of"),
     (accounts, "account_v1", v1_with(account_name=lambda a, p: a["name"]), "the field `name`"),
     (

@@ -333,6 +333,7 @@ def test_hidden_records_hide_no_others(style, data, ids, size, in_flight):
     assert check(style, size, service, in_flight) != "failed"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("style", COUNTED)
 @given(data=st.data(), claim=st.sampled_from([*CLAIMS]), ids=ids, size=sizes, in_flight=in_flight)
 @MANY
@@ -358,6 +359,7 @@ def may_agree_by_chance(style, service, size):
     return not is_provable(pages)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("lasting", [False, True], ids=["once", "lasting"])
 @given(data=st.data(), ids=ids, size=sizes, in_flight=in_flight)
@@ -588,7 +590,7 @@ UNTRUE = {
 }
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(8, a_day=5)
 @pytest.mark.parametrize("untrue", UNTRUE)
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
 def test_a_reply_proves_that_it_is_the_one_that_was_asked_for(many, changes, untrue, times):
@@ -633,6 +635,7 @@ def test_a_group_is_not_described_by_another_one(many, changes):
     assert creator is None and run.partial
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", REPORTS)
 def test_an_undisturbed_report_is_complete(many, name):
     how = YEAR if "until" in REPORTS[name].narrowed_by else {}

@@ -23,7 +23,7 @@ from domostats.loading.uploads.declaring import ColumnTypes, fit_table
 from domostats.loading.uploads.load_types import LoadTypes
 from domostats.loading.uploads.parts import PartWriter
 from domostats.loading.uploads.sources import RowSource, open_sources
-from domostats.loading.uploads.text_types import TextType, from_texts
+from domostats.loading.uploads.text_types import TextType, first_odd, from_texts
 
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -280,6 +280,7 @@ def test_a_handle_of_200000_rows_loses_none_of_them():
     assert sent.column("code")[7].as_py() == "000007"
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["csv", "jsonl"])
 @pytest.mark.parametrize("mode", ["rb", "r"])
 def test_readers_of_one_handle_do_not_disturb_each_other(tmp_path, kind, mode):
@@ -356,3 +357,23 @@ def test_numbers_and_words_of_one_json_column_are_an_error():
     with pytest.raises(DataError) as told:
         declaration.learn(pa.table({"a": ["x"]}), False, 1, "f.json")
     assert (told.value.reason, told.value.column, told.value.row) == ("mixed_column", "a", 2)
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_the_first_text_that_does_not_fit_is_found_wherever_it_is(place):
+    texts = pa.chunked_array([["1"] * place + ["x"] + ["1"] * (6 - place)])
+    assert first_odd(texts, lambda some: "x" not in some.to_pylist()) == place
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_stream_of_arrow_is_read_again_only_where_it_says_so(again):
+    class Stream:
+        def __arrow_c_stream__(self, requested_schema=None):
+            return pa.table({"a": [1, 2]}).__arrow_c_stream__(requested_schema)
+
+    stream = Stream()
+    if again:
+        stream.reads_again = True
+    [source] = open_sources(stream, "numbers")
+    assert source.again is again
+    assert [row for table in source.read() for row in table.to_pylist()] == [{"a": 1}, {"a": 2}]

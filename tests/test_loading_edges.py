@@ -388,7 +388,7 @@ def test_a_plan_for_one_of_several_instances():
             covers(""),
             covers("b", by_instance=True),
             "REPLACE",
-            "an instance that is not written down",
+            "holds the rows of an instance that is not written down, without a column",
         ),
         (covers("a"), covers("a", by_instance=True), "APPEND", "without a column 'instance'"),
     ],

@@ -103,6 +103,7 @@ def failed_night(box, ids, bad):
     box.heal()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("kind", ["left_out", "order", "more", "order_and_more"])
 def test_1_a_changed_list_makes_nothing_twice_after_an_error(box, kind):
     ids = api_streams(box, 6)
@@ -260,6 +261,7 @@ def test_1_jobs_of_a_batch_that_wait_are_found_when_the_reply_is_lost(box):
     assert all(made(box)[id, "2024-01-01", "2024-01-05"] == 1 for id in ids[:3])
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("share", [0, 0.1, 0.5, 0.9])
 def test_1_half_a_record_is_compared_with_the_service(box, share):
     ids = api_streams(box, 4)
@@ -365,6 +367,7 @@ def meanwhile_reason(other, ids, seen):
 # 2: the export is not the work
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "file", ["nowhere/x", "nowhere/x.csv", "other.csv", "folder.csv", "binary.csv"]
 )
@@ -429,6 +432,7 @@ def test_2_a_table_of_the_first_version_is_added_to(box):
 # 3: a lost reply is judged by the server's clock
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("by", [120, -120, 3600, -86_400])
 @pytest.mark.parametrize("heard", [True, False])
 @pytest.mark.parametrize("fault", ["drop_after", "drop"])
@@ -444,6 +448,7 @@ def test_3_a_lost_reply_is_judged_by_the_clock_of_the_service(box, by, heard, fa
     assert jobs[0].id in box.jobs and jobs[0].id >= 700_001
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("ago", [3, 30, 59])
 @pytest.mark.parametrize("by", [0, 120, -120])
 @pytest.mark.parametrize("way", ["stream", "bulk"])

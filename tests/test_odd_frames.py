@@ -68,6 +68,7 @@ UNFIT = {  # the values, and the first row that does not fit
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", UNFIT)
 def test_what_does_not_fit_is_named_with_its_row(kind):
     values, row = UNFIT[kind]
@@ -121,6 +122,7 @@ FITS = {  # the values, and as which they are read from Parquet
 }
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("kind", FITS)
 def test_what_fits_is_the_same_behind_every_door(kind):
     values, expected = FITS[kind]
@@ -158,6 +160,7 @@ KINDS_OF_PANDAS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("kind", KINDS_OF_PANDAS)
 def test_kinds_of_pandas_are_values_or_words(kind):
     values, expected = KINDS_OF_PANDAS[kind]
@@ -185,6 +188,7 @@ def test_objects_without_a_field(values):
     assert not Path("a.parquet").exists()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "array",
     [
@@ -312,6 +316,7 @@ def test_other_names_are_those_of_pandas(dataset):
     assert frame["a"].tolist() == ["id", "1", "2"]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "options",
     [
@@ -430,6 +435,7 @@ def test_what_is_no_report_of_a_service(content):
     assert told.value.reason == "no_table"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "query",
     [

@@ -64,7 +64,7 @@ def run_of(table, **cells):
     return SimpleNamespace(table=table, incomplete=False, uncertain=doubts)
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_column_of_any_name_may_be_not_known(store, name):
     history = History("x", "id", store)
@@ -78,7 +78,7 @@ def test_a_column_of_any_name_may_be_not_known(store, name):
     assert history.at()[name].to_pylist() == [None, "b"]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("name", NAMES)
 def test_a_key_of_any_name_may_have_cells_that_are_not_known(store, name):
     history = History("x", name, store)

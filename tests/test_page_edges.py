@@ -6,6 +6,7 @@ import json
 import threading
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +22,8 @@ from domostats.transport.numbered import Numbered
 from domostats.transport.offset import Offset
 from domostats.transport.pages import count_in, records_at
 from domostats.transport.reader import Reader, age_of, millis
+from domostats.transport.recheck import KeptPage, _is_whole
+from domostats.transport.retry import Request
 from domostats.transport.search import Search
 from domostats.transport.seen_keys import SeenKeys
 
@@ -212,6 +215,26 @@ def test_a_bookmark_alone_may_tell_the_end_and_stand_inside():
     assert listing.calls(Reader(Service(reply))) == 2
 
 
+@pytest.mark.parametrize(
+    "spans, is_whole",
+    [
+        ([(1, 2), (2, 3)], True),  # numbers of pages
+        ([(1, 2), (3, 4)], False),
+        ([(2, 3)], False),
+        ([(0, 50), (50, 100)], True),  # rows
+        ([(0, 50), (60, 100)], False),
+        ([(50, 100)], False),
+        ([(0, 50), (25, 75), (75, 100)], True),
+    ],
+)
+def test_kept_pages_with_one_missing_are_no_whole_list(spans, is_whole):
+    "However surely the last of them is the last of the list."
+    pages = [KeptPage(*span, Request("GET", f"/{span[0]}")) for span in spans]
+    listing = SimpleNamespace(ends_with=lambda last, end, first: True)
+    digests = {page.request.fingerprint: None for page in pages}
+    assert _is_whole(listing, pages, digests) is is_whole
+
+
 # --- offsets, totals and caps ---
 
 PAGES = Offset("/list", "rows", "id", size=2, total="total")
@@ -343,10 +366,15 @@ def hiding(hidden, *ids, total=None, size=2):
     return Service(reply)
 
 
-def test_rows_behind_a_gap_come_and_the_gap_is_told():
-    service = hiding({2}, 1, 2, 3, 4, 5)
+@pytest.mark.parametrize(
+    "hidden, came",
+    [({2}, [1, 3, 4, 5]), ({3, 4}, [1, 2, 5]), ({1, 2}, [3, 4, 5])],
+    ids=["in a page", "a whole page", "the first page"],
+)
+def test_rows_behind_a_gap_come_and_the_gap_is_told(hidden, came):
+    service = hiding(hidden, 1, 2, 3, 4, 5)
     assert read(replace(PAGES, total=""), service) == (
-        [1, 3, 4, 5],
+        came,
         [
             "GET /list: there are rows behind a page that came short or empty; rows may be hidden "
             "from this user."
@@ -477,6 +505,24 @@ def test_a_service_that_cuts_all_pages_alike_ends_with_a_shorter_one():
     assert read(listing, service) == ([1, 2, 3, 4, 5, 6, 7, 8, 9], [])
     assert numbers(service) == [1, 2, 3]
     assert listing.calls(Reader(sheets((1, 2), (3,)))) == 2
+
+
+@pytest.mark.parametrize(
+    "third, asked",
+    [((9, 10, 11), [1, 2, 3, 4, 5, 5]), ((9, 10), [1, 2, 3])],
+    ids=["over half", "half"],
+)
+def test_a_page_that_lacks_some_of_what_all_others_had_may_not_be_the_last(third, asked):
+    "The pages before prove how many rows the service gives: half of them and less is the end."
+    listing = replace(NUMBERED, cuts_alike=True, size=100)
+    service = sheets((1, 2, 3, 4), (5, 6, 7, 8), third, (12, 13, 14, 15))
+    came, doubts = read(listing, service)
+    assert numbers(service) == asked
+    if 4 in asked:
+        assert came == [*range(1, 16)]
+        assert doubts == ["POST /list: there are rows behind a page that came short or empty."]
+    else:
+        assert (came, doubts) == ([*range(1, 11)], [])
 
 
 # --- one for each of others ---

@@ -41,7 +41,8 @@ from domostats import reports, sandbox
 from domostats.clients.dash.auth import ApplicationAuth, UserAuth
 from domostats.clients.dash.auth import sign_in as dash_sign_in
 from domostats.clients.dash.browser import sign_in_with_browser
-from domostats.clients.dash.key_store import KeptLogin, MemoryStore, login_from_token
+from domostats.clients.dash.kept_login import KeptLogin, login_from_token
+from domostats.clients.dash.key_store import MemoryStore
 from domostats.clients.dash.loads import create_load, put_file
 from domostats.clients.dash.organisation import find_organisation
 from domostats.clients.dash.queries import start_query
@@ -149,6 +150,7 @@ def leaking(tmp_path):
     return make
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("tool", TRACEBACKS)
 @pytest.mark.parametrize("place", [place for place in LEAKS if place != "group"])
 def test_the_search_finds_a_leak_in_a_traceback(tool, place, leaking):
@@ -412,7 +414,7 @@ def _dash_secrets(box):
     return [*(str(one.reveal()) for one in given), *links, *tokens, *box.realm.grants]
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(12, a_day=6)
 @pytest.mark.parametrize("tools", TIERS)
 @pytest.mark.parametrize("fault", DASH_FAULTS)
 def test_no_fault_of_the_lake_shows_a_secret_or_writes_one(lake, fault, tools, tmp_path):

@@ -649,6 +649,23 @@ def test_what_fails_leaves_the_old_file_and_no_draft():
     assert names() == ["note"] and path.read_bytes() == b"old"
 
 
+def test_a_file_is_whole_before_it_gets_its_name(monkeypatch):
+    "What is still in memory when the name is given can be lost, with the old file gone already."
+    from domostats import private
+
+    given = []
+
+    def put_in_place(file, path):
+        given.append(Path(file.name).read_bytes())
+        put(file, path)
+
+    put = private.put_in_place
+    monkeypatch.setattr(private, "put_in_place", put_in_place)
+    with private.replacing_private(Path("note").resolve()) as file:
+        file.write(b"new")
+    assert given == [b"new"] and Path("note").read_bytes() == b"new"
+
+
 def test_private_folders_are_private_whatever_the_umask():
     from domostats.private import make_private
 

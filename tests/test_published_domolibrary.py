@@ -14,7 +14,6 @@ from domostats.sandbox.domo.pages import page_id, page_title
 
 pytestmark = pytest.mark.slow
 CLIENT = Path(__file__).parent / "domolibrary_client.py"
-PACKAGES = "domolibrary==4.5.28", "httpx==0.28.1", "nbdev==3.3.26"
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +22,7 @@ def world(got):
 
 
 @pytest.fixture(scope="module")
-def got(environment, tmp_path_factory):
+def got(peer, tmp_path_factory):
     "What every call of the client gave, by its name; `world` is what they were asked of."
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("state")
@@ -54,7 +53,7 @@ def got(environment, tmp_path_factory):
                 "end": 9_000_000_000_000,
             }
             told = subprocess.run(
-                [environment(*PACKAGES), CLIENT, box.url],
+                [peer("domolibrary"), CLIENT, box.url],
                 input=json.dumps(asked),
                 capture_output=True,
                 text=True,

@@ -13,14 +13,10 @@ pytestmark = pytest.mark.slow
 CLIENT = Path(__file__).parent / "pydomo_client.py"
 
 
-def test_the_users_of_the_world(environment, own_folder):
+def test_the_users_of_the_world(peer, own_folder):
     with sandbox.start(seed=3, users=60) as box:
         told = subprocess.run(
-            [
-                environment("pydomo==0.3.0.16", "requests==2.34.2", "pandas==3.1.1"),
-                CLIENT,
-                box.url.removeprefix("http://"),
-            ],
+            [peer("pydomo"), CLIENT, box.url.removeprefix("http://")],
             input=json.dumps(
                 {"id": box.domo.client.client_id, "secret": box.domo.client.client_secret}
             ),

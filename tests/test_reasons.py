@@ -205,18 +205,21 @@ def sources():
     return {str(path.relative_to(PACKAGE)): path.read_text() for path in paths}
 
 
-def test_every_reason_that_is_given_is_declared():
+@pytest.fixture(scope="module")
+def package():
+    "The words that the package gives, with where they stand."
+    return given(sources())
+
+
+def test_every_reason_that_is_given_is_declared(package):
     unknown = {
-        word: places
-        for word, places in given(sources()).items()
-        if not fnmatch.filter(REASONS, word)
+        word: places for word, places in package.items() if not fnmatch.filter(REASONS, word)
     }
     assert not unknown, "declare them in nbs/01_core/01_reasons.ipynb"
 
 
-def test_every_reason_that_is_declared_is_given():
-    words = given(sources())
-    assert not [one for one in REASONS if not any(fnmatch.fnmatch(one, word) for word in words)]
+def test_every_reason_that_is_declared_is_given(package):
+    assert not [one for one in REASONS if not any(fnmatch.fnmatch(one, word) for word in package)]
 
 
 @pytest.mark.parametrize(

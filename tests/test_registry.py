@@ -441,6 +441,7 @@ def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
         ] * 8
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_forked_processes_go_on_with_the_registry_they_were_given(api):
@@ -1217,6 +1218,7 @@ def test_a_licence_has_ended_at_the_moment_at_which_it_ends(local):
     assert not refused.allowed and refused.why == "books has no licence"
 
 
+@pytest.mark.sampled(3)
 def test_use_case_12_how_far_a_source_drifted_while_it_was_read(api):
     noon = datetime(2024, 3, 1, 12, tzinfo=timezone.utc)
 

@@ -354,6 +354,7 @@ def test_who_calls_cannot_write_the_log(served, said):
     assert re.fullmatch(form, line), line
 
 
+@pytest.mark.slow
 def test_the_command_takes_a_file_of_keys_and_writes_a_log(tmp_path, monkeypatch):
     keys = tmp_path / "registry.keys"
     keys.write_text(f"night-job write {WRITER}\n")

@@ -116,6 +116,7 @@ def reason(call):
     return caught.value.reason
 
 
+@pytest.mark.sampled(2)
 def test_after_an_upgrade_the_schema_is_that_of_a_new_registry_and_all_rows_are_there(
     old, tmp_path, request
 ):
@@ -252,6 +253,7 @@ def test_two_upgrades_at_the_same_time_are_one(old):
 # odd names, and what is half there
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "name", ["a?b.sqlite", "a%20b", "a b.sqlite", "x?mode=memory&uri=true", "a#b", "$(id)'\";&"]
 )

@@ -435,6 +435,7 @@ def test_a_granularity_or_partition_that_is_none_is_refused_at_once(api, extra):
 # two releases of one part
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize(
     "extra, pair",
     [

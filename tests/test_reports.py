@@ -125,6 +125,7 @@ def test_a_user_of_the_documentation():
 # --- what holds for each --------------------------------------------------------------------------
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_keys_are_unique_types_are_declared_and_nothing_is_found(place, name):
     report = reports.find(name)
@@ -142,6 +143,7 @@ def test_keys_are_unique_types_are_declared_and_nothing_is_found(place, name):
     assert run.table.schema == report.formatter().schema and run.came == run.table.num_rows
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_last_run_can_be_played_again_without_a_call(place, name):
     report = reports.find(name)
@@ -150,6 +152,7 @@ def test_the_last_run_can_be_played_again_without_a_call(place, name):
     assert report.run(place, restore=True, **how(name)).rows == before and len(place.log) == calls
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NAMES)
 def test_the_stream_gives_what_the_table_gives(place, name):
     report = reports.find(name)
@@ -178,6 +181,7 @@ def test_a_user_without_the_grant_is_told(box, name):
 # --- beyond the caps ------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_ten_thousand_in_one_millisecond():
     from domostats.clients.domo.auth import sign_in
     from domostats.clients.domo.datasets import DATASET_SEARCH
@@ -294,6 +298,7 @@ def test_a_key_that_comes_again_far_away_is_found():
 # --- before the run, and together -----------------------------------------------------------------
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", NAMES)
 def test_an_estimate_is_what_a_run_takes(name):
     platform = reports.find(name).platform

@@ -124,6 +124,7 @@ def test_what_may_go_is_what_a_plain_model_says(shelf, rules):
 PLAIN = {"legal_hold": None, "keep_last": None, "keep_days": None, "keep_first_of_month": None}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("at", ["dataset", "type", "nothing"])
 def test_a_hold_wins_wherever_it_stands_and_in_whatever_order(shelf, at):
     api, dataset, other = shelf

@@ -34,7 +34,7 @@ from domostats.rows.formatter import (
     yes_no,
 )
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
-from domostats.rows.records import Records, other_fields, raws_of, read_page
+from domostats.rows.records import RecordDecoder, Records, other_fields, raws_of, read_page
 from domostats.rows.rowtype import (
     JsonText,
     Millis,
@@ -1140,3 +1140,28 @@ def test_a_key_is_found_in_a_column_that_keeps_apart_what_differs(rules, column)
     with pytest.raises(SettingsError, match="of words holds word.*: all") as caught:
         key_columns(report, formatter)
     assert caught.value.reason == "unknown_key"
+
+
+def test_a_field_whose_name_cannot_be_learned_is_read_all_the_same():
+    "A name with a quote, a backslash or what cannot be printed; each is said to be unknown."
+
+    @dataclass
+    class Row:
+        id: int
+
+    learner = RecordDecoder(Row)
+    odd = ['with "quotes"', "with \\ backslash", "with \n break"]
+    assert learner.learn({"id": 1, "plain": 2, **dict.fromkeys(odd, 3)}) == odd
+    assert learner.unknown == ("plain",)
+
+
+def test_a_table_that_pandas_refuses_as_a_whole_only_is_an_error_too():
+    class Odd:
+        column_names, columns = ["a"], [pa.chunked_array([[1]])]
+
+        def to_pandas(self, types_mapper):
+            raise ValueError("no two of a kind")
+
+    with pytest.raises(DataError, match="no two of a kind") as caught:
+        to_dataframe(Odd())
+    assert caught.value.reason == "bad_column"

@@ -138,6 +138,7 @@ def whole_table(formatter, rows):
     return formatter.format(pa.table(columns)).to_pylist()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("name", list(report.report.formatters))
 @settings(max_examples=60, deadline=None)
 @given(rows=rows)

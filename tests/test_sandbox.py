@@ -897,6 +897,7 @@ def test_processes_have_names_of_their_own(fresh, http, box):
     assert not sandbox_note("sandbox-2").exists() and sandbox_note("sandbox").exists()
 
 
+@pytest.mark.slow
 def test_processes_that_start_at_the_same_moment(fresh):
     sandbox_note("sandbox").parent.mkdir(parents=True)
     sandbox_note("sandbox").write_text(

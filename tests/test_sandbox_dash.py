@@ -25,11 +25,12 @@ from domostats.sandbox.dash.faults import AFTER, BEFORE, api_error
 from domostats.sandbox.dash.form_reader import FormReader, load_multipart
 from domostats.sandbox.dash.load_checks import LoadFailure, common_schema
 from domostats.sandbox.dash.routes import answer_request, describe_routes
-from domostats.sandbox.dash.sql import load_sqlglot, make_lake, use_lake
+from domostats.sandbox.dash.sql import make_lake, use_lake
 from domostats.sandbox.dash.store import store_error
 from domostats.sandbox.dash.tokens import load_joserfc
 from domostats.sandbox.replies import Reply
 from domostats.sandbox.server import break_off, send_reply
+from domostats.sandbox.sql_tools import load_sqlglot
 
 REDIRECT = "http://localhost:45135"
 
@@ -230,6 +231,41 @@ def test_a_second_use_may_end_the_session(box, caller):
     assert refresh(caller, second).json()["error_description"] == "Token is not active"
 
 
+@pytest.mark.parametrize("waited, status", [(99, 200), (102, 400)])
+def test_a_refresh_token_lasts_as_long_as_the_rule_says(box, caller, waited, status):
+    box.rules.refresh_seconds = 100
+    token = str(box.realm.log_in().reveal())
+    box.clock.step(waited)
+    reply = refresh(caller, token)
+    assert reply.status_code == status
+    if status == 200:
+        assert reply.json()["refresh_expires_in"] == 100
+
+
+def test_people_may_do_what_the_rule_says_and_no_more(box, caller):
+    box.rules.user_scopes = ("load:write",)
+    token = refresh(caller, str(box.realm.log_in().reveal())).json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    body = {"load_type": "APPEND_ONLY", "table_name": name()}
+    assert caller.ask("POST", "/load", json=body, headers=bearer).status_code == 202
+    refused = caller.ask("POST", "/query", json={"query": "SELECT 1"}, headers=bearer)
+    assert refused.status_code == 403
+
+
+@pytest.mark.parametrize(
+    "looks, audience, status",
+    [(False, "other_api", 202), (True, "other_api", 403), (True, "dash_api", 202)],
+)
+def test_a_token_for_another_api_is_refused_where_the_rule_looks(
+    box, caller, looks, audience, status
+):
+    box.rules.audience = looks
+    token = box.realm.signer.issue(60, aud=[audience], scope="load:write").reveal()
+    body = {"load_type": "APPEND_ONLY", "table_name": name()}
+    reply = caller.ask("POST", "/load", json=body, headers={"Authorization": f"Bearer {token}"})
+    assert reply.status_code == status
+
+
 def test_what_the_realm_refuses_it_says_in_the_words_of_keycloak(box, caller):
     bad = caller.form(grant_type="client_credentials", client_id="etl-app", client_secret="x")
     assert (bad.status_code, bad.json()["error"]) == (401, "unauthorized_client")
@@ -280,6 +316,69 @@ def test_a_wrong_check_sum_fails_later_and_leaves_no_row(box, caller, objects):
     assert found["LoadStatus"] == "FAIL" and box.table(table).num_rows == 0
     assert caller.commit(load, **{"count(*)": 3}).status_code == 400, "a closed load stays closed"
     assert caller.ask("POST", f"/load/{load}/file", json={}).status_code == 400
+
+
+@pytest.mark.parametrize(
+    "partition, outcome",
+    [
+        ("id", "SUCCESS"),
+        ("bucket(4, salary)", "SUCCESS"),
+        ("day(effective_date)", "PartitionError"),
+        ("salaries", "PartitionError"),
+    ],
+)
+def test_partitions_name_columns_where_the_rule_looks(box, caller, partition, outcome):
+    box.rules.check_partitions = True
+    table = name()
+    load = caller.load(table, load_as_service_client_id="0", partitions=["id", partition])
+    caller.put(load, "part_1", ROWS)
+    caller.commit(load, **{"count(*)": 3})
+    found = caller.outcome(load)
+    if outcome == "SUCCESS":
+        assert found == {"LoadStatus": "SUCCESS"}
+    else:
+        assert found["ErrorType"] == outcome and partition in found["ErrorMessages"][0]
+    assert box.table(table).num_rows == (3 if outcome == "SUCCESS" else 0)
+
+
+@pytest.mark.parametrize(
+    "may_be_empty, rows, outcome", [(False, 0, "FAIL"), (True, 0, "SUCCESS"), (True, 1, "FAIL")]
+)
+def test_a_load_without_a_file_succeeds_only_where_the_rule_says_so(
+    box, caller, may_be_empty, rows, outcome
+):
+    box.rules.empty_succeeds = may_be_empty
+    load = caller.load(name(), load_as_service_client_id="0")
+    caller.commit(load, **{"count(*)": rows})
+    assert caller.outcome(load)["LoadStatus"] == outcome
+
+
+@pytest.mark.parametrize(
+    "tolerance, said, outcome",
+    [(None, 12.01, "FAIL"), (0.01, 12.1, "SUCCESS"), (0.01, 12.2, "FAIL"), (0.01, 11.8, "FAIL")],
+)
+def test_a_sum_may_be_off_by_the_tolerance_of_the_rule(box, caller, tolerance, said, outcome):
+    "A part of the sum, which is 12: a hundredth of it is 0.12."
+    if tolerance is not None:
+        box.rules.tolerance = tolerance
+    load = caller.load(name(), load_as_service_client_id="0")
+    caller.put(load, "part_1", ROWS)
+    caller.commit(load, **{"count(*)": 3, "sum(salary)": said})
+    assert caller.outcome(load)["LoadStatus"] == outcome
+
+
+def test_what_is_said_of_a_load_that_is_closed_or_not_there_follows_the_rules(box, caller):
+    load = caller.load(name(), load_as_service_client_id="0")
+    caller.put(load, "part_1", ROWS)
+    caller.commit(load, **{"count(*)": 3})
+    caller.outcome(load)
+    elsewhere = load[:-4] + "0000"
+    said = []
+    for closed, unknown in ((400, 400), (409, 404)):
+        box.rules.closed_status, box.rules.unknown_load_status = closed, unknown
+        said.append(caller.commit(load, **{"count(*)": 3}).status_code)
+        said.append(caller.ask("GET", f"/load/{elsewhere}").status_code)
+    assert said == [400, 400, 409, 404]
 
 
 def test_whose_rows_they_are_must_be_said(box, caller):

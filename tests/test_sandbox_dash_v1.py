@@ -66,6 +66,7 @@ def test_a_file_is_appended_with_its_five_headers(box):
     assert box.api_key.reveal() not in repr([*box.log])
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("status", "changed"),
     [
@@ -102,6 +103,7 @@ def test_two_megabytes_is_the_most(box):
     assert send(box, content).status_code == 413
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("fault", sorted({*BEFORE, *AFTER} - {"slow"}))
 def test_a_fault_is_met_here_as_elsewhere(box, fault):
     box.fail(fault, PATH)
@@ -153,6 +155,26 @@ def test_the_tables_of_v1_are_found_by_a_query_and_copied_by_migrations(box, ask
         assert reply.status_code == 409 and "cannot be started" in reply.json()["message"]
 
 
+def test_how_much_a_flash_migration_brings_and_what_v1_says_when_closed(box, ask):
+    box.rules.flash_rows, box.rules.first_closed_status = 2, 410
+    send(box)
+    send(box)
+    ask("POST", "/v2/migration", json=FLASH)
+    assert looked(ask, "flash_schema_status")[-1] == "Completed"
+    assert box.table("my_table").num_rows == 2 and send(box).ok
+    ask("POST", "/v2/migration", json={**FULL, "clear_out_new_lake": "CLEAR_OUT"})
+    assert looked(ask, "full_migration_status")[-1] == "Completed"
+    assert box.table("my_table").num_rows == 6 and send(box).status_code == 410
+
+
+def test_a_daily_run_runs_for_as_many_looks_as_the_rule_says(box, ask):
+    box.rules.daily_run_polls = 3
+    ask("POST", "/superset/dailyRun/start_execution")
+    path = "/superset/dailyRun/execution_status?mode=latest"
+    shown = [ask("GET", path).json()["status"] for _ in range(4)]
+    assert shown == ["RUNNING", "RUNNING", "RUNNING", "SUCCEEDED"]
+
+
 @pytest.mark.parametrize(
     "body", [{}, {**FLASH, "migration_type": "ALL"}, {"migration_type": "FLASH_SCHEMA"}]
 )
@@ -177,7 +199,13 @@ def test_daily_runs_are_started_once_at_a_time_and_looked_at(box, ask):
         ask("GET", f"{path}/execution_status?mode=list").json()["executions"][0] for _ in range(2)
     ]
     assert [one["status"] for one in shown] == ["RUNNING", "SUCCEEDED"]
-    assert ask("GET", f"{path}/execution_status?limit=0").status_code == 400
+    for limit in (
+        -1,
+        0,
+        201,
+    ):  # described: the nearest limit that may be is taken, and none refused
+        assert len(ask("GET", f"{path}/execution_status?limit={limit}").json()["executions"]) == 1
+    assert ask("GET", f"{path}/execution_status?mode=all").status_code == 400
     box.rules.application_scopes = ("dailyrun:execution:write",)
     token = requests.post(
         f"{box.realm.signer.issuer}/protocol/openid-connect/token",

@@ -279,6 +279,7 @@ def test_a_narrowed_run_finds_what_changed_in_the_last_month():
             assert (frame[column] >= since).any(), report.__name__
 
 
+@pytest.mark.slow
 def test_a_terminal_finds_the_last_week(box):
     command = [
         sys.executable,

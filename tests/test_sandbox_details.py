@@ -52,6 +52,23 @@ def test_counts_by_date_say_so(ask):
             assert (one["filterType"], one["facetType"]) == ("dateBucket", "date")
 
 
+def test_only_connectors_are_on_a_schedule_and_not_all_of_them(ask):
+    "What a dataflow makes or a program sends has no next time, and a stream says the same."
+    ids = [one["id"] for one in ask(DATASETS, limit=50)["dataSources"]]
+    found = [ask(f"{DATASETS}/{id}", includeAllDetails="true") for id in ids]
+    connectors = [one for one in found if one["type"] not in ("DataFlow", "API")]
+    on_schedule = [one for one in found if one["scheduleActive"]]
+    assert {one["type"] for one in found} > {"DataFlow", "API"}
+    assert len(found) == 50 and len(connectors) / 2 < len(on_schedule) < len(connectors)
+    assert [one for one in connectors if one["scheduleActive"]] == on_schedule
+    assert [one for one in found if "nextUpdate" in one] == on_schedule
+    streams = ask(STREAMS, streamId=",".join(str(one["streamId"]) for one in connectors))
+    assert {one["id"] for one in streams if one["scheduleState"] == "ACTIVE"} == {
+        one["streamId"] for one in on_schedule
+    }
+    assert {one["scheduleState"] for one in streams} == {"ACTIVE", "MANUAL"}
+
+
 def test_a_connector_is_called_by_its_name(ask):
     "One that the list of connectors has, by that name; another one by its key."
     named = {one["key"]: one["name"] for one in ask(PROVIDERS)}
@@ -73,14 +90,14 @@ def test_a_connector_is_called_by_its_name(ask):
         ("DOUBLE", "double"),
         ("DECIMAL(18,3)", "decimal"),
         ("DATE", "date"),
-        ("BOOLEAN", "boolean"),
+        ("BOOLEAN", "varchar"),
         ("TIMESTAMP", "timestamp"),
         ("TIMESTAMP WITH TIME ZONE", "timestamp"),
         ("VARCHAR", "varchar"),
         ("INTEGER[]", "varchar"),
     ],
 )
-def test_a_column_of_a_result_has_a_type_of_trino(kind, name):
+def test_a_column_of_a_result_has_one_of_the_described_types(kind, name):
     assert trino_type(kind) == name
 
 

@@ -108,6 +108,7 @@ def as_text(value):
     return json.dumps(value, sort_keys=True, indent=1)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "known",
     [pytest.param(one, id=f"{topic} {n}") for topic in KNOWN for n, one in enumerate(KNOWN[topic])],
@@ -355,6 +356,7 @@ CREATED = {3: 1616772674693, 5: 1634333064277}  # datasets
 OWN = ["Campaigns Data 7", "Budget Data 4", "Forecast Data 2"]
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize(
     "found, rows",
     [

@@ -75,12 +75,12 @@ SEALED = {  # they are given a `Secret`, which shows itself nowhere, and no text
         f"domostats.clients.dash.{name}"
         for name in (
             *("auth.DashAuth.fetch", "auth.ApplicationAuth.fetch", "auth.UserAuth.fetch"),
-            *("browser.Listener.__init__", "browser.read_redirect", "browser.check_identity"),
+            *("redirect.Listener.__init__", "browser.read_redirect", "browser.check_identity"),
             *("forms.Form.__init__", "forms.FileForm.__init__", "tokens.ask_tokens"),
             *("key_store.TokenStore.set", "key_store.MemoryStore.set"),
             *("key_store.SystemStore.set", "key_store.FileStore.set"),
-            *("key_store.KeptLogin.keep", "key_store.KeptLogin.keep_refresh"),
-            *("key_store.KeptLogin.keep_access", "queries.link_parts"),
+            *("kept_login.KeptLogin.keep", "kept_login.KeptLogin.keep_refresh"),
+            *("kept_login.KeptLogin.keep_access", "queries.link_parts"),
             "queries.get_result_page",  # its token is the place of a page
             "own_cache.CacheStore.set",
             "own_cache.CredentialsCache.set_refresh_token",  # what a class of the user's has
@@ -230,7 +230,7 @@ def tried(call):
 TOOLS = "traceback", "inspect"
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("name", DOORS)
 def test_no_argument_of_a_door_shows_what_it_is_given(name, closed):
     walk(name, closed)
@@ -265,6 +265,7 @@ def walk(name, closed, forms=FORMS):
                 assert not found, (parameter.name, form)
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("name", DOORS)
 def test_too_many_arguments_or_wrong_names_show_none(name, closed):
     function, parameters = ready(name, PUBLIC[name], closed)
@@ -300,6 +301,7 @@ def test_the_walk_finds_an_open_door(closed):
 # What the user is told.
 
 
+@pytest.mark.sampled(5)
 @pytest.mark.parametrize("token", [TOKEN, HEX, UUID, JWT, ODD])
 @pytest.mark.parametrize(
     "call",

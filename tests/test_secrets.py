@@ -108,6 +108,7 @@ FAULTS = [
 ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_error_and_no_verbose_traceback_shows_a_secret(planted, fault, caplog, capfd):
     caplog.set_level(logging.DEBUG)

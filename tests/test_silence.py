@@ -208,6 +208,7 @@ def test_a_folder_is_not_called_like_a_file(box, run):
     assert code == 2 and "name a folder" in printed and not Path("x.parquet").exists()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ["x.gif", "x.png", "x"])
 def test_a_picture_is_a_page_or_is_refused(name, box, run):
     assert run(f"snapshot groups --instance {box.name}")[0] == 0

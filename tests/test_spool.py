@@ -272,6 +272,7 @@ def test_two_runs_at_once_do_not_disturb_one_another(box):
     assert runs("last") and not runs("open")
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_both_come_to_the_end():
     with sandbox.start(users=60) as box:
         box.latency = 0.01

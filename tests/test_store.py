@@ -82,6 +82,7 @@ def test_a_place_that_cannot_be_made(tmp_path):
 # ---- names
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "name",
     [
@@ -208,6 +209,7 @@ def test_upsert_removes_old_duplicates_of_its_key(store):
     assert store.read("a")["id"].to_pylist() == [2, 1]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "data, key, kind, reason, words",
     [
@@ -311,6 +313,7 @@ def test_columns_come_and_go(store):
 BIG = 2**53 + 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "old, new, type",
     [
@@ -514,6 +517,7 @@ def test_a_failing_block_is_rolled_back(store):
 # ---- queries
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "query, answer",
     [
@@ -564,6 +568,7 @@ def test_words_that_are_not_the_table():
     assert spelled('SELECT `a"b``c`') == 'SELECT "a""b`c"'
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "query",
     [
@@ -596,6 +601,7 @@ def test_queries_that_are_refused(store, query):
     assert rows(store) == [{"id": 1}] and len([*store.path.parent.iterdir()]) == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     "query",
     [

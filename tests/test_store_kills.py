@@ -135,6 +135,7 @@ def test_kills_leave_one_whole_generation(place, draws):
     assert read_in_a_fresh_process(place) == whole(current)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("suffix", [".parquet", ".csv"])
 def test_a_killed_file_is_the_old_file(tmp_path, suffix):
     path = tmp_path / f"accounts{suffix}"

@@ -290,7 +290,7 @@ def changed(records, place, value):
     return json.dumps(copy).encode().replace(b'"%s"' % MARK.encode(), value)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(7, a_day=4)
 @pytest.mark.parametrize("name", REPORTS)
 def test_no_odd_value_in_any_field_costs_a_row_but_in_the_key(own_folder, name):
     records, report = fetched(name), reports.find(name)

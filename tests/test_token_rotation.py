@@ -18,13 +18,20 @@ from conftest import KILLS, TODAY
 from secret_search import leaks, leaks_in_files, told_by
 
 from domostats import sandbox
-from domostats.clients.domo import rotation_plan, token_rotation
+from domostats.clients.domo import rotation_plan, token_marks, token_rotation
 from domostats.clients.domo.access_tokens import issue_access_token
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.auth import AccessToken, get_session_token
 from domostats.clients.domo.rotation_plan import plan_rotation
 from domostats.clients.domo.token_marks import marked_name
 from domostats.clients.domo.token_rotation import rotate_token
-from domostats.errors import DomostatsError, RetryLaterError, SettingsError
+from domostats.errors import (
+    AccessError,
+    CredentialsError,
+    DataError,
+    DomostatsError,
+    RetryLaterError,
+    SettingsError,
+)
 from domostats.transport.clock import now
 from domostats.transport.connection import Connection
 
@@ -146,7 +153,7 @@ def again(watch, login):
     return rotate_token(watch.box, login, watch.name, watch.account)
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10, a_day=6)
 @pytest.mark.parametrize("how", HOW)
 @pytest.mark.parametrize(
     "start", ["nothing", "rotated", "made by hand", "with leftovers", "rotated, with leftovers"]
@@ -171,7 +178,7 @@ def test_interrupted_at_any_call_and_run_again(box, monkeypatch, start, how):
     assert {line.split()[0] for line in calls} >= {"GET", "POST"}
 
 
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("seed", range(24))
 def test_several_nights_that_break_off_and_one_that_does_not(box, monkeypatch, seed):
     draws = random.Random(seed)
@@ -189,6 +196,7 @@ def test_several_nights_that_break_off_and_one_that_does_not(box, monkeypatch, s
     assert untouched <= {one.id for one in watch.data.tokens.rows()}
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", ["cut", "drop", "truncated", "empty", "html", "server_error"])
 def test_a_fault_of_the_service_at_each_write(box, fault):
     rotate_token(box, name=NAME, account=ACCOUNT)
@@ -251,14 +259,53 @@ def test_two_accounts_of_one_name_are_nobodys_guess(box):
     assert told.value.reason == "several_accounts" and data.tokens.is_valid(done.token.id)
 
 
+REFUSALS = {
+    "rate_limited": RetryLaterError,
+    "forbidden": AccessError,
+    "not_found": AccessError,
+    "bad_token": CredentialsError,
+}
+
+
+@pytest.mark.sampled(3)
+@pytest.mark.parametrize("spared", ["", "DELETE"])
+@pytest.mark.parametrize("reason", REFUSALS)
+def test_refused_at_any_call_and_from_then_on(box, monkeypatch, spared, reason):
+    """From one call on the service refuses all of them but those of one method, without carrying
+    them out: those that look whether a write was carried out, too."""
+    for which in range(100):
+        watch = Watch(box, f"{NAME}{which}", f"{ACCOUNT}{which}")
+        login = prepare(watch, "rotated")
+        real, calls = Connection._send, []
+
+        def send(self, request, *more, which=which, real=real, calls=calls):
+            calls.append(f"{request.method} {request.path}")
+            if len(calls) > which and request.method != spared:
+                raise REFUSALS[reason]("it is refused", reason)
+            return real(self, request, *more)
+
+        told = None
+        with monkeypatch.context() as patch:
+            patch.setattr(Connection, "_send", send)
+            try:
+                rotate_token(box, login, watch.name, watch.account)
+            except DomostatsError as error:
+                told = error
+        watch.look()
+        again(watch, login)
+        watch.at_the_end()
+        if told is None:
+            break
+    assert which >= 12, "so many calls there are at least"
+
+
 # --- what is kept for a while ---
 
 
 def test_what_was_replaced_stays_as_long_as_was_asked(box, monkeypatch):
     watch = Watch(box)
     clock = [now()]
-    for module in (rotation_plan, token_rotation):
-        monkeypatch.setattr(module, "now", lambda: clock[0])
+    monkeypatch.setattr(rotation_plan, "service_time", lambda answer: clock[0])
     rotated = []
     for _day in range(12):
         rotated.append(rotate_token(box, name=NAME, account=ACCOUNT, keep_old=3).token.id)
@@ -270,11 +317,254 @@ def test_what_was_replaced_stays_as_long_as_was_asked(box, monkeypatch):
     watch.at_the_end()
 
 
+def test_several_old_ones_and_what_helps_nobody(box, monkeypatch):
+    """Kept are those that were replaced a short while ago; not what has ended, what was issued in a
+    broken night and never stored, and what somebody made by hand long ago."""
+    watch = Watch(box)
+    clock = [now()]
+    monkeypatch.setattr(rotation_plan, "service_time", lambda answer: clock[0])
+    by_hand = issue_access_token(box, name=NAME).id
+    first, second = (rotate_token(box, name=NAME, account=ACCOUNT, keep_old=3) for _ in range(2))
+    assert by_hand in second.kept and first.token.id in second.kept
+    ended = issue_access_token(box, name=marked_name(NAME, "ffffff", clock[0] - 9000)).id
+    rows = watch.data.tokens._rows
+    rows[ended] = rows[ended]._replace(expires=int(clock[0] * 1000) - 1000)
+    clock[0] += 2 * 86_400
+    never = issue_access_token(box, name=marked_name(NAME, "ffffff", clock[0] - 9000)).id
+    third = rotate_token(box, name=NAME, account=ACCOUNT, keep_old=3)
+    assert sorted(third.revoked) == [ended, never]
+    assert third.kept == [by_hand, first.token.id, second.token.id]
+    clock[0] += 2 * 86_400
+    fourth = rotate_token(box, name=NAME, account=ACCOUNT, keep_old=3)
+    assert fourth.revoked == [by_hand, first.token.id]
+    assert watch.valid() == [second.token.id, third.token.id, fourth.token.id]
+    watch.look()
+
+
+# --- what others do in the meantime, and by hand ---
+
+
+def vanish(data, account):
+    "Somebody deletes an account."
+    data.accounts[:] = [one for one in data.accounts if one.id != account]
+    data.changed()
+
+
+def test_an_account_that_vanished_before_a_run_is_made_again(box):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    vanish(box.domo.data, first.account)
+    second = rotate_token(box, name=NAME, account=ACCOUNT)
+    assert second.revoked == [first.token.id]
+    Watch(box).at_the_end()
+
+
+@pytest.mark.parametrize("before", ["update_account", "rename_account", "get_account_by_id"])
+def test_an_account_that_vanishes_during_a_run(box, monkeypatch, before):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    data, real = box.domo.data, getattr(token_rotation, before)
+
+    def vanishes(*arguments):
+        vanish(data, first.account)
+        return real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(token_rotation, before, vanishes)
+        with pytest.raises(DomostatsError) as told:
+            rotate_token(box, name=NAME, account=ACCOUNT)
+    assert told.value.reason == "not_found" and data.tokens.is_valid(first.token.id)
+    new = first.token.id + 1
+    if before == "update_account":
+        assert f"The new token {new} was revoked." in str(told.value)
+    else:
+        assert f"The new token {new} is in the account {first.account}" in str(told.value)
+        assert f"may be valid still: {first.token.id}" in str(told.value)
+    rotate_token(box, name=NAME, account=ACCOUNT)
+    Watch(box).at_the_end()
+
+
+def test_a_token_that_somebody_gave_another_name(box):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    data = box.domo.data
+    rows = data.tokens._rows
+    rows[first.token.id] = rows[first.token.id]._replace(name="do not touch")
+    with pytest.raises(SettingsError) as told:
+        rotate_token(box, name=NAME, account=ACCOUNT)
+    assert told.value.reason == "other_token"
+    assert f"{first.token.id} 'do not touch'" in str(told.value)
+    assert "display name of the account" in str(told.value)
+    watch = Watch(box)
+    assert watch.stored() == first.token.id and data.tokens.is_valid(first.token.id)
+    one = next(one for one in data.accounts if one.id == first.account)
+    shown = "Ben: do not touch"
+    data.put_account(one._replace(display_name=shown, new_name=shown))
+    rotate_token(box, name=NAME, account=ACCOUNT)
+    watch.at_the_end()
+
+
+@pytest.mark.parametrize("whose", ["another name", "another owner"])
+def test_an_account_holds_one_token(box, whose):
+    if whose == "another name":
+        first = rotate_token(box, name=NAME, account=ACCOUNT)
+    else:
+        owner = box.domo.limited.user["id"]
+        first = rotate_token(box, name=NAME, account=ACCOUNT)
+        rows = box.domo.data.tokens._rows
+        rows[first.token.id] = rows[first.token.id]._replace(owner=owner)
+    count = len(box.domo.data.tokens.rows())
+    with pytest.raises(SettingsError) as told:
+        rotate_token(box, name="weekly" if whose == "another name" else NAME, account=ACCOUNT)
+    assert told.value.reason == "other_token" and len(box.domo.data.tokens.rows()) == count
+    assert Watch(box).stored() == first.token.id
+
+
+def test_no_token_is_issued_any_more(box, monkeypatch):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    real = Connection._send
+
+    def send(self, request, *more):
+        if (request.method, request.path) == ("POST", "/api/data/v1/accesstokens"):
+            raise DataError("Too many access tokens.", "bad_request")
+        return real(self, request, *more)
+
+    monkeypatch.setattr(Connection, "_send", send)
+    with pytest.raises(DataError) as told:
+        rotate_token(box, name=NAME, account=ACCOUNT)
+    for words in ("Nothing else was changed", f"before: {first.token.id}.", "token revoke ID"):
+        assert words in str(told.value)
+    watch = Watch(box)
+    watch.at_the_end()
+    assert watch.stored() == first.token.id
+
+
+@pytest.mark.parametrize("times", [1, 2, 3])
+def test_an_answer_that_is_lost_several_times(box, monkeypatch, times):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    real, lost = Connection._send, []
+
+    def send(self, request, *more):
+        answer = real(self, request, *more)
+        is_issue = (request.method, request.path) == ("POST", "/api/data/v1/accesstokens")
+        if is_issue and len(lost) < times:
+            lost.append(request)
+            raise RetryLaterError("it broke off behind", "cut")
+        return answer
+
+    monkeypatch.setattr(Connection, "_send", send)
+    if times < 3:
+        done = rotate_token(box, name=NAME, account=ACCOUNT)
+        assert done.token.id == first.token.id + times + 1
+    else:
+        with pytest.raises(RetryLaterError) as told:
+            rotate_token(box, name=NAME, account=ACCOUNT)
+        assert told.value.reason == "unseen_token" and "All three were revoked" in str(told.value)
+    Watch(box).at_the_end()
+
+
+def test_a_request_that_seemed_to_be_lost_and_was_not(box, monkeypatch):
+    "It is sent again, and what the first one made shows up late."
+    rotate_token(box, name=NAME, account=ACCOUNT)
+    tokens = box.domo.data.tokens
+    real, late = Connection._send, []
+
+    def send(self, request, *more):
+        is_issue = (request.method, request.path) == ("POST", "/api/data/v1/accesstokens")
+        answer = real(self, request, *more)
+        if is_issue and not late:
+            late.append(tokens._rows.popitem())
+            raise RetryLaterError("it broke off behind", "cut")
+        if is_issue:
+            tokens._rows[late[0][0]] = late[0][1]._replace(name=tokens.rows()[-1].name)
+        return answer
+
+    monkeypatch.setattr(Connection, "_send", send)
+    done = rotate_token(box, name=NAME, account=ACCOUNT)
+    assert late[0][0] in done.revoked
+    Watch(box).at_the_end()
+
+
+def test_who_may_not_give_the_account_another_name_is_told_what_stands(box, monkeypatch):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    real = Connection._send
+
+    def send(self, request, *more):
+        if request.path.endswith("/name"):
+            raise AccessError("403", "forbidden")
+        return real(self, request, *more)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Connection, "_send", send)
+        with pytest.raises(AccessError) as told:
+            rotate_token(box, name=NAME, account=ACCOUNT)
+    watch = Watch(box)
+    watch.look()
+    assert f"The new token {watch.stored()} is in the account {first.account}" in str(told.value)
+    rotate_token(box, name=NAME, account=ACCOUNT)
+    watch.at_the_end()
+
+
+def test_who_may_only_read_changes_nothing(box):
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    limited = get_session_token(box, box.limited.username, box.limited.password)
+    tokens = box.domo.data.tokens.rows()
+    with pytest.raises(DomostatsError) as told:
+        rotate_token(box, limited, NAME, ACCOUNT)
+    assert told.value.reason == "forbidden" and "Nothing" in str(told.value)
+    assert box.domo.data.tokens.rows() == tokens
+    assert Watch(box).stored() == first.token.id
+
+
+def test_the_clock_of_the_machine_is_not_asked(box, monkeypatch):
+    def nobody_asks():
+        raise AssertionError("the clock of this machine was asked")
+
+    monkeypatch.setattr(rotation_plan, "now", nobody_asks)
+    first = rotate_token(box, name=NAME, account=ACCOUNT)
+    ends = first.token.ends.timestamp() - now()
+    assert abs(ends - 90 * 86_400) < 120
+    rotate_token(box, name=NAME, account=ACCOUNT, keep_old=1)
+
+
 # --- two at once ---
 
 
+@pytest.mark.parametrize("when", ["_store", "rename_account", "_revoke"])
+def test_a_machine_that_slept_and_was_taken_for_dead(box, monkeypatch, when):
+    "Another one does the whole of it in the meantime, and revokes what this one goes on to store."
+    rotate_token(box, name=NAME, account=ACCOUNT)
+    real, slept = getattr(token_rotation, when), []
+
+    @contextlib.contextmanager
+    def another_machine(instance, name):
+        yield "ffffff"
+
+    def sleeps(*arguments):
+        if not slept:
+            slept.append(when)
+            with monkeypatch.context() as patch:
+                patch.setattr(token_rotation, "one_run", another_machine)
+                patch.setattr(token_rotation, "_check_alone", lambda *_: None)
+                rotate_token(box, name=NAME, account=ACCOUNT)
+        return real(*arguments)
+
+    monkeypatch.setattr(token_rotation, when, sleeps)
+    with contextlib.suppress(DomostatsError):
+        rotate_token(box, name=NAME, account=ACCOUNT)
+    watch = Watch(box)
+    assert slept
+    watch.at_the_end()
+
+
+def test_copies_of_one_image_are_two_machines(box, monkeypatch):
+    numbers = []
+    for host in ("left", "right", "left"):
+        monkeypatch.setattr(token_marks.socket, "gethostname", lambda host=host: host)
+        with token_marks.one_run(box, NAME) as machine:
+            numbers.append(machine)
+    assert numbers[0] == numbers[2] != numbers[1]
+
+
 def test_a_second_run_on_this_machine_is_told_to_wait(box, monkeypatch):
-    real, told = token_rotation._try, []
+    real, told = token_rotation._opens, []
 
     def meanwhile(*arguments):
         with pytest.raises(RetryLaterError) as error:
@@ -282,9 +572,9 @@ def test_a_second_run_on_this_machine_is_told_to_wait(box, monkeypatch):
         told.append(error.value.reason)
         return real(*arguments)
 
-    monkeypatch.setattr(token_rotation, "_try", meanwhile)
+    monkeypatch.setattr(token_rotation, "_opens", meanwhile)
     rotate_token(box, name=NAME, account=ACCOUNT)
-    assert told == ["already_running"]
+    assert {*told} == {"already_running"}
     Watch(box).at_the_end()
 
 
@@ -374,16 +664,15 @@ def test_an_unfinished_run_of_another_machine_is_waited_for(box, monkeypatch):
     assert told.value.reason == "already_running" and told.value.retry_after == 900
     assert {first.token.id, theirs.id} <= {*Watch(box).valid()}
     later = now() + 1000
-    for module in (rotation_plan, token_rotation):
-        monkeypatch.setattr(module, "now", lambda: later)
+    monkeypatch.setattr(rotation_plan, "service_time", lambda answer: later)
     rotate_token(box, name=NAME, account=ACCOUNT)
     Watch(box).at_the_end()
 
 
 def test_a_run_that_took_too_long_stores_nothing(box, monkeypatch):
     first = rotate_token(box, name=NAME, account=ACCOUNT)
-    steady = iter([0.0, 1000.0])
-    monkeypatch.setattr(token_rotation.Clock, "steady", lambda self: next(steady, 1000.0))
+    slow = property(lambda self: 1000.0)
+    monkeypatch.setattr(token_rotation._ServiceClock, "passed", slow)
     with pytest.raises(RetryLaterError) as told:
         rotate_token(box, name=NAME, account=ACCOUNT)
     assert told.value.reason == "not_in_time"
@@ -455,6 +744,7 @@ def command(box, *words, **more):
     )
 
 
+@pytest.mark.slow
 def test_the_command_asks_first_and_takes_yes(box):
     watch = Watch(box, account="domostats_token")
     plan = command(box, "rotate", NAME, "--dry-run")
@@ -475,6 +765,19 @@ def test_the_command_asks_first_and_takes_yes(box):
     watch.at_the_end()
     listed = command(box, "list")
     assert listed.returncode == 0 and str(watch.stored()) in listed.stdout
+
+
+def test_what_has_no_end_is_listed_last(box, capsys):
+    from domostats.interfaces.token_commands import list_tokens
+
+    made = [issue_access_token(box, name=name).id for name in ("none", "far")]
+    rows = box.domo.data.tokens._rows
+    for id, expires in zip(made, (None, 10**18), strict=True):
+        rows[id] = rows[id]._replace(expires=expires)
+    list_tokens(box.name)
+    lines = [line for line in capsys.readouterr().out.splitlines() if line.split()[:1]]
+    assert all("never" in line for line in lines[-2:])
+    assert {int(word) for line in lines[-2:] for word in line.split() if word.isdigit()} == {*made}
 
 
 CHILD = """

@@ -300,6 +300,7 @@ def as_run(rows, unknown):
     )
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("seed", range(4))
 def test_counts_changes_and_states_are_those_of_a_model(store, seed):
     chosen, history, days = random.Random(seed), History("x", "id", store), []

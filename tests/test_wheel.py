@@ -21,17 +21,6 @@ import domostats
 LESSONS = sorted(path.name for path in (ROOT / "tutorials" / "exercises").glob("*.ipynb"))
 
 
-@pytest.fixture(scope="module")
-def wheel(copy, tmp_path_factory):
-    "The wheel that a release publishes, built from the tree."
-    folder = tmp_path_factory.mktemp("dist")
-    pip = [sys.executable, "-m", "pip", "wheel", *QUICKLY[:2], "--no-deps", "-w", folder, copy]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=300)
-    assert done.returncode == 0, done.stderr[-3000:]
-    [made] = folder.iterdir()
-    return made
-
-
 @pytest.fixture
 def outside(tmp_path):
     "A folder far from the repository, and the environment of somebody who has just come."

@@ -247,6 +247,7 @@ def without_a_key(content):
     return json.dumps(records).encode()
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("form", ["table", "reader", "file", "csv"])
 def test_what_an_incomplete_run_gave_removes_nothing_in_whatever_form_it_comes(
     box, changed, tmp_path, form

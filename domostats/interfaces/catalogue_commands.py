@@ -140,7 +140,8 @@ def sign_in_at_dash(
 ) -> None:
     "Sign in at Comotion Dash with the browser, and keep it for all other commands."
     from domostats.clients.dash.browser import sign_in_with_browser
-    from domostats.clients.dash.key_store import FileStore, KeptLogin, usual_store
+    from domostats.clients.dash.kept_login import KeptLogin
+    from domostats.clients.dash.key_store import FileStore, usual_store
     from domostats.clients.dash.organisation import find_organisation
 
     place = find_organisation(organisation or typer.prompt("Organisation"), issuer=issuer)

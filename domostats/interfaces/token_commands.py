@@ -37,7 +37,11 @@ def ask_consent(question: str, yes: bool) -> None:
 
 
 def _end_of(one: dict[str, Any]) -> str:
-    return f"{datetime.fromtimestamp(one['expires'] / 1000, timezone.utc):%Y-%m-%d}"
+    "The day on which a token ends; `never` where the service names no day that a calendar has."
+    try:
+        return f"{datetime.fromtimestamp(one['expires'] / 1000, timezone.utc):%Y-%m-%d}"
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return "never"
 
 
 # %% ../../nbs/10_interfaces/21_token_commands.ipynb #f7d16872
@@ -48,7 +52,7 @@ def list_tokens(instance: OneInstance = "sandbox") -> None:
     from domostats.clients.domo.users import get_users
 
     names = {str(one["id"]): one["displayName"] for one in get_users(instance).response}
-    tokens = sorted(get_access_tokens(instance).response, key=lambda one: one["expires"])
+    tokens = sorted(get_access_tokens(instance).response, key=_end_of)
     rows = [
         (one["id"], one["name"], names.get(str(one["ownerId"]), "(gone)"), _end_of(one))
         for one in tokens

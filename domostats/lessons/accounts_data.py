@@ -127,8 +127,14 @@ def limit_requests(box: Sandbox, most: int, function: Callable[..., Any]) -> Ite
     "NotYet if `function`, called in the block, sends no request to `box`, or more than `most`."
     before = len(box.calls)
     name = getattr(function, "__name__", "it")
-    yield
+    stopped = None
+    try:
+        yield
+    except NotYet as error:
+        stopped = error
     sent = sum(not _is_about_me(box, path) for _, path, _ in box.calls[before:])
+    if stopped and sent <= most:
+        raise stopped
     if not sent:
         raise NotYet(
             f"{name} asks the instance nothing. Where do its rows come from? It should use "

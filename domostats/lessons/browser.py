@@ -11,6 +11,7 @@ __all__ = [
     "PATH",
     "AUTH",
     "UNDONE",
+    "HEADERS",
     "CLS",
     "TOKEN_HEADERS",
     "WORDS",
@@ -226,6 +227,9 @@ def _check_path(path: str) -> None:
         )
 
 
+HEADERS = "accept", "accept-language", "referer", "user-agent", "sec-ch-ua"
+
+
 def _check_credential(name: str) -> None:
     if name == "cookie":
         return
@@ -245,6 +249,11 @@ def _check_credential(name: str) -> None:
         raise NotYet(
             "That is what is inside of the header, and to be kept to yourself. What is the "
             "header called in which it travels?"
+        )
+    if name not in HEADERS:
+        raise NotYet(
+            f"The request has no header {shorten(name, 30)}. Which of its lines would you not show "
+            "a stranger, and what is the name of that header?"
         )
     raise NotYet(
         "That header is the same for everybody who looks at this page. Which line would you not "
@@ -572,7 +581,13 @@ def _check_accounts(function: Any, box: Sandbox, asked: list[Asked], trial: _Tri
     got = attempt(function, box, **trial.keys)
     sent = [*asked]
     if not sent:
-        if isinstance(got.error, UNDONE):
+        if got.error is not None and not trial.keys and not isinstance(got.error, UNDONE):
+            raise NotYet(
+                f"Without a key it stops with {type(got.error).__name__}. It asks all the same: "
+                "what the service says is an answer, too.",
+                title,
+            )
+        if got.error is not None or got.value is None:
             _say_usual(function, title, [*trial.keys.values()], box, **trial.keys)
         raise NotYet(
             "It asks the notebook's instance, not the one it was handed. Which name in it comes "
@@ -619,6 +634,12 @@ def _check_sent(sent: Asked, trial: _Trial) -> None:
             f"It asks {sent.method} {shorten(sent.path, 60)}, and GET {PATH} is asked for.", title
         )
     for name, token in sent_keys.items():
+        if token not in (None, "None", "", *keys.values()):
+            raise NotYet(
+                f"It sends {WORDS[name]} that it was not handed. Which name in it comes from a "
+                "cell further up?",
+                title,
+            )
         if token is not None and name not in keys:
             raise NotYet(
                 f"Without {WORDS[name]} it sends the text {token!r} as one. Send a header only if "
@@ -733,7 +754,8 @@ def _check_success_of(function: Any, box: Sandbox, asked: list[Asked], login: Lo
     asked.clear()
     got = attempt(function, *call_with)
     if not asked:
-        if isinstance(got.error, UNDONE):
+        is_refused = isinstance(got.error, SignInError)
+        if not is_refused and (got.error is not None or got.value is None):
             _say_usual(function, title, [login.password], *call_with)
         raise NotYet(
             "It does not ask the instance it was handed. Which name in it comes from a cell "
@@ -894,7 +916,8 @@ def beliefs(function: Callable[..., Any]) -> str:
             for secret in (box.password, box.access_token, *_tokens(box))
         ]
     _check_tests(beside, found, reached, secrets)
-    return f"a service that changes on a Tuesday is noticed, with {len(beside)} tests."
+    tests = "test" if len(beside) == 1 else "tests"
+    return f"a service that changes on a Tuesday is noticed, with {len(beside)} {tests}."
 
 
 def _check_tests(
@@ -941,8 +964,7 @@ def _check_tests(
 
 def _say_failing(found: TestRun, source: dict[str, str], secrets: list[str]) -> NoReturn:
     name = found.failed["as it is"][0]
-    line = re.search(r"^.*test_of_the_learner\.py:\d+: (.*)$", found.lines, re.MULTILINE)
-    why = without_secrets(line[1], secrets) if line else ""
+    why = without_secrets(found.first_line, secrets)
     whole = re.search(r"== *\{|(\.text|\.json\(\)|\.response|\.content) *==", source.get(name, ""))
     hint = (
         "`toe` is new each time. Test what you rely on."

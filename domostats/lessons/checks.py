@@ -37,6 +37,7 @@ from typing import Any
 from ..errors import DomostatsError
 from .catalogue import LESSONS, Lesson, tutorials_folder
 from .progress import digest, done, honest_tries, note_seen, note_try
+from .sources import failed_cell, finding_in
 
 
 # %% ../../nbs/09_lessons/03_checks.ipynb #3e89c518
@@ -291,6 +292,8 @@ class Checks:
         except NotYet as e:
             says, tried, is_open = str(e), e.tried, isinstance(e, StillOpen)
             is_try = e.is_try and not is_open
+            if is_try:
+                says = _with_finding(says, first)
         except BaseException as e:  # an answer may end the program, and Ctrl-C ends an endless loop
             is_try = False
             says = (
@@ -395,7 +398,23 @@ def solution_of(lesson: Lesson, task: str) -> str:
     return "\n".join(lines)
 
 
+def _with_finding(says: str, answer: Any) -> str:
+    "What is said about an answer, and what it leans on, unless that is said already."
+    finding = finding_in(answer)
+    if "outer one first" in finding:
+        return finding
+    is_said = re.search("further up|notebook's|of the notebook|outer one first", says)
+    return f"{says}\n{finding}" if finding and not is_said else says
+
+
 def _praise(look: Look, name: str, ours: Any, answer: tuple[Any, ...]) -> str:
+    error = failed_cell(name)
+    if error:
+        raise NotYet(
+            "the cell with your answer ended in an error, so nothing new has come from it. Mend "
+            f"that first, run that cell, then this one.\n{error}",
+            is_try=False,
+        )
     if not answer or any(part is ... for part in answer):
         raise StillOpen(
             "the task is still open. Put your own work in the place of the three dots in the "

@@ -79,6 +79,18 @@ def _with_type(value: object) -> str:
     return "None" if value is None else f"{shorten(value)} ({type(value).__name__})"
 
 
+def _hint(got: Any, want: Any) -> str:
+    "Where to look for the reason of a value that is not the right one."
+    is_nan = isinstance(got, float) and got != got
+    if is_nan or type(got).__name__ in ("NaTType", "NAType"):
+        return "That is how pandas writes what is not there; in a plain row it is None."
+    if type(got) is float and type(want) is int and got == want:
+        return "A whole number becomes that in a table with gaps: make the table last of all."
+    if want is None:
+        return "There is nothing in the record: None says so, and nothing else does."
+    return "Compare that with the record it comes from."
+
+
 def _compare_row(got: dict[Any, Any], want: dict[Any, Any], tried: str, where: str):
     missing = [key for key in want if key not in got]
     extra = [key for key in got if key not in want]
@@ -97,8 +109,7 @@ def _compare_row(got: dict[Any, Any], want: dict[Any, Any], tried: str, where: s
     for key in want:
         if not is_same(got[key], want[key]):
             raise NotYet(
-                f"{where} has {_with_type(got[key])} in {key!r}. Compare that with the record it "
-                "comes from.",
+                f"{where} has {_with_type(got[key])} in {key!r}. {_hint(got[key], want[key])}",
                 tried,
             )
     for number, (key, other) in enumerate(zip(got, want, strict=True), 1):

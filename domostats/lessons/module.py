@@ -6,6 +6,7 @@
 __all__ = [
     "checks",
     "solution",
+    "ON_SCREEN",
     "MISSED",
     "KIT_MODULE",
     "NOTEBOOKS_OWN",
@@ -28,10 +29,12 @@ import contextlib
 import functools
 import io
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from importlib.machinery import ModuleSpec
+from numbers import Integral
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -60,17 +63,23 @@ from ..sandbox import Sandbox
 # %% ../../nbs/09_lessons/17_module.ipynb #b70116b2
 checks: Checks = Checks("module")
 solution: Callable[[str | int], None] = checks.solution
+ON_SCREEN: list[str] = []  # the secret of the notebook that the lesson shows
 
 
 def leave_notebook(path: str | Path, secret: str) -> Path:
     "Write the notebook of the story, with this secret in it, to a file; gives its path."
     path = Path(path)
+    ON_SCREEN[:] = [secret]
     path.write_text(json.dumps(bens_notebook(secret), indent=1), encoding="utf-8")
     return path
 
 
 # %% ../../nbs/09_lessons/17_module.ipynb #db2e52ab
 MISSED = {
+    "the code": (
+        "it stands in the middle of a line. `secret in ...` looks into a text; in a dict, a list "
+        "or a generator it looks for a member that is equal"
+    ),
     "what was printed": "it was *printed*, and outputs are saved",
     "a table": "it was *shown* as a table, and outputs are saved",
     "an error": "it stands in an *error*, and those are saved, too",
@@ -79,6 +88,15 @@ MISSED = {
         "there a quote or an umlaut is spelled differently. Look into the values"
     ),
 }
+
+
+def _is_right_on_screen(function: Any) -> bool:
+    "Whether a function finds all cells of the notebook that the lesson shows."
+    for secret in ON_SCREEN:
+        shown = data.bens_notebook(secret)
+        with contextlib.suppress(NotYet):
+            return call(function, shown, secret).value == kit_leaks(shown, secret)
+    return False
 
 
 @contextlib.contextmanager
@@ -104,6 +122,11 @@ def _reads_twice(function: Any, case: data.NotebookCase) -> bool:
             return False
 
 
+def _is_number(value: object) -> bool:
+    "Whether this is a whole number, by whatever library."
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 @checks.task("leaks", kit_leaks)
 def leaks(function: Callable[..., Any]) -> str:
     for case in data.notebooks():
@@ -125,7 +148,7 @@ def _check_leaks(function: Any, case: data.NotebookCase) -> None:
         raise
     if not isinstance(got, list):
         compare(got, case.found, tried)
-    odd = next((one for one in got if type(one) is not int), None)
+    odd = next((one for one in got if not _is_number(one)), None)
     if odd is not None:
         raise NotYet(
             f"It has {shorten(odd)} in its list, {with_article(odd)}. The numbers of the cells are "
@@ -134,6 +157,23 @@ def _check_leaks(function: Any, case: data.NotebookCase) -> None:
         )
     missed = [number for number in case.found if number not in got]
     extra = [number for number in got if number not in case.found]
+    if missed and case.title == "the code" and _is_right_on_screen(function):
+        raise NotYet(
+            "Right for the notebook on your screen, and wrong for another. Which name in it comes "
+            "from a cell further up?",
+            tried,
+        )
+    if missed and got == case.found[:1]:
+        raise NotYet(
+            f"It gives cell {got[0]}, and goes no further. Does a return stand inside the loop?",
+            tried,
+        )
+    if missed and len({*got}) < len(got) == len(case.found):
+        raise NotYet(
+            f"It gives cell {got[0]} once more in the place of cell {missed[0]}. Two cells may be "
+            "alike: count them with enumerate.",
+            tried,
+        )
     if missed and extra and [number - 1 for number in got] == case.found:
         raise NotYet("It counts from 1. The first cell is number 0.", tried)
     if missed and _reads_twice(function, case):
@@ -231,6 +271,9 @@ def _check_account(function: Any, alias: str, case: data.AccountCase) -> None:
                 "get_account_property_keys.",
                 case.title,
             )
+        extra = [key for key in got if key not in case.want]
+        if extra:
+            raise NotYet(f"It gives {extra[0]!r}, too, which is not asked for here.", case.title)
         raise NotYet("It gives a dict, and a value is not what the account holds.", case.title)
 
 
@@ -282,7 +325,7 @@ def _check_refusal(error: BaseException, alias: str, case: data.AccountCase) -> 
         )
     if case.want is not None:
         raise NotYet(f"It stops with {kind}: {words}.", case.title)
-    if type(error) is not ValueError:
+    if not isinstance(error, ValueError):
         raise NotYet(f"It stops with {kind}; a ValueError is asked for.", case.title)
     if alias not in str(error):
         raise NotYet(
@@ -468,6 +511,12 @@ def _why(failed: data.Stop, file: ProgramFile) -> str:
             f"NameError: {failed.missing}. In the notebook another cell had it. What does the file "
             "use and not bring?"
         )
+    unexpected = re.search(r"(\w+)\(\) got an unexpected keyword argument '(\w+)'", failed.words)
+    if failed.kind == "TypeError" and unexpected:
+        return (
+            f"{unexpected[1]} is called with {unexpected[2]}=..., and its first line has no place "
+            "for that. Compare it with the first line that the task and the notebook have."
+        )
     if failed.kind == "ModuleNotFoundError" and failed.missing == "domojupyter":
         return (
             "There is a domojupyter only inside of a workspace. `from domostats import domojupyter "
@@ -508,17 +557,17 @@ def module(file: Any) -> str:
     for number, (want, tried) in enumerate(wants):
         if number == len(found.results) and found.failed:
             raise NotYet(_why(found.failed, file), tried)
+        kind, value = found.results[number]
+        if kind != type(want).__name__:
+            article = "an" if kind[0].lower() in "aeiou" else "a"
+            what = "None; is there a return?" if kind == "NoneType" else f"{article} {kind}."
+            raise NotYet(f"It gives {what} A {type(want).__name__} is asked for.", tried)
         if number and not asked:
             raise NotYet(
                 "It gives rows, and the instance that it was handed was never asked. How does a "
                 "function get it?",
                 tried,
             )
-        kind, value = found.results[number]
-        if kind != type(want).__name__:
-            article = "an" if kind[0].lower() in "aeiou" else "a"
-            what = "None; is there a return?" if kind == "NoneType" else f"{article} {kind}."
-            raise NotYet(f"It gives {what} A {type(want).__name__} is asked for.", tried)
         if number == 2 and value == wants[1][0]:
             raise NotYet(
                 "With the session of somebody who sees less it gives the same rows. Hand "
@@ -654,8 +703,9 @@ def _check_good_run(runs: _Runs, want: list[dict[str, Any]], again: bool = False
         raise NotYet("Run as a program it does nothing. Print `__name__` once.", tried)
     if rows is None:
         raise NotYet(
-            f"It asks the instance, and there is no dataset {runs.alias!r} afterwards. The name "
-            "of the output is the second word behind the file's name.",
+            f"It asks the instance, and there is no dataset {runs.alias!r} afterwards. "
+            "dj.write_dataframe(df, alias) makes one; the alias is the second word behind the "
+            "file's name.",
             tried,
         )
     if again and len(rows) > len(want):
@@ -674,9 +724,18 @@ def _last_line(last: str) -> str:
         )
     if "IndexError" in last:
         return "IndexError. sys.argv[0] is the file itself; how many words stand behind it?"
+    if "is not the name of an instance" in last:
+        return (
+            "what it takes for the instance is not the name of one. sys.argv[0] is the file "
+            "itself; the instance stands behind it, and then the alias."
+        )
+    own = re.search(r"NameError: name '(\w+)'", last)
+    if own and own[1] in NOTEBOOKS_OWN:
+        return f"NameError: {own[1]} is the notebook's. What was the program handed?"
     if "is not attached" in last:
         return (
-            "the output is not attached. At its own desk a program attaches it itself: dj.attach."
+            "the output is not attached. At its own desk a program attaches it itself: "
+            "dj.attach(outputs=[alias])."
         )
     kind, _, words = last.partition(": ")
     return _cut(f"{kind.rpartition('.')[2]}: {words}") if words else "it says nothing about why."

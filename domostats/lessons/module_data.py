@@ -169,6 +169,9 @@ def notebooks() -> Iterator[NotebookCase]:
             [1],
         )
         yield NotebookCase("half of the secret", notebook_of(code_cell(word[:5]), plain), word, [])
+        yield NotebookCase(
+            "the secret in small letters", notebook_of(code_cell(word.lower()), plain), word, []
+        )
         yield NotebookCase("no cells", notebook_of(), word, [])
 
 
@@ -204,6 +207,16 @@ def account_cases() -> Iterator[AccountCase]:
 
 
 # %% ../../nbs/09_lessons/16_module_data.ipynb #4a9bc613
+def _names_made_by(line: ast.stmt) -> list[str]:
+    "The names that a line at the top of a file makes: by a def, an import, or an equals sign."
+    if isinstance(line, (ast.FunctionDef, ast.ClassDef)):
+        return [line.name]
+    if isinstance(line, (ast.Import, ast.ImportFrom)):
+        return [alias.asname or alias.name for alias in line.names]
+    targets = line.targets if isinstance(line, ast.Assign) else [getattr(line, "target", None)]
+    return [one.id for one in targets if isinstance(one, ast.Name)]
+
+
 class ProgramFile:
     "A file with Python in it: its `path` (None for one of the kit's own) and its `text`."
 
@@ -238,9 +251,9 @@ class ProgramFile:
         )
 
     def defines(self, name: str) -> bool:
-        "Whether it has a function of this name that can be imported."
+        "Whether it has something of this name that can be imported, however it came there."
         body = self.tree.body if isinstance(self.tree, ast.Module) else []
-        return any(isinstance(one, ast.FunctionDef) and one.name == name for one in body)
+        return any(name in _names_made_by(one) for one in body)
 
     def hides(self, name: str) -> str:
         "The function inside of which a function of this name stands; an empty text if none."

@@ -7,6 +7,7 @@ __all__ = [
     "checks",
     "solution",
     "CAP",
+    "IGNORES",
     "WHOLE",
     "DATE",
     "REPLIES",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #5d74f9e1
+import textwrap
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -46,7 +48,14 @@ from domostats.lessons.pages_data import (
     tests_beside,
 )
 from .pictures import Drawing, page_strip
-from .trials import call, is_untouched, own_work, shorten, with_article
+from domostats.lessons.trials import (
+    call,
+    describe_stop,
+    is_untouched,
+    own_work,
+    shorten,
+    with_article,
+)
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #90f41f59
 checks: Checks = Checks("pages")
@@ -85,6 +94,9 @@ def draw_pages(all_rows: Callable[..., list[Row]], total: int = 230) -> Drawing:
     return page_strip([page for page in pages if page[1]], total)
 
 
+IGNORES = "a service that ignores offset"
+
+
 def _rows(function: Any, fetch: Fetch, key: str, title: str) -> list[Row]:
     "What an answer gives for a service; NotYet unless it is a list of rows."
     asked = 0
@@ -101,10 +113,13 @@ def _rows(function: Any, fetch: Fetch, key: str, title: str) -> list[Row]:
     except NotYet:
         raise
     except TooManyCalls:
+        why = (
+            "for the same rows; this service ignores offset"
+            if title == IGNORES
+            else "and found no end: the last pages held rows that it has already"
+        )
         raise NotYet(
-            "It asked 60 times for the same rows; this service ignores offset. When does a page "
-            "tell you nothing?",
-            title,
+            f"It asked 60 times {why}. When does a page tell you nothing?", title
         ) from None
     except BaseException:
         call(function, fetch, key)  # says it in the usual words
@@ -140,6 +155,24 @@ def _compare_ids(got: list[Row], want: list[Row], key: str, missing: str, title:
         raise NotYet("The rows are right, their order is not. Keep them as they come.", title)
     if got != want:
         raise NotYet("A row is not what came. Give the rows as they are.", title)
+
+
+def _check_limit(function: Any) -> None:
+    "NotYet if the answer asks for another number of rows than it was told to."
+    title, inner, limits = "60 rows, with limit=25", service(make(60)), []
+
+    def fetch(offset: int, limit: int = 100) -> list[Row]:
+        limits.append(limit)
+        return inner(offset, limit)
+
+    tried = call(function, fetch, "id", limit=25)
+    if {*limits} != {25}:
+        raise NotYet(
+            f"It asks for {limits[0]} rows at a time, and was told 25. What is `limit` handed "
+            "over for?",
+            title,
+        )
+    _compare_ids(tried.value, make(60), "id", "{lost} rows are missing.", title)
 
 
 @checks.task("all_rows", right)
@@ -183,11 +216,19 @@ def all_rows(function: Callable[..., Any]) -> str:
         ),
         ("exactly 200 rows", service(make(200)), "id", make(200), "{lost} rows are missing."),
         (
-            "a service that ignores offset",
+            IGNORES,
             ignores_offset(make(150)),
             "id",
             make(100),
             "{lost} rows are missing.",
+        ),
+        (
+            "1200 rows, every fifth of them hidden",
+            service(make(1200), hidden=range(3, 1200, 5)),
+            "id",
+            [row for row in make(1200) if row["id"] % 5 != 3],
+            "It stops after {came} rows, and {lost} more were behind: it goes on by fewer rows "
+            "than came, and falls behind. How many came on the page before?",
         ),
         (
             "a list that grows",
@@ -208,6 +249,7 @@ def all_rows(function: Callable[..., Any]) -> str:
         if title == "a list that grows":
             got = [row for row in got if row["groupId"] < 1_000_000]
         _compare_ids(got, want, key, missing, title)
+    _check_limit(function)
     return (
         "every row once, in its order: with hidden rows, with small pages, and from a service "
         "that "
@@ -280,19 +322,34 @@ def _check_whole_case(
         _check_whole_error(error, many, total, name, kinds, title)
         return
     except BaseException as error:
-        raise NotYet(
-            f"It stops with {type(error).__name__}: {shorten(str(error))}.", title
-        ) from None
+        raise NotYet(f"It {describe_stop(error)}", title) from None
     if not name:
         if got is not rows and got != rows:
             raise NotYet(
                 f"All rows are there, and it gives {shorten(got)}. Give the rows back.", title
             )
         return
+    if isinstance(got, (BaseException, type)):
+        raise NotYet(
+            "It gives an error back, and nothing stops. Which word makes a program stop with it?",
+            title,
+        )
     if got is False or got is None:
         raise NotYet(
             f"{many} of {total}, and it gives {got}. Who forgets to look goes on with that. Which "
             "word cannot be overlooked?",
+            title,
+        )
+    if many == total:
+        raise NotYet(
+            f"The service counts {total}, more than CAP, and it gives the rows. Which of the two "
+            "questions comes first?",
+            title,
+        )
+    if many > total:
+        raise NotYet(
+            f"{many} rows came where the service counts {total}, and it gives them. Too many is "
+            "not whole either.",
             title,
         )
     raise NotYet(
@@ -424,9 +481,7 @@ def _check_patience(function: Any, given: list[tuple[int, str | None]], waits: l
             "Retry-After can be a date, too, and a date is no number. Ignore it.", title
         ) from None
     except BaseException as error:
-        raise NotYet(
-            f"It stops with {type(error).__name__}: {shorten(str(error))}.", title
-        ) from None
+        raise NotYet(f"It {describe_stop(error)}", title) from None
     finally:
         time.sleep = real
     if len(waits) == 4:
@@ -442,26 +497,29 @@ def _check_patience(function: Any, given: list[tuple[int, str | None]], waits: l
     _check_waits(waited, waits, title)
 
 
+def _seconds(number: float) -> str:
+    return "second" if number == 1 else "seconds"
+
+
 def _check_waits(waited: list[Any], waits: list[int], title: str) -> None:
     if waited == waits:
         return
     if len(waited) != len(waits):
-        raise NotYet(f"It waited {len(waited)} times; {len(waits)} would be right.", title)
+        behind = " After the last try there is nothing to wait for." * (len(waited) > len(waits))
+        raise NotYet(f"It waited {len(waited)} times; {len(waits)} would be right.{behind}", title)
     number = next(n for n, one in enumerate(waits) if waited[n] != one)
     least = 2**number
     if not isinstance(waited[number], (int, float)):
         raise NotYet(f"It waits {waited[number]!r}: that is a text. Seconds are a number.", title)
     if waited[number] < least:
         raise NotYet(
-            f"It waited {waited[number]} seconds, pause number {number + 1}. Never less than 1, "
-            "2, "
-            "4, 8.",
+            f"It waited {waited[number]:g} {_seconds(waited[number])}, pause number {number + 1}. "
+            "Never less than 1, 2, 4, 8.",
             title,
         )
     raise NotYet(
-        f"It waited {waited[number]} seconds, and {waits[number]} would be right. What does the "
-        "reply "
-        "say, and what is the least?",
+        f"It waited {waited[number]:g} {_seconds(waited[number])}, and {waits[number]} would be "
+        "right. What does the reply say, and what is the least?",
         title,
     )
 
@@ -571,7 +629,7 @@ class _FullNight(_Night):
 def _check_night(function: Any, night: _Night, failing: list[str]) -> None:
     names = [*night.comes]
     try:
-        with own_work(night.title):
+        with own_work(night.title) as printed:
             got = function(names, night.get, night.write)
     except NotYet:
         raise
@@ -583,9 +641,7 @@ def _check_night(function: Any, night: _Night, failing: list[str]) -> None:
             night.title,
         ) from None
     except BaseException as error:
-        raise NotYet(
-            f"It stops with {type(error).__name__}: {shorten(str(error))}.", night.title
-        ) from None
+        raise NotYet(f"It {describe_stop(error)}", night.title) from None
     for name, rows in night.written.items():
         if name in failing and not rows:
             raise NotYet(
@@ -607,6 +663,12 @@ def _check_night(function: Any, night: _Night, failing: list[str]) -> None:
             f"{undone[0]!r} was not done"
             + (f", since {failing[0]!r} failed" if failing else "")
             + ". Where must try stand so that one is lost and not all?",
+            night.title,
+        )
+    if got is None and printed.getvalue():
+        raise NotYet(
+            "It prints and gives back None. Whoever calls it cannot work with what is on the "
+            "screen: use return.",
             night.title,
         )
     if not isinstance(got, dict):
@@ -643,8 +705,8 @@ def tests(function: Callable[..., Any]) -> str:
     if found.failed["right"]:
         raise NotYet(
             f"{found.failed['right'][0]} fails for a right function, which may ask once more, "
-            "and may "
-            "find a row again. Test what is promised."
+            "and may find a row again. Test what is promised: does what you compare with come?",
+            textwrap.shorten(found.first_line, 160),
         )
     missed = [name for name in BROKEN if not found.failed[name]]
     caught = len(BROKEN) - len(missed)
@@ -658,4 +720,4 @@ def tests(function: Callable[..., Any]) -> str:
             f"Your tests pass for a function that {missed[0]} ({caught} of {len(BROKEN)} found). "
             f"{why}"
         )
-    return f"all five mistakes are found, with {len(beside)} tests."
+    return f"all five mistakes are found, with {len(beside)} test{'s' * (len(beside) > 1)}."

@@ -25,9 +25,10 @@ import inspect
 import itertools
 import linecache
 import os
+import re
 import sys
 from collections.abc import Callable, Collection, Sequence
-from contextlib import redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from io import StringIO
 from pathlib import Path
 from types import FunctionType, ModuleType
@@ -55,11 +56,15 @@ def service(rows: Sequence[Row], most: int | None = None, hidden: Collection[int
     """A function `fetch(offset, limit)` that gives these rows in pages, at most `most` at a time.
 
     Rows with a `hidden` id are left out after the page was cut, as a service does that hides what
-    a user may not see. After sixty calls it raises TooManyCalls."""
-    calls = itertools.count(1)
+    a user may not see. After sixty calls of one reading it raises TooManyCalls; a new reading
+    begins when somebody comes back to the first row."""
+    asked = [0, 0]  # how often in this reading, and the offset before
 
     def fetch(offset: int, limit: int) -> list[Row]:
-        if next(calls) > CALLS:
+        if asked[1] and not offset:
+            asked[0] = 0
+        asked[:] = asked[0] + 1, offset
+        if asked[0] > CALLS:
             raise TooManyCalls
         size = limit if most is None else min(limit, most)
         page = rows[offset : offset + size]
@@ -158,8 +163,15 @@ class TestRun(NamedTuple):
     names: list[str]
     lines: str
 
+    @property
+    def first_line(self) -> str:
+        "What pytest says about the first test that failed, in a line; or an empty text."
+        line = re.search(r"^.*test_of_the_learner\.py:\d+: (.*)$", self.lines, re.MULTILINE)
+        return line[1] if line else ""
 
-ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}  # what else is installed takes no part
+
+# What else is installed takes no part, and a notebook asks for colours.
+ALONE = {"PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", "PY_COLORS": "0"}
 TestRun.__test__ = False  # type: ignore[attr-defined]  # pytest is not to take it for a test
 
 
@@ -206,7 +218,10 @@ def run_tests(tests: Sequence[FunctionType], fixture: str, variants: dict[str, A
     with scratch() as folder:
         file = Path(folder) / "test_of_the_learner.py"
         file.write_text(f"from names_of_the_notebook import *\n\n{source}\n", encoding="utf-8")
-        (Path(folder) / "pytest.ini").write_text("[pytest]\n")
+        named = " ".join(test.__name__ for test in tests)  # none that an earlier cell has left
+        (Path(folder) / "pytest.ini").write_text(
+            f"[pytest]\npython_functions = {named}\npython_classes = Nothing\n"
+        )
         sys.modules["names_of_the_notebook"] = names
         try:
             with patch.dict(os.environ, ALONE), redirect_stdout(said), redirect_stderr(said):

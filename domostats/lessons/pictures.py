@@ -10,6 +10,7 @@ __all__ = [
     "three_ways",
     "one_of_many",
     "page_strip",
+    "cut_in_parts",
     "two_nights",
     "three_doors",
     "LaneStep",
@@ -19,7 +20,7 @@ __all__ = [
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #38266ccc
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 
@@ -218,6 +219,41 @@ def page_strip(pages: Sequence[tuple[int, Sequence[int]]], total: int) -> Drawin
     text += f"\n{len(seen)} of {total} rows came, {twice} of them twice or more"
     title = f"{len(pages)} pages of a list of {total} rows; {gaps} rows did not come"
     return Drawing(title, text, "".join(parts), 640, 60 + 20 * len(pages))
+
+
+# %% ../../nbs/09_lessons/09_pictures.ipynb #69565869
+def cut_in_parts(total: int, cap: int, parts: Mapping[str, int] | None = None) -> Drawing:
+    """A list of `total` rows of which a service gives `cap`; and below it the same in parts, each
+    a name with the number of its rows."""
+    scale = 620 / max(total, 1)
+    come, lost = min(total, cap), max(total - cap, 0)
+    drawn = [_text(0, 12, f"in one piece: {total} rows are counted", size=11)]
+    drawn += [_rect(0.5, 20, come * scale, 22, 0.35)]
+    drawn += [_text(6, 58, f"{come} come", size=11)]
+    lines = [f"in one piece: {come} of {total} rows come, {lost} are refused"]
+    if lost:
+        drawn += [_rect(come * scale + 0.5, 20, lost * scale, 22, 0, "3 2")]
+        drawn += [_text(619, 58, f"{lost} are refused", "end", 11)]
+    height = 66
+    if parts:
+        found = sum(parts.values())
+        missing = f"{total - found} are missing" if found < total else "none is missing"
+        drawn += [_text(0, 86, "in parts:", size=11)]
+        x = 0.5
+        for name, count in parts.items():
+            wide = count * scale
+            drawn += [_text(x + wide / 2, 102, name, "middle", 11)]
+            drawn += [_rect(x, 108, max(wide - 3, 1), 22, 0.35)]
+            drawn += [_text(x + wide / 2, 144, f"{count}", "middle", 11)]
+            x += wide
+        drawn += [_text(0, 166, f"together {found} of {total}: {missing}", size=11)]
+        lines += [f"{name}: {count} rows" for name, count in parts.items()]
+        lines += [f"together {found} of {total}: {missing}"]
+        height = 174
+    title = f"A list of {total} rows that stops at {cap}" + f", in {len(parts or ())} parts" * bool(
+        parts
+    )
+    return Drawing(title, "\n".join(lines), "".join(drawn), 640, height)
 
 
 # %% ../../nbs/09_lessons/09_pictures.ipynb #2874df87

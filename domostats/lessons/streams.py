@@ -32,7 +32,7 @@ from ..clients.datorama.ranges import cut
 from .checks import Checks, NotYet
 from .comparing import compare, compare_frame
 from .streams_data import JOB_CASES, PLANS, day_ranges, job_logs, wanted_runs
-from .trials import call, run, shorten, with_article
+from .trials import Trial, call, run, shorten, with_article
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,8 +86,9 @@ def cost(function: Callable[..., Any]) -> str:
 
 
 def _minutes_off(minutes: float, want: float) -> str:
-    if float(minutes) == int(minutes) and abs(minutes - want) <= 1:
-        return f"{want:.2f} became {int(minutes)}. Do not round: 228 calls are 3.8 minutes."
+    whole = float(minutes) == int(minutes) and abs(minutes - want) <= 1
+    if whole or any(abs(round(want, places) - minutes) < 1e-9 for places in range(4)):
+        return f"{want:.5g} became {shorten(minutes)}. Do not round: 228 calls are 3.8 minutes."
     return (
         f"It says {shorten(minutes)} minutes. How many calls may all these users make in one "
         "minute?"
@@ -226,42 +227,51 @@ def kit_lost_job(
 @checks.task("lost_job", kit_lost_job)
 def lost(function: Callable[..., Any]) -> str:
     for jobs, newest, days in JOB_CASES:
-        tried = run(function, jobs, newest, *days).value
-        want = kit_lost_job(jobs, newest, *days)
-        if want is None and tried is not None:
-            raise NotYet(
-                f"For {_described(jobs, newest, days)} your function gives {shorten(tried)}, but "
-                f"no such job was made by this call. {_hint(jobs, newest, days)}"
-            )
-        if want is not None and tried is None:
-            raise NotYet(
-                f"For {_described(jobs, newest, days)} your function gives None, but the job is "
-                "there. Repeating the call would make it a second time."
-            )
-        if tried != want:
-            raise NotYet(
-                f"For {_described(jobs, newest, days)} your function gives {shorten(tried)}. The "
-                "whole job is asked for, as it stands in the list."
-            )
+        _check_lost(function, jobs, newest, days)
     return (
         "it finds what was made and nothing else: not the run of last week, not another range. "
         "So nobody has to guess, and nothing is made twice."
     )
 
 
-def _described(jobs, newest, days):
-    return (
-        f"{len(jobs)} jobs with the ids {[job['id'] for job in jobs]}, the newest before the "
-        f"call {newest}, and {days[0]} to {days[1]}"
-    )
+def _check_lost(
+    function: Any, jobs: list[dict[str, Any]], newest: int, days: tuple[str, str]
+) -> None:
+    ids = ", ".join(str(job["id"]) for job in jobs) or "none"
+    tried = f"jobs {ids}; before the call the newest was {newest}; asked: {days[0]} to {days[1]}"
+    try:
+        got = run(function, jobs, newest, *days).value
+    except NotYet as error:
+        if "IndexError" not in str(error) and "ValueError" not in str(error):
+            raise
+        raise NotYet(
+            "It stops where no job fits. Then there is no first one, and None is asked for.", tried
+        ) from None
+    want = kit_lost_job(jobs, newest, *days)
+    if got is not None and got not in jobs:
+        raise NotYet(
+            f"It gives {shorten(got)}. The whole job is asked for, as it stands in the list; None "
+            "if there is none.",
+            tried,
+        )
+    if got is None and want is not None:
+        raise NotYet(
+            f"It gives None, and job {want['id']} is there. Repeating the call would make it a "
+            "second time.",
+            tried,
+        )
+    if got != want:
+        made = "none" if want is None else f"job {want['id']}"
+        raise NotYet(
+            f"It gives job {got['id']}, and the call has made {made}. {_hint(got, newest)}", tried
+        )
 
 
-def _hint(jobs, newest, days):
-    if any(
-        job["id"] <= newest and (job["dataStartDate"], job["dataEndDate"]) == days for job in jobs
-    ):
-        return "An older job had the same days. How can an older one be told from a newer?"
-    return "Compare both days of a job with those that were asked for."
+def _hint(got: dict[str, Any], newest: int) -> str:
+    "What to look at in a job that the call has not made."
+    if got["id"] <= newest:
+        return "That one is older. How can an older one be told from a newer?"
+    return "Compare both its days with those that were asked for."
 
 
 # %% ../../nbs/09_lessons/13_streams.ipynb #0b7e463b
@@ -327,23 +337,33 @@ def kit_failures(log: "pd.DataFrame") -> "pd.DataFrame":
     return failed.sort_values(["failed", "workspace"], ascending=[False, True], ignore_index=True)
 
 
-def _check_jobs_counted(tried, log):
-    "NotYet if streams are counted where jobs are asked for."
+def _check_jobs_counted(tried: Trial, log: "pd.DataFrame") -> None:
+    "NotYet if streams are counted, or some of the jobs only."
     failed = log[log["status"] != "success"]
-    streams = failed.groupby("workspace")["stream"].nunique().to_dict()
-    jobs = failed.groupby("workspace").size().to_dict()
-    columns = [*getattr(tried.value, "columns", ())]
-    if streams == jobs or columns != ["workspace", "failed"]:
+    groups = failed.groupby("workspace")
+    jobs = groups.size().to_dict()
+    if [*getattr(tried.value, "columns", ())] != ["workspace", "failed"]:
         return
     counted = dict(zip(tried.value["workspace"], tried.value["failed"], strict=True))
-    if counted == streams:
-        one = next(workspace for workspace in jobs if jobs[workspace] != streams[workspace])
-        raise NotYet(
-            f"Workspace {one} has {jobs[one]} jobs that failed, and {streams[one]} is said: two "
-            "jobs "
-            "of one stream are two. What is counted?",
-            tried.text,
-        )
+    good = next((workspace for workspace in counted if workspace not in jobs), None)
+    if good is not None and good in {*log["workspace"]}:
+        raise NotYet(f"Workspace {good} has a row, and no job of it failed.", tried.text)
+    mistakes = {
+        "two jobs of one stream are two": groups["stream"].nunique(),
+        "some have no number": groups["job"].count(),
+        "an `error` is no success, either": failed[failed["status"] == "failure"]
+        .groupby("workspace")
+        .size(),
+    }
+    for why, found in mistakes.items():
+        some = {workspace: number for workspace, number in found.to_dict().items() if number}
+        if some != jobs and {k: v for k, v in counted.items() if v} == some:
+            one = next(workspace for workspace in jobs if jobs[workspace] != some.get(workspace))
+            raise NotYet(
+                f"Workspace {one} has {jobs[one]} jobs that failed, and {some.get(one, 0)} is "
+                f"said: {why}. What is counted?",
+                tried.text,
+            )
 
 
 @checks.task("failures", kit_failures)

@@ -11,6 +11,7 @@ __all__ = [
     "HOUR",
     "BODIES",
     "NAME",
+    "OTHER",
     "USERS",
     "DAYS",
     "OWNERS",
@@ -33,6 +34,7 @@ __all__ = [
 # %% ../../nbs/09_lessons/19_tokens.ipynb #72471afe
 import contextlib
 import copy
+import io
 import json
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -44,8 +46,10 @@ from .checks import Checks, HandedOver, NotYet, no_help_from_the_kit
 from .comparing import compare
 from .pictures import Drawing, days_around_today, token_lanes
 from domostats.lessons.tokens_data import (
+    PAPER_VALUE,
     PaperApi,
     PowerCut,
+    TooManyCalls,
     in_milliseconds,
     in_zone,
 )
@@ -136,9 +140,15 @@ def _check_moment(
         raise NotYet(f"It gives {with_article(got)}; a whole number is asked for.", title)
     if got == want:
         return
-    later = run(function, token, now + timedelta(days=100)).value
-    if later == got:
+    other = [run(function, token, now + sign * timedelta(days=100.3)).value for sign in (-1, 1)]
+    if other == [got, got]:
         raise NotYet("It does not use now. No test could ask about tomorrow.", title)
+    if got == (now + left - now).seconds:
+        raise NotYet(f"{got} is .seconds: what is left beside the whole days. Take .days.", title)
+    if want > 1 and got in (-want, -want - 1):
+        raise NotYet(
+            f"It says {got}, and {want} are left. What comes first in a difference?", title
+        )
     if abs(got) > 100_000:
         raise NotYet(f"{got} days: how many zeros too many?", title)
     if zone != "UTC":
@@ -223,17 +233,21 @@ def _check_body(tried: Trial, value: str, want: dict[str, Any]) -> None:
                 "it is.",
                 tried.text,
             )
-    _check_configuration(got.get("configurations"), value, want, tried.text)
+    if "configurations" not in got:
+        raise NotYet("It has no 'configurations'.", tried.text)
+    _check_configuration(got["configurations"], value, want, tried.text)
     if got.get("displayName") != want["displayName"]:
         raise NotYet(
             f"displayName is {shorten(got.get('displayName'))}. Asked: the id, and the day that "
             "was handed in, year first.",
             tried.text,
         )
-    compare({key: got[key] for key in got}, {key: want.get(key) for key in got}, tried.text)
-    missing = [key for key in want if key not in got]
-    if missing:
-        raise NotYet(f"It has no {missing[0]!r}.", tried.text)
+    for key in ("name", "dataProviderType"):
+        if key not in got:
+            raise NotYet(f"It has no {key!r}.", tried.text)
+        if got[key] != want[key]:
+            raise NotYet(f"{key} is {shorten(got[key])}; {want[key]!r} is asked for.", tried.text)
+    compare(got, {key: want.get(key) for key in got}, tried.text)
 
 
 def _check_configuration(got: Any, value: str, want: dict[str, Any], text: str) -> None:
@@ -256,6 +270,8 @@ def _check_configuration(got: Any, value: str, want: dict[str, Any], text: str) 
         raise NotYet("Read once, it is still a text. Which level is text?", text)
     if not isinstance(read, dict):
         raise NotYet("In credentials stands JSON, and no object: {...}.", text)
+    if "DOMO_ACCESS_TOKEN" not in read:
+        raise NotYet("In the JSON there is no 'DOMO_ACCESS_TOKEN'.", text)
     if read.get("DOMO_ACCESS_TOKEN") == "<secret>":
         raise NotYet("'<secret>' was stored: what it shows, not what it is.", text)
     if read.get("DOMO_ACCESS_TOKEN") != value:
@@ -307,7 +323,11 @@ def _check_found(
         if "IndexError" in str(e):
             raise NotYet("IndexError where there is none: the first day.", title) from None
         if "Ambiguous" in str(e):
-            raise NotYet("It finds several, and there is one at most.", title) from None
+            raise NotYet(
+                "It finds several, and there is one at most. Does it look at the accounts that it "
+                "was handed, and at both name and provider?",
+                title,
+            ) from None
         if "StopIteration" in str(e):
             raise NotYet(
                 "StopIteration where there is none: next has a second argument.", title
@@ -317,9 +337,7 @@ def _check_found(
         return
     if got is None and want is not None:
         raise NotYet(
-            f"It gives None, and account {want['id']} is there. Has counting used up what can be "
-            "read only once? Or is an id of 0 taken for nothing?",
-            title,
+            f"It gives None, and account {want['id']} is there. {_why_not_found(want)}", title
         )
     if not isinstance(got, dict):
         said = shorten(got) if not hasattr(got, "__next__") else with_article(got)
@@ -340,6 +358,27 @@ def _check_found(
     )
 
 
+def _why_not_found(want: dict[str, Any]) -> str:
+    "A question about an account that was not found."
+    if not want["id"]:
+        return "Is an id of 0 taken for nothing?"
+    return (
+        "Does it compare `name`, and with the name that it was handed? Has counting used up what "
+        "can be read only once?"
+    )
+
+
+def _not_ours(error: BaseException | type, meant: type) -> str:
+    "What to say of an error that is called as the one that is meant; an empty text for another."
+    kind = error if isinstance(error, type) else type(error)
+    if kind is meant or kind.__name__ != meant.__name__:
+        return ""
+    return (
+        f"It raises a {meant.__name__} of its own. The one that is meant comes from the kit: leave "
+        "out the class, and run the cell with the import once more."
+    )
+
+
 def _check_several(function: Any, accounts: list[dict[str, Any]]) -> None:
     title = "two of that name"
     try:
@@ -350,11 +389,12 @@ def _check_several(function: Any, accounts: list[dict[str, Any]]) -> None:
     except HandedOver:
         raise NotYet("this hands the work to the kit. Here it is to be your own.", title) from None
     except Exception as e:
-        raise NotYet(
-            f"It raises {type(e).__name__}. Whoever calls it waits for Ambiguous.", title
-        ) from None
+        words = f"It raises {type(e).__name__}. Whoever calls it waits for Ambiguous."
+        raise NotYet(_not_ours(e, Ambiguous) or words, title) from None
     if got is None:
         raise NotYet("Two have that name, and it gives None: then a third one is made.", title)
+    if got is Ambiguous or isinstance(got, Ambiguous):
+        raise NotYet("It gives Ambiguous back. An error is raised, not returned.", title)
     raise NotYet("Two have that name, and it takes one. Who overwrites on a guess?", title)
 
 
@@ -370,26 +410,52 @@ def kit_rotate(api: Any, name: str) -> None:
         api.revoke(id)
 
 
+OTHER = "month end"  # a name that no cell of the lesson has
+
+
 @checks.task("rotate", kit_rotate)
 def rotate(function: Callable[..., Any]) -> str:
     _check_quiet(function)
     _check_night(function, PaperApi("nightly"), "a night with power")
-    _check_night(function, PaperApi("nightly", first=True), "the first night: nothing is stored")
-    left = PaperApi("nightly", leftover=True)
+    _check_night(function, PaperApi(OTHER, me=28), "another name, and another user")
+    _check_night(function, PaperApi(OTHER, first=True), "the first night: nothing is stored")
+    left = PaperApi(OTHER, leftover=True)
     _check_night(function, left, "one that was issued last night and never stored")
-    _check_dud(function)
-    _check_full(function)
+    dud, full = PaperApi(OTHER, dud=True), PaperApi(OTHER, full=True)
+    _check_bad_night(function, dud, "the new token does not work", NotWorking)
+    _check_bad_night(function, full, "the store refuses", Exception)
     cuts = _check_cuts(function)
     return f"one valid token, and stored, whatever happens: the power was cut {cuts} times."
 
 
-def _let_run(function: Any, api: PaperApi) -> Any:
-    "What an answer gives; NotYet for an error of its own."
+def _let_run(function: Any, api: PaperApi) -> None:
+    """Let an answer do its work. NotYet if it shows a token, on the way or in an error; otherwise
+    the error of the answer itself."""
+    printed = io.StringIO()
     try:
-        with no_help_from_the_kit():
-            return function(api, api.name)
+        with no_help_from_the_kit(), contextlib.redirect_stdout(printed):
+            value = function(api, api.name)
     except HandedOver:
         raise NotYet("this hands the work to the kit. Here it is to be your own.") from None
+    except BaseException as error:
+        _check_hidden(api, printed.getvalue())
+        if PAPER_VALUE in f"{error} {error.args}":
+            raise NotYet(
+                "The error shows the token, and errors are logged. Its id says which one it is.",
+                _tried(api, "the new token does not work"),
+            ) from None
+        raise
+    _check_hidden(api, printed.getvalue())
+    if isinstance(value, (IssuedToken, Secret)) or PAPER_VALUE in str(value):
+        raise NotYet(
+            "It gives the token to whoever called it. It is stored, and nobody else needs it.",
+            _tried(api, "a night"),
+        )
+
+
+def _check_hidden(api: PaperApi, printed: str) -> None:
+    if PAPER_VALUE in printed:
+        raise NotYet("The token is on the screen, and outputs are saved.", _tried(api, "a night"))
 
 
 def _tried(api: PaperApi, title: str) -> str:
@@ -399,16 +465,8 @@ def _tried(api: PaperApi, title: str) -> str:
 
 def _check_quiet(function: Any) -> None:
     "The usual mistakes, in the usual words; and whether a secret is shown."
-    api = PaperApi("nightly")
-    tried = run(function, api, "nightly")
-    value = f"made-up-value-of-{api.last}"
-    if value in tried.printed:
-        raise NotYet("The token is on the screen, and outputs are saved.", "rotate(api, 'nightly')")
-    if isinstance(tried.value, (IssuedToken, Secret)) or value in str(tried.value):
-        raise NotYet(
-            "It gives the token to whoever called it. It is stored, and nobody else needs it.",
-            "rotate(api, 'nightly')",
-        )
+    run(function, PaperApi("nightly"), "nightly")
+    _let_run(function, PaperApi("nightly"))
 
 
 def _check_night(function: Any, api: PaperApi, title: str) -> None:
@@ -425,7 +483,13 @@ def _check_night(function: Any, api: PaperApi, title: str) -> None:
     _check_others(api, title)
     done = [step.does for step in api.steps]
     if "issue" not in done:
-        raise NotYet("It issues no token.", _tried(api, title))
+        raise NotYet("It issues no token through the api that it was handed.", _tried(api, title))
+    if api.rows.get(api.last, {"name": api.name})["name"] != api.name:
+        raise NotYet(
+            f"It issues a token {api.rows[api.last]['name']!r}, and {api.name!r} is asked for. "
+            "Which name was it handed?",
+            _tried(api, title),
+        )
     if "store" not in done or api.stored not in range(207, api.last + 1):
         raise NotYet("The new token is not stored.", _tried(api, title))
     if api.stored not in api.ours():
@@ -469,44 +533,34 @@ def _check_others(api: PaperApi, title: str) -> None:
         raise NotYet("It revoked 'nightly report': ours, and another's work.", _tried(api, title))
 
 
-def _check_dud(function: Any) -> None:
-    title = "the new token does not work"
-    api = PaperApi("nightly", dud=True)
-    raised = False
+def _check_bad_night(function: Any, api: PaperApi, title: str, wants: type[Exception]) -> None:
+    "A night on which one thing fails: what was stored is stored still, and somebody is told."
+    raised = None
     try:
         _let_run(function, api)
-    except NotWorking:
-        raised = True
     except NotYet:
         raise
     except Exception as e:
-        raise NotYet(f"It raises {type(e).__name__}; NotWorking is asked for.", title) from None
+        raised = e
+    why = title[:1].upper() + title[1:]
+    if isinstance(raised, TooManyCalls):
+        raise NotYet(f"{why}, and it tries for ever. One is enough to know.", _tried(api, title))
     if 203 not in api.ours():
-        raise NotYet("The new token does not work, and the old one is revoked.", _tried(api, title))
+        raise NotYet(f"{why}, and the old one is revoked.", _tried(api, title))
     if api.stored != 203:
         raise NotYet(
-            "The new token does not work and is stored already: the old secret is overwritten, and "
-            "nobody has it any more.",
+            f"{why} and is stored already: the old secret is overwritten, and nobody has it any "
+            "more.",
             _tried(api, title),
         )
-    if not raised:
-        raise NotYet("The new token does not work, and nobody is told.", _tried(api, title))
-
-
-def _check_full(function: Any) -> None:
-    title = "the store is full"
-    api = PaperApi("nightly", full=True)
-    raised = False
-    try:
-        _let_run(function, api)
-    except NotYet:
-        raise
-    except Exception:
-        raised = True
-    if 203 not in api.ours():
-        raise NotYet("The store refused, and the old one is revoked.", _tried(api, title))
-    if not raised:
-        raise NotYet("The store refused, and nobody is told.", _tried(api, title))
+    if raised is None:
+        raise NotYet(
+            f"{why}, and nobody is told. Is an error raised, or only given back?",
+            _tried(api, title),
+        )
+    if not isinstance(raised, wants):
+        words = f"It raises {type(raised).__name__}; {wants.__name__} is asked for."
+        raise NotYet(_not_ours(raised, wants) or words, title) from None
 
 
 def _check_cuts(function: Any) -> int:
@@ -516,7 +570,7 @@ def _check_cuts(function: Any) -> int:
         for number in range(40):
             cut = 0
             for when in ("before", "after"):
-                api = PaperApi("nightly", first=first)
+                api = PaperApi(OTHER, first=first)
                 api.cut = number, when
                 with contextlib.suppress(PowerCut):
                     _let_run(function, api)
@@ -610,6 +664,12 @@ def token_rows(function: Callable[..., Any]) -> str:
 
 def _check_rows(tried: Trial, want: list[dict[str, Any]]) -> None:
     got = tried.value
+    if got is None:
+        raise NotYet(
+            "It gives None. Is there a return at its end? (rows.sort() sorts where they stand, and "
+            "gives None.)",
+            tried.text,
+        )
     if not isinstance(got, list) or not all(isinstance(row, dict) for row in got):
         compare(got, want, tried.text)
         raise NotYet("It gives a list of something else; rows are dicts.", tried.text)
@@ -634,6 +694,12 @@ def _check_row(got: dict[str, Any] | None, want: dict[str, Any], text: str) -> N
         raise NotYet(
             f'owner_name of token {id} is None, and its owner is there. `5 == "5"` is False: '
             "compare ids as text.",
+            text,
+        )
+    if want["owner_name"] is None and got.get("owner_name") is not None:
+        raise NotYet(
+            f"owner_name of token {id} is {shorten(got['owner_name'])}, and its owner has left: "
+            "None is asked for. (pandas makes nan of None.)",
             text,
         )
     if isinstance(got.get("days_left"), str):

@@ -12,6 +12,7 @@ __all__ = [
     "Trial",
     "call",
     "run",
+    "describe_stop",
 ]
 
 # %% ../../nbs/09_lessons/04_trials.ipynb #e921665d
@@ -23,6 +24,7 @@ import io
 import re
 import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any, NamedTuple
 
 from .checks import HandedOver, NotYet, StillOpen, no_help_from_the_kit
@@ -77,8 +79,8 @@ def format_call(
 # %% ../../nbs/09_lessons/04_trials.ipynb #b69f9b0e
 def with_article(value: object) -> str:
     "The type of a value with its article, such as 'an int'."
-    if value is None:
-        return "None"
+    if value is None or isinstance(value, str):
+        return "None" if value is None else "a text"
     kind = type(value).__name__
     return f"{'an' if kind[0].lower() in 'aeiou' else 'a'} {kind}"
 
@@ -100,11 +102,14 @@ def is_untouched(answer: object) -> bool:
 
 # %% ../../nbs/09_lessons/04_trials.ipynb #1ba9edca
 @contextlib.contextmanager
-def own_work(tried: str) -> Iterator[None]:
-    "In this block an answer is called; NotYet if it hands the work to the kit's own function."
+def own_work(tried: str) -> Iterator[io.StringIO]:
+    """In this block an answer is called; NotYet if it hands the work to the kit's own function.
+
+    What it prints is caught, in what the block is given."""
+    printed = io.StringIO()
     try:
-        with no_help_from_the_kit():
-            yield
+        with contextlib.redirect_stdout(printed), no_help_from_the_kit():
+            yield printed
     except HandedOver:
         raise NotYet(
             "this hands the work to the kit. Here it is to be your own, so that you know what "
@@ -128,6 +133,12 @@ def call(function: Any, *args: Any, **kwargs: Any) -> Trial:
     Raises NotYet if it is no function, is still empty, stops with an error, changes what it was
     given, or returns nothing."""
     tried = run(function, *args, **kwargs)
+    if isinstance(tried.value, (FunctionType, MethodType, BuiltinFunctionType)):
+        raise NotYet(
+            f"it gives the function {tried.value.__name__} and not its result. What is missing "
+            "behind that name?",
+            tried.text,
+        )
     if tried.value is not None:
         return tried
     if tried.printed:
@@ -143,18 +154,15 @@ def run(function: Any, *args: Any, **kwargs: Any) -> Trial:
     "Try a function out that need not return anything; otherwise as `call`."
     _check_function(function)
     text = format_call(function, args, kwargs)
-    printed = io.StringIO()
     given = [_copy(value) for value in args]
     named = {name: _copy(value) for name, value in kwargs.items()}
     try:
-        with contextlib.redirect_stdout(printed), own_work(text):
+        with own_work(text) as printed:
             value = function(*given, **named)
     except NotYet:
         raise
     except BaseException as e:  # an answer may end the program
-        raise NotYet(
-            f"it stops with {type(e).__name__}: {str(e)[:300].rstrip('.')}. {_advice(e)}", text
-        ) from None
+        raise NotYet(f"it {describe_stop(e)}", text) from None
     befores = (*args, *kwargs.values())
     for before, after in zip(befores, (*given, *named.values()), strict=True):
         change = _change(before, after)
@@ -210,9 +218,27 @@ def _change(before: Any, after: Any, where: str = "") -> str:
 
 
 # %% ../../nbs/09_lessons/04_trials.ipynb #54339d58
+def describe_stop(error: BaseException) -> str:
+    "With which error an answer stops, and what its author can do."
+    return f"stops with {type(error).__name__}: {str(error)[:300].rstrip('.')}. {_advice(error)}"
+
+
 def _advice(error: BaseException) -> str:
     if isinstance(error, KeyError):
-        return "There is no such key in what it was given: print the keys."
+        return "The dict that it looks in has no such key: print its keys."
+    if "NoneType" in str(error):
+        return "Something is None there: which value can be empty?"
+    if re.search("'Answer' object|one object where a list", str(error)):
+        return "It goes through the answer itself. Where in the answer did we find the list?"
+    if isinstance(error, TypeError) and "string indices" in str(error):
+        return "It takes a text for a dict: what does one step of that loop give?"
+    if isinstance(error, TypeError) and "between instances of" in str(error):
+        return "A text is compared with a number: int(...) makes a number of a text."
+    if isinstance(error, TypeError) and "unhashable" in str(error):
+        return (
+            "Something large stands where a name or a number belongs. Compare the order of what "
+            "stands in the parentheses, or of what identifies a row."
+        )
     if isinstance(error, TypeError) and "unexpected keyword" in str(error):
         return (
             "Its first line has no place for that. Is a name missing there, or something that "
@@ -230,6 +256,6 @@ def _advice(error: BaseException) -> str:
             "comprehension the two `for` stand in the order of the loops: the outer one first."
         )
     return (
-        "Run the cell with your function again, and try it on one record in the cell below it, "
-        "before you run the check."
+        "Try your function with something small in a cell of its own, before you run the check "
+        "again."
     )

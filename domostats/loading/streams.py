@@ -97,6 +97,13 @@ def _from_pandas(frame):
             "frame.columns].",
             "bad_column",
         )
+    nameless = [n for n, name in enumerate(frame.columns, 1) if name is None or name != name]
+    if nameless:
+        raise DestinationError(
+            f"Column {nameless[0]} of the data frame has no name. Name it: frame.columns = [...]; "
+            "or drop it.",
+            "bad_column",
+        )
     names = [str(name) for name in frame.columns]
     check_columns(names)
     arrays = [_column(name, frame.iloc[:, i]) for i, name in enumerate(names)]

@@ -13,7 +13,10 @@ from typing import cast
 import msgspec
 import pyarrow as pa
 
+from ..clients.dash.organisation import find_organisation
+from ..instances import Instance
 from ..loading.dash.kept_reports import list_loads
+from ..loading.dash.v1_record import kept_uploads
 from ..loading.uploads.record import kept_loads
 from .declaration import Source
 from .report import Generate, Report
@@ -30,11 +33,11 @@ from ..transport.reader import Reader
 class TableListing(Listing):
     """What the record of this machine has at the address of a connection.
 
-    table: makes it, over a connection. count: how many rows and how many calls that takes, by the
-    address, without a call."""
+    table: makes it, over a connection. count: how many rows and how many calls that takes, without
+    a call."""
 
     table: Callable[[Connection], pa.Table] = field(kw_only=True)
-    count: Callable[[str], tuple[int, int]] = field(kw_only=True)
+    count: Callable[[Instance], tuple[int, int]] = field(kw_only=True)
 
     def pages(self, reader: Reader) -> Iterator[Page]:
         "One page with all of them; kept like a page of a service, so that it can be restored."
@@ -51,11 +54,11 @@ class TableListing(Listing):
 
     def rows(self, reader: Reader) -> int:
         "How many there are."
-        return self.count(reader.connection.instance.url)[0]
+        return self.count(reader.connection.instance)[0]
 
     def calls(self, reader: Reader) -> int:
         "How many calls it takes to ask how they stand."
-        return self.count(reader.connection.instance.url)[1]
+        return self.count(reader.connection.instance)[1]
 
     def __str__(self) -> str:
         return f"the {self.path} in the record of this machine"
@@ -75,22 +78,26 @@ def records_in(table: pa.Table) -> list[dict[str, object]]:
 # %% ../../nbs/05_reports/23_dash_loads.ipynb #cd202ea9
 @dataclass
 class KeptLoadRecord:
-    """A load that was begun or gone on with here. `state`: OPEN, PROCESSING, FAIL or SUCCESS.
-    `record`: open, running or ended. `rows`, `files`: what was sent."""
+    """A load that was begun or gone on with here. `model`: v1 or v2. `state`: OPEN, PROCESSING,
+    FAIL or SUCCESS, null for v1. `record`: open, running or ended. `rows`, `files`: what was sent.
+    `unknown_parts`: of v1, how many may have arrived or not."""
 
     load_id: str
     name: str
+    model: str | None = None
     state: str | None = None
     record: str | None = None
     rows: int | None = None
     files: int | None = None
+    unknown_parts: int | None = None
     changed_at: Millis | None = None
     resume_with: str | None = None
 
 
-def _count(url: str) -> tuple[int, int]:
-    loads = [one for one in kept_loads(url) if one.facts.id]
-    return len(loads), sum(not one.facts.ended for one in loads)
+def _count(place: Instance) -> tuple[int, int]:
+    loads = [one for one in kept_loads(place.url) if one.facts.id]
+    uploads = kept_uploads(find_organisation(place))
+    return len(loads) + len(uploads), sum(not one.facts.ended for one in loads)
 
 
 report: Report = Report(

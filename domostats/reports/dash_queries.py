@@ -8,6 +8,7 @@ __all__ = ["report", "generate", "KeptQueryRecord"]
 # %% ../../nbs/05_reports/24_dash_queries.ipynb #6dee9982
 from dataclasses import dataclass
 
+from ..instances import Instance
 from ..loading.dash.kept_reports import list_queries
 from ..loading.uploads.record import kept_items
 from .dash_loads import TableListing
@@ -30,8 +31,8 @@ class KeptQueryRecord:
     query: str | None = None
 
 
-def _count(url: str) -> tuple[int, int]:
-    known = len(kept_items(url, "query"))
+def _count(place: Instance) -> tuple[int, int]:
+    known = len(kept_items(place.url, "query"))
     return known, known
 
 

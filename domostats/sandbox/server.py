@@ -13,6 +13,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from .replies import Reply, trouble
@@ -175,9 +176,12 @@ def _prompt_server(config: "uvicorn.Config") -> tuple["uvicorn.Server", Callable
 
 class Server:
     """A web server for this machine only, in a thread of its own; `url` says where. `tells_time`:
-    the app dates its answers."""
+    the app dates its answers. `certificate`: a PEM file with a key and its certificates; the
+    server speaks TLS with it."""
 
-    def __init__(self, app: "ASGIApp", tells_time: bool = False):
+    def __init__(
+        self, app: "ASGIApp", tells_time: bool = False, certificate: Path | str | None = None
+    ):
         import uvicorn
 
         # The protocol is named, because asyncio sets TCP_NODELAY only then; a reply would wait
@@ -185,7 +189,8 @@ class Server:
         self.socket: socket.socket = socket.socket(proto=socket.IPPROTO_TCP)
         self.socket.bind(("127.0.0.1", 0))
         self.socket.listen(128)
-        self.url: str = f"http://127.0.0.1:{self.socket.getsockname()[1]}"
+        scheme = "https" if certificate else "http"
+        self.url: str = f"{scheme}://127.0.0.1:{self.socket.getsockname()[1]}"
         self.uvicorn: uvicorn.Server
         self.uvicorn, self._end = _prompt_server(
             uvicorn.Config(
@@ -199,6 +204,7 @@ class Server:
                 access_log=False,
                 server_header=False,
                 date_header=not tells_time,
+                ssl_certfile=certificate,
             )
         )
         self.thread: threading.Thread = threading.Thread(

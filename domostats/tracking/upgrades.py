@@ -39,7 +39,7 @@ from ..loading.database_file import roll_back
 from ..loading.merging import described
 from ..loading.store import Store
 from ..loading.store_types import quoted
-from .extractors.declared import live_columns
+from .extractors.on_duckdb import DuckDBStructure
 from domostats.tracking.history.catalog import (
     HistoryEntry,
     find_entry,
@@ -306,11 +306,12 @@ def upgrade_ledger_names(
 
 def find_shared_tables(con: "duckdb.DuckDBPyConnection") -> list[str]:
     "The tables of ready extractors that do not say from which instance a row is, a sentence each."
+    structure = DuckDBStructure(con)
     return [
         f"The table {name} has no column instance. It gets it by: domostats make-migrations, then "
         "domostats migrate, with 'instance = NAME' under [extractors] in settings.ini."
         for name in READY
-        if "instance" not in (live_columns(con, name) or {"instance": None})
+        if "instance" not in (structure.live_columns(name) or {"instance": None})
     ]
 
 

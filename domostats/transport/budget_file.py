@@ -87,7 +87,7 @@ def named_trouble(path: Path) -> Iterator[None]:
             ),
             "busy",
         ) from error
-    unusable = "unable to open", "readonly", "disk", "full", "locking protocol"
+    unusable = "unable to open", "readonly", "disk I/O", "is full", "locking protocol"
     if isinstance(error, OSError) or any(words in said for words in unusable):
         raise DestinationError(
             f"The file of the budgets, {path}, cannot be made or written: {said}. Check the "

@@ -56,15 +56,18 @@ def write_once(
     """What a request that changes something brings: what `take` makes of its answer (its JSON), or
     what `look()` finds where it is not known whether it was heard.
 
-    `look` gives None if nothing is there; then the request is sent again. RetryLaterError
-    `unknown_outcome` when that cannot be found out either.
+    `look` gives None if nothing is there; then the request is sent again, unless it was answered
+    well. RetryLaterError `unknown_outcome` when that cannot be found out either.
     """
     attempt = 1
     while True:
+        is_answered = False
         try:
-            return take(connection.ask(request))
+            answer = connection.ask(request)
+            is_answered = True
+            return take(answer)
         except DomostatsError as e:
-            if not is_outcome_unknown(e):
+            if not is_answered and not is_outcome_unknown(e):
                 raise
             error = e
         connection.clock.wait(connection.retry.floor(attempt))
@@ -74,6 +77,8 @@ def write_once(
             raise _unknown_outcome(request, e) from e
         if found is not None:
             return found
+        if not is_outcome_unknown(error):  # it was answered well, and what was to be read refused
+            raise _unknown_outcome(request, error) from error
         if attempt == connection.retry.tries:
             raise error
         attempt += 1
@@ -81,7 +86,7 @@ def write_once(
 
 def _unknown_outcome(request: "Request", error: DomostatsError) -> RetryLaterError:
     return RetryLaterError(
-        f"{request.method} {request.path} broke off, and it could not be looked up whether it was "
+        f"{request.method} {request.path} was sent, and it could not be looked up whether it was "
         f"carried out: {error} Look it up before you repeat it.",
         "unknown_outcome",
     )

@@ -5,10 +5,12 @@ from expected import TEXT, TIME, WHOLE, Expected, utc
 LOAD = {
     "loadId": "20240101000000_0b6f2c1e",
     "name": "ages",
+    "model": "v2",
     "state": "OPEN",
     "record": "open",
     "rows": 53,
     "files": 2,
+    "unknownParts": 0,
     "changedAt": 1704067200041,
     "resumeWith": "python load_ages.py",
 }
@@ -17,10 +19,12 @@ OTHER_LOAD = {"loadId": "20240102000000_9c1f2f8e", "name": "claims"}
 ALL_OF_LOADS = [
     ("load_id", TEXT, "20240101000000_0b6f2c1e", "20240102000000_9c1f2f8e"),
     ("name", TEXT, "ages", "claims"),
+    ("model", TEXT, "v2", None),
     ("state", TEXT, "OPEN", None),
     ("record", TEXT, "open", None),
     ("rows", WHOLE, 53, None),
     ("files", WHOLE, 2, None),
+    ("unknown_parts", WHOLE, 0, None),
     ("changed_at", TIME, utc("2024-01-01 00:00:00.041"), None),
     ("resume_with", TEXT, "python load_ages.py", None),
 ]

@@ -22,14 +22,10 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from domostats.clients.dash.key_store import (
-    TOKEN_FILE,
-    KeptLogin,
-    login_from_token,
-    usual_store,
-)
+from .kept_login import KeptLogin, login_from_token
+from .key_store import TOKEN_FILE, usual_store
 from .organisation import DashOrganisation, find_organisation
-from .tokens import Tokens, ask_tokens, refuse_pages
+from .tokens import Tokens, ask_tokens, explain_refusal, refuse_pages
 from ...credentials import find_secrets
 from ...errors import CredentialsError
 from ...instances import Instance
@@ -76,8 +72,9 @@ class DashAuth(Auth):
         return MaskedBytes(content) if hides_keys else super().received(content)
 
     def judge(self, answer: Answer) -> None:
-        "DataError `html`."
+        "DataError `html`, `bad_request`."
         refuse_pages(answer)
+        explain_refusal(answer)
 
     def retry(self) -> Retry:
         "How often a call is tried: a server error passes, too."

@@ -50,7 +50,9 @@ def daily_place(organisation: DashOrganisation, suffix: str = "comodash.io") -> 
     api = organisation.api
     said = setting(f"instance.{api.name}", "daily_url")
     if said:
-        return Instance(api.name, check_url(said, api.name))
+        return Instance(
+            api.name, check_url(said, api.name, "Mend the line 'daily_url' in settings.ini.")
+        )
     own = f"https://api.{organisation.name}.{suffix}"
     return Instance(api.name, api.url if is_loopback(api.url) else own)
 
@@ -150,14 +152,15 @@ def _state_of(run: _Run) -> DailyRunState:
 def get_daily_runs(
     connection: Connection, mode: str = "list", limit: int = 50
 ) -> list[DailyRunState]:
-    """The daily runs, the latest first; with `latest` or `last_successful` one at most.
+    """The daily runs, the latest first; with `latest` or `last_successful` one at most. `limit` is
+    how many of the latest are looked at.
 
     `GET execution_status`, documented. SettingsError `bad_argument`."""
     if mode not in MODES or isinstance(limit, bool) or not 1 <= limit <= 200:
         raise SettingsError(
             f"mode is one of {', '.join(MODES)}, and limit a number from 1 to 200.", "bad_argument"
         )
-    params = {"mode": mode, "limit": limit} if mode == "list" else {"mode": mode}
+    params = {"mode": mode, "limit": limit}
     answer = connection.ask(Request("GET", f"{DAILY}/execution_status", params))
     found = answer.read(_Runs | None)
     if found is None or found.name is None and found.executions is None:

@@ -7,18 +7,13 @@ __all__ = [
     "PART",
     "CUT",
     "LARGEST_FILE",
-    "USERS",
-    "TOKENS",
     "TOKEN_FILE",
     "TokenStore",
     "MemoryStore",
     "SystemStore",
     "load_keyring",
     "FileStore",
-    "KeptAccess",
-    "KeptLogin",
     "usual_store",
-    "login_from_token",
 ]
 
 # %% ../../../nbs/03_clients/dash/04_key_store.ipynb #d989a35c
@@ -26,22 +21,14 @@ import hashlib
 import json
 import os
 import re
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Protocol
 
-from .organisation import DashOrganisation
-from ...errors import CredentialsError, RetryLaterError, SettingsError
+from ...errors import CredentialsError, SettingsError
 from ...instances import own_file
-from ...notices import warn
 from ...private import make_private, replacing_private
-from ...sealing import hides
 from ...secrets import Secret, masked
-from ...transport.state_folder import alone, folder_of, make_folder
 
 
 # %% ../../../nbs/03_clients/dash/04_key_store.ipynb #427a530c
@@ -211,114 +198,6 @@ class FileStore:
             )
 
 
-# %% ../../../nbs/03_clients/dash/04_key_store.ipynb #3e122627
-USERS = "comotion auth api latest username"  # the names of the SDK: measured
-TOKENS = "comotion auth api offline token"
-
-
-class KeptAccess(NamedTuple):
-    "An access token that is kept, and how many seconds it still works."
-
-    token: Secret
-    seconds: float
-
-
-class KeptLogin:
-    "The sign-in of a person at an organisation, in a store; `latest` is what this program got."
-
-    def __init__(self, organisation: DashOrganisation, store: TokenStore):
-        self.organisation = organisation
-        self.store = store
-        self.latest: Secret | None = None
-        self._lock: threading.RLock = threading.RLock()
-
-    @property
-    def _users(self) -> str:
-        return f"{USERS} ({self.organisation.issuer})"
-
-    @property
-    def _tokens(self) -> str:
-        return f"{TOKENS} ({self.organisation.realm})"
-
-    @property
-    def _access(self) -> str:
-        return f"domostats dash access token ({self.organisation.realm})"
-
-    def user(self) -> str | None:
-        "Who has signed in, or None."
-        found = self.store.get(self._users, self.organisation.name)
-        return str(found.reveal()) if found else None
-
-    def refresh(self) -> Secret | None:
-        "The refresh token, or None where nobody has signed in."
-        user = self.user()
-        kept = None if user is None else self.store.get(self._tokens, user)
-        return self.latest or kept
-
-    def keep(self, user: str, refresh: Secret) -> None:
-        "Keep a sign-in. CredentialsError `no_key_store`."
-        self.store.set(self._tokens, user, refresh)
-        self.store.set(self._users, self.organisation.name, Secret(user))
-        self.latest = None
-
-    def keep_refresh(self, refresh: Secret) -> None:
-        """Keep a refresh token that has replaced the one before. Where that cannot be done, this
-        program goes on with it, and a warning says that others cannot."""
-        user = self.user() or ""
-        try:
-            self.store.set(self._tokens, user, refresh)
-            self.latest = None
-        except CredentialsError as e:
-            self.latest = refresh
-            warn(f"{e} Until this program ends it goes on; then {user} has to sign in again.")
-
-    def access(self) -> KeptAccess | None:
-        "The access token that another program got, if it still works for a while."
-        user = self.user()
-        found = self.store.get(self._access, user) if user else None
-        try:
-            kept: dict[str, Any] = json.loads(found.reveal()) if found else {}
-            left = float(kept["until"]) - time.time()
-            lifetime = float(kept["lifetime"])
-            token = Secret(kept["token"])
-        except (KeyError, ValueError, TypeError):
-            return None
-        is_good = min(60, lifetime / 5) < left <= lifetime  # a clock that was set back tells more
-        return KeptAccess(token, left) if is_good else None
-
-    def keep_access(self, token: Secret, seconds: float) -> None:
-        "Keep an access token for other programs; where that cannot be done they get their own."
-        note = {"token": token.reveal(), "until": time.time() + seconds, "lifetime": seconds}
-        try:
-            self.store.set(self._access, self.user() or "", Secret(masked(json.dumps(note))))
-        except CredentialsError:
-            return
-
-    @contextmanager
-    def alone(self, patience: float = 120) -> Iterator[None]:
-        """Only one thread of one program is in here, for each organisation.
-
-        RetryLaterError `busy` after so many seconds; SettingsError `no_state_folder`."""
-        with self._lock:
-            if not self.store.shared:
-                yield
-                return
-            folder = make_folder(folder_of("dash", self.organisation.realm, "sign-in"))
-            until = time.monotonic() + patience
-            while True:
-                with alone(folder) as mine:
-                    if mine:
-                        yield
-                        return
-                if time.monotonic() > until:
-                    raise RetryLaterError(
-                        f"Another program has been renewing the sign-in at {self.organisation} for "
-                        f"{patience:.0f} seconds. Try again.",
-                        "busy",
-                    )
-                time.sleep(0.02)
-
-
 # %% ../../../nbs/03_clients/dash/04_key_store.ipynb #6da04605
 TOKEN_FILE = "DOMOSTATS_DASH_TOKEN_FILE"
 
@@ -330,11 +209,3 @@ def usual_store() -> TokenStore:
         return FileStore(named)
     load_keyring()
     return SystemStore()
-
-
-@hides("refresh")
-def login_from_token(organisation: DashOrganisation, refresh: Secret) -> KeptLogin:
-    "A login of which only the refresh token is known, kept for as long as this program runs."
-    login = KeptLogin(organisation, MemoryStore())
-    login.keep("the environment", refresh)
-    return login

@@ -8,7 +8,8 @@ __all__ = ["CredentialsCache", "CacheStore"]
 # %% ../../../nbs/03_clients/dash/13_own_cache.ipynb #b9bf6f02
 from typing import Protocol
 
-from .key_store import TOKENS, USERS, MemoryStore
+from .kept_login import TOKENS, USERS
+from .key_store import MemoryStore
 from .organisation import DashOrganisation
 from ...errors import CredentialsError
 from ...secrets import Secret

@@ -28,6 +28,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 
+from .tokens import words_of
 from ...errors import AccessError, DataError, DomostatsError, SettingsError
 from ...secrets import Masked, Secret
 from ...transport.connection import Connection
@@ -61,17 +62,8 @@ def start_query(connection: Connection, sql: str) -> str:
     except DataError as e:
         if e.reason != "bad_request":
             raise
-        said = _message(e)
+        said = words_of(e.answer)
     raise DataError(f"The query was refused: {said or 'no reason was given'}", "bad_query")
-
-
-def _message(error: DomostatsError) -> str:
-    "What the body of an error says, in one line; empty if it says nothing."
-    try:
-        said = error.answer.read(dict[str, Any]).get("message")
-    except DomostatsError:
-        return ""
-    return " ".join(str(said or "").split())[:500]
 
 
 def _path(query_id: str, word: str = "") -> str:

@@ -7,6 +7,8 @@ __all__ = [
     "KNOWN_ERRORS",
     "unlimited",
     "refuse_pages",
+    "words_of",
+    "explain_refusal",
     "RealmAuth",
     "Tokens",
     "realm_connection",
@@ -41,6 +43,28 @@ def refuse_pages(answer: Answer) -> None:
             f"{answer.method} {answer.url} answered {answer.status} with a web page. Something on "
             "the way has answered instead: look at the address in a browser.",
             "html",
+            answer,
+        )
+
+
+def words_of(answer: Answer | None) -> str:
+    "The message in the body of a refusal, in one line; empty if there is none."
+    try:
+        said = answer.response if answer is not None else None
+    except DataError:
+        return ""
+    message = said.get("message") if isinstance(said, dict) else None
+    return " ".join(str(message or "").split())[:500].rstrip(".")
+
+
+def explain_refusal(answer: Answer) -> None:
+    "DataError `bad_request`, with what the service says, for a call that it refused as it was."
+    said = words_of(answer) if answer.status in (400, 409, 413, 422) else ""
+    if said:
+        raise DataError(
+            f"{answer.method} {answer.url} answered {answer.status}. The service says: {said}. "
+            "Check the id and what was given with it.",
+            "bad_request",
             answer,
         )
 

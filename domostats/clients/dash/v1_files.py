@@ -23,7 +23,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from .organisation import DashOrganisation
-from .tokens import refuse_pages
+from .tokens import refuse_pages, words_of
 from ...errors import CredentialsError, DataError, DomostatsError, SettingsError
 from ...instances import Instance, check_url, is_loopback
 from ...sealing import hides
@@ -45,7 +45,9 @@ def v1_place(organisation: DashOrganisation) -> Instance:
     api = organisation.api
     said = setting(f"instance.{api.name}", "v1_url")
     if said:
-        return Instance(api.name, check_url(said, api.name))
+        return Instance(
+            api.name, check_url(said, api.name, "Mend the line 'v1_url' in settings.ini.")
+        )
     return Instance(api.name, api.url if is_loopback(api.url) else V1_URL)
 
 
@@ -157,21 +159,12 @@ def send_v1_file(
     except DataError as e:
         if e.reason != "bad_request":
             raise
-        refusal = _message(e) or str(e)
+        refusal = words_of(e.answer) or str(e)
     raise DataError(
         f"The file for {table} was refused: {refusal}. After a full migration Data Model v1 takes "
         "no more: then say data_model_version='v2'.",
         "bad_request",
     )
-
-
-def _message(error: DomostatsError) -> str:
-    "What the body of an error says, in one line; empty if it says nothing."
-    try:
-        said = error.answer.read(dict[str, object]).get("message")
-    except (DomostatsError, AttributeError):
-        return ""
-    return " ".join(str(said or "").split())[:300].rstrip(".")
 
 
 def may_have_arrived(error: BaseException) -> bool:

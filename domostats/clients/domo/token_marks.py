@@ -17,6 +17,7 @@ __all__ = [
 import contextlib
 import re
 import secrets
+import socket
 import sqlite3
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -43,10 +44,11 @@ class TokenMark(NamedTuple):
 
 def check_token_name(name: str) -> None:
     "SettingsError `bad_argument` for a name to which no mark can be put."
-    if not name.strip() or re.search(r"[\[\]\x00-\x1f]", name) or len(name) > 80:
+    is_odd = name != name.strip() or re.search(r"[\[\]\x00-\x1f]", name)
+    if not 0 < len(name) <= 80 or is_odd:
         raise SettingsError(
-            "The name of a token that is rotated has 1 to 80 characters and no brackets: "
-            "a run writes its mark in brackets behind it.",
+            "The name of a token that is rotated has 1 to 80 characters, no blank at its ends and "
+            "no brackets: a run writes its mark in brackets behind it.",
             "bad_argument",
         )
 
@@ -109,11 +111,12 @@ def _locked(file: Path) -> sqlite3.Connection:
 
 
 def _machine(file: Path) -> str:
-    "The number by which runs of this machine know one another: drawn once, and kept."
+    "The number by which runs of this machine know one another."
+    drawn = b""
     with contextlib.suppress(FileNotFoundError):
-        found = file.read_bytes()
-        if re.fullmatch(rb"[0-9a-f]{6}", found):
-            return found.decode()
-    with replacing_private(file) as new:
-        new.write(secrets.token_hex(3).encode())
-    return file.read_text()
+        drawn = file.read_bytes()
+    if not re.fullmatch(rb"[0-9a-f]{6}", drawn):
+        with replacing_private(file) as new:
+            new.write(secrets.token_hex(3).encode())
+        drawn = file.read_bytes()
+    return blake2b(drawn + socket.gethostname().encode(), digest_size=3).hexdigest()

@@ -7,7 +7,8 @@ __all__ = ["Rotation", "rotate_token"]
 
 # %% ../../../nbs/03_clients/domo/15_token_rotation.ipynb #39980477
 import contextlib
-from datetime import datetime, timezone
+from collections.abc import Iterator
+from datetime import datetime, timedelta, timezone
 from typing import NamedTuple
 
 from domostats.clients.domo.access_tokens import (
@@ -24,7 +25,12 @@ from domostats.clients.domo.credential_store import (
     rename_account,
     update_account,
 )
-from .rotation_plan import RotationPlan, our_tokens, plan_rotation
+from domostats.clients.domo.rotation_plan import (
+    RotationPlan,
+    our_tokens,
+    plan_rotation,
+    stored_id,
+)
 from domostats.clients.domo.token_marks import (
     LONGEST_RUN,
     check_token_name,
@@ -39,50 +45,95 @@ from domostats.errors import (
     DataError,
     DomostatsError,
     RetryLaterError,
+    SettingsError,
 )
 from ...instances import Instance, find_instance
 from ...sealing import hides
 from ...transport.auth import Auth
-from ...transport.clock import Clock, now
+from ...transport.clock import Clock
 from ...transport.retry import is_outcome_unknown
 
 
 # %% ../../../nbs/03_clients/domo/15_token_rotation.ipynb #828da675
+class _ServiceClock:
+    "The clock of the service, from one moment on: it goes on as ours does, whatever ours shows."
+
+    def __init__(self, moment: float):
+        self.moment: float = moment
+        self.begun: float = Clock().steady()
+
+    @property
+    def passed(self) -> float:
+        "The seconds since then."
+        return Clock().steady() - self.begun
+
+    def now(self) -> datetime:
+        "The moment, in UTC."
+        return datetime.fromtimestamp(self.moment + self.passed, timezone.utc)
+
+
+@contextlib.contextmanager
+def _standing(words: str) -> Iterator[None]:
+    "In this block, an error of the kit also says what stands where."
+    try:
+        yield
+    except DomostatsError as error:
+        error.args = (f"{error} {words}", *error.args[1:])
+        raise
+
+
+def _listed(ids: list[int]) -> str:
+    "Some ids, in words."
+    return ", ".join(map(str, ids)) or "none"
+
+
 def _check_alone(plan: RotationPlan, name: str, machine: str) -> None:
     "RetryLaterError `already_running` where a run of another machine may not have ended."
     for one in plan.ours:
         mark = parse_mark(one["name"], name)
         if mark is None or mark.machine == machine or one["id"] == plan.stored_id:
             continue
-        if abs(now() - mark.began.timestamp()) < LONGEST_RUN:
-            raise _somebody_else(one["id"])
+        if plan.moment - mark.began.timestamp() < LONGEST_RUN:
+            raise _somebody_else(one["id"], mark.began)
 
 
-def _somebody_else(token_id: int) -> RetryLaterError:
+def _somebody_else(token_id: int, began: datetime) -> RetryLaterError:
     return RetryLaterError(
         f"The token {token_id} was issued a short while ago on another machine, and is not stored "
-        f"yet. Wait {LONGEST_RUN // 60} minutes: either that run has finished then, or it is dead.",
+        f"yet: its run began at {began:%Y-%m-%d %H:%M} UTC. Wait until {LONGEST_RUN // 60} minutes "
+        "have passed since then: either it has finished, or it is dead.",
         "already_running",
         retry_after=LONGEST_RUN,
     )
 
 
-def _take_back(instance: Instance, auth: Auth, token: IssuedToken) -> None:
-    "Revoke a token that is not used, if that is possible now; the next run does it otherwise."
-    with contextlib.suppress(DomostatsError):
+def _take_back(instance: Instance, auth: Auth, token: IssuedToken) -> str:
+    "Revoke a token that is not used, if that is possible now; says what has become of it."
+    try:
         revoke_access_token(instance, auth, token.id)
+    except DomostatsError:
+        return f"The new token {token.id} could not be revoked; the next run does it."
+    return f"The new token {token.id} was revoked."
 
 
 def _issue(
-    instance: Instance, auth: Auth, name: str, me: int, days: float, machine: str
+    instance: Instance,
+    auth: Auth,
+    name: str,
+    me: int,
+    days: float,
+    machine: str,
+    clock: _ServiceClock,
 ) -> IssuedToken:
     "A new token. One whose value was lost on the way is revoked, and issued anew."
     attempts = 3
     while True:
         attempts -= 1
-        marked = marked_name(name, machine, now())
+        began = clock.now()
+        marked = marked_name(name, machine, began.timestamp())
+        ends = began + timedelta(days=days)
         try:
-            token = issue_access_token(instance, auth, marked, days, owner_id=me)
+            token = issue_access_token(instance, auth, marked, days, expires=ends, owner_id=me)
         except RetryLaterError as e:
             if e.reason != "unseen_token":
                 raise
@@ -90,7 +141,11 @@ def _issue(
                 if one["name"] == marked:
                     revoke_access_token(instance, auth, one["id"])
             if not attempts:
-                raise
+                raise RetryLaterError(
+                    "A token was issued three times, and each time the answer with its value was "
+                    "lost. All three were revoked.",
+                    "unseen_token",
+                ) from None
         else:
             assert isinstance(token, IssuedToken)
             return token
@@ -103,30 +158,31 @@ def _check_first(
     plan: RotationPlan,
     token: IssuedToken,
     machine: str,
-) -> None:
+) -> list[int]:
     """Of two runs on two machines the one with the lower id goes on: the other finds it here.
-    RetryLaterError `already_running`."""
+    RetryLaterError `already_running`.
+
+    Gives the ids of tokens that this run has issued without knowing it: a request that was sent
+    again since it seemed to be lost."""
     known = {one["id"] for one in plan.ours}
+    twins: list[int] = []
     for one in our_tokens(instance, auth, name, plan.user):
-        if one["id"] not in known and one["id"] < token.id:
+        if one["name"] == token.name and one["id"] != token.id:
+            twins.append(one["id"])
+        elif one["id"] not in known and one["id"] < token.id:
             mark = parse_mark(one["name"], name)
             if mark and mark.machine != machine:
-                raise _somebody_else(one["id"])
+                raise _somebody_else(one["id"], mark.began)
+    return twins
 
 
-def _try(instance: Instance, token: IssuedToken, me: int) -> None:
-    "CredentialsError `dud_token` unless the new token opens the instance, for the same user."
+def _opens(instance: Instance, token: IssuedToken, me: int) -> bool:
+    "Whether a token opens the instance, for the user of this id."
     try:
         user = get_current_user(instance, AccessToken(token.token, instance=instance))
-        if str(user.response["id"]) == str(me):
-            return
     except (CredentialsError, AccessError):
-        pass
-    raise CredentialsError(
-        f"The new token {token.id} does not open {instance}, so it was revoked. The old one is "
-        "still stored, and valid.",
-        "dud_token",
-    )
+        return False
+    return str(user.response["id"]) == str(me)
 
 
 def _store(
@@ -157,10 +213,18 @@ def _read_back(instance: Instance, auth: Auth, account_id: int, shown: str) -> N
     fields = get_account_fields(instance, auth, account_id)
     if found.get("displayName") != shown or "credentials" not in fields:
         raise DataError(
-            f"The account {account_id} was changed by somebody else while the token was stored. "
-            "Nothing was revoked. Run it again.",
+            f"The account {account_id} was changed by somebody else while the token was stored.",
             "changed_meanwhile",
         )
+
+
+def _revoke(instance: Instance, auth: Auth, token_id: int) -> None:
+    "Revoke a token; one that is gone already is as good."
+    try:
+        revoke_access_token(instance, auth, token_id)
+    except AccessError as e:
+        if e.reason != "not_found":
+            raise
 
 
 # %% ../../../nbs/03_clients/domo/15_token_rotation.ipynb #40739b75
@@ -172,6 +236,73 @@ class Rotation(NamedTuple):
     account: int
     revoked: list[int]
     kept: list[int]
+
+
+def _rotate_once(
+    instance: Instance,
+    auth: Auth,
+    name: str,
+    account: str,
+    days: float,
+    keep_old: float,
+    machine: str,
+    is_again: bool,
+) -> Rotation:
+    "One round of a rotation, under the lock of this machine; who goes again waits for nobody."
+    with _standing("Nothing was changed."):
+        plan = plan_rotation(instance, auth, name, account, keep_old)
+        clock = _ServiceClock(plan.moment)
+        if not is_again:
+            _check_alone(plan, name, machine)
+    known = _listed([one["id"] for one in plan.ours])
+    with _standing(
+        f"Nothing else was changed. Of this name and yours there were before: {known}. Where there "
+        "are too many tokens, revoke those that nobody uses: 'domostats token revoke ID'."
+    ):
+        token = _issue(instance, auth, name, plan.user, days, machine, clock)
+    try:
+        twins = _check_first(instance, auth, name, plan, token, machine)
+        if not _opens(instance, token, plan.user):
+            raise CredentialsError(
+                f"The new token {token.id} does not open {instance}.", "dud_token"
+            )
+        if clock.passed > LONGEST_RUN / 2:
+            raise RetryLaterError(
+                "The rotation took so long that another machine may have begun one.",
+                "not_in_time",
+            )
+    except DomostatsError:
+        with _standing(f"{_take_back(instance, auth, token)} What was stored is stored still."):
+            raise
+    shown = f"{account} {token.id} - {clock.now():%Y-%m-%d}"
+    try:
+        place = _store(instance, auth, account, shown, plan, token)
+    except DomostatsError as e:
+        words = f"Nobody knows whether the new token {token.id} is stored, so nothing was revoked."
+        if not is_outcome_unknown(e):
+            words = f"{_take_back(instance, auth, token)} What was stored is stored still."
+        with _standing(f"{words} Run it again."):
+            raise
+    new = AccessToken(token.token, instance=instance)
+    over = [*(one["id"] for one in plan.revoke), *twins]
+    with _standing(
+        f"The new token {token.id} is in the account {place}, and valid. These are not needed any "
+        f"more, and may be valid still: {_listed(over)}. Run it again; it revokes them."
+    ):
+        if plan.account is not None:
+            rename_account(instance, auth, place, shown)
+        _read_back(instance, auth, place, shown)
+        if not _opens(instance, token, plan.user):  # another machine took this one for dead
+            over = []
+        for token_id in over:
+            _revoke(instance, new, token_id)
+    return Rotation(token, place, over, [one["id"] for one in plan.keep])
+
+
+def _is_lost(instance: Instance, auth: Auth, done: Rotation, is_open: bool) -> bool:
+    "Whether what is stored after a rotation is a token that has been revoked."
+    shown = stored_id(get_account_by_id(instance, auth, done.account).response)
+    return shown in done.revoked or (shown == done.token.id and not is_open)
 
 
 @hides("session_token")
@@ -190,52 +321,29 @@ def rotate_token(
     Broken off anywhere and run again, one token of ours is valid and stored, and there was no
     moment without one. Tokens of others and of other names are not touched. `keep_old`: a replaced
     token stays valid for so many days; a later run revokes it. The value never reaches the disk.
+    An error says what stands where.
 
     CredentialsError `dud_token`; RetryLaterError `already_running`, `unknown_outcome`,
-    `not_in_time`; DataError `changed_meanwhile`; SettingsError `bad_argument`,
-    `several_accounts`, `no_state_folder`."""
+    `unseen_token`, `not_in_time`; DataError `changed_meanwhile`; SettingsError `bad_argument`,
+    `several_accounts`, `other_token`, `no_state_folder`."""
     check_token_name(name)
+    if not 0 < days < 36_500:
+        raise SettingsError("A token is issued for some days, more than 0.", "bad_argument")
     instance = find_instance(domo_instance)
     auth = sign_in(instance, session_token).auth
     with one_run(instance, name) as machine:
-        begun = Clock().steady()
-        plan = plan_rotation(instance, auth, name, account, keep_old)
-        _check_alone(plan, name, machine)
-        token = _issue(instance, auth, name, plan.user, days, machine)
-        try:
-            _check_first(instance, auth, name, plan, token, machine)
-            _try(instance, token, plan.user)
-            if Clock().steady() - begun > LONGEST_RUN / 2:
-                raise RetryLaterError(
-                    "The rotation took so long that another machine may have begun one. Nothing "
-                    "was changed. Run it again.",
-                    "not_in_time",
-                )
-        except DomostatsError:
-            _take_back(instance, auth, token)
-            raise
-        today = datetime.fromtimestamp(now(), timezone.utc)
-        shown = f"{account} {token.id} - {today:%Y-%m-%d}"
-        try:
-            place = _store(instance, auth, account, shown, plan, token)
-        except DomostatsError as e:
-            if not is_outcome_unknown(e):
-                _take_back(instance, auth, token)
-            raise
-        new = AccessToken(token.token, instance=instance)
-        if plan.account is not None:
-            rename_account(instance, auth, place, shown)
-        _read_back(instance, auth, place, shown)
-        for one in plan.revoke:
-            _revoke(instance, new, one["id"])
-    kept = [one["id"] for one in plan.keep]
-    return Rotation(token, place, [one["id"] for one in plan.revoke], kept)
-
-
-def _revoke(instance: Instance, auth: Auth, token_id: int) -> None:
-    "Revoke a token; one that is gone already is as good."
-    try:
-        revoke_access_token(instance, auth, token_id)
-    except AccessError as e:
-        if e.reason != "not_found":
-            raise
+        for again in range(3):
+            done = _rotate_once(
+                instance, auth, name, account, days, keep_old, machine, is_again=again > 0
+            )
+            me = done.token.owner_id
+            with _standing(f"The token {done.token.id} was stored, and the old ones are revoked."):
+                is_open = _opens(instance, done.token, me)
+                auth = AccessToken(done.token.token, instance=instance) if is_open else auth
+                if not _is_lost(instance, auth, done, is_open):
+                    return done
+    raise DataError(
+        f"Another machine has stored or revoked a token {name!r} three times while this one did. "
+        "Let only one machine rotate it, and run it there once more.",
+        "changed_meanwhile",
+    )

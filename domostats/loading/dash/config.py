@@ -11,8 +11,13 @@ from functools import cached_property
 from typing import TypeAlias
 
 from ...clients.dash.auth import CLI_CLIENT, ApplicationAuth, DashAuth, UserAuth, sign_in
-from ...clients.dash.key_store import KeptLogin
-from ...clients.dash.organisation import DashOrganisation, check_orgname, find_organisation
+from ...clients.dash.kept_login import KeptLogin
+from domostats.clients.dash.organisation import (
+    WRONG_ISSUER,
+    DashOrganisation,
+    check_orgname,
+    find_organisation,
+)
 from ...clients.dash.own_cache import CacheStore, CredentialsCache
 from ...errors import SettingsError
 from ...instances import Instance, check_url
@@ -55,7 +60,7 @@ class Auth:
         self.orgname: str | Instance | DashOrganisation = (
             check_orgname(orgname) if isinstance(orgname, str) else orgname
         )
-        self.issuer: str | None = check_url(issuer, "issuer") if issuer else None
+        self.issuer: str | None = check_url(issuer, "issuer", WRONG_ISSUER) if issuer else None
         self.credentials_cache_class: type[CredentialsCache] | None = credentials_cache_class
         if entity_type not in (None, "", self.USER, self.APPLICATION):
             raise SettingsError("entity_type is Auth.USER or Auth.APPLICATION.", "bad_argument")

@@ -315,7 +315,13 @@ class Load:
             raise
 
     def _warn_of_client(self, planned: Planned) -> None:
-        "Say that nobody knows whose rows these are, unless a column or an option says it."
+        "Say that nobody knows whose rows these are, unless either a column or an option says it."
+        if self.load_as_service_client_id is not None and CLIENT_ID in self.types.types:
+            warn(
+                f"{planned.source.name} has a column {CLIENT_ID}, and the load is for service "
+                f"client {self.load_as_service_client_id} besides. Nobody has seen which of them "
+                "counts. Leave one out: load_as_service_client_id=None, or drop the column."
+            )
         is_told = self.load_as_service_client_id is not None or self.table_name == ""
         if not is_told and CLIENT_ID not in self.types.types:
             warn(

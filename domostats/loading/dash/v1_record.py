@@ -14,16 +14,26 @@ __all__ = [
     "V1Record",
     "not_known",
     "open_record",
+    "KeptUpload",
+    "kept_uploads",
 ]
 
 # %% ../../../nbs/06_loading/dash/13_v1_record.ipynb #b8e44bd4
+import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from ...clients.dash.organisation import DashOrganisation
+from ...clients.dash.v1_files import v1_place
 from ...errors import RetryLaterError, SettingsError
-from ..uploads.record import options_digest, resume_command, source_differs
+from domostats.loading.uploads.record import (
+    kept_items,
+    options_digest,
+    resume_command,
+    source_differs,
+)
 from ...transport.journal import Journal
 from ...transport.take_up import open_journal
 
@@ -55,12 +65,14 @@ class ChunkFact:
 
 @dataclass
 class V1Facts:
-    "What is known of an upload: digests of its options and its source, its chunks, its command."
+    """What is known of an upload: digests of its options and its source, its chunks, its command,
+    and an `id` that no other has."""
 
     options: str
     digest: str = ""
     chunks: list[ChunkFact] = field(default_factory=list)
     command: str = ""
+    id: str = ""
 
 
 def _facts_from(facts: Mapping[str, Any]) -> V1Facts:
@@ -68,7 +80,7 @@ def _facts_from(facts: Mapping[str, Any]) -> V1Facts:
         ChunkFact(**{**one, "parts": [PartFact(**part) for part in one["parts"]]})
         for one in facts.get("chunks", [])
     ]
-    kept = {name: facts.get(name, "") for name in ("options", "digest", "command")}
+    kept = {name: facts.get(name, "") for name in ("options", "digest", "command", "id")}
     return V1Facts(**kept, chunks=chunks)
 
 
@@ -162,4 +174,26 @@ def open_record(url: str, name: str, options: object, fresh: bool = False) -> It
             raise source_differs(name, "it had other options")
         record = V1Record(journal, name, kept if kept.options else facts)
         record.facts.command = resume_command()
+        record.facts.id = record.facts.id or f"v1_{uuid.uuid4().hex[:16]}"
         yield record
+
+
+class KeptUpload(NamedTuple):
+    """An upload as the record of this machine has it: its `state` (`open`, `running` or `ended`),
+    when that was written (`at`, epoch seconds), and what is known of it (`record`)."""
+
+    state: str
+    at: float
+    record: V1Record
+
+
+def kept_uploads(organisation: DashOrganisation) -> list[KeptUpload]:
+    "The uploads to Data Model v1 of an organisation that this machine knows, the oldest first."
+    beginning = f"{organisation}/"
+    found = []
+    for item in kept_items(v1_place(organisation).url, KIND):
+        if item.key.startswith(beginning) and item.facts.get("options"):
+            name = item.key.removeprefix(beginning)
+            record = V1Record(None, name, _facts_from(item.facts))
+            found.append(KeptUpload(item.state, item.at, record))
+    return found

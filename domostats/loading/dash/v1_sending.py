@@ -13,7 +13,8 @@ from tqdm.auto import tqdm
 
 from ...clients.dash.v1_files import may_have_arrived
 from ...errors import DataError, DomostatsError, SettingsError
-from .v1_parts import V1Part, pack_parts
+from .column_names import check_names
+from .v1_parts import V1Part, pack_parts, with_json
 from domostats.loading.dash.v1_record import (
     ASKED,
     STORED,
@@ -88,7 +89,8 @@ class V1Sending:
             raise source_differs(self.record.name, f"{name} had other rows then")
         if known is not None and all(part.state != WAITING for part in known.parts):
             return
-        frame = _modified(to_dataframe(chunk.table), self.modify)
+        check_names(chunk.table.column_names)
+        frame = _modified(to_dataframe(with_json(chunk.table)), self.modify)
         if known is None:
             known = ChunkFact(first, chunk.table.num_rows, digest, [PartFact(len(frame))])
             waiting = self._plan(known, frame)

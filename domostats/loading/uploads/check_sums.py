@@ -111,7 +111,7 @@ def load_failed(
     """
     messages = [*messages]
     failed = failed_check(messages, check_sum)
-    words = " ".join(messages) or "it gave no reason"
+    words = " ".join(f"{message.rstrip('. ')}." for message in messages) or "nothing more."
     if failed:
         return DataError(
             f"The load of {name} failed its check {failed['expression']}: expected "

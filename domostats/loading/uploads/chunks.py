@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from ...errors import SettingsError
+from ...errors import DataError, SettingsError
 
 # %% ../../../nbs/06_loading/uploads/06_chunks.ipynb #89df8ab0
 ROWS = 1_000_000  # in one chunk
@@ -75,14 +75,23 @@ def chunks_of(tables: Iterable[pa.Table], rows: int = ROWS, size: int = SIZE) ->
                 table = table.slice(fits)
             if table.num_rows or held_rows == rows:
                 number += 1
-                yield Chunk(number, done, _joined(held))
+                yield Chunk(number, done, _joined(held, done))
                 done += held_rows
                 held, held_rows, held_size = [], 0, 0
     if held:
-        yield Chunk(number + 1, done, _joined(held))
+        yield Chunk(number + 1, done, _joined(held, done))
     elif not number and last is not None:
         yield Chunk(1, 0, last)
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables, promote_options="permissive")
+def _joined(tables: list[pa.Table], row: int) -> pa.Table:
+    "Tables as one; `row` rows were before them. DataError `mixed_column`."
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as e:
+        why = str(e).splitlines()[0][:200]
+    raise DataError(
+        f"The pieces from row {row + 1} on do not fit together: {why}. Give a column the same type "
+        "in every piece; .astype('string') holds everything.",
+        "mixed_column",
+    )

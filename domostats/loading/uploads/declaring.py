@@ -4,9 +4,11 @@
 
 # %% auto #0
 __all__ = [
+    "DIGITS",
     "arrow_type",
     "unite_types",
     "mixed_column",
+    "check_storable",
     "ColumnTypes",
     "fit_table",
     "columns_differ",
@@ -95,6 +97,27 @@ def mixed_column(name: str, row: int, why: str, source: str) -> DataError:
     )
 
 
+DIGITS = 38  # the most of a decimal in SQL engines
+
+
+def check_storable(name: str, type: pa.DataType) -> None:
+    "DataError `unknown_type` for a type that a table of a lake cannot have, or a part of it."
+    why = ""
+    if pa.types.is_duration(type) or pa.types.is_interval(type):
+        why = f"spans of time ({type}). Make them numbers, such as .dt.total_seconds()"
+    elif pa.types.is_decimal(type) and type.precision > DIGITS:
+        why = f"decimals of {type.precision} digits, and {DIGITS} are the most. Round them"
+    if why:
+        raise DataError(
+            f"Column {name!r} holds {why}, or make them texts: dtype={{{name!r}: 'string'}}. "
+            "Nothing was committed.",
+            "unknown_type",
+            column=name,
+        )
+    for n in range(type.num_fields):
+        check_storable(name, type.field(n).type)
+
+
 class ColumnTypes:
     """The types of the columns of a load, by name in order.
 
@@ -116,26 +139,20 @@ class ColumnTypes:
         "The type that the user gave to a column; None if none."
         return self.given.get(name, self.every)
 
-    def learn(
-        self, table: pa.Table, is_text: bool, row: int = 0, source: str = ""
-    ) -> dict[str, pa.ChunkedArray]:
+    def learn(self, table: pa.Table, is_text: bool, row: int = 0, source: str = "") -> None:
         """Let the types hold the values of this table too; `is_text`: it is of texts that may be
         something else.
 
-        Gives the columns of texts that are whole numbers here, as numbers: nobody has to convert
-        them again. `row`: the rows before it. DataError `mixed_column`."""
-        numbers = {}
+        `row`: the rows before it. DataError `mixed_column`."""
         for name, column in zip(table.column_names, table.columns, strict=True):
             if (given := self.given_for(name)) is not None:
+                check_storable(name, given)
                 self.types[name] = given
             elif is_text and pa.types.is_string(column.type):
                 self.types.setdefault(name, pa.null())
-                found = self.texts.setdefault(name, TextType()).look(column)
-                if found is not None:
-                    numbers[name] = found
+                self.texts.setdefault(name, TextType()).look(column)
             else:
                 self._unite(name, column, row, source)
-        return numbers
 
     def _unite(self, name: str, column: pa.ChunkedArray, row: int, source: str) -> None:
         "Let the type of a column hold these values too."
@@ -144,6 +161,7 @@ class ColumnTypes:
         if united is None:
             at = pc.index(pc.is_valid(column), True).as_py()
             raise mixed_column(name, row + at + 1, str(column.type), source)
+        check_storable(name, united)
         self.types[name] = united
 
     def settled(self) -> dict[str, pa.DataType]:

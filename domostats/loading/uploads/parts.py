@@ -14,6 +14,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/06_loading/uploads/07_parts.ipynb #8e2df316
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -25,8 +26,13 @@ from pyarrow import parquet
 from ...errors import SettingsError
 from ..streams import check_columns, is_frame, to_reader
 from .chunks import Chunk
-from .declaring import ColumnTypes, fit_table, keeps_values
-from .sources import Digest, RowSource, digest_tables
+from domostats.loading.uploads.declaring import (
+    ColumnTypes,
+    check_storable,
+    fit_table,
+    keeps_values,
+)
+from .sources import RowSource, digest_tables
 from ...rows.table import to_dataframe
 
 if TYPE_CHECKING:
@@ -182,6 +188,7 @@ def _types_after(table: pa.Table, declaration: ColumnTypes) -> ColumnTypes:
         keeps = type is not None and keeps_values(column.type, type)
         if type is None or not keeps and not _fits(column, type):
             type = column.type
+        check_storable(name, type)
         after.types[name] = type
     after.settle()
     return after
@@ -197,8 +204,8 @@ def _fits(column: pa.ChunkedArray, type: pa.DataType) -> bool:
 
 def file_digest(path: Path) -> str:
     "A text that two files share if their bytes are the same."
-    digest = Digest()
+    digest = hashlib.sha256()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.text
+    return digest.hexdigest()[:32]

@@ -6,8 +6,12 @@
 __all__ = [
     "RECORDS",
     "FORBIDDEN",
+    "UNREADABLE",
+    "PLAIN",
     "check_options",
     "reading_errors",
+    "file_errors",
+    "plain_types",
     "read_json_lines",
     "read_json",
     "read_by_pandas",
@@ -25,7 +29,7 @@ import msgspec
 import pyarrow as pa
 from pyarrow import parquet
 
-from ...errors import DataError, DomostatsError, SettingsError
+from ...errors import DataError, DestinationError, DomostatsError, SettingsError
 from ..streams import check_columns, to_reader
 
 if TYPE_CHECKING:
@@ -47,32 +51,69 @@ def check_options(options: Iterable[str]) -> None:
         )
 
 
+UNREADABLE = (
+    pa.ArrowException,
+    ValueError,
+    OSError,
+    EOFError,
+    LookupError,
+    TypeError,
+    msgspec.MsgspecError,
+)
+
+
 @contextmanager
-def reading_errors(name: str) -> Iterator[None]:
-    "A block in which what cannot be read is DataError `not_read`, about the source of this name."
+def reading_errors(name: str, kinds: tuple[type[Exception], ...] = UNREADABLE) -> Iterator[None]:
+    "A block in which errors of these kinds are DataError `not_read` about the source of a name."
     try:
         yield
     except DomostatsError:
         raise
-    except UnicodeError:
-        words = "it is not in the encoding that was expected (UTF-8 if you gave none): encoding=..."
-    except (
-        pa.ArrowException,
-        ValueError,
-        OSError,
-        EOFError,
-        LookupError,
-        TypeError,
-        msgspec.MsgspecError,
-    ) as e:
-        first = (str(e).splitlines() or [""])[0][:200]
-        words = f"{type(e).__name__}: {first}"
+    except kinds as e:
+        words = _unreadable(e)
     else:
         return
-    raise DataError(
-        f"{name} cannot be read: {words}. Mend the file, or the options that are given with it.",
-        "not_read",
-    )
+    raise DataError(f"{name} cannot be read: {words}", "not_read")
+
+
+def _unreadable(error: Exception) -> str:
+    "Why something cannot be read, and what to do about it."
+    first = (str(error).splitlines() or [""])[0][:200].rstrip(".")
+    if isinstance(error, UnicodeError) or "invalid UTF8" in first:
+        return (
+            "it is not in the encoding that was expected, which is UTF-8 unless you say another. "
+            "Say which: encoding='latin-1', or 'utf-16' for what a spreadsheet calls Unicode text."
+        )
+    return f"{type(error).__name__}: {first}. Mend the file, or the options that are given with it."
+
+
+@contextmanager
+def file_errors(name: str) -> Iterator[None]:
+    """A block in which a file is read: whatever its reader raises is DataError `not_read`, and
+    every error about its data names it."""
+    try:
+        with reading_errors(name, (Exception,)):
+            yield
+    except (DataError, DestinationError) as e:
+        if name not in str(e):
+            e.args = (f"{name}: {e}", *e.args[1:])
+        raise
+
+
+def plain_types(table: pa.Table) -> pa.Table:
+    "A table whose columns have types that every reader of Parquet knows, with the same values."
+    for n, field in enumerate(table.schema):
+        plain = PLAIN.get(str(field.type))
+        if plain is not None:
+            table = table.set_column(n, field.name, table.column(n).cast(plain))
+    return table
+
+
+PLAIN: dict[str, pa.DataType] = {
+    "halffloat": pa.float32(),
+    "string_view": pa.string(),
+    "binary_view": pa.binary(),
+}
 
 
 # %% ../../../nbs/06_loading/uploads/04_reading.ipynb #8bcc7f87
@@ -93,9 +134,11 @@ def _table_of(rows: list[Any], first: int) -> pa.Table:
         try:
             columns[name] = pa.array(values)
         except (pa.ArrowException, OverflowError) as e:
+            is_huge = isinstance(e, OverflowError)
+            kind = "a whole number of more than 64 bits" if is_huge else "values of several kinds"
             raise DataError(
-                f"Column {name!r} holds values of several kinds in the records {first + 1} to "
-                f"{first + len(rows)} ({str(e)[:100]}). Make it one kind.",
+                f"Column {name!r} holds {kind} in the records {first + 1} to "
+                f"{first + len(rows)} ({str(e)[:100]}). Make it one kind, for example texts.",
                 "mixed_column",
                 column=name,
             ) from None
@@ -231,6 +274,6 @@ def read_parquet(file: Any) -> Iterator[pa.Table]:
         is_any = False
         for batch in opened.iter_batches(batch_size=RECORDS):
             is_any = True
-            yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+            yield plain_types(pa.Table.from_batches([batch]).replace_schema_metadata(None))
         if not is_any:
-            yield schema.empty_table()
+            yield plain_types(schema.empty_table())

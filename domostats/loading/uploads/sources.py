@@ -8,7 +8,6 @@ __all__ = [
     "GZIP",
     "BEGINNINGS",
     "SIMPLE",
-    "Digest",
     "RowSource",
     "digest_tables",
     "file_kind",
@@ -37,8 +36,11 @@ from ...errors import DataError, SettingsError
 from ..coverage import is_run
 from ..streams import is_frame, to_reader
 from .csv_texts import Bytes, read_csv
+from .declaring import columns_differ
 from domostats.loading.uploads.reading import (
     check_options,
+    file_errors,
+    plain_types,
     read_by_pandas,
     read_json,
     read_json_lines,
@@ -47,33 +49,8 @@ from domostats.loading.uploads.reading import (
 )
 from ...notices import warn
 
-try:
-    from xxhash import xxh3_128
-except ImportError:  # an extra
-    xxh3_128 = None
-
 
 # %% ../../../nbs/06_loading/uploads/05_sources.ipynb #900f1c8e
-class Digest:
-    """A text that two contents share if they are the same, made block by block.
-
-    It tells whether a file was changed since, and guards against nobody who wants to deceive. So
-    it is XXH3 where that is installed, which takes a tenth of the time of SHA-256."""
-
-    def __init__(self):
-        self.name: str = "sha256" if xxh3_128 is None else "xxh3"
-        self.made: Any = hashlib.sha256() if xxh3_128 is None else xxh3_128()
-
-    def update(self, block: Any) -> None:
-        "Take the next bytes into account."
-        self.made.update(block)
-
-    @property
-    def text(self) -> str:
-        "The digest of all bytes until now, and by which method."
-        return f"{self.name}:{self.made.hexdigest()[:32]}"
-
-
 @dataclass(frozen=True)
 class RowSource:
     """What holds rows.
@@ -107,16 +84,16 @@ class RowSource:
             return ""
         if self.content is None:
             return digest_tables(self.tables())
-        digest = Digest()
+        digest = hashlib.sha256()  # processors have an instruction for it
         with reading_errors(self.name):
             for block in self.content():
                 digest.update(block)
-        return digest.text
+        return digest.hexdigest()[:32]
 
 
 def digest_tables(tables: Iterable[pa.Table]) -> str:
     "A text that these tables share with every other way to cut the same rows in the same pieces."
-    digest = Digest()
+    digest = hashlib.blake2b(digest_size=16)
 
     class Sink(io.RawIOBase):
         def writable(self) -> bool:
@@ -129,7 +106,7 @@ def digest_tables(tables: Iterable[pa.Table]) -> str:
     for table in tables:
         with pa.ipc.new_stream(pa.PythonFile(Sink(), "w"), table.schema) as stream:
             stream.write_table(table.combine_chunks())
-    return digest.text
+    return digest.hexdigest()
 
 
 # %% ../../../nbs/06_loading/uploads/05_sources.ipynb #084b14b0
@@ -212,10 +189,10 @@ def _from_path(path: Path, options: dict[str, Any]) -> RowSource:
     if not path.is_file():
         raise DataError(
             f"There is no file {path}. Check the path; a relative one is looked for in the folder "
-            "in which the program runs.",
+            "in which the program runs, and an address of the web is none.",
             "no_file",
         )
-    with reading_errors(path.name), path.open("rb") as file:
+    with file_errors(path.name), path.open("rb") as file:
         head = _unpacked(file).read(512)
     kind = file_kind(path.name, head)
     read = _reader_of(kind, options)
@@ -237,7 +214,12 @@ def _file_source(
     version: Callable[[], object] | None = None,
 ) -> RowSource:
     is_json = kind.startswith("json")
-    return RowSource(name, tables, again, kind in ("csv", "tsv"), is_json, content, version)
+
+    def read() -> Iterator[pa.Table]:
+        with file_errors(name):
+            yield from tables()
+
+    return RowSource(name, read, again, kind in ("csv", "tsv"), is_json, content, version)
 
 
 def _version(state: os.stat_result) -> tuple[int, int, int]:
@@ -283,6 +265,12 @@ def _from_handle(handle: Any, options: dict[str, Any]) -> RowSource:
     "What an open handle has left, of bytes or of text."
     name = getattr(handle, "name", "")
     name = Path(name).name if isinstance(name, str) and name else "the open file"
+    with file_errors(name):
+        return _opened_handle(handle, name, options)
+
+
+def _opened_handle(handle: Any, name: str, options: dict[str, Any]) -> RowSource:
+    "What an open handle of this name has left."
     if isinstance(handle.read(0), str):
         options = {key: value for key, value in options.items() if key != "encoding"}
     again = _goes_back(handle)
@@ -372,6 +360,12 @@ def open_sources(data: object, name: str = "", **options: Any) -> list[RowSource
     `not_read`; SettingsError `bad_argument`, `not_a_table`."""
     check_options(options)
     if isinstance(data, (str, Path)):
+        if data == "":
+            raise DataError(
+                "The path is empty, so no file is meant. Give one; the folder in which the program "
+                "runs is '.'.",
+                "no_file",
+            )
         path = Path(data).expanduser()
         files = usable_files(path) if path.is_dir() else [path]
         return [_from_path(file, options) for file in files]
@@ -412,13 +406,23 @@ def _batches(data: Any) -> Iterator[pa.Table]:
     is_any = False
     for batch in reader:
         is_any = True
-        yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
+        yield plain_types(pa.Table.from_batches([batch]).replace_schema_metadata(None))
     if not is_any:
-        yield reader.schema.remove_metadata().empty_table()
+        yield plain_types(reader.schema.remove_metadata().empty_table())
 
 
 def _each(pieces: Iterator[Any]) -> Iterator[pa.Table]:
+    "The tables of several frames or tables of the same columns. DataError `other_columns`."
+    before: list[str] | None = None
+    rows = 0
     for piece in pieces:
-        yield from _batches(
-            pa.Table.from_batches([piece]) if isinstance(piece, pa.RecordBatch) else piece
-        )
+        data = pa.Table.from_batches([piece]) if isinstance(piece, pa.RecordBatch) else piece
+        for table in _batches(data):
+            names = table.column_names
+            if before is not None and {*names} != {*before}:
+                odd = [name for name in names if name not in before]
+                lost = [name for name in before if name not in names]
+                raise columns_differ("the pieces", rows, odd, lost)
+            before = names
+            rows += table.num_rows
+            yield table

@@ -48,17 +48,19 @@ class DailyRuns:
                 self.executions[0] |= {"status": "SUCCEEDED", "stopDate": _iso(self.clock.now())}
 
     def status(self, query: dict[str, str]) -> Any:
-        "The executions as a mode shows them. DashRefusal 400."
+        """The executions as a mode shows them, out of the latest `limit`; a limit beyond 1 to 200
+        counts as the nearest of these. DashRefusal 400."""
         mode = query.get("mode", "list")
         limit = query.get("limit", "50")
-        if mode not in MODES or not limit.isdecimal() or not 1 <= int(limit) <= 200:
+        if mode not in MODES or not limit.removeprefix("-").isdecimal():
             raise DashRefusal(400, f"mode is one of {', '.join(MODES)}, limit is 1 to 200")
         self._settle()
+        shown = self.executions[: min(max(int(limit), 1), 200)]
         if mode == "list":
-            return {"executions": self.executions[: int(limit)]}
+            return {"executions": shown}
         if mode == "latest":
-            return self.executions[0] if self.executions else None
-        good = [one for one in self.executions if one["status"] == "SUCCEEDED"]
+            return shown[0] if shown else None
+        good = [one for one in shown if one["status"] == "SUCCEEDED"]
         return good[0] if good else {"message": "There are no successful executions."}
 
     def start(self) -> tuple[int, dict[str, Any]]:

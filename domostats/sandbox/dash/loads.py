@@ -197,6 +197,8 @@ class DashLoads:
                     "load_as_service_client_id was not given",
                 )
             return self._append(con, load, schema)
+        except duckdb.Error as e:  # a type that no table can have
+            raise LoadFailure("SchemaError", str(e).splitlines()[0]) from None
         finally:
             con.close()
 

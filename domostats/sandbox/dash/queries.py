@@ -32,7 +32,8 @@ def _stamp(moment: float) -> str:
 
 
 def trino_type(kind: str) -> str:
-    "The name that Trino has for a type of DuckDB."
+    """The word that a page of a result has for a type of DuckDB: one of the seven that are
+    described, so true and false are texts."""
     base = kind.partition("(")[0]
     if base in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "UTINYINT", "USMALLINT", "UINTEGER"):
         return "bigint"
@@ -42,7 +43,7 @@ def trino_type(kind: str) -> str:
         return "double"
     if base.startswith("TIMESTAMP"):
         return "timestamp"
-    if base in ("DECIMAL", "DATE", "BOOLEAN"):
+    if base in ("DECIMAL", "DATE"):
         return base.lower()
     return "varchar"
 

@@ -5,8 +5,6 @@
 # %% auto #0
 __all__ = [
     "CATALOGS",
-    "UnusableSql",
-    "load_sqlglot",
     "translate_query",
     "translate_aggregate",
     "make_lake",
@@ -20,45 +18,26 @@ from typing import Any
 
 import duckdb
 
-from ...errors import SettingsError
+from domostats.sandbox.sql_tools import (
+    SyntaxMistake,
+    UnusableSql,
+    close_database,
+    load_sqlglot,
+    parse_statements,
+    write_duckdb,
+)
 
 # %% ../../../nbs/11_sandbox/dash/04_sql.ipynb #eeea64af
 CATALOGS = "awsdatacatalog", "hive", "iceberg"  # in front of a schema: left out
 
 
-class UnusableSql(ValueError):
-    "A text that is no query, or one that cannot be told to DuckDB; the text says why."
-
-
-def load_sqlglot() -> Any:
-    "The module sqlglot. SettingsError `not_installed`."
-    try:
-        import sqlglot
-    except ModuleNotFoundError:
-        raise SettingsError(
-            "The sandbox of Comotion Dash translates SQL with sqlglot. Install it: "
-            "pip install 'domostats[sandbox,dash]'",
-            "not_installed",
-        ) from None
-    return sqlglot
-
-
 def _parsed(text: str) -> Any:
     "The one statement in a text, as sqlglot has it. UnusableSql."
-    sqlglot = load_sqlglot()
-    wrong = ""
-    trees = []
     try:
-        trees = [tree for tree in sqlglot.parse(text, read="trino") if tree is not None]
-    except sqlglot.errors.ParseError as e:
-        where = e.errors[0] if e.errors else {}
-        found = where.get("highlight") or ""
-        place = f"line {where.get('line') or 1}:{where.get('col') or 1}"
-        wrong = f"{place}: mismatched input {found!r}"
-    except (sqlglot.errors.SqlglotError, RecursionError):
-        wrong = "line 1:1: mismatched input"
-    if wrong:
-        raise UnusableSql(wrong)
+        trees = parse_statements(text, "trino")
+    except SyntaxMistake as e:
+        found = f" {e.found!r}" if e.found else ""
+        raise UnusableSql(f"line {e.line}:{e.column}: mismatched input{found}") from None
     if len(trees) != 1:
         raise UnusableSql(f"line 1:1: one statement is expected, and here are {len(trees)}")
     return trees[0]
@@ -92,12 +71,10 @@ def translate_aggregate(text: str) -> str:
 
 
 def _written(tree: Any) -> str:
-    sqlglot = load_sqlglot()
     try:
-        return tree.sql(dialect="duckdb", unsupported_level=sqlglot.ErrorLevel.RAISE)
-    except (sqlglot.errors.SqlglotError, RecursionError) as e:
-        wrong = str(e).splitlines()[0][:200]
-    raise UnusableSql(f"line 1:1: the sandbox cannot translate this: {wrong}")
+        return write_duckdb(tree)
+    except UnusableSql as e:
+        raise UnusableSql(f"line 1:1: {e}") from None
 
 
 # %% ../../../nbs/11_sandbox/dash/04_sql.ipynb #a32f507c
@@ -108,8 +85,7 @@ def make_lake(org: str) -> duckdb.DuckDBPyConnection:
     con.execute(f'CREATE SCHEMA "{org}_sandbox"')
     con.execute(f'CREATE SCHEMA "{first_schema(org)}"')
     use_lake(con, org)
-    con.execute("SET enable_external_access = false")
-    con.execute("SET lock_configuration = true")
+    close_database(con)
     return con
 
 

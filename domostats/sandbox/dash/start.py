@@ -26,13 +26,14 @@ from .queries import QueryRun
 from .realm import Realm
 from .rules import DashRules
 from .service import Dash
-from .sql import load_sqlglot, use_lake
+from .sql import use_lake
 from .store import ObjectStore
 from .store_app import make_store_app
 from .tokens import load_joserfc
 from ..datorama.limits import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ..server import Server
+from ..sql_tools import load_sqlglot
 from ...secrets import Secret
 
 

@@ -1,0 +1,79 @@
+"""Which cases of a table are quick, which are slow, and which wait for another day."""
+
+from datetime import date, timedelta
+
+import pytest
+from conftest import Tiers
+
+DAYS = [str(date(2024, 3, 1) + timedelta(n)) for n in range(100)]
+
+
+class Case:
+    "What pytest says of a case, as far as it is asked for here."
+
+    def __init__(self, table, number, mark):
+        self.nodeid = f"tests/test_x.py::{table}[{number}]"
+        self.mark = mark
+        self.marks = set()
+
+    def get_closest_marker(self, name):
+        return self.mark
+
+    def add_marker(self, name):
+        self.marks.add(name)
+
+
+def table(name, count, *arguments, **more):
+    mark = getattr(pytest.mark.sampled(*arguments, **more), "mark", None) if arguments else None
+    return [Case(name, number, mark) for number in range(count)]
+
+
+def on(day, monkeypatch, *tables):
+    "The numbers of the quick cases of each table, of the slow ones and of those of another day."
+    monkeypatch.setenv("SAMPLE", day)
+    Tiers().pytest_collection_modifyitems([case for cases in tables for case in cases])
+    kinds = [set(), {"slow"}, {"slow", "another_day"}]
+    return [
+        [[n for n, case in enumerate(cases) if case.marks == kind] for kind in kinds]
+        for cases in tables
+    ]
+
+
+def test_of_a_long_table_a_sample_is_quick_and_twenty_more_are_run_a_day(monkeypatch):
+    [[quick, slow, left]] = on(DAYS[0], monkeypatch, table("long", 100, 8))
+    assert quick == [*range(0, 100, 8)]
+    assert len(slow) == 20 and sorted([*quick, *slow, *left]) == [*range(100)]
+
+
+def test_a_short_table_is_run_whole_every_day(monkeypatch):
+    short = table("short", 20, 4)
+    one = table("one", 1, 4)
+    told = on(DAYS[0], monkeypatch, short, one, table("without", 3))
+    assert told == [
+        [[0, 4, 8, 12, 16], [n for n in range(20) if n % 4], []],
+        [[0], [], []],
+        [[0, 1, 2], [], []],
+    ]
+
+
+def test_fewer_a_day_where_a_case_takes_long(monkeypatch):
+    [[quick, slow, left]] = on(DAYS[0], monkeypatch, table("long", 40, 10, a_day=6))
+    assert (len(quick), len(slow), len(left)) == (4, 6, 30)
+
+
+def test_a_day_draws_the_same_again_whatever_else_is_run(monkeypatch):
+    alone = on(DAYS[0], monkeypatch, table("long", 100, 8))
+    beside = on(DAYS[0], monkeypatch, table("before", 70, 3), table("long", 100, 8))
+    assert alone[0] == beside[1]
+
+
+def test_in_a_hundred_days_every_case_has_its_turn(monkeypatch):
+    slow = set()
+    for day in DAYS:
+        [[quick, drawn, _]] = on(day, monkeypatch, table("long", 100, 8))
+        slow.update(drawn)
+    assert sorted([*quick, *slow]) == [*range(100)]
+
+
+def test_the_day_is_said():
+    assert Tiers().pytest_report_header().startswith("cases of the day: SAMPLE=2")
