@@ -120,7 +120,7 @@ class Instance:
     def __init__(self, name: str, url: str, secrets: dict[str, Secret] | None = None):
         wrong = ""
         try:
-            check_url(url, name)
+            url = check_url(url, name)
         except SettingsError as e:
             wrong = str(e)
         if wrong:  # raised here, without what may have a password in it

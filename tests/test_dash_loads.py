@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
-from conftest import KILLS, TODAY
+from conftest import KILLS, ROOT, TODAY
 from dash_support import guide_of, new_load
 from pyarrow import parquet
 from secret_search import leaks

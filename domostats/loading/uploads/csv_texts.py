@@ -11,6 +11,7 @@ import io
 from collections.abc import Callable, Iterator
 from typing import IO, Any
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import csv
 
@@ -68,6 +69,29 @@ def _as_utf8(read: Callable[[int], bytes], encoding: str) -> Callable[[int], byt
     return more
 
 
+class _Lasting:
+    "A binary file that ends in the end of a line, as in `_ending_in_newline`, read without a copy."
+
+    def __init__(self, file: Any):
+        self.file = file
+        self.last = b"\n"
+
+    def readinto(self, room: Any) -> int:
+        "Put the next bytes there; their number."
+        count: int = self.file.readinto(room)
+        if not count and self.last != b"\n":
+            room[:1] = b"\n"
+            count = 1
+        if count:
+            self.last = bytes(room[count - 1 : count])
+        return count
+
+    def read(self, size: int) -> bytes:
+        "The next bytes, at most so many."
+        room = bytearray(size)
+        return bytes(room[: self.readinto(memoryview(room))])
+
+
 def _head_of(read: Callable[[int], bytes]) -> bytes:
     "The bytes up to the end of the first line that is not within quotes, or a little more."
     head = b""
@@ -99,30 +123,38 @@ MARK = b"\xef\xbb\xbf"  # at the beginning of some files; the reader passes over
 class _Lines:
     """Blocks of whole lines of a file, as long as there is no quote and no line is longer than a
     block; `left` is what was read and not given then.
-    """
 
-    def __init__(self, read: Callable[[int], bytes], head: bytes, quote: bytes):
-        self.read = read
+    All blocks stand in the same memory, one after the other, so each is to be used before the next
+    is asked for."""
+
+    def __init__(self, readinto: Callable[[memoryview], int], head: bytes, quote: bytes):
+        self.readinto = readinto
         self.left = head
         self.quote = quote
 
-    def __iter__(self) -> Iterator[bytes]:
-        while True:
-            if self.quote in self.left:
-                return
-            more = self.read(BLOCK)
-            cut = more.rfind(b"\n") + 1
-            if self.quote in more or more and not cut:
-                self.left += more
-                return
-            if not more:
+    def __iter__(self) -> Iterator[memoryview]:
+        room = bytearray(len(self.left) + 2 * BLOCK)
+        view = memoryview(room)
+        held = len(self.left)
+        view[:held] = self.left
+        is_quoted = self.quote in self.left
+        while not is_quoted:
+            count = self.readinto(view[held : held + BLOCK])
+            end = held + count
+            cut = room.rfind(b"\n", held, end) + 1
+            is_quoted = room.find(self.quote, held, end) >= 0
+            if is_quoted or count and not cut:
+                held = end
                 break
-            block = b"".join([self.left, memoryview(more)[:cut]])
-            self.left: bytes = more[cut:]
-            yield block
-        last, self.left = self.left, b""
-        if last:
-            yield last
+            if not count:
+                self.left: bytes = b""
+                if held:
+                    yield view[:held]
+                return
+            yield view[:cut]
+            held = end - cut
+            view[:held] = view[cut:end]
+        self.left = bytes(view[:held])
 
 
 # %% ../../../nbs/06_loading/uploads/03_csv_texts.ipynb #5a89d983
@@ -134,7 +166,13 @@ def read_csv(
     DataError `empty`, `not_read` (a quote that is never closed); ArrowException for rows of another
     length, LookupError and UnicodeError for an encoding that is none or not that of the file."""
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    read = _ending_in_newline(file.read if is_utf8 else _as_utf8(file.read, encoding))
+    opened: _Lasting | Bytes
+    if is_utf8 and hasattr(file, "readinto"):
+        opened = _Lasting(file)
+    else:
+        decoded = file.read if is_utf8 else _as_utf8(file.read, encoding)
+        opened = Bytes(_ending_in_newline(decoded))
+    read = opened.read
     head = _head_of(read)
     names = _names_in(head, delimiter, quote)
     check_columns(names)
@@ -151,7 +189,7 @@ def read_csv(
         column_types=dict.fromkeys(names, pa.string()),
     )
     given = None
-    lines = _Lines(read, head, quote.encode())
+    lines = _Lines(opened.readinto, head, quote.encode())
     plain = csv.ParseOptions(
         delimiter=delimiter, quote_char=False, ignore_empty_lines=parsing.ignore_empty_lines
     )
@@ -170,17 +208,16 @@ def read_csv(
 
 
 def _table_of_lines(
-    block: bytes,
+    block: memoryview,
     names: list[str] | None,
     parsing: csv.ParseOptions,
     converting: csv.ConvertOptions,
 ) -> pa.Table:
     "Whole lines without a quote as a table; the first has the names, unless these are given."
-    converting.check_utf8 = not block.isascii()
-    if names is not None and block.startswith(MARK):
-        block = MARK + block
-    reading = csv.ReadOptions(block_size=len(block) + 1, column_names=names, use_threads=False)
-    return csv.read_csv(pa.BufferReader(block), reading, parsing, converting)
+    converting.check_utf8 = bool(np.frombuffer(block, np.uint8).max() > 127)
+    content = MARK + block if names is not None and block[:3] == MARK else block
+    reading = csv.ReadOptions(block_size=len(content) + 1, column_names=names, use_threads=False)
+    return csv.read_csv(pa.BufferReader(content), reading, parsing, converting)
 
 
 END = "\x03"  # every value of a row that is added behind the last one

@@ -139,20 +139,27 @@ class ColumnTypes:
         "The type that the user gave to a column; None if none."
         return self.given.get(name, self.every)
 
-    def learn(self, table: pa.Table, is_text: bool, row: int = 0, source: str = "") -> None:
+    def learn(
+        self, table: pa.Table, is_text: bool, row: int = 0, source: str = ""
+    ) -> dict[str, pa.ChunkedArray]:
         """Let the types hold the values of this table too; `is_text`: it is of texts that may be
         something else.
 
-        `row`: the rows before it. DataError `mixed_column`."""
+        Gives the columns of texts that are whole numbers here, as numbers: nobody has to convert
+        them again. `row`: the rows before it. DataError `mixed_column`."""
+        numbers = {}
         for name, column in zip(table.column_names, table.columns, strict=True):
             if (given := self.given_for(name)) is not None:
                 check_storable(name, given)
                 self.types[name] = given
             elif is_text and pa.types.is_string(column.type):
                 self.types.setdefault(name, pa.null())
-                self.texts.setdefault(name, TextType()).look(column)
+                found = self.texts.setdefault(name, TextType()).look(column)
+                if found is not None:
+                    numbers[name] = found
             else:
                 self._unite(name, column, row, source)
+        return numbers
 
     def _unite(self, name: str, column: pa.ChunkedArray, row: int, source: str) -> None:
         "Let the type of a column hold these values too."

@@ -14,7 +14,6 @@ __all__ = [
 ]
 
 # %% ../../../nbs/06_loading/uploads/07_parts.ipynb #8e2df316
-import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,7 +31,7 @@ from domostats.loading.uploads.declaring import (
     fit_table,
     keeps_values,
 )
-from .sources import RowSource, digest_tables
+from .sources import Digest, RowSource, digest_tables
 from ...rows.table import to_dataframe
 
 if TYPE_CHECKING:
@@ -204,8 +203,8 @@ def _fits(column: pa.ChunkedArray, type: pa.DataType) -> bool:
 
 def file_digest(path: Path) -> str:
     "A text that two files share if their bytes are the same."
-    digest = hashlib.sha256()
+    digest = Digest()
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()[:32]
+    return digest.text

@@ -8,6 +8,7 @@ __all__ = [
     "GZIP",
     "BEGINNINGS",
     "SIMPLE",
+    "Digest",
     "RowSource",
     "digest_tables",
     "file_kind",
@@ -49,8 +50,33 @@ from domostats.loading.uploads.reading import (
 )
 from ...notices import warn
 
+try:
+    from xxhash import xxh3_128
+except ImportError:  # an extra
+    xxh3_128 = None
+
 
 # %% ../../../nbs/06_loading/uploads/05_sources.ipynb #900f1c8e
+class Digest:
+    """A text that two contents share if they are the same, made block by block.
+
+    It tells whether a file was changed since, and guards against nobody who wants to deceive. So
+    it is XXH3 where that is installed, which takes a tenth of the time of SHA-256."""
+
+    def __init__(self):
+        self.name: str = "sha256" if xxh3_128 is None else "xxh3"
+        self.made: Any = hashlib.sha256() if xxh3_128 is None else xxh3_128()
+
+    def update(self, block: Any) -> None:
+        "Take the next bytes into account."
+        self.made.update(block)
+
+    @property
+    def text(self) -> str:
+        "The digest of all bytes until now, and by which method."
+        return f"{self.name}:{self.made.hexdigest()[:32]}"
+
+
 @dataclass(frozen=True)
 class RowSource:
     """What holds rows.
@@ -84,16 +110,16 @@ class RowSource:
             return ""
         if self.content is None:
             return digest_tables(self.tables())
-        digest = hashlib.sha256()  # processors have an instruction for it
+        digest = Digest()
         with reading_errors(self.name):
             for block in self.content():
                 digest.update(block)
-        return digest.hexdigest()[:32]
+        return digest.text
 
 
 def digest_tables(tables: Iterable[pa.Table]) -> str:
     "A text that these tables share with every other way to cut the same rows in the same pieces."
-    digest = hashlib.blake2b(digest_size=16)
+    digest = Digest()
 
     class Sink(io.RawIOBase):
         def writable(self) -> bool:
@@ -106,7 +132,7 @@ def digest_tables(tables: Iterable[pa.Table]) -> str:
     for table in tables:
         with pa.ipc.new_stream(pa.PythonFile(Sink(), "w"), table.schema) as stream:
             stream.write_table(table.combine_chunks())
-    return digest.hexdigest()
+    return digest.text
 
 
 # %% ../../../nbs/06_loading/uploads/05_sources.ipynb #084b14b0
