@@ -103,7 +103,7 @@ def _plain_fractions(texts: pa.Array) -> _Plain | None:
     signs = np.frombuffer(content, np.uint8)
     if signs.min() < ord("-") or signs.max() > ord("9") or b"/" in content:
         return None
-    if content.count(b".") != len(texts):
+    if np.count_nonzero(signs == ord(".")) != len(texts):
         return None
     if negative := content.count(b"-"):
         is_negative = signs[begins] == ord("-")
