@@ -1543,7 +1543,7 @@ TOLD = [
     (streams, "lost", its_number, "The whole job is asked for"),
     (streams, "lost", WRONG_2["lost"]["a list"], "The whole job is asked for"),
     (streams, "failures", without_errors, "is no success, either"),
-    (streams, "failures", counted_by_number, "some have no number"),
+    (streams, "failures", counted_by_number, "though it has no number"),
     (streams, "failures", whoever_has_a_job, "no job of it failed"),
     (accounts, "account_v1", v1_with(data_provider_type=lambda a, p: p["key"]), "the `key` of"),
     (accounts, "account_v1", v1_with(account_name=lambda a, p: a["name"]), "the field `name`"),
