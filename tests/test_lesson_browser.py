@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domostats.errors import DataError, SettingsError
-from domostats.lessons import browser, browser_data
+from domostats.lessons import browser, browser_data, session_requests
 from domostats.lessons.browser import AUTH, PATH, SignInError
 from domostats.lessons.browser import KitReply as Reply
 from domostats.lessons.browser_data import CapturedRequest, capture, read_curl
@@ -38,7 +38,6 @@ NAMES = {
 @pytest.fixture(params=[(1, 2), (2, 3)], ids=["seed 1", "seed 2"])
 def seeds(request, monkeypatch):
     "The checks on two pairs of worlds."
-    monkeypatch.setattr(browser, "SEEDS", request.param)
     monkeypatch.setattr(browser_data, "SEEDS", request.param)
     return request.param
 
@@ -756,7 +755,7 @@ SECRET = re.compile(r"[0-9a-f]{48}|eyJ[A-Za-z0-9%]{30,}|sandbox_session=\w")
 def test_nothing_that_is_said_holds_a_key(answer, monkeypatch):
     "A password, a token, or a cookie of the instances that a check asks."
     passwords = []
-    real = browser.watch_instance
+    real = browser_data.watch_instance
 
     def watched(*args):
         made = real(*args)
@@ -773,7 +772,7 @@ def test_nothing_that_is_said_holds_a_key(answer, monkeypatch):
 
         return Seen()
 
-    monkeypatch.setattr(browser, "watch_instance", watched)
+    monkeypatch.setattr(session_requests, "watch_instance", watched)
     said = repr(browser.sign_in(*answer))
     assert passwords and not [one for one in passwords if one in said]
     assert not SECRET.search(said)

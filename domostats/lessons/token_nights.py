@@ -14,7 +14,7 @@ from typing import Any
 from ..clients.domo.access_tokens import IssuedToken
 from .checks import HandedOver, NotYet, no_help_from_the_kit
 from .token_accounts import another_error
-from .tokens_data import PAPER_VALUE, PaperApi, PowerCut, NeverEnds
+from .tokens_data import PAPER_VALUE, NeverEnds, PaperApi, PowerCut
 from .trials import run, shorten
 from ..secrets import Secret
 
