@@ -41,29 +41,43 @@ class Bytes(io.RawIOBase):
         return len(given)
 
 
+def _ending_in_newline(read: Callable[[int], bytes]) -> Callable[[int], bytes]:
+    "What `read` gives, and the end of the last line if that is missing: Arrow counts on it."
+    last = b"\n"
+
+    def more(size: int) -> bytes:
+        nonlocal last
+        block = read(size)
+        if not block and last != b"\n":
+            block = b"\n"
+        last = block[-1:] or last
+        return block
+
+    return more
+
+
+def _as_utf8(read: Callable[[int], bytes], encoding: str) -> Callable[[int], bytes]:
+    "What `read` gives in an encoding, in UTF-8. LookupError, and later UnicodeError."
+    decoder = codecs.getincrementaldecoder(encoding)()
+
+    def more(size: int) -> bytes:
+        while block := read(size):
+            if text := decoder.decode(block):
+                return text.encode()
+        return decoder.decode(b"", final=True).encode()
+
+    return more
+
+
 class _Lasting:
-    """A file (or anything with `read`) that ends in the end of a line, also where that is missing:
-    Arrow counts on it.
-    """
+    "A binary file that ends in the end of a line, as in `_ending_in_newline`, read without a copy."
 
     def __init__(self, file: Any):
         self.file = file
         self.last = b"\n"
 
-    def read(self, size: int) -> bytes:
-        "The next bytes, at most so many."
-        block = self.file.read(size)
-        if not block and self.last != b"\n":
-            block = b"\n"
-        self.last: bytes = block[-1:] or self.last
-        return block
-
-    def readinto(self, room: memoryview) -> int:
+    def readinto(self, room: Any) -> int:
         "Put the next bytes there; their number."
-        if not hasattr(self.file, "readinto"):
-            block = self.read(len(room))
-            room[: len(block)] = block
-            return len(block)
         count: int = self.file.readinto(room)
         if not count and self.last != b"\n":
             room[:1] = b"\n"
@@ -72,23 +86,10 @@ class _Lasting:
             self.last = bytes(room[count - 1 : count])
         return count
 
-
-class _Decoded:
-    "A file in another encoding, read as UTF-8. LookupError, and later UnicodeError."
-
-    def __init__(self, file: Any, encoding: str):
-        self.file = file
-        self.decoder = codecs.getincrementaldecoder(encoding)()
-        self.left = b""
-
     def read(self, size: int) -> bytes:
         "The next bytes, at most so many."
-        block = b"-"
-        while block and not self.left:
-            block = self.file.read(size)
-            self.left: bytes = self.decoder.decode(block, final=not block).encode()
-        given, self.left = self.left[:size], self.left[size:]
-        return given
+        room = bytearray(size)
+        return bytes(room[: self.readinto(memoryview(room))])
 
 
 def _head_of(read: Callable[[int], bytes]) -> bytes:
@@ -165,8 +166,14 @@ def read_csv(
     DataError `empty`, `not_read` (a quote that is never closed); ArrowException for rows of another
     length, LookupError and UnicodeError for an encoding that is none or not that of the file."""
     is_utf8 = codecs.lookup(encoding).name == "utf-8"
-    lasting = _Lasting(file if is_utf8 else _Decoded(file, encoding))
-    head = _head_of(lasting.read)
+    opened: _Lasting | Bytes
+    if is_utf8 and hasattr(file, "readinto"):
+        opened = _Lasting(file)
+    else:
+        decoded = file.read if is_utf8 else _as_utf8(file.read, encoding)
+        opened = Bytes(_ending_in_newline(decoded))
+    read = opened.read
+    head = _head_of(read)
     names = _names_in(head, delimiter, quote)
     check_columns(names)
     parsing = csv.ParseOptions(
@@ -182,7 +189,7 @@ def read_csv(
         column_types=dict.fromkeys(names, pa.string()),
     )
     given = None
-    lines = _Lines(lasting.readinto, head, quote.encode())
+    lines = _Lines(opened.readinto, head, quote.encode())
     plain = csv.ParseOptions(
         delimiter=delimiter, quote_char=False, ignore_empty_lines=parsing.ignore_empty_lines
     )
@@ -196,7 +203,7 @@ def read_csv(
     if given is not None and head.startswith(MARK):
         head = MARK + head
     last = delimiter.join([END] * len(names)) + "\n"
-    rest = io.BufferedReader(Bytes(_and_then(lasting.read, last.encode()), head))
+    rest = io.BufferedReader(Bytes(_and_then(read, last.encode()), head))
     yield from _rows_of(rest, reading, parsing, converting)
 
 
