@@ -275,6 +275,7 @@ def _check_interrupt(answer: Any, at: int) -> None:
 
 
 def check_is_reply(value: Any, title: str) -> None:
+    "NotYet if a value has not what a `Reply` has."
     if isinstance(value, requests.Response) or not all(
         hasattr(value, name) for name in ("status", "is_success", "response")
     ):

@@ -61,7 +61,7 @@ class BigQueryRefusal(Exception):
         super().__init__(message)
         self.reason = reason
         self.message = message
-        self.others = others or []
+        self.others: list[dict[str, str]] = others or []
 
     def reply(self) -> Reply:
         "The refusal as the answer to a request."

@@ -53,7 +53,7 @@ class SqlSession:
         self.catalogue = catalogue
         self.parameters: Mapping[str, str] = parameters or {}
         self.default_dataset = default_dataset
-        self.location = location
+        self.location: str = location
         self.transacting: bool = False
         self._made: list[str] = []
 
