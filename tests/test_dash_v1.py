@@ -395,6 +395,19 @@ def test_other_rows_or_options_under_the_same_name_stop(box):
     assert rows_of(box)["id"] == ["1", "1", "2", "3"]
 
 
+def test_other_rows_stop_also_where_the_first_run_has_not_come(box, monkeypatch):
+    monkeypatch.setattr("domostats.loading.dash.v1_sending.SIZE", 100)  # a row is a chunk
+    rows = [letter * 90 for letter in "abcd"]
+    box.fail("forbidden", PATH, after=1)
+    with pytest.raises(CredentialsError):
+        send(box, pd.DataFrame({"text": rows}))
+    with pytest.raises(SettingsError) as failed:
+        send(box, pd.DataFrame({"text": [*rows[:3], "e"]}))
+    assert failed.value.reason == "other_source" and len(box.first.files) == 1
+    send(box, pd.DataFrame({"text": rows}))
+    assert rows_of(box)["text"] == rows
+
+
 def test_a_function_that_makes_other_rows_the_second_time_stops(box):
     draw = random.Random(1)
     frame = pd.DataFrame({"wide": [draw.randbytes(900_000).hex() for _ in range(4)]})
