@@ -11,7 +11,7 @@ import pytest
 from domostats.errors import SettingsError
 from domostats.rows.paths import RowList
 from domostats.rows.records import Records, other_fields, read_page
-from domostats.rows.rowtype import TIME, NumberId, TextId, at
+from domostats.rows.rowtype import TIME, Millis, NumberId, TextId, at
 
 
 @dataclass
@@ -29,6 +29,33 @@ def test_records_without_a_page_are_counted_from_the_first_row_of_the_first_page
         "page 1, row 2, field 'title': null where text was expected",
         "page 1, row 4, field '': number where an object was expected",
     ]
+
+
+@dataclass
+class Copy:
+    id: NumberId
+    title: str | None = None
+    pages: int | None = None
+    price: float | None = None
+    sold: bool | None = None
+    printed: Millis | None = None
+
+
+@pytest.mark.parametrize(
+    "field, value, words",
+    [
+        ("title", "[1]", "array where text was expected"),
+        ("pages", '"many"', "text where a whole number of 64 bits was expected"),
+        ("price", "{}", "object where a number was expected"),
+        ("sold", "7", "number where true or false was expected"),
+        ("printed", '"never"', "text where a time between the years 1 and 9999 was expected"),
+    ],
+)
+def test_what_was_expected_of_a_field_is_said_in_words(field, value, words):
+    records = Records(Copy)
+    assert records.read([f'{{"id": 1, "{field}": {value}}}'.encode()]) == [0]
+    assert [*map(str, records.deviations)] == [f"page 1, row 1, field {field!r}: {words}"]
+    assert records.violations == []
 
 
 @pytest.mark.parametrize("path", ["books[*].title", "books", "", "shelves[*].books"])
