@@ -85,7 +85,7 @@ def values_of(data, model, name="x", **more):
 # --- values ---
 
 texts = st.text(st.characters(blacklist_categories=("Cs",)), max_size=8)
-LARGEST = Decimal(10) ** 35 - 1  # with three places the 38 digits that a lake has
+LARGEST = Decimal("9" * 35)  # with three places the 38 digits that a lake has
 decimals = st.decimals(-LARGEST, LARGEST, places=3)
 COLUMNS = {
     "whole numbers": st.integers(-(2**63), 2**63 - 1),

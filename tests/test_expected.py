@@ -98,7 +98,7 @@ def test_every_list_of_a_report_has_a_function_that_gets_all_of_it(name):
         )
 
 
-@pytest.mark.parametrize("function", sorted(LISTINGS, key=lambda one: one.__name__))
+@pytest.mark.parametrize("function", sorted(LISTINGS))
 def test_the_sandbox_serves_every_list_that_a_function_gets(function):
     method, _, path = address(LISTINGS[function]).partition(" ")
     assert any(method == verb and re.fullmatch(pattern, path) for verb, pattern in ROUTES), (

@@ -926,7 +926,9 @@ def test_a_write_whose_outcome_cannot_be_looked_up_is_unknown_and_not_sent_again
         write_once(line, POST, looks(blind))
     error = caught.value
     assert error.reason == "unknown_outcome" and error.__cause__ is blind and line.asked == 1
-    assert "POST /jobs broke off" in str(error) and "No network." in str(error)
+    assert "POST /jobs was sent, and it could not be looked up" in str(
+        error
+    ) and "No network." in str(error)
     assert "Look it up before you repeat it" in str(error)
 
 
