@@ -639,7 +639,7 @@ PROGRAMS = [
     (NIGHTLY.replace("    dj.attach(outputs=[alias])\n", ""), "a program attaches it itself"),
     (
         NIGHTLY.replace("[alias]", '["accounts"]').replace(", alias)\n\n", ', "accounts")\n\n'),
-        "The name of the output is the second word",
+        "the alias is the second word",
     ),
     (
         NIGHTLY.replace(

@@ -6,7 +6,6 @@
 __all__ = ["kit_read_account", "check_read_account"]
 
 # %% ../../nbs/09_lessons/28_account_reading.ipynb #02e39ea2
-import contextlib
 import io
 import json
 from collections.abc import Callable
@@ -63,9 +62,9 @@ def check_read_account(function: Callable[..., Any]) -> None:
 
 
 def _check_account(function: Any, alias: str, case: data.AccountCase) -> None:
-    shown = io.StringIO()
+    shown = io.StringIO()  # what it prints
     try:
-        with contextlib.redirect_stdout(shown), own_work(case.title):
+        with own_work(case.title) as shown:
             got = function(alias)
     except NotYet:
         raise
@@ -164,7 +163,7 @@ def _check_absent(function: Any, alias: str) -> None:
     "NotYet unless the error for an account that is not attached comes through."
     tried = "an account that is not attached"
     try:
-        with contextlib.redirect_stdout(io.StringIO()), own_work(tried):
+        with own_work(tried):
             got = function(alias)
     except NotYet:
         raise

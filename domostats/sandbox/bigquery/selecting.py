@@ -128,14 +128,14 @@ def _check_stars(tree: "Tree", fields: tuple[BigQueryField, ...], scans: list[Sc
     names = {one.name.lower() for one in fields}
     known = {one.name.lower() for scan in scans for one in scan.source.fields}
     known |= {one.alias_or_name.lower() for one in tree.find_all(exp.Alias, exp.Column)}
-    for name in names - known:
-        base, _, number = name.rpartition("_")
-        if number.isdecimal() and base in names:
-            raise BigQueryRefusal(
-                "invalidQuery",
-                "Duplicate column names in the result are not supported. "
-                f"Found duplicate(s): {base}",
-            )
+    numbered = [name.rpartition("_") for name in names - known]
+    twice = {base for base, _, number in numbered if number.isdecimal() and base in names}
+    if twice:
+        raise BigQueryRefusal(
+            "invalidQuery",
+            "Duplicate column names in the result are not supported. "
+            f"Found duplicate(s): {', '.join(sorted(twice))}",
+        )
 
 
 def run_select(session: SqlSession, tree: "Tree") -> StatementResult:
