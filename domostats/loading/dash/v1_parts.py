@@ -98,7 +98,7 @@ def create_gzipped_csv_stream_from_df(df: "pd.DataFrame") -> io.BytesIO:
         )
     check_names(df.columns)
     df = with_plain_cells(df)
-    packed = io.BytesIO()
+    packed, why = io.BytesIO(), ""
     try:
         with (
             gzip.GzipFile("", "wb", fileobj=packed, mtime=0) as file,
@@ -106,13 +106,11 @@ def create_gzipped_csv_stream_from_df(df: "pd.DataFrame") -> io.BytesIO:
         ):
             df.to_csv(text, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
     except UnicodeEncodeError:
-        packed.close()
-    if packed.closed:
-        raise DataError(
-            "A text in the data frame holds half of a character (a lone surrogate), which no file "
-            "can. Mend it.",
-            "bad_value",
-        )
+        why = "half of a character (a lone surrogate), which no file can"
+    except csv.Error:
+        why = "a NUL character, which Python writes into no CSV file before 3.11"
+    if why:
+        raise DataError(f"A text in the data frame holds {why}. Mend it.", "bad_value")
     packed.seek(0)
     return packed
 
