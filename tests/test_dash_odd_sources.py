@@ -199,12 +199,16 @@ def test_what_no_column_can_hold_is_told_and_goes_as_text(values, reason):
 
 
 def test_a_type_that_not_every_reader_knows_becomes_one_that_does():
-    table = pa.table(
-        {"x": pa.array([np.float16(0.1)], pa.float16()), "y": pa.array(["a"], pa.string_view())}
-    )
-    assert values_of(table, "v2") == [float(np.float16(0.1))] and values_of(table, "v2", "y") == [
-        "a"
-    ]
+    narrow = pa.table({"x": pa.array([np.float16(0.1)], pa.float16())})
+    assert values_of(narrow, "v2") == [float(np.float16(0.1))]
+    views = pa.table({"x": pa.array(["a"], pa.string_view())})
+    try:
+        views["x"].cast(pa.string())
+    except pa.ArrowNotImplementedError:  # an older pyarrow has views and cannot read them
+        with pytest.raises(DataError, match="string_view"):
+            values_of(views, "v2")
+    else:
+        assert values_of(views, "v2") == ["a"]
 
 
 @pytest.mark.parametrize("value", [b"\x00\xff", [b"a"]])
