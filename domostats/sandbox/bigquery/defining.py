@@ -9,13 +9,13 @@ __all__ = ["run_definition"]
 from typing import TYPE_CHECKING, TypeAlias
 
 from .catalogue import Catalogue
-from .fields import read_schema
 from domostats.sandbox.bigquery.definitions import (
     altered_fields,
     create_resource,
     like_table,
     options_resource,
 )
+from .fields import read_schema
 from .refusals import BigQueryRefusal, Resource, already_exists, not_found
 from .selecting import SqlSession, StatementResult, run_select
 from .sources import Scan
