@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from .connection import DatasetConnection
+from .failures import naming
 from .fields import schema_field, strict_schema
 from .jobs import job_name, label_of
 from .statements import quoted
@@ -102,4 +103,5 @@ def count_staged(connection: DatasetConnection, table: Table, name: str) -> dict
 
 def drop_staged(connection: DatasetConnection, name: str) -> None:
     "Remove a staging table."
-    connection.client.delete_table(str(connection.name(name)), not_found_ok=True)
+    with naming(f"{name} was not removed"):
+        connection.client.delete_table(str(connection.name(name)), not_found_ok=True)

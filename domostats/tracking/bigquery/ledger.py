@@ -122,8 +122,10 @@ class LedgerTable:
         "The statement that adds the lines of `@lines`."
         return f"""
             INSERT INTO {self.name} ({_NAMES}, generation, state, claim, noted_at)
-            SELECT {_NAMES}, generation, state, claim, CURRENT_TIMESTAMP()
-            FROM UNNEST(@lines)"""
+            SELECT
+              {", ".join(f"came.{name}" for name, _ in (*_FIELDS, *_OWN))},
+              CURRENT_TIMESTAMP()
+            FROM UNNEST(@lines) AS came"""
 
     def read(self, dataset: str) -> list[LedgerRow]:
         "Every line of a table, or of a part of it, in the order in which they were written."
