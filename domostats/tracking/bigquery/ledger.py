@@ -129,7 +129,9 @@ class LedgerTable:
 
     def read(self, dataset: str) -> list[LedgerRow]:
         "Every line of a table, or of a part of it, in the order in which they were written."
-        return self._rows(self.connection.select(self._select(), [_dataset(dataset)], LOADS))
+        what = f"The ledger of {dataset} was not read"
+        found = self.connection.select(self._select(), [_dataset(dataset)], LOADS, what)
+        return self._rows(found)
 
     def add(self, rows: Sequence[LedgerRow]) -> None:
         "Add lines, all of them or none."

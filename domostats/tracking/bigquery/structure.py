@@ -59,6 +59,7 @@ class BigQueryStructure:
             LIMIT 1""",
             [ScalarQueryParameter("name", "STRING", name)],
             DECLARED,
+            f"What {name} was made from was not read",
         )
         return msgspec.json.decode(rows[0][0], type=Table) if rows else None
 

@@ -54,6 +54,7 @@ class BigQueryRows:
             WHERE {where}
             GROUP BY counted_day""",
             values,
+            what=_not_counted(table),
         )
         return dict(rows)
 
@@ -76,6 +77,7 @@ class BigQueryRows:
             ON had.{at} >= cut.begins AND had.{at} < cut.ends
             GROUP BY cut.cut_day""",
             [cut_parameter(days), *values],
+            what=_not_counted(table),
         )
         return dict(rows)
 
@@ -102,8 +104,13 @@ class BigQueryRows:
             ON {day} = cut.cut_day
             WHERE {outside} AND {where}""",
             [cut_parameter(day_bounds_table(days, bounds_of)), *values],
+            what=_not_counted(table),
         )
         return sorted(row[0] for row in rows)
+
+
+def _not_counted(table: Table) -> str:
+    return f"The rows of {table.name} were not counted"
 
 
 def within(table: Table, part: str | None) -> "tuple[str, list[bigquery.ScalarQueryParameter]]":
