@@ -136,7 +136,7 @@ class Claim:
         return {line.release_key for line in self.lines}
 
     def take(self) -> list[LedgerRow]:
-        """Claim the days; gives all lines of the table when nobody is in the way.
+        """Claim the days; gives their lines when nobody is in the way.
 
         RetryLaterError `changed_meanwhile`, with the name of who is."""
         blocking: LedgerRow | None = None
