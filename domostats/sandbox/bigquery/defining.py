@@ -15,12 +15,13 @@ from domostats.sandbox.bigquery.definitions import (
     like_table,
     options_resource,
 )
+from .fields import BigQueryField, read_field
 from .refusals import BigQueryRefusal, Resource, already_exists, not_found
 from .selecting import SqlSession, StatementResult, run_select
 from .sources import Scan
 from .tables import BigQueryTable
 from .writing import JobDestination, write_rows
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -56,7 +57,7 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     scans: list[Scan] = []
     if kind == "VIEW":
         given["view"] = {"query": tree.expression.sql("bigquery"), "useLegacySql": False}
-    elif tree.expression and "schema" not in given:
+    elif tree.expression:
         result = run_select(session, tree.expression)
         scans = result.scans
         names = "clustering", "timePartitioning"
@@ -66,7 +67,10 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
             tables.pop(place["tableId"])
         try:
             wanted = JobDestination(place, "WRITE_TRUNCATE", settings=settings)
-            made = write_rows(catalogue, wanted, result.physical, result.fields)
+            fields = result.fields
+            if "schema" in given:
+                fields = _name_columns(session, result, given["schema"]["fields"])
+            made = write_rows(catalogue, wanted, result.physical, fields)
         except BaseException:
             if before:
                 tables[place["tableId"]] = before
@@ -74,8 +78,6 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
         finally:
             catalogue.warehouse.drop(result.physical)
         return StatementResult("CREATE_TABLE_AS_SELECT", defined=word, target=made, scans=scans)
-    elif tree.expression:
-        raise BigQueryRefusal("invalidQuery", "The sandbox does not know columns before AS SELECT.")
     if before:
         del tables[place["tableId"]]
     try:
@@ -87,6 +89,26 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     if before and before.physical:
         catalogue.warehouse.drop(before.physical)
     return StatementResult(f"CREATE_{kind}", defined=word, target=made)
+
+
+def _name_columns(
+    session: SqlSession, result: StatementResult, columns: list[Resource]
+) -> tuple[BigQueryField, ...]:
+    "The columns that are listed before AS SELECT, whose names the rows get. BigQueryRefusal."
+    if len(columns) != len(result.fields):
+        raise BigQueryRefusal(
+            "invalidQuery",
+            "The number of columns in the column definition list does not match the number of "
+            "columns produced by the query",
+        )
+    fields = tuple(read_field(one) for one in columns)
+    for names in ([f"__{n}__" for n in range(len(fields))], [one.name for one in fields]):
+        there = session.catalogue.warehouse.con.table(result.physical).columns
+        for old, new in zip(there, names, strict=True):
+            session.catalogue.warehouse.execute(
+                f'ALTER TABLE {result.physical} RENAME COLUMN "{old}" TO "{new}"'
+            )
+    return fields
 
 
 def _create_schema(session: SqlSession, tree: "exp.Create", node: "exp.Table") -> StatementResult:

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../../nbs/08_tracking/extractors/02_tables.ipynb #3bc8bf9e
 import enum
+import inspect
 import re
 import unicodedata
 
@@ -51,7 +52,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     `deltas` are the marked columns, `gap` which row a difference is counted from, `shows_previous`
     whether the view also shows the value of that row. `partition` names a text column, filled in
     for the extractor, by which several sources share the table: a day is then the day of one
-    source.
+    source. `about` says what a row means.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     gap: str = "previous_row"
     shows_previous: bool = False
     partition: str | None = None
+    about: str = ""
 
     @property
     def daily(self) -> bool:
@@ -125,8 +127,15 @@ def table_from(
         gap=gap,
         shows_previous=shows_previous,
         partition=partition,
+        about=_docstring(cls),
     )
     return check_table(made, cls.__name__)
+
+
+def _docstring(cls: type) -> str:
+    "The docstring of a dataclass; empty where it is the one that Python makes of the fields."
+    written = inspect.cleandoc(cls.__doc__ or "")
+    return "" if written.startswith(f"{cls.__name__}(") else written
 
 
 # %% ../../../nbs/08_tracking/extractors/02_tables.ipynb #a1130002
