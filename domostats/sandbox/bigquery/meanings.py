@@ -8,7 +8,7 @@ __all__ = ["SAME_FUNCTIONS", "strict_macros", "put_meanings"]
 # %% ../../../nbs/11_sandbox/bigquery/08_meanings.ipynb #17961777
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .refusals import BigQueryRefusal
 from .values import UnfitValue, read_date
@@ -161,10 +161,10 @@ def _cast(node: "exp.Cast") -> "Tree":
     return exp.Anonymous(this=prefix + name, expressions=[inner])
 
 
-def _may_move_date(number: "exp.Literal") -> bool:
+def _may_move_date(number: "Tree") -> bool:
     "Whether a number may be days that are added to a date, or taken from it."
     exp = load_sqlglot().exp
-    above = number.parent
+    above: Any = number.parent
     if not isinstance(above, (exp.Add, exp.Sub)):
         return False
     other = above.this if above.expression is number else above.expression
