@@ -41,9 +41,10 @@ DATASETS = (f"d{n}" for n in itertools.count())
 
 @dataclass
 class Total:
-    """What the shop has sold.
+    """What the "shop" has
+    sold; it's all.
 
-    A row for each day; it's "all" of it.
+    A row for each day.
     """
 
     n: int | None = sq_field(differentiate=True, metadata={"about": "since the\nbeginning"})
@@ -130,7 +131,7 @@ def test_a_table_has_its_days_its_clusters_and_its_descriptions(client, dataset)
     for text in statements(CreateTable(table), {"total": table}, dataset=dataset):
         ask(client, text)
     made = client.get_table(f"{dataset}.total")
-    assert made.description == 'What the shop has sold.\n\nA row for each day; it\'s "all" of it.'
+    assert made.description == 'What the "shop" has sold; it\'s all.'
     assert (made.time_partitioning.field, made.clustering_fields) == ("date", ["shop"])
     assert [(one.name, one.field_type, one.mode, one.description) for one in made.schema] == [
         ("date", "DATE", "REQUIRED", "the local day"),

@@ -15,7 +15,7 @@ from domostats.sandbox.bigquery.definitions import (
     like_table,
     options_resource,
 )
-from .fields import BigQueryField, read_field
+from .fields import read_schema
 from .refusals import BigQueryRefusal, Resource, already_exists, not_found
 from .selecting import SqlSession, StatementResult, run_select
 from .sources import Scan
@@ -59,6 +59,8 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
         given["view"] = {"query": tree.expression.sql("bigquery"), "useLegacySql": False}
     elif tree.expression:
         result = run_select(session, tree.expression)
+        if "schema" in given:
+            result = _as_declared(session, result, given["schema"]["fields"])
         scans = result.scans
         names = "clustering", "timePartitioning"
         settings = {name: given[name] for name in names if name in given}
@@ -67,10 +69,7 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
             tables.pop(place["tableId"])
         try:
             wanted = JobDestination(place, "WRITE_TRUNCATE", settings=settings)
-            fields = result.fields
-            if "schema" in given:
-                fields = _name_columns(session, result, given["schema"]["fields"])
-            made = write_rows(catalogue, wanted, result.physical, fields)
+            made = write_rows(catalogue, wanted, result.physical, result.fields)
         except BaseException:
             if before:
                 tables[place["tableId"]] = before
@@ -91,24 +90,28 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     return StatementResult(f"CREATE_{kind}", defined=word, target=made)
 
 
-def _name_columns(
-    session: SqlSession, result: StatementResult, columns: list[Resource]
-) -> tuple[BigQueryField, ...]:
-    "The columns that are listed before AS SELECT, whose names the rows get. BigQueryRefusal."
-    if len(columns) != len(result.fields):
-        raise BigQueryRefusal(
-            "invalidQuery",
-            "The number of columns in the column definition list does not match the number of "
-            "columns produced by the query",
-        )
-    fields = tuple(read_field(one) for one in columns)
-    for names in ([f"__{n}__" for n in range(len(fields))], [one.name for one in fields]):
-        there = session.catalogue.warehouse.con.table(result.physical).columns
-        for old, new in zip(there, names, strict=True):
-            session.catalogue.warehouse.execute(
-                f'ALTER TABLE {result.physical} RENAME COLUMN "{old}" TO "{new}"'
+def _as_declared(
+    session: SqlSession, result: StatementResult, declared: list[Resource]
+) -> StatementResult:
+    "The rows of a query in the columns that stand before AS SELECT, by their place."
+    warehouse, fields = session.catalogue.warehouse, read_schema(declared)
+    try:
+        given = [(one.type, one.mode == "REPEATED") for one in result.fields]
+        if given != [(one.type, one.mode == "REPEATED") for one in fields]:
+            raise BigQueryRefusal(
+                "invalidQuery", "The columns of the query are not those that are declared."
             )
-    return fields
+        physical = warehouse.create(fields)
+        try:
+            warehouse.execute(
+                f"INSERT INTO {physical} SELECT * FROM {result.physical} ORDER BY rowid"
+            )
+        except BaseException:
+            warehouse.drop(physical)
+            raise
+    finally:
+        warehouse.drop(result.physical)
+    return StatementResult(result.kind, physical, fields, scans=result.scans)
 
 
 def _create_schema(session: SqlSession, tree: "exp.Create", node: "exp.Table") -> StatementResult:

@@ -168,6 +168,13 @@ class DuckDBStructure:
         rows = self._con.execute("SELECT name, step, sum FROM kit.migrations").fetchall()
         return {(name, n): digest for name, n, digest in rows}
 
+    def begun(self) -> set[tuple[str, int]]:
+        "None: a step and its line are one transaction."
+        return set()
+
+    def note_begun(self, file: str, n: int, digest: str) -> None:
+        "Nothing is written: a step and its line are one transaction."
+
     def note_applied(self, file: str, n: int, digest: str) -> None:
         "Write down that a step was done."
         self._con.execute(APPLIED)
@@ -325,6 +332,11 @@ class DuckDBWarehouse:
     def folder(self) -> Path:
         "The folder of the store, for rows on their way."
         return self.store.path.parent
+
+    @property
+    def days_at_once(self) -> int:
+        "One: a transaction of a store costs nothing, and each day is told as it is there."
+        return 1
 
     @contextmanager
     def open(self) -> Iterator[OpenDuckDB]:

@@ -52,7 +52,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     `deltas` are the marked columns, `gap` which row a difference is counted from, `shows_previous`
     whether the view also shows the value of that row. `partition` names a text column, filled in
     for the extractor, by which several sources share the table: a day is then the day of one
-    source. `about` says what a row means.
+    source. `about` says what a row is.
     """
 
     name: str
@@ -127,15 +127,17 @@ def table_from(
         gap=gap,
         shows_previous=shows_previous,
         partition=partition,
-        about=_docstring(cls),
+        about=_first_paragraph(cls),
     )
     return check_table(made, cls.__name__)
 
 
-def _docstring(cls: type) -> str:
-    "The docstring of a dataclass; empty where it is the one that Python makes of the fields."
-    written = inspect.cleandoc(cls.__doc__ or "")
-    return "" if written.startswith(f"{cls.__name__}(") else written
+def _first_paragraph(cls: type) -> str:
+    "What the docstring of a class says first; nothing for the one that `dataclass` writes itself."
+    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+    if text.startswith(f"{cls.__name__}("):
+        return ""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 # %% ../../../nbs/08_tracking/extractors/02_tables.ipynb #a1130002
