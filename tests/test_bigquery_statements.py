@@ -353,3 +353,18 @@ def test_views_of_earlier_versions_are_no_drift(store, gap, shows, partition):
 def test_the_select_is_for_any_dataset():
     table = table_from(Plain, DAILY)
     assert delta_select(table, "my-project.sales").endswith("FROM `my-project`.`sales`.`plain`")
+
+
+def test_a_step_that_was_begun_can_be_done_again(client, dataset):
+    columns = (Column("n", "INT64"),)
+    table = Table("total", DAILY, "date", columns, deltas=("n",))
+    column = Column("mood", "STRING", nullable=True)
+    for step in (CreateTable(table), AddColumn("total", column)):
+        after = apply_step({} if isinstance(step, CreateTable) else {"total": table}, step)
+        for text in statements(step, after, None, dataset, resumes=True) * 2:
+            ask(client, text)
+    assert [one.name for one in client.get_table(f"{dataset}.total").schema] == [
+        "date",
+        "n",
+        "mood",
+    ]

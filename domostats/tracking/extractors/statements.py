@@ -6,8 +6,11 @@
 __all__ = [
     "MAX_COLUMN_ABOUT",
     "MAX_TABLE_ABOUT",
+    "REPLACE",
     "delta_select",
     "statements",
+    "table_statements",
+    "view_statements",
     "count_by_day_sql",
     "count_by_bounds_sql",
     "days_outside_sql",
@@ -73,44 +76,71 @@ MAX_TABLE_ABOUT = 16384
 
 
 def statements(
-    step: Step, tables: dict[str, Table], part: str | None = None, dataset: str = "datasets"
+    step: Step,
+    tables: dict[str, Table],
+    part: str | None = None,
+    dataset: str = "datasets",
+    resumes: bool = False,
 ) -> list[str]:
     """The SQL of a step, a statement each, in BigQuery's words.
 
-    `tables` are those after the step. `part` says from where the rows are that a table has when it
-    gets a partition. `dataset` is where the tables lie, with its project before it if need be.
+    `tables` are those after the step; for the others see `table_statements`.
+    """
+    table = step.table if isinstance(step, CreateTable) else tables[step.table]
+    changes = table_statements(step, table, part, dataset, resumes)
+    has_view = table.view is not None or isinstance(step, MakeView)
+    return [*changes, *view_statements(table, dataset)] if has_view else changes
+
+
+def table_statements(
+    step: Step,
+    table: Table,
+    part: str | None = None,
+    dataset: str = "datasets",
+    resumes: bool = False,
+) -> list[str]:
+    """The SQL by which a step changes the table itself, in BigQuery's words.
+
+    `table` is the one after the step. `part` says from where the rows are that it has when it gets
+    a partition. `dataset` is where it lies, with its project before it if need be. With `resumes`
+    what is there already is left as it is, for a step that was begun before.
 
     A table is partitioned by its day, clustered by the column of its partition, and described by
     its docstring. One that gets a partition is not clustered anew: BigQuery replaces a table only
     by one that has the same clusters, and takes others through its API.
     """
-    if isinstance(step, CreateTable):
-        return [_create_table(step.table, dataset), *_create_view(step.table, dataset)]
-    table = tables[step.table]
     path = bigquery_table(dataset, table.name)
-    view = _create_view(table, dataset)
-    if isinstance(step, MakeView):
-        return view or [f"DROP VIEW IF EXISTS {bigquery_table(dataset, f'{table.name}_delta')}"]
+    unless = " IF NOT EXISTS" if resumes else ""
+    if isinstance(step, CreateTable):
+        return [_create_table(table, dataset, f"CREATE TABLE{unless}")]
     if isinstance(step, AddColumn):
-        change = f"ALTER TABLE {path}\nADD COLUMN {_column_sql(step.column)}"
-    elif isinstance(step, Relax):
-        change = f"ALTER TABLE {path}\nALTER COLUMN {bigquery_name(step.column)} DROP NOT NULL"
-    elif isinstance(step, AddPartition):
-        change = _add_partition(table, part, dataset)
-    elif isinstance(step, Reorder):
+        return [f"ALTER TABLE {path}\nADD COLUMN{unless} {_column_sql(step.column)}"]
+    if isinstance(step, Relax):
+        return [f"ALTER TABLE {path}\nALTER COLUMN {bigquery_name(step.column)} DROP NOT NULL"]
+    if isinstance(step, AddPartition):
+        return [_add_partition(table, part, dataset)]
+    if isinstance(step, Reorder):
         names = [bigquery_name(column.name) for column in table.all_columns]
-        change = f"{_create_table(table, dataset, replaces=True)}\n{_query(names, path)}"
-    return [change, *view]
+        return [f"{_create_table(table, dataset, REPLACE)}\n{_query(names, path)}"]
+    return []
 
 
-def _create_table(
-    table: Table, dataset: str, replaces: bool = False, clustered: bool = True
-) -> str:
+def view_statements(table: Table, dataset: str = "datasets") -> list[str]:
+    "The SQL that makes the delta view, or removes one that is no longer declared."
+    path = bigquery_table(dataset, f"{table.name}_delta")
+    if table.view is None:
+        return [f"DROP VIEW IF EXISTS {path}"]
+    return [f"CREATE OR REPLACE VIEW {path} AS\n{delta_select(table, dataset)}"]
+
+
+REPLACE = "CREATE OR REPLACE TABLE"
+
+
+def _create_table(table: Table, dataset: str, create: str, clustered: bool = True) -> str:
     "CREATE TABLE, without the query that fills it."
     columns = _listed([_column_sql(column) for column in table.all_columns])
     lines = [
-        f"CREATE {'OR REPLACE ' if replaces else ''}TABLE {bigquery_table(dataset, table.name)} "
-        f"({columns}\n)",
+        f"{create} {bigquery_table(dataset, table.name)} ({columns}\n)",
         f"PARTITION BY {bigquery_name(table.day)}",
     ]
     if table.partition and clustered:
@@ -139,20 +169,12 @@ def _column_sql(column: Column) -> str:
     return " ".join(parts)
 
 
-def _create_view(table: Table, dataset: str) -> list[str]:
-    "The statement that makes the delta view, if the table has one."
-    if table.view is None:
-        return []
-    path = bigquery_table(dataset, table.view)
-    return [f"CREATE OR REPLACE VIEW {path} AS\n{delta_select(table, dataset)}"]
-
-
 def _add_partition(table: Table, part: str | None, dataset: str) -> str:
     "The table made anew with its last column, as no column can be added that is never null."
     kept = [bigquery_name(column.name) for column in table.all_columns[:-1]]
     added = f"{bigquery_text(part or '')} AS {bigquery_name(table.all_columns[-1].name)}"
     query = _query([*kept, added], bigquery_table(dataset, table.name))
-    return f"{_create_table(table, dataset, replaces=True, clustered=False)}\n{query}"
+    return f"{_create_table(table, dataset, REPLACE, clustered=False)}\n{query}"
 
 
 # %% ../../../nbs/08_tracking/extractors/05_statements.ipynb #f67da544
