@@ -14,11 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...sql_dialects import bigquery_name
 from .connection import DatasetConnection
 from .failures import naming
 from .fields import schema_field, strict_schema
 from .jobs import job_name, label_of
-from .statements import quoted
 from ..extractors.tables import Table
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def stage_rows(connection: DatasetConnection, table: Table, file: IO[bytes], tok
 
 def count_staged(connection: DatasetConnection, table: Table, name: str) -> dict[date, int]:
     "How many rows a staging table has of each day."
-    day = quoted(table.day)
+    day = bigquery_name(table.day)
     rows = connection.select(
         f"SELECT {day} AS d, COUNT(*) AS n FROM {connection.sql(name)} GROUP BY d", []
     )
