@@ -4,7 +4,6 @@ import pytest
 
 pytest.importorskip("google.cloud.bigquery")
 
-from bigquery_support import datasets, served  # noqa: F401
 
 # the tests of the store that say nothing of DuckDB
 from test_extractors import (  # noqa: F401
@@ -35,4 +34,5 @@ from test_zones import (  # noqa: F401
     test_the_same_days_under_another_name_are_no_change,
 )
 
+pytest_plugins = "bigquery_support"
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("datasets")]

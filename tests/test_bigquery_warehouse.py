@@ -1,5 +1,6 @@
 """Extractors on BigQuery: days, ranges, parts and migrations, and who else writes meanwhile."""
 
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("google.cloud.bigquery")
@@ -11,20 +12,8 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import test_extractors
-from bigquery_support import PROJECT, LoadsOnBigQuery, datasets, served  # noqa: F401
+from bigquery_support import LoadsOnBigQuery
 from google.cloud import bigquery
-
-from domostats.errors import DestinationError, RetryLaterError, SettingsError
-from domostats.tracking.bigquery.claims import Claim, day_job
-from domostats.tracking.bigquery.files import start_load, write_parquet
-from domostats.tracking.bigquery.ledger import LedgerTable
-from domostats.tracking.bigquery.warehouse import BigQueryWarehouse, warehouse_from
-from domostats.tracking.extractors.base import BaseExtractor
-from domostats.tracking.extractors.days import days_between
-from domostats.tracking.extractors.extraction import Extraction
-from domostats.tracking.extractors.migrations import Migrations
-from domostats.tracking.extractors.schema import sq_field
-from domostats.tracking.extractors.tables import ExtractorType
 
 # tests of the store, on this warehouse; the others are in test_bigquery_contract
 from test_extractors import (  # noqa: F401
@@ -36,6 +25,20 @@ from test_zones import (  # noqa: F401
     test_two_days_of_one_zone_and_then_another_zone_lose_nothing,
 )
 
+from domostats.errors import DestinationError, RetryLaterError, SettingsError
+from domostats.tracking.bigquery.claims import Claim, day_job
+from domostats.tracking.bigquery.files import start_load, write_parquet
+from domostats.tracking.bigquery.ledger import LedgerRow, LedgerTable
+from domostats.tracking.bigquery.structure import BigQueryStructure
+from domostats.tracking.bigquery.warehouse import BigQueryWarehouse, warehouse_from
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.days import days_between
+from domostats.tracking.extractors.extraction import Extraction
+from domostats.tracking.extractors.migrations import Migrations
+from domostats.tracking.extractors.schema import sq_field
+from domostats.tracking.extractors.tables import ExtractorType
+
+pytest_plugins = "bigquery_support"
 pytestmark = pytest.mark.usefixtures("datasets")
 FIRST, NOON = test_extractors.FIRST, test_extractors.NOON
 made, done, of, rows, refusal = (
@@ -204,15 +207,13 @@ def test_a_dataset_that_is_removed_and_made_again_is_another_one(datasets):
 def other_program(extraction, line, counts, dies=False):
     "What another program does with a day: its job ends, and it may die before it notes that."
     [table] = extraction.tables
-    connection = datasets_of(extraction).connection
+    connection = extraction.store.connection
     ledger = LedgerTable(connection)
     claim = Claim(ledger, line.dataset, [line], "day")
     generation = claim.generation(claim.take())
     name = day_job(connection, line.dataset, line.release_key, generation)
     loader = Extraction([visits(counts)], extraction.store, "UTC", FIRST).loader(visits(counts)())
     day = date.fromisoformat(line.release_key[2:])
-    import pyarrow as pa
-
     with open("other.parquet", "w+b") as file:
         batches = loader.batches(day)
         write_parquet(table, pa.RecordBatchReader.from_batches(table.schema, batches), file)
@@ -221,10 +222,6 @@ def other_program(extraction, line, counts, dies=False):
             name, lambda id: start_load(connection, table, target, file, id, claim.name)
         )
     return claim
-
-
-def datasets_of(extraction):
-    return extraction.store
 
 
 def test_the_ledger_follows_a_job_whose_program_has_died(served):
@@ -296,8 +293,6 @@ def test_a_ledger_that_changes_within_the_transaction_stops_it(datasets):
         if claim.kind == "range" and len(others) < 2:
             others.append(Claim(ledger, "visit", [line], "day"))
             others[-1].name = f"elsewhere:1:{len(others)}"
-            from domostats.tracking.bigquery.ledger import LedgerRow
-
             ledger.claim([LedgerRow(line, 0, "day", others[-1].name)])
             ledger.add([LedgerRow(line, 0, "void", others[-1].name)])
         return found
@@ -352,8 +347,6 @@ def test_a_step_that_was_left_half_way_is_ended(datasets):
     table = test_extractors.table_from(wider, ExtractorType.date_aggregated)
     migrations = Migrations("migrations of store", extraction.store)
     migrations.make([table])
-    from domostats.tracking.bigquery.structure import BigQueryStructure
-
     for broken in ("note_applied", "declare"):
         with pytest.MonkeyPatch.context() as patch:
 
@@ -409,7 +402,7 @@ def test_what_a_step_would_run_is_shown_and_nothing_is_made(served, datasets):
     migrations = Migrations("migrations", extraction.store)
     migrations.make(extraction.tables)
     shown = " ".join(migrations.sql())
-    assert re.search(r"CREATE TABLE IF NOT EXISTS `acme-analytics\.\w+\.user`", shown)
+    assert re.search(r"CREATE TABLE `acme-analytics`\.`\w+`\.`user`", shown)
     assert "PARTITION BY `date`" in shown and "CREATE OR REPLACE VIEW" in shown
     assert not served.datasets and len(migrations.pending()) == 1
 
@@ -428,8 +421,6 @@ def test_rows_that_are_not_as_many_as_was_counted_change_nothing(datasets):
     done(extraction)
     [table] = extraction.tables
     loader = extraction.loader(extraction.extractors[0])
-    import pyarrow as pa
-
     arriving = pa.Table.from_batches(loader.batches(FIRST))
     for days in (1, 2):
         lines = [loader.line(FIRST + timedelta(n), arriving) for n in range(days)]

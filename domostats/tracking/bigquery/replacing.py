@@ -82,11 +82,13 @@ def replace_day(connection: DatasetConnection, table: Table, line: Load, file: I
         try:
             job = connection.runner.run(name, start, passed)
         except RetryLaterError:
-            claim.forget()  # it may have been done: the next one looks
-            raise
+            raise  # it may have been done: the next one looks
         except Exception:
-            claim.give_up()
+            with suppress(DomostatsError):
+                claim.give_up()
             raise
+        finally:
+            claim.forget()
         if is_of(job, claim.name):
             _check_loaded(line, job)
             done = loaded_now(line)
@@ -186,13 +188,15 @@ class _RangeWriter:
             try:
                 job = self._run(name, claim, rows, done, passed)
             except RetryLaterError:
-                claim.forget()
                 raise
             except Exception as e:
-                claim.give_up()
+                with suppress(DomostatsError):
+                    claim.give_up()
                 if CHANGED not in str(e):
                     raise
                 job = None
+            finally:
+                claim.forget()
             if job is not None and is_of(job, claim.name):
                 return [row.line for row in done if row.state == "done"]
             if job is not None:
