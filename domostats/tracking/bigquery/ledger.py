@@ -133,6 +133,11 @@ class LedgerTable:
         found = self.connection.select(self._select(), [_dataset(dataset)], LOADS, what)
         return self._rows(found)
 
+    def datasets(self) -> list[str]:
+        "The tables, and the parts of tables, that have lines, by name."
+        sql = f"SELECT DISTINCT dataset FROM {self.name} ORDER BY dataset"
+        return [name for (name,) in self.connection.select(sql, [], LOADS)]
+
     def add(self, rows: Sequence[LedgerRow]) -> None:
         "Add lines, all of them or none."
         if rows:

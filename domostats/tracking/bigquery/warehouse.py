@@ -56,6 +56,10 @@ class BigQueryLedger:
         "Read anew what is asked for next."
         self._read.clear()
 
+    def every_line(self) -> list[Load]:
+        "The lines of every table, in order of tables and keys."
+        return [line for dataset in self._table.datasets() for line in self.lines(dataset)]
+
     def lines(self, dataset: str) -> list[Load]:
         "The lines of a table, or of a part of it, in order of their keys."
         return current_lines(self.rows(dataset))

@@ -8,7 +8,6 @@ __all__ = [
     "APPLIED",
     "SPELLED",
     "TYPE_NAMES",
-    "DuckDBLedger",
     "DuckDBStructure",
     "DuckDBRows",
     "OpenDuckDB",
@@ -17,7 +16,6 @@ __all__ = [
 ]
 
 # %% ../../../nbs/08_tracking/extractors/07_on_duckdb.ipynb #5e34a003
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -48,53 +46,10 @@ from domostats.tracking.extractors.warehouse import (
     day_bounds_table,
     line_day,
 )
-from domostats.tracking.loads import (
-    LOADS,
-    Load,
-    drop_line,
-    loads_of,
-    move_lines,
-    note_load,
-    part_name,
-)
+from ..loads import DuckDBLedger, Load, part_name
 
 if TYPE_CHECKING:
     import duckdb
-
-
-# %% ../../../nbs/08_tracking/extractors/07_on_duckdb.ipynb #1fa37aeb
-class DuckDBLedger:
-    "The ledger of a store, in an open transaction."
-
-    def __init__(self, con: "duckdb.DuckDBPyConnection"):
-        self._con = con
-
-    def lines(self, dataset: str) -> list[Load]:
-        "The lines of a table, or of a part of it, in order of their keys."
-        return loads_of(self._con, dataset, parts=False)
-
-    def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
-        "Whether a line of a table has other details than these."
-        self._con.execute(LOADS)
-        found = self._con.execute(
-            "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
-            [dataset, json.dumps(details)],
-        )
-        return bool(found.fetchall())
-
-    def note(self, line: Load) -> Load:
-        "Write a line in place of the one of the same day, and give it with its moments."
-        return note_load(self._con, line)
-
-    def drop(self, dataset: str, key: str) -> None:
-        "Take the line of a day out."
-        self._con.execute(LOADS)
-        drop_line(self._con, dataset, key)
-
-    def move(self, dataset: str, part: str) -> None:
-        "Make the lines of a table those of a part of it."
-        move_lines(self._con, dataset, part)
-
 
 # %% ../../../nbs/08_tracking/extractors/07_on_duckdb.ipynb #1aad199c
 DECLARED = """

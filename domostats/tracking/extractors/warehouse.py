@@ -67,6 +67,10 @@ Columns = dict[str, tuple[str, bool]]
 class DayLedger(Protocol):
     "Which days of which table were loaded."
 
+    def every_line(self) -> list[Load]:
+        "The lines of every table, in order of tables and keys."
+        ...
+
     def lines(self, dataset: str) -> list[Load]:
         "The lines of a table, or of a part of it (`loads.part_name`), in order of their keys."
         ...
