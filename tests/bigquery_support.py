@@ -5,7 +5,11 @@ import re
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
+import test_extractors
+import test_zones
 
+from domostats import sandbox
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
 
@@ -83,3 +87,29 @@ class LoadsOnBigQuery:
     def forget(self, dataset, key):
         with self.store.open() as db:
             db.ledger.drop(dataset, key)
+
+
+@pytest.fixture(scope="module")
+def served():
+    with sandbox.start_bigquery(PROJECT, "EU") as box:
+        yield box
+
+
+@pytest.fixture
+def datasets(served, own_folder, monkeypatch):
+    "Where a test opens a store it gets a dataset, the same one for the same path."
+    served.heal()
+    served.log.clear()
+    served.jobs.clear()
+    made = Datasets(served)
+
+    def held(store="store.duckdb", table="email"):
+        return sorted(tuple(row.values()) for row in made.warehouse(store).read(table).to_pylist())
+
+    for module in (test_extractors, test_zones):
+        monkeypatch.setattr(module, "Store", made.warehouse)
+        monkeypatch.setattr(module, "Loads", LoadsOnBigQuery)
+    monkeypatch.setattr(test_zones, "held", held)
+    yield made
+    made.remove()
+    assert not served.mistakes, served.mistakes[0]

@@ -187,6 +187,8 @@ def _meaning(node: "Tree") -> "Tree":
         wrong = exp.Anonymous(this="error", expressions=[exp.Literal.string("division by zero")])
         zero = exp.EQ(this=exp.paren(node.expression.copy()), expression=exp.Literal.number(0))
         return exp.Case(ifs=[exp.If(this=zero, true=wrong)], default=exp.Paren(this=node.copy()))
+    if isinstance(node, exp.CountIf):  # of no rows DuckDB gives NULL, the service 0
+        return exp.Count(this=exp.If(this=node.this.copy(), true=exp.Literal.number(1)))
     if isinstance(node, (exp.DateAdd, exp.DateSub, exp.DateTrunc)):
         return exp.cast(node.copy(), "DATE")
     if isinstance(node, exp.Extract):

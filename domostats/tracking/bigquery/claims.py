@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import RetryLaterError
 from .connection import DatasetConnection
+from .failures import naming
 from .jobs import job_name, label_of, pause_before
 from domostats.tracking.bigquery.ledger import (
     WHOLE,
@@ -84,7 +85,18 @@ def is_of(job: "Job", claim: str | None) -> bool:
 def reconcile(table: LedgerTable, rows: list[LedgerRow]) -> list[LedgerRow]:
     """The lines of a table with those that were missing.
 
-    Jobs that run are waited for. RetryLaterError `still_running`."""
+    Jobs that run are waited for. RetryLaterError `still_running`; else errors of the service."""
+    if not open_claims(rows):
+        return rows
+    dataset = rows[0].line.dataset
+    with naming(f"The ledger of {dataset} was not brought up to its jobs"):
+        added, waited = _found_jobs(table, rows)
+    table.add(added)
+    return table.read(dataset) if added or waited else rows
+
+
+def _found_jobs(table: LedgerTable, rows: list[LedgerRow]) -> tuple[list[LedgerRow], bool]:
+    "The lines that are missing, and whether a transaction may have written some by itself."
     added: list[LedgerRow] = []
     ranges: dict[str, list[LedgerRow]] = {}
     waited = False
@@ -104,9 +116,7 @@ def reconcile(table: LedgerTable, rows: list[LedgerRow]) -> list[LedgerRow]:
         waited = waited or job is not None and is_of(job, claim)
         if job is None and is_dead(some[0]):
             added += [row._replace(state="void") for row in some]
-    if added:
-        table.add(added)
-    return table.read(rows[0].line.dataset) if added or waited else rows
+    return added, waited
 
 
 def range_of(connection: DatasetConnection, rows: Sequence[LedgerRow]) -> str:
@@ -121,7 +131,7 @@ TURNS = 8  # times that a claim steps back before that is told
 
 
 class Claim:
-    "The claim of this program on some days of a table, or on all of them (`is_whole`)."
+    "The claim of this program on some days of a table, or on all (`WHOLE`)."
 
     def __init__(self, table: LedgerTable, dataset: str, lines: Sequence[Load], kind: str):
         self.table = table
@@ -136,15 +146,18 @@ class Claim:
         return {line.release_key for line in self.lines}
 
     def take(self) -> list[LedgerRow]:
-        """Claim the days; gives all lines of the table when nobody is in the way.
+        """Claim the days; gives their lines when nobody is in the way.
 
         RetryLaterError `changed_meanwhile`, with the name of who is."""
         blocking: LedgerRow | None = None
         for turn in range(TURNS):
             self.name = run_name()
-            rows = self.table.claim(
-                [LedgerRow(line, 0, self.kind, self.name) for line in self.lines]
-            )
+            wanted = [LedgerRow(line, 0, self.kind, self.name) for line in self.lines]
+            try:
+                rows = self.table.claim(wanted)
+            except BaseException:
+                self.forget()
+                raise
             blocking = self._blocking(rows)
             if blocking is None and self._is_current(rows):
                 return rows

@@ -129,7 +129,9 @@ class LedgerTable:
 
     def read(self, dataset: str) -> list[LedgerRow]:
         "Every line of a table, or of a part of it, in the order in which they were written."
-        return self._rows(self.connection.select(self._select(), [_dataset(dataset)], LOADS))
+        what = f"The ledger of {dataset} was not read"
+        found = self.connection.select(self._select(), [_dataset(dataset)], LOADS, what)
+        return self._rows(found)
 
     def datasets(self) -> list[str]:
         "The tables, and the parts of tables, that have lines, by name."
@@ -144,9 +146,13 @@ class LedgerTable:
             self.connection.write(self.insert_sql(), [lines_parameter(rows)], what)
 
     def claim(self, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-        """Add claims on days of one table, each of the generation that follows; gives all lines of
-        the table with them."""
+        """Add claims on days of one table, each of the generation that follows; gives the lines of
+        these days with them, of all days where one is on all (`WHOLE`)."""
+        from google.cloud.bigquery import ArrayQueryParameter
+
         dataset = rows[0].line.dataset
+        keys = [row.line.release_key for row in rows]
+        within = "" if WHOLE in keys else "AND release_key IN UNNEST(@keys)"
         found = self.connection.write(
             f"""
             INSERT INTO {self.name} ({_NAMES}, generation, state, claim, noted_at)
@@ -161,19 +167,23 @@ class LedgerTable:
               GROUP BY release_key
             ) AS had
             ON had.release_key = wanted.release_key;
-            {self._select()}""",
-            [_dataset(dataset), lines_parameter(rows)],
+            {self._select(within)}""",
+            [
+                _dataset(dataset),
+                lines_parameter(rows),
+                ArrayQueryParameter("keys", "STRING", [*keys, WHOLE]),
+            ],
             f"The ledger of {dataset} was not written",
         )
         return self._rows(found)
 
-    def _select(self) -> str:
+    def _select(self, within: str = "") -> str:
         return f"""
             SELECT
               {_NAMES}, generation, state, claim,
               TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), noted_at, SECOND) AS age
             FROM {self.name}
-            WHERE dataset = @dataset
+            WHERE dataset = @dataset {within}
             ORDER BY noted_at, release_key, generation"""
 
     def _rows(self, found: Iterable[tuple[Any, ...]]) -> list[LedgerRow]:

@@ -13,6 +13,7 @@ from datetime import date
 from typing import IO, Any
 
 from ...errors import DestinationError, DomostatsError, RetryLaterError
+from ...sql_dialects import bigquery_name
 from domostats.tracking.bigquery.claims import (
     TURNS,
     Claim,
@@ -39,8 +40,6 @@ from domostats.tracking.bigquery.ledger import (
     loaded_now,
     open_claims,
 )
-from .statements import quoted
-from .table_rows import within
 from ..extractors.tables import Table
 from ..extractors.warehouse import line_day
 from ..loads import Load
@@ -83,11 +82,13 @@ def replace_day(connection: DatasetConnection, table: Table, line: Load, file: I
         try:
             job = connection.runner.run(name, start, passed)
         except RetryLaterError:
-            claim.forget()  # it may have been done: the next one looks
-            raise
+            raise  # it may have been done: the next one looks
         except Exception:
-            claim.give_up()
+            with suppress(DomostatsError):
+                claim.give_up()
             raise
+        finally:
+            claim.forget()
         if is_of(job, claim.name):
             _check_loaded(line, job)
             done = loaded_now(line)
@@ -187,13 +188,15 @@ class _RangeWriter:
             try:
                 job = self._run(name, claim, rows, done, passed)
             except RetryLaterError:
-                claim.forget()
                 raise
             except Exception as e:
-                claim.give_up()
+                with suppress(DomostatsError):
+                    claim.give_up()
                 if CHANGED not in str(e):
                     raise
                 job = None
+            finally:
+                claim.forget()
             if job is not None and is_of(job, claim.name):
                 return [row.line for row in done if row.state == "done"]
             if job is not None:
@@ -239,12 +242,15 @@ class _RangeWriter:
         "The job of the transaction."
         from google.cloud import bigquery
 
-        own, values = within(self.table, self.part)
+        own, part = "TRUE", []
+        if self.table.partition and self.part:
+            own = f"{bigquery_name(self.table.partition)} = @part"
+            part = [bigquery.ScalarQueryParameter("part", "STRING", self.part)]
         keys = sorted(claim.keys)
         everything = WHOLE in claim.keys
         scope = [row for row in rows if everything or row.line.release_key in claim.keys]
         target = self.connection.sql(self.table.name)
-        names = ", ".join(quoted(column.name) for column in self.table.all_columns)
+        names = ", ".join(bigquery_name(column.name) for column in self.table.all_columns)
         sql = f"""
             BEGIN TRANSACTION;
             SELECT IF(COUNT(*) = @expected, 1, ERROR('{CHANGED}')) AS unchanged
@@ -267,11 +273,11 @@ class _RangeWriter:
             bigquery.ArrayQueryParameter("keys", "STRING", keys),
             bigquery.ScalarQueryParameter("claim", "STRING", claim.name),
             lines_parameter(done),
-            *values,
+            *part,
         ]
         return self.connection.runner.query(sql, parameters, name, claim.name, passed)[0]
 
     def _days(self) -> str:
         "The condition of the days, written out so that other partitions are not looked at."
         days = ", ".join(f"DATE '{line_day(line)}'" for line in self.lines)
-        return f"{quoted(self.table.day)} IN ({days})"
+        return f"{bigquery_name(self.table.day)} IN ({days})"

@@ -176,12 +176,12 @@ class Extraction:
                 part = self.part(extractor)
                 _check_first(seen, name, part)
                 self._check_zone(self.loader(extractor))
+                days = asked or self.missing(extractor, now)
             except Exception as e:
                 day = asked[0] if asked else last_finished(self.zone, now)
                 yield DayResult(name, day, None, e, part)
                 continue
             set_allow_incomplete(extractor, allow_incomplete)
-            days = asked or self.missing(extractor, now)
             at_once = self.warehouse.days_at_once
             for n in range(0, len(days), at_once):
                 results = self._load(extractor, days[n : n + at_once], run, part)
