@@ -19,7 +19,6 @@ from domostats.tracking.bigquery.ledger import (
     WHOLE,
     LedgerRow,
     LedgerTable,
-    current_lines,
     generation_of,
     loaded_now,
     open_claims,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import RetryLaterError
-from .failures import is_passing, naming
+from .failures import is_passing
 from ...transport.clock import wait
 
 if TYPE_CHECKING:

@@ -9,7 +9,6 @@ __all__ = ["CHANGED", "replace_day", "replace_range"]
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date
 from typing import IO, Any
 
 from ...errors import DestinationError, DomostatsError, RetryLaterError
