@@ -15,7 +15,7 @@ __all__ = [
     "run_each",
     "failed_releases",
     "DoneTask",
-    "TaskRecord",
+    "TasksDone",
     "run_record",
 ]
 
@@ -270,7 +270,7 @@ class DoneTask(msgspec.Struct):
     result: Any
 
 
-class TaskRecord:
+class TasksDone:
     "What a run has done so far, in a file in its `folder`."
 
     def __init__(self, folder: Path):
@@ -320,7 +320,7 @@ def _is_plain(result: object) -> bool:
 
 
 @contextmanager
-def run_record(dag_id: str, run_id: str) -> Iterator[TaskRecord]:
+def run_record(dag_id: str, run_id: str) -> Iterator[TasksDone]:
     """The record of a run, for this program alone.
 
     RetryLaterError `already_running`, SettingsError `no_state_folder`.
@@ -333,4 +333,4 @@ def run_record(dag_id: str, run_id: str) -> Iterator[TaskRecord]:
                 "it has ended.",
                 "already_running",
             )
-        yield TaskRecord(folder)
+        yield TasksDone(folder)

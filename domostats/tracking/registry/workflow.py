@@ -35,8 +35,8 @@ from .release_keys import release_fields
 from .releases import Bound, is_within, release_time
 from domostats.tracking.registry.task_runs import (
     EachResult,
-    TaskRecord,
     Task,
+    TasksDone,
     check_times,
     failed_releases,
     release_name,
@@ -238,7 +238,7 @@ class Workflow:
         at the end the error `some_failed` tells which failed. `executor` calls such tasks, several
         at once; what is sent to another process has to be a function of a module.
 
-        With `resume` a run of this id that did not end well goes on where it was; see `TaskRecord`.
+        With `resume` a run of this id that did not end well goes on where it was; see `TasksDone`.
         SettingsError `bad_argument`; RetryLaterError `already_running`.
         """
         if resume and run_id is None:
@@ -261,7 +261,7 @@ class Workflow:
         self,
         run: WorkflowRun,
         executor: Executor | None,
-        record: TaskRecord | None,
+        record: TasksDone | None,
         kwargs: dict[str, Any],
     ) -> None:
         named = {"dag_id": self.dag_id, "run_id": run.run_id, **kwargs}
@@ -334,7 +334,7 @@ def _name_of(function: Callable[..., Any], options: dict[str, Any]) -> str:
 
 
 def _run_whole(
-    task: Task, made: object, kwargs: dict[str, Any], record: TaskRecord | None
+    task: Task, made: object, kwargs: dict[str, Any], record: TasksDone | None
 ) -> object:
     "The result of a task for all releases, from the record if it is there."
     names = [release_name(release) for release in _listed(made)]
@@ -351,7 +351,7 @@ def _run_for_each(
     releases: list[Any],
     kwargs: dict[str, Any],
     executor: Executor | None,
-    record: TaskRecord | None,
+    record: TasksDone | None,
 ) -> EachResult:
     "The results of a task for each release, those that the record has from there."
     names = release_names(releases, task.name)
@@ -365,7 +365,7 @@ def _run_for_each(
     return EachResult({name: results[name] for name in names if name in results}, done.failures)
 
 
-def _note_one(record: TaskRecord, task: str, name: str, result: object) -> None:
+def _note_one(record: TasksDone, task: str, name: str, result: object) -> None:
     record.note(task, [name], result)
 
 
