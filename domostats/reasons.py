@@ -202,6 +202,10 @@ REASONS: Mapping[str, str] = {
     "other_source": "A load of this name was left open with other rows; see the message.",
     "bad_check_sum": "A check sum is an aggregate of SQL and the number, text or date it gives.",
     "check_sum_failed": "The service counted otherwise; see expression, expected and got.",
+    "too_many_bytes": "A query would read more than `max_bytes_billed` allows; raise it.",
+    "other_location": "The dataset lies in another location than the settings say.",
+    "too_many_groups": "A dataset cannot hold so many groups; take fewer, larger ones.",
+    "refused_by_service": "The service did not take what was sent; see what it says.",
     "load_failed": "The service refused a load as a whole; none of its rows is in the table.",
     "not_now": "The service is in no state for this; look at how it stands.",
     "migration_failed": "The service could not migrate; mend what it says, then start it again.",
@@ -217,6 +221,7 @@ REASONS: Mapping[str, str] = {
     "bad_document": "A document is a dict.",
     # history
     "no_history": "There is no history yet; take a snapshot.",
+    "needs_store": "This works on a store, not on another warehouse; name a store.",
     "no_snapshot": "There is no snapshot of this moment.",
     "before_first": "Nothing is known before the first snapshot.",
     "not_later": "Snapshots are taken in their order.",

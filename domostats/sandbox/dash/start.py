@@ -33,8 +33,8 @@ from .tokens import load_joserfc
 from ..datorama.limits import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ..server import Server
-from ..sql_tools import load_sqlglot
 from ...secrets import Secret
+from ...sql_dialects import load_sqlglot
 
 
 # %% ../../../nbs/11_sandbox/dash/12_start.ipynb #fc728d84
