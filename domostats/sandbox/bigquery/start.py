@@ -19,7 +19,7 @@ from .faults import BigQueryCall
 from .jobs import BigQueryJob, BigQueryRules
 from .service import BigQueryService
 from .tables import BigQueryDataset
-from ..datorama.limits import VirtualClock
+from ..clock import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ..sql_tools import load_sqlglot
 from ...secrets import Secret
@@ -33,7 +33,7 @@ class BigQuerySandbox(RunningSandbox):
     `table(name)` gives the rows of `dataset.table`."""
 
     def __init__(self, served: NamedServer, secrets: dict[str, Secret], service: BigQueryService):
-        super().__init__(served.name, served.url, secrets, served.server, service.faults)
+        super().__init__(served, secrets, service)
         self.service = service
         self.project: str = service.project.name
         self.location: str = service.project.catalogue.location
@@ -44,15 +44,6 @@ class BigQuerySandbox(RunningSandbox):
         self.clock: VirtualClock = service.clock
         self.log: deque[BigQueryCall] = service.log
         self.mistakes: deque[str] = service.mistakes
-
-    @property
-    def latency(self) -> float:
-        "How many seconds every reply takes longer."
-        return self.service.latency
-
-    @latency.setter
-    def latency(self, seconds: float) -> None:
-        self.service.latency = seconds
 
     def table(self, name: str) -> pa.Table:
         "The rows of a table, in the order in which they came. KeyError where there is none."

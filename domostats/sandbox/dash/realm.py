@@ -25,10 +25,10 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from ..clock import VirtualClock
 from .rules import DashRules
-from .tokens import TokenSigner
-from ..datorama.limits import VirtualClock
 from ..replies import HTML, Reply, json_reply
+from ..tokens import TokenSigner
 from ...secrets import Secret
 
 # %% ../../../nbs/11_sandbox/dash/03_realm.ipynb #3bc65eaa
