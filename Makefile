@@ -23,10 +23,11 @@ test: .venv/dev
 
 test-slow: .venv/dev   # what is long, needs an environment of its own, or another Python
 	$(BIN)/python -m pytest -n auto --dist worksteal -m "slow and not versions and not another_day"
-	$(BIN)/python -m pytest -m versions
+	$(BIN)/python -m pytest -m versions --few
 
 test-all: test test-slow   # and of the long tables what was not drawn for today
 	$(BIN)/python -m pytest -n auto --dist worksteal -m another_day
+	$(BIN)/python -m pytest -m versions
 
 test-kills: .venv/dev   # twenty kills of each kind where test-slow has five; SEED=... for the same again
 	KILLS=20 $(BIN)/python -m pytest -n auto --dist worksteal -m kills -rP

@@ -282,6 +282,7 @@ def peer(environment):
 
 def pytest_addoption(parser):
     parser.addoption("--reversed", action="store_true", help="run the last test first")
+    parser.addoption("--few", action="store_true", help="three cases of each test, drawn by SAMPLE")
 
 
 class Tiers:
@@ -350,9 +351,38 @@ def pytest_collection_finish(session):
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config, items):
-    "The other way round: no test relies on what an earlier one has left."
-    if config.getoption("--reversed"):
+    if config.getoption("--few"):
+        leave_a_few(config, items)
+    if config.getoption("--reversed"):  # no test relies on what an earlier one has left
         items.reverse()
+    items[:] = begin_with_long_ones(items, getattr(config, "workerinput", {}).get("workercount", 1))
+
+
+def begin_with_long_ones(items, workers):
+    """These tests, where those that are marked `long` come first in the share of each worker.
+
+    One that is met last would run alone, and the other workers would wait for it."""
+    long = [item for item in items if item.get_closest_marker("long")]
+    others = [item for item in items if not item.get_closest_marker("long")]
+    for number, item in enumerate(long):
+        others.insert(number % workers * len(items) // workers, item)
+    return others
+
+
+def leave_a_few(config, items, most=3):
+    """Of each test at most three of the cases that are selected: the first, and two of the day.
+
+    This is for another Python or other libraries: what they change is rarely in one case of a
+    long table only, and then it is met on one of the days."""
+    cases = defaultdict(list)
+    for item in items:
+        cases[item.nodeid.partition("[")[0]].append(item)
+    kept = set()
+    for function, (first, *others) in cases.items():
+        draws = random.Random(f"{os.environ['SAMPLE']} {function.rpartition('::')[2]}")
+        kept |= {first, *draws.sample(others, min(most - 1, len(others)))}
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = [item for item in items if item in kept]
 
 
 def pytest_xdist_auto_num_workers(config):

@@ -21,6 +21,7 @@ ROOMS = {  # and the test files that are near enough to notice
 }
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_of_six_faults_of_each_room_some_are_noticed_at_least():

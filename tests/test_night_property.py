@@ -290,6 +290,7 @@ for _ in range(60):
 """
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_the_long_night_makes_each_block_once(tmp_path):
     speed, chance, cut = 60, random.Random(11), tmp_path / "cut"

@@ -61,6 +61,7 @@ def test_the_package_is_what_the_notebooks_say(copy):
     assert not found, f"{', '.join(found)}: not what the notebooks say; run `make export`"
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_notebook_runs_and_its_stored_outputs_are_real(copy):
     done = run(copy, "python", "tools/run_notebooks.py", "nbs")

@@ -3,7 +3,6 @@ all; each use case under its number."""
 
 import contextlib
 import json
-import multiprocessing
 import os
 import subprocess
 import sys
@@ -74,16 +73,22 @@ def url(request, tmp_path):
 
 
 @pytest.fixture(params=["file", "postgresql", "http"])
-def api(request, tmp_path):
+def address(request, tmp_path):
     if request.param == "postgresql":
-        yield make_observatory_api(request.getfixturevalue("postgres")())
-    else:
-        here = make_observatory_api(tmp_path / "registry.sqlite")
-        if request.param == "file":
-            yield here
-        else:
-            with serving(make_service(here.backend, "writers", "readers")) as address:
-                yield make_observatory_api(address, "writers")
+        yield request.getfixturevalue("postgres")()
+        return
+    file = str(tmp_path / "registry.sqlite")
+    if request.param == "file":
+        yield file
+        return
+    here = make_observatory_api(file)
+    with serving(make_service(here.backend, "writers", "readers")) as url:
+        yield url
+
+
+@pytest.fixture
+def api(address):
+    return make_observatory_api(address, "writers")
 
 
 @pytest.fixture
@@ -441,23 +446,36 @@ def test_eight_processes_make_the_registry_at_the_same_time(tmp_path, postgres):
         ] * 8
 
 
+FORKING = """
+import multiprocessing
+import sys
+from datetime import date, timedelta
+from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.entities import Dataset, DatasetRelease
+api = make_observatory_api(sys.argv[1], "writers")
+dataset = api.get_dataset(id=1)
+def one(n):
+    release = DatasetRelease(dataset=dataset, snapshot_date=date(2024, 1, 1) + timedelta(n))
+    assert api.register_release(release)[1]
+
+forked = [multiprocessing.get_context("fork").Process(target=one, args=(n,)) for n in range(6)]
+for process in forked:
+    process.start()
+for process in forked:
+    process.join(60)
+print([process.exitcode for process in forked])
+"""
+
+
 @pytest.mark.sampled(3)
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
-def test_forked_processes_go_on_with_the_registry_they_were_given(api):
+def test_forked_processes_go_on_with_the_registry_they_were_given(api, address):
+    "Its parent is a process without the threads and databases of other tests."
     dataset = dataset_of(api)
-
-    def one(n):
-        assert api.register_release(DatasetRelease(dataset=dataset, snapshot_date=day(n)))[1]
-
-    forked = [multiprocessing.get_context("fork").Process(target=one, args=(n,)) for n in range(6)]
-    for process in forked:
-        process.start()
-    for process in forked:
-        process.join(60)
-    assert [process.exitcode for process in forked] == [0] * 6 and len(
-        api.get_dataset_releases(1000, dataset.id)
-    ) == 6
+    command = [sys.executable, "-W", "error::UserWarning", "-c", FORKING, address]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.returncode) == (f"{[0] * 6}\n", 0), done.stderr
+    assert len(api.get_dataset_releases(1000, dataset.id)) == 6
 
 
 # over HTTP

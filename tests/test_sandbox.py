@@ -939,6 +939,22 @@ def test_a_forked_child_takes_nothing_away(fresh):
     assert run(code) == "True True"
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@pytest.mark.parametrize("name", ["start_dash", "start_bigquery"])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_a_forked_child_survives_the_databases_of_its_parent(fresh, name, stopped):
+    code = (
+        "import gc, os; from domostats import sandbox\n"
+        f"box = sandbox.{name}(); box.itself = box\n"
+        f"if {stopped}: box.stop()\n"
+        "del box\n"
+        "child = os.fork()\n"
+        "if child == 0: gc.collect(); os._exit(0)\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    assert run(code) == "0"
+
+
 def test_a_folder_that_cannot_be_written(fresh, monkeypatch, tmp_path):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "file"))

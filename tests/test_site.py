@@ -86,6 +86,7 @@ def page(site, path):
     return Text((site / path).read_text(encoding="utf-8"))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_every_link_leads_somewhere_and_nothing_is_loaded_from_elsewhere(site):
     assert not links.faults(site)

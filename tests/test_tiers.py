@@ -1,9 +1,10 @@
 """Which cases of a table are quick, which are slow, and which wait for another day."""
 
 from datetime import date, timedelta
+from types import SimpleNamespace
 
 import pytest
-from conftest import Tiers
+from conftest import Tiers, begin_with_long_ones, leave_a_few
 
 DAYS = [str(date(2024, 3, 1) + timedelta(n)) for n in range(100)]
 
@@ -77,3 +78,32 @@ def test_in_a_hundred_days_every_case_has_its_turn(monkeypatch):
 
 def test_the_day_is_said():
     assert Tiers().pytest_report_header().startswith("cases of the day: SAMPLE=2")
+
+
+def left_a_few(day, monkeypatch, *tables):
+    "The cases that are kept and those that are told as left out."
+    monkeypatch.setenv("SAMPLE", day)
+    items, told = [case for cases in tables for case in cases], []
+    hook = SimpleNamespace(pytest_deselected=lambda items: told.extend(items))
+    leave_a_few(SimpleNamespace(hook=hook), items)
+    return items, told
+
+
+def test_a_few_are_the_first_and_two_of_the_day_of_each_test_in_their_order(monkeypatch):
+    long, short, one = table("long", 50), table("short", 3), table("one", 1)
+    kept, left = left_a_few(DAYS[0], monkeypatch, long, short, one)
+    assert len(kept) == 3 + 3 + 1 and kept[0] is long[0] and kept[3:] == [*short, *one]
+    assert sorted([*kept, *left], key=id) == sorted([*long, *short, *one], key=id)
+    assert kept == [case for case in [*long, *short, *one] if case in kept]
+    seen = {case for day in DAYS for case in left_a_few(day, monkeypatch, long)[0]}
+    assert len(seen) > 40
+
+
+def test_each_worker_begins_with_a_long_one():
+    short = [Case("short", number, None) for number in range(37)]
+    long = [Case("long", number, pytest.mark.long) for number in range(3)]
+    ordered = begin_with_long_ones([*short, *long], 4)
+    assert [ordered.index(case) for case in long] == [0, 10, 20]
+    assert [case for case in ordered if case not in long] == short
+    assert begin_with_long_ones(short, 4) == short
+    assert {*begin_with_long_ones([*short, *long], 1)[:3]} == {*long}

@@ -264,7 +264,9 @@ def test_the_environment_of_a_leg_can_be_made(minor, what, wheel, tmp_path):
 @pytest.mark.versions
 @pytest.mark.timeout(2700)
 @pytest.mark.parametrize("minor, what", LEGS)
-def test_the_core_passes(minor, what, wheel, copy, tmp_path):
+def test_the_core_passes(minor, what, wheel, copy, tmp_path, pytestconfig):
+    "All of it, or with --few three cases of each test."
+    few = ["--few"] if pytestconfig.getoption("--few") else []
     python = environment_of(minor, what, wheel, tmp_path)
     core = {path.name for path in (copy / "tests").glob("test_*.py")} - LEFT_OUT
     if what == "lowest":
@@ -276,7 +278,7 @@ def test_the_core_passes(minor, what, wheel, copy, tmp_path):
         core &= FRAMES  # the newest Python is seen whole with pandas 3
     done = subprocess.run(
         [python, "-m", "pytest", "-n", "auto", "-q", "-rfE", "-p", "no:cacheprovider"]
-        + ["-m", "not slow", "-k", LONG, *sorted(core)],
+        + ["-m", "not slow", "-k", LONG, *few, *sorted(core)],
         cwd=copy / "tests",
         capture_output=True,
         text=True,

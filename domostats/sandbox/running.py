@@ -215,5 +215,17 @@ def _stop_all():
         stop(box)
 
 
-if hasattr(os, "register_at_fork"):  # a child does not own the sandboxes of its parent
-    os.register_at_fork(after_in_child=_running.clear)
+_of_the_parent: list[RunningSandbox] = []
+
+
+def _disown() -> None:
+    """Leave the sandboxes of the parent alone, in a process that was forked.
+
+    They are kept here, because DuckDB crashes when a database of the parent is given up.
+    """
+    _of_the_parent.extend(_running.values())
+    _running.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_disown)

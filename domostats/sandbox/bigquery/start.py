@@ -58,6 +58,12 @@ class BigQuerySandbox(RunningSandbox):
         self.faults.heal()
         self.service.set_rules(**self._first_rules)
 
+    def release(self) -> None:
+        "Close the database with the tables."
+        warehouse = self.service.project.catalogue.warehouse
+        with warehouse.lock:
+            warehouse.con.close()
+
     def __repr__(self) -> str:
         tables = sum(len(dataset.tables) for dataset in self.datasets.values())
         return f"<{self.name}: {len(self.datasets)} datasets, {tables} tables of {self.project}>"

@@ -117,6 +117,12 @@ class QueryRun:
         self.stopped = True
         self.con.interrupt()
 
+    def close(self) -> None:
+        "End it for good, and close its connection once it has ended."
+        self.stop()
+        self.thread.join(timeout=5)
+        self.con.close()
+
     def state(self, rules: DashRules) -> str:
         "How it stands, as it tells when asked once more."
         if self.stopped:

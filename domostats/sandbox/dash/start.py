@@ -106,10 +106,12 @@ class DashSandbox(RunningSandbox):
         self.realm.denies = False
 
     def release(self) -> None:
-        "End the store, and remove its files."
+        "End the store, remove its files, and close the lake."
         for run in [*self.queries.values()]:
-            run.stop()
+            run.close()
         self.store_server.stop()
+        self.migration.lake.close()
+        self.service.world.loads.lake.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __repr__(self) -> str:
