@@ -6,6 +6,7 @@
 __all__ = ["OWN_REFUSALS", "BigQueryService"]
 
 # %% ../../../nbs/11_sandbox/bigquery/31_service.ipynb #8defcd39
+import threading
 import traceback
 from collections import deque
 from collections.abc import Collection, Mapping
@@ -20,11 +21,13 @@ from domostats.sandbox.bigquery.faults import (
     spoil_reply,
 )
 from .jobs import BigQueryRules
+from .key_files import TOKEN_PATH, ServiceAccount
 from .projects import BigQueryProject, BigQueryRequest, make_project
 from .refusals import reason_reply
 from .routes import answer_call
 from ..clock import VirtualClock
 from ..control import Action, Refusals, answer_control, make_actions
+from ..dash.faults import redacted
 from ..faults import Faults
 from ..replies import JSON, Reply
 from ...secrets import Secret
@@ -58,6 +61,17 @@ class BigQueryService:
         self.own_paths: Collection[str] = ("/sandbox", *self.actions)
         self.mistakes: deque[str] = deque(maxlen=100)
         self.project: BigQueryProject = make_project(project, location, self.clock, self.rules)
+        self.lock: threading.Lock = threading.Lock()
+        self._account: ServiceAccount | None = None
+
+    @property
+    def account(self) -> ServiceAccount:
+        "The account of the key file; its key is made when somebody asks for it first."
+        with self.lock:
+            if self._account is None:
+                name, url = self.project.name, self.project.url
+                self._account = ServiceAccount(name, url, self.clock, self.rules)
+            return self._account
 
     def reply(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", query: str = ""
@@ -77,14 +91,13 @@ class BigQueryService:
                 fault == "job_failed",
             )
             reply = spoil_reply(fault, self._genuine(asked), seconds)
-        is_upload = path.startswith("/upload/")
         self.log.append(
             BigQueryCall(
                 self.clock.now(),
                 method,
                 path,
                 query,
-                "" if is_upload else body.decode("utf-8", "replace"),
+                _shown(path, body),
                 len(body),
                 "authorization" in headers,
                 0 if reply.end in ("drop", "refuse") else reply.status,
@@ -96,6 +109,12 @@ class BigQueryService:
         "What is served at this path, else the reply of its address; 501 for a mistake of ours."
         if asked.path in self.faults.served:
             return Reply(200, self.faults.served[asked.path], JSON)
+        if asked.path == TOKEN_PATH:
+            return self.account.answer(asked.method, asked.body)
+        if self.rules.needs_token:
+            refusal = self.account.refuse(asked.headers.get("authorization"))
+            if refusal:
+                return refusal
         try:
             with self.project.catalogue.warehouse.lock:
                 return answer_call(self.project, asked)
@@ -110,13 +129,22 @@ class BigQueryService:
         may_ask = Secret(request.headers.get("authorization") or "") == self.key
         return answer_control(key, request, body, self.actions, may_ask, OWN_REFUSALS)
 
-    def set_rules(self, **values: int) -> None:
+    def set_rules(self, **values: int | bool) -> None:
         "Change rules by name. SettingsError `bad_argument` for one that there is not."
         for name, value in values.items():
-            if name not in vars(self.rules) or type(value) is not int or value < 0:
+            known = vars(self.rules).get(name)
+            if type(value) is not type(known) or value < 0:
                 raise SettingsError(
                     f"There is no rule {name}={value!r}; there are {', '.join(vars(self.rules))}, "
-                    "whole numbers from 0 on.",
+                    "whole numbers from 0 on, and True or False for needs_token.",
                     "bad_argument",
                 )
             setattr(self.rules, name, value)
+
+
+def _shown(path: str, body: bytes) -> str:
+    "What is noted of a body: none of a file, and nothing that signs in."
+    if path.startswith("/upload/"):
+        return ""
+    text = body.decode("utf-8", "replace")
+    return redacted(text) if path == TOKEN_PATH else text
