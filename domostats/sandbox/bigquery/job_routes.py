@@ -17,7 +17,7 @@ from domostats.sandbox.bigquery.projects import (
     BigQueryRoute,
     list_page,
 )
-from .queries import dry_run, run_query, show_page
+from .queries import carry_out_query, dry_run, show_page
 from .refusals import BigQueryRefusal, Resource, check_settings
 from .sources import read_statements
 from .uploads import split_multipart
@@ -86,7 +86,7 @@ def start_job(
 
     def work() -> JobResult:
         if kind == "query":
-            return run_query(project.jobs, settings, location)
+            return carry_out_query(project.jobs, settings, location)
         if kind == "copy":
             return run_copy(project.jobs, settings)
         return run_load(project.jobs, settings, file or b"")
