@@ -103,6 +103,7 @@ def check_url(url: str, name: str, mend: str = "") -> str:
 
 # %% ../nbs/01_core/10_instances.ipynb #929a27e8
 PLATFORMS = "domo", "datorama", "dash", "bigquery"  # each has a client of this name
+SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
 
 
 @dataclass(frozen=True, init=False)
@@ -169,9 +170,6 @@ class Instance:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
-SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
-
-
 def sandbox_note(name: str) -> Path:
     "Where a running sandbox of this user leaves its address."
     return user_folder("state") / "sandboxes" / f"{name}.json"
