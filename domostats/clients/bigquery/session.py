@@ -111,6 +111,7 @@ class BigQuerySession:
         if settings.is_emulator:
             self.session.trust_env = False
         self.bearer: Bearer | None = Bearer(credentials, name) if credentials else None
+        self.url: str = settings.url
         self.host: str = urlsplit(settings.url).netloc
         self.retry: Retry = retry
         self.clock: Clock = clock or Clock()
