@@ -66,7 +66,10 @@ Line = tuple[str, str, int, int, int, str]  # what is shown of a run, as `COLUMN
 commands: App = App()
 
 
-@commands.command("generate")
+@commands.command(
+    "generate",
+    example="domostats generate accounts --instance acme --to accounts.parquet\ndomostats generate accounts --instance acme --format v1 --to - | head",
+)
 def generate_report(
     report: options.ReportName,
     instance: options.Instances,
@@ -87,6 +90,7 @@ def generate_report(
     method: Annotated[
         Method | None,
         typer.Option(
+            metavar="REPLACE|APPEND|UPSERT",
             help="For a dataset: replace it, append to it, or replace the rows with the same key.",
             show_default="REPLACE, or APPEND for dash:TABLE",
         ),
@@ -96,10 +100,11 @@ def generate_report(
     contract: Annotated[
         Contract,
         typer.Option(
+            metavar="report|extend|freeze",
             help=(
                 "Fields nobody declared: report them, extend the dataset by one column of JSON, "
                 "or freeze and fail."
-            )
+            ),
         ),
     ] = Contract.report,
     restore: options.Restore = False,
@@ -109,8 +114,7 @@ def generate_report(
     until: options.Until = None,
     excel: options.Excel = False,
 ) -> None:
-    """Generate a report and write it: domostats generate accounts --instance acme --format v1 --to
-    accounts.parquet"""
+    "Generate a report and write it to a file, a dataset or a table of Comotion Dash."
     from domostats.reports.fleet import by_name, run_all
     from domostats.reports.keys import key_columns
 

@@ -47,7 +47,7 @@ def wanted_reports(only: list[str] | None, instance: str) -> "list[Report]":
 commands: App = App()
 
 
-@commands.command("estimate")
+@commands.command("estimate", example="domostats estimate --instance acme --only users,groups")
 def show_estimate(
     instance: options.OneInstance,
     only: options.OnlyReports = None,
@@ -75,7 +75,7 @@ def show_estimate(
 
 
 # %% ../../nbs/10_interfaces/11_run_commands.ipynb #e27e7e06
-@commands.command("run")
+@commands.command("run", example="domostats run --instance acme --only users,groups --to out")
 def run_reports(
     instance: options.Instances,
     to: Annotated[
@@ -94,8 +94,7 @@ def run_reports(
     changed_since: options.Since = None,
     until: options.Until = None,
 ) -> None:
-    """Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance
-    acme --only users,groups"""
+    "Generate many reports, each into NAME.parquet or a dataset NAME."
     from domostats.reports.fleet import at_the_same_time, by_name
 
     chosen = {name: wanted_reports(only, name) for name in map(str, by_name(instance).values())}
