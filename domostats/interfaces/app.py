@@ -38,7 +38,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from .exit_codes import MEANINGS
-from .output import verbosity
+from .output import be_quiet, verbosity
 
 # %% ../../nbs/10_interfaces/05_app.ipynb #ecfa6db0
 UNFINISHED = (
@@ -80,7 +80,7 @@ def stoppable(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments, **options):
         verbosity.traceback = verbosity.traceback or options.get("verbose", False)
-        verbosity.quiet = verbosity.quiet or options.get("quiet", False)
+        be_quiet(verbosity.quiet or options.get("quiet", False))
         for switch in added:
             options.pop(switch, None)
         try:

@@ -32,7 +32,7 @@ from domostats.interfaces import (
 )
 from .app import KEPT, App, Group, Quiet, Stopped, Verbose
 from .exit_codes import DONE, FAULT, STOPPED, exit_code
-from .output import close_output, say, show_error, verbosity
+from .output import be_quiet, close_output, say, show_error, verbosity
 
 # %% ../../nbs/10_interfaces/17_cli.ipynb #115e7fdd
 HELP = """Turn the admin API of a SaaS platform into clean, typed, historical datasets.
@@ -85,7 +85,7 @@ def begin(
 ) -> None:
     "What is done before any command."
     verbosity.traceback = verbose
-    verbosity.quiet = quiet
+    be_quiet(quiet)
     if version:
         typer.echo(domostats.__version__)
         raise typer.Exit

@@ -210,18 +210,26 @@ def cancel_query(query_id: QueryId) -> None:
 
 @commands.command("download", example="domostats dash -o acme download -f one.csv 'SELECT 1'")
 def download_query(
-    file: Annotated[Path, typer.Option("-f", "--file", help="The file for the result, as CSV.")],
+    file: Annotated[
+        Path, typer.Option("-f", "--file", help="The file for the result, as CSV; - prints it.")
+    ],
     query_id: Annotated[
         str | None, typer.Option("-q", "--query-id", help="A query that was started already.")
     ] = None,
     sql: Annotated[str | None, typer.Argument(metavar="SQL", help="A query to run.")] = None,
 ) -> None:
     "Bring the result of a query into a file, whole or not at all; waits for its end."
+    from domostats.interfaces.formats import copy_file
     from domostats.loading.dash.query import Query
+    from domostats.private import scratch
 
     if (sql is None) == (query_id is None):
         raise typer.BadParameter("give SQL, or -q with the id of a query", param_hint="SQL")
     query = Query(dash_config(), query_text=sql, query_id=query_id)
+    if str(file) == "-":
+        with scratch() as folder:
+            copy_file(query.download_csv(folder / "rows.csv"))
+        return
     path = query.download_csv(file)
     say(f"{path}: {path.stat().st_size} bytes", err=True)
 

@@ -27,6 +27,7 @@ from ..errors import DataError
 from . import options
 from .app import App
 from domostats.interfaces.destinations import (
+    OUTPUT,
     Destination,
     check_append,
     check_destination,
@@ -36,7 +37,7 @@ from domostats.interfaces.destinations import (
     strictly,
     with_progress,
 )
-from .output import end_if_failed, note, show_failures, show_rows
+from .output import end_if_failed, note, show_failures, show_rows, verbosity
 
 if TYPE_CHECKING:
     from domostats.reports.fleet import Fleet
@@ -68,7 +69,8 @@ commands: App = App()
 
 @commands.command(
     "generate",
-    example="domostats generate accounts --instance acme --to accounts.parquet\ndomostats generate accounts --instance acme --format v1 --to - | head",
+    example="domostats generate accounts --instance acme --to accounts.parquet\n"
+    "domostats generate accounts --instance acme --format v1 --to - | head",
 )
 def generate_report(
     report: options.ReportName,
@@ -78,8 +80,8 @@ def generate_report(
         typer.Option(
             metavar="FILE|DATASET|dash:TABLE",
             help=(
-                "A path ending in .parquet or .csv, the name of a dataset in the local store, or a "
-                "table of Comotion Dash, to which rows are added."
+                "A path ending in .parquet or .csv, - for CSV on standard output, the name of a "
+                "dataset in the local store, or a table of Comotion Dash, to which rows are added."
             ),
         ),
     ],
@@ -149,7 +151,8 @@ def generate_report(
             fleet = _without_refused(fleet, destination)
         lines = _write_fleet(fleet, destination)
         failures = fleet.failures
-    show_rows(done_title(len(lines), len(failures)), COLUMNS, lines)
+    if to != OUTPUT:
+        show_rows(done_title(len(lines), len(failures)), COLUMNS, lines)
     end_if_failed(failures)
 
 
@@ -190,7 +193,7 @@ def _generate_one(
 
     with (
         report.stream(instance, format_fn=formatter, **how) as run,
-        tqdm(desc=report.name, unit=" rows", disable=None) as progress,
+        tqdm(desc=report.name, unit=" rows", disable=verbosity.quiet or None) as progress,
     ):
         rows = with_progress(run.reader(), progress)
         rows = strictly(rows, run) if strict else rows

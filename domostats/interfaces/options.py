@@ -206,8 +206,8 @@ OptionalDestination = Annotated[
         "--to",
         metavar="FILE|DATASET",
         help=(
-            "A path ending in .parquet or .csv, or a dataset of the local store; without it the "
-            "first rows are shown."
+            "A path ending in .parquet or .csv, - for CSV on standard output, or a dataset of the "
+            "local store; without it the first rows are shown."
         ),
     ),
 ]

@@ -13,6 +13,7 @@ __all__ = [
     "close_output",
     "say",
     "Verbosity",
+    "be_quiet",
     "note",
     "line_width",
     "text_width",
@@ -27,6 +28,7 @@ __all__ = [
 ]
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #f3f7edf8
+import logging
 import os
 import re
 import sys
@@ -91,6 +93,12 @@ class Verbosity:
 
 
 verbosity: Verbosity = Verbosity()  # of this process
+
+
+def be_quiet(quiet: bool) -> None:
+    "Print neither notes nor progress from now on, nor what the kit waits for; or do so again."
+    verbosity.quiet = quiet
+    logging.getLogger("domostats").setLevel(logging.ERROR if quiet else logging.NOTSET)
 
 
 def note(sentence: str) -> None:
@@ -180,7 +188,7 @@ def table_lines(
         yield from _record_lines(title, names, cells, width or 0)
         return
     if title:
-        yield from ("", printable(title))
+        yield printable(title)
     to_right = [
         bool(values) and all(type(row[n]) in (int, float) for row in values)
         for n in range(len(columns))

@@ -24,7 +24,7 @@ from .. import reports
 from ..errors import DestinationError, SettingsError
 from . import options
 from .app import App
-from .destinations import Destination, strictly, until_set
+from .destinations import OUTPUT, Destination, strictly, until_set
 from .generate_commands import done_title, note_span
 from .output import end_if_failed, note, show_rows
 
@@ -189,6 +189,12 @@ class _Work:
 def prepare_folder(folder: Path) -> None:
     """Make a folder with those above it. DestinationError `no_folder`; SettingsError
     `bad_destination` for what is a file by its name."""
+    if str(folder) == OUTPUT:
+        raise SettingsError(
+            "run makes many datasets, of which standard output cannot hold more than one. Name a "
+            "folder, or take one report: domostats generate REPORT --to -",
+            "bad_destination",
+        )
     if folder.suffix.lower() in (".parquet", ".csv") and not folder.exists():
         raise SettingsError(
             f"{folder} is a file by its name, and run writes a file for each report: name a "
