@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from ...loading.bigquery.columns import column_names
 from ...loading.store_types import quoted
-from .columns import GONE, SINCE
+from .columns import SINCE
 
 # %% ../../../nbs/08_tracking/history/13_kept_columns.ipynb #e75a1353
 NATURAL = {  # the type of BigQuery for a type of DuckDB, and the type of DuckDB that is sent

@@ -114,6 +114,11 @@ def fill_store(
             _create_table(con, entry.unknown, kept.unknown, mirror.unknown)
         for line in mirror.lines:
             note_load(con, line)
+            if line.started_at is None:  # which is written as the moment of the load
+                con.execute(
+                    "UPDATE kit.loads SET started_at = NULL WHERE dataset = ? AND release_key = ?",
+                    [line.dataset, line.release_key],
+                )
 
 
 def _create_table(
