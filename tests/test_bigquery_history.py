@@ -20,7 +20,7 @@ from test_unknown_cells import (  # noqa: F401
 )
 
 from domostats import sandbox
-from domostats.errors import DestinationError, RetryLaterError, SettingsError
+from domostats.errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
 from domostats.loading.store import Store
 from domostats.tracking.history.history import History
 from domostats.tracking.history.mirrors import view_name
@@ -218,3 +218,80 @@ def test_random_days_leave_the_same_history(datasets, tmp_path_factory, part, da
     ):
         ours, theirs = (outcome(lambda one=one: question(one)) for one in both)
         assert ours == theirs
+
+
+FAULTS = (
+    "drop",
+    "drop_after",
+    "unavailable_after",
+    "server_error",
+    "forbidden",
+    "job_failed",
+    "job_running",
+)
+
+
+def day_rows(n):
+    "Rows that change from day to day, and now and then a column more."
+    rows = {"id": [1, 2, n + 10], "name": [f"day {n}", "same", None]}
+    return pa.table({**rows, **{f"more {k}": [k, None, n] for k in range(n // 5)}})
+
+
+class Disturbed:
+    "A history whose snapshots meet faults, and one in a store that meets none."
+
+    def __init__(self, box, place):
+        self.box = box
+        self.disturbed = History("users", "id", place)
+        self.calm = History("users", "id", Store("calm.duckdb"))
+        self.n = 0
+
+    def take(self, fault=None, after=0):
+        "Take the next snapshot, again if it was refused; whether it was."
+        at = DAY + timedelta(self.n)
+        rows = day_rows(self.n)
+        self.n += 1
+        wanted = self.calm.snapshot(rows, at)
+        if fault:
+            self.box.fail(fault, after=after)
+        failed = None
+        try:
+            taken = self.disturbed.snapshot(rows, at)
+        except DomostatsError as e:
+            failed = e
+        self.box.heal()
+        if failed:
+            assert "Traceback" not in str(failed), (fault, after)
+            there = self.disturbed.snapshots().num_rows
+            assert there in (self.n - 1, self.n), (fault, after)
+            taken = self.disturbed.snapshot(rows, at)
+        else:
+            assert taken == wanted, (fault, after)
+        return bool(failed)
+
+    def check(self):
+        assert exactly(self.disturbed.at()) == exactly(self.calm.at())
+        assert exactly(self.disturbed.validity()) == exactly(self.calm.validity())
+        assert exactly(self.disturbed.snapshots()) == exactly(self.calm.snapshots())
+        lines = [
+            [(line.release_key, line.row_count, line.details) for line in Loads(one).lines()]
+            for one in (self.disturbed.store.warehouse, self.calm.store)
+        ]
+        assert lines[0] == lines[1]
+
+    def requests(self):
+        "How many requests a snapshot makes that nothing disturbs."
+        self.take()
+        self.box.log.clear()
+        self.take()
+        return len(self.box.log)
+
+
+@pytest.mark.parametrize("everywhere", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_fault_at_a_request_loses_no_snapshot_and_doubles_none(store, box, everywhere):
+    disturbed = Disturbed(box, store)
+    count = disturbed.requests()
+    places = range(0, count, 2) if everywhere else range(1, count, count // 4)
+    failed = [disturbed.take(FAULTS[n % 7], n) for n in places]
+    disturbed.check()
+    assert count > 15 and (any(failed) or not everywhere)
