@@ -6,6 +6,7 @@
 __all__ = [
     "commands",
     "MIGRATED",
+    "ToWarehouse",
     "FirstDay",
     "LastDay",
     "OnlyTables",
@@ -64,12 +65,22 @@ def make_migrations(dry_run: DryRun = False) -> None:
     typer.echo(f"{done} {path.name} in {migrations.folder}")
 
 
+ToWarehouse = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="bigquery:PROJECT.DATASET",
+        help="The warehouse to write to, in place of the one in settings.ini or the store.",
+    ),
+]
+
+
 @commands.command("migrate")
-def migrate(dry_run: DryRun = False) -> None:
-    "Apply the migrations that the store has not had."
+def migrate(dry_run: DryRun = False, to: ToWarehouse = None) -> None:
+    "Apply the migrations that the store, or another warehouse, has not had."
     from domostats.tracking.extractors.migrations import Migrations
 
-    migrations = Migrations()
+    migrations = Migrations(store=to)
     parts = _only_parts()
     if dry_run:
         say(";\n".join([*migrations.sql(parts), ""]) or MIGRATED)
@@ -169,12 +180,13 @@ def extract_days(
     dry_run: DryRun = False,
     rezone: Rezone = False,
     allow_incomplete: AllowIncompleteDays = False,
+    to: ToWarehouse = None,
 ) -> None:
     """Extract every day that is missing, up to the last one that is over; with -f and -l those
     days again."""
     from domostats.tracking.extractors.extraction import Extraction
 
-    extraction = Extraction()
+    extraction = Extraction(store=to)
     if rezone and (first or last):
         raise typer.BadParameter(
             "it replaces all days of the other zone: leave --first and --last out",
