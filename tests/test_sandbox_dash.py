@@ -27,9 +27,9 @@ from domostats.sandbox.dash.load_checks import LoadFailure, common_schema
 from domostats.sandbox.dash.routes import answer_request, describe_routes
 from domostats.sandbox.dash.sql import make_lake, use_lake
 from domostats.sandbox.dash.store import store_error
-from domostats.sandbox.dash.tokens import load_joserfc
 from domostats.sandbox.replies import Reply
 from domostats.sandbox.server import break_off, send_reply
+from domostats.sandbox.tokens import load_joserfc
 
 REDIRECT = "http://localhost:45135"
 

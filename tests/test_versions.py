@@ -66,6 +66,7 @@ LEFT_OUT = {
     "test_sandbox.py",
     "test_sandbox_agrees.py",
     "test_sandbox_bigquery.py",
+    "test_sandbox_bigquery_sign_in.py",
     "test_sandbox_bigquery_sql.py",
     "test_sandbox_dash.py",
     "test_sandbox_dash_v1.py",

@@ -30,7 +30,7 @@ from domostats.sandbox.bigquery.tables import (
     split_decorator,
 )
 from .warehouse import PhysicalTables
-from ..datorama.limits import VirtualClock
+from ..clock import VirtualClock
 
 # %% ../../../nbs/11_sandbox/bigquery/13_catalogue.ipynb #1b3490c9
 _DATASET = (
