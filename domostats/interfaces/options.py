@@ -25,6 +25,7 @@ __all__ = [
     "OptionalDestination",
     "Picture",
     "DryRun",
+    "Yes",
     "Browser",
     "Patience",
     "TokenFile",
@@ -32,15 +33,19 @@ __all__ = [
     "parse_day",
     "time_option",
     "day_option",
+    "ask_consent",
 ]
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #44a198dc
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from ..errors import SettingsError
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #d0186320
 DAY_FORM = "%Y-%m-%d"
@@ -185,6 +190,21 @@ Picture = Annotated[
     typer.Option("--picture", metavar="FILE.html", help="Draw it, as one HTML file."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+# %% ../../nbs/10_interfaces/06_options.ipynb #9d06e91e
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for a scheduler.")]
+
+
+def ask_consent(question: str, yes: bool) -> None:
+    "Ask a question that is to be answered with yes. SettingsError `not_agreed`."
+    if yes or (sys.stdin.isatty() and typer.confirm(question)):
+        return
+    raise SettingsError(
+        "Nothing was changed, since nobody agreed. Answer y, or say --yes where nobody can be "
+        "asked.",
+        "not_agreed",
+    )
+
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #3f09915c
 Browser = Annotated[

@@ -11,6 +11,7 @@ __all__ = [
     "why_incomplete",
     "move_lines",
     "drop_line",
+    "drop_lines",
     "note_load",
     "loads_of",
     "run_name",
@@ -153,6 +154,14 @@ def drop_line(con: "duckdb.DuckDBPyConnection", dataset: str, key: str) -> None:
         """,
         [name, f"duckdb:{name}", key],
     )
+
+
+def drop_lines(con: "duckdb.DuckDBPyConnection", dataset: str) -> None:
+    "Take every line of a dataset and of its parts out, in an open transaction."
+    name = ledger_name(dataset)
+    for line in loads_of(con):
+        if line.dataset == name or _is_part(line, name):
+            drop_line(con, line.dataset, line.release_key)
 
 
 def note_load(con: "duckdb.DuckDBPyConnection", load: Load) -> Load:
