@@ -221,6 +221,7 @@ REASONS: Mapping[str, str] = {
     "bad_document": "A document is a dict.",
     # history
     "no_history": "There is no history yet; take a snapshot.",
+    "needs_store": "This works on a store, not on another warehouse; name a store.",
     "no_snapshot": "There is no snapshot of this moment.",
     "before_first": "Nothing is known before the first snapshot.",
     "not_later": "Snapshots are taken in their order.",

@@ -13,6 +13,9 @@ from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_benchmarks.py",
+    "test_bigquery_loads.py",
+    "test_bigquery_property.py",
+    "test_bigquery_statements.py",
     "test_client_edges.py",
     "test_connection_edges.py",
     "test_contributing.py",

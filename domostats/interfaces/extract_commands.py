@@ -43,7 +43,7 @@ commands: App = App()
 MIGRATED = "nothing new: every migration is applied"
 
 
-@commands.command("make-migrations")
+@commands.command("make-migrations", example="domostats make-migrations --dry-run")
 def make_migrations(dry_run: DryRun = False) -> None:
     "Write a migration with the tables that the extractors declare and no migration has yet."
     from domostats.tracking.extractors.base import ask_for, configured
@@ -76,7 +76,7 @@ BackTo = Annotated[
 ]
 
 
-@commands.command("migrate")
+@commands.command("migrate", example="domostats migrate --dry-run")
 def migrate(dry_run: DryRun = False, back_to: BackTo = None, yes: Yes = False) -> None:
     """Apply the migrations that the store has not had; with --back-to take some back, which drops
     what they have made."""
@@ -148,10 +148,10 @@ def _day(moment: datetime | None) -> date | None:
     return moment and moment.date()
 
 
-@commands.command("print-extract")
+@commands.command("print-extract", example="domostats print-extract -f 2022-01-01 -l 2022-01-05")
 def preview_extract(first: FirstDay = None, last: LastDay = None, only: OnlyTables = None) -> None:
     """Show what would be extracted for the days from first to last, both inclusive (yesterday by
-    default): domostats print-extract -f 2022-01-01 -l 2022-01-05"""
+    default)."""
     from domostats.tracking.extractors.base import findings_of
     from domostats.tracking.extractors.extraction import Extraction
 
@@ -198,7 +198,10 @@ AllowIncompleteDays = Annotated[
 ]
 
 
-@commands.command("extract")
+@commands.command(
+    "extract",
+    example="domostats extract\ndomostats extract -f 2022-01-01 -l 2022-01-05 --only visits",
+)
 def extract_days(
     first: FirstDay = None,
     last: LastDay = None,

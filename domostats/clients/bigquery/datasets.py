@@ -81,10 +81,10 @@ def _is_same_place(one: str | None, other: str | None) -> bool:
     return (one or "").lower() == (other or "").lower()
 
 
-def find_dataset(client: "Client", settings: BigQuerySettings) -> "Dataset":
+def find_dataset(client: "Client", settings: BigQuerySettings, anywhere: bool = False) -> "Dataset":
     """The dataset of the settings, which is made where it is missing.
 
-    SettingsError `other_location` where it lies elsewhere; else those of `service_errors`."""
+    With `anywhere` one that is there may lie in another location. SettingsError `other_location` where it lies elsewhere; else those of `service_errors`."""
     from google.api_core import exceptions
     from google.cloud.bigquery import Dataset
 
@@ -100,7 +100,7 @@ def find_dataset(client: "Client", settings: BigQuerySettings) -> "Dataset":
         with service_errors(f"to make the dataset {name}"):
             client.create_dataset(made, exists_ok=True)
             found = client.get_dataset(name)
-    if settings.location and not _is_same_place(found.location, settings.location):
+    if settings.location and not anywhere and not _is_same_place(found.location, settings.location):
         raise SettingsError(
             f"The dataset {name} lies in {found.location}, and the settings say "
             f"{settings.location}. A dataset cannot be moved: set location = {found.location} "

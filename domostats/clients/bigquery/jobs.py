@@ -127,6 +127,7 @@ def upload_load_job(
     config: "LoadJobConfig",
     job_id: str,
     piece: int = PIECE,
+    location: str | None = None,
 ) -> "LoadJob":
     """Send a file for a load job into a table (PROJECT.DATASET.TABLE, or with a partition behind
     it, `$20260131`), and give the job, which may still run.
@@ -137,7 +138,7 @@ def upload_load_job(
 
     session = cast("BigQuerySession", client._http)
     size = file.seek(0, 2)
-    reference = _JobReference(job_id, client.project, client.location)
+    reference = _JobReference(job_id, client.project, location or client.location)
     job = LoadJob(reference, None, TableReference.from_string(table), client, config)
     start = session.request(
         "POST",

@@ -23,9 +23,9 @@ from .service import BigQueryService
 from .tables import BigQueryDataset
 from ..clock import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
-from ..sql_tools import load_sqlglot
 from ..tokens import load_joserfc
 from ...secrets import Secret
+from ...sql_dialects import load_sqlglot
 
 
 # %% ../../../nbs/11_sandbox/bigquery/32_start.ipynb #1203005d

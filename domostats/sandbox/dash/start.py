@@ -32,9 +32,9 @@ from .store import ObjectStore
 from .store_app import make_store_app
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ..server import Server
-from ..sql_tools import load_sqlglot
 from ..tokens import load_joserfc
 from ...secrets import Secret
+from ...sql_dialects import load_sqlglot
 
 
 # %% ../../../nbs/11_sandbox/dash/12_start.ipynb #fc728d84

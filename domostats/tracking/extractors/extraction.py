@@ -176,20 +176,36 @@ class Extraction:
                 part = self.part(extractor)
                 _check_first(seen, name, part)
                 self._check_zone(self.loader(extractor))
+                days = asked or self.missing(extractor, now)
             except Exception as e:
                 day = asked[0] if asked else last_finished(self.zone, now)
                 yield DayResult(name, day, None, e, part)
                 continue
             set_allow_incomplete(extractor, allow_incomplete)
-            for day in asked or self.missing(extractor, now):
-                try:
-                    load = self.load_day(extractor, day, run)
-                    done = DayResult(name, day, load, None, part, findings_of(extractor))
-                except Exception as e:
-                    done = DayResult(name, day, None, e, part)
-                yield done
-                if done.error:
+            at_once = self.warehouse.days_at_once
+            for n in range(0, len(days), at_once):
+                results = self._load(extractor, days[n : n + at_once], run, part)
+                yield from results
+                if results[-1].error:
                     break
+
+    def _load(
+        self, extractor: BaseExtractor[Any], days: Sequence[date], run: str, part: str | None
+    ) -> list[DayResult]:
+        "Do some days at once; what became of each, up to one that fails."
+        name = ask_for(extractor, "get_table").name
+        try:
+            if len(days) == 1:
+                load = self.load_day(extractor, days[0], run)
+                return [DayResult(name, days[0], load, None, part, findings_of(extractor))]
+            loaded = self.loader(extractor).load_days(days, run)
+        except Exception as e:
+            return [DayResult(name, days[0], None, e, part)]
+        done = [
+            DayResult(name, line_day(load), load, None, part, findings)
+            for load, findings in zip(loaded.loads, loaded.findings, strict=True)
+        ]
+        return done + [DayResult(name, day, None, e, part) for day, e in loaded.failed]
 
     def preview(
         self,
