@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import test_extractors
-from bigquery_support import LoadsOnBigQuery
+from bigquery_support import PROJECT, LoadsOnBigQuery
 from google.cloud import bigquery
 
 # tests of the store, on this warehouse; the others are in test_bigquery_contract
@@ -441,3 +441,24 @@ def test_an_extractor_of_any_class_with_an_extract_works(datasets):
             return [Visit(date_start, "x")]
 
     assert len(done(made(Plain))) == 3
+
+
+def test_from_a_terminal(shop, served, monkeypatch):
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.url)
+    run, place = test_extractors.run, f"bigquery:{PROJECT}.shop"
+    run("make-migrations")
+    assert "PARTITION BY" in run("migrate", "--dry-run", "--to", place) and not served.datasets
+    assert "There is no table users yet" in run(
+        "extract", "-l", "2022-01-01", "--to", place, code=7
+    )
+    assert "applied step 2" in run("migrate", "--to", place)
+    told = run("extract", "-l", "2022-01-05", "--to", place)
+    assert told.count("1 row\n") == 5 and "email 2022-01-05 3 rows" in told
+    shop(warehouse=place)
+    assert "nothing new" in run("migrate")
+    run("extract", "-f", "2022-01-06", "-l", "2022-01-06", "--only", "email")
+    assert served.table("shop.users").num_rows == 5 and served.table("shop.email").num_rows == 18
+    assert not Path("shop.duckdb").exists()
+    assert "nothing to do" in run("extract", "--rezone")
+    for wrong in ("nowhere", "bigquery:nowhere"):
+        assert "bigquery:PROJECT.DATASET" in run("extract", "--to", wrong, code=SettingsError)

@@ -7,6 +7,7 @@ __all__ = [
     "commands",
     "MIGRATED",
     "BackTo",
+    "ToWarehouse",
     "FirstDay",
     "LastDay",
     "OnlyTables",
@@ -74,15 +75,25 @@ BackTo = Annotated[
         help="Take back what came after this migration (its name, its number, or zero).",
     ),
 ]
+ToWarehouse = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="bigquery:PROJECT.DATASET",
+        help="The warehouse to write to, in place of the one in settings.ini or the store.",
+    ),
+]
 
 
 @commands.command("migrate", example="domostats migrate --dry-run")
-def migrate(dry_run: DryRun = False, back_to: BackTo = None, yes: Yes = False) -> None:
-    """Apply the migrations that the store has not had; with --back-to take some back, which drops
-    what they have made."""
+def migrate(
+    dry_run: DryRun = False, to: ToWarehouse = None, back_to: BackTo = None, yes: Yes = False
+) -> None:
+    """Apply the migrations that the store, or another warehouse, has not had; with --back-to take
+    some back, which drops what they have made."""
     from domostats.tracking.extractors.migrations import Migrations
 
-    migrations = Migrations()
+    migrations = Migrations(store=to)
     if back_to is not None:
         _go_back(migrations, back_to, dry_run, yes)
         return
@@ -209,12 +220,13 @@ def extract_days(
     dry_run: DryRun = False,
     rezone: Rezone = False,
     allow_incomplete: AllowIncompleteDays = False,
+    to: ToWarehouse = None,
 ) -> None:
     """Extract every day that is missing, up to the last one that is over; with -f and -l those
     days again."""
     from domostats.tracking.extractors.extraction import Extraction
 
-    extraction = Extraction()
+    extraction = Extraction(store=to)
     if rezone and (first or last):
         raise typer.BadParameter(
             "it replaces all days of the other zone: leave --first and --last out",

@@ -8,6 +8,7 @@ __all__ = [
     "APPLIED",
     "SPELLED",
     "TYPE_NAMES",
+    "WAREHOUSES",
     "DuckDBStructure",
     "DuckDBRows",
     "OpenDuckDB",
@@ -19,15 +20,18 @@ __all__ = [
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
-from ...errors import DestinationError
+from ...errors import DestinationError, SettingsError
 from ...loading.store import Store
 from ...loading.store_types import quoted
+from ...secrets import shown
+from ...settings import setting
 from ...sql_dialects import translate_bigquery
 from .schema import BY_NAME
 from domostats.tracking.extractors.statements import (
@@ -321,6 +325,24 @@ class DuckDBWarehouse:
             yield OpenDuckDB(con)
 
 
-def as_warehouse(place: "Store | Warehouse | None" = None) -> Warehouse:
-    "What was given, if it is a `Warehouse`; that of a store, or of the store of the settings."
+# What stands before the colon of a warehouse that is named in words, and the module that has it.
+WAREHOUSES = {"bigquery": "domostats.tracking.bigquery.warehouse"}
+
+
+def as_warehouse(place: "Store | Warehouse | str | None" = None) -> Warehouse:
+    """The `Warehouse` that is given, that of a store, or one in words: `bigquery:PROJECT.DATASET`.
+
+    For None it is `warehouse` under [extractors] in settings.ini, or the store of the settings.
+    SettingsError `bad_name`."""
+    place = place or setting("extractors", "warehouse")
+    if isinstance(place, str):
+        module = WAREHOUSES.get(place.partition(":")[0])
+        if module is None:
+            raise SettingsError(
+                f"{shown(place)} is no warehouse. Write bigquery:PROJECT.DATASET, in 'warehouse' "
+                "under [extractors] in settings.ini or after --to; without it days go to the "
+                "store.",
+                "bad_name",
+            )
+        return import_module(module).warehouse_from(place)
     return DuckDBWarehouse(place) if place is None or isinstance(place, Store) else place
