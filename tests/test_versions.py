@@ -36,6 +36,8 @@ LEFT_OUT = {
     "test_exit_codes.py",
     "test_faults.py",
     "test_fleet_memory.py",
+    "test_going_back.py",
+    "test_guide_django.py",
     "test_guides.py",
     "test_history_instances.py",
     "test_hostile.py",
