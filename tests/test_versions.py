@@ -19,6 +19,7 @@ LEFT_OUT = {
     "test_bigquery_statements.py",
     "test_bigquery_warehouse.py",
     "test_bigquery_warehouse_faults.py",
+    "test_bigquery_going_back.py",
     "test_client_edges.py",
     "test_connection_edges.py",
     "test_contributing.py",
