@@ -79,7 +79,7 @@ def test_a_file_is_read_alike_whatever_its_blocks_are(block, rows, ends, quotes)
         def __init__(self):
             self.read = io.BytesIO(content).read
 
-    with mock.patch.object(csv_texts, "BLOCK", block):
+    with mock.patch.multiple(csv_texts, BLOCK=block, LINES=block):
         for opened in (io.BytesIO(content), Reading()):
             read = [tuple(row.values()) for t in read_csv(opened) for row in t.to_pylist()]
             assert [(name or "", n) for name, n in read] == rows
