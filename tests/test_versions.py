@@ -13,6 +13,8 @@ from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_benchmarks.py",
+    "test_bigquery_client.py",
+    "test_bigquery_destination.py",
     "test_client_edges.py",
     "test_connection_edges.py",
     "test_contributing.py",
