@@ -426,10 +426,10 @@ def test_a_job_that_the_service_failed_is_asked_for_again(box):
         def begin(id):
             return start_query_job(client, settings, "INSERT INTO d.t VALUES (1)", job_id=id)
 
-        box.fail("job_failed", "/bigquery", times=2)
+        box.fail("job_failed", f"/bigquery/v2/projects/{PROJECT}/jobs", times=4)
         assert run_job(client, settings, "j", "the insert", begin).job_id == "j_3"
         assert box.table("d.t").num_rows == 1
-        box.fail("job_failed", "/bigquery", times=3)
+        box.fail("job_failed", "/bigquery", times=99)
         with pytest.raises(DomostatsError, match="the insert"):
             run_job(client, settings, "k", "the insert", begin)
         assert box.table("d.t").num_rows == 1
