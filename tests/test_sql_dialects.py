@@ -5,7 +5,7 @@ import sys
 
 import duckdb
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domostats.errors import SettingsError
@@ -23,18 +23,21 @@ from domostats.sql_dialects import (
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_a_text_is_the_same_text_in_both(value):
     [query] = translate_bigquery(f"SELECT {bigquery_text(value)}")
     assert duckdb.sql(query).fetchall() == [(value,)]
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS.filter(bool))
 def test_a_name_is_the_same_name_in_both(name):
     [query] = translate_bigquery(f"SELECT 1 AS {bigquery_name(name)}")
     assert duckdb.sql(query).columns == [name]
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_a_description_is_a_comment(about):
     made = translate_bigquery(
