@@ -100,6 +100,7 @@ REASONS: Mapping[str, str] = {
     "not_kept": "An answer that was kept is gone from the disk; run it again.",
     "no_state_folder": "Nothing can be kept in the state folder; make it writable.",
     "still_waiting": "There is no new release yet; run it again later.",
+    "still_running": "The service is still at work on a job; run it again later.",
     # arguments
     "bad_argument": "An argument is not understood; see the message.",
     "bad_id": "An id is a whole number, or a text of its form.",
@@ -221,6 +222,7 @@ REASONS: Mapping[str, str] = {
     "bad_document": "A document is a dict.",
     # history
     "no_history": "There is no history yet; take a snapshot.",
+    "needs_store": "This works on a store, not on another warehouse; name a store.",
     "no_snapshot": "There is no snapshot of this moment.",
     "before_first": "Nothing is known before the first snapshot.",
     "not_later": "Snapshots are taken in their order.",

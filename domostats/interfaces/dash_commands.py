@@ -135,7 +135,7 @@ def print_json(value: Any) -> None:
 
 
 # %% ../../nbs/10_interfaces/19_dash_commands.ipynb #69c21294
-@commands.command("authenticate")
+@commands.command("authenticate", example="domostats dash -o acme authenticate")
 def authenticate(
     browser: Browser = True,
     timeout: Patience = 180,
@@ -147,7 +147,7 @@ def authenticate(
     sign_in_at_dash(find_orgname(), place.issuer, browser, timeout, token_file)
 
 
-@commands.command("get-access-token")
+@commands.command("get-access-token", example="domostats dash -o acme get-access-token")
 def print_access_token() -> None:
     "Print an access token, which is a secret: whoever has it may do what you may."
     from domostats.clients.dash.auth import access_token
@@ -155,13 +155,13 @@ def print_access_token() -> None:
     typer.echo(access_token(dash_config().connection).reveal())
 
 
-@commands.command("get-current-user")
+@commands.command("get-current-user", example="domostats dash -o acme get-current-user")
 def print_current_user() -> None:
     "Print who is signed in."
     say(dash_config().connection.auth.user)
 
 
-@commands.command("get-issuer")
+@commands.command("get-issuer", example="domostats dash -o acme get-issuer")
 def print_issuer() -> None:
     "Print the address of the identity provider."
     from domostats.clients.dash.organisation import find_organisation
@@ -179,7 +179,7 @@ def _query(query_id: str) -> "Query":
     return Query(dash_config(), query_id=query_id)
 
 
-@commands.command("start-query")
+@commands.command("start-query", example="domostats dash -o acme start-query 'SELECT 1'")
 def begin_query(sql: Annotated[str, typer.Argument(metavar="SQL", help="A query.")]) -> None:
     "Start a query, and print its id."
     from domostats.loading.dash.query import Query
@@ -187,13 +187,13 @@ def begin_query(sql: Annotated[str, typer.Argument(metavar="SQL", help="A query.
     say(Query(dash_config(), query_text=sql).query_id)
 
 
-@commands.command("query-state")
+@commands.command("query-state", example="domostats dash -o acme query-state -q ID")
 def print_query_state(query_id: QueryId) -> None:
     "Print the state of a query."
     say(_query(query_id).state())
 
 
-@commands.command("query-info")
+@commands.command("query-info", example="domostats dash -o acme query-info -q ID")
 def print_query_info(query_id: QueryId) -> None:
     "Print the state of a query, and its reason if there is one."
     status = _query(query_id).get_query_info().status
@@ -201,27 +201,35 @@ def print_query_info(query_id: QueryId) -> None:
     say(f"{status.state}{reason}")
 
 
-@commands.command("stop-query")
+@commands.command("stop-query", example="domostats dash -o acme stop-query -q ID")
 def cancel_query(query_id: QueryId) -> None:
     "Stop a query."
     _query(query_id).stop()
     say("Query stopped")
 
 
-@commands.command("download")
+@commands.command("download", example="domostats dash -o acme download -f one.csv 'SELECT 1'")
 def download_query(
-    file: Annotated[Path, typer.Option("-f", "--file", help="The file for the result, as CSV.")],
+    file: Annotated[
+        Path, typer.Option("-f", "--file", help="The file for the result, as CSV; - prints it.")
+    ],
     query_id: Annotated[
         str | None, typer.Option("-q", "--query-id", help="A query that was started already.")
     ] = None,
     sql: Annotated[str | None, typer.Argument(metavar="SQL", help="A query to run.")] = None,
 ) -> None:
     "Bring the result of a query into a file, whole or not at all; waits for its end."
+    from domostats.interfaces.formats import copy_file
     from domostats.loading.dash.query import Query
+    from domostats.private import scratch
 
     if (sql is None) == (query_id is None):
         raise typer.BadParameter("give SQL, or -q with the id of a query", param_hint="SQL")
     query = Query(dash_config(), query_text=sql, query_id=query_id)
+    if str(file) == "-":
+        with scratch() as folder:
+            copy_file(query.download_csv(folder / "rows.csv"))
+        return
     path = query.download_csv(file)
     say(f"{path}: {path.stat().st_size} bytes", err=True)
 
@@ -230,7 +238,9 @@ def download_query(
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before it.")]
 
 
-@commands.command("start-migration")
+@commands.command(
+    "start-migration", example="domostats dash -o acme start-migration --flash-schema"
+)
 def begin_migration(
     full: Annotated[
         bool,
@@ -255,7 +265,7 @@ def begin_migration(
     say(Migration(config).start(kind, clear_out))
 
 
-@commands.command("migration-status")
+@commands.command("migration-status", example="domostats dash -o acme migration-status")
 def print_migration_status() -> None:
     "Print how the migrations stand."
     from domostats.loading.dash.migration import Migration
@@ -264,7 +274,7 @@ def print_migration_status() -> None:
 
 
 # %% ../../nbs/10_interfaces/19_dash_commands.ipynb #ca55b341
-@commands.command("daily-run-enabled")
+@commands.command("daily-run-enabled", example="domostats dash -o acme daily-run-enabled")
 def print_daily_run_enabled() -> None:
     "Print whether the daily run is switched on."
     from domostats.loading.dash.migration import DailyRun
@@ -272,7 +282,9 @@ def print_daily_run_enabled() -> None:
     print_json({"dailyRun": DailyRun(dash_config()).get_daily_run_enabled()})
 
 
-@commands.command("update-daily-run-enabled")
+@commands.command(
+    "update-daily-run-enabled", example="domostats dash -o acme update-daily-run-enabled --disabled"
+)
 def set_daily_run_enabled(
     enabled: Annotated[bool, typer.Option("--enabled/--disabled", help="On, or off.")],
 ) -> None:
@@ -282,7 +294,10 @@ def set_daily_run_enabled(
     print_json({"dailyRun": DailyRun(dash_config()).update_daily_run_enabled(enabled)})
 
 
-@commands.command("daily-run-execution-info")
+@commands.command(
+    "daily-run-execution-info",
+    example="domostats dash -o acme daily-run-execution-info --mode latest",
+)
 def print_daily_runs(
     mode: Annotated[str, typer.Option(help="list, latest or last_successful.")] = "list",
     limit: Annotated[int, typer.Option(min=1, max=200, help="How many at most.")] = 50,
@@ -294,7 +309,9 @@ def print_daily_runs(
     print_json([run._asdict() for run in found])
 
 
-@commands.command("start-daily-run-execution")
+@commands.command(
+    "start-daily-run-execution", example="domostats dash -o acme start-daily-run-execution"
+)
 def start_daily_run_execution() -> None:
     'Start a daily run now; one that runs already is printed with "started": false.'
     from domostats.loading.dash.migration import DailyRun

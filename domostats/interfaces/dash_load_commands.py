@@ -21,7 +21,7 @@ commands: App = App()
 LoadId = Annotated[str, typer.Option("-l", "--load-id", help="The id that create-load printed.")]
 
 
-@commands.command("create-load")
+@commands.command("create-load", example="domostats dash -o acme create-load staff")
 def open_load(
     table: Annotated[str, typer.Argument(metavar="TABLE", help="The table of the lake.")],
     load_type: Annotated[
@@ -46,7 +46,7 @@ def open_load(
     say(create_load(connection, table, service_client, partitions or []))
 
 
-@commands.command("upload-file")
+@commands.command("upload-file", example="domostats dash -o acme upload-file -l ID staff.parquet")
 def send_file(
     load_id: LoadId,
     file: Annotated[Path, typer.Argument(metavar="FILE.parquet", help="A Parquet file.")],
@@ -70,7 +70,11 @@ def send_file(
     say(f"{file.name} was sent")
 
 
-@commands.command("commit-load", context_settings={"ignore_unknown_options": True})
+@commands.command(
+    "commit-load",
+    example="domostats dash -o acme commit-load -l ID -c 'count(*)' 53",
+    context_settings={"ignore_unknown_options": True},
+)
 def end_load(
     load_id: LoadId,
     check_sums: Annotated[
@@ -85,7 +89,7 @@ def end_load(
         bool, typer.Option(help="Wait until it is decided, and fail if the load fails.")
     ] = False,
 ) -> None:
-    "Commit a load with check sums: -c 'count(*)' 53 'sum(salary)' 12345"
+    "Commit a load with check sums: what expressions have to give."
     from domostats.clients.dash.loads import commit_load
 
     if len(check_sums) % 2:
@@ -101,7 +105,7 @@ def end_load(
         _wait(load_id)
 
 
-@commands.command("get-load-info")
+@commands.command("get-load-info", example="domostats dash -o acme get-load-info -l ID --wait")
 def print_load_info(
     load_id: LoadId,
     wait: Annotated[bool, typer.Option(help="Wait until it is decided.")] = False,

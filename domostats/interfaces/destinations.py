@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "OUTPUT",
     "is_dash",
     "is_bigquery",
     "is_service",
@@ -37,8 +38,10 @@ if TYPE_CHECKING:
     from domostats.loading.coverage import Coverage
     from domostats.reports.run import Result
 
-
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #de3222e3
+OUTPUT = "-"  # standard output, as CSV
+
+
 def is_dash(to: str) -> bool:
     "Whether a destination is a table of Comotion Dash: dash:TABLE, or dash:ORGANISATION/TABLE."
     return to.startswith("dash:")
@@ -55,25 +58,24 @@ def is_service(to: str) -> bool:
 
 
 def is_file(to: str) -> bool:
-    "Whether a destination is a path, and not the name of a dataset or a table of a service."
+    """Whether a destination is a path, or '-' for standard output, and not the name of a dataset or
+    a table of a service."""
+    if to == OUTPUT:
+        return True
     if is_service(to):
         return False
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
 def check_destination(to: str) -> None:
-    """SettingsError `bad_destination` for a path with an ending that cannot be written, and for
-    '-'; `bad_name`, `no_instance` for a table of Comotion Dash (`dash:TABLE`); `bad_name`,
-    `not_installed` and what `read_bigquery_settings` raises for one of BigQuery."""
+    """SettingsError `bad_destination` for a path with an ending that cannot be written; `bad_name`,
+    `no_instance` for a table of Comotion Dash (`dash:TABLE`); `bad_name`, `not_installed` and what
+    `read_bigquery_settings` raises for one of BigQuery."""
     from domostats.loading.dash.destination import parse_place
     from domostats.loading.file_notes import check_suffix
 
-    if to == "-":
-        raise SettingsError(
-            "'-' is no place to write to: a dataset does not go to the screen. Name a file that "
-            "ends in .parquet or .csv, or a dataset of the local store.",
-            "bad_destination",
-        )
+    if to == OUTPUT:
+        return
     if is_dash(to):
         parse_place(to)
     elif is_bigquery(to):
@@ -113,10 +115,11 @@ def check_excel(to: str | None, excel: bool) -> None:
 class Destination:
     """A place to write rows to, and how.
 
-    to: a path that ends in .parquet or .csv, the name of a dataset of the local store, a table
-    of Comotion Dash (dash:TABLE) or of BigQuery (bigquery:PROJECT.DATASET.TABLE). method: how a
-    dataset or a table is updated, REPLACE, APPEND, UPSERT or PARTITION; a file is always replaced,
-    and to a table of Comotion Dash rows are always added.
+    to: a path that ends in .parquet or .csv, '-' for standard output (as CSV), the name of a
+    dataset of the local store, or a table of Comotion Dash (dash:TABLE) or of BigQuery
+    (bigquery:PROJECT.DATASET.TABLE). method: how a dataset or a table is updated, REPLACE, APPEND,
+    UPSERT or PARTITION; a file is always replaced, and to a table of Comotion Dash rows are always
+    added.
     key: the key columns of an UPSERT. partition: the part that a PARTITION replaces."""
 
     to: str
@@ -132,6 +135,8 @@ class Destination:
         from domostats.loading.files import write_file
         from domostats.loading.store import Store
 
+        if self.to == OUTPUT:
+            return self._print(data)
         if is_dash(self.to):
             append_rows(data, parse_place(self.to), allow_incomplete=self.allow_incomplete)
             return self.to
@@ -166,12 +171,23 @@ class Destination:
         )
         return self.to
 
+    def _print(self, data: Any) -> str:
+        "Print rows as CSV, once all of them have come."
+        from domostats.interfaces.formats import copy_file
+        from domostats.loading.files import write_file
+        from domostats.private import scratch
+
+        with scratch() as folder:
+            write_file(data, folder / "rows.csv", self.allow_incomplete, note)
+            copy_file(folder / "rows.csv")
+        return self.to
+
     def coverage(self) -> "Coverage | None":
         "What the rows that stand there cover; None if nothing stands there."
         from domostats.loading.file_notes import file_coverage
         from domostats.loading.store import Store
 
-        if is_dash(self.to):
+        if is_dash(self.to) or self.to == OUTPUT:
             return None
         if is_bigquery(self.to):
             from domostats.loading.bigquery.destination import parse_bigquery_place, table_coverage
@@ -190,6 +206,8 @@ def write_or_show(table: "pa.Table", to: str | None, excel: bool = False) -> Non
     if to:
         check_destination(to)
         place = Destination(to, excel=excel).write(table)
+        if to == OUTPUT:
+            return
         show_rows("done", ["rows", "to"], [(table.num_rows, place)])
         return
     title = in_words(table.num_rows, "row")

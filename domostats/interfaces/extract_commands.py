@@ -6,6 +6,7 @@
 __all__ = [
     "commands",
     "MIGRATED",
+    "ToWarehouse",
     "FirstDay",
     "LastDay",
     "OnlyTables",
@@ -41,7 +42,7 @@ commands: App = App()
 MIGRATED = "nothing new: every migration is applied"
 
 
-@commands.command("make-migrations")
+@commands.command("make-migrations", example="domostats make-migrations --dry-run")
 def make_migrations(dry_run: DryRun = False) -> None:
     "Write a migration with the tables that the extractors declare and no migration has yet."
     from domostats.tracking.extractors.base import ask_for, configured
@@ -64,12 +65,22 @@ def make_migrations(dry_run: DryRun = False) -> None:
     typer.echo(f"{done} {path.name} in {migrations.folder}")
 
 
-@commands.command("migrate")
-def migrate(dry_run: DryRun = False) -> None:
-    "Apply the migrations that the store has not had."
+ToWarehouse = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="bigquery:PROJECT.DATASET",
+        help="The warehouse to write to, in place of the one in settings.ini or the store.",
+    ),
+]
+
+
+@commands.command("migrate", example="domostats migrate --dry-run")
+def migrate(dry_run: DryRun = False, to: ToWarehouse = None) -> None:
+    "Apply the migrations that the store, or another warehouse, has not had."
     from domostats.tracking.extractors.migrations import Migrations
 
-    migrations = Migrations()
+    migrations = Migrations(store=to)
     parts = _only_parts()
     if dry_run:
         say(";\n".join([*migrations.sql(parts), ""]) or MIGRATED)
@@ -111,10 +122,10 @@ def _day(moment: datetime | None) -> date | None:
     return moment and moment.date()
 
 
-@commands.command("print-extract")
+@commands.command("print-extract", example="domostats print-extract -f 2022-01-01 -l 2022-01-05")
 def preview_extract(first: FirstDay = None, last: LastDay = None, only: OnlyTables = None) -> None:
     """Show what would be extracted for the days from first to last, both inclusive (yesterday by
-    default): domostats print-extract -f 2022-01-01 -l 2022-01-05"""
+    default)."""
     from domostats.tracking.extractors.base import findings_of
     from domostats.tracking.extractors.extraction import Extraction
 
@@ -161,7 +172,10 @@ AllowIncompleteDays = Annotated[
 ]
 
 
-@commands.command("extract")
+@commands.command(
+    "extract",
+    example="domostats extract\ndomostats extract -f 2022-01-01 -l 2022-01-05 --only visits",
+)
 def extract_days(
     first: FirstDay = None,
     last: LastDay = None,
@@ -169,12 +183,13 @@ def extract_days(
     dry_run: DryRun = False,
     rezone: Rezone = False,
     allow_incomplete: AllowIncompleteDays = False,
+    to: ToWarehouse = None,
 ) -> None:
     """Extract every day that is missing, up to the last one that is over; with -f and -l those
     days again."""
     from domostats.tracking.extractors.extraction import Extraction
 
-    extraction = Extraction()
+    extraction = Extraction(store=to)
     if rezone and (first or last):
         raise typer.BadParameter(
             "it replaces all days of the other zone: leave --first and --last out",

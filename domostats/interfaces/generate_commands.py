@@ -27,6 +27,7 @@ from ..errors import DataError
 from . import options
 from .app import App
 from domostats.interfaces.destinations import (
+    OUTPUT,
     Destination,
     check_append,
     check_destination,
@@ -36,7 +37,7 @@ from domostats.interfaces.destinations import (
     strictly,
     with_progress,
 )
-from .output import end_if_failed, note, show_failures, show_rows
+from .output import end_if_failed, note, show_failures, show_rows, verbosity
 
 if TYPE_CHECKING:
     from domostats.reports.fleet import Fleet
@@ -67,7 +68,11 @@ Line = tuple[str, str, int, int, int, str]  # what is shown of a run, as `COLUMN
 commands: App = App()
 
 
-@commands.command("generate")
+@commands.command(
+    "generate",
+    example="domostats generate accounts --instance acme --to accounts.parquet\n"
+    "domostats generate accounts --instance acme --format v1 --to - | head",
+)
 def generate_report(
     report: options.ReportName,
     instance: options.Instances,
@@ -76,8 +81,9 @@ def generate_report(
         typer.Option(
             metavar="FILE|DATASET|dash:TABLE|bigquery:PROJECT.DATASET.TABLE",
             help=(
-                "A path ending in .parquet or .csv, the name of a dataset in the local store, or a "
-                "table of Comotion Dash, to which rows are added, or of BigQuery."
+                "A path ending in .parquet or .csv, - for CSV on standard output, the name of a "
+                "dataset in the local store, a table of Comotion Dash, to which rows are added, or "
+                "of BigQuery."
             ),
         ),
     ],
@@ -88,9 +94,10 @@ def generate_report(
     method: Annotated[
         Method | None,
         typer.Option(
+            metavar="REPLACE|APPEND|UPSERT|PARTITION",
             help=(
-                "For a dataset or a table: replace it, append to it, replace the rows with the same "
-                "key, or the partition."
+                "For a dataset or a table: replace it, append to it, replace the rows with the "
+                "same key, or the partition."
             ),
             show_default="REPLACE, or APPEND for dash:TABLE",
         ),
@@ -104,10 +111,11 @@ def generate_report(
     contract: Annotated[
         Contract,
         typer.Option(
+            metavar="report|extend|freeze",
             help=(
                 "Fields nobody declared: report them, extend the dataset by one column of JSON, "
                 "or freeze and fail."
-            )
+            ),
         ),
     ] = Contract.report,
     restore: options.Restore = False,
@@ -117,8 +125,7 @@ def generate_report(
     until: options.Until = None,
     excel: options.Excel = False,
 ) -> None:
-    """Generate a report and write it: domostats generate accounts --instance acme --format v1 --to
-    accounts.parquet"""
+    "Generate a report and write it to a file, a dataset or a table of Comotion Dash."
     from domostats.reports.fleet import by_name, run_all
     from domostats.reports.keys import key_columns
 
@@ -157,7 +164,8 @@ def generate_report(
             fleet = _without_refused(fleet, destination)
         lines = _write_fleet(fleet, destination)
         failures = fleet.failures
-    show_rows(done_title(len(lines), len(failures)), COLUMNS, lines)
+    if to != OUTPUT:
+        show_rows(done_title(len(lines), len(failures)), COLUMNS, lines)
     end_if_failed(failures)
 
 
@@ -198,7 +206,7 @@ def _generate_one(
 
     with (
         report.stream(instance, format_fn=formatter, **how) as run,
-        tqdm(desc=report.name, unit=" rows", disable=None) as progress,
+        tqdm(desc=report.name, unit=" rows", disable=verbosity.quiet or None) as progress,
     ):
         rows = with_progress(run.reader(), progress)
         rows = strictly(rows, run) if strict else rows

@@ -38,7 +38,7 @@ SNAPSHOT_COLUMNS = "dataset", "at (UTC)", "rows", "added", "changed", "removed"
 commands: App = App()
 
 
-@commands.command("snapshot")
+@commands.command("snapshot", example="domostats snapshot users --instance acme")
 def take_snapshot(
     report: options.ReportName,
     instance: options.OneInstance,
@@ -59,8 +59,7 @@ def take_snapshot(
     ] = False,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Keep a report as it is now, beside all that it was before: domostats snapshot users
-    --instance acme"""
+    "Keep a report as it is now, beside all that it was before."
     from domostats.instances import find_instance
     from domostats.tracking.history.history import History
 
@@ -113,7 +112,10 @@ def _find_history(report: str, format_name: str | None, instance: str | None) ->
     return History.of(reports.find(report), format_fn=format_name, instance=instance)
 
 
-@commands.command("history")
+@commands.command(
+    "history",
+    example="domostats history users\ndomostats history users --at 2024-04-01 --to users.parquet",
+)
 def show_history(
     report: options.TrackedReport,
     instance: options.WhoseHistory = None,
@@ -125,8 +127,7 @@ def show_history(
     picture: options.Picture = None,
     excel: options.Excel = False,
 ) -> None:
-    """List the snapshots of a report, or give it as it was: domostats history users --at
-    2024-04-01 --to users.parquet"""
+    "List the snapshots of a report, or give it as it was at a time."
     if picture and (to or at):
         raise typer.BadParameter(
             "it draws all snapshots: ask for --to or --at in another command",
@@ -164,7 +165,7 @@ def _list_snapshots(history: "History", taken: list[dict[str, Any]]):
 
 
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #e58ef322
-@commands.command("changes")
+@commands.command("changes", example="domostats changes users --since 2024-04-01")
 def show_changes(
     report: options.TrackedReport,
     since: Annotated[
@@ -179,7 +180,7 @@ def show_changes(
     to: options.OptionalDestination = None,
     excel: options.Excel = False,
 ) -> None:
-    "What became different in a report: domostats changes users --since 2024-04-01"
+    "Show what became different in a report."
     check_excel(to, excel)
     history = _find_history(report, format_name, instance)
     if not history.snapshots().num_rows:
@@ -188,7 +189,7 @@ def show_changes(
 
 
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #9fcfa590
-@commands.command("take-back")
+@commands.command("take-back", example="domostats take-back users --instance acme")
 def take_back_snapshot(
     report: options.TrackedReport,
     instance: options.WhoseHistory = None,
@@ -202,14 +203,13 @@ def take_back_snapshot(
     ] = False,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Undo a snapshot, so that the history is what it was before: domostats take-back users
-    --instance acme"""
+    "Undo a snapshot, so that the history is what it was before."
     undone = _find_history(report, format_name, instance).take_back(at, and_later, dry_run)
     title = "would be taken back" if dry_run else "taken back"
     show_rows(title, ["report", "at (UTC)"], [(report, moment) for moment in undone])
 
 
-@commands.command("erase")
+@commands.command("erase", example="domostats erase users 27 --instance acme")
 def erase_row(
     report: options.TrackedReport,
     key: Annotated[
@@ -218,9 +218,9 @@ def erase_row(
     instance: options.WhoseHistory = None,
     dry_run: options.DryRun = False,
 ) -> None:
-    """Take one row, such as a person, out of all versions of a report, in every format: domostats
-    erase users 27 --instance acme. A later snapshot brings it back as long as the instance has
-    it."""
+    """Take one row, such as a person, out of all versions of a report, in every format.
+
+    A later snapshot brings it back as long as the instance has it."""
     from domostats.tracking.history.history import History
 
     found = reports.find(report)

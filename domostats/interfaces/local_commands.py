@@ -18,7 +18,7 @@ from .output import say, show_rows
 commands: App = App()
 
 
-@commands.command("upgrade")
+@commands.command("upgrade", example="domostats upgrade --instance acme --dry-run")
 def upgrade_store(
     instance: Annotated[
         str | None,
@@ -40,8 +40,7 @@ def upgrade_store(
     ] = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Bring the local store into the form of this version: domostats upgrade --instance acme
-    --dry-run"""
+    "Bring the local store into the form of this version."
     from domostats.tracking.upgrades import upgrade
 
     wrong = [pair for pair in snapshots or [] if "=" not in pair]
@@ -56,7 +55,7 @@ def upgrade_store(
 
 
 # %% ../../nbs/10_interfaces/13_local_commands.ipynb #e58ef328
-@commands.command("budget")
+@commands.command("budget", example="domostats budget")
 def show_budget() -> None:
     "Show what is left of every budget of calls on this machine."
     from domostats.transport.budget import all_budgets

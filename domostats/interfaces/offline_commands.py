@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 commands: App = App()
 
 
-@commands.command("demo")
+@commands.command("demo", example="domostats demo")
 def show_demo() -> None:
     "Run the main job on a sandbox: five accounts, three datasets in the local store."
     say("domostats: from an admin's API to datasets, on this machine alone")
@@ -67,7 +67,7 @@ def _block() -> str:
     return "\N{FULL BLOCK}"
 
 
-@commands.command("lab")
+@commands.command("lab", example="domostats lab\ndomostats lab my-lessons --no-browser")
 def start_lab(
     folder: Annotated[
         Path, typer.Argument(help="Where your copies of the lessons live; what is there stays.")
@@ -112,7 +112,7 @@ def _reset(subject: str, is_sure: bool) -> None:
 Day = Annotated[
     str | None,
     typer.Option(
-        metavar="YYYY-MM-DD",
+        metavar="2026-01-31",
         help="The day on which its world stands, from 2024-04-01 on; without it the day it is.",
     ),
 ]
@@ -136,7 +136,7 @@ def _read_payloads(pairs: list[str] | None) -> dict[str, str] | None:
     return dict(pair.split("=", 1) for pair in pairs or []) or None
 
 
-@commands.command("sandbox")
+@commands.command("sandbox", example="domostats sandbox --users 500 --today 2026-01-31")
 def run_sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
     users: Annotated[int, typer.Option(min=1, help="How many users.")] = 12,
@@ -184,7 +184,7 @@ def run_sandbox(
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #afd9f278
-@commands.command("datorama-sandbox")
+@commands.command("datorama-sandbox", example="domostats datorama-sandbox --show-token")
 def run_datorama_sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
     workspaces: Annotated[int, typer.Option(min=1, help="How many workspaces.")] = 3,
@@ -209,7 +209,7 @@ def run_datorama_sandbox(
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #da5b0002
-@commands.command("dash-sandbox")
+@commands.command("dash-sandbox", example="domostats dash-sandbox --show-secret")
 def run_dash_sandbox(
     org: Annotated[str, typer.Option(help="The name of its organisation.")] = "acme",
     access_seconds: Annotated[
@@ -234,22 +234,48 @@ def run_dash_sandbox(
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #b1900002
-@commands.command("bigquery-sandbox")
+@commands.command("bigquery-sandbox", example="domostats bigquery-sandbox --project acme-analytics")
 def run_bigquery_sandbox(
     project: Annotated[str, typer.Option(help="The id of its project.")] = "acme-analytics",
     location: Annotated[
         str, typer.Option(help="Where a dataset lies that names no location.")
     ] = "US",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the key file of an account of it there, and remove it at the end.",
+        ),
+    ] = None,
+    needs_token: Annotated[
+        bool, typer.Option("--needs-token", help="Let nobody in who has not signed in with it.")
+    ] = False,
+    token_seconds: Annotated[
+        int, typer.Option(min=1, help="How long a token works, in seconds.")
+    ] = 3_600,
     latency: Latency = 0,
 ) -> None:
     "Run an offline BigQuery of one project on this machine until Ctrl-C."
     from domostats import sandbox
 
-    with sandbox.start_bigquery(project, location) as running:
+    if needs_token and key_file is None:
+        raise typer.BadParameter(
+            "nobody can sign in without --key-file", param_hint="--needs-token"
+        )
+    rules = {"needs_token": needs_token, "token_seconds": token_seconds}
+    with sandbox.start_bigquery(project, location, **rules) as running:
         running.latency = latency / 1000
         found = {"BIGQUERY_EMULATOR_HOST": running.url, "GOOGLE_CLOUD_PROJECT": running.project}
-        wait_until_stopped(
-            f"{running} answers at {running.url} under the name {running.name!r}. For Google's "
-            "client, with AnonymousCredentials():",
-            found,
-        )
+        who = "with AnonymousCredentials()"
+        if key_file is not None:
+            found["GOOGLE_APPLICATION_CREDENTIALS"] = str(running.write_key_file(key_file))
+            who = "which signs in with the key file"
+        try:
+            wait_until_stopped(
+                f"{running} answers at {running.url} under the name {running.name!r}. For Google's "
+                f"client, {who}:",
+                found,
+            )
+        finally:
+            if key_file is not None:
+                key_file.unlink(missing_ok=True)

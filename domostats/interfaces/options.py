@@ -6,6 +6,7 @@
 __all__ = [
     "DAY_FORM",
     "TIME_FORMS",
+    "TIME_HELP",
     "INSTANCE_HELP",
     "Instances",
     "OneInstance",
@@ -42,6 +43,8 @@ from typing import Annotated, Any
 
 import typer
 
+from .completion import complete_instance, complete_report
+
 # %% ../../nbs/10_interfaces/06_options.ipynb #d0186320
 DAY_FORM = "%Y-%m-%d"
 TIME_FORMS = [
@@ -53,6 +56,9 @@ TIME_FORMS = [
         for zone in ("", "%z")
     ),
 ]
+
+
+TIME_HELP = "Written as 2026-01-31 or 2026-01-31T08:30:00."
 
 
 def parse_time(text: str) -> datetime:
@@ -76,12 +82,12 @@ def _parse(text: str, forms: Sequence[str], kind: str) -> datetime:
 
 def time_option(*names: str, help: str) -> Any:
     "An option of typer that takes a time."
-    return typer.Option(*names, parser=parse_time, metavar="TIME", help=help)
+    return typer.Option(*names, parser=parse_time, metavar="TIME", help=f"{help} {TIME_HELP}")
 
 
 def day_option(*names: str, help: str) -> Any:
     "An option of typer that takes a day."
-    return typer.Option(*names, parser=parse_day, metavar="YYYY-MM-DD", help=help)
+    return typer.Option(*names, parser=parse_day, metavar="2026-01-31", help=help)
 
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #52ba6a0a
@@ -89,25 +95,50 @@ INSTANCE_HELP = "The part before .domo.com, a region such as datorama-eu, or 'sa
 Instances = Annotated[
     list[str],
     typer.Option(
-        "--instance", help=f"{INSTANCE_HELP} Give it several times for several instances."
+        "--instance",
+        metavar="NAME",
+        help=f"{INSTANCE_HELP} Give it several times for several instances.",
+        autocompletion=complete_instance,
     ),
 ]
-OneInstance = Annotated[str, typer.Option("--instance", help=INSTANCE_HELP)]
+OneInstance = Annotated[
+    str,
+    typer.Option(
+        "--instance", metavar="NAME", help=INSTANCE_HELP, autocompletion=complete_instance
+    ),
+]
 WhoseHistory = Annotated[
     str | None,
     typer.Option(
         "--instance",
+        metavar="NAME",
         help="Whose history; may be left out where there is a history of one instance only.",
+        autocompletion=complete_instance,
     ),
 ]
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #91976110
-ReportName = Annotated[str, typer.Argument(help="A report; 'domostats reports' lists them.")]
-TrackedReport = Annotated[str, typer.Argument(help="A report of which snapshots were taken.")]
+ReportName = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPORT",
+        help="A report; 'domostats reports' lists them.",
+        autocompletion=complete_report,
+    ),
+]
+TrackedReport = Annotated[
+    str,
+    typer.Argument(
+        metavar="REPORT",
+        help="A report of which snapshots were taken.",
+        autocompletion=complete_report,
+    ),
+]
 OnlyReports = Annotated[
     list[str] | None,
     typer.Option(
         "--only",
+        metavar="REPORT,REPORT",
         help=(
             "Only these reports, separated by commas; without it all that the platform of the "
             "instance has."
@@ -175,8 +206,8 @@ OptionalDestination = Annotated[
         "--to",
         metavar="FILE|DATASET",
         help=(
-            "A path ending in .parquet or .csv, or a dataset of the local store; without it the "
-            "first rows are shown."
+            "A path ending in .parquet or .csv, - for CSV on standard output, or a dataset of the "
+            "local store; without it the first rows are shown."
         ),
     ),
 ]

@@ -5,24 +5,35 @@
 # %% auto #0
 __all__ = [
     "OPTIONS",
-    "NARROWEST",
     "verbosity",
+    "NARROWEST",
+    "GAP",
     "printable",
     "in_words",
+    "close_output",
     "say",
+    "Verbosity",
+    "be_quiet",
     "note",
+    "line_width",
+    "text_width",
+    "wrap",
+    "column_widths",
+    "table_lines",
     "show_rows",
     "show_table",
-    "Verbosity",
     "show_error",
     "show_failures",
     "end_if_failed",
 ]
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #f3f7edf8
+import logging
+import os
 import re
+import sys
 import traceback
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,7 +43,6 @@ from .exit_codes import describe_error, exit_code
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.console import Console
 
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #4383614b
@@ -48,71 +58,196 @@ def in_words(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
+def close_output() -> None:
+    "Let nothing more be written to where it cannot go, as Python would try at its end."
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def say(text: object, err: bool = False) -> None:
-    "Print lines of text, to the error stream with `err`."
+    """Print lines of text, to the error stream with `err`.
+
+    Where nobody reads any more, as after `| head`, the rest is not printed: the work goes on."""
     for line in str(text).split("\n"):
-        typer.echo(printable(line), err=err)
+        _print_line(printable(line), err)
+
+
+def _print_line(line: str, err: bool = False) -> None:
+    try:
+        typer.echo(line, err=err)
+    except BrokenPipeError:
+        if not err:
+            close_output()
 
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #78a1478b
 OPTIONS = {"since": "--changed-since", "until": "--until"}  # as they are called in Python, and here
 
 
+@dataclass
+class Verbosity:
+    """How much is printed: with `-v` the traceback of an error too, with `--quiet` neither notes
+    nor progress."""
+
+    traceback: bool = False
+    quiet: bool = False
+
+
+verbosity: Verbosity = Verbosity()  # of this process
+
+
+def be_quiet(quiet: bool) -> None:
+    "Print neither notes nor progress from now on, nor what the kit waits for; or do so again."
+    verbosity.quiet = quiet
+    logging.getLogger("domostats").setLevel(logging.ERROR if quiet else logging.NOTSET)
+
+
 def note(sentence: str) -> None:
-    "Print what a user should know, to the error stream, with the options as they are typed."
+    """Print what a user should know, to the error stream, with the options as they are typed;
+    nothing with `--quiet`."""
+    if verbosity.quiet:
+        return
     for keyword, option in OPTIONS.items():
         sentence = re.sub(rf"(^|: ){keyword} has no effect", rf"\1{option} has no effect", sentence)
     say(f"note: {sentence}", err=True)
 
 
-# %% ../../nbs/10_interfaces/04_output.ipynb #b748f4ef
+# %% ../../nbs/10_interfaces/04_output.ipynb #085b8cbc
+def line_width() -> int | None:
+    """How many characters a line of standard output has room for: COLUMNS where it is set, else
+    those of the terminal; None where nothing limits it, as in a pipe."""
+    told = os.environ.get("COLUMNS", "")
+    if told.isdecimal() and int(told):
+        return int(told)
+    try:
+        return os.get_terminal_size(sys.stdout.fileno()).columns or None
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def text_width(text: str) -> int:
+    "How many columns of a terminal a text takes: two for a sign of Chinese, none for an accent."
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len
+
+    return cell_len(text)
+
+
+# %% ../../nbs/10_interfaces/04_output.ipynb #21294dcf
+def wrap(text: str, width: int) -> list[str]:
+    "A text in lines of at most so many columns; a word that is longer has a line of its own."
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}" if lines[-1] else word
+        if text_width(longer) > width and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def column_widths(least: Sequence[int], natural: Sequence[int], room: int) -> list[int] | None:
+    """The widths of columns which together have this room; None where it is too little.
+
+    least: those of the longest words; natural: those of the longest texts."""
+    if sum(least) > room:
+        return None
+    widths = list(least)
+    spare = room - sum(least)
+    by_need = sorted(range(len(least)), key=lambda n: natural[n] - least[n])
+    for place, n in enumerate(by_need):
+        more = min(natural[n] - least[n], spare // (len(least) - place))
+        widths[n] += more
+        spare -= more
+    return widths
+
+
+# %% ../../nbs/10_interfaces/04_output.ipynb #b8346175
 NARROWEST = 14  # characters: a column with fewer is a tower of syllables
+GAP = "  "  # between two columns
+
+
+def table_lines(
+    title: str, columns: Sequence[str], rows: Iterable[Iterable[object]], width: int | None = None
+) -> Iterator[str]:
+    """A table as lines of at most `width` columns of a terminal (None: as long as they are).
+
+    Where that is too little, each row stands by itself, its columns below one another. A column
+    whose values are numbers stands to the right. A heading `[bold]NAME[/bold]` is set in bold."""
+    values = [list(row) for row in rows]
+    cells = [[printable(value) for value in row] for row in values]
+    names = [printable(name.removeprefix("[bold]").removesuffix("[/bold]")) for name in columns]
+    natural = _most([names, *cells], lambda text: [text])
+    least = _most([names, *cells], lambda text: text.split(" "))
+    widths = natural
+    gaps = len(GAP) * (len(columns) - 1)
+    if width is not None and sum(natural) + gaps > width:
+        is_tower = bool(cells) and width < NARROWEST * len(columns)
+        widths = None if is_tower else column_widths(least, natural, width - gaps)
+    if widths is None and cells:
+        yield from _record_lines(title, names, cells, width or 0)
+        return
+    if title:
+        yield printable(title)
+    to_right = [
+        bool(values) and all(type(row[n]) in (int, float) for row in values)
+        for n in range(len(columns))
+    ]
+    widths = widths or natural
+    marked = [name.startswith("[bold]") for name in columns]
+    yield from _row_lines(names, widths, to_right, marked)
+    yield "\N{BOX DRAWINGS LIGHT HORIZONTAL}" * (sum(widths) + gaps)
+    for row in cells:
+        yield from _row_lines(row, widths, to_right)
+    yield ""
+
+
+def _most(rows: Sequence[Sequence[str]], parts: Callable[[str], list[str]]) -> list[int]:
+    "The width of the widest part of a text in each column."
+    return [
+        max(text_width(part) for text in column for part in parts(text))
+        for column in zip(*rows, strict=True)
+    ]
+
+
+def _row_lines(
+    row: Sequence[str],
+    widths: Sequence[int],
+    to_right: Sequence[bool],
+    bold: Sequence[bool] = (),
+) -> Iterator[str]:
+    "One row of a table, in as many lines as its longest cell needs."
+    wrapped = [wrap(text, width) for text, width in zip(row, widths, strict=True)]
+    for n in range(max(map(len, wrapped), default=0)):
+        line = []
+        for place, (lines, width) in enumerate(zip(wrapped, widths, strict=True)):
+            text = lines[n] if n < len(lines) else ""
+            space = " " * (width - text_width(text))
+            shown = typer.style(text, bold=True) if bold and bold[place] else text
+            line.append(space + shown if to_right[place] else shown + space)
+        yield GAP.join(line).rstrip()
+
+
+def _record_lines(
+    title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
+) -> Iterator[str]:
+    "Each row by itself: the name of a column, and its value beside it."
+    label = max(map(text_width, columns))
+    for n, row in enumerate(rows, 1):
+        which = f" (row {n} of {len(rows)})" if len(rows) > 1 else ""
+        yield printable(title + which).strip()
+        for column, value in zip(columns, row, strict=True):
+            indent = column + " " * (label - text_width(column)) + GAP
+            for line in wrap(value, max(width - label - len(GAP), 1)):
+                yield (indent + line).rstrip()
+                indent = " " * (label + len(GAP))
+        yield ""
 
 
 def show_rows(title: str, columns: Sequence[str], rows: Iterable[Iterable[object]]) -> None:
-    """Print rows as a table; where it has too many columns for the terminal, each row with its
-    columns below one another."""
-    from rich import box
-    from rich.cells import cell_len
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    lines = [[printable(value) for value in row] for row in rows]
-    console = Console()
-    longest = [
-        max(map(cell_len, [str(Text.from_markup(name)), *(line[n] for line in lines)]))
-        for n, name in enumerate(columns)
-    ]
-    too_wide = sum(longest) + 2 * len(columns) > console.width
-    if lines and too_wide and console.width < NARROWEST * len(columns):
-        _print_long(console, title, columns, lines)
-        return
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for column in columns:
-        first = min(longest[0], console.width // 3) if not table.columns else None
-        table.add_column(column, overflow="fold", min_width=first)  # a name stays in one piece
-    for line in lines:
-        table.add_row(*map(escape, line))
-    console.print(table)
-
-
-def _print_long(console: "Console", title: str, columns: Sequence[str], lines: list[list[str]]):
-    from rich.markup import escape
-    from rich.table import Table
-
-    for n, line in enumerate(lines, 1):
-        which = f" (row {n} of {len(lines)})" if len(lines) > 1 else ""
-        table = Table.grid(padding=(0, 2))
-        table.title = escape(title + which)
-        table.title_justify = "left"
-        table.add_column(overflow="fold", max_width=console.width // 3)
-        table.add_column(overflow="fold")
-        for column, value in zip(columns, line, strict=True):
-            table.add_row(column, escape(value))
-        console.print(table)
-        console.print()
+    "Print rows as a table, as wide as the terminal; see `table_lines`."
+    for line in table_lines(title, columns, rows, line_width()):
+        _print_line(line)
 
 
 def show_table(title: str, table: "pa.Table", columns: Sequence[str] | None = None) -> None:
@@ -122,16 +257,6 @@ def show_table(title: str, table: "pa.Table", columns: Sequence[str] | None = No
 
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #2fa8a656
-@dataclass
-class Verbosity:
-    "How much is printed of an error: with `-v` its traceback too."
-
-    traceback: bool = False
-
-
-verbosity: Verbosity = Verbosity()  # of this process
-
-
 def show_error(error: BaseException) -> None:
     "Print an error to the error stream: what kind it is, what it says; with `-v` its traceback."
     if verbosity.traceback:

@@ -39,7 +39,7 @@ def keep_group() -> None:  # typer would make a program of a group with one comm
     "The registry of workflows, datasets and releases."
 
 
-@commands.command("serve")
+@commands.command("serve", example="domostats registry serve --registry sqlite:///registry.db")
 def serve_registry(
     url: Annotated[
         str | None,
@@ -97,7 +97,7 @@ def serve_registry(
 
 
 # %% ../../nbs/10_interfaces/16_registry_commands.ipynb #3d10722f
-@commands.command("upgrade")
+@commands.command("upgrade", example="domostats registry upgrade sqlite:///registry.db")
 def upgrade_schema(
     url: Annotated[
         str | None,

@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 commands: App = App()
 
 
-@commands.command("releases")
+@commands.command(
+    "releases", example="domostats releases\ndomostats releases activity --picture activity.html"
+)
 def show_releases(
     dataset: Annotated[
         str | None,
@@ -41,7 +43,7 @@ def show_releases(
         typer.Option(
             "--registry",
             help=(
-                "Ask the registry ('registry' under \\[domostats] in settings.ini), not the "
+                "Ask the registry ('registry' under [domostats] in settings.ini), not the "
                 "ledger of the store."
             ),
         ),
@@ -58,7 +60,7 @@ def show_releases(
     picture: Picture = None,
     dry_run: DryRun = False,
 ) -> None:
-    "Show what was loaded: domostats releases; domostats releases activity --picture activity.html"
+    "Show which releases of a dataset were loaded, and how many rows."
     asked = {"--record": record, "--forget": forget, "--picture": picture}
     _check_asked([option for option, value in asked.items() if value], dataset)
     if dataset is None:

@@ -24,7 +24,7 @@ from .. import reports
 from ..errors import DestinationError, SettingsError
 from . import options
 from .app import App
-from .destinations import Destination, strictly, until_set
+from .destinations import OUTPUT, Destination, strictly, until_set
 from .generate_commands import done_title, note_span
 from .output import end_if_failed, note, show_rows
 
@@ -47,7 +47,7 @@ def wanted_reports(only: list[str] | None, instance: str) -> "list[Report]":
 commands: App = App()
 
 
-@commands.command("estimate")
+@commands.command("estimate", example="domostats estimate --instance acme --only users,groups")
 def show_estimate(
     instance: options.OneInstance,
     only: options.OnlyReports = None,
@@ -75,7 +75,7 @@ def show_estimate(
 
 
 # %% ../../nbs/10_interfaces/11_run_commands.ipynb #e27e7e06
-@commands.command("run")
+@commands.command("run", example="domostats run --instance acme --only users,groups --to out")
 def run_reports(
     instance: options.Instances,
     to: Annotated[
@@ -94,8 +94,7 @@ def run_reports(
     changed_since: options.Since = None,
     until: options.Until = None,
 ) -> None:
-    """Generate many reports, each into NAME.parquet or a dataset NAME: domostats run --instance
-    acme --only users,groups"""
+    "Generate many reports, each into NAME.parquet or a dataset NAME."
     from domostats.reports.fleet import at_the_same_time, by_name
 
     chosen = {name: wanted_reports(only, name) for name in map(str, by_name(instance).values())}
@@ -190,6 +189,12 @@ class _Work:
 def prepare_folder(folder: Path) -> None:
     """Make a folder with those above it. DestinationError `no_folder`; SettingsError
     `bad_destination` for what is a file by its name."""
+    if str(folder) == OUTPUT:
+        raise SettingsError(
+            "run makes many datasets, of which standard output cannot hold more than one. Name a "
+            "folder, or take one report: domostats generate REPORT --to -",
+            "bad_destination",
+        )
     if folder.suffix.lower() in (".parquet", ".csv") and not folder.exists():
         raise SettingsError(
             f"{folder} is a file by its name, and run writes a file for each report: name a "

@@ -45,9 +45,9 @@ def _end_of(one: dict[str, Any]) -> str:
 
 
 # %% ../../nbs/10_interfaces/21_token_commands.ipynb #f7d16872
-@commands.command("list")
+@commands.command("list", example="domostats token list --instance acme")
 def list_tokens(instance: OneInstance = "sandbox") -> None:
-    "Show all access tokens, what ends first on top: domostats token list --instance acme"
+    "Show all access tokens, what ends first on top."
     from domostats.clients.domo.access_tokens import get_access_tokens
     from domostats.clients.domo.users import get_users
 
@@ -60,14 +60,14 @@ def list_tokens(instance: OneInstance = "sandbox") -> None:
     show_rows(f"access tokens of {instance}", ["id", "name", "owner", "ends"], rows)
 
 
-@commands.command("revoke")
+@commands.command("revoke", example="domostats token revoke 100103 --instance acme --dry-run")
 def revoke_token(
     token_id: Annotated[int, typer.Argument(help="Its id; 'domostats token list' shows it.")],
     instance: OneInstance = "sandbox",
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    "End an access token for ever: domostats token revoke 100103 --instance acme --dry-run"
+    "End an access token for ever."
     from domostats.clients.domo.access_tokens import get_access_tokens, revoke_access_token
 
     tokens = {one["id"]: one for one in get_access_tokens(instance).response}
@@ -93,7 +93,7 @@ def _plan_lines(plan: "RotationPlan", name: str, account: str) -> list[str]:
     return lines + [f"keep {one['id']} for now, ends {_end_of(one)}" for one in plan.keep]
 
 
-@commands.command("rotate")
+@commands.command("rotate", example="domostats token rotate nightly --instance acme")
 def rotate_from_terminal(
     name: Annotated[str, typer.Argument(help="What the token is called: its purpose.")],
     instance: OneInstance = "sandbox",
@@ -114,7 +114,7 @@ def rotate_from_terminal(
     yes: Yes = False,
     dry_run: DryRun = False,
 ) -> None:
-    """Put a new token in the place of an old one: domostats token rotate nightly --instance acme
+    """Put a new token in the place of an old one.
 
     Broken off anywhere and run again, one token of yours of this name is valid, and stored."""
     from domostats.clients.domo.rotation_plan import plan_rotation

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../nbs/06_loading/13_updates.ipynb #444dabb6
 import json
+from datetime import datetime, timezone
 from typing import Any, NamedTuple
 
 import duckdb
@@ -134,8 +135,9 @@ def last_update(con: duckdb.DuckDBPyConnection, name: str) -> Update | None:
 def write_update(
     con: duckdb.DuckDBPyConnection, table: str, update: Update, coverage: Coverage | None = None
 ) -> None:
-    "Write down with the dataset how it was updated, and what it covers."
-    note = {"update_method": update.method, "update_key": update.key}
+    "Write down with the dataset how and when it was updated, and what it covers."
+    note: dict[str, Any] = {"update_method": update.method, "update_key": update.key}
+    note["written_at"] = datetime.now(timezone.utc).isoformat(" ", "seconds")
     if coverage:
         note["coverage"] = coverage.to_dict()
     con.execute(f"COMMENT ON TABLE {table} IS {literal(json.dumps(note, ensure_ascii=False))}")

@@ -149,8 +149,8 @@ def check_alike(write: TableWrite) -> None:
     if not (stored <= coming or coming <= stored):
         raise DestinationError(
             f"{write.place} was not written: it keeps the rows of {', '.join(write.plan.kept)}, "
-            "and the columns of the new rows are others. Run over all of its instances, or write to "
-            "another table.",
+            "and the columns of the new rows are others. Run over all of its instances, or write "
+            "to another table.",
             "other_columns",
         )
 

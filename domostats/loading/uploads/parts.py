@@ -215,6 +215,5 @@ def file_digest(path: Path) -> str:
     "A text that two files share if their bytes are the same."
     digest = Digest()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        digest.read(file)
     return digest.text

@@ -125,6 +125,7 @@ class Transfer:
                 raise source_differs(self.record.name, f"{planned.source.name} had fewer rows")
             key = f"{source.key}_{chunk.number}"
             part = writer.write(learned, key, folder / f"{key}.parquet", mark)
+            del chunk, learned  # or the next chunk is read while this one is held
             if not source.schema and writer.schema is not None:
                 source.schema = base64.b64encode(writer.schema.serialize()).decode()
                 self.known.update(zip(writer.schema.names, writer.schema.types, strict=True))

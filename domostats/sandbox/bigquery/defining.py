@@ -21,7 +21,7 @@ from .selecting import SqlSession, StatementResult, run_select
 from .sources import Scan
 from .tables import BigQueryTable
 from .writing import JobDestination, write_rows
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -22,7 +22,7 @@ from .refusals import BigQueryRefusal, Resource, check_settings
 from .sources import read_statements
 from .uploads import split_multipart
 from ..replies import Reply, json_reply
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 # %% ../../../nbs/11_sandbox/bigquery/29_job_routes.ipynb #dfd90e6c
 _CONFIGURATION = "query", "load", "copy", "jobType", "dryRun", "labels", "jobTimeoutMs"

@@ -34,7 +34,7 @@ from .statements import run_script
 from .tables import split_decorator
 from .translation import translate_statement
 from .writing import JobDestination, write_rows
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp

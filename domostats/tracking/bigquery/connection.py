@@ -128,12 +128,18 @@ class DatasetConnection:
         return str(int(found.created.timestamp() * 1000)) if found and found.created else ""
 
     def select(
-        self, sql: str, parameters: "Sequence[Any]", needed: str | None = None
+        self,
+        sql: str,
+        parameters: "Sequence[Any]",
+        needed: str | None = None,
+        what: str | None = None,
     ) -> list[tuple[Any, ...]]:
-        "The rows of a query; none where the kit's table that is `needed` is not there yet."
-        if needed and not self._is_prepared and self.find_table(needed) is None:
-            return []
-        with naming(f"{self} was not read"):
+        """The rows of a query; none where the kit's table that is `needed` is not there yet.
+
+        `what` is how an error begins."""
+        with naming(what or f"{self} was not read"):
+            if needed and not self._is_prepared and self.find_table(needed) is None:
+                return []
             return self.runner.query(sql, parameters)[1]
 
     def write(self, sql: str, parameters: "Sequence[Any]", what: str) -> list[tuple[Any, ...]]:

@@ -14,10 +14,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...clients.bigquery.jobs import upload_load_job
+from ...sql_dialects import bigquery_name
 from .connection import DatasetConnection
+from .failures import naming
 from .fields import schema_field, strict_schema
 from .jobs import job_name, label_of
-from .statements import quoted
 from ..extractors.tables import Table
 
 if TYPE_CHECKING:
@@ -57,14 +59,9 @@ def start_load(
         create_disposition="CREATE_NEVER",
         labels=label_of(claim),
     )
-    return connection.client.load_table_from_file(
-        file,
-        str(connection.name(target)),
-        rewind=True,
-        num_retries=0,
-        job_id=id,
-        location=connection.runner.location,
-        job_config=config,
+    place = str(connection.name(target))
+    return upload_load_job(
+        connection.client, place, file, config, id, location=connection.runner.location
     )
 
 
@@ -93,7 +90,7 @@ def stage_rows(connection: DatasetConnection, table: Table, file: IO[bytes], tok
 
 def count_staged(connection: DatasetConnection, table: Table, name: str) -> dict[date, int]:
     "How many rows a staging table has of each day."
-    day = quoted(table.day)
+    day = bigquery_name(table.day)
     rows = connection.select(
         f"SELECT {day} AS d, COUNT(*) AS n FROM {connection.sql(name)} GROUP BY d", []
     )
@@ -102,4 +99,5 @@ def count_staged(connection: DatasetConnection, table: Table, name: str) -> dict
 
 def drop_staged(connection: DatasetConnection, name: str) -> None:
     "Remove a staging table."
-    connection.client.delete_table(str(connection.name(name)), not_found_ok=True)
+    with naming(f"{name} was not removed"):
+        connection.client.delete_table(str(connection.name(name)), not_found_ok=True)

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...times import as_utc
 from .connection import LOADS, DatasetConnection
-from ..loads import Load, part_name
+from ..loads import Load
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -122,12 +122,21 @@ class LedgerTable:
         "The statement that adds the lines of `@lines`."
         return f"""
             INSERT INTO {self.name} ({_NAMES}, generation, state, claim, noted_at)
-            SELECT {_NAMES}, generation, state, claim, CURRENT_TIMESTAMP()
-            FROM UNNEST(@lines)"""
+            SELECT
+              {", ".join(f"came.{name}" for name, _ in (*_FIELDS, *_OWN))},
+              CURRENT_TIMESTAMP()
+            FROM UNNEST(@lines) AS came"""
 
     def read(self, dataset: str) -> list[LedgerRow]:
         "Every line of a table, or of a part of it, in the order in which they were written."
-        return self._rows(self.connection.select(self._select(), [_dataset(dataset)], LOADS))
+        what = f"The ledger of {dataset} was not read"
+        found = self.connection.select(self._select(), [_dataset(dataset)], LOADS, what)
+        return self._rows(found)
+
+    def datasets(self) -> list[str]:
+        "The tables, and the parts of tables, that have lines, by name."
+        sql = f"SELECT DISTINCT dataset FROM {self.name} ORDER BY dataset"
+        return [name for (name,) in self.connection.select(sql, [], LOADS)]
 
     def add(self, rows: Sequence[LedgerRow]) -> None:
         "Add lines, all of them or none."
@@ -137,9 +146,13 @@ class LedgerTable:
             self.connection.write(self.insert_sql(), [lines_parameter(rows)], what)
 
     def claim(self, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
-        """Add claims on days of one table, each of the generation that follows; gives all lines of
-        the table with them."""
+        """Add claims on days of one table, each of the generation that follows; gives the lines of
+        these days with them, of all days where one is on all (`WHOLE`)."""
+        from google.cloud.bigquery import ArrayQueryParameter
+
         dataset = rows[0].line.dataset
+        keys = [row.line.release_key for row in rows]
+        within = "" if WHOLE in keys else "AND release_key IN UNNEST(@keys)"
         found = self.connection.write(
             f"""
             INSERT INTO {self.name} ({_NAMES}, generation, state, claim, noted_at)
@@ -154,27 +167,40 @@ class LedgerTable:
               GROUP BY release_key
             ) AS had
             ON had.release_key = wanted.release_key;
-            {self._select()}""",
-            [_dataset(dataset), lines_parameter(rows)],
+            {self._select(within)}""",
+            [
+                _dataset(dataset),
+                lines_parameter(rows),
+                ArrayQueryParameter("keys", "STRING", [*keys, WHOLE]),
+            ],
             f"The ledger of {dataset} was not written",
         )
         return self._rows(found)
 
-    def _select(self) -> str:
+    def _select(self, within: str = "") -> str:
         return f"""
             SELECT
               {_NAMES}, generation, state, claim,
               TIMESTAMP_DIFF(CURRENT_TIMESTAMP(), noted_at, SECOND) AS age
             FROM {self.name}
-            WHERE dataset = @dataset
+            WHERE dataset = @dataset {within}
             ORDER BY noted_at, release_key, generation"""
 
     def _rows(self, found: Iterable[tuple[Any, ...]]) -> list[LedgerRow]:
         rows = []
-        for *values, started, loaded, details, generation, state, claim, age in found:
-            moments = started and as_utc(started), loaded and as_utc(loaded)
-            line = Load(*values, *moments, json.loads(details or "{}"))
-            rows.append(LedgerRow(line, generation, state, claim, age))
+        for row in found:
+            dataset, key, count, run, digest, started, loaded, details, *own = row
+            line = Load(
+                dataset,
+                key,
+                count,
+                run,
+                digest,
+                started and as_utc(started),
+                loaded and as_utc(loaded),
+                json.loads(details or "{}"),
+            )
+            rows.append(LedgerRow(line, *own))
         return rows
 
 

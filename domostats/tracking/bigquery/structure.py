@@ -12,16 +12,17 @@ import msgspec
 
 from ...errors import DestinationError, SettingsError
 from .connection import DECLARED, MIGRATIONS, OWN, DatasetConnection
+from .failures import naming
 from .fields import live_columns_of
-from domostats.tracking.bigquery.statements import (
+from .half_done import is_done
+from ..extractors.declared import find_drift
+from domostats.tracking.extractors.statements import (
     delta_select,
-    is_done,
     statements,
     table_statements,
     view_statements,
 )
-from ..extractors.declared import find_drift
-from ..extractors.steps import CreateTable, Step, step_table
+from ..extractors.steps import AddPartition, CreateTable, Step
 from ..extractors.tables import Table
 from ..extractors.warehouse import Columns
 
@@ -43,8 +44,8 @@ class BigQueryStructure:
         found = self._connection.find_table(f"{table.name}_delta")
         if table.view is None or found is None:
             return (table.view is None) == (found is None)
-        place = self._connection.name(table.name)
-        return _plain(found.view_query or "") == _plain(delta_select(table, place))
+        expected = delta_select(table, str(self._connection))
+        return _plain(found.view_query or "") == _plain(expected)
 
     def declared(self, name: str) -> Table | None:
         "What a table was made from; None if nothing says so."
@@ -59,6 +60,7 @@ class BigQueryStructure:
             LIMIT 1""",
             [ScalarQueryParameter("name", "STRING", name)],
             DECLARED,
+            f"What {name} was made from was not read",
         )
         return msgspec.json.decode(rows[0][0], type=Table) if rows else None
 
@@ -86,7 +88,7 @@ class BigQueryStructure:
 
     def statements(self, step: Step, tables: dict[str, Table], part: str | None) -> list[str]:
         "The SQL of a step, a statement each; `tables` are those after it."
-        return statements(step, tables, part, self._connection.name(step_table(step)))
+        return statements(step, tables, part, str(self._connection))
 
     def apply(self, step: Step, tables: dict[str, Table], part: str | None) -> None:
         """Do a step, or what is left of it.
@@ -94,14 +96,24 @@ class BigQueryStructure:
         DestinationError `not_written`: another table has the name; SettingsError
         `bad_table_name`."""
         table = step.table if isinstance(step, CreateTable) else tables[step.table]
-        place = self._connection.name(table.name)
+        dataset = str(self._connection)
         live = self.live_columns(table.name)
         self._check_free(step, table, live)
-        todo = view_statements(table, place)
+        todo = view_statements(table, dataset)
         if live is None or not is_done(step, table, live):
-            todo = [*table_statements(step, table, part, place), *todo]
+            todo = [*table_statements(step, table, part, dataset, resumes=True), *todo]
         for statement in todo:
-            self._connection.write(statement, [], f"The table {place} was not changed")
+            self._connection.write(statement, [], f"The table {table.name} was not changed")
+        if isinstance(step, AddPartition):
+            self._cluster(table)
+
+    def _cluster(self, table: Table) -> None:
+        "Let the rows of a part lie together: a table is replaced only by one of the same clusters."
+        with naming(f"The table {table.name} was not changed"):
+            found = self._connection.client.get_table(str(self._connection.name(table.name)))
+            if found.clustering_fields != [table.partition]:
+                found.clustering_fields = [str(table.partition)]
+                self._connection.client.update_table(found, ["clustering_fields"])
 
     def _check_free(self, step: Step, table: Table, live: Columns | None) -> None:
         "Whether a table may be made under its name."

@@ -67,6 +67,10 @@ Columns = dict[str, tuple[str, bool]]
 class DayLedger(Protocol):
     "Which days of which table were loaded."
 
+    def every_line(self) -> list[Load]:
+        "The lines of every table, in order of tables and keys."
+        ...
+
     def lines(self, dataset: str) -> list[Load]:
         "The lines of a table, or of a part of it (`loads.part_name`), in order of their keys."
         ...
@@ -109,6 +113,16 @@ class TableStructure(Protocol):
 
     def applied(self) -> dict[tuple[str, int], str]:
         "The check sum of each step that was done, by the name of its file and its number there."
+        ...
+
+    def begun(self) -> set[tuple[str, int]]:
+        """The steps (file, number) of which nobody knows whether they were done, where a step is no
+        transaction: their tables are as before them, or as after them.
+        """
+        ...
+
+    def note_begun(self, file: str, n: int, digest: str) -> None:
+        "Write down that a step is about to be done."
         ...
 
     def note_applied(self, file: str, n: int, digest: str) -> None:
@@ -194,6 +208,11 @@ class Warehouse(Protocol):
     @property
     def folder(self) -> Path:
         "A folder on this machine for rows on their way."
+        ...
+
+    @property
+    def days_at_once(self) -> int:
+        "How many days are best written by one `replace`, where many are to be done."
         ...
 
     def open(self) -> AbstractContextManager[OpenWarehouse]:
