@@ -156,8 +156,9 @@ def write_to_bigquery(
     DataError `incomplete`, `narrowed`, `name_clash`, `bad_column`, `null_value`; SettingsError: see
     `choose`, `bad_update_key`, `too_many_bytes`, `other_location`; DestinationError `column_type`,
     `reserved_column`, `other_instance`, `other_report`, `other_columns`, `null_key`,
-    `duplicate_key`, `check_sum_failed`, `changed_meanwhile`, `busy`, `unknown_outcome`; what the
-    session and `service_errors` raise; what the source raises while it is read."""
+    `duplicate_key`, `check_sum_failed`, `changed_meanwhile`, `busy`, `unknown_outcome`,
+    `rows_written`; what the session and `service_errors` raise; what the source raises while it is
+    read."""
     place = f"{PREFIX}{to}"
     run = run_of(data)
     reader = to_reader(data)
