@@ -297,6 +297,7 @@ REASONS: Mapping[str, str] = {
     "bad_text": "A text does not fit its column.",
     "more_than_one_row": "The table has one row a day, and more came.",
     "outside_day": "An event did not happen on the day that was asked for.",
+    "no_way_back": "A migration cannot be taken back this way; see the message.",
     "bad_migration": "A migration cannot be read; mend its file.",
     "changed_migration": "A migration was changed after it was applied.",
     "not_migrated": "The table is not as it is declared; run the migrations.",

@@ -13,8 +13,6 @@ from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_benchmarks.py",
-    "test_bigquery_client.py",
-    "test_bigquery_destination.py",
     "test_bigquery_history.py",
     "test_bigquery_loads.py",
     "test_bigquery_property.py",
@@ -22,6 +20,9 @@ LEFT_OUT = {
     "test_bigquery_statements.py",
     "test_bigquery_warehouse.py",
     "test_bigquery_warehouse_faults.py",
+    "test_bigquery_going_back.py",
+    "test_bigquery_client.py",
+    "test_bigquery_destination.py",
     "test_client_edges.py",
     "test_connection_edges.py",
     "test_contributing.py",
@@ -39,6 +40,8 @@ LEFT_OUT = {
     "test_exit_codes.py",
     "test_faults.py",
     "test_fleet_memory.py",
+    "test_going_back.py",
+    "test_guide_django.py",
     "test_guides.py",
     "test_history_instances.py",
     "test_hostile.py",

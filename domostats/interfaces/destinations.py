@@ -116,7 +116,7 @@ class Destination:
     """A place to write rows to, and how.
 
     to: a path that ends in .parquet or .csv, '-' for standard output (as CSV), the name of a
-    dataset of the local store, or a table of Comotion Dash (dash:TABLE) or of BigQuery
+    dataset of the local store, a table of Comotion Dash (dash:TABLE) or of BigQuery
     (bigquery:PROJECT.DATASET.TABLE). method: how a dataset or a table is updated, REPLACE, APPEND,
     UPSERT or PARTITION; a file is always replaced, and to a table of Comotion Dash rows are always
     added.
@@ -157,6 +157,17 @@ class Destination:
         )
         return f"{self.to} in {store.path}"
 
+    def _print(self, data: Any) -> str:
+        "Print rows as CSV, once all of them have come."
+        from domostats.interfaces.formats import copy_file
+        from domostats.loading.files import write_file
+        from domostats.private import scratch
+
+        with scratch() as folder:
+            write_file(data, folder / "rows.csv", self.allow_incomplete, note)
+            copy_file(folder / "rows.csv")
+        return self.to
+
     def _write_to_bigquery(self, data: Any) -> str:
         from domostats.loading.bigquery.destination import parse_bigquery_place, write_to_bigquery
 
@@ -169,17 +180,6 @@ class Destination:
             allow_incomplete=self.allow_incomplete,
             note=note,
         )
-        return self.to
-
-    def _print(self, data: Any) -> str:
-        "Print rows as CSV, once all of them have come."
-        from domostats.interfaces.formats import copy_file
-        from domostats.loading.files import write_file
-        from domostats.private import scratch
-
-        with scratch() as folder:
-            write_file(data, folder / "rows.csv", self.allow_incomplete, note)
-            copy_file(folder / "rows.csv")
         return self.to
 
     def coverage(self) -> "Coverage | None":

@@ -6,6 +6,7 @@
 __all__ = [
     "commands",
     "MIGRATED",
+    "BackTo",
     "ToWarehouse",
     "FirstDay",
     "LastDay",
@@ -27,7 +28,7 @@ import typer
 
 from .app import App
 from .exit_codes import describe_error, exit_code
-from .options import DryRun, day_option
+from .options import DryRun, Yes, ask_consent, day_option
 from .output import in_words, note, say, show_error, show_rows, verbosity
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from domostats.tracking.extractors.base import BaseExtractor
     from domostats.tracking.extractors.extraction import Extraction
+    from domostats.tracking.extractors.migrations import Migrations
     from domostats.tracking.extractors.rezoning import RezoneResult
 
 # %% ../../nbs/10_interfaces/14_extract_commands.ipynb #11900007
@@ -65,6 +67,14 @@ def make_migrations(dry_run: DryRun = False) -> None:
     typer.echo(f"{done} {path.name} in {migrations.folder}")
 
 
+BackTo = Annotated[
+    str | None,
+    typer.Option(
+        "--back-to",
+        metavar="MIGRATION",
+        help="Take back what came after this migration (its name, its number, or zero).",
+    ),
+]
 ToWarehouse = Annotated[
     str | None,
     typer.Option(
@@ -76,11 +86,17 @@ ToWarehouse = Annotated[
 
 
 @commands.command("migrate", example="domostats migrate --dry-run")
-def migrate(dry_run: DryRun = False, to: ToWarehouse = None) -> None:
-    "Apply the migrations that the store, or another warehouse, has not had."
+def migrate(
+    dry_run: DryRun = False, to: ToWarehouse = None, back_to: BackTo = None, yes: Yes = False
+) -> None:
+    """Apply the migrations that the store, or another warehouse, has not had; with --back-to take
+    some back, which drops what they have made."""
     from domostats.tracking.extractors.migrations import Migrations
 
     migrations = Migrations(store=to)
+    if back_to is not None:
+        _go_back(migrations, back_to, dry_run, yes)
+        return
     parts = _only_parts()
     if dry_run:
         say(";\n".join([*migrations.sql(parts), ""]) or MIGRATED)
@@ -90,6 +106,27 @@ def migrate(dry_run: DryRun = False, to: ToWarehouse = None) -> None:
         typer.echo(f"applied step {number} of {path.name}")
     if not done:
         typer.echo(MIGRATED)
+
+
+def _go_back(migrations: "Migrations", target: str, dry_run: bool, yes: bool) -> None:
+    "Say what would be lost, ask, and take the migrations back."
+    from domostats.tracking.extractors.going_back import find_losses, find_way_back, go_back
+
+    way = find_way_back(migrations, target)
+    if not way:
+        typer.echo("nothing to take back: no later migration is applied")
+        return
+    with migrations.warehouse.open() as db:
+        losses = find_losses(db, way)
+    for loss in losses:
+        say(f"{'would be' if dry_run else 'will be'} lost: {loss}")
+    if dry_run:
+        return
+    if losses:
+        ask_consent("This cannot be undone. Go back?", yes)
+    for one in go_back(migrations, target, losses):
+        for step in one.steps:
+            say(f"took back step {step.n} of {step.path.name}")
 
 
 def _only_parts() -> dict[str, str]:

@@ -82,8 +82,8 @@ def generate_report(
             metavar="FILE|DATASET|dash:TABLE|bigquery:PROJECT.DATASET.TABLE",
             help=(
                 "A path ending in .parquet or .csv, - for CSV on standard output, the name of a "
-                "dataset in the local store, a table of Comotion Dash, to which rows are added, or "
-                "of BigQuery."
+                "dataset in the local store, or a table of Comotion Dash, to which rows are added, "
+                "or of BigQuery."
             ),
         ),
     ],

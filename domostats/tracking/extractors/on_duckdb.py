@@ -41,7 +41,7 @@ from domostats.tracking.extractors.statements import (
     delta_select,
     statements,
 )
-from .steps import CreateTable, MakeView, Step, step_table
+from .steps import CreateTable, MakeView, Reorder, Step, step_table
 from .tables import Table
 from domostats.tracking.extractors.warehouse import (
     Columns,
@@ -158,6 +158,27 @@ class DuckDBStructure:
         "Do a step."
         for statement in self.statements(step, tables, part):
             self._con.execute(statement)
+
+    def drop(self, table: Table) -> None:
+        "Drop a table with its delta view, and forget what it was made from."
+        self._con.execute(DECLARED)
+        if table.view:
+            self._con.execute(f"DROP VIEW IF EXISTS datasets.{quoted(table.view)}")
+        self._con.execute(f"DROP TABLE IF EXISTS datasets.{quoted(table.name)}")
+        self._con.execute("DELETE FROM kit.declared WHERE name = ?", [table.name])
+
+    def restore(self, table: Table) -> None:
+        "Make a table that has more columns, or others that may be null, into this one again."
+        names = tuple(column.name for column in table.columns)
+        view = MakeView(table.name, table.deltas, table.gap, table.shows_previous)
+        for step in (Reorder(table.name, names), view):
+            self.apply(step, {table.name: table}, None)
+        self.declare(table)
+
+    def note_undone(self, file: str, n: int) -> None:
+        "Write down that a step was taken back."
+        self._con.execute(APPLIED)
+        self._con.execute("DELETE FROM kit.migrations WHERE name = ? AND step = ?", [file, n])
 
     def _view_sql(self, name: str, schema: str) -> str | None:
         "A view that is there, as DuckDB writes it; None if it is not."
