@@ -84,11 +84,13 @@ EXPRESSIONS = [
         moment("2022-01-06T23:00:00+00:00"),
     ),
     (
-        "TIMESTAMP_DIFF(TIMESTAMP '2022-01-06 01:00:00+00', TIMESTAMP '2022-01-05 23:30:00+00', HOUR)",
+        "TIMESTAMP_DIFF(TIMESTAMP '2022-01-06 01:00:00+00', TIMESTAMP '2022-01-05 "
+        "23:30:00+00', HOUR)",
         1,
     ),
     (
-        "TIMESTAMP_DIFF(TIMESTAMP '2022-01-06 01:00:00+00', TIMESTAMP '2022-01-05 23:30:00+00', DAY)",
+        "TIMESTAMP_DIFF(TIMESTAMP '2022-01-06 01:00:00+00', TIMESTAMP '2022-01-05 "
+        "23:30:00+00', DAY)",
         0,
     ),
     (
@@ -273,7 +275,8 @@ QUERIES = [
     ("SELECT p*2 FROM d.s WHERE n=20", [(Decimal("4.246913578"),)]),
     ("SELECT ROUND(p,2) FROM d.s WHERE n=20", [(Decimal("2.12"),)]),
     (
-        "SELECT n, LAG(n) OVER (ORDER BY day), LEAD(n,1,0) OVER (ORDER BY day) FROM d.s ORDER BY day",
+        "SELECT n, LAG(n) OVER (ORDER BY day), LEAD(n,1,0) OVER (ORDER BY day) FROM d.s "
+        "ORDER BY day",
         [(10, None, 20), (20, 10, None), (None, 20, 0)],
     ),
     (
@@ -289,7 +292,8 @@ QUERIES = [
         [(2, "Ada"), (3, "bob"), (1, None)],
     ),
     (
-        "SELECT SUM(n) OVER (ORDER BY day ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM d.s ORDER BY day",
+        "SELECT SUM(n) OVER (ORDER BY day ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) FROM "
+        "d.s ORDER BY day",
         [(10,), (30,), (20,)],
     ),
     (
@@ -346,7 +350,8 @@ QUERIES = [
     ("SELECT n FROM d.s ORDER BY n NULLS LAST", [(10,), (20,), (None,)]),
     ("SELECT DATE_DIFF(MAX(day),MIN(day),DAY) FROM d.s", [(2,)]),
     (
-        "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n+1 FROM r WHERE n<3) SELECT SUM(n) FROM r",
+        "WITH RECURSIVE r AS (SELECT 1 n UNION ALL SELECT n+1 FROM r WHERE n<3) SELECT "
+        "SUM(n) FROM r",
         [(6,)],
     ),
     ("SELECT * FROM (SELECT w, n FROM d.s) PIVOT(SUM(n) FOR w IN ('Ada','bob'))", [(10, 20)]),
@@ -362,7 +367,9 @@ CHANGES = [
     ("SELECT n,w FROM d.s ORDER BY day", [(11, "Ada"), (200, "new"), (None, None)]),
     ("DELETE FROM d.s WHERE n IS NULL", 1),
     (
-        "MERGE d.s t USING d.u u ON t.day=u.day WHEN MATCHED AND u.n>500 THEN DELETE WHEN MATCHED THEN UPDATE SET n=u.n+1 WHEN NOT MATCHED THEN INSERT (day,n) VALUES (u.day,u.n) WHEN NOT MATCHED BY SOURCE THEN DELETE",
+        "MERGE d.s t USING d.u u ON t.day=u.day WHEN MATCHED AND u.n>500 THEN DELETE WHEN"
+        " MATCHED THEN UPDATE SET n=u.n+1 WHEN NOT MATCHED THEN INSERT (day,n) VALUES "
+        "(u.day,u.n) WHEN NOT MATCHED BY SOURCE THEN DELETE",
         3,
     ),
     (
@@ -370,7 +377,9 @@ CHANGES = [
         [(datetime.date(2022, 1, 2), 201), (datetime.date(2022, 1, 9), 900)],
     ),
     (
-        "MERGE d.s t USING (SELECT DATE '2022-01-09' day, 1 n) u ON FALSE WHEN NOT MATCHED THEN INSERT (day,n) VALUES (day,n) WHEN NOT MATCHED BY SOURCE AND t.day='2022-01-09' THEN DELETE",
+        "MERGE d.s t USING (SELECT DATE '2022-01-09' day, 1 n) u ON FALSE WHEN NOT "
+        "MATCHED THEN INSERT (day,n) VALUES (day,n) WHEN NOT MATCHED BY SOURCE AND "
+        "t.day='2022-01-09' THEN DELETE",
         2,
     ),
     (
