@@ -100,6 +100,7 @@ REASONS: Mapping[str, str] = {
     "not_kept": "An answer that was kept is gone from the disk; run it again.",
     "no_state_folder": "Nothing can be kept in the state folder; make it writable.",
     "still_waiting": "There is no new release yet; run it again later.",
+    "still_running": "The service is still at work on a job; run it again later.",
     # arguments
     "bad_argument": "An argument is not understood; see the message.",
     "bad_id": "An id is a whole number, or a text of its form.",

@@ -13,6 +13,7 @@ from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_benchmarks.py",
+    "test_bigquery_history.py",
     "test_bigquery_loads.py",
     "test_bigquery_property.py",
     "test_bigquery_contract.py",
@@ -20,6 +21,8 @@ LEFT_OUT = {
     "test_bigquery_warehouse.py",
     "test_bigquery_warehouse_faults.py",
     "test_bigquery_going_back.py",
+    "test_bigquery_client.py",
+    "test_bigquery_destination.py",
     "test_client_edges.py",
     "test_connection_edges.py",
     "test_contributing.py",
