@@ -38,7 +38,7 @@ def function_meaning(node: "Tree") -> "Tree":
     return _text_meaning(node)
 
 
-def _part_of_time(node: "exp.Extract") -> "Tree":
+def _part_of_time(node: "Tree") -> "Tree":
     "EXTRACT: a week begins on Sunday, and what lies below a second is counted within it."
     exp = load_sqlglot().exp
     part, of = node.name.upper(), node.expression
@@ -58,7 +58,7 @@ def _part_of_time(node: "exp.Extract") -> "Tree":
     return node
 
 
-def _parsed_timestamp(node: "exp.StrToTime") -> "Tree":
+def _parsed_timestamp(node: "Tree") -> "Tree":
     "PARSE_TIMESTAMP: a moment, in a zone if one is named and none is read."
     exp = load_sqlglot().exp
     plain = node.copy()
@@ -80,7 +80,7 @@ def _text_meaning(node: "Tree") -> "Tree":
     return node
 
 
-def _substring(node: "exp.Substring") -> "Tree":
+def _substring(node: "Tree") -> "Tree":
     "SUBSTR: from the place 0, or from before the beginning, is from the beginning."
     exp = load_sqlglot().exp
     start = node.args["start"]
@@ -161,5 +161,5 @@ def _is_of_type(node: "Tree", names: set[str], kind: str) -> bool:
     if isinstance(node, exp.Coalesce):
         return _is_of_type(node.this, names, kind)
     if isinstance(node, exp.Cast):
-        return node.to.this.value == kind
+        return node.args["to"].this.value == kind
     return isinstance(node, exp.Column) and node.name.lower() in names

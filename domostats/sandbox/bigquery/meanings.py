@@ -107,7 +107,7 @@ def _refused_words(tree: "Tree") -> None:
         elif isinstance(node, exp.TimeToStr) and "%-d" in node.args["format"].name:
             wrong = "The sandbox does not know %e in a format."  # a blank before one digit
         elif isinstance(node, (exp.Format, exp.SessionUser, exp.CurrentUser)):
-            wrong = f"The sandbox does not know {node.sql_name()}."
+            wrong = f"The sandbox does not know {node.sql('bigquery').partition('(')[0]}."
         elif isinstance(node, exp.Extract) and not isinstance(node.this, exp.Var):
             wrong = f"The sandbox does not know {node.sql('bigquery')[:80]}."
         elif isinstance(node, exp.DataType) and node.this.value in ("BIGDECIMAL", "INTERVAL"):
