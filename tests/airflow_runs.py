@@ -6,6 +6,7 @@ An interpreter that has Airflow runs it, with AIRFLOW_HOME in a folder of its ow
 function that gives what it saw, as plain values; `test_airflow.py` judges it."""
 
 import json
+import os
 import sys
 import traceback
 from collections import Counter
@@ -16,20 +17,24 @@ from types import SimpleNamespace
 
 from airflow.dag_processing.bundles.manager import DagBundlesManager
 from airflow.dag_processing.collection import update_dag_parsing_results_in_db
+from airflow.models import Connection
 from airflow.serialization.serialized_objects import LazyDeserializedDAG
 from airflow.settings import Session
 from airflow.utils.db import initdb
 
 from domostats import reports, sandbox
 from domostats.engines.airflow import (
+    DagRunSensor,
     Dataset,
     DatasetRelease,
     DatasetType,
     Organisation,
+    ReleaseSensor,
     TableType,
     Workflow,
     WorkflowType,
     address_to_gcp_fields,
+    connected_instance,
     dataset_asset,
     make_dag_id,
 )
@@ -296,6 +301,124 @@ def run_two_hundred_instances():
             "SELECT instance, count(*) FROM groups GROUP BY 1 ORDER BY 1"
         ).fetchall()
     return {**seen(run), "names": names, "rows": rows, "seconds": seconds}
+
+
+# --- connections, sensors, catch-up ---------------------------------------------------------------
+
+
+def keep(conn_id, **fields):
+    "Store a connection as an administrator of Airflow does."
+    session = Session()
+    session.add(Connection(conn_id=conn_id, **fields))
+    session.commit()
+
+
+def run_with_secrets_from_connections():
+    "Two instances whose secrets are in connections; one of them is wrong."
+    right, wrong = os.environ["RIGHT"], os.environ["WRONG"]
+    filled("connected")
+    keep("observatory_api", conn_type="sqlite", host=str(FOLDER / "connected.sqlite"))
+    rows = {}
+
+    class Connected(Workflow):
+        def make_release(self, **kwargs):
+            assert len(self.api.get_datasets()) == 2
+            return ["right", "wrong", "broken"]
+
+        def report(self, name, **kwargs):
+            instance = connected_instance(name)
+            rows[name] = len(reports.find("groups").run(instance).dataframe())
+            if name == "broken":
+                here = instance.secrets
+                raise ValueError(f"{here}")
+
+    with sandbox.start(users=3, groups=4, datasets=2, pages=1, events=5) as box:
+        admin, tokens = box.domo.admin, box.domo.data.tokens
+        tokens.issue("planted", admin.user["id"], tokens.now + 86_400_000, right)
+        host, port = box.url.removeprefix("http://").split(":")
+        for name, token in (("right", right), ("wrong", wrong), ("broken", right)):
+            fields = {"schema": "http", "host": host, "port": int(port), "password": token}
+            keep(f"domo_{name}", conn_type="http", **fields)
+        flow = Connected("connected")
+        flow.add_task(flow.report, each=True, retries=1, retry_wait=0)
+        run = tested(flow.make_dag())
+    tries = {
+        ti.rendered_map_index: ti.try_number
+        for ti in run.get_task_instances()
+        if ti.task_id == "report"
+    }
+    return {**seen(run), "rows": rows, "tries": tries}
+
+
+def moment(day):
+    return datetime(2024, 4, day, tzinfo=timezone.utc)
+
+
+def run_with_sensors():
+    "One waits for a release that is there, one for a run that ended well, one in vain."
+    api, _, flow = filled("sensors")
+    os.environ["AIRFLOW_CONN_OBSERVATORY_API"] = json.dumps(
+        {"conn_type": "sqlite", "host": str(FOLDER / "sensors.sqlite")}
+    )
+    books, papers = api.get_datasets(workflow_id=flow.id)
+    api.post_dataset_release(DatasetRelease(dataset=books, snapshot_date=moment(1)))
+    tested(Days("before", ["a"], [("load", {})]).make_dag())
+    looks = []
+
+    class Counting(ReleaseSensor):
+        def left(self, context):
+            looks.append(self.task_id)
+            if len(looks) == 3:
+                late = DatasetRelease(dataset=papers, snapshot_date=moment(2))
+                api.post_dataset_release(late)
+            return super().left(context)
+
+    night = Days("sensing", ["a"], [("load", {})])
+    with night.make_dag() as dag:
+        behind = dag.get_task("make_release")
+        today = str(datetime.now(timezone.utc).date())
+        quick = {"poke_interval": 0.01, "timeout": 600}
+        ReleaseSensor(task_id="there", monitored=["books_dag"], since="2024-04-01") >> behind
+        Counting(task_id="late", monitored=["papers_dag"], since="2024-04-02", **quick) >> behind
+        DagRunSensor(task_id="ran", monitored_dag_ids=["before"], since=today) >> behind
+        vain = {"poke_interval": 60, "timeout": 1}
+        DagRunSensor(task_id="vain", monitored_dag_ids=["never"], since=today, **vain)
+        DagRunSensor(task_id="passed", monitored_dag_ids=["never"], since=today, never_ran="pass")
+        ReleaseSensor(task_id="absent", monitored=["books_dag"], since="2024-04-09", **vain)
+    run = tested(dag)
+    del os.environ["AIRFLOW_CONN_OBSERVATORY_API"]
+    return {**seen(run), "looks": len(looks), "called": len(night.called)}
+
+
+def run_after_five_missed_days():
+    "Five days are missing, one of them fails at first: each is recorded once."
+    api, _, flow = filled("catch_up")
+    available = [date(2024, 4, day) for day in range(1, 7)]
+    dataset = api.get_datasets(workflow_id=flow.id)[0]
+
+    class Nightly(Workflow):
+        failing = [ValueError("no")]
+        loaded = []
+
+        def make_release(self, **kwargs):
+            return self.api.missing_releases(dataset, self.available)
+
+        def load(self, day, **kwargs):
+            if day == date(2024, 4, 4) and self.failing:
+                raise self.failing.pop()
+            self.loaded.append(str(day))
+
+    flow_ = Nightly("catch_up", workflow_id=flow.id, api=api)
+    flow_.add_task(flow_.load, each=True)
+    flow_.add_task(flow_.add_new_dataset_releases)
+    dag = flow_.make_dag()
+    steps = []
+    for days in (1, 6, 6, 6):
+        flow_.available = available[:days]
+        run = tested(dag)
+        keys = [one.release_key for one in api.get_dataset_releases(1000, dataset.id)]
+        steps.append([str(run.state.value), sorted(keys)])
+    return {"steps": steps, "loaded": sorted(Nightly.loaded)}
 
 
 # --- the reference --------------------------------------------------------------------------------

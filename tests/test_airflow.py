@@ -1,7 +1,8 @@
-"""Workflows under a real Airflow 3: what runs, what fails alone, what is told to whom.
+"""Workflows under a real Airflow 3, and over Dask: what runs, what fails alone, what is told.
 
-One process runs them all (`airflow_runs.py`), with an environment and a home of its own."""
+One process runs all DAGs (`airflow_runs.py`), with an environment and a home of its own."""
 
+import base64
 import json
 import os
 import subprocess
@@ -9,10 +10,12 @@ import subprocess
 import pytest
 import tomllib
 from conftest import ROOT
+from secret_search import leaks_in_files
 
-pytestmark = [pytest.mark.slow, pytest.mark.long]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(1800)]
 RUNS = ROOT / "tests" / "airflow_runs.py"
 DONE = {"success": 1}
+SECRETS = {"RIGHT": "planted-3f9a7c1e5b2d8f6a4c0e", "WRONG": "planted-b7d1f3a9c5e80246ae9c"}
 
 
 @pytest.fixture(scope="session")
@@ -36,8 +39,10 @@ def home(folder):
         "PYTHONPATH": str(ROOT),
         "AIRFLOW_HOME": str(folder),
         "AIRFLOW__CORE__DAGS_FOLDER": str(places["dags"]),
+        "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(os.urandom(32)).decode(),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+        **SECRETS,
         "XDG_STATE_HOME": str(places["state"]),
         "XDG_DATA_HOME": str(places["data"]),
         "XDG_CONFIG_HOME": str(places["config"]),
@@ -52,7 +57,7 @@ def runs(airflow, once):
         work, variables = home(folder)
         command = [airflow, RUNS, folder / "result.json", folder]
         with (folder / "said").open("w") as said:
-            subprocess.run(command, cwd=work, env=variables, stdout=said, stderr=said, timeout=550)
+            subprocess.run(command, cwd=work, env=variables, stdout=said, stderr=said, timeout=1500)
         assert (folder / "result.json").exists(), (folder / "said").read_text()[-3000:]
 
     found = json.loads((once("airflow-runs", run_all) / "result.json").read_text())
@@ -159,6 +164,46 @@ def test_of_two_hundred_instances_three_fail_and_the_others_are_loaded(runs):
     assert {*rows} == {*names} - failed and len({*rows.values()}) == 1 and min(rows.values()) > 0
 
 
+# --- connections, sensors, catch-up ---------------------------------------------------------------
+
+
+def test_instances_sign_in_by_their_connections_and_a_wrong_token_is_not_tried_again(runs):
+    seen = runs("with_secrets_from_connections")
+    assert {*seen["rows"]} == {"right", "broken"} and min(seen["rows"].values()) > 0
+    assert seen["tries"] == {"right": 1, "wrong": 1, "broken": 2}
+    assert seen["tasks"]["report"] == {"success": 1, "failed": 2} and seen["state"] == "failed"
+
+
+def test_no_secret_is_in_the_database_a_log_an_xcom_or_a_rendered_template(runs, once):
+    runs("with_secrets_from_connections")
+    folder = once("airflow-runs", None)
+    assert (folder / "airflow.db").stat().st_size > 100_000
+    assert b"ValueError" in (folder / "said").read_bytes()
+    assert b"report" in (folder / "airflow.db").read_bytes()
+    assert leaks_in_files(folder, *SECRETS.values()) == {}
+
+
+def test_sensors_wait_for_releases_and_for_runs_and_hold_no_worker(runs):
+    seen = runs("with_sensors")
+    for name in ("there", "late", "ran", "passed", "load"):
+        assert seen["tasks"][name] == DONE, name
+    assert seen["tasks"]["vain"] == seen["tasks"]["absent"] == {"failed": 1}
+    assert seen["looks"] == 3 and seen["called"] == 1
+
+
+def test_after_five_missed_days_each_release_is_recorded_once(runs):
+    seen = runs("after_five_missed_days")
+    keys = [f"s:2024-04-0{day}" for day in range(1, 7)]
+    without_the_fourth = [key for key in keys if key != keys[3]]
+    assert seen["steps"] == [
+        ["success", keys[:1]],
+        ["failed", without_the_fourth],
+        ["success", keys],
+        ["success", keys],
+    ]
+    assert seen["loaded"] == [f"2024-04-0{day}" for day in range(1, 7)]
+
+
 # --- the reference --------------------------------------------------------------------------------
 
 
@@ -178,3 +223,21 @@ def test_the_blocks_of_the_reference_run_with_only_their_imports_changed(runs):
     assert seen["dags"] == dict.fromkeys(made | each, "DAG")
     assert seen["address"] == ["project", "sales", "books"] and seen["changed"] == "new address"
     assert seen["releases"] == [0, 2] and seen["type"] == "sharded"
+
+
+# --- Dask -----------------------------------------------------------------------------------------
+
+
+def test_a_report_of_three_hundred_instances_over_a_cluster_of_dask(airflow, tmp_path):
+    work, variables = home(tmp_path)
+    command = [airflow, ROOT / "tests" / "dask_runs.py", tmp_path / "result.json", tmp_path, "300"]
+    done = subprocess.run(
+        command, cwd=work, env=variables, capture_output=True, text=True, timeout=1500
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    seen = json.loads((tmp_path / "result.json").read_text())
+    names = seen["names"]
+    assert len({*names}) == 300 and seen["failures"] == {"report last-7": "RetryLaterError"}
+    assert [*seen["results"]] == names[:-1]
+    assert dict(seen["rows"]) == seen["results"] and min(seen["results"].values()) > 0
+    assert len([*tmp_path.glob("shop-*.parquet")]) == 299

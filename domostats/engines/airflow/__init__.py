@@ -8,13 +8,14 @@ __all__ = ["HERE", "REGISTRY", "NAMES"]
 # %% ../../../nbs/12_engines/airflow/00_airflow.ipynb #ffc862a6
 from importlib import import_module
 
-# %% ../../../nbs/12_engines/airflow/00_airflow.ipynb #8ac4a2e3
+# %% ../../../nbs/12_engines/airflow/00_airflow.ipynb #cdbe314e
 HERE = "domostats.engines.airflow"
 REGISTRY = "domostats.tracking.registry"
 NAMES = {
     f"{HERE}.workflow": ["Workflow"],
     f"{HERE}.dag": ["make_dag", "dataset_asset"],
     f"{HERE}.connections": ["make_observatory_api", "connected_instance"],
+    f"{HERE}.sensors": ["ReleaseSensor", "DagRunSensor"],
     f"{HERE}.organisations": ["organisation_dags", "remembered"],
     f"{REGISTRY}.workflow": ["make_dag_id", "one_per_organisation", "tagged_datasets"],
     f"{REGISTRY}.addresses": ["address_to_gcp_fields", "table_name"],
