@@ -100,6 +100,7 @@ REASONS: Mapping[str, str] = {
     "not_kept": "An answer that was kept is gone from the disk; run it again.",
     "no_state_folder": "Nothing can be kept in the state folder; make it writable.",
     "still_waiting": "There is no new release yet; run it again later.",
+    "still_running": "The service is still at work on a job; run it again later.",
     # arguments
     "bad_argument": "An argument is not understood; see the message.",
     "bad_id": "An id is a whole number, or a text of its form.",
@@ -295,6 +296,7 @@ REASONS: Mapping[str, str] = {
     "bad_text": "A text does not fit its column.",
     "more_than_one_row": "The table has one row a day, and more came.",
     "outside_day": "An event did not happen on the day that was asked for.",
+    "no_way_back": "A migration cannot be taken back this way; see the message.",
     "bad_migration": "A migration cannot be read; mend its file.",
     "changed_migration": "A migration was changed after it was applied.",
     "not_migrated": "The table is not as it is declared; run the migrations.",

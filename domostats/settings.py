@@ -99,7 +99,7 @@ KEYS = {
         "daily_url",
         *LIMITS,
     ),
-    "extractors": ("classes", "first_date", "zone", "migrations", "instance"),
+    "extractors": ("classes", "first_date", "zone", "migrations", "instance", "warehouse"),
     "bigquery": (
         "project",
         "dataset",

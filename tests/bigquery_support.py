@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 import test_extractors
 import test_zones
+from test_extractors import shop  # noqa: F401  a fixture of these tests too
 
 from domostats import sandbox
 from domostats.clients.bigquery.settings import read_bigquery_settings

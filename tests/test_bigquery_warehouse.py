@@ -12,7 +12,7 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 
 import test_extractors
-from bigquery_support import LoadsOnBigQuery
+from bigquery_support import PROJECT, LoadsOnBigQuery
 from google.cloud import bigquery
 
 # tests of the store, on this warehouse; the others are in test_bigquery_contract
@@ -26,7 +26,7 @@ from test_zones import (  # noqa: F401
 )
 
 from domostats.errors import DestinationError, RetryLaterError, SettingsError
-from domostats.tracking.bigquery.claims import Claim, day_job
+from domostats.tracking.bigquery.claims import DayClaim, day_job
 from domostats.tracking.bigquery.files import start_load, write_parquet
 from domostats.tracking.bigquery.ledger import LedgerRow, LedgerTable
 from domostats.tracking.bigquery.structure import BigQueryStructure
@@ -209,7 +209,7 @@ def other_program(extraction, line, counts, dies=False):
     [table] = extraction.tables
     connection = extraction.store.connection
     ledger = LedgerTable(connection)
-    claim = Claim(ledger, line.dataset, [line], "day")
+    claim = DayClaim(ledger, line.dataset, [line], "day")
     generation = claim.generation(claim.take())
     name = day_job(connection, line.dataset, line.release_key, generation)
     loader = Extraction([visits(counts)], extraction.store, "UTC", FIRST).loader(visits(counts)())
@@ -245,7 +245,7 @@ def test_a_day_that_another_program_writes_meanwhile_is_there_once(served):
     extraction = made(visits({1: 2}))
     loader = extraction.loader(extraction.extractors[0])
     line = loader.line(FIRST, extraction.tables[0].schema.empty_table())
-    real = Claim.take
+    real = DayClaim.take
 
     def take(claim):
         "Between the claim and the job the other one is faster."
@@ -257,7 +257,7 @@ def test_a_day_that_another_program_writes_meanwhile_is_there_once(served):
 
     others = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Claim, "take", take)
+        patch.setattr(DayClaim, "take", take)
         done(extraction, first=FIRST, last=FIRST)
     assert len(rows(extraction.store, "visit")) == 2
     assert loads_of(served, "visit") == ["visit$20220101"] * 2
@@ -270,7 +270,7 @@ def test_a_range_and_a_day_of_it_do_not_miss_each_other(datasets):
     loader = extraction.loader(extraction.extractors[0])
     line = loader.line(FIRST, extraction.tables[0].schema.empty_table())
     ledger = LedgerTable(extraction.store.connection)
-    claim = Claim(ledger, "visit", [line], "day")
+    claim = DayClaim(ledger, "visit", [line], "day")
     claim.take()
     [result] = extraction.extract(NOON)
     assert isinstance(result.error, RetryLaterError) and result.error.reason == "changed_meanwhile"
@@ -286,19 +286,19 @@ def test_a_ledger_that_changes_within_the_transaction_stops_it(datasets):
     loader = extraction.loader(extraction.extractors[0])
     line = loader.line(FIRST, extraction.tables[0].schema.empty_table())
     ledger = LedgerTable(extraction.store.connection)
-    real, others = Claim.take, []
+    real, others = DayClaim.take, []
 
     def take(claim):
         found = real(claim)
         if claim.kind == "range" and len(others) < 2:
-            others.append(Claim(ledger, "visit", [line], "day"))
+            others.append(DayClaim(ledger, "visit", [line], "day"))
             others[-1].name = f"elsewhere:1:{len(others)}"
             ledger.claim([LedgerRow(line, 0, "day", others[-1].name)])
             ledger.add([LedgerRow(line, 0, "void", others[-1].name)])
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Claim, "take", take)
+        patch.setattr(DayClaim, "take", take)
         done(extraction)
     assert len(others) == 2 and len(rows(extraction.store, "visit")) == 6
 
@@ -441,3 +441,24 @@ def test_an_extractor_of_any_class_with_an_extract_works(datasets):
             return [Visit(date_start, "x")]
 
     assert len(done(made(Plain))) == 3
+
+
+def test_from_a_terminal(shop, served, monkeypatch):
+    monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.url)
+    run, place = test_extractors.run, f"bigquery:{PROJECT}.shop"
+    run("make-migrations")
+    assert "PARTITION BY" in run("migrate", "--dry-run", "--to", place) and not served.datasets
+    assert "There is no table users yet" in run(
+        "extract", "-l", "2022-01-01", "--to", place, code=7
+    )
+    assert "applied step 2" in run("migrate", "--to", place)
+    told = run("extract", "-l", "2022-01-05", "--to", place)
+    assert told.count("1 row\n") == 5 and "email 2022-01-05 3 rows" in told
+    shop(warehouse=place)
+    assert "nothing new" in run("migrate")
+    run("extract", "-f", "2022-01-06", "-l", "2022-01-06", "--only", "email")
+    assert served.table("shop.users").num_rows == 5 and served.table("shop.email").num_rows == 18
+    assert not Path("shop.duckdb").exists()
+    assert "nothing to do" in run("extract", "--rezone")
+    for wrong in ("nowhere", "bigquery:nowhere"):
+        assert "bigquery:PROJECT.DATASET" in run("extract", "--to", wrong, code=SettingsError)

@@ -303,10 +303,12 @@ def test_a_good_file_is_not_replaced_by_nothing(box):
 
 def test_a_report_can_be_read_about():
     code, printed = domostats("reports")
-    assert code == 0 and "accounts" in printed and "v1" in printed
+    assert code == 0 and {*expectations()} <= {*printed.split()}
+    assert len(printed.splitlines()) == len(expectations()) + 5, "one line a report"
     code, printed = domostats("reports", "accounts")
     assert (
         code == 0
+        and "v1" in printed
         and "/api/data/v1/accounts" in "".join(printed.split())
         and "Created_Date" in printed
         and "timestamp[us, tz=UTC]" in printed

@@ -274,7 +274,8 @@ def test_help_and_lists_are_readable_in_eighty_columns(run):
         printed = run(command, "--help", columns=80)[1]
         assert "%Y" not in printed and "…" not in printed, printed
     printed = run("reports", columns=80)[1]
-    assert "datorama_workspaces" in printed and "with_workspace" in printed
+    assert "datorama_workspaces" in printed and max(map(len, printed.splitlines())) <= 80
+    assert "with_workspace" in run("reports", "datorama_streams", columns=80)[1]
 
 
 @pytest.mark.parametrize(
@@ -327,12 +328,18 @@ def test_calls_alone_are_none_and_this_is_said(box, run):
     assert "note: calls" not in run(f"generate users --instance {box.name} --to users.csv")[1]
 
 
-def test_a_hyphen_is_no_dataset(box, run):
-    code, printed = run(f"generate users --instance {box.name} --to -")
-    assert code == 2 and "bad_destination" in printed and Store().names() == []
+def test_a_hyphen_is_no_dataset_but_standard_output(box, run):
+    code, printed = run(f"generate users --instance {box.name} --to - --quiet")
+    assert code == 0 and Store().names() == [] and not Path("-").exists()
+    assert run(f"generate users --instance {box.name} --to users.csv")[0] == 0
+    assert printed == Path("users.csv").read_text()
     assert run(f"snapshot users --instance {box.name}")[0] == 0
     code, printed = run("changes users --since 2024-01-01 --to -")
-    assert code == 2 and "bad_destination" in printed
+    assert code == 0 and len(printed.splitlines()) == 1 + 5
+    code, printed = run(f"generate users --instance {box.name} --to - --method UPSERT")
+    assert code == 2 and "--method" in printed
+    code, printed = run(f"run --instance {box.name} --to -")
+    assert code == 2 and "bad_destination" in printed and not Path("-").exists()
 
 
 def test_one_row_is_not_rows():

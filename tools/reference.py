@@ -377,6 +377,7 @@ class Command(Protocol):
 
     params: list[Parameter]
     help: str | None
+    epilog: str | None  # its examples, a line each
 
 
 def command_list() -> str:
@@ -415,6 +416,8 @@ def command_entry(name: str, command: Command) -> str:
         usage.append("[OPTIONS]")
     parts = [f"## {name.removeprefix('domostats ')}", prose(command.help or "")]
     parts.append(f"```sh\n{' '.join(usage)}\n```")
+    if command.epilog:
+        parts.append(f"For example:\n\n```sh\n{command.epilog}\n```")
     if rows:
         parts.append(table(["argument or option", "what it does"], rows))
     return "\n\n".join(parts)

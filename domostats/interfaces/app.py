@@ -80,13 +80,16 @@ def stoppable(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     @functools.wraps(function)
     def call(*arguments, **options):
         verbosity.traceback = verbosity.traceback or options.get("verbose", False)
-        be_quiet(verbosity.quiet or options.get("quiet", False))
+        was_quiet = verbosity.quiet
+        be_quiet(was_quiet or options.get("quiet", False))
         for switch in added:
             options.pop(switch, None)
         try:
             return function(*arguments, **options)
         except KeyboardInterrupt:
             pass
+        finally:
+            be_quiet(was_quiet)
         raise Stopped(name)
 
     # what typer reads of a function to make a command of it

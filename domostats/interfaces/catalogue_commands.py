@@ -6,6 +6,7 @@
 __all__ = ["commands", "INTRODUCTIONS", "check_access", "sign_in_at_dash", "list_reports"]
 
 # %% ../../nbs/10_interfaces/09_catalogue_commands.ipynb #1946ef6b
+import re
 from collections.abc import Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -14,6 +15,7 @@ import typer
 from .. import reports
 from ..errors import did_you_mean
 from .app import App
+from .completion import complete_report
 from .options import INSTANCE_HELP, Browser, Patience, TokenFile
 from .output import note, say, show_rows
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 commands: App = App()
 
 
-@commands.command("check")
+@commands.command("check", example="domostats check acme")
 def check_access(instance: Annotated[str, typer.Argument(help=INSTANCE_HELP)]) -> None:
     "Say who I am, what I may see, and which reports will be partial for me."
     from domostats.instances import find_instance
@@ -127,7 +129,7 @@ def _foresee(report: "Report", grants: Collection[str]) -> tuple[str, str, str]:
 
 
 # %% ../../nbs/10_interfaces/09_catalogue_commands.ipynb #da5c0002
-@commands.command("dash-sign-in")
+@commands.command("dash-sign-in", example="domostats dash-sign-in acme")
 def sign_in_at_dash(
     organisation: Annotated[
         str | None,
@@ -166,23 +168,28 @@ def _ask_for_redirect(address: str) -> str:
 
 
 # %% ../../nbs/10_interfaces/09_catalogue_commands.ipynb #3aafc806
-@commands.command("reports")
+@commands.command("reports", example="domostats reports\ndomostats reports accounts")
 def list_reports(
-    name: Annotated[str | None, typer.Argument(help="One report, with every column.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="REPORT",
+            help="One report, with every column.",
+            autocompletion=complete_report,
+        ),
+    ] = None,
 ) -> None:
-    "List the reports: grain, key, formats; with a name, its sources and columns."
+    "List the reports, a line each; with a name, its key, sources, formats and columns."
     if name is not None:
         _show_report(reports.find(name))
         return
     found = [reports.find(name) for name in reports.names()]
     show_rows(
         "reports",
-        ["report", "one row is", "key", "formats"],
-        [
-            (report.name, report.grain, ", ".join(report.key), ", ".join(report.formatters))
-            for report in found
-        ],
+        ["report", "one row is"],
+        [(report.name, re.split("[:,]", report.grain)[0]) for report in found],
     )
+    say("domostats reports REPORT lists its formats and columns.")
 
 
 def _show_report(report: "Report"):

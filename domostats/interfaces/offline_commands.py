@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 commands: App = App()
 
 
-@commands.command("demo")
+@commands.command("demo", example="domostats demo")
 def show_demo() -> None:
     "Run the main job on a sandbox: five accounts, three datasets in the local store."
     say("domostats: from an admin's API to datasets, on this machine alone")
@@ -67,7 +67,7 @@ def _block() -> str:
     return "\N{FULL BLOCK}"
 
 
-@commands.command("lab")
+@commands.command("lab", example="domostats lab\ndomostats lab my-lessons --no-browser")
 def start_lab(
     folder: Annotated[
         Path, typer.Argument(help="Where your copies of the lessons live; what is there stays.")
@@ -112,7 +112,7 @@ def _reset(subject: str, is_sure: bool) -> None:
 Day = Annotated[
     str | None,
     typer.Option(
-        metavar="YYYY-MM-DD",
+        metavar="2026-01-31",
         help="The day on which its world stands, from 2024-04-01 on; without it the day it is.",
     ),
 ]
@@ -136,7 +136,7 @@ def _read_payloads(pairs: list[str] | None) -> dict[str, str] | None:
     return dict(pair.split("=", 1) for pair in pairs or []) or None
 
 
-@commands.command("sandbox")
+@commands.command("sandbox", example="domostats sandbox --users 500 --today 2026-01-31")
 def run_sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
     users: Annotated[int, typer.Option(min=1, help="How many users.")] = 12,
@@ -184,7 +184,7 @@ def run_sandbox(
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #afd9f278
-@commands.command("datorama-sandbox")
+@commands.command("datorama-sandbox", example="domostats datorama-sandbox --show-token")
 def run_datorama_sandbox(
     seed: Annotated[int, typer.Option(help="The same seed gives the same data.")] = 1,
     workspaces: Annotated[int, typer.Option(min=1, help="How many workspaces.")] = 3,
@@ -209,7 +209,7 @@ def run_datorama_sandbox(
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #da5b0002
-@commands.command("dash-sandbox")
+@commands.command("dash-sandbox", example="domostats dash-sandbox --show-secret")
 def run_dash_sandbox(
     org: Annotated[str, typer.Option(help="The name of its organisation.")] = "acme",
     access_seconds: Annotated[
@@ -234,7 +234,7 @@ def run_dash_sandbox(
 
 
 # %% ../../nbs/10_interfaces/08_offline_commands.ipynb #b1900002
-@commands.command("bigquery-sandbox")
+@commands.command("bigquery-sandbox", example="domostats bigquery-sandbox --project acme-analytics")
 def run_bigquery_sandbox(
     project: Annotated[str, typer.Option(help="The id of its project.")] = "acme-analytics",
     location: Annotated[

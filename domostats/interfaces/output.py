@@ -231,16 +231,22 @@ def _row_lines(
 def _record_lines(
     title: str, columns: Sequence[str], rows: Sequence[Sequence[str]], width: int
 ) -> Iterator[str]:
-    "Each row by itself: the name of a column, and its value beside it."
+    """Each row by itself: the name of a column, and its value beside it; below it where a word of
+    it has no room there."""
     label = max(map(text_width, columns))
+    room = max(width - label - len(GAP), 1)
     for n, row in enumerate(rows, 1):
         which = f" (row {n} of {len(rows)})" if len(rows) > 1 else ""
         yield printable(title + which).strip()
         for column, value in zip(columns, row, strict=True):
-            indent = column + " " * (label - text_width(column)) + GAP
-            for line in wrap(value, max(width - label - len(GAP), 1)):
-                yield (indent + line).rstrip()
-                indent = " " * (label + len(GAP))
+            if max(map(text_width, value.split(" "))) > room:
+                yield column
+                yield from (GAP + line for line in wrap(value, max(width - len(GAP), 1)))
+                continue
+            before = column + " " * (label - text_width(column)) + GAP
+            for line in wrap(value, room):
+                yield (before + line).rstrip()
+                before = " " * (label + len(GAP))
         yield ""
 
 

@@ -79,8 +79,7 @@ def _find_dataset(name: str, stored: Sequence[str]) -> TableSource:
     there = ", ".join(sorted(stored)[:10]) + (", ..." if len(stored) > 10 else "")
     raise SettingsError(
         f"The store has no dataset {name!r}.{did_you_mean(name, stored)} It has "
-        f"{there or 'none yet'}. A file is named by its path, such as {name}.parquet or "
-        f"{name}.csv.",
+        f"{there or 'none yet'}. A file is named by its path, which ends in .parquet or .csv.",
         "no_dataset",
     )
 
@@ -113,11 +112,11 @@ def open_sources(
     from domostats.private import scratch
 
     names = [*dict.fromkeys(names)]
-    store = store or Store()
+    needed = (store or Store()) if any(not is_path(name) for name in names) else None
     with ExitStack() as stack:
         folder = stack.enter_context(scratch())
-        if any(not is_path(name) for name in names) and store.path.exists():
-            con = stack.enter_context(store.open())
+        if needed and needed.path.exists():
+            con = stack.enter_context(needed.open())
             stored = [name for name, _ in stored_datasets(con)]
         else:
             con = stack.enter_context(closing(duckdb.connect()))

@@ -11,9 +11,11 @@ __all__ = [
     "why_incomplete",
     "move_lines",
     "drop_line",
+    "drop_lines",
     "note_load",
     "loads_of",
     "select_lines",
+    "is_line_of",
     "DuckDBLedger",
     "run_name",
     "has_died",
@@ -162,6 +164,13 @@ def drop_line(con: "duckdb.DuckDBPyConnection", dataset: str, key: str) -> None:
     )
 
 
+def drop_lines(con: "duckdb.DuckDBPyConnection", dataset: str) -> None:
+    "Take every line of a dataset and of its parts out, in an open transaction."
+    for line in loads_of(con):
+        if is_line_of(line, dataset):
+            drop_line(con, line.dataset, line.release_key)
+
+
 def note_load(con: "duckdb.DuckDBPyConnection", load: Load) -> Load:
     """Write a line of the ledger into an open transaction, and give it.
 
@@ -237,6 +246,12 @@ def _read_line(
     return Load(dataset, key, row_count, run, digest, *moments, json.loads(details))
 
 
+def is_line_of(line: Load, dataset: str) -> bool:
+    "Whether a line is one of a dataset, or of a part of it."
+    name = ledger_name(dataset)
+    return line.dataset == name or _is_part(line, name)
+
+
 def _is_part(line: Load, dataset: str) -> bool:
     "Whether a line is of a part of this dataset."
     part = line.details.get("part")
@@ -279,6 +294,10 @@ class DuckDBLedger:
     def move(self, dataset: str, part: str) -> None:
         "Make the lines of a table those of a part of it."
         move_lines(self._con, dataset, part)
+
+    def erase(self, dataset: str) -> None:
+        "Take every line of a table and of its parts out."
+        drop_lines(self._con, dataset)
 
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #11000008
@@ -439,7 +458,7 @@ class Loads:
             found = [
                 line
                 for line in ledger.every_line()
-                if line.release_key == key and (line.dataset == name or _is_part(line, name))
+                if line.release_key == key and is_line_of(line, name)
             ]
             for line in found:
                 ledger.drop(line.dataset, key)

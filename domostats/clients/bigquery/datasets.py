@@ -84,7 +84,8 @@ def _is_same_place(one: str | None, other: str | None) -> bool:
 def find_dataset(client: "Client", settings: BigQuerySettings, anywhere: bool = False) -> "Dataset":
     """The dataset of the settings, which is made where it is missing.
 
-    With `anywhere` one that is there may lie in another location. SettingsError `other_location` where it lies elsewhere; else those of `service_errors`."""
+    With `anywhere` one that is there may lie in another location. SettingsError
+    `other_location` where it lies elsewhere; else those of `service_errors`."""
     from google.api_core import exceptions
     from google.cloud.bigquery import Dataset
 

@@ -14,7 +14,13 @@ from .failures import service_errors
 from .queries import LONGEST_QUERY
 from .session import BigQuerySession
 from .settings import BigQuerySettings
-from ...errors import DestinationError, DomostatsError, RetryLaterError
+from domostats.errors import (
+    CredentialsError,
+    DataError,
+    DestinationError,
+    DomostatsError,
+    RetryLaterError,
+)
 
 if TYPE_CHECKING:
     import requests
@@ -58,24 +64,34 @@ def _begun(
             "again.",
             "unknown_outcome",
         )
-    except RetryLaterError as e:
+    except DomostatsError as e:
         lost = e
     try:
         found = find_job(client, settings, job_id)
-    except RetryLaterError:
-        lost = _unknown(job_id, doing)
+    except DomostatsError:
         found = None
+        if isinstance(lost, (RetryLaterError, CredentialsError, DataError)):
+            lost = _unknown(job_id, doing, lost)
     if found is None:
         raise lost
     return cast("AnyJob", found)
 
 
-def _unknown(job_id: str, doing: str) -> DestinationError:
+def _unknown(job_id: str, doing: str, error: DomostatsError) -> DestinationError:
     return DestinationError(
-        f"The connection to BigQuery broke off, and it is not known whether {doing} was carried "
-        f"out. Look for the job {job_id} in the console before you run this again.",
+        f"It is not known whether {doing} was carried out: {error} Look for the job {job_id} in the "
+        "console before you run this again.",
         "unknown_outcome",
     )
+
+
+def _ended(client: "Client", settings: BigQuerySettings, job_id: str) -> Any:
+    "The job of this id if it has ended; None where it runs, or where nobody says so."
+    try:
+        found = find_job(client, settings, job_id)
+    except DomostatsError:
+        return None
+    return found if found is not None and found.state == "DONE" else None
 
 
 def run_job(
@@ -99,10 +115,13 @@ def run_job(
             with service_errors(doing):
                 job.result(timeout=LONGEST_QUERY, **how)
             return job
-        except RetryLaterError as e:
-            if not job.error_result:
-                raise _unknown(id, doing) from e
-            if attempt == ATTEMPTS:
+        except DomostatsError as e:
+            ended = _ended(client, settings, id)
+            if ended is None:
+                raise _unknown(id, doing, e) from None
+            if not ended.error_result:
+                return cast("AnyJob", ended)
+            if not isinstance(e, RetryLaterError) or attempt == ATTEMPTS:
                 raise
     raise AssertionError("not reached")
 

@@ -148,8 +148,8 @@ def check_alike(write: TableWrite) -> None:
     coming = {name.lower() for name in write.rows().names} - {PARTITION}
     if not (stored <= coming or coming <= stored):
         raise DestinationError(
-            f"{write.place} was not written: it keeps the rows of {', '.join(write.plan.kept)}, and "
-            "the columns of the new rows are others. Run over all of its instances, or write to "
+            f"{write.place} was not written: it keeps the rows of {', '.join(write.plan.kept)}, "
+            "and the columns of the new rows are others. Run over all of its instances, or write to "
             "another table.",
             "other_columns",
         )
@@ -213,13 +213,8 @@ def copy_staged(write: TableWrite) -> None:
         )
 
     try:
-        run_job(
-            write.client,
-            write.settings,
-            write.job_id("copy"),
-            f"the copy into {write.place}",
-            begin,
-        )
+        doing = f"the copy into {write.place}"
+        run_job(write.client, write.settings, write.job_id("copy"), doing, begin)
     except DomostatsError as e:
         if e.reason != "unknown_outcome":
             with suppress(DomostatsError):

@@ -79,7 +79,7 @@ class Catalogue:
                     self.warehouse.drop(table.physical)
         return found
 
-    def read_expiration(self, given: Resource) -> int:
+    def _read_expiration(self, given: Resource) -> int:
         "When a table will be gone, in milliseconds; 0 for never. BigQueryRefusal `invalid`."
         text = str(given.get("expirationTime") or "0")
         if not text.isdecimal() or 0 < int(text) <= self.now():
@@ -155,7 +155,7 @@ class Catalogue:
             clustering = read_clustering(given.get("clustering"), fields)
             made = self.new_table(dataset, name, fields, divided, clustering)
         made.described = change_described({}, given)
-        made.expires = self.read_expiration(given)
+        made.expires = self._read_expiration(given)
         found.tables[name] = made
         return made
 
@@ -216,7 +216,7 @@ class Catalogue:
             self.set_fields(table, read_schema(given["schema"].get("fields") or []))
         table.described, table.clustering = described, clustering
         if "expirationTime" in given:
-            table.expires = self.read_expiration(given)
+            table.expires = self._read_expiration(given)
         self.touch(table)
         return table
 

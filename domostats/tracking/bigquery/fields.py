@@ -27,8 +27,9 @@ def schema_field(column: Column) -> "bigquery.SchemaField":
     from google.cloud import bigquery
 
     mode = "NULLABLE" if column.nullable else "REQUIRED"
-    about = column.about or None
-    return bigquery.SchemaField(column.name, column.type, mode, description=about)
+    if not column.about:
+        return bigquery.SchemaField(column.name, column.type, mode)
+    return bigquery.SchemaField(column.name, column.type, mode, description=column.about)
 
 
 def live_columns_of(table: "bigquery.Table") -> Columns:

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from ...clients.bigquery.jobs import upload_load_job
 from ...sql_dialects import bigquery_name
 from .connection import DatasetConnection
 from .failures import naming
@@ -58,14 +59,9 @@ def start_load(
         create_disposition="CREATE_NEVER",
         labels=label_of(claim),
     )
-    return connection.client.load_table_from_file(
-        file,
-        str(connection.name(target)),
-        rewind=True,
-        num_retries=0,
-        job_id=id,
-        location=connection.runner.location,
-        job_config=config,
+    place = str(connection.name(target))
+    return upload_load_job(
+        connection.client, place, file, config, id, location=connection.runner.location
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import RetryLaterError
-from .failures import is_passing, naming
+from .failures import is_passing
 from ...transport.clock import wait
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class JobRunner:
         from google.api_core.exceptions import NotFound
 
         try:
-            found: Any = self.client.get_job(id, location=self.location, retry=None)
+            found: Any = self.client.get_job(id, location=self.location)
         except NotFound:
             return None
         return found
@@ -100,13 +100,14 @@ class JobRunner:
                 continue
             job, is_new = self._started(id, start)
             job = self.end(job)
-            if not job.error_result:
+            error = job.exception() if job.error_result else None
+            if error is None:
                 return job
             if not is_new:
                 continue  # an attempt of earlier, or of another program
             failed += 1
-            if failed == FAILURES or not is_passing(job.error_result):
-                raise job.exception()
+            if failed == FAILURES or not is_passing(job.error_result or {}):
+                raise error
             wait(pause_before(failed))
 
     def _started(self, id: str, start: "Callable[[str], Job]") -> "tuple[Job, bool]":

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...times import as_utc
 from .connection import LOADS, DatasetConnection
-from ..loads import Load, part_name
+from ..loads import Load
 
 if TYPE_CHECKING:
     from google.cloud import bigquery
@@ -188,10 +188,19 @@ class LedgerTable:
 
     def _rows(self, found: Iterable[tuple[Any, ...]]) -> list[LedgerRow]:
         rows = []
-        for *values, started, loaded, details, generation, state, claim, age in found:
-            moments = started and as_utc(started), loaded and as_utc(loaded)
-            line = Load(*values, *moments, json.loads(details or "{}"))
-            rows.append(LedgerRow(line, generation, state, claim, age))
+        for row in found:
+            dataset, key, count, run, digest, started, loaded, details, *own = row
+            line = Load(
+                dataset,
+                key,
+                count,
+                run,
+                digest,
+                started and as_utc(started),
+                loaded and as_utc(loaded),
+                json.loads(details or "{}"),
+            )
+            rows.append(LedgerRow(line, *own))
         return rows
 
 

@@ -9,14 +9,13 @@ __all__ = ["CHANGED", "replace_day", "replace_range"]
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date
 from typing import IO, Any
 
 from ...errors import DestinationError, DomostatsError, RetryLaterError
 from ...sql_dialects import bigquery_name
 from domostats.tracking.bigquery.claims import (
     TURNS,
-    Claim,
+    DayClaim,
     day_job,
     is_of,
     range_job,
@@ -72,7 +71,7 @@ def replace_day(connection: DatasetConnection, table: Table, line: Load, file: I
     target = f"{table.name}${line_day(line):%Y%m%d}"
     passed: set[str] = set()
     for turn in range(TURNS):
-        claim = Claim(ledger, line.dataset, [line], "day")
+        claim = DayClaim(ledger, line.dataset, [line], "day")
         generation = claim.generation(claim.take())
         name = day_job(connection, line.dataset, line.release_key, generation)
 
@@ -180,7 +179,7 @@ class _RangeWriter:
         passed: set[str] = set()
         whole = [Load(self.dataset, WHOLE, 0)] if self.seen is not None else []
         for turn in range(TURNS):
-            claim = Claim(self.ledger, self.dataset, [*self.lines, *whole], "range")
+            claim = DayClaim(self.ledger, self.dataset, [*self.lines, *whole], "range")
             rows = claim.take()
             self._check_seen(claim, rows)
             name = range_job(self.connection, self.dataset, [*claim.keys], claim.generation(rows))
@@ -206,7 +205,7 @@ class _RangeWriter:
             wait(pause_before(turn))
         raise _in_vain(f"{self.dataset} was not written")
 
-    def _check_seen(self, claim: Claim, rows: Sequence[LedgerRow]) -> None:
+    def _check_seen(self, claim: DayClaim, rows: Sequence[LedgerRow]) -> None:
         "RetryLaterError `changed_meanwhile` if other days are there than those that were seen."
         if self.seen is not None and current_lines(rows) != [*self.seen]:
             claim.give_up()
@@ -216,7 +215,7 @@ class _RangeWriter:
                 "changed_meanwhile",
             )
 
-    def _written_rows(self, claim: Claim, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
+    def _written_rows(self, claim: DayClaim, rows: Sequence[LedgerRow]) -> list[LedgerRow]:
         "The lines that the transaction writes: of the days that come, and of those that go."
         gone = [
             LedgerRow(line, generation_of(rows, line.release_key) + 1, "dropped", claim.name)
@@ -234,7 +233,7 @@ class _RangeWriter:
     def _run(
         self,
         name: str,
-        claim: Claim,
+        claim: DayClaim,
         rows: Sequence[LedgerRow],
         done: Sequence[LedgerRow],
         passed: set[str],

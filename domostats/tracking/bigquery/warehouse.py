@@ -35,7 +35,7 @@ from .structure import BigQueryStructure
 from .table_rows import BigQueryRows
 from ..extractors.tables import Table
 from ..extractors.warehouse import line_day
-from ..loads import Load, part_name
+from ..loads import Load, is_line_of, part_name
 
 
 # %% ../../../nbs/08_tracking/bigquery/12_warehouse.ipynb #08000ed7
@@ -87,6 +87,11 @@ class BigQueryLedger:
             line._replace(dataset=name, details={**line.details, "part": part}) for line in lines
         ]
         self._add([*((line, "done") for line in moved), *((line, "dropped") for line in lines)])
+
+    def erase(self, dataset: str) -> None:
+        "Take every line of a table and of its parts out, all at once."
+        lines = [line for line in self.every_line() if is_line_of(line, dataset)]
+        self._add([(line, "dropped") for line in lines])
 
     def _add(self, lines: Sequence[tuple[Load, str]]) -> None:
         "Add lines of the generation that follows, all or none."

@@ -62,8 +62,9 @@ class DayResult(NamedTuple):
 class Extraction:
     """Extractors that fill tables of a warehouse day by day, by default those of a store.
 
-    They are paths, classes or objects; those of settings.ini if none are given. `zone` and
-    `first_date` are those of settings.ini where they are not given.
+    `store` is also a warehouse, or one in words (`bigquery:PROJECT.DATASET`). The extractors are
+    paths, classes or objects; those of settings.ini if none are given. `zone` and `first_date`
+    are those of settings.ini where they are not given.
     """
 
     extractors: list[BaseExtractor[Any]]
@@ -75,13 +76,14 @@ class Extraction:
     def __init__(
         self,
         extractors: Iterable[str | type | BaseExtractor[Any]] | None = None,
-        store: Store | Warehouse | None = None,
+        store: Store | Warehouse | str | None = None,
         zone: str | tzinfo | None = None,
         first_date: date | str | None = None,
     ):
         self.extractors = configured() if extractors is None else load_all(extractors)
-        self.store = store or Store()
-        self.warehouse = as_warehouse(self.store)
+        self.warehouse = as_warehouse(store)
+        named = None if isinstance(store, str) else store
+        self.store = named or getattr(self.warehouse, "store", self.warehouse)
         self.zone = zone_of(zone)
         self.first_date = first_date
 

@@ -91,7 +91,9 @@ class Migrations:
     folder: Path
     warehouse: Warehouse
 
-    def __init__(self, folder: str | Path | None = None, store: Store | Warehouse | None = None):
+    def __init__(
+        self, folder: str | Path | None = None, store: Store | Warehouse | str | None = None
+    ):
         self.folder = Path(folder or migrations_folder())
         self.warehouse = as_warehouse(store)
 

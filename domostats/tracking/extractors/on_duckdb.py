@@ -8,6 +8,7 @@ __all__ = [
     "APPLIED",
     "SPELLED",
     "TYPE_NAMES",
+    "WAREHOUSES",
     "DuckDBStructure",
     "DuckDBRows",
     "OpenDuckDB",
@@ -19,15 +20,18 @@ __all__ = [
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
-from ...errors import DestinationError
+from ...errors import DestinationError, SettingsError
 from ...loading.store import Store
 from ...loading.store_types import quoted
+from ...secrets import shown
+from ...settings import setting
 from ...sql_dialects import translate_bigquery
 from .schema import BY_NAME
 from domostats.tracking.extractors.statements import (
@@ -37,7 +41,7 @@ from domostats.tracking.extractors.statements import (
     delta_select,
     statements,
 )
-from .steps import CreateTable, MakeView, Step, step_table
+from .steps import CreateTable, MakeView, Reorder, Step, step_table
 from .tables import Table
 from domostats.tracking.extractors.warehouse import (
     Columns,
@@ -154,6 +158,27 @@ class DuckDBStructure:
         "Do a step."
         for statement in self.statements(step, tables, part):
             self._con.execute(statement)
+
+    def drop(self, table: Table) -> None:
+        "Drop a table with its delta view, and forget what it was made from."
+        self._con.execute(DECLARED)
+        if table.view:
+            self._con.execute(f"DROP VIEW IF EXISTS datasets.{quoted(table.view)}")
+        self._con.execute(f"DROP TABLE IF EXISTS datasets.{quoted(table.name)}")
+        self._con.execute("DELETE FROM kit.declared WHERE name = ?", [table.name])
+
+    def restore(self, table: Table) -> None:
+        "Make a table that has more columns, or others that may be null, into this one again."
+        names = tuple(column.name for column in table.columns)
+        view = MakeView(table.name, table.deltas, table.gap, table.shows_previous)
+        for step in (Reorder(table.name, names), view):
+            self.apply(step, {table.name: table}, None)
+        self.declare(table)
+
+    def note_undone(self, file: str, n: int) -> None:
+        "Write down that a step was taken back."
+        self._con.execute(APPLIED)
+        self._con.execute("DELETE FROM kit.migrations WHERE name = ? AND step = ?", [file, n])
 
     def _view_sql(self, name: str, schema: str) -> str | None:
         "A view that is there, as DuckDB writes it; None if it is not."
@@ -300,6 +325,24 @@ class DuckDBWarehouse:
             yield OpenDuckDB(con)
 
 
-def as_warehouse(place: "Store | Warehouse | None" = None) -> Warehouse:
-    "What was given, if it is a `Warehouse`; that of a store, or of the store of the settings."
+# What stands before the colon of a warehouse that is named in words, and the module that has it.
+WAREHOUSES = {"bigquery": "domostats.tracking.bigquery.warehouse"}
+
+
+def as_warehouse(place: "Store | Warehouse | str | None" = None) -> Warehouse:
+    """The `Warehouse` that is given, that of a store, or one in words: `bigquery:PROJECT.DATASET`.
+
+    For None it is `warehouse` under [extractors] in settings.ini, or the store of the settings.
+    SettingsError `bad_name`."""
+    place = place or setting("extractors", "warehouse")
+    if isinstance(place, str):
+        module = WAREHOUSES.get(place.partition(":")[0])
+        if module is None:
+            raise SettingsError(
+                f"{shown(place)} is no warehouse. Write bigquery:PROJECT.DATASET, in 'warehouse' "
+                "under [extractors] in settings.ini or after --to; without it days go to the "
+                "store.",
+                "bad_name",
+            )
+        return import_module(module).warehouse_from(place)
     return DuckDBWarehouse(place) if place is None or isinstance(place, Store) else place

@@ -91,6 +91,10 @@ class DayLedger(Protocol):
         "Make the lines of a table those of a part of it."
         ...
 
+    def erase(self, dataset: str) -> None:
+        "Take every line of a table and of its parts out."
+        ...
+
 
 class TableStructure(Protocol):
     "What the tables are made of, and which steps of the migrations were done."
@@ -138,6 +142,25 @@ class TableStructure(Protocol):
 
     def apply(self, step: Step, tables: dict[str, Table], part: str | None) -> None:
         "Do a step."
+        ...
+
+    def drop(self, table: Table) -> None:
+        """Drop a table with its delta view, and forget what it was made from.
+
+        What is not there any more is no error.
+        """
+        ...
+
+    def restore(self, table: Table) -> None:
+        """Make a table that has more columns, or others that may be null, into this one again.
+
+        Its rows stay, without the columns that it has not; so does its delta view, if it has one.
+        DestinationError `not_written` where a row has nothing in a column that may not be null.
+        """
+        ...
+
+    def note_undone(self, file: str, n: int) -> None:
+        "Write down that a step was taken back; it counts as one that was never done."
         ...
 
 
