@@ -29,7 +29,7 @@ from ...tracking.registry import api as registry_api
 from ...tracking.registry.api import Registry
 
 
-# %% ../../../nbs/12_engines/airflow/03_connections.ipynb #4b80ffd3
+# %% ../../../nbs/12_engines/airflow/03_connections.ipynb #4379c4f3
 class AirflowConnection(Protocol):
     "What is read of a connection of Airflow."
 
@@ -47,8 +47,8 @@ class AirflowConnection(Protocol):
 def find_connection(conn_id: str) -> AirflowConnection | None:
     "The connection of Airflow of this id; None if there is none, or no Airflow."
     try:
-        from airflow.exceptions import AirflowNotFoundException  # pyright: ignore
-        from airflow.sdk import Connection as Connections  # pyright: ignore
+        from airflow.exceptions import AirflowNotFoundException
+        from airflow.sdk import Connection as Connections
     except ModuleNotFoundError:
         return None
     try:

@@ -5,19 +5,19 @@
 # %% auto #0
 __all__ = ["RELEASES", "CHECK", "Context", "make_dag", "dataset_asset", "emit_assets"]
 
-# %% ../../../nbs/12_engines/airflow/02_dag.ipynb #74969494
+# %% ../../../nbs/12_engines/airflow/02_dag.ipynb #6fffffca
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.standard.operators.python import (  # pyright: ignore[reportMissingImports]
+from airflow.providers.standard.operators.python import (
     PythonOperator,
     ShortCircuitOperator,
 )
-from airflow.sdk import DAG, Asset, AssetAlias  # pyright: ignore[reportMissingImports]
-from airflow.sdk.configuration import conf  # pyright: ignore[reportMissingImports]
-from airflow.sdk.exceptions import (  # pyright: ignore[reportMissingImports]
+from airflow.sdk import DAG, Asset, AssetAlias
+from airflow.sdk.configuration import conf
+from airflow.sdk.exceptions import (
     AirflowFailException,
     AirflowSkipException,
 )

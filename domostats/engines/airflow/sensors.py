@@ -5,16 +5,16 @@
 # %% auto #0
 __all__ = ["DeferringSensor", "ReleaseSensor", "DagRunSensor", "last_run"]
 
-# %% ../../../nbs/12_engines/airflow/04_sensors.ipynb #84528509
+# %% ../../../nbs/12_engines/airflow/04_sensors.ipynb #c4f797a6
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta, timezone
 from typing import Any
 
-from airflow.providers.standard.triggers.temporal import (  # pyright: ignore[reportMissingImports]
+from airflow.providers.standard.triggers.temporal import (
     TimeDeltaTrigger,
 )
-from airflow.sdk import BaseSensorOperator  # pyright: ignore[reportMissingImports]
-from airflow.sdk.exceptions import (  # pyright: ignore[reportMissingImports]
+from airflow.sdk import BaseSensorOperator
+from airflow.sdk.exceptions import (
     AirflowSensorTimeout,
     AirflowSkipException,
 )
@@ -106,7 +106,7 @@ class ReleaseSensor(DeferringSensor):
         return unfinished(make_observatory_api(), self.monitored, self.since, self.never_loaded)
 
 
-# %% ../../../nbs/12_engines/airflow/04_sensors.ipynb #dfbbc730
+# %% ../../../nbs/12_engines/airflow/04_sensors.ipynb #eaa7b669
 class DagRunSensor(DeferringSensor):
     """Waits until the last run of each monitored DAG since a moment has ended well.
 
@@ -142,10 +142,10 @@ class DagRunSensor(DeferringSensor):
 
 def last_run(dag_id: str) -> Any:
     "The newest run of a DAG that has a logical date, None if there is none; within a task."
-    from airflow.sdk.execution_time.comms import (  # pyright: ignore[reportMissingImports]
+    from airflow.sdk.execution_time.comms import (
         GetPreviousDagRun,
     )
-    from airflow.sdk.execution_time.task_runner import (  # pyright: ignore[reportMissingImports]
+    from airflow.sdk.execution_time.task_runner import (
         SUPERVISOR_COMMS,
     )
 

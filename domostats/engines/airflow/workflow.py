@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ["DAG_DEFAULTS", "Workflow"]
 
-# %% ../../../nbs/12_engines/airflow/01_workflow.ipynb #7a2ffeb7
+# %% ../../../nbs/12_engines/airflow/01_workflow.ipynb #c5540d00
 from typing import TYPE_CHECKING, Any
 
 from ..steps import Engine, listed
@@ -16,7 +16,7 @@ from ...tracking.registry.entities import DatasetRelease
 from ...tracking.registry.task_runs import release_name
 
 if TYPE_CHECKING:
-    from airflow.sdk import DAG  # pyright: ignore[reportMissingImports]
+    from airflow.sdk import DAG
 
 # %% ../../../nbs/12_engines/airflow/01_workflow.ipynb #88f54bd8
 DAG_DEFAULTS: dict[str, Any] = {
