@@ -12,6 +12,7 @@ import pytest
 from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
+    "test_airflow.py",
     "test_benchmarks.py",
     "test_bigquery_history.py",
     "test_bigquery_loads.py",
