@@ -296,7 +296,7 @@ def test_a_platform_that_is_none_is_told():
     assert error.reason == "unknown_platform"
     assert str(error) == (
         "platform = Salesforce under [instance.acme] in settings.ini is not one of domo, datorama, "
-        "dash. Mend the line."
+        "dash, bigquery. Mend the line."
     )
 
 
