@@ -228,7 +228,8 @@ def download_query(
     query = Query(dash_config(), query_text=sql, query_id=query_id)
     if str(file) == "-":
         with scratch() as folder:
-            copy_file(query.download_csv(folder / "rows.csv"))
+            (folder / "inner").mkdir(0o700)
+            copy_file(query.download_csv(folder / "inner" / "rows.csv"))
         return
     path = query.download_csv(file)
     say(f"{path}: {path.stat().st_size} bytes", err=True)

@@ -134,8 +134,10 @@ class Destination:
         from domostats.private import scratch
 
         with scratch() as folder:
-            write_file(data, folder / "rows.csv", self.allow_incomplete, note)
-            copy_file(folder / "rows.csv")
+            file = folder / "inner" / "rows.csv"  # the folder itself is locked, as a writer locks
+            file.parent.mkdir(0o700)
+            write_file(data, file, self.allow_incomplete, note)
+            copy_file(file)
         return self.to
 
     def coverage(self) -> "Coverage | None":
