@@ -219,7 +219,7 @@ def download_query(
     sql: Annotated[str | None, typer.Argument(metavar="SQL", help="A query to run.")] = None,
 ) -> None:
     "Bring the result of a query into a file, whole or not at all; waits for its end."
-    from domostats.interfaces.formats import copy_file
+    from domostats.interfaces.formats import print_file
     from domostats.loading.dash.query import Query
     from domostats.private import scratch
 
@@ -229,7 +229,7 @@ def download_query(
     if str(file) == "-":
         with scratch() as folder:
             (folder / "inner").mkdir(0o700)
-            copy_file(query.download_csv(folder / "inner" / "rows.csv"))
+            print_file(query.download_csv(folder / "inner" / "rows.csv"))
         return
     path = query.download_csv(file)
     say(f"{path}: {path.stat().st_size} bytes", err=True)

@@ -129,7 +129,7 @@ class Destination:
 
     def _print(self, data: Any) -> str:
         "Print rows as CSV, once all of them have come."
-        from domostats.interfaces.formats import copy_file
+        from domostats.interfaces.formats import print_file
         from domostats.loading.files import write_file
         from domostats.private import scratch
 
@@ -137,7 +137,7 @@ class Destination:
             file = folder / "inner" / "rows.csv"  # the folder itself is locked, as a writer locks
             file.parent.mkdir(0o700)
             write_file(data, file, self.allow_incomplete, note)
-            copy_file(file)
+            print_file(file)
         return self.to
 
     def coverage(self) -> "Coverage | None":
