@@ -1,5 +1,5 @@
 """The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch]
-[table] [memory] [imports] [tracking] [upload]`. Exit code 1 when a target is missed.
+[table] [memory] [imports] [tracking] [upload] [bigquery]`. Exit code 1 when a target is missed.
 
 Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this
 file."""
@@ -475,6 +475,34 @@ def upload(count, runs):
     ]
 
 
+def to_bigquery(few, many, runs):
+    """A day of so many events into a table of the sandbox's BigQuery, which is a process of its own:
+    the peak memory of the whole process that writes, imports too, should not grow with them."""
+    seen = {few: [], many: []}
+    with serving("bigquery_server.py") as box:
+        sizes = [*seen] * runs
+        for count in track(sizes, "bigquery", console=Console(stderr=True)):
+            found = run(sys.executable, HERE / "ours_bigquery.py", count=count, **box)
+            if found["rows"] != count:
+                raise SystemExit(f"BigQuery got {found['rows']} events of {count}.")
+            seen[count].append(found)
+    rows = []
+    for count, found in seen.items():
+        seconds, cpu, rss = (
+            statistics.median(one[name] for one in found) for name in ("seconds", "cpu", "rss")
+        )
+        what = f"a day of {count} events to BigQuery"
+        rows.append(Row(what, OURS, count, seconds, cpu, count / seconds, int(rss)))
+    return rows, [
+        Target(
+            f"to BigQuery, peak of {many} events over that of {few}",
+            rows[1].rss / rows[0].rss,
+            1.25,
+            at_most=True,
+        )
+    ]
+
+
 HEADS = ["benchmark", "who", "rows", "wall s", "CPU s", "rows/s", "peak MB"]
 
 
@@ -558,7 +586,7 @@ def main(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[fetch] [table] [memory] [imports] [tracking] [upload]",
+            metavar="[fetch] [table] [memory] [imports] [tracking] [upload] [bigquery]",
             help="Which; all of them when none is named.",
         ),
     ] = None,
@@ -569,7 +597,7 @@ def main(
     rows: Annotated[int, typer.Option(help="table, tracking: how many rows.")] = 1_000_000,
     few: Annotated[int, typer.Option(help="table: how many of them dlt gets.")] = 100_000,
     events: Annotated[
-        tuple[int, int], typer.Option(help="memory: the two sizes that are compared.")
+        tuple[int, int], typer.Option(help="memory, bigquery: the two sizes that are compared.")
     ] = (300_000, 1_000_000),
     days: Annotated[int, typer.Option(help="tracking: how many days of history.")] = 100,
     policies: Annotated[int, typer.Option(help="upload: how many rows.")] = 3_000_000,
@@ -583,6 +611,7 @@ def main(
         "imports": lambda: imports(3 * runs),
         "tracking": lambda: tracking(rows, days, events[0], min(runs, 3)),
         "upload": lambda: upload(policies, runs),
+        "bigquery": lambda: to_bigquery(*events, min(runs, 3)),
     }
     if unknown := set(names or ()) - set(known):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")

@@ -102,7 +102,8 @@ def check_url(url: str, name: str, mend: str = "") -> str:
 
 
 # %% ../nbs/01_core/10_instances.ipynb #929a27e8
-PLATFORMS = "domo", "datorama", "dash"  # each has a client of this name
+PLATFORMS = "domo", "datorama", "dash", "bigquery"  # each has a client of this name
+SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
 
 
 @dataclass(frozen=True, init=False)
@@ -141,6 +142,8 @@ class Instance:
             word = self.name.split("-")[0]
             if word == "dash" and not self._is_of_dash():  # Domo may have an instance of this name
                 return "domo"
+            if word == "bigquery" and not self._is_of_google():
+                return "domo"
             return word if word in PLATFORMS else "domo"
         if named in PLATFORMS:
             return named
@@ -159,11 +162,14 @@ class Instance:
         is_organisation = setting(f"instance.{self.name}", "orgname") is not None
         return is_sandbox or is_organisation or host.endswith(".comodash.io")
 
+    def _is_of_google(self) -> bool:
+        "Whether its address says that BigQuery answers there, or a sandbox of it."
+        host = urlsplit(self.url).hostname or ""
+        is_sandbox = bool(re.fullmatch(SANDBOX, self.name)) and is_loopback(self.url)
+        return is_sandbox or host.endswith(".googleapis.com")
+
 
 # %% ../nbs/01_core/10_instances.ipynb #3a243d87
-SANDBOX = r"(sandbox|datorama|dash|bigquery)(-\d+)?"  # one for each service
-
-
 def sandbox_note(name: str) -> Path:
     "Where a running sandbox of this user leaves its address."
     return user_folder("state") / "sandboxes" / f"{name}.json"

@@ -128,7 +128,8 @@ def sweep(folder: Path, beginning: str, end: str) -> None:
     "Remove what killed programs have left in a folder under names of this beginning and end."
     name = re.compile(re.escape(beginning) + "([0-9a-zA-Z_.-]+)" + re.escape(end))
     try:
-        found = [match for entry in folder.iterdir() if (match := name.fullmatch(entry.name))]
+        with os.scandir(folder) as there:
+            found = [match for entry in there if (match := name.fullmatch(entry.name))]
     except OSError:
         return
     for match in found:

@@ -98,9 +98,20 @@ KEYS = {
         "daily_url",
         *LIMITS,
     ),
-    "extractors": ("classes", "first_date", "zone", "migrations", "instance"),
+    "extractors": ("classes", "first_date", "zone", "migrations", "instance", "warehouse"),
+    "bigquery": (
+        "project",
+        "dataset",
+        "location",
+        "readers",
+        "writers",
+        "owners",
+        "max_bytes_billed",
+        "endpoint",
+        "key_file",
+    ),
 }  # what may stand in a section; [instance.NAME] is one for each instance
-LISTS = "classes", "instance"  # may go on in the lines below
+LISTS = "classes", "instance", "readers", "writers", "owners"  # may go on in the lines below
 NAME = r"[A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?"  # of an instance
 
 

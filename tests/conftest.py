@@ -24,7 +24,9 @@ import requests
 from domostats import sandbox
 from domostats.transport.clock import without_waits
 
-pytest.register_assert_rewrite("dash_support")  # it is imported before its fixtures are
+pytest.register_assert_rewrite(
+    "dash_support", "bigquery_support"
+)  # they are imported before their fixtures are
 
 KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with kills kills
 # how pip installs for one run: most of what it would compile is never imported

@@ -405,10 +405,8 @@ def test_the_types_of_columns(python):
     done(extraction)
     plain = value.replace(tzinfo=None) if python is datetime else value
     assert rows(extraction.store, "typed")[0] == (FIRST, plain, plain, None, None)
-    sql = sqlglot.transpile(
-        statements(CreateTable(extraction.tables[0]), {})[0], read="duckdb", write="bigquery"
-    )[0]
-    assert f"`plain` {name}" in sql and "NOT NULL" in sql
+    sql = statements(CreateTable(extraction.tables[0]), {})[0]
+    assert f"`plain` {name} NOT NULL" in sql
 
 
 def test_enums_of_text_are_text_and_what_is_unmappable_is_named():
@@ -489,13 +487,32 @@ def test_wrong_uses_of_the_mark_are_three_errors():
         and refusal(lambda: table_from(event, rows_of_events)) == "deltas_of_events"
     )
     with pytest.raises(TypeError):
-        sq_field(diffrentiate=True)
+        sq_field(difrentiate=True)
     truth = dataclasses.make_dataclass("B", [("a", bool, sq_field(differentiate=True))])
     assert refusal(lambda: table_from(truth, aggregated)) == "not_a_number"
     assert table_from(
         dataclasses.make_dataclass("O", [("a", Optional[int], sq_field(differentiate=True))]),
         aggregated,
     ).deltas == ("a",)
+
+
+def test_the_slip_of_the_introduction_works_and_is_told():
+    with pytest.warns(UserWarning, match="spelled differentiate=True") as told:
+
+        @dataclass
+        class Slip:
+            users: int = sq_field(
+                diffrentiate=True, default_factory=int, kw_only=True, metadata={"about": "all"}
+            )
+            mood: str = sq_field(diffrentiate=False, differentiate=False, default="", repr=False)
+
+    assert {Path(one.filename).name for one in told} == {Path(__file__).name} and len(told) == 2
+    table = table_from(Slip, aggregated)
+    assert table.deltas == ("users",) and table.view == "slip_delta" and Slip().users == 0
+    assert [column.about for column in table.columns] == ["all", ""]
+    for one, other in ((True, False), (False, True)):
+        words = {"differentiate": one, "diffrentiate": other}
+        assert refusal(lambda: sq_field(**words)) == "two_ways"
 
 
 def test_the_mark_is_a_thin_wrapper_of_a_field():
@@ -571,10 +588,7 @@ def test_the_delta_view(gap, shows, expected):
     assert [
         (row[0].day, row[1], *row[3:]) for row in rows(extraction.store, "total_delta")
     ] == expected
-    sqlglot.parse_one(
-        sqlglot.transpile(delta_select(extraction.tables[0]), read="duckdb", write="bigquery")[0],
-        read="bigquery",
-    )
+    sqlglot.parse_one(delta_select(extraction.tables[0]), read="bigquery")
 
 
 def test_the_example_of_the_reference():

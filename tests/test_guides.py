@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,12 @@ def blocks(path, language):
     return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.M | re.S)
 
 
-@pytest.mark.parametrize("path", GUIDES, ids=lambda path: path.stem)
+OF_A_PROJECT = "django"  # its Python is files of a project: test_guide_django makes it
+
+
+@pytest.mark.parametrize(
+    "path", [one for one in GUIDES if one.stem != OF_A_PROJECT], ids=lambda path: path.stem
+)
 def test_the_python_of_a_guide_runs(path, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     names = {"__name__": "guide"}
@@ -62,6 +68,64 @@ def test_the_commands_of_the_guide_to_dash_run_one_after_the_other(own_folder):
         assert box.table("policies").num_rows == 0, "what was tried is deleted by the migration"
     assert Path("result.csv").read_text() == '"n"\n"1"\n' and Path("loads.parquet").exists()
     assert len(script) >= 6 and '"status": "RUNNING"' in done.stdout
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_guide_to_bigquery_run_beside_their_sandbox(own_folder):
+    page = ROOT / "docs" / "guides" / "bigquery.md"
+    Path("stats.py").write_text(blocks(page, "python")[0])
+    Path("settings.ini").write_text(blocks(page, "ini")[0])
+    _, serving, script = blocks(page, "sh")
+    places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": places, "DOMOSTATS_SETTINGS": "settings.ini"}
+    words = shlex.split(serving)
+    with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            said = [process.stdout.readline() for _ in range(4)]
+            assert said[-1] == "GOOGLE_APPLICATION_CREDENTIALS=key.json\n"
+            done = subprocess.run(
+                ["bash", "-euo", "pipefail", "-c", script],
+                env=environment,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    for words in (
+        "wrote 0001_email_user.json",
+        "applied step 2 of 0001_email_user.json",
+        "welcome",
+        "user 2022-01-03 1 row",
+        "would be lost: table user with 3 rows of 3 days (2022-01-01 to 2022-01-03), and view "
+        "user_delta",
+    ):
+        assert words in done.stdout, done.stdout
+
+
+SMOLQWERY = """EXTRACTORS DJANGO_APP FIRST_DATE DATASET DATASET_LOCATION ACL_GROUPS GOOGLE_TYPE
+    GOOGLE_PROJECT_ID GOOGLE_PRIVATE_KEY_ID GOOGLE_PRIVATE_KEY GOOGLE_CLIENT_EMAIL GOOGLE_CLIENT_ID
+    GOOGLE_AUTH_URI GOOGLE_TOKEN_URI GOOGLE_AUTH_PROVIDER_X509_CERT_URL
+    GOOGLE_CLIENT_X509_CERT_URL GOOGLE_MOCK"""
+
+
+def test_each_setting_of_smolqwery_stands_beside_one_of_ours():
+    from domostats.clients.bigquery.credentials import ENTRIES, variable_of
+    from domostats.settings import KEYS
+
+    text = (ROOT / "docs" / "guides" / "bigquery.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `SMOLQWERY_(\w+)` \| (.+) \|$", text, re.M))
+    assert sorted(rows) == sorted(SMOLQWERY.split())
+    ours = {*KEYS["extractors"], *KEYS["bigquery"], *map(variable_of, ENTRIES)}
+    for setting, words in rows.items():
+        quoted = [word.partition(" ")[0] for word in re.findall(r"`([^`]+)`", words)]
+        named = [word for word in quoted if not word.startswith("[")]
+        assert named and {*named} <= ours, setting
+    entries = {name for name in rows if name.startswith("GOOGLE_")} - {"GOOGLE_MOCK"}
+    assert {variable_of(name.removeprefix("GOOGLE_")) for name in entries} == {
+        variable_of(entry) for entry in ENTRIES
+    }
 
 
 def prose(path):

@@ -22,8 +22,10 @@ from domostats.loading.uploads.csv_texts import read_csv
 from domostats.loading.uploads.declaring import ColumnTypes, fit_table
 from domostats.loading.uploads.load_types import LoadTypes
 from domostats.loading.uploads.parts import PartWriter
+from domostats.loading.uploads.record import Record
 from domostats.loading.uploads.sources import RowSource, open_sources
 from domostats.loading.uploads.text_types import TextType, first_odd, from_texts
+from domostats.loading.uploads.transfers import Transfer
 
 QUICK = settings(
     max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
@@ -79,7 +81,7 @@ def test_a_file_is_read_alike_whatever_its_blocks_are(block, rows, ends, quotes)
         def __init__(self):
             self.read = io.BytesIO(content).read
 
-    with mock.patch.object(csv_texts, "BLOCK", block):
+    with mock.patch.multiple(csv_texts, BLOCK=block, LINES=block):
         for opened in (io.BytesIO(content), Reading()):
             read = [tuple(row.values()) for t in read_csv(opened) for row in t.to_pylist()]
             assert [(name or "", n) for name, n in read] == rows
@@ -377,3 +379,42 @@ def test_a_stream_of_arrow_is_read_again_only_where_it_says_so(again):
     [source] = open_sources(stream, "numbers")
     assert source.again is again
     assert [row for table in source.read() for row in table.to_pylist()] == [{"a": 1}, {"a": 2}]
+
+
+def test_a_chunk_is_let_go_of_before_the_next_one_is_read():
+    held = []
+
+    def tables():
+        for n in range(12):
+            if n and n % 4 == 0:  # a chunk was written, and the next one begins
+                held.append(pa.total_allocated_bytes())
+            yield pa.table({"n": pa.array(range(100_000 * n, 100_000 * (n + 1)))})
+
+    source = RowSource("the source", tables, again=False)
+    planned = LoadTypes().start(source, None)
+    arrived = []
+    transfer = Transfer(
+        Record("", "", "ids", {}),
+        lambda part, _: arrived.append(part.rows),
+        rows=400_000,
+        at_once=1,
+        shown=False,
+    )
+    before = pa.total_allocated_bytes()
+    transfer.run(planned, "ids", "ids")
+    chunk = 8 * 400_000
+    assert arrived == [400_000] * 3
+    assert all(one - before < chunk / 2 for one in held) and len(held) == 2
+
+
+@pytest.mark.parametrize("after", [0, 200_000])
+def test_a_row_longer_than_a_block_is_read_wherever_it_stands(after):
+    rows = [(str(n), "abc") for n in range(after)]
+    for quote, size in (("", 5_000_000), ('"', 1_500_000)):
+        long = [("1", "x" * size), ("2", "y")]
+        lines = [f"{a},{quote}{b}{quote}\n" for a, b in long]
+        content = "".join(["a,b\n", *(f"{a},{b}\n" for a, b in rows), *lines])
+        read = [
+            tuple(r.values()) for t in read_csv(io.BytesIO(content.encode())) for r in t.to_pylist()
+        ]
+        assert read == [*rows, *long]

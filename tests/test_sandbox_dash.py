@@ -27,10 +27,9 @@ from domostats.sandbox.dash.load_checks import LoadFailure, common_schema
 from domostats.sandbox.dash.routes import answer_request, describe_routes
 from domostats.sandbox.dash.sql import make_lake, use_lake
 from domostats.sandbox.dash.store import store_error
-from domostats.sandbox.dash.tokens import load_joserfc
 from domostats.sandbox.replies import Reply
 from domostats.sandbox.server import break_off, send_reply
-from domostats.sandbox.sql_tools import load_sqlglot
+from domostats.sandbox.tokens import load_joserfc
 
 REDIRECT = "http://localhost:45135"
 
@@ -879,13 +878,13 @@ def test_what_cannot_be_started_is_refused():
 def test_an_installation_without_the_extra_says_what_to_install(monkeypatch):
     import sys
 
-    for module in ("joserfc", "sqlglot", "python_multipart"):
+    for module in ("joserfc", "python_multipart"):
         monkeypatch.setitem(sys.modules, module, None)
-    for load in (load_joserfc, load_sqlglot, load_multipart):
+    for load in (load_joserfc, load_multipart):
         with pytest.raises(SettingsError) as caught:
             load()
         assert caught.value.reason == "not_installed" and "domostats[" in str(caught.value)
-    for call in (lambda: load_sqlglot(), lambda: load_multipart()):
+    for call in (lambda: load_multipart(),):
         with pytest.raises(SettingsError):
             call()
 

@@ -86,6 +86,7 @@ SEALED = {  # they are given a `Secret`, which shows itself nowhere, and no text
             "own_cache.CredentialsCache.set_refresh_token",  # what a class of the user's has
         )
     ),
+    "domostats.clients.bigquery.credentials.pem_text",
     "domostats.clients.domo.access_tokens.IssuedToken.__init__",
     "domostats.loading.dash.v1_upload.v1_key",
     "domostats.loading.dash.v1_upload.upload_v1",

@@ -27,10 +27,16 @@ def sign_in(
     """The connection of this instance (name or `Instance`) with this credential (as its client
     takes it, None for the settings).
 
-    SettingsError `wrong_platform`: it is not of the `platform` that is needed.
+    SettingsError `wrong_platform`: it is not of the `platform` that is needed, or a warehouse.
     """
     place = find_instance(instance)
     there = place.platform
+    if there == "bigquery":
+        raise SettingsError(
+            f"{place.name!r} is a warehouse, and no report is fetched from one. Its client is "
+            "domostats.clients.bigquery.client.open_client.",
+            "wrong_platform",
+        )
     if platform in (None, there):
         return import_module(f"domostats.clients.{there}.auth").sign_in(place, credential)
     needed = shown(platform).strip("'")

@@ -88,10 +88,23 @@ def _introduce_dash(place: "Instance") -> tuple[str, set[str]]:
     return f"{auth.kind} {auth.user} at {place.url}, signed in", set()
 
 
+def _introduce_bigquery(place: "Instance") -> tuple[str, set[str]]:
+    "Which datasets of the project are seen with my credentials."
+    from domostats.clients.bigquery.client import open_client
+    from domostats.clients.bigquery.settings import read_bigquery_settings
+
+    settings = read_bigquery_settings(endpoint=place.url)
+    with open_client(settings) as client:
+        seen = [dataset.dataset_id for dataset in client.list_datasets()]
+    sentence = f"project {settings.project} at {place.url}, where {len(seen)} datasets are seen"
+    return f"{sentence}: {', '.join(seen[:5])}" if seen else sentence, set()
+
+
 INTRODUCTIONS: "dict[str, Callable[[Instance], tuple[str, set[str]]]]" = {
     "domo": _introduce_domo,
     "datorama": _introduce_datorama,
     "dash": _introduce_dash,
+    "bigquery": _introduce_bigquery,
 }
 
 

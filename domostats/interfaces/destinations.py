@@ -6,6 +6,8 @@
 __all__ = [
     "OUTPUT",
     "is_dash",
+    "is_bigquery",
+    "is_service",
     "is_file",
     "check_destination",
     "check_append",
@@ -45,19 +47,30 @@ def is_dash(to: str) -> bool:
     return to.startswith("dash:")
 
 
+def is_bigquery(to: str) -> bool:
+    "Whether a destination is a table of BigQuery: bigquery:PROJECT.DATASET.TABLE."
+    return to.startswith("bigquery:")
+
+
+def is_service(to: str) -> bool:
+    "Whether a destination is a table of a service, and not a place on this machine."
+    return is_dash(to) or is_bigquery(to)
+
+
 def is_file(to: str) -> bool:
     """Whether a destination is a path, or '-' for standard output, and not the name of a dataset or
-    a table of Comotion Dash."""
+    a table of a service."""
     if to == OUTPUT:
         return True
-    if is_dash(to):
+    if is_service(to):
         return False
     return bool(Path(to).suffix) or Path(to).name != to or to.startswith(".")
 
 
 def check_destination(to: str) -> None:
     """SettingsError `bad_destination` for a path with an ending that cannot be written; `bad_name`,
-    `no_instance` for a table of Comotion Dash (`dash:TABLE`)."""
+    `no_instance` for a table of Comotion Dash (`dash:TABLE`); `bad_name`, `not_installed` and what
+    `read_bigquery_settings` raises for one of BigQuery."""
     from domostats.loading.dash.destination import parse_place
     from domostats.loading.file_notes import check_suffix
 
@@ -65,8 +78,20 @@ def check_destination(to: str) -> None:
         return
     if is_dash(to):
         parse_place(to)
+    elif is_bigquery(to):
+        _check_bigquery(to)
     elif is_file(to):
         check_suffix(Path(to))
+
+
+def _check_bigquery(to: str) -> None:
+    from domostats.clients.bigquery.credentials import check_installed
+    from domostats.clients.bigquery.settings import read_bigquery_settings
+    from domostats.loading.bigquery.destination import parse_bigquery_place
+
+    table = parse_bigquery_place(to)
+    check_installed()
+    read_bigquery_settings(table.project, table.dataset)
 
 
 def check_append(to: str, method: str | None) -> None:
@@ -91,16 +116,18 @@ class Destination:
     """A place to write rows to, and how.
 
     to: a path that ends in .parquet or .csv, '-' for standard output (as CSV), the name of a
-    dataset of the local store, or a table of Comotion Dash (dash:TABLE). method: how a dataset is
-    updated, REPLACE, APPEND or UPSERT; a file is always replaced, and to a table of Comotion Dash
-    rows are always added.
-    key: the key columns of an UPSERT."""
+    dataset of the local store, a table of Comotion Dash (dash:TABLE) or of BigQuery
+    (bigquery:PROJECT.DATASET.TABLE). method: how a dataset or a table is updated, REPLACE, APPEND,
+    UPSERT or PARTITION; a file is always replaced, and to a table of Comotion Dash rows are always
+    added.
+    key: the key columns of an UPSERT. partition: the part that a PARTITION replaces."""
 
     to: str
     method: str = "REPLACE"
     key: list[str] | None = None
     allow_incomplete: bool = False
     excel: bool = False
+    partition: str | None = None
 
     def write(self, data: Any) -> str:
         "Write rows, a table or a run of several instances; returns the place in words."
@@ -113,6 +140,8 @@ class Destination:
         if is_dash(self.to):
             append_rows(data, parse_place(self.to), allow_incomplete=self.allow_incomplete)
             return self.to
+        if is_bigquery(self.to):
+            return self._write_to_bigquery(data)
         if is_file(self.to):
             write_file(data, self.to, self.allow_incomplete, note, self.excel)
             return self.to
@@ -122,6 +151,7 @@ class Destination:
             data,
             update_method=self.method,
             update_key=self.key,
+            partition_name=self.partition,
             allow_incomplete=self.allow_incomplete,
             note=note,
         )
@@ -140,6 +170,20 @@ class Destination:
             print_file(file)
         return self.to
 
+    def _write_to_bigquery(self, data: Any) -> str:
+        from domostats.loading.bigquery.destination import parse_bigquery_place, write_to_bigquery
+
+        write_to_bigquery(
+            data,
+            parse_bigquery_place(self.to),
+            update_method=self.method,
+            update_key=self.key,
+            partition_name=self.partition,
+            allow_incomplete=self.allow_incomplete,
+            note=note,
+        )
+        return self.to
+
     def coverage(self) -> "Coverage | None":
         "What the rows that stand there cover; None if nothing stands there."
         from domostats.loading.file_notes import file_coverage
@@ -147,11 +191,15 @@ class Destination:
 
         if is_dash(self.to) or self.to == OUTPUT:
             return None
+        if is_bigquery(self.to):
+            from domostats.loading.bigquery.destination import parse_bigquery_place, table_coverage
+
+            return table_coverage(parse_bigquery_place(self.to))
         return file_coverage(self.to) if is_file(self.to) else Store().coverage(self.to)
 
     def name(self) -> str:
         "What it is called in a message."
-        return self.to if is_file(self.to) or is_dash(self.to) else f"dataset {self.to}"
+        return self.to if is_file(self.to) or is_service(self.to) else f"dataset {self.to}"
 
 
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #c669aacf

@@ -6,6 +6,8 @@
 __all__ = [
     "commands",
     "MIGRATED",
+    "BackTo",
+    "ToWarehouse",
     "FirstDay",
     "LastDay",
     "OnlyTables",
@@ -26,7 +28,7 @@ import typer
 
 from .app import App
 from .exit_codes import describe_error, exit_code
-from .options import DryRun, day_option
+from .options import DryRun, Yes, ask_consent, day_option
 from .output import in_words, note, say, show_error, show_rows, verbosity
 
 if TYPE_CHECKING:
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from domostats.tracking.extractors.base import BaseExtractor
     from domostats.tracking.extractors.extraction import Extraction
+    from domostats.tracking.extractors.migrations import Migrations
     from domostats.tracking.extractors.rezoning import RezoneResult
 
 # %% ../../nbs/10_interfaces/14_extract_commands.ipynb #11900007
@@ -64,12 +67,36 @@ def make_migrations(dry_run: DryRun = False) -> None:
     typer.echo(f"{done} {path.name} in {migrations.folder}")
 
 
+BackTo = Annotated[
+    str | None,
+    typer.Option(
+        "--back-to",
+        metavar="MIGRATION",
+        help="Take back what came after this migration (its name, its number, or zero).",
+    ),
+]
+ToWarehouse = Annotated[
+    str | None,
+    typer.Option(
+        "--to",
+        metavar="bigquery:PROJECT.DATASET",
+        help="The warehouse to write to, in place of the one in settings.ini or the store.",
+    ),
+]
+
+
 @commands.command("migrate", example="domostats migrate --dry-run")
-def migrate(dry_run: DryRun = False) -> None:
-    "Apply the migrations that the store has not had."
+def migrate(
+    dry_run: DryRun = False, to: ToWarehouse = None, back_to: BackTo = None, yes: Yes = False
+) -> None:
+    """Apply the migrations that the store, or another warehouse, has not had; with --back-to take
+    some back, which drops what they have made."""
     from domostats.tracking.extractors.migrations import Migrations
 
-    migrations = Migrations()
+    migrations = Migrations(store=to)
+    if back_to is not None:
+        _go_back(migrations, back_to, dry_run, yes)
+        return
     parts = _only_parts()
     if dry_run:
         say(";\n".join([*migrations.sql(parts), ""]) or MIGRATED)
@@ -79,6 +106,27 @@ def migrate(dry_run: DryRun = False) -> None:
         typer.echo(f"applied step {number} of {path.name}")
     if not done:
         typer.echo(MIGRATED)
+
+
+def _go_back(migrations: "Migrations", target: str, dry_run: bool, yes: bool) -> None:
+    "Say what would be lost, ask, and take the migrations back."
+    from domostats.tracking.extractors.going_back import find_losses, find_way_back, go_back
+
+    way = find_way_back(migrations, target)
+    if not way:
+        typer.echo("nothing to take back: no later migration is applied")
+        return
+    with migrations.warehouse.open() as db:
+        losses = find_losses(db, way)
+    for loss in losses:
+        say(f"{'would be' if dry_run else 'will be'} lost: {loss}")
+    if dry_run:
+        return
+    if losses:
+        ask_consent("This cannot be undone. Go back?", yes)
+    for one in go_back(migrations, target, losses):
+        for step in one.steps:
+            say(f"took back step {step.n} of {step.path.name}")
 
 
 def _only_parts() -> dict[str, str]:
@@ -172,12 +220,13 @@ def extract_days(
     dry_run: DryRun = False,
     rezone: Rezone = False,
     allow_incomplete: AllowIncompleteDays = False,
+    to: ToWarehouse = None,
 ) -> None:
     """Extract every day that is missing, up to the last one that is over; with -f and -l those
     days again."""
     from domostats.tracking.extractors.extraction import Extraction
 
-    extraction = Extraction()
+    extraction = Extraction(store=to)
     if rezone and (first or last):
         raise typer.BadParameter(
             "it replaces all days of the other zone: leave --first and --last out",

@@ -47,11 +47,12 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/10_interfaces/10_generate_commands.ipynb #0d668390
 class Method(str, enum.Enum):
-    "How a dataset of the store is updated."
+    "How a dataset of the store, or a table, is updated."
 
     REPLACE = "REPLACE"
     APPEND = "APPEND"
     UPSERT = "UPSERT"
+    PARTITION = "PARTITION"
 
 
 class Contract(str, enum.Enum):
@@ -78,10 +79,11 @@ def generate_report(
     to: Annotated[
         str,
         typer.Option(
-            metavar="FILE|DATASET|dash:TABLE",
+            metavar="FILE|DATASET|dash:TABLE|bigquery:PROJECT.DATASET.TABLE",
             help=(
                 "A path ending in .parquet or .csv, - for CSV on standard output, the name of a "
-                "dataset in the local store, or a table of Comotion Dash, to which rows are added."
+                "dataset in the local store, or a table of Comotion Dash, to which rows are added, "
+                "or of BigQuery."
             ),
         ),
     ],
@@ -92,10 +94,16 @@ def generate_report(
     method: Annotated[
         Method | None,
         typer.Option(
-            metavar="REPLACE|APPEND|UPSERT",
-            help="For a dataset: replace it, append to it, or replace the rows with the same key.",
+            help=(
+                "For a dataset or a table: replace it, append to it, replace the rows with the same "
+                "key, or the partition."
+            ),
             show_default="REPLACE, or APPEND for dash:TABLE",
         ),
+    ] = None,
+    partition: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="With --method PARTITION: the part that is replaced."),
     ] = None,
     strict: options.Strict = False,
     allow_incomplete: options.AllowIncomplete = False,
@@ -128,8 +136,12 @@ def generate_report(
     if is_file(to) and method is not Method.REPLACE:
         raise typer.BadParameter("a file is always replaced", param_hint="--method")
     check_excel(to, excel)
+    if (partition is not None) != (method is Method.PARTITION):
+        raise typer.BadParameter(
+            "--partition NAME and --method PARTITION belong together", param_hint="--partition"
+        )
     key = key_columns(found, formatter) if method is Method.UPSERT else None
-    destination = Destination(to, method.value, key, allow_incomplete, excel)
+    destination = Destination(to, method.value, key, allow_incomplete, excel, partition)
     how = {
         "contract": contract.value,
         "restore": restore,

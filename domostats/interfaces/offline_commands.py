@@ -240,16 +240,42 @@ def run_bigquery_sandbox(
     location: Annotated[
         str, typer.Option(help="Where a dataset lies that names no location.")
     ] = "US",
+    key_file: Annotated[
+        Path | None,
+        typer.Option(
+            dir_okay=False,
+            help="Write the key file of an account of it there, and remove it at the end.",
+        ),
+    ] = None,
+    needs_token: Annotated[
+        bool, typer.Option("--needs-token", help="Let nobody in who has not signed in with it.")
+    ] = False,
+    token_seconds: Annotated[
+        int, typer.Option(min=1, help="How long a token works, in seconds.")
+    ] = 3_600,
     latency: Latency = 0,
 ) -> None:
     "Run an offline BigQuery of one project on this machine until Ctrl-C."
     from domostats import sandbox
 
-    with sandbox.start_bigquery(project, location) as running:
+    if needs_token and key_file is None:
+        raise typer.BadParameter(
+            "nobody can sign in without --key-file", param_hint="--needs-token"
+        )
+    rules = {"needs_token": needs_token, "token_seconds": token_seconds}
+    with sandbox.start_bigquery(project, location, **rules) as running:
         running.latency = latency / 1000
         found = {"BIGQUERY_EMULATOR_HOST": running.url, "GOOGLE_CLOUD_PROJECT": running.project}
-        wait_until_stopped(
-            f"{running} answers at {running.url} under the name {running.name!r}. For Google's "
-            "client, with AnonymousCredentials():",
-            found,
-        )
+        who = "with AnonymousCredentials()"
+        if key_file is not None:
+            found["GOOGLE_APPLICATION_CREDENTIALS"] = str(running.write_key_file(key_file))
+            who = "which signs in with the key file"
+        try:
+            wait_until_stopped(
+                f"{running} answers at {running.url} under the name {running.name!r}. For Google's "
+                f"client, {who}:",
+                found,
+            )
+        finally:
+            if key_file is not None:
+                key_file.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ __all__ = [
     "OptionalDestination",
     "Picture",
     "DryRun",
+    "Yes",
     "Browser",
     "Patience",
     "TokenFile",
@@ -33,9 +34,11 @@ __all__ = [
     "parse_day",
     "time_option",
     "day_option",
+    "ask_consent",
 ]
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #44a198dc
+import sys
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -43,6 +46,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import SettingsError
 from .completion import complete_instance, complete_report
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #d0186320
@@ -216,6 +220,21 @@ Picture = Annotated[
     typer.Option("--picture", metavar="FILE.html", help="Draw it, as one HTML file."),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+
+# %% ../../nbs/10_interfaces/06_options.ipynb #9d06e91e
+Yes = Annotated[bool, typer.Option("--yes", help="Do not ask; for a scheduler.")]
+
+
+def ask_consent(question: str, yes: bool) -> None:
+    "Ask a question that is to be answered with yes. SettingsError `not_agreed`."
+    if yes or (sys.stdin.isatty() and typer.confirm(question)):
+        return
+    raise SettingsError(
+        "Nothing was changed, since nobody agreed. Answer y, or say --yes where nobody can be "
+        "asked.",
+        "not_agreed",
+    )
+
 
 # %% ../../nbs/10_interfaces/06_options.ipynb #3f09915c
 Browser = Annotated[

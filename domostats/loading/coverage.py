@@ -27,6 +27,7 @@ __all__ = [
     "follow",
     "run_of",
     "coverage_of",
+    "parts_there",
     "mark_rows",
 ]
 
@@ -347,6 +348,25 @@ def coverage_of(data: Any) -> Coverage | None:
     if isinstance(mark, bytes):
         mark = json.loads(mark)
     return read_coverage(mark) if isinstance(mark, dict) else None
+
+
+# %% ../../nbs/06_loading/01_coverage.ipynb #b16e0a02
+def parts_there(
+    known: Coverage | None, groups: Iterable[tuple[str, str]], by_instance: bool
+) -> Coverage:
+    """What a table covers by what was written down (`known`), and the (partition, instance) of the
+    rows that stand there.
+
+    Partitions that are gone cover nothing. What nobody wrote down counts as complete."""
+    groups = [*groups]
+    there = {partition for partition, _ in groups}
+    noted = known.parts if known else {}
+    parts = {key: part for key, part in noted.items() if key[0] in ("", *there)}
+    for key in groups:
+        is_known = key in parts if by_instance else key[0] in {partition for partition, _ in parts}
+        if not is_known:
+            parts[key] = Part()
+    return Coverage(parts, by_instance, known.report if known else "")
 
 
 # %% ../../nbs/06_loading/01_coverage.ipynb #c90a1f02

@@ -20,9 +20,9 @@ from domostats.loading.coverage import (
     COLUMN,
     MARK,
     Coverage,
-    Part,
     coverage_of,
     is_run,
+    parts_there,
     read_coverage,
     run_of,
 )
@@ -212,14 +212,7 @@ def _coverage(con, name: str) -> Coverage | None:
     groups = con.execute(
         f"SELECT DISTINCT {partition}, {instance} FROM {dataset_table(name)}"
     ).fetchall()
-    known = coverage.parts if coverage else {}
-    there = {partition for partition, _ in groups}
-    parts = {key: part for key, part in known.items() if key[0] in ("", *there)}
-    for key in groups:
-        is_known = key in parts if by_instance else key[0] in {partition for partition, _ in parts}
-        if not is_known:
-            parts[key] = Part()
-    return Coverage(parts, by_instance, coverage.report if coverage else "")
+    return parts_there(coverage, groups, bool(by_instance))
 
 
 def _plan(con, name: str, data: Any, update: Update, allow_incomplete: bool) -> Plan:

@@ -26,7 +26,7 @@ from ..errors import SettingsError
 from ..instances import Instance, read_note, sandbox_note
 from ..private import make_private, replacing_private, sweep
 from .faults import Faults, Missing
-from .server import Server, WebService, make_app
+from .server import IsReady, Server, WebService, make_app
 from ..secrets import Secret
 
 
@@ -93,15 +93,23 @@ class RunningSandbox(Instance):
     end. `server` is its web server.
 
     `fail(fault, path, times, after, seconds, missing)` and `serve(path, value)` are those of its
-    `faults`; `fired` counts the faults that were met."""
+    `faults`; `fired` counts the faults that were met. `web` is what the server serves."""
 
-    def __init__(
-        self, name: str, url: str, secrets: dict[str, Secret], server: Server, faults: Faults
-    ):
-        super().__init__(name, url, secrets)
-        self.server = server
-        self.faults = faults
-        self.fired: Counter[str] = faults.fired
+    def __init__(self, served: "NamedServer", secrets: dict[str, Secret], web: WebService):
+        super().__init__(served.name, served.url, secrets)
+        self.server: Server = served.server
+        self.web = web
+        self.faults: Faults = web.faults
+        self.fired: Counter[str] = web.faults.fired
+
+    @property
+    def latency(self) -> float:
+        "How many seconds every reply takes longer."
+        return self.web.latency
+
+    @latency.setter
+    def latency(self, seconds: float) -> None:
+        self.web.latency = seconds
 
     def fail(
         self,
@@ -142,9 +150,14 @@ class NamedServer(NamedTuple):
 
 
 def serve_here(
-    service: WebService, values: dict[str, Secret], kind: str = "sandbox"
+    service: WebService,
+    values: dict[str, Secret],
+    kind: str = "sandbox",
+    is_ready: IsReady | None = None,
 ) -> NamedServer:
     """Serve a service, with a note under the first free name of its kind that holds these secrets.
+    `is_ready` is that of `make_app`.
+
     SettingsError `not_installed`, `no_state_folder`, `no_answer`."""
     try:
         import_module("starlette")
@@ -155,7 +168,7 @@ def serve_here(
             "not_installed",
         ) from None
     key = Secret(secrets.token_hex(16))
-    server = Server(make_app(service, key), service.tells_time)
+    server = Server(make_app(service, key, is_ready), service.tells_time)
     try:
         name = _leave_note({"url": server.url, "key": key, "secrets": values}, kind)
         if not read_note(name):

@@ -11,8 +11,12 @@ __all__ = [
     "why_incomplete",
     "move_lines",
     "drop_line",
+    "drop_lines",
     "note_load",
     "loads_of",
+    "select_lines",
+    "is_line_of",
+    "DuckDBLedger",
     "run_name",
     "has_died",
     "checksum",
@@ -26,12 +30,15 @@ import os
 import re
 import secrets
 import socket
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from ..errors import SettingsError
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.merging import PARTITION, settled
 from ..loading.store import Store
@@ -40,6 +47,8 @@ from ..times import as_naive, as_utc
 
 if TYPE_CHECKING:
     import duckdb
+
+    from domostats.tracking.extractors.warehouse import DayLedger, Warehouse
 
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #10b10007
@@ -155,6 +164,13 @@ def drop_line(con: "duckdb.DuckDBPyConnection", dataset: str, key: str) -> None:
     )
 
 
+def drop_lines(con: "duckdb.DuckDBPyConnection", dataset: str) -> None:
+    "Take every line of a dataset and of its parts out, in an open transaction."
+    for line in loads_of(con):
+        if is_line_of(line, dataset):
+            drop_line(con, line.dataset, line.release_key)
+
+
 def note_load(con: "duckdb.DuckDBPyConnection", load: Load) -> Load:
     """Write a line of the ledger into an open transaction, and give it.
 
@@ -199,8 +215,16 @@ def loads_of(
         [name, f"duckdb:{name}", f"{name}/"],
     ).fetchall()
     lines = _each_once([_read_line(*row) for row in rows])
-    if name is None:
-        return lines
+    return lines if name is None else select_lines(lines, name, parts)
+
+
+def select_lines(lines: Iterable[Load], dataset: str, parts: bool = True) -> list[Load]:
+    """Those of all lines that are of a dataset.
+
+    Of a dataset in `parts` the releases that each part has.
+    """
+    name = ledger_name(dataset)
+    lines = [*lines]
     own = [line for line in lines if line.dataset == name]
     if own or not parts:
         return own
@@ -222,10 +246,58 @@ def _read_line(
     return Load(dataset, key, row_count, run, digest, *moments, json.loads(details))
 
 
+def is_line_of(line: Load, dataset: str) -> bool:
+    "Whether a line is one of a dataset, or of a part of it."
+    name = ledger_name(dataset)
+    return line.dataset == name or _is_part(line, name)
+
+
 def _is_part(line: Load, dataset: str) -> bool:
     "Whether a line is of a part of this dataset."
     part = line.details.get("part")
     return bool(part) and line.dataset == part_name(dataset, part)
+
+
+# %% ../../nbs/08_tracking/02_loads.ipynb #48620f6b
+class DuckDBLedger:
+    "The ledger of a store, in an open transaction."
+
+    def __init__(self, con: "duckdb.DuckDBPyConnection"):
+        self._con = con
+
+    def every_line(self) -> list[Load]:
+        "The lines of every table, in order of tables and keys."
+        return loads_of(self._con)
+
+    def lines(self, dataset: str) -> list[Load]:
+        "The lines of a table, or of a part of it, in order of their keys."
+        return loads_of(self._con, dataset, parts=False)
+
+    def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
+        "Whether a line of a table has other details than these."
+        self._con.execute(LOADS)
+        found = self._con.execute(
+            "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
+            [dataset, json.dumps(details)],
+        )
+        return bool(found.fetchall())
+
+    def note(self, line: Load) -> Load:
+        "Write a line in place of the one of the same day, and give it with its moments."
+        return note_load(self._con, line)
+
+    def drop(self, dataset: str, key: str) -> None:
+        "Take the line of a day out."
+        self._con.execute(LOADS)
+        drop_line(self._con, dataset, key)
+
+    def move(self, dataset: str, part: str) -> None:
+        "Make the lines of a table those of a part of it."
+        move_lines(self._con, dataset, part)
+
+    def erase(self, dataset: str) -> None:
+        "Take every line of a table and of its parts out."
+        drop_lines(self._con, dataset)
 
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #11000008
@@ -289,20 +361,52 @@ def _digest(data: bytes) -> "hashlib.blake2b":
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #10b1000f
 class Loads:
-    "The ledger of a store, the one of the settings if none is given."
+    """The ledger of a store or of a warehouse; of the store of the settings if none is given.
 
-    store: Store
+    What brings rows (`load`, `remove`) is for a store: extractors fill a warehouse.
+    """
 
-    def __init__(self, store: Store | None = None):
-        self.store = store or Store()
+    place: "Store | Warehouse"
+
+    def __init__(self, place: "Store | Warehouse | None" = None):
+        self.place = place or Store()
 
     def __repr__(self) -> str:
-        return f"<ledger of {self.store}>"
+        return f"<ledger of {self.place}>"
+
+    @property
+    def store(self) -> Store:
+        "The store. SettingsError `needs_store`: the ledger is that of another warehouse."
+        if isinstance(self.place, Store):
+            return self.place
+        raise SettingsError(
+            f"This is the ledger of {self.place}, which extractors fill (domostats extract). "
+            "Releases are loaded into a store: Loads(Store(path)).",
+            "needs_store",
+        )
+
+    @contextmanager
+    def _open(self) -> "Iterator[DayLedger]":
+        "The ledger while its place is open."
+        if isinstance(self.place, Store):
+            with self.place.open() as con:
+                yield DuckDBLedger(con)
+        else:
+            with self.place.open() as db:
+                yield db.ledger
 
     def lines(self, dataset: str | None = None) -> list[Load]:
         "Every `Load` of a dataset, or of all, in order of their keys."
-        with self.store.open() as con:
-            return loads_of(con, dataset)
+        with self._open() as ledger:
+            lines = ledger.every_line()
+        return lines if dataset is None else select_lines(lines, dataset)
+
+    def note(self, line: Load) -> Load:
+        """Write a line by itself, in place of the one of the same release; gives it with its
+        moments. It says that rows are there: they have to be written first.
+        """
+        with self._open() as ledger:
+            return ledger.note(line)
 
     def keys(self, dataset: str) -> list[str]:
         "The release keys of a dataset, sorted."
@@ -350,14 +454,14 @@ class Loads:
         Gives whether there was one.
         """
         name = ledger_name(dataset)
-        with self.store.open() as con:
+        with self._open() as ledger:
             found = [
                 line
-                for line in loads_of(con)
-                if line.release_key == key and (line.dataset == name or _is_part(line, name))
+                for line in ledger.every_line()
+                if line.release_key == key and is_line_of(line, name)
             ]
             for line in found:
-                drop_line(con, line.dataset, key)
+                ledger.drop(line.dataset, key)
         return bool(found)
 
     def remove(

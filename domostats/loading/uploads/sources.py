@@ -71,6 +71,14 @@ class Digest:
         "Take the next bytes into account."
         self.made.update(block)
 
+    def read(self, file: IO[bytes]) -> None:
+        """Take what is left of a file into account.
+
+        All of it goes through one small piece of memory, which stays in the cache."""
+        room = memoryview(bytearray(1 << 18))
+        while count := cast("Any", file).readinto(room):
+            self.made.update(room[:count])
+
     @property
     def text(self) -> str:
         "The digest of all bytes until now, and by which method."
@@ -83,15 +91,15 @@ class RowSource:
 
     name: what it is called in messages. read: gives its tables, from the first. again: whether it
     can be read a second time. is_text: its texts may be numbers. is_sparse: a column that a table
-    lacks is null in it. content: the bytes behind it, where there are such. version: gives what is
-    another one after these bytes were changed."""
+    lacks is null in it. content: opens the bytes behind it, where there are such. version: gives
+    what is another one after these bytes were changed."""
 
     name: str
     read: Callable[[], Iterator[pa.Table]]
     again: bool = True
     is_text: bool = False
     is_sparse: bool = False
-    content: Callable[[], Iterator[bytes]] | None = None
+    content: Callable[[], IO[bytes]] | None = None
     version: Callable[[], object] | None = None
 
     def tables(self) -> Iterator[pa.Table]:
@@ -111,9 +119,8 @@ class RowSource:
         if self.content is None:
             return digest_tables(self.tables())
         digest = Digest()
-        with reading_errors(self.name):
-            for block in self.content():
-                digest.update(block)
+        with reading_errors(self.name), self.content() as file:
+            digest.read(file)
         return digest.text
 
 
@@ -206,12 +213,6 @@ def _unpacked(file: Any) -> Any:
     return gzip.GzipFile(fileobj=file) if head == GZIP else file
 
 
-def _blocks(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            yield block
-
-
 def _from_path(path: Path, options: dict[str, Any]) -> RowSource:
     "A file. DataError `no_file`."
     if not path.is_file():
@@ -229,7 +230,7 @@ def _from_path(path: Path, options: dict[str, Any]) -> RowSource:
         with path.open("rb") as file:
             yield from read(_unpacked(file))
 
-    content = partial(_blocks, path)
+    content = partial(path.open, "rb")
     return _file_source(path.name, kind, tables, True, content, lambda: _version(path.stat()))
 
 
@@ -238,7 +239,7 @@ def _file_source(
     kind: str,
     tables: Callable[[], Iterator[pa.Table]],
     again: bool,
-    content: Callable[[], Iterator[bytes]] | None,
+    content: Callable[[], IO[bytes]] | None,
     version: Callable[[], object] | None = None,
 ) -> RowSource:
     is_json = kind.startswith("json")
@@ -318,21 +319,13 @@ def _opened_handle(handle: Any, name: str, options: dict[str, Any]) -> RowSource
     whole = kind in ("parquet", "excel")
     lock = threading.Lock()
 
-    def opened() -> Any:
-        if not again:
-            return stream
+    def content() -> Any:
         fresh = _binary(_Reader(handle, start, lock))
-        if packed:
-            fresh = io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=fresh)))
-        return _copy_of(fresh) if whole else fresh
+        return io.BufferedReader(cast("Any", gzip.GzipFile(fileobj=fresh))) if packed else fresh
 
     def tables() -> Iterator[pa.Table]:
-        yield from read(opened())
-
-    def content() -> Iterator[bytes]:
-        fresh = opened()
-        while block := fresh.read(1 << 20):
-            yield block
+        opened = content() if again else stream
+        yield from read(_copy_of(opened) if again and whole else opened)
 
     def version() -> object:
         with suppress(AttributeError, OSError, ValueError):

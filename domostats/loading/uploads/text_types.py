@@ -101,13 +101,14 @@ def _plain_fractions(texts: pa.Array) -> _Plain | None:
     if not 1 <= digits <= 4 or np.max(ends - begins) > 12:
         return None
     signs = np.frombuffer(content, np.uint8)
-    if signs.min() < ord("-") or signs.max() > ord("9") or b"/" in content:
+    least = signs.min()
+    if least < ord("-") or signs.max() > ord("9") or b"/" in content:
         return None
     if np.count_nonzero(signs == ord(".")) != len(texts):
         return None
-    if negative := content.count(b"-"):
+    if least == ord("-"):
         is_negative = signs[begins] == ord("-")
-        if negative != np.count_nonzero(is_negative):
+        if content.count(b"-") != np.count_nonzero(is_negative):
             return None
         begins = begins + is_negative
     points = ends - (digits + 1)

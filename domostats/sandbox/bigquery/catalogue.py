@@ -30,7 +30,7 @@ from domostats.sandbox.bigquery.tables import (
     split_decorator,
 )
 from .warehouse import PhysicalTables
-from ..datorama.limits import VirtualClock
+from ..clock import VirtualClock
 
 # %% ../../../nbs/11_sandbox/bigquery/13_catalogue.ipynb #1b3490c9
 _DATASET = (
@@ -41,6 +41,7 @@ _TABLE = (
     "kind", "etag", "id", "selfLink", "tableReference", "schema", "view", "timePartitioning",
     "clustering", "type", "location", "creationTime", "lastModifiedTime", "numRows", "numBytes",
     "numLongTermBytes", "streamingBuffer", "description", "friendlyName", "labels",
+    "expirationTime",
 )  # fmt: skip
 
 
@@ -70,7 +71,20 @@ class Catalogue:
         "A dataset. BigQueryRefusal `notFound`."
         if name not in self.datasets:
             raise not_found("Dataset", f"{self.project}:{name}")
-        return self.datasets[name]
+        found = self.datasets[name]
+        for table in [*found.tables.values()]:
+            if table.expires and table.expires <= self.now():
+                del found.tables[table.name]
+                if table.physical:
+                    self.warehouse.drop(table.physical)
+        return found
+
+    def _read_expiration(self, given: Resource) -> int:
+        "When a table will be gone, in milliseconds; 0 for never. BigQueryRefusal `invalid`."
+        text = str(given.get("expirationTime") or "0")
+        if not text.isdecimal() or 0 < int(text) <= self.now():
+            raise BigQueryRefusal("invalid", f"Invalid value for expiration_timestamp: {text!r}.")
+        return int(text)
 
     def table(self, dataset: str, name: str) -> BigQueryTable:
         "A table or view. BigQueryRefusal `notFound`."
@@ -141,6 +155,7 @@ class Catalogue:
             clustering = read_clustering(given.get("clustering"), fields)
             made = self.new_table(dataset, name, fields, divided, clustering)
         made.described = change_described({}, given)
+        made.expires = self._read_expiration(given)
         found.tables[name] = made
         return made
 
@@ -200,6 +215,8 @@ class Catalogue:
         elif given.get("schema"):
             self.set_fields(table, read_schema(given["schema"].get("fields") or []))
         table.described, table.clustering = described, clustering
+        if "expirationTime" in given:
+            table.expires = self._read_expiration(given)
         self.touch(table)
         return table
 

@@ -15,7 +15,7 @@ from .rows import read_cell
 from .selecting import SqlSession, StatementResult, run_select
 from .tables import BigQueryTable
 from .translation import translate_statement
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp

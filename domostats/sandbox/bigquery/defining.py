@@ -15,12 +15,13 @@ from domostats.sandbox.bigquery.definitions import (
     like_table,
     options_resource,
 )
+from .fields import read_schema
 from .refusals import BigQueryRefusal, Resource, already_exists, not_found
 from .selecting import SqlSession, StatementResult, run_select
 from .sources import Scan
 from .tables import BigQueryTable
 from .writing import JobDestination, write_rows
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -56,8 +57,10 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     scans: list[Scan] = []
     if kind == "VIEW":
         given["view"] = {"query": tree.expression.sql("bigquery"), "useLegacySql": False}
-    elif tree.expression and "schema" not in given:
+    elif tree.expression:
         result = run_select(session, tree.expression)
+        if "schema" in given:
+            result = _as_declared(session, result, given["schema"]["fields"])
         scans = result.scans
         names = "clustering", "timePartitioning"
         settings = {name: given[name] for name in names if name in given}
@@ -74,8 +77,6 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
         finally:
             catalogue.warehouse.drop(result.physical)
         return StatementResult("CREATE_TABLE_AS_SELECT", defined=word, target=made, scans=scans)
-    elif tree.expression:
-        raise BigQueryRefusal("invalidQuery", "The sandbox does not know columns before AS SELECT.")
     if before:
         del tables[place["tableId"]]
     try:
@@ -87,6 +88,30 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     if before and before.physical:
         catalogue.warehouse.drop(before.physical)
     return StatementResult(f"CREATE_{kind}", defined=word, target=made)
+
+
+def _as_declared(
+    session: SqlSession, result: StatementResult, declared: list[Resource]
+) -> StatementResult:
+    "The rows of a query in the columns that stand before AS SELECT, by their place."
+    warehouse, fields = session.catalogue.warehouse, read_schema(declared)
+    try:
+        given = [(one.type, one.mode == "REPEATED") for one in result.fields]
+        if given != [(one.type, one.mode == "REPEATED") for one in fields]:
+            raise BigQueryRefusal(
+                "invalidQuery", "The columns of the query are not those that are declared."
+            )
+        physical = warehouse.create(fields)
+        try:
+            warehouse.execute(
+                f"INSERT INTO {physical} SELECT * FROM {result.physical} ORDER BY rowid"
+            )
+        except BaseException:
+            warehouse.drop(physical)
+            raise
+    finally:
+        warehouse.drop(result.physical)
+    return StatementResult(result.kind, physical, fields, scans=result.scans)
 
 
 def _create_schema(session: SqlSession, tree: "exp.Create", node: "exp.Table") -> StatementResult:

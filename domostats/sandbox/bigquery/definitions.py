@@ -17,7 +17,7 @@ __all__ = [
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .refusals import BigQueryRefusal, Resource
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp

@@ -17,12 +17,12 @@ from domostats.sandbox.bigquery.projects import (
     BigQueryRoute,
     list_page,
 )
-from .queries import dry_run, run_query, show_page
+from .queries import carry_out_query, dry_run, show_page
 from .refusals import BigQueryRefusal, Resource, check_settings
 from .sources import read_statements
 from .uploads import split_multipart
 from ..replies import Reply, json_reply
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 # %% ../../../nbs/11_sandbox/bigquery/29_job_routes.ipynb #dfd90e6c
 _CONFIGURATION = "query", "load", "copy", "jobType", "dryRun", "labels", "jobTimeoutMs"
@@ -86,7 +86,7 @@ def start_job(
 
     def work() -> JobResult:
         if kind == "query":
-            return run_query(project.jobs, settings, location)
+            return carry_out_query(project.jobs, settings, location)
         if kind == "copy":
             return run_copy(project.jobs, settings)
         return run_load(project.jobs, settings, file or b"")

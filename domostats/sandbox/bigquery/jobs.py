@@ -22,11 +22,15 @@ from .tables import new_etag
 @dataclass
 class BigQueryRules:
     """`running_polls`: how often a job is found running before its work is done; `page_rows`: rows
-    of a page at most; `loads_per_table`: load, copy and append jobs of a table in a day."""
+    of a page at most; `loads_per_table`: load, copy and append jobs of a table in a day;
+    `needs_token`: whether every call needs a token, as in the service; `token_seconds`: how long
+    one works."""
 
     running_polls: int = 0
     page_rows: int = 50_000
     loads_per_table: int = 1_500
+    needs_token: bool = False
+    token_seconds: int = 3_600
 
 
 # %% ../../../nbs/11_sandbox/bigquery/21_jobs.ipynb #2300b3e1

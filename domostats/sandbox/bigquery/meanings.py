@@ -8,11 +8,11 @@ __all__ = ["SAME_FUNCTIONS", "strict_macros", "put_meanings"]
 # %% ../../../nbs/11_sandbox/bigquery/08_meanings.ipynb #17961777
 import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .refusals import BigQueryRefusal
 from .values import UnfitValue, read_date
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -161,6 +161,16 @@ def _cast(node: "exp.Cast") -> "Tree":
     return exp.Anonymous(this=prefix + name, expressions=[inner])
 
 
+def _may_move_date(number: "Tree") -> bool:
+    "Whether a number may be days that are added to a date, or taken from it."
+    exp = load_sqlglot().exp
+    above: Any = number.parent
+    if not isinstance(above, (exp.Add, exp.Sub)):
+        return False
+    other = above.this if above.expression is number else above.expression
+    return other.find(exp.Column, exp.Cast) is not None
+
+
 def _meaning(node: "Tree") -> "Tree":
     "One node with the service's meaning; those that mean the same are as they were."
     exp = load_sqlglot().exp
@@ -169,7 +179,7 @@ def _meaning(node: "Tree") -> "Tree":
     if isinstance(node, exp.Literal) and not node.is_string:
         if re.search(r"[.eE]", node.this) and not isinstance(node.parent, exp.Cast):
             return exp.cast(exp.Literal.number(node.this), "DOUBLE")
-        if type(node.parent).__name__ in _ARITHMETIC:
+        if type(node.parent).__name__ in _ARITHMETIC and not _may_move_date(node):
             return exp.cast(
                 exp.Literal.number(node.this), "UBIGINT" if int(node.this) >= 2**63 else "BIGINT"
             )
@@ -177,6 +187,8 @@ def _meaning(node: "Tree") -> "Tree":
         wrong = exp.Anonymous(this="error", expressions=[exp.Literal.string("division by zero")])
         zero = exp.EQ(this=exp.paren(node.expression.copy()), expression=exp.Literal.number(0))
         return exp.Case(ifs=[exp.If(this=zero, true=wrong)], default=exp.Paren(this=node.copy()))
+    if isinstance(node, exp.CountIf):  # of no rows DuckDB gives NULL, the service 0
+        return exp.Count(this=exp.If(this=node.this.copy(), true=exp.Literal.number(1)))
     if isinstance(node, (exp.DateAdd, exp.DateSub, exp.DateTrunc)):
         return exp.cast(node.copy(), "DATE")
     if isinstance(node, exp.Extract):

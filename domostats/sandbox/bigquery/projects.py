@@ -25,7 +25,7 @@ from .refusals import Resource
 from .selecting import view_columns
 from .uploads import Uploads, read_object
 from .warehouse import PhysicalTables
-from ..datorama.limits import VirtualClock
+from ..clock import VirtualClock
 from ..replies import Reply, json_reply
 
 

@@ -9,7 +9,7 @@ __all__ = [
     "billed_bytes",
     "open_session",
     "dry_run",
-    "run_query",
+    "carry_out_query",
     "read_page_bounds",
     "show_page",
 ]
@@ -34,7 +34,7 @@ from .statements import run_script
 from .tables import split_decorator
 from .translation import translate_statement
 from .writing import JobDestination, write_rows
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp
@@ -167,7 +167,7 @@ def _statistics(project: str, results: list[StatementResult], read: int, billed:
     return found
 
 
-def run_query(jobs: BigQueryJobs, given: Resource, location: str) -> JobResult:
+def carry_out_query(jobs: BigQueryJobs, given: Resource, location: str) -> JobResult:
     """Run the text of a query job, and write its rows where the job wants them.
     BigQueryRefusal."""
     catalogue = jobs.catalogue

@@ -17,7 +17,7 @@ from .refusals import BigQueryRefusal, Resource
 from .sources import Scan, TableSource, read_statements
 from .tables import BigQueryTable
 from .translation import translate_statement
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp

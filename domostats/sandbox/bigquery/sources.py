@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from .fields import BigQueryField
 from .refusals import BigQueryRefusal
-from ..sql_tools import SyntaxMistake, load_sqlglot, parse_statements
+from ...sql_dialects import SyntaxMistake, load_sqlglot, parse_statements
 
 if TYPE_CHECKING:
     from sqlglot import exp

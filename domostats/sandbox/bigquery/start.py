@@ -10,19 +10,22 @@ import re
 import secrets
 import time
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from ...errors import SettingsError
+from ...errors import DestinationError, SettingsError
+from ...private import replacing_private
 from .faults import BigQueryCall
 from .jobs import BigQueryJob, BigQueryRules
 from .service import BigQueryService
 from .tables import BigQueryDataset
-from ..datorama.limits import VirtualClock
+from ..clock import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
-from ..sql_tools import load_sqlglot
+from ..tokens import load_joserfc
 from ...secrets import Secret
+from ...sql_dialects import load_sqlglot
 
 
 # %% ../../../nbs/11_sandbox/bigquery/32_start.ipynb #1203005d
@@ -30,10 +33,11 @@ class BigQuerySandbox(RunningSandbox):
     """An offline BigQuery that is running: its `project`, `datasets` and `jobs` (by id), `rules`,
     `clock`, the `log` of calls, and its own `mistakes` (none, one hopes).
 
-    `table(name)` gives the rows of `dataset.table`."""
+    `table(name)` gives the rows of `dataset.table`. `key_file` is the key file of its account, and
+    `write_key_file(path)` puts it where a client finds it."""
 
     def __init__(self, served: NamedServer, secrets: dict[str, Secret], service: BigQueryService):
-        super().__init__(served.name, served.url, secrets, served.server, service.faults)
+        super().__init__(served, secrets, service)
         self.service = service
         self.project: str = service.project.name
         self.location: str = service.project.catalogue.location
@@ -46,13 +50,28 @@ class BigQuerySandbox(RunningSandbox):
         self.mistakes: deque[str] = service.mistakes
 
     @property
-    def latency(self) -> float:
-        "How many seconds every reply takes longer."
-        return self.service.latency
+    def key_file(self) -> Secret:
+        "The key file (JSON) of a service account that may do everything here."
+        return self.service.account.entries()
 
-    @latency.setter
-    def latency(self, seconds: float) -> None:
-        self.service.latency = seconds
+    def write_key_file(self, path: Path | str) -> Path:
+        """Write the key file, for this user only. DestinationError `not_written`, also where
+        something is there already: it may be a key of yours."""
+        path = Path(path)
+        if path.exists() or path.is_symlink():
+            raise DestinationError(
+                f"{path} is there already, and may be a key of yours. Name another file.",
+                "not_written",
+            )
+        try:
+            with replacing_private(path) as file:
+                file.write(str(self.key_file.reveal()).encode())
+        except OSError as e:
+            raise DestinationError(
+                f"The key file {path} cannot be written ({type(e).__name__}). Name another.",
+                "not_written",
+            ) from None
+        return path
 
     def table(self, name: str) -> pa.Table:
         "The rows of a table, in the order in which they came. KeyError where there is none."
@@ -79,7 +98,7 @@ class BigQuerySandbox(RunningSandbox):
 
 
 def start_bigquery(
-    project: str = "acme-analytics", location: str = "US", **rules: int
+    project: str = "acme-analytics", location: str = "US", **rules: int | bool
 ) -> BigQuerySandbox:
     """An offline BigQuery on this machine for one project, until it is stopped or this process
     ends; the same for the same arguments. A dataset without a location lies in `location`; `rules`
@@ -97,11 +116,13 @@ def start_bigquery(
                 "bad_name",
             )
     load_sqlglot()
+    if rules.get("needs_token"):
+        load_joserfc()
     key = "bigquery", project, location, repr(sorted(rules.items()))
     return start_once(key, lambda: _started(project, location, rules))
 
 
-def _started(project: str, location: str, rules: dict[str, int]) -> BigQuerySandbox:
+def _started(project: str, location: str, rules: dict[str, int | bool]) -> BigQuerySandbox:
     key = Secret(secrets.token_hex(16))
     service = BigQueryService(project, location, key, start=time.time())
     service.set_rules(**rules)

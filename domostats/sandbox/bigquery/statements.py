@@ -12,7 +12,7 @@ from .changes import run_change
 from .defining import run_definition
 from .refusals import BigQueryRefusal
 from .selecting import SqlSession, StatementResult, run_select
-from ..sql_tools import load_sqlglot
+from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
     from sqlglot import exp

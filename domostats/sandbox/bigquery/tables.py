@@ -132,6 +132,7 @@ class BigQueryTable:
     etag: str = field(default_factory=new_etag)
     streamed: int = 0  # rows that came by insertAll ...
     streamed_at: float = 0  # ... and when the last of them came
+    expires: int = 0  # when it will be gone, in milliseconds since 1970; 0 for never
 
     def reference(self, project: str) -> dict[str, str]:
         "The three names of a table."
@@ -178,6 +179,8 @@ class BigQueryTable:
         }
         if self.query:
             shown["view"] = {"query": self.query, "useLegacySql": False}
+        if self.expires:
+            shown["expirationTime"] = str(self.expires)
         return shown
 
 

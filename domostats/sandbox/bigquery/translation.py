@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from .meanings import put_meanings
 from .refusals import BigQueryRefusal
 from .sources import FindSource, Scan, TableSource, put_sources
-from ..sql_tools import UnusableSql, load_sqlglot, write_duckdb
+from ...sql_dialects import UnusableSql, load_sqlglot, write_duckdb
 
 if TYPE_CHECKING:
     from sqlglot import exp

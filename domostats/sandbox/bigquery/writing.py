@@ -139,6 +139,7 @@ def _fresh_table(
     made = catalogue.new_table(wanted.reference["datasetId"], name, fields, divided, clustering)
     if before:
         made.created, made.described, made.policy = before.created, before.described, before.policy
+        made.expires = before.expires
     properties = wanted.settings.get("destinationTableProperties")
     made.described = change_described(made.described, properties or {})
     return made

@@ -9,9 +9,9 @@ __all__ = ["MODES", "DailyRuns"]
 from datetime import datetime, timezone
 from typing import Any
 
+from ..clock import VirtualClock
 from .loads import DashRefusal
 from .rules import DashRules
-from ..datorama.limits import VirtualClock
 
 # %% ../../../nbs/11_sandbox/dash/15_daily_runs.ipynb #d663dbf0
 MODES = "list", "latest", "last_successful"

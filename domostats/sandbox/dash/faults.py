@@ -93,6 +93,7 @@ HIDDEN = (
     "policy",
     "signature",
     "uploadId",
+    "assertion",
 )
 
 

@@ -17,11 +17,11 @@ import duckdb
 import pyarrow as pa
 import pyarrow.dataset
 
+from ..clock import VirtualClock
 from .load_checks import LoadFailure, agree, common_schema
 from .rules import DashRules
 from .sql import UnusableSql, translate_aggregate, use_lake
 from .store import ObjectStore
-from ..datorama.limits import VirtualClock
 
 # %% ../../../nbs/11_sandbox/dash/06_loads.ipynb #f4d31120
 TABLE_NAME = r"[a-z_]+[a-z0-9_]*[a-z0-9]"  # of tables and of file keys: documented

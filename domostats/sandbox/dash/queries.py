@@ -17,10 +17,10 @@ import duckdb
 import pyarrow as pa
 import pyarrow.csv
 
+from ..clock import VirtualClock
 from .loads import DashRefusal
 from .rules import DashRules
 from .sql import UnusableSql, translate_query, use_lake
-from ..datorama.limits import VirtualClock
 
 # %% ../../../nbs/11_sandbox/dash/07_queries.ipynb #944a78dd
 FINAL = "SUCCEEDED", "FAILED", "CANCELLED"

@@ -6,7 +6,6 @@
 __all__ = [
     "CLI_CLIENT",
     "CODE_SECONDS",
-    "RealmError",
     "RealmLogin",
     "Grant",
     "is_loopback_redirect",
@@ -25,24 +24,15 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from ..clock import VirtualClock
 from .rules import DashRules
-from .tokens import TokenSigner
-from ..datorama.limits import VirtualClock
 from ..replies import HTML, Reply, json_reply
+from ..tokens import OAuthRefusal, TokenSigner
 from ...secrets import Secret
 
 # %% ../../../nbs/11_sandbox/dash/03_realm.ipynb #3bc65eaa
 CLI_CLIENT = "comotion_cli"  # the client of people: measured
 CODE_SECONDS = 60  # how long a code works: guessed
-
-
-class RealmError(Exception):
-    "What the token endpoint refuses, in the words of OAuth: `error`, a description, a status."
-
-    def __init__(self, error: str, description: str, status: int = 400):
-        super().__init__(error)
-        body = {"error": error, "error_description": description}
-        self.reply: Reply = json_reply(body, status)
 
 
 @dataclass
@@ -127,7 +117,7 @@ class Realm:
         return Reply(302, b"", {"location": f"{redirect}?{urlencode(back)}"})
 
     def token(self, form: Mapping[str, str]) -> Reply:
-        "The token endpoint: a code, a refresh token or a secret for an access token. RealmError."
+        "The token endpoint: a code, a refresh token or a secret for an access token. OAuthRefusal."
         kind = form.get("grant_type", "")
         answer = {
             "authorization_code": self._exchange,
@@ -135,19 +125,19 @@ class Realm:
             "client_credentials": self._apply,
         }.get(kind)
         if answer is None:
-            raise RealmError("unsupported_grant_type", "Unsupported grant_type")
+            raise OAuthRefusal("unsupported_grant_type", "Unsupported grant_type")
         return json_reply(answer(form))
 
     def _exchange(self, form: Mapping[str, str]) -> dict[str, Any]:
         grant = self.grants.pop(form.get("code", ""), None)
         _check_public_client(form)
         if grant is None or grant.until < self.clock.now():
-            raise RealmError("invalid_grant", "Code not valid")
+            raise OAuthRefusal("invalid_grant", "Code not valid")
         if form.get("redirect_uri") != grant.redirect:
-            raise RealmError("invalid_grant", "Incorrect redirect_uri")
+            raise OAuthRefusal("invalid_grant", "Incorrect redirect_uri")
         challenge = challenge_of(form.get("code_verifier", ""))
         if not hmac.compare_digest(challenge, grant.challenge):
-            raise RealmError("invalid_grant", "PKCE verification failed: Code mismatch")
+            raise OAuthRefusal("invalid_grant", "PKCE verification failed: Code mismatch")
         return self._tokens_of(grant.login, grant.nonce)
 
     def _refresh(self, form: Mapping[str, str]) -> dict[str, Any]:
@@ -157,9 +147,9 @@ class Realm:
         if login is not None and token in login.spent:
             if self.rules.reuse_ends_session:
                 login.ended = True
-            raise RealmError("invalid_grant", "Maximum allowed refresh token reuse exceeded")
+            raise OAuthRefusal("invalid_grant", "Maximum allowed refresh token reuse exceeded")
         if login is None or login.ended or login.fresh[token] < self.clock.now():
-            raise RealmError("invalid_grant", "Token is not active")
+            raise OAuthRefusal("invalid_grant", "Token is not active")
         if self.rules.rotate:
             login.spent.add(token)
             del login.fresh[token]
@@ -171,7 +161,7 @@ class Realm:
         given = Secret(form.get("client_secret", ""))
         if not known or known != given:
             words = "Invalid client or Invalid client credentials"
-            raise RealmError("unauthorized_client", words, 401)
+            raise OAuthRefusal("unauthorized_client", words, 401)
         user = f"service-account-{id}"
         scopes = " ".join(self.rules.application_scopes)
         token = self._access(user, id, scopes)
@@ -220,10 +210,10 @@ class Realm:
 
 
 def _check_public_client(form: Mapping[str, str]) -> None:
-    "RealmError for another client than that of people, or for a secret, which it has not."
+    "OAuthRefusal for another client than that of people, or for a secret, which it has not."
     if form.get("client_id") != CLI_CLIENT or "client_secret" in form:
         words = "Invalid client or Invalid client credentials"
-        raise RealmError("unauthorized_client", words, 401)
+        raise OAuthRefusal("unauthorized_client", words, 401)
 
 
 def _wrong_request(query: Mapping[str, str]) -> tuple[str, str] | None:

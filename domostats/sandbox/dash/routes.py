@@ -31,10 +31,11 @@ from .first_model import FirstModel
 from .loads import DashLoads, DashRefusal
 from .migration import LakeMigration
 from .queries import Queries
-from .realm import Realm, RealmError
+from .realm import Realm
 from .rules import DashRules
 from .store import ObjectStore
 from ..replies import Reply, json_reply
+from ..tokens import OAuthRefusal
 
 
 # %% ../../../nbs/11_sandbox/dash/10_routes.ipynb #df7e48d0
@@ -83,7 +84,7 @@ def _ask_login(world: DashWorld, asked: DashRequest) -> Reply:
 def _give_token(world: DashWorld, asked: DashRequest) -> Reply:
     try:
         return world.realm.token(asked.form())
-    except RealmError as e:
+    except OAuthRefusal as e:
         return e.reply
 
 

@@ -18,10 +18,10 @@ from typing import Any
 
 import duckdb
 
-from domostats.sandbox.sql_tools import (
+from ..sql_tools import close_database
+from domostats.sql_dialects import (
     SyntaxMistake,
     UnusableSql,
-    close_database,
     load_sqlglot,
     parse_statements,
     write_duckdb,

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from ...errors import SettingsError
+from ..clock import VirtualClock
 from .daily_runs import DailyRuns
 from .faults import DashCall
 from .first_model import FirstModel
@@ -29,12 +30,11 @@ from .service import Dash
 from .sql import use_lake
 from .store import ObjectStore
 from .store_app import make_store_app
-from .tokens import load_joserfc
-from ..datorama.limits import VirtualClock
 from ..running import NamedServer, RunningSandbox, serve_here, start_once
 from ..server import Server
-from ..sql_tools import load_sqlglot
+from ..tokens import load_joserfc
 from ...secrets import Secret
+from ...sql_dialects import load_sqlglot
 
 
 # %% ../../../nbs/11_sandbox/dash/12_start.ipynb #fc728d84
@@ -53,7 +53,7 @@ class DashSandbox(RunningSandbox):
         store_server: Server,
         folder: Path,
     ):
-        super().__init__(served.name, served.url, secrets, served.server, service.faults)
+        super().__init__(served, secrets, service)
         self.service = service
         self.store_server = store_server
         self.folder = folder
@@ -84,15 +84,6 @@ class DashSandbox(RunningSandbox):
     def api_key(self) -> Secret:
         "The key that opens Data Model v1."
         return self.first.keys[0]
-
-    @property
-    def latency(self) -> float:
-        "How many seconds every reply takes longer."
-        return self.service.latency
-
-    @latency.setter
-    def latency(self, seconds: float) -> None:
-        self.service.latency = self.service.storing.latency = seconds
 
     def table(self, name: str) -> pa.Table:
         "The rows of a table of the lake; an empty table where there is none."

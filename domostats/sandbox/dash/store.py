@@ -18,8 +18,8 @@ from hashlib import sha1
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ..clock import VirtualClock
 from .rules import DashRules
-from ..datorama.limits import VirtualClock
 from ..replies import Reply
 from ...secrets import Secret
 

@@ -9,8 +9,7 @@ __all__ = [
     "BEFORE",
     "AFTER",
     "DATORAMA_FAULTS",
-    "OWN_PATHS",
-    "CONTROLS",
+    "OWN_REFUSALS",
     "DatoramaCall",
     "Users",
     "Datorama",
@@ -28,10 +27,10 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import parse_qsl
 
-from ...errors import SettingsError
-from ...instances import signed
+from ..clock import VirtualClock
+from ..control import Action, Refusals, answer_control, do_fault
 from .agency import Agency
-from .limits import CallLimits, VirtualClock
+from .limits import CallLimits
 from .requests import DatoramaRequest
 from .routes import answer
 from .state import State, user_names
@@ -145,20 +144,12 @@ def _weight(request: DatoramaRequest, each: bool) -> int:
 
 
 # %% ../../../nbs/11_sandbox/datorama/10_service.ipynb #dn00000d
-OWN_PATHS = "/sandbox", "/sandbox/faults", "/sandbox/clock", "/sandbox/log", "/sandbox/quirks"
-
-
 def _set_clock(service: "Datorama", asked: dict[str, Any]) -> dict[str, Any]:
     if "step" in asked:
         service.clock.step(float(asked["step"]))
     if "speed" in asked:
         service.clock.speed = float(asked["speed"])
     return {"now": service.clock.now(), "speed": service.clock.speed}
-
-
-def _set_fault(service: "Datorama", asked: dict[str, Any]) -> dict[str, Any]:
-    service.faults.do(**asked)
-    return {}
 
 
 def _set_quirks(service: "Datorama", asked: dict[str, Any]) -> list[str]:
@@ -168,19 +159,28 @@ def _set_quirks(service: "Datorama", asked: dict[str, Any]) -> list[str]:
     return sorted(service.quirks)
 
 
-def _log(service: "Datorama", asked: dict[str, Any]) -> list[dict[str, Any]]:
+def _log(service: "Datorama") -> list[dict[str, Any]]:
     return [
         call._replace(body=call.body.decode("utf-8", "replace"))._asdict()
         for call in [*service.log]
     ]
 
 
-CONTROLS = {
-    "/sandbox/clock": _set_clock,
-    "/sandbox/faults": _set_fault,
-    "/sandbox/quirks": _set_quirks,
-    "/sandbox/log": _log,
-}
+def _make_actions(service: "Datorama") -> dict[str, Action]:
+    "The actions at the own addresses, by path."
+    return {
+        "/sandbox/clock": lambda asked: _set_clock(service, asked),
+        "/sandbox/faults": lambda asked: do_fault(service.faults, asked),
+        "/sandbox/quirks": lambda asked: _set_quirks(service, asked),
+        "/sandbox/log": lambda asked: _log(service),
+    }
+
+
+OWN_REFUSALS = Refusals(
+    method=_error(405, "GET only"),
+    stranger=_error(403, "Forbidden"),
+    wish=_error(400, "That cannot be asked"),
+)
 
 
 # %% ../../../nbs/11_sandbox/datorama/10_service.ipynb #dn000009
@@ -189,25 +189,20 @@ class Datorama:
     the last hundred thousand calls."""
 
     tells_time: bool = True  # its answers have a `Date` of its own clock
-    own_paths: Collection[str] = OWN_PATHS
 
     def __init__(self, agency: Agency | None = None):
         self.agency: Agency = agency or Agency()
         self.clock: VirtualClock = VirtualClock(self.agency.now)
         self.quirks: set[str] = set()
         self.faults: Faults = Faults(DATORAMA_FAULTS)
+        self.actions: dict[str, Action] = _make_actions(self)
+        self.own_paths: Collection[str] = ("/sandbox", *self.actions)
         self.latency: float = 0
         self.state: State = State(self.agency, self.clock, self.quirks)
         self.limits: CallLimits = CallLimits(self.clock)
         self.log: deque[DatoramaCall] = deque(maxlen=100_000)
         self.lock: threading.RLock = threading.RLock()
         self.users: Users = Users(self.agency, self.state.workspaces)
-
-    def ready(
-        self, method: str, path: str, headers: Mapping[str, str], body: bytes, query: str
-    ) -> bool:
-        "Every call is answered in a thread."
-        return False
 
     def reply(
         self, method: str, path: str, headers: Mapping[str, str], body: bytes = b"", query: str = ""
@@ -263,15 +258,6 @@ class Datorama:
         return reply
 
     def control(self, key: Secret, request: "Request", body: bytes) -> Reply:
-        "The reply of one of the sandbox's own addresses."
-        path = request.scope["path"]
-        if path == "/sandbox":
-            if request.method != "GET":
-                return _error(405, "GET only")
-            return json_reply({"proof": signed(key, request.query_params.get("number", ""))})
-        if not self.users.who(request.headers):
-            return _error(403, "Forbidden")
-        try:
-            return json_reply(CONTROLS[path](self, json.loads(body or b"{}")))
-        except (ValueError, KeyError, TypeError, AttributeError, SettingsError, RecursionError):
-            return _error(400, "That cannot be asked")
+        "The reply of one of the sandbox's own addresses; a token of any user opens them."
+        may_ask = bool(self.users.who(request.headers))
+        return answer_control(key, request, body, self.actions, may_ask, OWN_REFUSALS)

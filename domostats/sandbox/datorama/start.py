@@ -12,8 +12,8 @@ from datetime import date
 from typing import Any
 
 from ...errors import SettingsError
+from ..clock import VirtualClock
 from .agency import Agency
-from .limits import VirtualClock
 from .service import Datorama, DatoramaCall
 from .state import Jobs
 from ..days import parse_today, start_of_day
@@ -30,7 +30,7 @@ class DatoramaSandbox(RunningSandbox):
     `reset(snapshot)` put everything back."""
 
     def __init__(self, served: NamedServer, secrets: dict[str, Secret], service: Datorama):
-        super().__init__(served.name, served.url, secrets, served.server, service.faults)
+        super().__init__(served, secrets, service)
         self.service = service
         self.clock: VirtualClock = service.clock
         self.quirks: set[str] = service.quirks
@@ -75,15 +75,6 @@ class DatoramaSandbox(RunningSandbox):
     def api_token(self) -> Secret:
         "A token of the first user."
         return next(iter(self.tokens.values()))[0]
-
-    @property
-    def latency(self) -> float:
-        "How many seconds every reply takes longer."
-        return self.service.latency
-
-    @latency.setter
-    def latency(self, seconds: float) -> None:
-        self.service.latency = seconds
 
     def use_calls(self, user: str, **calls: int) -> None:
         "Count so many calls of each kind, as if the user had made them elsewhere."

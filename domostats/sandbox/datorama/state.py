@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from ..clock import VirtualClock
 from domostats.sandbox.datorama.agency import (
     FIRST_JOB,
     Agency,
@@ -24,7 +25,6 @@ from domostats.sandbox.datorama.agency import (
     make_workspace,
     run_seconds,
 )
-from .limits import VirtualClock
 from ..days import DAY
 from ..draws import Draws
 

@@ -9,6 +9,7 @@ __all__ = [
     "LOG_LENGTH",
     "CALLS_LENGTH",
     "LAST_LENGTH",
+    "FAULTS_PATH",
     "OWN_PATHS",
     "route",
     "CachedPages",
@@ -17,15 +18,13 @@ __all__ = [
 ]
 
 # %% ../../../nbs/11_sandbox/domo/23_instance.ipynb #0f979a1f
-import json
 import re
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable, Collection, Hashable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ...errors import SettingsError
-from ...instances import signed
+from ..control import Refusals, answer_control, do_fault
 from ..days import DAY
 from domostats.sandbox.domo.account_lists import (
     show_account,
@@ -91,7 +90,6 @@ from domostats.sandbox.replies import (
     DomoRequest,
     Reply,
     ReplyCache,
-    json_reply,
     not_signed_in,
     parse_request,
     trouble,
@@ -249,7 +247,8 @@ class DomoCall(NamedTuple):
 
 
 # %% ../../../nbs/11_sandbox/domo/23_instance.ipynb #489bd87b
-OWN_PATHS = "/sandbox", "/sandbox/faults"  # those that are not of Domo
+FAULTS_PATH = "/sandbox/faults"
+OWN_PATHS = "/sandbox", FAULTS_PATH  # those that are not of Domo
 
 
 # %% ../../../nbs/11_sandbox/domo/23_instance.ipynb #1d043159
@@ -407,17 +406,14 @@ class Domo:
     def control(self, key: Secret, request: "Request", body: bytes) -> Reply:
         """The reply of the sandbox's own two addresses; the second takes
         `{"do": "fail", "fault": ...}`, `{"do": "serve", ...}` or `{"do": "heal"}`."""
-        path, method = request.scope["path"], request.method
-        if path == "/sandbox":
-            if method != "GET":
-                return trouble(405, path, headers={"allow": "GET"})
-            return json_reply({"proof": signed(key, request.query_params.get("number", ""))})
-        if method != "POST":
+        path = request.scope["path"]
+        if path == FAULTS_PATH and request.method != "POST":
             return trouble(405, path, headers={"allow": "POST"})
-        if not self.admin.holds(request.headers.get("x-domo-developer-token")):
-            return trouble(403, path)
-        try:
-            self.faults.do(**json.loads(body))
-        except (ValueError, KeyError, TypeError, AttributeError, SettingsError, RecursionError):
-            return trouble(400, path)
-        return json_reply({})
+        refusals = Refusals(
+            method=trouble(405, path, headers={"allow": "GET"}),
+            stranger=trouble(403, path),
+            wish=trouble(400, path),
+        )
+        actions = {FAULTS_PATH: lambda asked: do_fault(self.faults, asked)}
+        may_ask = self.admin.holds(request.headers.get("x-domo-developer-token"))
+        return answer_control(key, request, body, actions, may_ask, refusals)

@@ -34,7 +34,7 @@ class Sandbox(RunningSandbox):
     `hundred_a_page`, `system_groups`."""
 
     def __init__(self, served: NamedServer, secrets: dict[str, Secret], domo: Domo):
-        super().__init__(served.name, served.url, secrets, served.server, domo.faults)
+        super().__init__(served, secrets, domo)
         self.domo = domo
         self.limited: Login = domo.limited
         self.calls: list[tuple[str, str, int]] = domo.calls
@@ -64,15 +64,6 @@ class Sandbox(RunningSandbox):
     def client_secret(self) -> str:
         "The secret of the OAuth client."
         return self.domo.client.client_secret
-
-    @property
-    def latency(self) -> float:
-        "How many seconds every reply takes longer."
-        return self.domo.latency
-
-    @latency.setter
-    def latency(self, seconds: float) -> None:
-        self.domo.latency = seconds
 
     @property
     def quirks(self) -> set[str]:
@@ -196,4 +187,4 @@ def _started(world: World, given: bytes | None) -> Sandbox:
         "DOMO_PASSWORD": Secret(domo.admin.password),
         "DOMO_ACCESS_TOKEN": Secret(domo.admin.access_token),
     }
-    return Sandbox(serve_here(domo, values), values, domo)
+    return Sandbox(serve_here(domo, values, is_ready=domo.ready), values, domo)

@@ -62,8 +62,9 @@ class DayResult(NamedTuple):
 class Extraction:
     """Extractors that fill tables of a warehouse day by day, by default those of a store.
 
-    They are paths, classes or objects; those of settings.ini if none are given. `zone` and
-    `first_date` are those of settings.ini where they are not given.
+    `store` is also a warehouse, or one in words (`bigquery:PROJECT.DATASET`). The extractors are
+    paths, classes or objects; those of settings.ini if none are given. `zone` and `first_date`
+    are those of settings.ini where they are not given.
     """
 
     extractors: list[BaseExtractor[Any]]
@@ -75,13 +76,14 @@ class Extraction:
     def __init__(
         self,
         extractors: Iterable[str | type | BaseExtractor[Any]] | None = None,
-        store: Store | Warehouse | None = None,
+        store: Store | Warehouse | str | None = None,
         zone: str | tzinfo | None = None,
         first_date: date | str | None = None,
     ):
         self.extractors = configured() if extractors is None else load_all(extractors)
-        self.store = store or Store()
-        self.warehouse = as_warehouse(self.store)
+        self.warehouse = as_warehouse(store)
+        named = None if isinstance(store, str) else store
+        self.store = named or getattr(self.warehouse, "store", self.warehouse)
         self.zone = zone_of(zone)
         self.first_date = first_date
 
@@ -176,20 +178,36 @@ class Extraction:
                 part = self.part(extractor)
                 _check_first(seen, name, part)
                 self._check_zone(self.loader(extractor))
+                days = asked or self.missing(extractor, now)
             except Exception as e:
                 day = asked[0] if asked else last_finished(self.zone, now)
                 yield DayResult(name, day, None, e, part)
                 continue
             set_allow_incomplete(extractor, allow_incomplete)
-            for day in asked or self.missing(extractor, now):
-                try:
-                    load = self.load_day(extractor, day, run)
-                    done = DayResult(name, day, load, None, part, findings_of(extractor))
-                except Exception as e:
-                    done = DayResult(name, day, None, e, part)
-                yield done
-                if done.error:
+            at_once = self.warehouse.days_at_once
+            for n in range(0, len(days), at_once):
+                results = self._load(extractor, days[n : n + at_once], run, part)
+                yield from results
+                if results[-1].error:
                     break
+
+    def _load(
+        self, extractor: BaseExtractor[Any], days: Sequence[date], run: str, part: str | None
+    ) -> list[DayResult]:
+        "Do some days at once; what became of each, up to one that fails."
+        name = ask_for(extractor, "get_table").name
+        try:
+            if len(days) == 1:
+                load = self.load_day(extractor, days[0], run)
+                return [DayResult(name, days[0], load, None, part, findings_of(extractor))]
+            loaded = self.loader(extractor).load_days(days, run)
+        except Exception as e:
+            return [DayResult(name, days[0], None, e, part)]
+        done = [
+            DayResult(name, line_day(load), load, None, part, findings)
+            for load, findings in zip(loaded.loads, loaded.findings, strict=True)
+        ]
+        return done + [DayResult(name, day, None, e, part) for day, e in loaded.failed]
 
     def preview(
         self,

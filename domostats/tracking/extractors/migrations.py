@@ -19,6 +19,7 @@ from ...loading.store import Store
 from .declared import find_drift
 from domostats.tracking.extractors.files import (
     PlannedStep,
+    digest_of,
     find_pending,
     migrations_folder,
     read_steps,
@@ -90,7 +91,9 @@ class Migrations:
     folder: Path
     warehouse: Warehouse
 
-    def __init__(self, folder: str | Path | None = None, store: Store | Warehouse | None = None):
+    def __init__(
+        self, folder: str | Path | None = None, store: Store | Warehouse | str | None = None
+    ):
         self.folder = Path(folder or migrations_folder())
         self.warehouse = as_warehouse(store)
 
@@ -162,9 +165,11 @@ class Migrations:
         "Where the warehouse is not what the applied files say, one sentence each."
         planned = self.planned()
         with self.warehouse.open() as db:
+            unsure = _begun_tables(db, planned)
             return [
                 sentence
                 for table in _applied_tables(db, planned).values()
+                if table.name not in unsure
                 for sentence in _drift(db, table)
             ]
 
@@ -204,6 +209,7 @@ class Migrations:
 
 def _apply_one(db: OpenWarehouse, one: PlannedStep, part: str | None) -> None:
     "Do a step, and write down that it is done."
+    db.structure.note_begun(one.path.name, one.n, digest_of(one.step))
     db.structure.apply(one.step, one.tables, part)
     name = step_table(one.step)
     if isinstance(one.step, AddPartition) and part:
@@ -236,6 +242,12 @@ def _applied_tables(db: OpenWarehouse, planned: list[PlannedStep]) -> dict[str, 
             name = step_table(one.step)
             tables[name] = one.tables[name]
     return tables
+
+
+def _begun_tables(db: OpenWarehouse, planned: list[PlannedStep]) -> set[str]:
+    "The tables of which nobody knows whether they have had their next step."
+    begun = db.structure.begun()
+    return {step_table(one.step) for one in planned if (one.path.name, one.n) in begun}
 
 
 def _drift(db: OpenWarehouse, table: Table) -> list[str]:

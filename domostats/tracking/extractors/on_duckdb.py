@@ -8,7 +8,7 @@ __all__ = [
     "APPLIED",
     "SPELLED",
     "TYPE_NAMES",
-    "DuckDBLedger",
+    "WAREHOUSES",
     "DuckDBStructure",
     "DuckDBRows",
     "OpenDuckDB",
@@ -17,22 +17,31 @@ __all__ = [
 ]
 
 # %% ../../../nbs/08_tracking/extractors/07_on_duckdb.ipynb #5e34a003
-import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pyarrow as pa
 
-from ...errors import DestinationError
+from ...errors import DestinationError, SettingsError
 from ...loading.store import Store
 from ...loading.store_types import quoted
+from ...secrets import shown
+from ...settings import setting
+from ...sql_dialects import translate_bigquery
 from .schema import BY_NAME
-from .statements import delta_select, statements
-from .steps import Step
+from domostats.tracking.extractors.statements import (
+    count_by_bounds_sql,
+    count_by_day_sql,
+    days_outside_sql,
+    delta_select,
+    statements,
+)
+from .steps import CreateTable, MakeView, Reorder, Step, step_table
 from .tables import Table
 from domostats.tracking.extractors.warehouse import (
     Columns,
@@ -41,53 +50,10 @@ from domostats.tracking.extractors.warehouse import (
     day_bounds_table,
     line_day,
 )
-from domostats.tracking.loads import (
-    LOADS,
-    Load,
-    drop_line,
-    loads_of,
-    move_lines,
-    note_load,
-    part_name,
-)
+from ..loads import DuckDBLedger, Load, part_name
 
 if TYPE_CHECKING:
     import duckdb
-
-
-# %% ../../../nbs/08_tracking/extractors/07_on_duckdb.ipynb #1fa37aeb
-class DuckDBLedger:
-    "The ledger of a store, in an open transaction."
-
-    def __init__(self, con: "duckdb.DuckDBPyConnection"):
-        self._con = con
-
-    def lines(self, dataset: str) -> list[Load]:
-        "The lines of a table, or of a part of it, in order of their keys."
-        return loads_of(self._con, dataset, parts=False)
-
-    def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
-        "Whether a line of a table has other details than these."
-        self._con.execute(LOADS)
-        found = self._con.execute(
-            "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
-            [dataset, json.dumps(details)],
-        )
-        return bool(found.fetchall())
-
-    def note(self, line: Load) -> Load:
-        "Write a line in place of the one of the same day, and give it with its moments."
-        return note_load(self._con, line)
-
-    def drop(self, dataset: str, key: str) -> None:
-        "Take the line of a day out."
-        self._con.execute(LOADS)
-        drop_line(self._con, dataset, key)
-
-    def move(self, dataset: str, part: str) -> None:
-        "Make the lines of a table those of a part of it."
-        move_lines(self._con, dataset, part)
-
 
 # %% ../../../nbs/08_tracking/extractors/07_on_duckdb.ipynb #1aad199c
 DECLARED = """
@@ -136,7 +102,8 @@ class DuckDBStructure:
         stored = self._view_sql(f"{table.name}_delta", "datasets")
         if table.view is None:
             return stored is None
-        self._con.execute(f"CREATE OR REPLACE TEMP VIEW expected_delta AS {delta_select(table)}")
+        [select] = translate_bigquery(delta_select(table), never_null=[table.day])
+        self._con.execute(f"CREATE OR REPLACE TEMP VIEW expected_delta AS {select}")
         return stored == self._view_sql("expected_delta", "main")
 
     def declared(self, name: str) -> Table | None:
@@ -160,6 +127,13 @@ class DuckDBStructure:
         rows = self._con.execute("SELECT name, step, sum FROM kit.migrations").fetchall()
         return {(name, n): digest for name, n, digest in rows}
 
+    def begun(self) -> set[tuple[str, int]]:
+        "None: a step and its line are one transaction."
+        return set()
+
+    def note_begun(self, file: str, n: int, digest: str) -> None:
+        "Nothing is written: a step and its line are one transaction."
+
     def note_applied(self, file: str, n: int, digest: str) -> None:
         "Write down that a step was done."
         self._con.execute(APPLIED)
@@ -169,12 +143,42 @@ class DuckDBStructure:
 
     def statements(self, step: Step, tables: dict[str, Table], part: str | None) -> list[str]:
         "The SQL of a step; `tables` are those after it."
-        return statements(step, tables, part)
+        name = step_table(step)
+        table = step.table if isinstance(step, CreateTable) else tables[name]
+        drop = f"DROP VIEW IF EXISTS datasets.{quoted(f'{name}_delta')}"
+        translated = [
+            line
+            for text in statements(step, tables, part)
+            for line in translate_bigquery(text, never_null=[table.day])
+        ]
+        changes_table = not isinstance(step, (CreateTable, MakeView))
+        return [drop, *translated] if changes_table else translated
 
     def apply(self, step: Step, tables: dict[str, Table], part: str | None) -> None:
         "Do a step."
         for statement in self.statements(step, tables, part):
             self._con.execute(statement)
+
+    def drop(self, table: Table) -> None:
+        "Drop a table with its delta view, and forget what it was made from."
+        self._con.execute(DECLARED)
+        if table.view:
+            self._con.execute(f"DROP VIEW IF EXISTS datasets.{quoted(table.view)}")
+        self._con.execute(f"DROP TABLE IF EXISTS datasets.{quoted(table.name)}")
+        self._con.execute("DELETE FROM kit.declared WHERE name = ?", [table.name])
+
+    def restore(self, table: Table) -> None:
+        "Make a table that has more columns, or others that may be null, into this one again."
+        names = tuple(column.name for column in table.columns)
+        view = MakeView(table.name, table.deltas, table.gap, table.shows_previous)
+        for step in (Reorder(table.name, names), view):
+            self.apply(step, {table.name: table}, None)
+        self.declare(table)
+
+    def note_undone(self, file: str, n: int) -> None:
+        "Write down that a step was taken back."
+        self._con.execute(APPLIED)
+        self._con.execute("DELETE FROM kit.migrations WHERE name = ? AND step = ?", [file, n])
 
     def _view_sql(self, name: str, schema: str) -> str | None:
         "A view that is there, as DuckDB writes it; None if it is not."
@@ -193,33 +197,14 @@ class DuckDBRows:
 
     def count_by_day(self, table: Table, part: str | None) -> dict[date, int]:
         "How many rows a table has of each day."
-        day, (where, values) = quoted(table.day), _within(table, part)
-        counted = self._con.execute(
-            f"""
-            SELECT {day}, count(*)
-            FROM datasets.{quoted(table.name)}
-            {where}
-            GROUP BY {day}""",
-            values,
-        )
-        return dict(counted.fetchall())
+        return dict(self._ask(count_by_day_sql, table, part))
 
     def count_by_bounds(self, table: Table, part: str | None, days: pa.Table) -> dict[date, int]:
         """How many different events a table has between the bounds of each day, wherever they
         stand now; days without any are left out.
         """
         self._con.register("cut", days)
-        columns = ", ".join(quoted(column.name) for column in table.columns)
-        at, (where, values) = quoted(table.date_field), _within(table, part)
-        counted = self._con.execute(
-            f"""
-            SELECT cut_day, count(*)
-            FROM (SELECT DISTINCT {columns} FROM datasets.{quoted(table.name)} {where}) AS had
-            JOIN cut ON {at} >= begins AND {at} < ends
-            GROUP BY cut_day""",
-            values,
-        )
-        return dict(counted.fetchall())
+        return dict(self._ask(count_by_bounds_sql, table, part))
 
     def days_outside(
         self,
@@ -231,21 +216,17 @@ class DuckDBRows:
         """Those days of a table of events (all, or some) with rows whose time lies outside of
         `bounds_of(day)`.
         """
-        day, at = quoted(table.day), quoted(table.date_field)
         days = self.count_by_day(table, None) if days is None else days
         self._con.register("cut", day_bounds_table(days, bounds_of))
-        is_date = any(one.name == table.date_field and one.type == "DATE" for one in table.columns)
-        outside = f"{at} <> {day}" if is_date else f"({at} < begins OR {at} >= ends)"
-        where, values = _within(table, part, outside)
-        rows = self._con.execute(
-            f"""
-            SELECT DISTINCT {day}
-            FROM datasets.{quoted(table.name)}
-            JOIN cut ON {day} = cut_day
-            {where}""",
-            values,
-        ).fetchall()
-        return sorted(row[0] for row in rows)
+        return sorted(row[0] for row in self._ask(days_outside_sql, table, part))
+
+    def _ask(
+        self, question: Callable[..., str], table: Table, part: str | None
+    ) -> list[tuple[Any, ...]]:
+        "The rows of one of the questions of `statements`."
+        in_part = bool(table.partition and part)
+        [query] = translate_bigquery(question(table, in_part=in_part))
+        return self._con.execute(query, {"part": part} if in_part else None).fetchall()
 
     def delete(self, table: Table, part: str | None, days: Sequence[date] | None) -> None:
         "Delete the rows of some days, or of all (None), of a part."
@@ -332,6 +313,11 @@ class DuckDBWarehouse:
         "The folder of the store, for rows on their way."
         return self.store.path.parent
 
+    @property
+    def days_at_once(self) -> int:
+        "One: a transaction of a store costs nothing, and each day is told as it is there."
+        return 1
+
     @contextmanager
     def open(self) -> Iterator[OpenDuckDB]:
         "Open the store in a transaction. DestinationError: those of `Store.open`."
@@ -339,6 +325,24 @@ class DuckDBWarehouse:
             yield OpenDuckDB(con)
 
 
-def as_warehouse(place: "Store | Warehouse | None" = None) -> Warehouse:
-    "What was given, if it is a `Warehouse`; that of a store, or of the store of the settings."
+# What stands before the colon of a warehouse that is named in words, and the module that has it.
+WAREHOUSES = {"bigquery": "domostats.tracking.bigquery.warehouse"}
+
+
+def as_warehouse(place: "Store | Warehouse | str | None" = None) -> Warehouse:
+    """The `Warehouse` that is given, that of a store, or one in words: `bigquery:PROJECT.DATASET`.
+
+    For None it is `warehouse` under [extractors] in settings.ini, or the store of the settings.
+    SettingsError `bad_name`."""
+    place = place or setting("extractors", "warehouse")
+    if isinstance(place, str):
+        module = WAREHOUSES.get(place.partition(":")[0])
+        if module is None:
+            raise SettingsError(
+                f"{shown(place)} is no warehouse. Write bigquery:PROJECT.DATASET, in 'warehouse' "
+                "under [extractors] in settings.ini or after --to; without it days go to the "
+                "store.",
+                "bad_name",
+            )
+        return import_module(module).warehouse_from(place)
     return DuckDBWarehouse(place) if place is None or isinstance(place, Store) else place

@@ -23,6 +23,7 @@ import dataclasses
 import re
 import types
 import typing
+from collections.abc import Mapping
 from datetime import date, datetime, time
 from decimal import Decimal
 
@@ -30,6 +31,7 @@ import msgspec
 import pyarrow as pa
 
 from ...errors import SettingsError
+from ...notices import warn
 
 
 # %% ../../../nbs/08_tracking/extractors/01_schema.ipynb #11300007
@@ -172,15 +174,27 @@ def columns_from(cls: type) -> list[Column]:
 # %% ../../../nbs/08_tracking/extractors/01_schema.ipynb #1130000e
 def sq_field(
     *,
-    differentiate: bool = False,
-    metadata: dict[str, typing.Any] | None = None,
+    differentiate: bool | None = None,
+    diffrentiate: bool | None = None,
+    metadata: Mapping[typing.Any, typing.Any] | None = None,
     **options: typing.Any,
 ) -> typing.Any:
     """A field of a dataclass, with all options of `dataclasses.field`.
 
     With `differentiate` its difference from day to day is a column of the delta view.
+    `diffrentiate` is a slip of the pen that one introduction has; it works, and a warning tells the
+    right spelling. SettingsError `two_ways` if the two say different things.
     """
-    mark = {"sq": {"differentiate": differentiate}}
+    if diffrentiate is not None:
+        if differentiate is not None and differentiate != diffrentiate:
+            raise SettingsError(
+                f"sq_field has differentiate={differentiate} and diffrentiate={diffrentiate}. "
+                "Leave the second out.",
+                "two_ways",
+            )
+        warn(f"sq_field(diffrentiate={diffrentiate}) is spelled differentiate={diffrentiate}.")
+        differentiate = diffrentiate
+    mark = {"sq": {"differentiate": bool(differentiate)}}
     return dataclasses.field(metadata={**(metadata or {}), **mark}, **options)
 
 

@@ -16,6 +16,7 @@ __all__ = [
 
 # %% ../../../nbs/08_tracking/extractors/02_tables.ipynb #3bc8bf9e
 import enum
+import inspect
 import re
 import unicodedata
 
@@ -51,7 +52,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     `deltas` are the marked columns, `gap` which row a difference is counted from, `shows_previous`
     whether the view also shows the value of that row. `partition` names a text column, filled in
     for the extractor, by which several sources share the table: a day is then the day of one
-    source.
+    source. `about` says what a row is.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Table(msgspec.Struct, frozen=True, omit_defaults=True):
     gap: str = "previous_row"
     shows_previous: bool = False
     partition: str | None = None
+    about: str = ""
 
     @property
     def daily(self) -> bool:
@@ -125,8 +127,17 @@ def table_from(
         gap=gap,
         shows_previous=shows_previous,
         partition=partition,
+        about=_first_paragraph(cls),
     )
     return check_table(made, cls.__name__)
+
+
+def _first_paragraph(cls: type) -> str:
+    "What the docstring of a class says first; nothing for the one that `dataclass` writes itself."
+    text = inspect.cleandoc(cls.__dict__.get("__doc__") or "")
+    if text.startswith(f"{cls.__name__}("):
+        return ""
+    return " ".join(text.split("\n\n")[0].split())
 
 
 # %% ../../../nbs/08_tracking/extractors/02_tables.ipynb #a1130002

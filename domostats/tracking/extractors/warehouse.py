@@ -67,6 +67,10 @@ Columns = dict[str, tuple[str, bool]]
 class DayLedger(Protocol):
     "Which days of which table were loaded."
 
+    def every_line(self) -> list[Load]:
+        "The lines of every table, in order of tables and keys."
+        ...
+
     def lines(self, dataset: str) -> list[Load]:
         "The lines of a table, or of a part of it (`loads.part_name`), in order of their keys."
         ...
@@ -85,6 +89,10 @@ class DayLedger(Protocol):
 
     def move(self, dataset: str, part: str) -> None:
         "Make the lines of a table those of a part of it."
+        ...
+
+    def erase(self, dataset: str) -> None:
+        "Take every line of a table and of its parts out."
         ...
 
 
@@ -111,6 +119,16 @@ class TableStructure(Protocol):
         "The check sum of each step that was done, by the name of its file and its number there."
         ...
 
+    def begun(self) -> set[tuple[str, int]]:
+        """The steps (file, number) of which nobody knows whether they were done, where a step is no
+        transaction: their tables are as before them, or as after them.
+        """
+        ...
+
+    def note_begun(self, file: str, n: int, digest: str) -> None:
+        "Write down that a step is about to be done."
+        ...
+
     def note_applied(self, file: str, n: int, digest: str) -> None:
         "Write down that a step was done."
         ...
@@ -124,6 +142,25 @@ class TableStructure(Protocol):
 
     def apply(self, step: Step, tables: dict[str, Table], part: str | None) -> None:
         "Do a step."
+        ...
+
+    def drop(self, table: Table) -> None:
+        """Drop a table with its delta view, and forget what it was made from.
+
+        What is not there any more is no error.
+        """
+        ...
+
+    def restore(self, table: Table) -> None:
+        """Make a table that has more columns, or others that may be null, into this one again.
+
+        Its rows stay, without the columns that it has not; so does its delta view, if it has one.
+        DestinationError `not_written` where a row has nothing in a column that may not be null.
+        """
+        ...
+
+    def note_undone(self, file: str, n: int) -> None:
+        "Write down that a step was taken back; it counts as one that was never done."
         ...
 
 
@@ -194,6 +231,11 @@ class Warehouse(Protocol):
     @property
     def folder(self) -> Path:
         "A folder on this machine for rows on their way."
+        ...
+
+    @property
+    def days_at_once(self) -> int:
+        "How many days are best written by one `replace`, where many are to be done."
         ...
 
     def open(self) -> AbstractContextManager[OpenWarehouse]:

@@ -6,6 +6,9 @@
 __all__ = [
     "HISTORIES",
     "HistoryEntry",
+    "HistoryPlace",
+    "open_histories",
+    "working_folder",
     "list_entries",
     "put_entry",
     "delete_entry",
@@ -17,11 +20,15 @@ __all__ = [
 
 # %% ../../../nbs/08_tracking/history/02_catalog.ipynb #89194ef8
 import json
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from ...errors import DestinationError, SettingsError
+from ...loading.store import Store
 from ...loading.store_types import folded, quoted
 from .moments import snapshot_moment
 from ..loads import loads_of
@@ -80,6 +87,42 @@ class HistoryEntry:
     def keys(self) -> str:
         "The columns of the key, as SQL."
         return ", ".join(map(quoted, self.key))
+
+
+# %% ../../../nbs/08_tracking/history/02_catalog.ipynb #06a8d7ab
+class HistoryPlace(Protocol):
+    "A place for histories that is no store."
+
+    @property
+    def folder(self) -> Path:
+        "A folder on this machine for rows on their way."
+        ...
+
+    def open_histories(
+        self, name: str, instance: str | None
+    ) -> "AbstractContextManager[duckdb.DuckDBPyConnection]":
+        """A connection of DuckDB, in one transaction, with the histories of this name as they stand
+        in a store: those of one instance, or of all (None).
+
+        What has changed there is kept, all or nothing, when the block ends well. RetryLaterError
+        `changed_meanwhile`: another program has changed the same history meanwhile.
+        """
+        ...
+
+
+@contextmanager
+def open_histories(
+    place: Store | HistoryPlace, name: str, instance: str | None
+) -> "Iterator[duckdb.DuckDBPyConnection]":
+    "Open a store, or the histories of this name in another place."
+    opened = place.open() if isinstance(place, Store) else place.open_histories(name, instance)
+    with opened as con:
+        yield con
+
+
+def working_folder(place: Store | HistoryPlace) -> Path:
+    "A folder for rows on their way to this place."
+    return place.path.parent if isinstance(place, Store) else place.folder
 
 
 # %% ../../../nbs/08_tracking/history/02_catalog.ipynb #e02563ee

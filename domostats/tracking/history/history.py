@@ -23,9 +23,12 @@ from ...loading.store_types import folded
 from ...rows.table import to_dataframe
 from domostats.tracking.history.catalog import (
     HistoryEntry,
+    HistoryPlace,
     check_upgraded,
     find_entry,
     list_moments,
+    open_histories,
+    working_folder,
 )
 from .changes import diff, find_mixed, list_snapshots
 from .moments import moment
@@ -64,7 +67,7 @@ SNAPSHOTS = pa.schema(
 
 class History:
     """Every snapshot of a dataset, in the store. `History(name, key)`, or `History.of(report,
-    instance=...)`.
+    instance=...)`. `store` may be another place (`on_bigquery.BigQueryHistories`).
 
     `key`: the column, or columns, that make a row unique. `instance`: whose it is (its name, or
     an `Instance`); for reading it may be left out where there is a history of one instance only,
@@ -73,7 +76,7 @@ class History:
     `bad_name`."""
 
     name: str
-    store: Store
+    store: Store | HistoryPlace
     key: tuple[str, ...]
     instance: str | None
     ignore: tuple[str, ...] | None
@@ -84,7 +87,7 @@ class History:
         self,
         name: str,
         key: str | Iterable[str],
-        store: Store | None = None,
+        store: Store | HistoryPlace | None = None,
         instance: Instance | str | None = None,
         ignore: str | Iterable[str] | None = None,
         links: str | Iterable[str] | None = None,
@@ -106,7 +109,7 @@ class History:
     def of(
         cls,
         report: "Report",
-        store: Store | None = None,
+        store: Store | HistoryPlace | None = None,
         format_fn: str | None = None,
         instance: Instance | str | None = None,
         ignore: str | Iterable[str] | None = None,
@@ -146,11 +149,11 @@ class History:
         `duplicate_key`, `reserved_column`, `duplicate_column`."""
         taken_at = moment(at)
         check_one_instance(data)
-        with settled(rows_of_run(data), self.store.path.parent) as rows:
+        with settled(rows_of_run(data), working_folder(self.store)) as rows:
             provenance = read_provenance(data)
             if not allow_incomplete:
                 check_complete(provenance)
-            with self.store.open() as con:
+            with open_histories(self.store, self.name, self.instance) as con:
                 entry = self._entry_for_rows(con, provenance.instance)
                 taken = snapshot(con, entry, rows(), taken_at, provenance)
                 if dry_run:
@@ -158,8 +161,14 @@ class History:
         return taken
 
     def sql(self, at: datetime | date | str | None = None) -> str:
-        """The SELECT that gives the rows as they were at this moment (now). SettingsError
-        `no_history`, `before_first`."""
+        """The SELECT that gives the rows as they were at this moment (now), for the store.
+        SettingsError `no_history`, `before_first`, `needs_store`."""
+        if not isinstance(self.store, Store):
+            raise SettingsError(
+                f"{self.store} is no store, in which this query could be asked. Take the rows "
+                "themselves: history.at(moment).",
+                "needs_store",
+            )
         with self._open() as (con, entry):
             return state_sql(con, entry, moment(at))
 
@@ -191,7 +200,7 @@ class History:
 
     def snapshots(self) -> pa.Table:
         "The snapshots that were taken, with the fields of `Snapshot`."
-        with self.store.open() as con:
+        with open_histories(self.store, self.name, self.instance) as con:
             entry = self._find_entry(con)
             taken = list_snapshots(con, entry) if entry else []
         return pa.Table.from_pylist([one._asdict() for one in taken], schema=SNAPSHOTS)
@@ -234,7 +243,7 @@ class History:
     @contextmanager
     def _open(self) -> "Iterator[tuple[duckdb.DuckDBPyConnection, HistoryEntry]]":
         "A connection, in one transaction, and the entry. SettingsError `no_history`."
-        with self.store.open() as con:
+        with open_histories(self.store, self.name, self.instance) as con:
             entry = self._find_entry(con)
             if entry is None:
                 whose = f" of {self.instance}" if self.instance else ""
