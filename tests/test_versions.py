@@ -50,6 +50,7 @@ LEFT_OUT = {
     "test_lesson_slips.py",
     "test_lessons.py",
     "test_listings.py",
+    "test_look.py",
     "test_mutants.py",
     "test_night_again.py",
     "test_night_property.py",
@@ -84,7 +85,6 @@ LEFT_OUT = {
     "test_secret_doors.py",
     "test_secrets.py",
     "test_silence.py",
-    "test_look.py",  # reads tools/reference.py, which imports what the site needs
     "test_site.py",
     "test_spool.py",
     "test_spool_edges.py",
