@@ -476,7 +476,7 @@ def upload(count, runs):
 
 
 def to_bigquery(few, many, runs):
-    """A day of so many events into a table of the sandbox's BigQuery, which is a process of its own:
+    """A day of so many events into a table of the sandbox's BigQuery, a process of its own:
     the peak memory of the whole process that writes, imports too, should not grow with them."""
     seen = {few: [], many: []}
     with serving("bigquery_server.py") as box:

@@ -185,10 +185,10 @@ def outcome(call):
         return e.reason
 
 
-@pytest.mark.sampled(4)
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.sampled(6, a_day=1)
+@pytest.mark.parametrize("part", range(6))
 @settings(
-    max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=2, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(
     days=st.lists(days(), min_size=2, max_size=4),

@@ -343,7 +343,7 @@ def datasets(box, own_folder):
     made.remove()
 
 
-@pytest.mark.sampled(48, a_day=4)
+@pytest.mark.sampled(48, a_day=2)
 @pytest.mark.parametrize("seed", range(48))
 def test_both_warehouses_hold_what_the_model_says(datasets, seed):
     drawn = random.Random(seed)
@@ -357,7 +357,7 @@ def test_both_warehouses_hold_what_the_model_says(datasets, seed):
     ]
     now = datetime.combine(FIRST, time(12), UTC) + timedelta(2)
     operations = ["later", "correct", "again", "rezone", "extra", "earlier"]
-    for what in ["later", *drawn.sample(operations, 4), "later"]:
+    for what in ["later", *drawn.sample(operations, 3), "later"]:
         if what == "later":
             now += timedelta(days=drawn.randint(0, 3), hours=drawn.randint(0, 23))
             model.extract(now)

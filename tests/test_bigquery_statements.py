@@ -319,37 +319,6 @@ def test_a_date_is_its_day_in_every_zone(client, dataset, store):
     assert ask(client, CUT + days_outside_sql(table, dataset)) == [(one,)]
 
 
-EARLIER = {  # the views as versions before this one made them
-    ("previous_row", False, None): """
-        SELECT "date", "n" - coalesce(last_value("n" IGNORE NULLS) OVER (ORDER BY "date" ROWS
-        BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS "n", "price" - coalesce(last_value(
-        "price" IGNORE NULLS) OVER (ORDER BY "date" ROWS BETWEEN UNBOUNDED PRECEDING AND 1
-        PRECEDING), 0) AS "price", "order" FROM datasets."total\"""",
-    ("previous_day", True, "shop"): """
-        SELECT "date", "n" - coalesce(CASE WHEN lag("date") OVER (PARTITION BY "shop" ORDER BY
-        "date") = "date" - 1 THEN lag("n") OVER (PARTITION BY "shop" ORDER BY "date") END, 0) AS
-        "n", "price" - coalesce(CASE WHEN lag("date") OVER (PARTITION BY "shop" ORDER BY "date") =
-        "date" - 1 THEN lag("price") OVER (PARTITION BY "shop" ORDER BY "date") END, 0) AS "price",
-        "order", "shop", CASE WHEN lag("date") OVER (PARTITION BY "shop" ORDER BY "date") = "date"
-        - 1 THEN lag("n") OVER (PARTITION BY "shop" ORDER BY "date") END AS "n_before", CASE WHEN
-        lag("date") OVER (PARTITION BY "shop" ORDER BY "date") = "date" - 1 THEN lag("price") OVER
-        (PARTITION BY "shop" ORDER BY "date") END AS "price_before" FROM datasets."total\"""",
-}
-
-
-@pytest.mark.parametrize("gap, shows, partition", EARLIER)
-def test_views_of_earlier_versions_are_no_drift(store, gap, shows, partition):
-    table = table_from(Total, DAILY, gap=gap, shows_previous=shows, partition=partition)
-    with store.open() as con:
-        db = OpenDuckDB(con)
-        db.structure.apply(CreateTable(table), {"total": table}, None)
-        select = EARLIER[gap, shows, partition]
-        con.execute(f"CREATE OR REPLACE VIEW datasets.total_delta AS {select}")
-        assert db.structure.has_expected_view(table)
-        other = msgspec.structs.replace(table, deltas=("n",))
-        assert not db.structure.has_expected_view(other)
-
-
 def test_the_select_is_for_any_dataset():
     table = table_from(Plain, DAILY)
     assert delta_select(table, "my-project.sales").endswith("FROM `my-project`.`sales`.`plain`")

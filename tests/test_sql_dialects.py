@@ -2,13 +2,17 @@
 
 import subprocess
 import sys
+from dataclasses import dataclass
+from decimal import Decimal
 
 import duckdb
+import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domostats.errors import SettingsError
+from domostats.loading.store import Store
 from domostats.sql_dialects import (
     SyntaxMistake,
     UnusableSql,
@@ -19,22 +23,30 @@ from domostats.sql_dialects import (
     parse_statements,
     translate_bigquery,
 )
+from domostats.tracking.extractors.on_duckdb import OpenDuckDB
+from domostats.tracking.extractors.schema import sq_field
+from domostats.tracking.extractors.steps import CreateTable
+from domostats.tracking.extractors.tables import ExtractorType, table_from
 
+DAILY = ExtractorType.date_aggregated
 TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_a_text_is_the_same_text_in_both(value):
     [query] = translate_bigquery(f"SELECT {bigquery_text(value)}")
     assert duckdb.sql(query).fetchall() == [(value,)]
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS.filter(bool))
 def test_a_name_is_the_same_name_in_both(name):
     [query] = translate_bigquery(f"SELECT 1 AS {bigquery_name(name)}")
     assert duckdb.sql(query).columns == [name]
 
 
+@settings(max_examples=30, deadline=None)
 @given(TEXTS)
 def test_a_description_is_a_comment(about):
     made = translate_bigquery(
@@ -112,3 +124,42 @@ def test_a_mistake_says_where_it_is():
     with pytest.raises(SyntaxMistake) as caught:
         parse_statements("SELECT 1\nFROM (", "bigquery")
     assert (caught.value.line, caught.value.found) == (2, "(")
+
+
+@dataclass
+class Total:
+    n: int | None = sq_field(differentiate=True)
+    price: Decimal | None = sq_field(differentiate=True)
+    order: str | None = None
+
+
+EARLIER = {  # the views as versions before this one made them
+    ("previous_row", False, None): """
+        SELECT "date", "n" - coalesce(last_value("n" IGNORE NULLS) OVER (ORDER BY "date" ROWS
+        BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS "n", "price" - coalesce(last_value(
+        "price" IGNORE NULLS) OVER (ORDER BY "date" ROWS BETWEEN UNBOUNDED PRECEDING AND 1
+        PRECEDING), 0) AS "price", "order" FROM datasets."total\"""",
+    ("previous_day", True, "shop"): """
+        SELECT "date", "n" - coalesce(CASE WHEN lag("date") OVER (PARTITION BY "shop" ORDER BY
+        "date") = "date" - 1 THEN lag("n") OVER (PARTITION BY "shop" ORDER BY "date") END, 0) AS
+        "n", "price" - coalesce(CASE WHEN lag("date") OVER (PARTITION BY "shop" ORDER BY "date") =
+        "date" - 1 THEN lag("price") OVER (PARTITION BY "shop" ORDER BY "date") END, 0) AS "price",
+        "order", "shop", CASE WHEN lag("date") OVER (PARTITION BY "shop" ORDER BY "date") = "date"
+        - 1 THEN lag("n") OVER (PARTITION BY "shop" ORDER BY "date") END AS "n_before", CASE WHEN
+        lag("date") OVER (PARTITION BY "shop" ORDER BY "date") = "date" - 1 THEN lag("price") OVER
+        (PARTITION BY "shop" ORDER BY "date") END AS "price_before" FROM datasets."total\"""",
+}
+
+
+@pytest.mark.parametrize("gap, shows, partition", EARLIER)
+def test_views_of_earlier_versions_are_no_drift(tmp_path, gap, shows, partition):
+    store = Store(tmp_path / "store.duckdb")
+    table = table_from(Total, DAILY, gap=gap, shows_previous=shows, partition=partition)
+    with store.open() as con:
+        db = OpenDuckDB(con)
+        db.structure.apply(CreateTable(table), {"total": table}, None)
+        select = EARLIER[gap, shows, partition]
+        con.execute(f"CREATE OR REPLACE VIEW datasets.total_delta AS {select}")
+        assert db.structure.has_expected_view(table)
+        other = msgspec.structs.replace(table, deltas=("n",))
+        assert not db.structure.has_expected_view(other)

@@ -72,6 +72,7 @@ LEFT_OUT = {
     "test_sandbox.py",
     "test_sandbox_agrees.py",
     "test_sandbox_bigquery.py",
+    "test_sandbox_bigquery_functions.py",
     "test_sandbox_bigquery_sign_in.py",
     "test_sandbox_bigquery_sql.py",
     "test_sandbox_dash.py",

@@ -94,7 +94,7 @@ def generate_report(
     method: Annotated[
         Method | None,
         typer.Option(
-            metavar="|".join(one.value for one in Method),
+            metavar="REPLACE|APPEND|UPSERT|PARTITION",
             help=(
                 "For a dataset or a table: replace it, append to it, replace the rows with the "
                 "same key, or the partition."

@@ -10,6 +10,7 @@ from importlib import import_module
 
 # %% ../../../nbs/08_tracking/history/00_history.ipynb #1c921cfa
 NAMES = {
+    "BigQueryHistories": "on_bigquery",
     "History": "history",
     "Snapshot": "snapshots",
     "find_entry": "catalog",

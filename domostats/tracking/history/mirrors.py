@@ -12,7 +12,7 @@ __all__ = [
     "fill_store",
     "Sending",
     "find_changes",
-    "write_file",
+    "write_changes",
     "view_name",
     "view_select",
 ]
@@ -163,7 +163,7 @@ def find_changes(con: "duckdb.DuckDBPyConnection", path: str, had: KeptTable | N
     return Sending(None, columns)
 
 
-def write_file(con: "duckdb.DuckDBPyConnection", sending: Sending, path: Path) -> int:
+def write_changes(con: "duckdb.DuckDBPyConnection", sending: Sending, path: Path) -> int:
     """Write what is to be sent into a file of Parquet; how many rows.
 
     DestinationError `column_type`: a value would not come back as it is."""
