@@ -51,6 +51,7 @@ LEFT_OUT = {
     "test_lesson_slips.py",
     "test_lessons.py",
     "test_listings.py",
+    "test_look.py",
     "test_mutants.py",
     "test_night_again.py",
     "test_night_property.py",
