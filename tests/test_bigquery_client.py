@@ -473,6 +473,13 @@ def test_nothing_is_written_where_nothing_differs(box):
         assert [call.method for call in box.log] == ["GET"]
 
 
+def test_more_groups_than_a_dataset_can_remember_are_refused(box):
+    many = {f"group{n}@acme.example": "READER" for n in range(65)}
+    with open_client(at(box)) as client, pytest.raises(SettingsError) as e:
+        prepare_dataset(client, at(box, groups=many))
+    assert e.value.reason == "too_many_groups"
+
+
 def test_somebody_who_comes_in_between_is_heeded(box, monkeypatch):
     settings = at(box, groups={ANALYSTS: "READER"})
     with open_client(settings) as client:

@@ -20,7 +20,13 @@ from domostats import reports, sandbox
 from domostats.clients.bigquery.client import open_client
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
-from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
+from domostats.errors import (
+    DataError,
+    DestinationError,
+    DomostatsError,
+    RetryLaterError,
+    SettingsError,
+)
 from domostats.loading.bigquery import bringing, notes
 from domostats.loading.bigquery.columns import column_name
 from domostats.loading.bigquery.destination import (
@@ -521,6 +527,32 @@ def test_a_run_that_died_behind_its_copy_is_settled_by_the_next(box, at, monkeyp
     assert left_behind(box) == []
     write_to_bigquery(rows(4), TABLE, at, "REPLACE")
     assert table_coverage(TABLE, at).is_whole and [row["id"] for row in in_bigquery(at)] == [4]
+
+
+@pytest.mark.parametrize("method", ["REPLACE", "APPEND"])
+def test_rows_that_are_there_are_not_called_lost(box, at, monkeypatch, method):
+    "Behind the copy nothing works any more: the rows count, and nobody is told to send them again."
+    usual = bringing._noted
+
+    def lost(write, step, before, after):
+        if step == "note":
+            raise RetryLaterError("nothing answers", "unreachable")
+        usual(write, step, before, after)
+
+    monkeypatch.setattr(bringing, "_noted", lost)
+    with pytest.warns(UserWarning, match="noted by the next run"):
+        assert write_to_bigquery(rows(1, 2), TABLE, at, method) == 2
+    monkeypatch.setattr(bringing, "_noted", usual)
+    assert table_coverage(TABLE, at).report == "users"
+
+    def forgets(write):
+        raise RetryLaterError("nothing answers", "unreachable")
+
+    monkeypatch.setattr(bringing, "_keep_for_good", forgets)
+    other = TABLE.beside("other")
+    with pytest.raises(DestinationError, match="The rows are in .*d.other, whole") as e:
+        write_to_bigquery(rows(1, 2), other, at, method)
+    assert e.value.reason == "rows_written" and len(in_bigquery(at, other)) == 2
 
 
 def test_a_run_that_died_before_its_copy_blocks_others_for_a_while(box, at, monkeypatch):
