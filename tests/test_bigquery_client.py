@@ -279,6 +279,7 @@ def test_a_real_key_is_not_for_an_emulator(monkeypatch, private_key, box):
     assert find_credentials(at(box)) is not None
 
 
+@pytest.mark.slow
 def test_nothing_shows_a_key_or_a_token(monkeypatch, private_key, box):
     "What is printed, logged, raised, or held by the client: neither the key nor its token."
     middle = private_key.splitlines()[5]

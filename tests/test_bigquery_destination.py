@@ -101,6 +101,7 @@ def left_behind(box):
 # ---- every report
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("report", OWN)
 def test_every_report_goes_there(box, at, report):
     platform = reports.find(report).platform
@@ -129,6 +130,7 @@ def test_there_are_twelve_of_them():
 # ---- the command line
 
 
+@pytest.mark.slow
 def test_all_four_methods_by_the_command_line(box, at):
     with started("domo", {"today": "2024-04-01"}) as source:
         users = "generate", "users", "--instance", source.name, "--to", TO
@@ -163,6 +165,7 @@ def test_a_wrong_destination_is_told_before_anything_is_asked(box, to, words, co
     assert "Traceback" not in found[1]
 
 
+@pytest.mark.slow
 def test_several_instances_share_a_table_and_each_replaces_its_own(box, at):
     with sandbox.start(today="2024-04-01") as one, sandbox.start(seed=7, today="2024-04-01") as two:
         both = "--instance", one.name, "--instance", two.name
@@ -218,6 +221,7 @@ def same(rows):
     return sorted(repr([plain(value) for value in row.values()]) for row in rows)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -279,6 +283,7 @@ def test_names_that_clash_are_told_before_anything_is_sent(box, at, names):
 NAMES = st.lists(st.text(max_size=320).filter(lambda one: "\0" not in one), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -323,6 +328,7 @@ STEPS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -455,7 +461,7 @@ def number_of_calls(box, at, method):
     return len(box.log)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(40, a_day=7)
 @pytest.mark.parametrize("method", AFTER)
 @pytest.mark.parametrize("fault", PASSING)
 def test_whatever_is_lost_every_row_is_there_once(box, at, method, fault):
@@ -469,7 +475,8 @@ def test_whatever_is_lost_every_row_is_there_once(box, at, method, fault):
         assert left_behind(box) == []
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.slow
+@pytest.mark.sampled(18, a_day=3)
 @pytest.mark.parametrize("method", ["REPLACE", "APPEND"])
 @pytest.mark.parametrize("fault", [*HARD, "drop", "drop_after", "unavailable_after"])
 def test_a_fault_that_stays_leaves_all_or_nothing_and_names_the_table(box, at, method, fault):

@@ -18,6 +18,7 @@ LEFT_OUT = {
     "test_bigquery_loads.py",
     "test_bigquery_property.py",
     "test_bigquery_contract.py",
+    "test_extractor_features.py",
     "test_bigquery_statements.py",
     "test_bigquery_warehouse.py",
     "test_bigquery_warehouse_faults.py",
