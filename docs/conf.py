@@ -43,6 +43,7 @@ suppress_warnings = [
 ]
 smartquotes = False
 
+autodoc_mock_imports = ["airflow"]  # it has an environment of its own
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_inherit_docstrings = False
