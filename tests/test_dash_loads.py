@@ -374,13 +374,22 @@ def test_killed_and_run_again_every_row_is_there_once(own_folder, draws, tmp_pat
 
 @pytest.fixture
 def program(own_folder, tmp_path):
-    "A sandbox, and a program in another process that sends 15 files to it, not too fast."
+    """A sandbox, and a program in another process that sends 15 files to it.
+
+    From the second on it waits three seconds after each, or until there is a file `go` beside its
+    mark."""
     lines = [f"{n},{n:04}\n" for n in range(1500)]
     Path("rows.csv").write_text("id,code\n" + "".join(lines))
     mark = tmp_path / "mark"
     with contextlib.ExitStack() as stack:
         box = stack.enter_context(sandbox.start_dash(org="program"))
-        code = PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")').replace("0.01", "0.5")
+        code = PROGRAM.replace('Auth("dash")', f'Auth("{box.name}")').replace(
+            "    time.sleep(0.01)\n",
+            "    for _ in range(300):\n"
+            "        if mark.read_text() == '1' or mark.with_name('go').exists():\n"
+            "            break\n"
+            "        time.sleep(0.01)\n",
+        )
         Path("program.py").write_text(code)
         child = subprocess.Popen(
             [sys.executable, "program.py", mark],
@@ -394,7 +403,7 @@ def program(own_folder, tmp_path):
                 break
             time.sleep(0.005)
         assert child.poll() is None, child.communicate()
-        yield box, child
+        yield box, child, mark.with_name("go")
 
 
 def ids_of(box):
@@ -404,7 +413,7 @@ def ids_of(box):
 
 
 def test_ctrl_c_at_a_program_commits_nothing_and_its_command_goes_on(program):
-    box, child = program
+    box, child, go = program
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=60)
     assert child.returncode != 0 and ids_of(box) == []
@@ -416,6 +425,7 @@ def test_ctrl_c_at_a_program_commits_nothing_and_its_command_goes_on(program):
     arrived = {*left.facts.sources["source 1"].parts}
     assert 2 <= len(arrived) < 15
     box.log.clear()
+    go.touch()
     done = subprocess.run(shlex.split(command), capture_output=True, text=True, timeout=120)
     assert done.stdout.strip().endswith("SUCCESS"), done.stderr[-2000:]
     assert sum(call.path.endswith("/file") for call in box.log) == 15 - len(arrived)
@@ -423,13 +433,14 @@ def test_ctrl_c_at_a_program_commits_nothing_and_its_command_goes_on(program):
 
 
 def test_a_second_program_at_the_same_load_is_sent_away(program):
-    box, child = program
+    box, child, go = program
     config = dash.DashConfig(sign_in(box))
     with pytest.raises(SettingsError) as busy:
         new_load(config, chunksize=100)
     assert busy.value.reason == "already_running"
     (running,) = kept_loads(box.url)
     assert running.state == "running" and not [*left_open(box.url)]
+    go.touch()
     said, error = child.communicate(timeout=120)
     assert said.strip().endswith("SUCCESS"), error[-2000:]
     assert ids_of(box) == [*range(1500)] and len(box.loads) == 1

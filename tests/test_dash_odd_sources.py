@@ -380,7 +380,7 @@ WORDS = {
     ("query-state", "-q", "no-such-query"): (5, "not there"),
     ("query-state", "-q", "a b"): (3, "no id of a query"),
     ("stop-query", "-q", "no-such-query"): (5, "not there"),
-    ("start-query", ""): (3, "text of SQL"),
+    ("start-query", ""): (2, "text of SQL"),
     ("start-query", "selec 1"): (6, "refused"),
     ("create-load", 'a"b'): (2, "no table name"),
     ("create-load", "T"): (2, "no table name"),

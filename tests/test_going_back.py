@@ -460,7 +460,7 @@ def shop(own_folder):
 
 
 def domostats(*words):
-    return run(*words, environment={"COLUMNS": "200", "PYTHONPATH": os.environ["PYTHONPATH"]})
+    return run(*words, environment={"COLUMNS": "200"})
 
 
 def at_a_terminal(answer, *words):
