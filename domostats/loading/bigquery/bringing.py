@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
 from ...clients.bigquery.jobs import run_job
-from ...clients.bigquery.queries import query_config, run_query
 from ...clients.bigquery.names import TableName
+from ...clients.bigquery.queries import query_config, run_query
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import DestinationError, DomostatsError, SettingsError
 from .columns import BigQueryColumn
@@ -207,18 +207,11 @@ def _noted(write: TableWrite, step: str, before: TableNote, after: TableNote) ->
     _ask(write, step, note_statement(write.standing.name), before, after)
 
 
-def _ask(
-    write: TableWrite,
-    step: str,
-    sql: str,
-    before: TableNote,
-    after: TableNote,
-    extra: ExtraStatement | None = None,
-) -> None:
+def _ask(write: TableWrite, step: str, sql: str, before: TableNote, after: TableNote) -> None:
     "Run statements of a write that write the note too, once. The errors of `run_noted`."
     job_id = write.job_id(step)
     name = write.standing.name
-    run_noted(write.client, write.settings, name, job_id, sql, before, after, extra)
+    run_noted(write.client, write.settings, name, job_id, sql, before, after, write.extra)
 
 
 def copy_staged(write: TableWrite) -> None:
@@ -313,4 +306,4 @@ def bring_staged(write: TableWrite) -> None:
         steps.append(write.extra.sql)
     sql = transaction_of(note_statement(name), *steps)
     step = write.update.method.lower()
-    _ask(write, step, sql, write.standing.note, write.after(), write.extra)
+    _ask(write, step, sql, write.standing.note, write.after())

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.client import open_client
 from ...clients.bigquery.datasets import find_dataset, prepare_dataset
+from ...clients.bigquery.failures import service_errors
 from ...clients.bigquery.names import TableName, parse_table_name
 from domostats.clients.bigquery.settings import (
     VARIABLE,
@@ -80,10 +81,11 @@ def _prepared(client: "Client", settings: BigQuerySettings, is_own: bool) -> Big
 # %% ../../../nbs/06_loading/bigquery/09_destination.ipynb #0e3d03d9
 @contextmanager
 def _naming(place: str) -> Iterator[None]:
-    "Errors of this block name the place, if they do not yet."
+    "Errors of this block are those of the kit and name the place, if they do not yet."
     told: DomostatsError
     try:
-        yield
+        with service_errors("the write"):
+            yield
         return
     except RetryLaterError as e:
         told = RetryLaterError(f"{place} was not written: {e}", e.reason, retry_after=e.retry_after)
