@@ -1,8 +1,10 @@
-"""A day of events into a table of BigQuery: what a process does whose memory is measured as a
-whole."""
+"""A day of events into a table of BigQuery, as the rows of a report and as those of an extractor:
+what a process does whose memory is measured as a whole."""
 
 import json
-from datetime import datetime, timedelta, timezone
+import tempfile
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, timezone
 
 import pyarrow as pa
 from measure import Clock, parameters, peak_rss
@@ -11,6 +13,8 @@ from domostats.clients.bigquery.client import open_client
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.loading.bigquery.destination import write_to_bigquery
+from domostats.tracking import BaseExtractor, Extraction, ExtractorType, Migrations
+from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
 
 MIDNIGHT = datetime(2026, 1, 31, tzinfo=timezone.utc)
 AT_ONCE = 1000  # rows, as a report hands them on
@@ -54,5 +58,47 @@ def load(url, project, count):
     return {"rows": rows, "seconds": clock.seconds, "cpu": clock.cpu, "rss": rss}
 
 
+@dataclass
+class Event:
+    timestamp: datetime
+    number: int
+    name: str
+    value: float | None = None
+
+
+class Events(BaseExtractor[Event]):
+    def __init__(self, count):
+        self.count = count
+
+    def get_extractor_type(self):
+        return ExtractorType.individual_rows
+
+    def extract(self, date_start, date_end):
+        for n in range(self.count):
+            yield Event(date_start + timedelta(microseconds=n), n, f"event number {n}", n / 7)
+
+
+def export(url, project, count):
+    "Export a day of so many events from an extractor, and count them there."
+    settings = read_bigquery_settings(project, f"bench_{count}", endpoint=url)
+    with tempfile.TemporaryDirectory() as folder:
+        warehouse = BigQueryWarehouse(settings, folder)
+        extraction = Extraction([Events(count)], warehouse, "UTC", date(2026, 1, 30))
+        migrations = Migrations("bench migrations", warehouse)
+        migrations.make(extraction.tables)
+        migrations.apply()
+        with Clock() as clock:
+            [done] = extraction.extract(MIDNIGHT)
+    if done.error:
+        raise done.error
+    rss = peak_rss()
+    with open_client(settings) as client:
+        rows = client.get_table(f"{project}.bench_{count}.event").num_rows
+        client.delete_dataset(f"{project}.bench_{count}", delete_contents=True)
+    return {"rows": rows, "seconds": clock.seconds, "cpu": clock.cpu, "rss": rss}
+
+
 if __name__ == "__main__":
-    print(json.dumps(load(**parameters())))
+    asked = parameters()
+    ways = {"load": load, "export": export}
+    print(json.dumps(ways[asked.pop("way")](**asked)))

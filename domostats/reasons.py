@@ -206,6 +206,7 @@ REASONS: Mapping[str, str] = {
     "too_many_bytes": "A query would read more than `max_bytes_billed` allows; raise it.",
     "other_location": "The dataset lies in another location than the settings say.",
     "too_many_groups": "A dataset cannot hold so many groups; take fewer, larger ones.",
+    "rows_written": "All rows are in the table, and a step behind that failed; see the message.",
     "refused_by_service": "The service did not take what was sent; see what it says.",
     "load_failed": "The service refused a load as a whole; none of its rows is in the table.",
     "not_now": "The service is in no state for this; look at how it stands.",

@@ -22,6 +22,7 @@ import difflib
 import os
 import re
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -199,22 +200,21 @@ def _check(settings: Settings, text: str) -> Fault | None:
     seen = set()
     near = tuple(KEYS) if is_ours(settings) else ("domostats",)  # of a file of others
     for section in settings.sections():
-        kind, line = _kind(section), _line_of(text, section)
+        kind, line_of = _kind(section), partial(_line_of, text, section)  # looked for at a fault
         if kind not in KEYS:
             if why := _unknown_section(section, near):
-                return Fault(line, why, "unknown_setting")
+                return Fault(line_of(), why, "unknown_setting")
             continue
         if kind == "instance" and not re.fullmatch(NAME, section.partition(".")[2]):
-            return Fault(line, _no_name(section), "unknown_setting")
+            return Fault(line_of(), _no_name(section), "unknown_setting")
         if section.lower() in seen:
-            return Fault(line, f"begins [{section}] a second time. Put its lines together.")
+            return Fault(line_of(), f"begins [{section}] a second time. Put its lines together.")
         seen.add(section.lower())
         for name, value in settings.items(section):
-            line = _line_of(text, section, name)
             if name not in KEYS[kind]:
-                return Fault(line, _unknown_key(section, name), "unknown_setting")
+                return Fault(line_of(name), _unknown_key(section, name), "unknown_setting")
             if why := _flaw(name, value):
-                return Fault(line, why)
+                return Fault(line_of(name), why)
             if value[:1] in ("'", '"'):
                 settings[section][name] = value[1:-1]
         if kind != "instance" and section != kind:

@@ -279,6 +279,7 @@ def test_a_real_key_is_not_for_an_emulator(monkeypatch, private_key, box):
     assert find_credentials(at(box)) is not None
 
 
+@pytest.mark.slow
 def test_nothing_shows_a_key_or_a_token(monkeypatch, private_key, box):
     "What is printed, logged, raised, or held by the client: neither the key nor its token."
     middle = private_key.splitlines()[5]
@@ -470,6 +471,13 @@ def test_nothing_is_written_where_nothing_differs(box):
         box.log.clear()
         prepare_dataset(client, settings)
         assert [call.method for call in box.log] == ["GET"]
+
+
+def test_more_groups_than_a_dataset_can_remember_are_refused(box):
+    many = {f"group{n}@acme.example": "READER" for n in range(65)}
+    with open_client(at(box)) as client, pytest.raises(SettingsError) as e:
+        prepare_dataset(client, at(box, groups=many))
+    assert e.value.reason == "too_many_groups"
 
 
 def test_somebody_who_comes_in_between_is_heeded(box, monkeypatch):

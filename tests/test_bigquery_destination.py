@@ -20,7 +20,13 @@ from domostats import reports, sandbox
 from domostats.clients.bigquery.client import open_client
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
-from domostats.errors import DataError, DestinationError, DomostatsError, SettingsError
+from domostats.errors import (
+    DataError,
+    DestinationError,
+    DomostatsError,
+    RetryLaterError,
+    SettingsError,
+)
 from domostats.loading.bigquery import bringing, notes
 from domostats.loading.bigquery.columns import column_name
 from domostats.loading.bigquery.destination import (
@@ -95,6 +101,7 @@ def left_behind(box):
 # ---- every report
 
 
+@pytest.mark.sampled(6)
 @pytest.mark.parametrize("report", OWN)
 def test_every_report_goes_there(box, at, report):
     platform = reports.find(report).platform
@@ -123,6 +130,7 @@ def test_there_are_twelve_of_them():
 # ---- the command line
 
 
+@pytest.mark.slow
 def test_all_four_methods_by_the_command_line(box, at):
     with started("domo", {"today": "2024-04-01"}) as source:
         users = "generate", "users", "--instance", source.name, "--to", TO
@@ -157,6 +165,7 @@ def test_a_wrong_destination_is_told_before_anything_is_asked(box, to, words, co
     assert "Traceback" not in found[1]
 
 
+@pytest.mark.slow
 def test_several_instances_share_a_table_and_each_replaces_its_own(box, at):
     with sandbox.start(today="2024-04-01") as one, sandbox.start(seed=7, today="2024-04-01") as two:
         both = "--instance", one.name, "--instance", two.name
@@ -212,6 +221,7 @@ def same(rows):
     return sorted(repr([plain(value) for value in row.values()]) for row in rows)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -273,6 +283,7 @@ def test_names_that_clash_are_told_before_anything_is_sent(box, at, names):
 NAMES = st.lists(st.text(max_size=320).filter(lambda one: "\0" not in one), min_size=1, max_size=4)
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -317,6 +328,7 @@ STEPS = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
@@ -449,7 +461,7 @@ def number_of_calls(box, at, method):
     return len(box.log)
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(40, a_day=7)
 @pytest.mark.parametrize("method", AFTER)
 @pytest.mark.parametrize("fault", PASSING)
 def test_whatever_is_lost_every_row_is_there_once(box, at, method, fault):
@@ -463,7 +475,8 @@ def test_whatever_is_lost_every_row_is_there_once(box, at, method, fault):
         assert left_behind(box) == []
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.slow
+@pytest.mark.sampled(18, a_day=3)
 @pytest.mark.parametrize("method", ["REPLACE", "APPEND"])
 @pytest.mark.parametrize("fault", [*HARD, "drop", "drop_after", "unavailable_after"])
 def test_a_fault_that_stays_leaves_all_or_nothing_and_names_the_table(box, at, method, fault):
@@ -514,6 +527,32 @@ def test_a_run_that_died_behind_its_copy_is_settled_by_the_next(box, at, monkeyp
     assert left_behind(box) == []
     write_to_bigquery(rows(4), TABLE, at, "REPLACE")
     assert table_coverage(TABLE, at).is_whole and [row["id"] for row in in_bigquery(at)] == [4]
+
+
+@pytest.mark.parametrize("method", ["REPLACE", "APPEND"])
+def test_rows_that_are_there_are_not_called_lost(box, at, monkeypatch, method):
+    "Behind the copy nothing works any more: the rows count, and nobody is told to send them again."
+    usual = bringing._noted
+
+    def lost(write, step, before, after):
+        if step == "note":
+            raise RetryLaterError("nothing answers", "unreachable")
+        usual(write, step, before, after)
+
+    monkeypatch.setattr(bringing, "_noted", lost)
+    with pytest.warns(UserWarning, match="noted by the next run"):
+        assert write_to_bigquery(rows(1, 2), TABLE, at, method) == 2
+    monkeypatch.setattr(bringing, "_noted", usual)
+    assert table_coverage(TABLE, at).report == "users"
+
+    def forgets(write):
+        raise RetryLaterError("nothing answers", "unreachable")
+
+    monkeypatch.setattr(bringing, "_keep_for_good", forgets)
+    other = TABLE.beside("other")
+    with pytest.raises(DestinationError, match="The rows are in .*d.other, whole") as e:
+        write_to_bigquery(rows(1, 2), other, at, method)
+    assert e.value.reason == "rows_written" and len(in_bigquery(at, other)) == 2
 
 
 def test_a_run_that_died_before_its_copy_blocks_others_for_a_while(box, at, monkeypatch):

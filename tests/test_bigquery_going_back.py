@@ -64,6 +64,7 @@ def test_a_table_goes_and_comes_again_with_its_days(store):
     assert state(store) == before
 
 
+@pytest.mark.slow
 def test_columns_order_views_and_nulls_are_what_they_were(store):
     migrations = migrated(store, extractor("user", [("n", int, field())]))
     before = state(store)
@@ -94,6 +95,7 @@ def test_columns_order_views_and_nulls_are_what_they_were(store):
     assert state(store)["applied"] == filled["applied"]
 
 
+@pytest.mark.slow
 def test_the_days_of_every_part_leave_the_ledger(store):
     made = [
         extractor("user", [WHOLE], partition_field="instance", get_partition=lambda self, n=n: n)
@@ -105,6 +107,7 @@ def test_the_days_of_every_part_leave_the_ledger(store):
     assert state(store)["days"] == [] and store.names() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("owner", "method"),
     [
@@ -114,7 +117,7 @@ def test_the_days_of_every_part_leave_the_ledger(store):
         (BigQueryStructure, "note_undone"),
     ],
 )
-@pytest.mark.sampled(4)
+@pytest.mark.sampled(8, a_day=3)
 @pytest.mark.parametrize("is_done", [False, True])
 def test_one_that_breaks_off_is_finished_by_the_next(store, monkeypatch, owner, method, is_done):
     "Before or after each of the changes: what is left is a way back, and it ends as it should."

@@ -12,12 +12,6 @@ from bigquery_support import PROJECT, Datasets
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_history_property import days, exactly, forget_unknown_of_new, next_state
-from test_odd_histories import (  # noqa: F401
-    test_a_history_is_no_part_of_another_because_of_a_slash_in_its_name,
-)
-from test_unknown_cells import (  # noqa: F401
-    test_a_value_that_was_not_known_when_its_row_came_is_no_change_when_it_comes,
-)
 
 from domostats import sandbox
 from domostats.errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
@@ -83,6 +77,7 @@ def test_a_view_says_when_each_version_held(store):
     assert made.schema[0].description == "User ID"
 
 
+@pytest.mark.slow
 def test_a_snapshot_sends_what_has_changed_and_nothing_else(store, box):
     history = History("users", "id", store)
     rows = {"id": [*range(500)], "name": ["x" * 50] * 500}
@@ -99,6 +94,7 @@ def test_a_snapshot_sends_what_has_changed_and_nothing_else(store, box):
     assert history.at(DAY).num_rows == history.at().num_rows == 500
 
 
+@pytest.mark.slow
 def test_what_is_asked_changes_nothing_and_what_fails_neither(store):
     history = History("users", "id", store)
     history.snapshot(pa.table({"id": [1, 2]}), DAY)
@@ -115,6 +111,7 @@ def test_what_is_asked_changes_nothing_and_what_fails_neither(store):
     assert caught.value.reason == "needs_store"
 
 
+@pytest.mark.slow
 def test_the_last_one_taken_back_leaves_nothing(store):
     history = History("users", "id", store)
     history.snapshot(pa.table({"id": [1, 2]}), DAY)
@@ -129,6 +126,7 @@ def test_the_last_one_taken_back_leaves_nothing(store):
     assert [line.row_count for line in Loads(store.warehouse).lines("history.users")] == [1]
 
 
+@pytest.mark.slow
 def test_two_programs_at_once_one_is_told_and_nothing_is_lost(store):
     History("users", "id", store).snapshot(pa.table({"id": [1, 2]}), DAY)
     with pytest.raises(RetryLaterError) as caught, store.open_histories("users", None) as con:
@@ -141,6 +139,7 @@ def test_two_programs_at_once_one_is_told_and_nothing_is_lost(store):
     assert history.snapshots().num_rows == 2 and len(names(store, "kit_history")) == 1
 
 
+@pytest.mark.slow
 def test_histories_of_two_instances_stand_beside_each_other(store):
     for instance, ids in (("acme", [1]), ("umbra", [1, 2])):
         History("users", "id", store, instance).snapshot(pa.table({"id": ids}), DAY)
@@ -163,6 +162,7 @@ ODD = {
 }
 
 
+@pytest.mark.slow
 def test_values_of_every_type_come_back_as_they_are(store):
     rows = pa.table({"id": [1, 2, 3], **ODD})
     places = store, Store("store.duckdb")
@@ -185,6 +185,7 @@ def outcome(call):
         return e.reason
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(6, a_day=1)
 @pytest.mark.parametrize("part", range(6))
 @settings(
@@ -287,7 +288,8 @@ class Disturbed:
         return len(self.box.log)
 
 
-@pytest.mark.parametrize("everywhere", [False, pytest.param(True, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("everywhere", [False, True])
 def test_a_fault_at_a_request_loses_no_snapshot_and_doubles_none(store, box, everywhere):
     disturbed = Disturbed(box, store)
     count = disturbed.requests()

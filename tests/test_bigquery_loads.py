@@ -33,6 +33,7 @@ def warehouses(box, own_folder):
 AT = datetime(2024, 3, 5, 12, tzinfo=timezone.utc)
 
 
+@pytest.mark.slow
 def test_what_is_noted_forgotten_and_moved_is_the_same_everywhere(warehouses):
     drawn = random.Random(1)
     model = {}  # (dataset, key) -> rows

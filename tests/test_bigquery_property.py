@@ -343,6 +343,7 @@ def datasets(box, own_folder):
     made.remove()
 
 
+@pytest.mark.slow
 @pytest.mark.sampled(48, a_day=2)
 @pytest.mark.parametrize("seed", range(48))
 def test_both_warehouses_hold_what_the_model_says(datasets, seed):

@@ -17,12 +17,7 @@ from google.cloud import bigquery
 
 # tests of the store, on this warehouse; the others are in test_bigquery_contract
 from test_extractors import (  # noqa: F401
-    test_again_and_again_and_days_that_are_corrected,
     test_the_example_of_the_reference,
-    test_two_sources_in_one_table_keep_their_days_and_their_differences_apart,
-)
-from test_zones import (  # noqa: F401
-    test_two_days_of_one_zone_and_then_another_zone_lose_nothing,
 )
 
 from domostats.errors import DestinationError, RetryLaterError, SettingsError
@@ -187,6 +182,7 @@ def test_a_query_that_is_too_dear_is_told(datasets):
     assert result.error.reason == "too_many_bytes" and "visit" in str(result.error)
 
 
+@pytest.mark.slow
 def test_two_installations_in_one_project_keep_apart(datasets):
     one, other = made(visits({1: 1}), place="one"), made(visits({1: 2}), place="other")
     done(one)
@@ -265,6 +261,7 @@ def test_a_day_that_another_program_writes_meanwhile_is_there_once(served):
     assert kept.row_count == 2
 
 
+@pytest.mark.slow
 def test_a_range_and_a_day_of_it_do_not_miss_each_other(datasets):
     extraction = made(visits({1: 1, 2: 2, 3: 3}))
     loader = extraction.loader(extraction.extractors[0])
@@ -281,6 +278,7 @@ def test_a_range_and_a_day_of_it_do_not_miss_each_other(datasets):
     assert len(rows(extraction.store, "visit")) == 6
 
 
+@pytest.mark.slow
 def test_a_ledger_that_changes_within_the_transaction_stops_it(datasets):
     extraction = made(visits({1: 1, 2: 2, 3: 3}))
     loader = extraction.loader(extraction.extractors[0])
@@ -303,6 +301,7 @@ def test_a_ledger_that_changes_within_the_transaction_stops_it(datasets):
     assert len(others) == 2 and len(rows(extraction.store, "visit")) == 6
 
 
+@pytest.mark.slow
 def test_a_part_of_a_table_is_replaced_and_no_other(served):
     counts = {1: 2, 2: 2}
 
@@ -375,6 +374,7 @@ def test_a_table_that_was_changed_by_hand_is_told_of(datasets):
     assert result.error.reason == "not_migrated"
 
 
+@pytest.mark.slow
 def test_columns_are_put_into_another_order_and_a_table_gets_its_parts(datasets):
     extraction = made(UserExtractor)
     done(extraction)
@@ -443,6 +443,7 @@ def test_an_extractor_of_any_class_with_an_extract_works(datasets):
     assert len(done(made(Plain))) == 3
 
 
+@pytest.mark.slow
 def test_from_a_terminal(shop, served, monkeypatch):
     monkeypatch.setenv("BIGQUERY_EMULATOR_HOST", served.url)
     run, place = test_extractors.run, f"bigquery:{PROJECT}.shop"

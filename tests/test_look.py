@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from typer.main import get_command
 
 from domostats.errors import DestinationError, SettingsError
-from domostats.interfaces.answers import answer_query
+from domostats.interfaces.answers import answer_sql
 from domostats.interfaces.app import CODES
 from domostats.interfaces.cli import GROUPS, app
 from domostats.interfaces.formats import answer_rows, json_lines
@@ -238,7 +238,7 @@ def test_json_has_the_values_that_the_store_has(scratch_store, made):
     listed = [row | {"pairs": row["pairs"] and [*row["pairs"].items()]} for row in made]
     listed = [row | {"pairs": [] if row["pairs"] == {} else row["pairs"]} for row in listed]
     scratch_store.write("odd", pa.Table.from_pylist(listed, schema))
-    with answer_query("SELECT * FROM odd", store=scratch_store) as answer:
+    with answer_sql("SELECT * FROM odd", store=scratch_store) as answer:
         printed = b"".join(json_lines(answer_rows(answer))).decode()
     told = json.loads(printed, parse_float=Decimal, parse_constant=lambda word: 1 / 0)
     assert len(told) == len(made) and printed.count("\n") == max(len(made), 1)
@@ -258,7 +258,7 @@ def test_what_arrow_cannot_hold_is_told_in_full():
             '10:00:00+02'::TIMETZ AS zoned, INTERVAL 3 DAYS AS span, 1 AS a, 2 AS a,
             TIMESTAMPTZ '2020-01-01 10:00:00+02' AS utc
     """
-    with answer_query(query) as answer:
+    with answer_sql(query) as answer:
         (row,) = json.loads(b"".join(json_lines(answer_rows(answer))))
     assert row == {
         "large": 3 * 2**64,
@@ -276,7 +276,7 @@ def test_what_arrow_cannot_hold_is_told_in_full():
     }
     for wrong in ("'infinity'::TIMESTAMP", "340282366920938463463374607431768211455::UHUGEINT"):
         with pytest.raises(SettingsError, match="infinite|cast"):
-            with answer_query(f"SELECT {wrong} AS x", as_values=True):
+            with answer_sql(f"SELECT {wrong} AS x", as_values=True):
                 pass
 
 
@@ -417,7 +417,7 @@ def test_a_query_reads_what_it_names_and_nothing_else(sql, store):
         Path(name).write_text(SECRET)
     before = {path: path.read_bytes() for path in Path().iterdir() if path.is_file()}
     with pytest.raises(SettingsError) as caught:
-        with answer_query(sql, store=store) as answer:
+        with answer_sql(sql, store=store) as answer:
             print([*answer.batches()])
     assert caught.value.reason in ("bad_query", "no_file", "no_dataset", "bad_destination")
     assert SECRET not in str(caught.value)
@@ -462,16 +462,16 @@ def test_a_store_that_another_program_writes_is_busy_and_files_are_not(store):
         other.stdout.readline()
         impatient = Store("here.duckdb", wait=0.1)
         with pytest.raises(DestinationError, match=f"process {other.pid}") as caught:
-            with answer_query("FROM users", store=impatient):
+            with answer_sql("FROM users", store=impatient):
                 pass
         assert caught.value.reason == "busy"
-        with answer_query("FROM 'one.parquet'", store=impatient) as answer:
+        with answer_sql("FROM 'one.parquet'", store=impatient) as answer:
             assert answer.count == 1
         other.communicate(b"\n", timeout=60)
 
 
 def test_whoever_reads_slowly_keeps_nobody_from_the_store(store):
-    with answer_query("FROM users", store=store) as answer:
+    with answer_sql("FROM users", store=store) as answer:
         store.write("users", pa.table({"id": [1]}))
         with closing(duckdb.connect("here.duckdb", read_only=True)):
             assert sum(batch.num_rows for batch in answer.batches()) == 50
@@ -551,6 +551,36 @@ def test_every_command_has_an_example_that_it_understands(name, monkeypatch):
     assert all(line in printed for line in examples), "no example is wrapped"
     assert CODES.split() == printed.split()[-len(CODES.split()) :]
     assert "%Y" not in printed and not re.search(r"<(str|int|float|bool|list)\b", printed)
+
+
+def test_each_part_of_a_help_can_be_written_by_itself():
+    group = get_command(app)
+    for command in (group, EVERY["rows"]):
+        context = command.make_context("x", [], resilient_parsing=True)
+        writer = context.make_formatter()
+        with writer.section("first"):
+            writer.write_dl([("a", "b")])
+        writer.write_paragraph()
+        command.format_options(context, writer)
+        command.format_epilog(context, writer)
+        assert re.match("first:\n  a  b\n+Options", writer.getvalue()) or (
+            "Arguments" in writer.getvalue() and "NAME" in command.collect_usage_pieces(context)
+        )
+    context = group.make_context("x", [], resilient_parsing=True)
+    writer = context.make_formatter()
+    group.format_commands(context, writer)
+    assert writer.getvalue().startswith("Try it:\n") and "More" not in writer.getvalue()
+
+
+def test_what_is_closed_takes_what_is_printed_and_says_nothing(monkeypatch, tmp_path):
+    from domostats.interfaces.output import close_output
+
+    with open(tmp_path / "out", "w") as file:
+        monkeypatch.setattr(sys, "stdout", file)
+        close_output()
+        print("nobody reads this", flush=True)
+        monkeypatch.undo()
+    assert (tmp_path / "out").read_text() == ""
 
 
 def test_every_command_stands_in_one_group():

@@ -834,6 +834,36 @@ def test_a_job_is_running_for_as_long_as_it_is_told_to(box, client):
     assert job.state == "DONE" and [row.n for row in job.result()] == [1]
 
 
+def test_what_is_not_done_yet_is_asked_for_again(box, client, monkeypatch):
+    "A load, a query and one in a single call, none of which is done when it is answered."
+    monkeypatch.setattr("time.sleep", lambda seconds: None)
+    make_table(client)
+    box.rules.running_polls = 3
+    box.log.clear()
+    assert load(client, [SIXTH]).output_rows == 1
+    asked = [f"{call.method} {call.query}" for call in [*box.log][1:]]
+    assert len(asked) >= 3 and all(one.startswith("GET projection=full&") for one in asked)
+    for ask in (lambda text: client.query(text).result(), client.query_and_wait):
+        box.log.clear()
+        assert [row.n for row in ask("SELECT n FROM d.t")] == [1]
+        first, *then = calls(box)
+        assert first.startswith("POST /") and {"GET /jobs/*", "GET /queries/*"} == {*then}
+
+
+def test_what_a_statement_costs_in_requests(box, client):
+    make_table(client)
+    load(client, [SIXTH])
+    box.log.clear()
+    found = client.query("UPDATE d.t SET n = 2 WHERE TRUE", job_retry=None).result()
+    assert found.num_dml_affected_rows == 1
+    assert calls(box) == ["POST /jobs", "GET /queries/*"]
+    assert [*found] == [] and calls(box) in ([], ["GET /queries/*"])
+    kept = bigquery.QueryJobConfig(destination=f"{PROJECT}.d.kept")
+    client.query("SELECT n FROM d.t", job_config=kept, job_retry=None).result()
+    assert calls(box) == ["POST /jobs", "GET /queries/*"]
+    assert box.table("d.kept").to_pylist() == [{"n": 2}]
+
+
 def test_a_running_job_is_stopped(box, client):
     make_table(client)
     box.rules.running_polls = 9

@@ -68,6 +68,8 @@ def rows(client, text, *parameters):
     ("expression", "value"),
     [
         ("1 + 1", 2),
+        ("(SELECT COUNTIF(n > 15) FROM d.sales)", 2),
+        ("(SELECT COUNTIF(n > 15) FROM d.sales WHERE FALSE)", 0),
         ("2000000000 * 2", 4_000_000_000),
         ("2000000000 + 2000000000", 4_000_000_000),
         ("DATE '2022-01-01' - 1", day("2021-12-31")),

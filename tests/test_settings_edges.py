@@ -296,7 +296,7 @@ def test_a_platform_that_is_none_is_told():
     assert error.reason == "unknown_platform"
     assert str(error) == (
         "platform = Salesforce under [instance.acme] in settings.ini is not one of domo, datorama, "
-        "dash. Mend the line."
+        "dash, bigquery. Mend the line."
     )
 
 
@@ -453,7 +453,7 @@ def test_every_key_may_stand_in_its_section_and_in_no_other():
         (
             "[domostats]\n[extractors]\nzzz = a\n",
             "line 3: it sets zzz, which [extractors] does not know. It knows classes, "
-            "first_date, zone, migrations, instance.",
+            "first_date, zone, migrations, instance, warehouse.",
         ),
         (
             "[instance.a]\ncall_per_minute = a\n",

@@ -12,12 +12,14 @@ import pytest
 from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
+    "test_airflow.py",
     "test_benchmarks.py",
     "test_bigquery_catch_up.py",
     "test_bigquery_history.py",
     "test_bigquery_loads.py",
     "test_bigquery_property.py",
     "test_bigquery_contract.py",
+    "test_extractor_features.py",
     "test_bigquery_statements.py",
     "test_bigquery_warehouse.py",
     "test_bigquery_warehouse_faults.py",
@@ -51,6 +53,7 @@ LEFT_OUT = {
     "test_lesson_slips.py",
     "test_lessons.py",
     "test_listings.py",
+    "test_look.py",
     "test_mutants.py",
     "test_night_again.py",
     "test_night_property.py",
@@ -72,6 +75,7 @@ LEFT_OUT = {
     "test_sandbox.py",
     "test_sandbox_agrees.py",
     "test_sandbox_bigquery.py",
+    "test_sandbox_bigquery_functions.py",
     "test_sandbox_bigquery_sign_in.py",
     "test_sandbox_bigquery_sql.py",
     "test_sandbox_dash.py",

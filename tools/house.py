@@ -30,6 +30,7 @@ SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "Auth": "what a connection signs in with, and a promised name of Comotion Dash",
     "Workflow": "a record of the registry, and the class of a user's tasks: both are promised",
     "blocks": "a check of the lesson on streams has the name of the learner's function",
+    "make_observatory_api": "the registry of the settings, and that of a connection of Airflow",
     "main": "a check of the lesson on accounts has the name of the learner's function",
     "short": "a check of the lesson on accounts is named after the learner's function",
     "whole": "a check of the lesson on pages, and how a number is spelled",

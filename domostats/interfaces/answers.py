@@ -6,9 +6,9 @@
 __all__ = [
     "AS_THEY_ARE",
     "BATCH",
-    "Answer",
-    "answer_query",
-    "lossless_type",
+    "SqlAnswer",
+    "answer_sql",
+    "inner_types",
     "table_columns",
     "select_rows",
 ]
@@ -18,15 +18,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ..errors import SettingsError, did_you_mean
 from .named_tables import bad_query, named_tables
-from .sources import open_sources
+from .sources import open_tables
 
 if TYPE_CHECKING:
     import duckdb
     import pyarrow as pa
+    from duckdb.sqltypes import DuckDBPyType
 
     from domostats.loading.store import Store
 
@@ -42,11 +43,11 @@ BATCH = 10_000  # rows
 
 
 @dataclass(frozen=True)
-class Answer:
+class SqlAnswer:
     "Rows of a query: the names of its columns, their types in DuckDB, and the file they are in."
 
     columns: tuple[str, ...]
-    types: "tuple[duckdb.DuckDBPyType, ...]"
+    types: "tuple[DuckDBPyType, ...]"
     count: int
     has_more: bool
     file: Path
@@ -67,14 +68,14 @@ class Answer:
 
 
 @contextmanager
-def answer_query(
+def answer_sql(
     sql: str, limit: int | None = None, as_values: bool = False, store: "Store | None" = None
-) -> Iterator[Answer]:
-    """A `with` block with the `Answer` to one SELECT, of at most `limit` rows.
+) -> Iterator[SqlAnswer]:
+    """A `with` block with the `SqlAnswer` to one SELECT, of at most `limit` rows.
 
     What Arrow holds without loss comes as it is. The rest, such as times, which may be infinite,
     comes as text; with `as_values` times come as times, and those that are infinite are refused.
-    SettingsError `bad_query`, and those of `open_sources`."""
+    SettingsError `bad_query`, and those of `open_tables`."""
     import duckdb
     import pyarrow as pa
 
@@ -82,7 +83,7 @@ def answer_query(
 
     names = named_tables(sql)
     with scratch() as folder:
-        with open_sources(names, store) as con:
+        with open_tables(names, store) as con:
             try:
                 answer = _write_answer(con, sql, limit, as_values, folder / "rows")
             except (duckdb.Error, pa.ArrowException, OverflowError) as e:
@@ -92,7 +93,7 @@ def answer_query(
 
 def _write_answer(
     con: "duckdb.DuckDBPyConnection", sql: str, limit: int | None, as_values: bool, file: Path
-) -> Answer:
+) -> SqlAnswer:
     import pyarrow as pa
 
     from domostats.loading.store_types import quoted
@@ -122,7 +123,7 @@ def _write_answer(
             count += min(left, batch.num_rows)
             if has_more:
                 break
-    return Answer(tuple(columns), types, count, has_more, file)
+    return SqlAnswer(tuple(columns), types, count, has_more, file)
 
 
 def _without_end(sql: str) -> str:
@@ -148,7 +149,7 @@ def _each_once(names: Sequence[str]) -> list[str]:
     return found
 
 
-def _selected(place: str, kind: "duckdb.DuckDBPyType", as_values: bool) -> str:
+def _selected(place: str, kind: "DuckDBPyType", as_values: bool) -> str:
     "A column as it is selected: checked, or cast to what Arrow holds."
     if as_values:
         if kind.id in ("hugeint", "uhugeint"):
@@ -158,23 +159,29 @@ def _selected(place: str, kind: "duckdb.DuckDBPyType", as_values: bool) -> str:
             return f"CASE WHEN isinf({place}) THEN {refused} ELSE {place} END"
         if kind.id in ("time", "interval") or kind.id in AS_THEY_ARE:
             return place
-    lossless = lossless_type(kind)
+    lossless = _lossless_type(kind)
     return place if lossless == str(kind) else f"CAST({place} AS {lossless})"
 
 
-def lossless_type(kind: "duckdb.DuckDBPyType") -> str:
+def inner_types(kind: "DuckDBPyType") -> "list[tuple[str, DuckDBPyType]]":
+    "The types inside of a list, a map or a struct, by their names."
+    inside = [(name, one) for name, one in kind.children if name != "size"]
+    return cast("list[tuple[str, DuckDBPyType]]", inside)
+
+
+def _lossless_type(kind: "DuckDBPyType") -> str:
     "The type of DuckDB in which Arrow gets all of a value: text in place of what it cannot hold."
     from domostats.loading.store_types import quoted
 
     if kind.id in AS_THEY_ARE:
         return str(kind)
     if kind.id in ("list", "array"):
-        return f"{lossless_type(kind.children[0][1])}[]"
+        return f"{_lossless_type(inner_types(kind)[0][1])}[]"
     if kind.id == "struct":
-        fields = (f"{quoted(name)} {lossless_type(inner)}" for name, inner in kind.children)
+        fields = (f"{quoted(name)} {_lossless_type(inner)}" for name, inner in inner_types(kind))
         return f"STRUCT({', '.join(fields)})"
     if kind.id == "map":
-        key, value = (lossless_type(inner) for _, inner in kind.children)
+        key, value = (_lossless_type(inner) for _, inner in inner_types(kind))
         return f"MAP({key}, {value})"
     return "VARCHAR"
 
@@ -187,7 +194,7 @@ def table_columns(name: str, store: "Store | None" = None) -> dict[str, str]:
     from domostats.loading.merging import described
     from domostats.loading.store_types import quoted
 
-    with open_sources([name], store) as con:
+    with open_tables([name], store) as con:
         return described(con, f"SELECT * FROM {quoted(name)}")
 
 

@@ -14,10 +14,7 @@ __all__ = [
     "Function",
     "Stopped",
     "stoppable",
-    "Formatter",
-    "write_end",
-    "name_values",
-    "write_parameters",
+    "HelpWriter",
     "Command",
     "Group",
     "App",
@@ -114,7 +111,7 @@ CODES = f"Exit codes: {' · '.join(f'{code} {words}' for code, words in MEANINGS
 OTHERS = "More"  # the heading of commands that stand in no group
 
 
-class Formatter(Protocol):
+class HelpWriter(Protocol):
     "What a help is written to, as typer and click have it."
 
     def section(self, name: str) -> AbstractContextManager[None]: ...
@@ -126,7 +123,7 @@ class Formatter(Protocol):
     def write_paragraph(self) -> None: ...
 
 
-def write_end(formatter: Formatter, examples: str | None) -> None:
+def _write_end(formatter: HelpWriter, examples: str | None) -> None:
     "Write the end of a help: its examples, a line each, and the exit codes."
     if examples:
         with formatter.section("Examples" if "\n" in examples else "Example"):
@@ -136,7 +133,7 @@ def write_end(formatter: Formatter, examples: str | None) -> None:
     formatter.write_text(CODES)
 
 
-def name_values(command: TyperCommand | TyperGroup) -> None:
+def _name_values(command: TyperCommand | TyperGroup) -> None:
     "Call the values of arguments and options by their names, where nobody has called them better."
     for param in command.params:
         if param.metavar is None and not getattr(param, "is_flag", False):
@@ -144,8 +141,8 @@ def name_values(command: TyperCommand | TyperGroup) -> None:
             param.metavar = longest.lstrip("-").replace("-", "_").upper()
 
 
-def write_parameters(
-    command: TyperCommand | TyperGroup, ctx: typer.Context, formatter: Formatter
+def _write_parameters(
+    command: TyperCommand | TyperGroup, ctx: typer.Context, formatter: HelpWriter
 ) -> None:
     "Write the arguments and options of a command, without the types of Python behind the names."
     for heading, kind in (("Arguments", "argument"), ("Options", "option")):
@@ -162,19 +159,19 @@ class Command(TyperCommand):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        name_values(self)
+        _name_values(self)
 
     def collect_usage_pieces(self, ctx: typer.Context) -> list[str]:
         "The words of the line of usage, without braces around what is required."
         return [re.sub(r"^{(.+)}", r"\1", piece) for piece in super().collect_usage_pieces(ctx)]
 
-    def format_options(self, ctx: typer.Context, formatter: Formatter) -> None:
+    def format_options(self, ctx: typer.Context, formatter: HelpWriter) -> None:
         "Write the arguments, and the options."
-        write_parameters(self, ctx, formatter)
+        _write_parameters(self, ctx, formatter)
 
-    def format_epilog(self, ctx: typer.Context, formatter: Formatter) -> None:
+    def format_epilog(self, ctx: typer.Context, formatter: HelpWriter) -> None:
         "Write what comes after the options."
-        write_end(formatter, self.epilog)
+        _write_end(formatter, self.epilog)
 
 
 class Group(TyperGroup):
@@ -184,14 +181,14 @@ class Group(TyperGroup):
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)
-        name_values(self)
+        _name_values(self)
 
-    def format_options(self, ctx: typer.Context, formatter: Formatter) -> None:
+    def format_options(self, ctx: typer.Context, formatter: HelpWriter) -> None:
         "Write the options, and the commands."
-        write_parameters(self, ctx, formatter)
+        _write_parameters(self, ctx, formatter)
         self.format_commands(ctx, formatter)
 
-    def format_commands(self, ctx: typer.Context, formatter: Formatter) -> None:
+    def format_commands(self, ctx: typer.Context, formatter: HelpWriter) -> None:
         "Write the names of the commands, and what each does in a sentence."
         names = self.list_commands(ctx)
         grouped = [name for group in self.groups.values() for name in group]
@@ -206,9 +203,9 @@ class Group(TyperGroup):
         command = self.get_command(ctx, name)
         return command.get_short_help_str(200) if command else ""
 
-    def format_epilog(self, ctx: typer.Context, formatter: Formatter) -> None:
+    def format_epilog(self, ctx: typer.Context, formatter: HelpWriter) -> None:
         "Write what comes after the commands."
-        write_end(formatter, self.epilog)
+        _write_end(formatter, self.epilog)
 
 
 # %% ../../nbs/10_interfaces/05_app.ipynb #b204335b

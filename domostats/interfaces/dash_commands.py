@@ -219,7 +219,7 @@ def download_query(
     sql: Annotated[str | None, typer.Argument(metavar="SQL", help="A query to run.")] = None,
 ) -> None:
     "Bring the result of a query into a file, whole or not at all; waits for its end."
-    from domostats.interfaces.formats import copy_file
+    from domostats.interfaces.formats import print_file
     from domostats.loading.dash.query import Query
     from domostats.private import scratch
 
@@ -228,7 +228,8 @@ def download_query(
     query = Query(dash_config(), query_text=sql, query_id=query_id)
     if str(file) == "-":
         with scratch() as folder:
-            copy_file(query.download_csv(folder / "rows.csv"))
+            (folder / "inner").mkdir(0o700)
+            print_file(query.download_csv(folder / "inner" / "rows.csv"))
         return
     path = query.download_csv(file)
     say(f"{path}: {path.stat().st_size} bytes", err=True)

@@ -159,13 +159,15 @@ class Destination:
 
     def _print(self, data: Any) -> str:
         "Print rows as CSV, once all of them have come."
-        from domostats.interfaces.formats import copy_file
+        from domostats.interfaces.formats import print_file
         from domostats.loading.files import write_file
         from domostats.private import scratch
 
         with scratch() as folder:
-            write_file(data, folder / "rows.csv", self.allow_incomplete, note)
-            copy_file(folder / "rows.csv")
+            file = folder / "inner" / "rows.csv"  # the folder itself is locked, as a writer locks
+            file.parent.mkdir(0o700)
+            write_file(data, file, self.allow_incomplete, note)
+            print_file(file)
         return self.to
 
     def _write_to_bigquery(self, data: Any) -> str:

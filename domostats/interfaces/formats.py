@@ -12,7 +12,7 @@ __all__ = [
     "json_converter",
     "Output",
     "write_out",
-    "copy_file",
+    "print_file",
     "json_lines",
     "answer_rows",
     "choose_format",
@@ -28,23 +28,23 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import IO, TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
-from .answers import Answer
+from .answers import SqlAnswer, inner_types
 from .output import close_output, printable, show_rows
 
 if TYPE_CHECKING:
-    import duckdb
     import pyarrow as pa
+    from duckdb.sqltypes import DuckDBPyType
 
 # %% ../../nbs/10_interfaces/26_formats.ipynb #962ab543
 Convert = Callable[[Any], Any]
 
 
-def json_converter(kind: "duckdb.DuckDBPyType") -> Convert | None:
-    """What makes JSON of a value of this type, as `answers.lossless_type` gives it; None where the
+def json_converter(kind: "DuckDBPyType") -> Convert | None:
+    """What makes JSON of a value of this type, as an answer has it; None where the
     value is JSON already."""
     if kind.id in ("float", "double"):
         return _spell_float
@@ -55,14 +55,14 @@ def json_converter(kind: "duckdb.DuckDBPyType") -> Convert | None:
     if kind.id.startswith("timestamp"):
         return _spell_moment
     if kind.id in ("list", "array"):
-        return _convert_each(json_converter(kind.children[0][1]))
+        return _convert_each(json_converter(inner_types(kind)[0][1]))
     if kind.id == "struct":
-        inner = {name: json_converter(one) for name, one in kind.children}
+        inner = {name: json_converter(one) for name, one in inner_types(kind)}
         return lambda value: (
             value and {name: _apply(inner[name], one) for name, one in value.items()}
         )
     if kind.id == "map":
-        return _convert_map(*(one for _, one in kind.children))
+        return _convert_map(*(one for _, one in inner_types(kind)))
     return None
 
 
@@ -94,7 +94,7 @@ def _convert_each(convert: Convert | None) -> Convert | None:
     return convert and (lambda value: value and [convert(one) for one in value])
 
 
-def _convert_map(key: "duckdb.DuckDBPyType", value: "duckdb.DuckDBPyType") -> Convert:
+def _convert_map(key: "DuckDBPyType", value: "DuckDBPyType") -> Convert:
     "A map as an object where its keys are texts, else as pairs."
     keys, values = json_converter(key), json_converter(value)
 
@@ -138,7 +138,7 @@ def write_out(parts: Iterable[bytes]) -> None:
         close_output()
 
 
-def copy_file(path: Path) -> None:
+def print_file(path: Path) -> None:
     "Print what stands in a file."
     with path.open("rb") as file:
         write_out(iter(lambda: file.read(1 << 16), b""))
@@ -161,7 +161,7 @@ def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     yield b"[]\n" if before == "[" else b"]\n"
 
 
-def answer_rows(answer: Answer) -> Iterator[dict[str, Any]]:
+def answer_rows(answer: SqlAnswer) -> Iterator[dict[str, Any]]:
     "The rows of an answer, with values as JSON has them."
     converters = [json_converter(kind) for kind in answer.types]
     for batch in answer.batches():
@@ -178,7 +178,7 @@ def _write_csv(reader: "pa.RecordBatchReader") -> None:
 
     output = Output()
     try:
-        write_csv(reader, output)
+        write_csv(reader, cast("IO[bytes]", output))
         output.stream.flush()
     except BrokenPipeError:
         close_output()
@@ -200,7 +200,7 @@ def choose_format(as_json: bool, as_csv: bool, as_table: bool) -> str:
     return chosen[0] if chosen else "table"
 
 
-def show_answer(answer: Answer, form: str, title: str = "") -> None:
+def show_answer(answer: SqlAnswer, form: str, title: str = "") -> None:
     "Print the rows of a query in this format; for CSV they are asked for `as_values`."
     if form == "json":
         write_out(json_lines(answer_rows(answer)))

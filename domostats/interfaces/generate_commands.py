@@ -94,9 +94,10 @@ def generate_report(
     method: Annotated[
         Method | None,
         typer.Option(
+            metavar="REPLACE|APPEND|UPSERT|PARTITION",
             help=(
-                "For a dataset or a table: replace it, append to it, replace the rows with the same "
-                "key, or the partition."
+                "For a dataset or a table: replace it, append to it, replace the rows with the "
+                "same key, or the partition."
             ),
             show_default="REPLACE, or APPEND for dash:TABLE",
         ),

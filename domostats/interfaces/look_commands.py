@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answers import Answer, answer_query, select_rows, table_columns
+from .answers import SqlAnswer, answer_sql, select_rows, table_columns
 from .app import App
 from .completion import complete_dataset
 from domostats.interfaces.formats import (
@@ -35,7 +35,7 @@ from domostats.interfaces.formats import (
     show_records,
 )
 from .output import in_words, note, say
-from .sources import is_path, open_sources, stored_names
+from .sources import is_path, open_tables, stored_names
 
 if TYPE_CHECKING:
     from domostats.loading.coverage import Coverage
@@ -164,7 +164,7 @@ def show_table_rows(
 def _show(sql: str, title: str, form: str, limit: int | None, in_table: int) -> None:
     "Print what a query gives; of a table so many rows if nobody has said how many."
     most = in_table if limit is None and form == "table" else limit
-    with answer_query(sql, most, form == "csv") as answer:
+    with answer_sql(sql, most, form == "csv") as answer:
         shown = title
         if form == "table" and answer.has_more:
             shown = f"{title}, the first {in_words(answer.count, 'row')}".removeprefix(", ")
@@ -173,7 +173,7 @@ def _show(sql: str, title: str, form: str, limit: int | None, in_table: int) -> 
             _tell_more(answer, limit)
 
 
-def _tell_more(answer: Answer, limit: int | None) -> None:
+def _tell_more(answer: SqlAnswer, limit: int | None) -> None:
     if answer.count == 0:
         note("there are no rows.")
     elif answer.has_more and limit is None:
@@ -228,7 +228,7 @@ def describe_columns(name: str, store: "Store | None" = None) -> list[dict[str, 
     store = store or Store()
     types = table_columns(name, store)
     about = {} if is_path(name) else _comments(store, name)
-    with open_sources([name], store) as con:
+    with open_tables([name], store) as con:
         counts = ", ".join(f"count(*) - count({quoted(column)})" for column in types)
         (nulls,) = con.execute(f"SELECT {counts} FROM {quoted(name)}").fetchall()
     about = about or _origins(name, store, [*types])

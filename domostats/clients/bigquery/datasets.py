@@ -9,6 +9,7 @@ __all__ = [
     "ROUNDS",
     "group_label",
     "plan_access",
+    "check_location",
     "find_dataset",
     "prepare_dataset",
 ]
@@ -81,6 +82,19 @@ def _is_same_place(one: str | None, other: str | None) -> bool:
     return (one or "").lower() == (other or "").lower()
 
 
+def check_location(found: "Dataset", settings: BigQuerySettings) -> None:
+    """SettingsError `other_location` where a dataset lies elsewhere than the settings say.
+
+    The service itself says of such a dataset only that it was not found."""
+    if settings.location and not _is_same_place(found.location, settings.location):
+        raise SettingsError(
+            f"The dataset {settings.project}.{settings.dataset} lies in {found.location}, and the "
+            f"settings say {settings.location}. A dataset cannot be moved: set location = "
+            f"{found.location} under [bigquery] in settings.ini, or name another dataset.",
+            "other_location",
+        )
+
+
 def find_dataset(client: "Client", settings: BigQuerySettings, anywhere: bool = False) -> "Dataset":
     """The dataset of the settings, which is made where it is missing.
 
@@ -101,13 +115,8 @@ def find_dataset(client: "Client", settings: BigQuerySettings, anywhere: bool = 
         with service_errors(f"to make the dataset {name}"):
             client.create_dataset(made, exists_ok=True)
             found = client.get_dataset(name)
-    if settings.location and not anywhere and not _is_same_place(found.location, settings.location):
-        raise SettingsError(
-            f"The dataset {name} lies in {found.location}, and the settings say "
-            f"{settings.location}. A dataset cannot be moved: set location = {found.location} "
-            "under [bigquery] in settings.ini, or name another dataset.",
-            "other_location",
-        )
+    if not anywhere:
+        check_location(found, settings)
     return found
 
 

@@ -111,8 +111,8 @@ def _begun_or_none(
 
 def _unknown(job_id: str, doing: str, error: DomostatsError) -> DestinationError:
     return DestinationError(
-        f"It is not known whether {doing} was carried out: {error} Look for the job {job_id} in the "
-        "console before you run this again.",
+        f"It is not known whether {doing} was carried out: {error} Look for the job {job_id} in "
+        "the console before you run this again.",
         "unknown_outcome",
     )
 

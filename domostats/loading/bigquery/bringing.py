@@ -50,6 +50,7 @@ from ..coverage import COLUMN
 from ..merging import PARTITION
 from ..updates import Update
 from ..write_plan import Plan
+from ...notices import warn
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, CopyJob, QueryJob
@@ -161,8 +162,8 @@ def check_alike(write: TableWrite) -> None:
     if not (stored <= coming or coming <= stored):
         raise DestinationError(
             f"{write.place} was not written: it keeps the rows of {', '.join(write.plan.kept)}, "
-            "and the columns of the new rows are others. Run over all of its instances, or write to "
-            "another table.",
+            "and the columns of the new rows are others. Run over all of its instances, or write "
+            "to another table.",
             "other_columns",
         )
 
@@ -215,7 +216,7 @@ def _ask(write: TableWrite, step: str, sql: str, before: TableNote, after: Table
 
 
 def copy_staged(write: TableWrite) -> None:
-    "Let the table be the staged one. The errors of `run_job`."
+    "Let the table be the staged one. DestinationError `rows_written`; the errors of `run_job`."
     from google.cloud.bigquery import CopyJobConfig
 
     after = write.after()
@@ -247,8 +248,22 @@ def copy_staged(write: TableWrite) -> None:
                 withdrawn = replace(write.standing.note, generation=next_generation())
                 _noted(write, "withdrawal", waiting, withdrawn)
         raise
-    _noted(write, "note", waiting, after)
-    _keep_for_good(write)
+    try:
+        _keep_for_good(write)
+    except DomostatsError as e:
+        error = DestinationError(
+            f"The rows are in {write.place}, whole, and a step behind that failed: {e} Do not send "
+            "them again. See in the console that the table has no expiration time.",
+            "rows_written",
+        )
+    else:
+        error = None
+    try:
+        _noted(write, "note", waiting, after)
+    except DomostatsError:  # what was announced says the same, as long as the service knows the job
+        warn(f"The rows are in {write.place}; what they cover is noted by the next run.")
+    if error is not None:
+        raise error
 
 
 def _keep_for_good(write: TableWrite) -> None:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from .functions import count_from_zero, function_meaning
 from .refusals import BigQueryRefusal
 from .values import UnfitValue, read_date
 from ...sql_dialects import load_sqlglot
@@ -103,6 +104,12 @@ def _refused_words(tree: "Tree") -> None:
             wrong = "The sandbox does not know the prefix SAFE."
         elif isinstance(node, exp.TimeToStr) and node.args.get("zone"):
             wrong = "The sandbox does not know FORMAT_TIMESTAMP with a time zone."
+        elif isinstance(node, exp.TimeToStr) and "%-d" in node.args["format"].name:
+            wrong = "The sandbox does not know %e in a format."  # a blank before one digit
+        elif isinstance(node, (exp.Format, exp.SessionUser, exp.CurrentUser)):
+            wrong = f"The sandbox does not know {node.sql('bigquery').partition('(')[0]}."
+        elif isinstance(node, exp.Extract) and not isinstance(node.this, exp.Var):
+            wrong = f"The sandbox does not know {node.sql('bigquery')[:80]}."
         elif isinstance(node, exp.DataType) and node.this.value in ("BIGDECIMAL", "INTERVAL"):
             wrong = f"The sandbox does not know the type {node.sql('bigquery')}."
         elif isinstance(node, exp.Select) and node.args.get("kind"):
@@ -189,21 +196,16 @@ def _meaning(node: "Tree") -> "Tree":
         return exp.Case(ifs=[exp.If(this=zero, true=wrong)], default=exp.Paren(this=node.copy()))
     if isinstance(node, exp.CountIf):  # of no rows DuckDB gives NULL, the service 0
         return exp.Count(this=exp.If(this=node.this.copy(), true=exp.Literal.number(1)))
-    if isinstance(node, (exp.DateAdd, exp.DateSub, exp.DateTrunc)):
+    if isinstance(node, (exp.DateAdd, exp.DateSub, exp.DateTrunc, exp.DateFromUnixDate)):
         return exp.cast(node.copy(), "DATE")
-    if isinstance(node, exp.Extract):
-        part = node.name.upper()
-        if part == "DATE":
-            return exp.cast(node.expression.copy(), "DATE")
-        if part == "DAYOFWEEK":
-            return exp.paren(exp.Add(this=node.copy(), expression=exp.Literal.number(1)))
-    return node
+    return function_meaning(node)
 
 
 def put_meanings(tree: "Tree", parameters: Mapping[str, str]) -> "Tree":
     "A statement with the service's meanings, and with the values of its parameters."
     exp = load_sqlglot().exp
     _refused_words(tree)
+    count_from_zero(tree)
     _name_outputs(tree)
     casts = list(tree.find_all(exp.Cast))
     for node in reversed(casts):

@@ -9,6 +9,7 @@ __all__ = ["read_scans", "Translated", "translate_statement"]
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
+from .functions import refuse_other_types
 from .meanings import put_meanings
 from .refusals import BigQueryRefusal
 from .sources import FindSource, Scan, TableSource, put_sources
@@ -78,6 +79,7 @@ def translate_statement(
     used: list[tuple[TableSource, exp.Table]] = []
     put_sources(tree, find, used)
     scans = read_scans(tree, used, parameters or {})
+    refuse_other_types(tree, (source for source, _ in used))
     tree = put_meanings(tree, parameters or {})
     try:
         return Translated(write_duckdb(tree), tree, scans)

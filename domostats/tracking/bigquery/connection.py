@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.client import open_client
-from ...clients.bigquery.datasets import prepare_dataset
+from ...clients.bigquery.datasets import check_location, prepare_dataset
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.settings import BigQuerySettings
 from .failures import naming
@@ -71,11 +71,16 @@ class DatasetConnection:
 
     @cached_property
     def runner(self) -> JobRunner:
-        "What starts the jobs of this dataset, in its location."
+        """What starts the jobs of this dataset, in its location.
+
+        SettingsError `other_location` where the settings say another one."""
         location = self.settings.location
+        if location and self._is_prepared:  # then it was compared
+            return JobRunner(self.client, self.settings, location)
         with naming(f"The location of {self} was not found"):
-            location = location or self.client.get_dataset(str(self)).location
-        return JobRunner(self.client, self.settings, location)
+            found = self.client.get_dataset(str(self))
+            check_location(found, self.settings)
+        return JobRunner(self.client, self.settings, found.location)
 
     def name(self, table: str) -> TableName:
         "The whole name of a table of the dataset."
