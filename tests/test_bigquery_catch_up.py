@@ -171,6 +171,22 @@ def test_what_is_removed_while_it_is_written_is_not_half_there(store, ledger):
     assert ns(store) == [7]
 
 
+def test_what_is_loaded_while_it_is_removed_stays_with_its_line(store, ledger, monkeypatch):
+    usual = removing.run_noted
+
+    def late(*arguments):
+        monkeypatch.setattr(removing, "run_noted", usual)
+        Loads(store).load("sales", "s:2022-01-01", pa.table({"n": [7]}))
+        usual(*arguments)
+
+    ledger.load("sales", "s:2022-01-02", pa.table({"n": [2]}))
+    monkeypatch.setattr(removing, "run_noted", late)
+    with pytest.raises(DestinationError) as caught:
+        ledger.remove("sales", "s:2022-01-01")
+    assert caught.value.reason == "changed_meanwhile"
+    assert ns(store) == [2, 7] and ledger.keys("sales") == ["s:2022-01-01", "s:2022-01-02"]
+
+
 @pytest.mark.parametrize("by", ["the kit", "another program"])
 def test_rows_that_come_before_an_empty_table_is_dropped_keep_it(store, ledger, monkeypatch, by):
     ledger.load("sales", "s:2022-01-01", pa.table({"n": [1]}))

@@ -7,6 +7,7 @@ __all__ = ["remove_partition"]
 
 # %% ../../../nbs/06_loading/bigquery/10_removing.ipynb #c7d2a9e4
 import uuid
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -37,25 +38,27 @@ def remove_partition(
     settings: BigQuerySettings,
     table: TableName,
     partition: str,
-    extra: ExtraStatement | None = None,
+    extra: Callable[[], ExtraStatement | None] | None = None,
 ) -> None:
     """Delete a partition of a table, and drop the table if nothing is left of it.
 
-    `settings` have the location of the dataset. `extra` is carried out with the deletion or not at
-    all, also where there is nothing to delete. DestinationError `changed_meanwhile`, `busy`; the
-    errors of `find_standing` and of `run_job`."""
+    `settings` have the location of the dataset. `extra()` gives a statement that is carried out
+    with the deletion or not at all, also where there is nothing to delete; if the table is written
+    between this call and the deletion, nothing is done. DestinationError `changed_meanwhile`,
+    `busy`; the errors of `find_standing` and of `run_job`."""
     standing = find_standing(client, settings, table)
     is_parted = PARTITION in standing.fields
     steps = [delete_statement(table, (), partition)] if is_parted else []
-    if extra:
-        steps.append(extra.sql)
+    statement = extra() if extra else None
+    if statement:
+        steps.append(statement.sql)
     if not steps:
         return
     word = uuid.uuid4().hex
     after = replace(standing.note, generation=next_generation())
     sql = transaction_of(note_statement(table), *steps)
     job_id = f"domostats_remove_{word}"
-    run_noted(client, settings, table, job_id, sql, standing.note, after, extra)
+    run_noted(client, settings, table, job_id, sql, standing.note, after, statement)
     if is_parted and not _has_rows(client, settings, table):
         _drop_empty(client, settings, table, after, f"domostats_drop_{word}")
 

@@ -114,12 +114,15 @@ def remove_release(
     dataset = ledger_name(dataset)
     name = release_table(connection, dataset, table)
     ledger = LedgerTable(connection)
-    with naming(f"Release {key} of {dataset} was not removed"):
-        settings = _located(connection)
+
+    def drop_line() -> ExtraStatement | None:
         kept = reconcile(ledger, ledger.read(dataset))
         found = [line for line in current_lines(kept) if line.release_key == key]
-        extra = None
-        if found:
-            gone = LedgerRow(found[0], generation_of(kept, key) + 1, "dropped")
-            extra = _lines_statement(ledger, gone)
-        remove_partition(connection.client, settings, name, partition, extra)
+        if not found:
+            return None
+        gone = LedgerRow(found[0], generation_of(kept, key) + 1, "dropped")
+        return _lines_statement(ledger, gone)
+
+    with naming(f"Release {key} of {dataset} was not removed"):
+        settings = _located(connection)
+        remove_partition(connection.client, settings, name, partition, drop_line)
