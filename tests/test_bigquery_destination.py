@@ -101,7 +101,7 @@ def left_behind(box):
 # ---- every report
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("report", OWN)
 def test_every_report_goes_there(box, at, report):
     platform = reports.find(report).platform

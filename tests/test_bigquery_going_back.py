@@ -44,6 +44,7 @@ def state(store):
         }
 
 
+@pytest.mark.slow
 def test_a_table_goes_and_comes_again_with_its_days(store):
     migrations = migrated(store, SMALL)
     migrated(store, SMALL, EMAIL)

@@ -112,7 +112,7 @@ def test_an_empty_day_empties_its_partition(served):
     assert done(extraction, NOON - timedelta(1)) == []
 
 
-@pytest.mark.parametrize(("days", "most"), [(25, 3), pytest.param(365, 40, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(("days", "most"), [(12, 3), pytest.param(365, 40, marks=pytest.mark.slow)])
 def test_many_days_take_few_load_jobs(served, days, most):
     def extract(start, end):
         return [Visit(start, str(start.date()))] * 2

@@ -133,7 +133,7 @@ def export(datasets, served):
 def test_faults_here_and_there(export, draws):
     counted = {days: export.requests(days) for days in (1, 3)}
     assert counted[1] > 10 and counted[3] > 15
-    for fault in draws.sample(FAULTS, 4):
+    for fault in draws.sample(FAULTS, 3):
         days = draws.choice((1, 3))
         export.check(days, fault, draws.randrange(counted[days]))
 
@@ -153,7 +153,7 @@ EVERYWHERE = (
 
 
 @pytest.mark.slow
-@pytest.mark.sampled(27, a_day=6)
+@pytest.mark.sampled(27, a_day=5)
 @pytest.mark.parametrize("part", range(3))
 @pytest.mark.parametrize("fault", EVERYWHERE)
 def test_a_fault_at_every_request(export, fault, part):
@@ -179,7 +179,7 @@ def test_jobs_that_take_their_time_are_waited_for(export, polls):
     export.box.heal()
 
 
-@pytest.mark.sampled(6)
+@pytest.mark.sampled(12)
 @pytest.mark.parametrize("days", [1, 3])
 @pytest.mark.parametrize(
     ("fault", "reason"),
