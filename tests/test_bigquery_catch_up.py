@@ -38,7 +38,6 @@ from test_registry import (  # noqa: F401
     test_use_case_9_several_releases_in_one_run,
     test_use_case_10_table_names_from_table_types,
     test_use_case_12_how_far_a_source_drifted_while_it_was_read,
-    test_use_case_13_retention,
 )
 from test_release_order import (  # noqa: F401
     test_a_granularity_that_was_changed_before_is_found_and_nothing_is_loaded_again,
@@ -274,6 +273,7 @@ def caught(local, store, served):
     return Caught(local, store, served)
 
 
+@pytest.mark.slow
 def test_faults_here_and_there_in_a_catch_up(caught, draws):
     n = caught.requests()
     assert n > 15
@@ -281,23 +281,15 @@ def test_faults_here_and_there_in_a_catch_up(caught, draws):
         caught.check(fault, draws.randrange(n))
 
 
-EVERYWHERE = (
-    "drop",
-    "drop_after",
-    "unavailable",
-    "rate_limited",
-    "conflict",
-    "not_found",
-    "job_running",
-    "job_failed",
-)
+# of each kind one: an answer that is lost, what says something of what is there, and a job
+EVERYWHERE = "drop_after", "conflict", "not_found", "job_failed"
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", EVERYWHERE)
 def test_a_fault_at_every_request_of_a_catch_up(caught, fault):
     failed = Counter(caught.check(fault, n) for n in range(caught.requests()))
-    if fault in ("drop", "drop_after", "unavailable", "job_running"):
+    if fault == "drop_after":
         assert failed[True] == 0  # asked again, and what was done is found
     assert sum(failed.values()) > 15
 

@@ -92,7 +92,8 @@ def numbers(place, table):
     return sorted(place.read(table)["n"].to_pylist()) if table in place.names() else None
 
 
-@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
 def test_what_is_loaded_and_removed_is_the_same_everywhere(warehouses, seed):
     drawn = random.Random(seed)
     lines, rows = {}, {}  # the model: by dataset and key, by table and partition
