@@ -15,7 +15,7 @@ from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
 
 PROJECT = "acme-analytics"
-OWN = "kit_"
+OWN = "kit_", "domostats_"
 
 
 class Datasets:

@@ -3,13 +3,13 @@
 import random
 from datetime import date, datetime, timezone
 
+import pyarrow as pa
 import pytest
 
 pytest.importorskip("google.cloud.bigquery")
 from bigquery_support import PROJECT, Datasets
 
 from domostats import sandbox
-from domostats.errors import SettingsError
 from domostats.loading.store import Store
 from domostats.tracking.extractors.on_duckdb import DuckDBWarehouse
 from domostats.tracking.loads import Load, Loads, part_name
@@ -85,12 +85,64 @@ def test_a_picture_of_the_days(warehouses):
         assert repr(place) in repr(ledger)
 
 
-def test_what_brings_rows_says_that_it_is_for_a_store(warehouses):
-    ledger = Loads(warehouses[1])
-    for call in (
-        lambda: ledger.load("users", "p:2024-03-01", []),
-        lambda: ledger.remove("users", "p"),
-    ):
-        with pytest.raises(SettingsError) as caught:
-            call()
-        assert caught.value.reason == "needs_store"
+def numbers(place, table):
+    """The numbers in a table, sorted; None if there is no such table."""
+    if isinstance(place, DuckDBWarehouse):
+        place = place.store
+    return sorted(place.read(table)["n"].to_pylist()) if table in place.names() else None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_is_loaded_and_removed_is_the_same_everywhere(warehouses, seed):
+    drawn = random.Random(seed)
+    lines, rows = {}, {}  # the model: by dataset and key, by table and partition
+    places = {"users": (None, None), "clicks": ("users", "c"), "shops": (None, "all")}
+    for _ in range(16):
+        dataset, key = drawn.choice([*places]), f"s:2024-03-0{drawn.randint(1, 3)}"
+        table, partition = places[dataset]
+        place = table or dataset, partition or key
+        deed = drawn.random()
+        if deed < 0.6:
+            given = [drawn.randint(0, 99) for _ in range(drawn.randint(0, 3))]
+            lines[dataset, key], rows[place] = len(given), given
+            loaded = {
+                Loads(one)
+                .load(
+                    dataset, key, pa.table({"n": pa.array(given, "int64")}), "r", *places[dataset]
+                )
+                .row_count
+                for one in warehouses
+            }
+            assert loaded == {len(given)}
+        elif deed < 0.85:
+            for one in warehouses:
+                Loads(one).remove(dataset, key, table, partition)
+            lines.pop((dataset, key), None)
+            rows.pop(place, None)
+        else:
+            told = {Loads(one).forget(dataset, key) for one in warehouses}
+            assert told == {lines.pop((dataset, key), None) is not None}
+        for one in warehouses:
+            kept = {(line.dataset, line.release_key): line.row_count for line in Loads(one).lines()}
+            assert kept == lines
+            for name in ("users", "shops"):
+                there = sorted(n for (of, _), some in rows.items() if of == name for n in some)
+                assert (numbers(one, name) or []) == there, (one, name)
+    sums = [
+        {(line.release_key, line.checksum) for line in Loads(one).lines()} for one in warehouses
+    ]
+    assert sums[0] == sums[1]
+
+
+def test_a_table_of_which_nothing_is_left_goes(warehouses):
+    for one in warehouses:
+        ledger = Loads(one)
+        for n in (1, 2):
+            ledger.load("users", f"s:2024-03-0{n}", pa.table({"n": [n]}))
+        ledger.remove("users", "s:2024-03-01")
+        assert numbers(one, "users") == [2]
+        ledger.remove("users", "s:2024-03-02")
+        assert numbers(one, "users") is None and ledger.lines() == []
+        ledger.load("users", "s:2024-03-03", pa.table({"other": ["x"], "n": [3]}))
+        assert numbers(one, "users") == [3]

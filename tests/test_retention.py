@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domostats.loading.store import Store
-from domostats.tracking.loads import Load, note_load
+from domostats.tracking.loads import Load
 from domostats.tracking.registry import entities, policies
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.catch_up import CatchUp
@@ -196,8 +196,7 @@ def test_what_a_later_release_has_replaced_is_not_held_and_removing_it_takes_no_
     catching = CatchUp(parted, api, Store(tmp_path / "store.duckdb"))
     morning, evening = [datetime(2024, 3, 1, hour, tzinfo=UTC) for hour in (6, 18)]
     catching.run([evening], lambda at: pa.table({"at": [at]}))
-    with catching.store.open() as con:
-        note_load(con, Load(catching.name, "s:2024-03-01T06:00:00", 1, loaded_at=morning))
+    catching.ledger.note(Load(catching.name, "s:2024-03-01T06:00:00", 1, loaded_at=morning))
     catching.record()
     assert [one.release_key for one in policies.absent(catching)] == ["s:2024-03-01T06:00:00"]
     api.post_retention(Retention(dataset=parted, keep_last=1))

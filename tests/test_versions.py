@@ -14,6 +14,7 @@ from conftest import QUICKLY, ROOT, missing
 LEFT_OUT = {
     "test_airflow.py",
     "test_benchmarks.py",
+    "test_bigquery_catch_up.py",
     "test_bigquery_history.py",
     "test_bigquery_loads.py",
     "test_bigquery_property.py",

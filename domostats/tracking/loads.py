@@ -30,15 +30,15 @@ import os
 import re
 import secrets
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ..errors import SettingsError
 from ..loading.coverage import coverage_of, mark_rows
 from ..loading.merging import PARTITION, settled
 from ..loading.store import Store
@@ -361,10 +361,7 @@ def _digest(data: bytes) -> "hashlib.blake2b":
 
 # %% ../../nbs/08_tracking/02_loads.ipynb #10b1000f
 class Loads:
-    """The ledger of a store or of a warehouse; of the store of the settings if none is given.
-
-    What brings rows (`load`, `remove`) is for a store: extractors fill a warehouse.
-    """
+    "The ledger of a store or of a warehouse; of the store of the settings if none is given."
 
     place: "Store | Warehouse"
 
@@ -375,15 +372,9 @@ class Loads:
         return f"<ledger of {self.place}>"
 
     @property
-    def store(self) -> Store:
-        "The store. SettingsError `needs_store`: the ledger is that of another warehouse."
-        if isinstance(self.place, Store):
-            return self.place
-        raise SettingsError(
-            f"This is the ledger of {self.place}, which extractors fill (domostats extract). "
-            "Releases are loaded into a store: Loads(Store(path)).",
-            "needs_store",
-        )
+    def folder(self) -> Path:
+        "A folder on this machine for rows on their way."
+        return self.place.path.parent if isinstance(self.place, Store) else self.place.folder
 
     @contextmanager
     def _open(self) -> "Iterator[DayLedger]":
@@ -426,27 +417,50 @@ class Loads:
         """Replace the rows of a release by data and write its line, both or neither.
 
         Gives the `Load`. `data` is what `loading.streams.to_reader` takes. The rows are a part of
-        the store's dataset of this name, or of another `table`, called by the key or another
+        the dataset (the table) of this name, or of another `table`, called by the key or another
         `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of
         an incomplete run never replace those of a complete one: DataError `incomplete` (not if
-        `allow_incomplete`). DestinationError: those of `Store.write`.
+        `allow_incomplete`). The errors of `write_release`.
         """
-        with settled(data, self.store.path.parent) as rows:
-            digest = checksum(rows())
+        with settled(data, self.folder) as rows:
             details = dict(getattr(data, "facts", {}))
             why = why_incomplete(data)
             if why:
                 details["incomplete"] = why[:500]
-            writing = self.store.writing(
-                table or dataset,
+            line = Load(dataset, key, 0, run, checksum(rows()), started_at, details=details)
+            return self.write_release(
+                line,
                 mark_rows(rows(), coverage_of(data)),
-                "PARTITION",
-                partition_name=partition or key,
-                allow_incomplete=allow_incomplete,
+                table or dataset,
+                partition or key,
+                allow_incomplete,
             )
-            with writing as (con, n):
-                line = Load(dataset, key, n, run, digest, started_at, details=details)
-                return note_load(con, line)
+
+    def write_release(
+        self,
+        line: Load,
+        rows: "pa.Table | pa.RecordBatchReader",
+        table: str,
+        partition: str,
+        allow_incomplete: bool = False,
+        check: Callable[[list[Load]], None] | None = None,
+    ) -> Load:
+        """Replace a partition of a table by rows, and write the line of the ledger with their
+        number: both or neither. Gives the line.
+
+        `check(lines)` looks at the lines that the ledger has of the dataset by then; what it raises
+        refuses the release. DestinationError: those of `Store.write` for a store, those of
+        `write_to_bigquery` for BigQuery.
+        """
+        if not isinstance(self.place, Store):
+            return self.place.write_release(line, rows, table, partition, allow_incomplete, check)
+        writing = self.place.writing(
+            table, rows, "PARTITION", partition_name=partition, allow_incomplete=allow_incomplete
+        )
+        with writing as (con, n):
+            if check:
+                check(loads_of(con, line.dataset))
+            return note_load(con, line._replace(row_count=n))
 
     def forget(self, dataset: str, key: str) -> bool:
         """Take a line out of the ledger, so that the release counts as missing; the rows stay.
@@ -467,9 +481,12 @@ class Loads:
     def remove(
         self, dataset: str, key: str, table: str | None = None, partition: str | None = None
     ) -> None:
-        "Take a release out of the store, rows and line; a table of which nothing is left goes too."
+        "Take a release out, rows and line; a table of which nothing is left goes too."
         name = table or dataset
-        with self.store.open() as con:
+        if not isinstance(self.place, Store):
+            self.place.remove_release(dataset, key, name, partition or key)
+            return
+        with self.place.open() as con:
             con.execute(LOADS)
             drop_line(con, dataset, key)
             _drop_partition(con, name, partition or key)

@@ -5,10 +5,12 @@
 # %% auto #0
 __all__ = [
     "PREFIX",
+    "ExtraStatement",
     "TableWrite",
     "key_columns_of",
     "check_arriving_key",
     "check_alike",
+    "run_noted",
     "copy_staged",
     "bring_staged",
 ]
@@ -17,10 +19,11 @@ __all__ = [
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
 from ...clients.bigquery.jobs import run_job
+from ...clients.bigquery.names import TableName
 from ...clients.bigquery.queries import query_config, run_query
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import DestinationError, DomostatsError, SettingsError
@@ -57,6 +60,14 @@ PREFIX = "bigquery:"  # how a destination begins
 
 
 @dataclass(frozen=True)
+class ExtraStatement:
+    "A statement that is carried out in the transaction of a write, with its named parameters."
+
+    sql: str
+    values: Sequence[Any] = ()
+
+
+@dataclass(frozen=True)
 class TableWrite:
     "Staged rows on their way into a table, and what was decided."
 
@@ -67,6 +78,7 @@ class TableWrite:
     update: Update
     plan: Plan
     run: str
+    extra: ExtraStatement | None = None
 
     @property
     def place(self) -> str:
@@ -76,7 +88,7 @@ class TableWrite:
     @property
     def is_copy(self) -> bool:
         "Whether the table becomes the staged one, and nothing of it stays."
-        if self.plan.adopted or self.update.method == "PARTITION":
+        if self.plan.adopted or self.update.method == "PARTITION" or self.extra:
             return False
         return self.standing.table is None or (
             self.update.method == "REPLACE" and not self.plan.replaced
@@ -157,36 +169,50 @@ def check_alike(write: TableWrite) -> None:
 
 
 # %% ../../../nbs/06_loading/bigquery/08_bringing.ipynb #8b686072
-def _noted(write: TableWrite, step: str, before: TableNote, after: TableNote) -> None:
-    "Write the note of the table, once."
-    _ask(write, step, note_statement(write.standing.name), before, after)
+def run_noted(
+    client: "Client",
+    settings: BigQuerySettings,
+    name: TableName,
+    job_id: str,
+    sql: str,
+    before: TableNote,
+    after: TableNote,
+    extra: ExtraStatement | None = None,
+) -> None:
+    """Run statements that write the note of a table too (`note_statement`), once.
 
-
-def _ask(write: TableWrite, step: str, sql: str, before: TableNote, after: TableNote) -> None:
-    """Run statements that write the note too, once. DestinationError `changed_meanwhile`,
-    `unknown_outcome`."""
-    values = note_values(write.standing.name, before, after)
-    config = query_config(write.settings, values)
+    DestinationError `changed_meanwhile`: the note is not the one `before` any more, and nothing was
+    done; the errors of `run_job`."""
+    values: list[Any] = [*note_values(name, before, after), *(extra.values if extra else ())]
+    config = query_config(settings, values)
 
     def begin(id: str) -> "QueryJob":
-        return write.client.query(
-            sql, config, job_id=id, location=write.settings.location, job_retry=None
-        )
+        return client.query(sql, config, job_id=id, location=settings.location, job_retry=None)
 
     try:
-        run_job(
-            write.client, write.settings, write.job_id(step), f"the {step} of {write.place}", begin
-        )
+        run_job(client, settings, job_id, f"the job {job_id} on {PREFIX}{name}", begin)
     except DestinationError as e:
         if CHANGED not in str(e):
             raise
     else:
         return
     raise DestinationError(
-        f"{write.place} was written by another run meanwhile, and nothing of this one is in it. "
+        f"{PREFIX}{name} was written by another run meanwhile, and nothing of this one is in it. "
         "Run it again.",
         "changed_meanwhile",
     )
+
+
+def _noted(write: TableWrite, step: str, before: TableNote, after: TableNote) -> None:
+    "Write the note of the table, once."
+    _ask(write, step, note_statement(write.standing.name), before, after)
+
+
+def _ask(write: TableWrite, step: str, sql: str, before: TableNote, after: TableNote) -> None:
+    "Run statements of a write that write the note too, once. The errors of `run_noted`."
+    job_id = write.job_id(step)
+    name = write.standing.name
+    run_noted(write.client, write.settings, name, job_id, sql, before, after, write.extra)
 
 
 def copy_staged(write: TableWrite) -> None:
@@ -291,5 +317,8 @@ def bring_staged(write: TableWrite) -> None:
         if write.update.method != "APPEND":
             steps.append(delete_statement(name, write.plan.replaced, write.update.partition))
         steps.append(insert_statement(name, rows))
+    if write.extra:
+        steps.append(write.extra.sql)
     sql = transaction_of(note_statement(name), *steps)
-    _ask(write, write.update.method.lower(), sql, write.standing.note, write.after())
+    step = write.update.method.lower()
+    _ask(write, step, sql, write.standing.note, write.after())

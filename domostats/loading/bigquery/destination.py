@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.client import open_client
 from ...clients.bigquery.datasets import find_dataset, prepare_dataset
+from ...clients.bigquery.failures import service_errors
 from ...clients.bigquery.names import TableName, parse_table_name
 from domostats.clients.bigquery.settings import (
     VARIABLE,
@@ -24,6 +25,7 @@ from domostats.clients.bigquery.settings import (
 from ...errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
 from domostats.loading.bigquery.bringing import (
     PREFIX,
+    ExtraStatement,
     TableWrite,
     bring_staged,
     check_alike,
@@ -79,10 +81,11 @@ def _prepared(client: "Client", settings: BigQuerySettings, is_own: bool) -> Big
 # %% ../../../nbs/06_loading/bigquery/09_destination.ipynb #0e3d03d9
 @contextmanager
 def _naming(place: str) -> Iterator[None]:
-    "Errors of this block name the place, if they do not yet."
+    "Errors of this block are those of the kit and name the place, if they do not yet."
     told: DomostatsError
     try:
-        yield
+        with service_errors("the write"):
+            yield
         return
     except RetryLaterError as e:
         told = RetryLaterError(f"{place} was not written: {e}", e.reason, retry_after=e.retry_after)
@@ -144,6 +147,7 @@ def write_to_bigquery(
     allow_incomplete: bool = False,
     note: Callable[[str], None] = warn,
     client: "Client | None" = None,
+    extra: Callable[[int], ExtraStatement] | None = None,
 ) -> int:
     """Write data (as for `to_reader`) to a table of BigQuery, whole or not at all; the number of
     rows.
@@ -152,6 +156,9 @@ def write_to_bigquery(
     means the last one again. What a run covers is heeded as by `Store.write`, with the same
     refusals. Names that BigQuery refuses are changed; the description of the column has them.
     `settings`: those of the project and the dataset; without them they are read.
+    `extra(rows)` gives a statement that is carried out with the write or not at all. It is called
+    when all rows are staged; if the table is written between this call and the transaction, nothing
+    is done (`changed_meanwhile`).
 
     DataError `incomplete`, `narrowed`, `name_clash`, `bad_column`, `null_value`; SettingsError: see
     `choose`, `bad_update_key`, `too_many_bytes`, `other_location`; DestinationError `column_type`,
@@ -185,6 +192,8 @@ def write_to_bigquery(
         stack.enter_context(_naming(place))
         staged = stack.enter_context(staged_rows(client, settings, path, sums, to, word))
         write = _decided(client, settings, staged, to, update, run, word, allow_incomplete)
+        if extra:
+            write = replace(write, extra=extra(staged.sums.rows))
         if write.is_copy:
             copy_staged(write)
         else:

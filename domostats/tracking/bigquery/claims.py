@@ -11,10 +11,11 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from ...clients.bigquery.jobs import pause_before
 from ...errors import RetryLaterError
 from .connection import DatasetConnection
 from .failures import naming
-from .jobs import job_name, label_of, pause_before
+from .jobs import job_name, label_of
 from domostats.tracking.bigquery.ledger import (
     WHOLE,
     LedgerRow,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import IO, Any
 
+from ...clients.bigquery.jobs import pause_before
 from ...errors import DestinationError, DomostatsError, RetryLaterError
 from ...sql_dialects import bigquery_name
 from domostats.tracking.bigquery.claims import (
@@ -28,7 +29,6 @@ from domostats.tracking.bigquery.files import (
     stage_rows,
     start_load,
 )
-from .jobs import pause_before
 from domostats.tracking.bigquery.ledger import (
     WHOLE,
     LedgerRow,

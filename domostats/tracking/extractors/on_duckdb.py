@@ -50,7 +50,7 @@ from domostats.tracking.extractors.warehouse import (
     day_bounds_table,
     line_day,
 )
-from ..loads import DuckDBLedger, Load, part_name
+from ..loads import DuckDBLedger, Load, Loads, part_name
 
 if TYPE_CHECKING:
     import duckdb
@@ -323,6 +323,25 @@ class DuckDBWarehouse:
         "Open the store in a transaction. DestinationError: those of `Store.open`."
         with self.store.open() as con:
             yield OpenDuckDB(con)
+
+    def write_release(
+        self,
+        line: Load,
+        rows: pa.Table | pa.RecordBatchReader,
+        table: str,
+        partition: str,
+        allow_incomplete: bool = False,
+        check: Callable[[list[Load]], None] | None = None,
+    ) -> Load:
+        """Replace a partition of a dataset of the store by rows, and write the line of the ledger:
+        both or neither. See `Loads.write_release`.
+        """
+        ledger = Loads(self.store)
+        return ledger.write_release(line, rows, table, partition, allow_incomplete, check)
+
+    def remove_release(self, dataset: str, key: str, table: str, partition: str) -> None:
+        "Take a line of the ledger out, and a partition of a dataset: both or neither."
+        Loads(self.store).remove(dataset, key, table, partition)
 
 
 # What stands before the colon of a warehouse that is named in words, and the module that has it.

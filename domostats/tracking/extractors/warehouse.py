@@ -241,3 +241,27 @@ class Warehouse(Protocol):
     def open(self) -> AbstractContextManager[OpenWarehouse]:
         "Open it for some questions and one change. DestinationError if it cannot be."
         ...
+
+    def write_release(
+        self,
+        line: Load,
+        rows: pa.Table | pa.RecordBatchReader,
+        table: str,
+        partition: str,
+        allow_incomplete: bool = False,
+        check: Callable[[list[Load]], None] | None = None,
+    ) -> Load:
+        """Replace a partition of a table by rows of any columns, and write the line of the ledger
+        with their number: both or neither. Gives the line.
+
+        `check(lines)` looks at the lines that the ledger has of the dataset by then; what it raises
+        refuses the release. DataError `incomplete`; DestinationError where it cannot be written.
+        """
+        ...
+
+    def remove_release(self, dataset: str, key: str, table: str, partition: str) -> None:
+        """Take a line of the ledger out, and a partition of a table: both or neither.
+
+        A table of which nothing is left goes too.
+        """
+        ...

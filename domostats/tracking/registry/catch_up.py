@@ -21,7 +21,7 @@ __all__ = [
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, check_keywords
 from ...loading.coverage import coverage_of, mark_rows
@@ -33,8 +33,6 @@ from domostats.tracking.loads import (
     checksum,
     has_died,
     ledger_name,
-    loads_of,
-    note_load,
     run_name,
     why_incomplete,
 )
@@ -44,6 +42,9 @@ from .checks import check_record
 from .entities import Dataset, DatasetRelease, known
 from .release_keys import release_fields, release_key
 from .releases import Release, withdrawn
+
+if TYPE_CHECKING:
+    from domostats.tracking.extractors.warehouse import Warehouse
 
 # %% ../../../nbs/08_tracking/registry/20_catch_up.ipynb #11000007
 TABLE_DATES = (  # the fields that say to which table a release goes, the best first
@@ -149,37 +150,37 @@ def lines_by_key(lines: Iterable[Load], grain: str | None) -> dict[str, Load]:
 
 # %% ../../../nbs/08_tracking/registry/20_catch_up.ipynb #73cf02fd
 def load_release(
-    store: Store, dataset: Dataset, line: Load, data: object, allow_incomplete: bool = False
+    place: "Store | Warehouse",
+    dataset: Dataset,
+    line: Load,
+    data: object,
+    allow_incomplete: bool = False,
 ) -> Load:
     """Write the rows of a release and its line of the ledger, both or neither; gives the line.
 
     `line` says which release it is, and which run brings it; `data` is what
     `loading.streams.to_reader` takes, or None if there is nothing in it. DataError `incomplete`,
     `same_partition`, and those of `release_place` and of `check_record` for the `facts` of the
-    data.
+    data. What the place raises: see `Loads.write_release`.
     """
+    ledger = Loads(place)
     if data is None:
-        with store.open() as con:
-            return note_load(con, line)
+        return ledger.note(line)
     line = line._replace(details=getattr(data, "facts", {}))
     check_record(DatasetRelease(**release_facts(line)), new=False)
     table, partition = release_place(dataset, line.release_key)
-    with settled(data, store.path.parent) as rows:
+    with settled(data, ledger.folder) as rows:
         line = line._replace(checksum=checksum(rows()))
         why = why_incomplete(data)
         if why:
             _check_allowed(line.release_key, why, allow_incomplete)
             line = line._replace(details=line.details | {"incomplete": why[:500]})
-        writing = store.writing(
-            table,
-            mark_rows(rows(), coverage_of(data)),
-            "PARTITION",
-            partition_name=partition,
-            allow_incomplete=allow_incomplete,
-        )
-        with writing as (con, n):
-            check_place(dataset, line.release_key, loads_of(con, line.dataset))
-            return note_load(con, line._replace(row_count=n))
+
+        def check(lines: list[Load]) -> None:
+            check_place(dataset, line.release_key, lines)
+
+        marked = mark_rows(rows(), coverage_of(data))
+        return ledger.write_release(line, marked, table, partition, allow_incomplete, check)
 
 
 def _check_allowed(key: str, why: str, allow_incomplete: bool) -> None:
@@ -213,20 +214,22 @@ class CatchUpResult:
 
 # %% ../../../nbs/08_tracking/registry/20_catch_up.ipynb #11000016
 class CatchUp:
-    """Brings a dataset in a store up to date with its source.
+    """Brings a dataset in a store or a warehouse up to date with its source.
 
-    `dataset` is a `Dataset` or its id in the registry (`api`), `store` the one of the settings if
-    none is given.
+    `dataset` is a `Dataset` or its id in the registry (`api`), `store` where its rows go: a store
+    (that of the settings if none is given), or a warehouse such as `BigQueryWarehouse`.
     """
 
     api: Registry
-    store: Store
+    store: "Store | Warehouse"
     dataset: Dataset
     ledger: Loads
     grain: str | None
     name: str
 
-    def __init__(self, dataset: Dataset | int, api: Registry, store: Store | None = None):
+    def __init__(
+        self, dataset: Dataset | int, api: Registry, store: "Store | Warehouse | None" = None
+    ):
         self.api = api
         self.store = store or Store()
         self.dataset = dataset if isinstance(dataset, Dataset) else api.get_dataset(dataset)
