@@ -372,6 +372,11 @@ def test_killed_and_run_again_every_row_is_there_once(own_folder, draws, tmp_pat
 # --- several programs, and what a run leaves ---
 
 
+def hear_ctrl_c():
+    "What a shell has started in the background does not hear it, and neither do its children."
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 @pytest.fixture
 def program(own_folder, tmp_path):
     """A sandbox, and a program in another process that sends 15 files to it.
@@ -396,6 +401,7 @@ def program(own_folder, tmp_path):
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=hear_ctrl_c,
         )
         stack.callback(child.kill)
         for _ in range(12_000):
