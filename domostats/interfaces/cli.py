@@ -10,7 +10,8 @@ import io
 import os
 import sys
 import threading
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from typing import Annotated, ClassVar
 
 import typer
 
@@ -65,7 +66,7 @@ GROUPS = {
 class Program(Group):
     "The commands of `domostats`, in groups."
 
-    groups = GROUPS
+    groups: ClassVar[Mapping[str, Sequence[str]]] = GROUPS
 
 
 app: App = App(

@@ -28,7 +28,7 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from decimal import Decimal
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, cast
+from typing import IO, TYPE_CHECKING, Annotated, Any, TextIO, cast
 
 import typer
 
@@ -112,8 +112,8 @@ class Output:
     "Standard output as a file for bytes of UTF-8."
 
     def __init__(self) -> None:
-        self.stream = sys.stdout
-        self.is_terminal = self.stream.isatty()
+        self.stream: TextIO = sys.stdout
+        self.is_terminal: bool = self.stream.isatty()
 
     def write(self, data: bytes | memoryview) -> int:
         "Print these bytes; in a terminal none of them commands it."

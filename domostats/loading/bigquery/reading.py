@@ -8,7 +8,7 @@ __all__ = ["SPELLINGS", "WIDER", "StandingTable", "find_standing", "fit_fields"]
 # %% ../../../nbs/06_loading/bigquery/07_reading.ipynb #2c6af707
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
 from ...clients.bigquery.names import TableName
@@ -22,16 +22,17 @@ from ..coverage import COLUMN, Coverage, parts_there
 from ..merging import PARTITION
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, SchemaField, Table
+    from google.cloud.bigquery import Client, SchemaField
 
 
 # %% ../../../nbs/06_loading/bigquery/07_reading.ipynb #4d3768fc
 @dataclass(frozen=True)
 class StandingTable:
-    "A table as it stands: None as `table` and as `coverage` if there is none."
+    """A table as it stands, `table` is Google's `Table`; None as `table` and as `coverage` if there
+    is none."""
 
     name: TableName
-    table: "Table | None"
+    table: Any
     note: TableNote
     coverage: Coverage | None
 

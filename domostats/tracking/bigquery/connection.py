@@ -90,8 +90,8 @@ class DatasetConnection:
         "The name of a table as statements write it."
         return self.name(table).sql()
 
-    def find_table(self, table: str) -> "bigquery.Table | None":
-        "A table or view of the dataset; None if it is not there."
+    def find_table(self, table: str) -> Any:
+        "A table or view of the dataset, a `bigquery.Table`; None if it is not there."
         from google.api_core.exceptions import NotFound
 
         with naming(f"{self.name(table)} was not looked at"):

@@ -21,7 +21,8 @@ from ...transport.clock import wait
 if TYPE_CHECKING:
     from google.cloud import bigquery
 
-    Job: TypeAlias = bigquery.LoadJob | bigquery.QueryJob
+    # LoadJob or QueryJob, whose own parameters have no types
+    Job: TypeAlias = Any
 
 # %% ../../../nbs/08_tracking/bigquery/02_jobs.ipynb #ea95fad3
 FAILURES = 4  # jobs that may fail on the side of the service before that is told

@@ -70,7 +70,7 @@ class HistoryWriting:
         lines: Sequence[Load],
     ):
         self.connection = connection
-        self.ledger = LedgerTable(self.connection)
+        self.ledger: LedgerTable = LedgerTable(self.connection)
         self.entry = entry
         self.had = had
         self.lines = lines
