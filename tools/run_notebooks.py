@@ -24,6 +24,7 @@ def run_here(path):
     # neither a sandbox that runs elsewhere on this machine nor a learner's progress is seen
     with tempfile.TemporaryDirectory() as home:
         os.environ.update(dict.fromkeys(("XDG_STATE_HOME", "XDG_DATA_HOME"), home))
+        os.environ.pop("COLUMNS", None)  # tables are as wide as they are, in every terminal
         flags = get_config(path.parent).tst_flags.split()
         passed, _ = test_nb(path, skip_flags=flags, basepath=ROOT, save=True)
         return 0 if passed else 1
