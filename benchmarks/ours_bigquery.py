@@ -3,17 +3,17 @@ what a process does whose memory is measured as a whole."""
 
 import json
 import tempfile
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta, timezone
 
 import pyarrow as pa
+from extractor import Events
 from measure import Clock, parameters, peak_rss
 
 from domostats.clients.bigquery.client import open_client
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.loading.bigquery.destination import write_to_bigquery
-from domostats.tracking import BaseExtractor, Extraction, ExtractorType, Migrations
+from domostats.tracking import Extraction, Migrations
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
 
 MIDNIGHT = datetime(2026, 1, 31, tzinfo=timezone.utc)
@@ -56,26 +56,6 @@ def load(url, project, count):
         rows = client.get_table(str(name)).num_rows
         client.delete_table(str(name))
     return {"rows": rows, "seconds": clock.seconds, "cpu": clock.cpu, "rss": rss}
-
-
-@dataclass
-class Event:
-    timestamp: datetime
-    number: int
-    name: str
-    value: float | None = None
-
-
-class Events(BaseExtractor[Event]):
-    def __init__(self, count):
-        self.count = count
-
-    def get_extractor_type(self):
-        return ExtractorType.individual_rows
-
-    def extract(self, date_start, date_end):
-        for n in range(self.count):
-            yield Event(date_start + timedelta(microseconds=n), n, f"event number {n}", n / 7)
 
 
 def export(url, project, count):

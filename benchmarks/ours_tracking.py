@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+from extractor import Events
 
 from domostats.loading.store import Store
 from domostats.tracking import (
-    BaseExtractor,
     Extraction,
     ExtractorType,
     History,
@@ -59,26 +59,6 @@ def history(count, days):
             if day + 1 in (1, 2, 100):
                 sizes.append(kept.store.path.stat().st_size)
     return {"rows": count, "seconds": seconds, "sizes": sizes}
-
-
-@dataclass
-class Event:
-    timestamp: datetime
-    number: int
-    name: str
-    value: float | None = None
-
-
-class Events(BaseExtractor[Event]):
-    def __init__(self, count):
-        self.count = count
-
-    def get_extractor_type(self):
-        return ExtractorType.individual_rows
-
-    def extract(self, date_start, date_end):
-        for n in range(self.count):
-            yield Event(date_start + timedelta(microseconds=n), n, f"event number {n}", n / 7)
 
 
 @dataclass

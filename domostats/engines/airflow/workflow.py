@@ -44,18 +44,11 @@ class Workflow(plain.Workflow):
         super().__init__(dag_id, workflow_id, api)
         self.dag_options: dict[str, Any] = {**DAG_DEFAULTS, **dag_options}
 
-    @property
-    def api(self) -> Registry:
-        "The registry: the one given, else that of the connection, else that of the settings."
-        if self._api is None:
-            from domostats.engines.airflow.connections import make_observatory_api
+    def _find_api(self) -> Registry:
+        "The registry of Airflow's connection, else that of the settings."
+        from domostats.engines.airflow.connections import make_observatory_api
 
-            self._api = make_observatory_api()
-        return self._api
-
-    @api.setter
-    def api(self, api: Registry) -> None:
-        self._api = api
+        return make_observatory_api()
 
     def make_dag(self, engine: "Engine[Any] | None" = None) -> "DAG":
         """The DAG of this workflow, or what another engine makes of it.

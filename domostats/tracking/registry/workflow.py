@@ -172,12 +172,15 @@ class Workflow:
     def api(self) -> Registry:
         "The registry: the one given, else that of the settings."
         if self._api is None:
-            self._api = make_observatory_api()
+            self._api = self._find_api()
         return self._api
 
     @api.setter
     def api(self, api: Registry) -> None:
         self._api = api
+
+    def _find_api(self) -> Registry:
+        return make_observatory_api()
 
     def __repr__(self) -> str:
         return (
