@@ -313,10 +313,10 @@ class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
     The first case is always among the quick ones. Of what a long table leaves to the slow tier,
-    twenty cases are drawn for each day (or `a_day`, where a case takes a second), and the others
+    twelve cases are drawn for each day (or `a_day`, where a case takes a second), and the others
     wait for theirs: they are marked `another_day`. SAMPLE=2024-03-01 draws those of that day."""
 
-    A_DAY = 20
+    A_DAY = 12
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
