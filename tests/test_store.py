@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pandas as pd
@@ -737,6 +738,81 @@ def test_a_connection_of_the_same_process_does_no_harm(store):
     with duckdb.connect(str(store.path)) as own:
         store.write("a", frame(id=[2]))
         assert own.execute("SELECT id FROM datasets.a").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["memory.duckdb", "main.db", "new.duckdb", "it's.duckdb", 'a "b".duckdb', "a.b.c", "2024.db"],
+)
+def test_a_file_of_any_name_is_opened_again_and_again(tmp_path, name):
+    for n in range(3):
+        store = Store(tmp_path / name)
+        store.write("a", frame(id=[n]))
+        assert rows(store) == [{"id": n}]
+    with duckdb.connect(str(store.path)) as own:
+        assert own.execute("SELECT id FROM datasets.a").fetchall() == [(2,)]
+
+
+def test_what_failed_leaves_nothing_to_the_next(store, tmp_path):
+    store.write("a", frame(id=[1]))
+    for words in ("ATTACH ':memory:' AS other", "CREATE TEMP TABLE a AS SELECT 7 AS id"):
+        with store.open() as con:
+            con.execute(words)
+        with pytest.raises(KeyError), store.open() as con:
+            con.execute("DELETE FROM datasets.a")
+            raise KeyError
+        with store.open() as con:
+            assert con.execute("SELECT id FROM datasets.a").fetchall() == [(1,)]
+            there = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+            assert ("other",) not in there
+            with pytest.raises(duckdb.Error):
+                con.execute("SELECT id FROM temp.a")
+    assert rows(store) == [{"id": 1}]
+    with duckdb.connect(str(store.path)):  # nobody has the file
+        pass
+
+
+def test_rows_that_did_not_fit_into_memory_leave_nothing_on_the_disk(store):
+    for _ in range(2):
+        with store.open() as con:
+            con.execute("SET memory_limit = '20MB'")
+            con.execute("SET threads = 1")
+            spilled = con.execute(
+                "SELECT count(*) FROM (SELECT range, hash(range) AS h FROM range(2_000_000) "
+                "ORDER BY h OFFSET 1)"
+            )
+            assert spilled.fetchall() == [(1_999_999,)]
+        assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is made")
+def test_a_fork_opens_the_store_and_so_does_its_parent(store):
+    "The one that is running already has no threads in a fork."
+    for n in range(3):
+        store.write("a", frame(id=[n]))
+        child = os.fork()
+        if not child:
+            code = 1
+            try:
+                store.write("a", frame(id=[rows(store)[0]["id"] + 10]))
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert rows(store) == [{"id": n + 10}]
+
+
+def test_threads_with_a_store_each_do_not_meet(tmp_path):
+    def work(number):
+        store = Store(tmp_path / f"{number}.duckdb")
+        for n in range(5):
+            store.write("a", frame(id=[number, n]))
+            assert {row["id"] for row in rows(store)} == {number, n}
+            assert store.names() == ["a"]
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(work, range(6))] == [*range(6)]
 
 
 @pytest.mark.parametrize("name", ["datasets.duckdb", "KIT.db", "history"])
