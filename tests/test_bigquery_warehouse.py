@@ -22,7 +22,7 @@ from test_extractors import (  # noqa: F401
 
 from domostats.errors import DestinationError, RetryLaterError, SettingsError
 from domostats.tracking.bigquery.claims import DayClaim, day_job
-from domostats.tracking.bigquery.files import start_load, write_parquet
+from domostats.tracking.bigquery.files import load_rows, write_parquet
 from domostats.tracking.bigquery.ledger import LedgerRow, LedgerTable
 from domostats.tracking.bigquery.structure import BigQueryStructure
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse, warehouse_from
@@ -214,9 +214,7 @@ def other_program(extraction, line, counts, dies=False):
         batches = loader.batches(day)
         write_parquet(table, pa.RecordBatchReader.from_batches(table.schema, batches), file)
         target = f"{table.name}${day:%Y%m%d}"
-        connection.runner.run(
-            name, lambda id: start_load(connection, table, target, file, id, claim.name)
-        )
+        load_rows(connection, table, target, file, name, claim.name)
     return claim
 
 
@@ -327,7 +325,7 @@ def test_migrations_are_resumed_and_what_others_have_made_is_not_touched(dataset
     migrations.make(extraction.tables)
     connection = extraction.store.connection
     connection.prepare()
-    connection.runner.query(f"CREATE TABLE {connection.sql('user')} (odd INT64)")
+    connection.select(f"CREATE TABLE {connection.sql('user')} (odd INT64)", [])
     assert refusal(migrations.apply) == "not_written"
     assert extraction.store.names() == ["email", "user"]
     extraction.store.drop("user")
@@ -363,7 +361,7 @@ def test_a_table_that_was_changed_by_hand_is_told_of(datasets):
     extraction = made(UserExtractor)
     migrations = Migrations("migrations of store", extraction.store)
     connection = extraction.store.connection
-    connection.runner.query(f"ALTER TABLE {connection.sql('user')} ADD COLUMN odd INT64")
+    connection.select(f"ALTER TABLE {connection.sql('user')} ADD COLUMN odd INT64", [])
     assert "user.odd" in migrations.findings()[0] and refusal(migrations.apply) == "drift"
     [result] = extraction.extract(NOON)
     assert result.error.reason == "drift"

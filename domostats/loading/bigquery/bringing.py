@@ -22,9 +22,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
-from ...clients.bigquery.jobs import run_job
+from ...clients.bigquery.jobs import JobRunner, Rerun
 from ...clients.bigquery.names import TableName
-from ...clients.bigquery.queries import query_config, run_query
+from ...clients.bigquery.queries import run_query, run_query_job
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import DestinationError, DomostatsError, SettingsError
 from .columns import BigQueryColumn
@@ -53,7 +53,7 @@ from ..write_plan import Plan
 from ...notices import warn
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, CopyJob, QueryJob
+    from google.cloud.bigquery import Client, CopyJob
 
 # %% ../../../nbs/06_loading/bigquery/08_bringing.ipynb #952470e1
 PREFIX = "bigquery:"  # how a destination begins
@@ -108,8 +108,8 @@ class TableWrite:
         "The note that holds when the rows are there."
         return TableNote(self.update, self.plan.coverage, next_generation())
 
-    def job_id(self, step: str) -> str:
-        "The id of the job of a step."
+    def job_name(self, step: str) -> str:
+        "The name of the job of a step."
         return f"domostats_{step}_{self.run}"
 
 
@@ -173,7 +173,7 @@ def run_noted(
     client: "Client",
     settings: BigQuerySettings,
     name: TableName,
-    job_id: str,
+    job: str,
     sql: str,
     before: TableNote,
     after: TableNote,
@@ -182,15 +182,12 @@ def run_noted(
     """Run statements that write the note of a table too (`note_statement`), once.
 
     DestinationError `changed_meanwhile`: the note is not the one `before` any more, and nothing was
-    done; the errors of `run_job`."""
+    done; the errors of `JobRunner.run`."""
     values: list[Any] = [*note_values(name, before, after), *(extra.values if extra else ())]
-    config = query_config(settings, values)
-
-    def begin(id: str) -> "QueryJob":
-        return client.query(sql, config, job_id=id, location=settings.location, job_retry=None)
-
+    runner = JobRunner(client, settings)
+    doing = f"the job {job} on {PREFIX}{name}"
     try:
-        run_job(client, settings, job_id, f"the job {job_id} on {PREFIX}{name}", begin)
+        run_query_job(runner, sql, values, job, doing=doing, rerun=Rerun.TWICE)
     except DestinationError as e:
         if CHANGED not in str(e):
             raise
@@ -210,27 +207,27 @@ def _noted(write: TableWrite, step: str, before: TableNote, after: TableNote) ->
 
 def _ask(write: TableWrite, step: str, sql: str, before: TableNote, after: TableNote) -> None:
     "Run statements of a write that write the note too, once. The errors of `run_noted`."
-    job_id = write.job_id(step)
+    job = write.job_name(step)
     name = write.standing.name
-    run_noted(write.client, write.settings, name, job_id, sql, before, after, write.extra)
+    run_noted(write.client, write.settings, name, job, sql, before, after, write.extra)
 
 
 def copy_staged(write: TableWrite) -> None:
-    "Let the table be the staged one. DestinationError `rows_written`; the errors of `run_job`."
+    "Let the table be the staged one. DestinationError `rows_written`; those of `JobRunner.run`."
     from google.cloud.bigquery import CopyJobConfig
 
     after = write.after()
     waiting = replace(
         write.standing.note,
         generation=next_generation(),
-        pending=announced(write.job_id("copy"), after),
+        pending=announced(write.job_name("copy"), after),
     )
     _noted(write, "announcement", write.standing.note, waiting)
     config = CopyJobConfig(
         write_disposition="WRITE_TRUNCATE" if write.standing.table else "WRITE_EMPTY"
     )
 
-    def begin(id: str) -> "CopyJob":
+    def start(id: str) -> "CopyJob":
         return write.client.copy_table(
             str(write.staged.table),
             str(write.standing.name),
@@ -241,7 +238,8 @@ def copy_staged(write: TableWrite) -> None:
 
     try:
         doing = f"the copy into {write.place}"
-        run_job(write.client, write.settings, write.job_id("copy"), doing, begin)
+        runner = JobRunner(write.client, write.settings)
+        runner.run(write.job_name("copy"), start, doing, Rerun.TWICE)
     except DomostatsError as e:
         if e.reason != "unknown_outcome":
             with suppress(DomostatsError):

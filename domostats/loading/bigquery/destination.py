@@ -6,23 +6,18 @@
 __all__ = ["parse_bigquery_place", "write_to_bigquery", "table_coverage"]
 
 # %% ../../../nbs/06_loading/bigquery/09_destination.ipynb #d4839c82
-import os
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.client import open_client
 from ...clients.bigquery.datasets import find_dataset, prepare_dataset
-from ...clients.bigquery.failures import service_errors
+from ...clients.bigquery.failures import naming
 from ...clients.bigquery.names import TableName, parse_table_name
-from domostats.clients.bigquery.settings import (
-    VARIABLE,
-    BigQuerySettings,
-    read_bigquery_settings,
-)
-from ...errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
+from ...clients.bigquery.settings import BigQuerySettings, read_bigquery_settings
+from ...errors import DestinationError, SettingsError
 from domostats.loading.bigquery.bringing import (
     PREFIX,
     ExtraStatement,
@@ -44,7 +39,6 @@ from ..updates import Update, choose
 from ..write_plan import Plan, plan_write
 from ...notices import warn
 from ...private import scratch
-from ...settings import setting
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client
@@ -61,44 +55,15 @@ def parse_bigquery_place(to: str) -> TableName:
     return name
 
 
-def _is_own(name: TableName) -> bool:
-    "Whether the settings speak of the dataset of this table."
-    said = [
-        os.environ.get(f"{VARIABLE}{word.upper()}") or setting("bigquery", word)
-        for word in ("project", "dataset")
-    ]
-    return said == [name.project, name.dataset]
-
-
-def _prepared(client: "Client", settings: BigQuerySettings, is_own: bool) -> BigQuerySettings:
+def _prepared(client: "Client", settings: BigQuerySettings, anywhere: bool) -> BigQuerySettings:
     "The settings with the location of the dataset, which is made where it is missing."
-    if is_own:
+    if settings.groups is not None:
         prepare_dataset(client, settings)
-    found = find_dataset(client, settings, anywhere=not is_own)
+    found = find_dataset(client, settings, anywhere)
     return replace(settings, location=found.location)
 
 
 # %% ../../../nbs/06_loading/bigquery/09_destination.ipynb #0e3d03d9
-@contextmanager
-def _naming(place: str) -> Iterator[None]:
-    "Errors of this block are those of the kit and name the place, if they do not yet."
-    told: DomostatsError
-    try:
-        with service_errors("the write"):
-            yield
-        return
-    except RetryLaterError as e:
-        told = RetryLaterError(f"{place} was not written: {e}", e.reason, retry_after=e.retry_after)
-    except DomostatsError as e:
-        if place.removeprefix(PREFIX) in str(e):
-            raise
-        details = {
-            name: value for name, value in vars(e).items() if name not in ("reason", "answer")
-        }
-        told = type(e)(f"{place}: {e}", e.reason, **details)
-    raise told from None
-
-
 def _decided(
     client: "Client",
     settings: BigQuerySettings,
@@ -163,10 +128,9 @@ def write_to_bigquery(
     DataError `incomplete`, `narrowed`, `name_clash`, `bad_column`, `null_value`; SettingsError: see
     `choose`, `bad_update_key`, `too_many_bytes`, `other_location`; DestinationError `column_type`,
     `reserved_column`, `other_instance`, `other_report`, `other_columns`, `null_key`,
-    `duplicate_key`, `check_sum_failed`, `changed_meanwhile`, `busy`, `unknown_outcome`,
+    `duplicate_key`, `check_sum_failed`, `changed_meanwhile`, `unknown_outcome`,
     `rows_written`; what the session and `service_errors` raise; what the source raises while it is
     read."""
-    place = f"{PREFIX}{to}"
     run = run_of(data)
     reader = to_reader(data)
     names = [column.name.lower() for column in plan_columns(reader.schema)]
@@ -175,21 +139,22 @@ def write_to_bigquery(
             f"A column cannot be called {PARTITION}: the kit needs the name for itself. Rename it.",
             "reserved_column",
         )
-    is_own = settings is not None or _is_own(to)
-    settings = settings or read_bigquery_settings(to.project, to.dataset)
+    given = settings
+    settings = given or read_bigquery_settings(to.project, to.dataset)
+    anywhere = given is None and settings.groups is None  # it is not the one of the settings
     word = uuid.uuid4().hex
     with ExitStack() as stack:
         if client is None:
             client = stack.enter_context(open_client(settings))
-        with _naming(place):
-            settings = _prepared(client, settings, is_own)
+        with naming(str(to)):
+            settings = _prepared(client, settings, anywhere)
             last = find_note(client, to).update
         update = choose(last, update_method, update_key, partition_name)
         if update.key:
             key_columns_of(update.key, plan_columns(reader.schema))
         path = stack.enter_context(scratch(beginning="domostats.bigquery.")) / "rows.parquet"
         sums = write_rows_file(reader, path)
-        stack.enter_context(_naming(place))
+        stack.enter_context(naming(str(to)))
         staged = stack.enter_context(staged_rows(client, settings, path, sums, to, word))
         write = _decided(client, settings, staged, to, update, run, word, allow_incomplete)
         if extra:
@@ -207,5 +172,5 @@ def table_coverage(to: TableName, settings: BigQuerySettings | None = None) -> C
     "What the rows of a table cover; None if there is none. The errors of `find_standing`."
     settings = settings or read_bigquery_settings(to.project, to.dataset)
     with open_client(settings) as client:
-        found = _prepared(client, settings, False)
-        return find_standing(client, found, to).coverage
+        found = _prepared(client, settings, anywhere=True)
+        return find_standing(client, found, to, for_writing=False).coverage

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
+from ...clients.bigquery.jobs import JobRunner
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.queries import run_query
 from ...clients.bigquery.settings import BigQuerySettings
@@ -54,12 +55,15 @@ def _groups(
     return [(row[0], row[1]) for row in rows]
 
 
-def find_standing(client: "Client", settings: BigQuerySettings, name: TableName) -> StandingTable:
-    """The table as it stands. DestinationError `busy`, `bad_destination` for a view; the errors of
-    `service_errors`."""
+def find_standing(
+    client: "Client", settings: BigQuerySettings, name: TableName, for_writing: bool = True
+) -> StandingTable:
+    """The table as it stands; before it is written, a job that was announced is settled
+    (`settle_note`). DestinationError `bad_destination` for a view; the errors of `service_errors`
+    and of `JobRunner.close`."""
     from google.api_core import exceptions
 
-    note = settle_note(client, settings, name, find_note(client, name))
+    note = settle_note(JobRunner(client, settings), find_note(client, name), for_writing)
     with service_errors(f"to look at the table {name}"):
         try:
             table = client.get_table(str(name))

@@ -10,16 +10,17 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ...clients.bigquery.failures import naming
+from ...clients.bigquery.queries import run_query_job
 from ...errors import RetryLaterError
 from ...loading.store import Store
 from ...loading.store_types import folded
 from ...private import make_private
 from ...sql_dialects import bigquery_name
-from ..bigquery.failures import naming
 from ..bigquery.ledger import LedgerTable, current_lines
 from ..bigquery.warehouse import BigQueryWarehouse
 from .catalog import HistoryEntry, list_entries
@@ -133,8 +134,8 @@ class BigQueryHistories:
         names = ", ".join(bigquery_name(one.column) for one in table.columns)
         with naming(f"{self._connection.name(table.name)} was not read"):
             sql = f"SELECT {names} FROM {self._connection.sql(table.name)}"
-            job: Any = self._connection.runner.query(sql)[0]
-            return job.result().to_arrow(create_bqstorage_client=False)
+            job = run_query_job(self._connection.runner, sql)
+            return job.result(job_retry=None).to_arrow(create_bqstorage_client=False)
 
     def _send(
         self,
