@@ -16,6 +16,7 @@ LEFT_OUT = {
     "test_benchmarks.py",
     "test_bigquery_catch_up.py",
     "test_bigquery_history.py",
+    "test_bigquery_kills.py",
     "test_bigquery_loads.py",
     "test_bigquery_property.py",
     "test_bigquery_contract.py",
