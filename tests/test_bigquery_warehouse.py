@@ -120,7 +120,11 @@ def test_many_days_take_few_load_jobs(served, days, most):
     extraction = made(of(Visit, extract, ExtractorType.individual_rows))
     wanted = [FIRST + timedelta(n) for n in range(days)]
     now = datetime(2022, 1, 1, 12, tzinfo=timezone.utc) + timedelta(days)
+    served.log.clear()
     assert [day for _, day in done(extraction, now)] == wanted
+    asked = [call.body for call in served.log if "AS age" in call.body]
+    whole = [body for body in asked if "release_key IN UNNEST" not in body]
+    assert len(whole) == 1 and len(asked) > days / 10  # the ledger is read once, not for each range
     staged = [job for job in served.jobs.values() if job.kind == "load"]
     assert 0 < len(staged) <= most and loads_of(served, "visit") == []
     found = rows(extraction.store, "visit", "_day")

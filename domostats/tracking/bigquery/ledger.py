@@ -133,6 +133,31 @@ class LedgerTable:
         found = self.connection.select(self._select(), [_dataset(dataset)], LOADS, what)
         return self._rows(found)
 
+    def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
+        """Whether a line that holds has other details than these; asked in the dataset, so that no
+        line has to come here."""
+        from google.cloud.bigquery import ScalarQueryParameter
+
+        found = self.connection.select(
+            f"""
+            SELECT 1
+            FROM (
+              SELECT state, details
+              FROM {self.name}
+              WHERE dataset = @dataset AND state IN ('done', 'dropped')
+              QUALIFY ROW_NUMBER() OVER (
+                PARTITION BY release_key
+                ORDER BY generation DESC, noted_at DESC
+              ) = 1
+            )
+            WHERE state = 'done' AND details <> @details
+            LIMIT 1""",
+            [_dataset(dataset), ScalarQueryParameter("details", "STRING", json.dumps(details))],
+            LOADS,
+            f"The ledger of {dataset} was not read",
+        )
+        return bool(found)
+
     def datasets(self) -> list[str]:
         "The tables, and the parts of tables, that have lines, by name."
         sql = f"SELECT DISTINCT dataset FROM {self.name} ORDER BY dataset"

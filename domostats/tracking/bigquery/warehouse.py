@@ -66,8 +66,12 @@ class BigQueryLedger:
         return current_lines(self.rows(dataset))
 
     def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
-        "Whether a line of a table has other details than these."
-        return any(line.details != details for line in self.lines(dataset))
+        """Whether a line of a table has other details than these.
+
+        Lines that were read are looked at; else the dataset is asked, and gives none of them."""
+        if dataset in self._read:
+            return any(line.details != details for line in self.lines(dataset))
+        return self._table.has_other_details(dataset, details)
 
     def note(self, line: Load) -> Load:
         "Write a line in place of the one of the same day, and give it with its moments."
