@@ -26,6 +26,7 @@ from ...clients.bigquery.jobs import JobRunner, Rerun
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.queries import run_query, run_query_job
 from ...clients.bigquery.settings import BigQuerySettings
+from ...clients.bigquery.tables import change_table
 from ...errors import DestinationError, DomostatsError, SettingsError
 from .columns import BigQueryColumn
 from domostats.loading.bigquery.notes import (
@@ -53,7 +54,7 @@ from ..write_plan import Plan
 from ...notices import warn
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, CopyJob
+    from google.cloud.bigquery import Client, CopyJob, Table
 
 # %% ../../../nbs/06_loading/bigquery/08_bringing.ipynb #952470e1
 PREFIX = "bigquery:"  # how a destination begins
@@ -266,18 +267,18 @@ def copy_staged(write: TableWrite) -> None:
 
 def _keep_for_good(write: TableWrite) -> None:
     "The staged table ends by itself; the one that was made from it does not."
-    with service_errors(f"to look at the table {write.standing.name}"):
-        table = write.client.get_table(str(write.standing.name))
-        fields = []
-        if table.expires is not None and write.standing.table is None:
-            table.expires = None
-            fields.append("expires")
-        report = write.plan.coverage.report if write.plan.coverage else ""
-        if write.standing.table is None:
-            table.description = f"The report {report}, by domostats." if report else None
-            fields.append("description")
-        if fields:
-            write.client.update_table(table, fields)
+    report = write.plan.coverage.report if write.plan.coverage else ""
+    about = f"The report {report}, by domostats." if report else None
+
+    def keep(table: "Table") -> list[str]:
+        if table.expires is None and table.description == about:
+            return []
+        table.expires = None
+        table.description = about
+        return ["expires", "description"]
+
+    if write.standing.table is None:
+        change_table(write.client, str(write.standing.name), keep)
 
 
 # %% ../../../nbs/06_loading/bigquery/08_bringing.ipynb #fb245b6f
@@ -292,13 +293,26 @@ def _fit_table(write: TableWrite) -> tuple[dict[str, str], list[str]]:
     for field in wanted:
         stored.setdefault(field.name, field)
     fields, empty = fit_fields(stored, write.staged.sums, write.place)
-    table = write.standing.table
-    with service_errors(f"to fit the columns of {write.standing.name}"):
-        if table is None:
-            write.client.create_table(Table(str(write.standing.name), fields), exists_ok=True)
-        elif fields != [*table.schema]:
-            table.schema = fields
-            write.client.update_table(table, ["schema"])
+    standing = write.standing.table
+    name = str(write.standing.name)
+
+    def fit(table: Table) -> list[str]:
+        if [*table.schema] == fields:
+            return []
+        if [*table.schema] != [*standing.schema]:
+            raise DestinationError(
+                f"The columns of {write.place} were changed by somebody else meanwhile, and "
+                "nothing of this run is in it. Run it again.",
+                "changed_meanwhile",
+            )
+        table.schema = fields
+        return ["schema"]
+
+    if standing is None:
+        with service_errors(f"to make the table {name}"):
+            write.client.create_table(Table(name, fields), exists_ok=True)
+    elif fields != [*standing.schema]:
+        change_table(write.client, name, fit)
     coming = {name.lower() for name in write.rows().names}
     return empty, [field.name for field in fields if field.name.lower() not in coming]
 

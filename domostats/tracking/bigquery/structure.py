@@ -6,11 +6,12 @@
 __all__ = ["GONE", "BigQueryStructure"]
 
 # %% ../../../nbs/08_tracking/bigquery/04_structure.ipynb #5ccb7986
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ...clients.bigquery.failures import naming
+from ...clients.bigquery.tables import change_table
 from ...errors import DestinationError, SettingsError
 from .connection import DECLARED, MIGRATIONS, OWN, DatasetConnection
 from .fields import live_columns_of
@@ -25,6 +26,9 @@ from domostats.tracking.extractors.statements import (
 from ..extractors.steps import AddPartition, CreateTable, Reorder, Step
 from ..extractors.tables import Table
 from ..extractors.warehouse import Columns
+
+if TYPE_CHECKING:
+    from google.cloud import bigquery
 
 # %% ../../../nbs/08_tracking/bigquery/04_structure.ipynb #458b38b6
 GONE = "gone"  # what stands for the declaration of a table that was dropped
@@ -138,11 +142,16 @@ class BigQueryStructure:
 
     def _cluster(self, table: Table) -> None:
         "Let the rows of a part lie together: a table is replaced only by one of the same clusters."
+
+        def cluster(found: "bigquery.Table") -> list[str]:
+            if found.clustering_fields == [table.partition]:
+                return []
+            found.clustering_fields = [str(table.partition)]
+            return ["clustering_fields"]
+
         with naming(f"The table {table.name} was not changed"):
-            found = self._connection.client.get_table(str(self._connection.name(table.name)))
-            if found.clustering_fields != [table.partition]:
-                found.clustering_fields = [str(table.partition)]
-                self._connection.client.update_table(found, ["clustering_fields"])
+            name = str(self._connection.name(table.name))
+            change_table(self._connection.client, name, cluster)
 
     def _check_free(self, step: Step, table: Table, live: Columns | None) -> None:
         "Whether a table may be made under its name."
