@@ -157,6 +157,7 @@ def test_all_four_methods_by_the_command_line(box, at):
         ("bigquery:d.t", (), 2, "PROJECT.DATASET.TABLE"),
         ("bigquery:acme-analytics.my-data.t", (), 2, "dataset"),
         (f"bigquery:{PROJECT}.d.{notes.NOTES}", (), 2, "the kit itself"),
+        (f"bigquery:{PROJECT}.d.kit_loads", (), 2, "the kit itself"),
         (TO, ("--method", "PARTITION"), 2, "--partition"),
         (TO, ("--partition", "x"), 2, "--partition"),
     ],
@@ -265,8 +266,14 @@ def test_required_columns_are_required(box, at):
     write_to_bigquery(pa.table({"id": [1], "n": [None]}, schema=schema), TABLE, at)
     with open_client(at) as client:
         assert [one.mode for one in client.get_table(str(TABLE)).schema] == ["REQUIRED", "NULLABLE"]
-    write_to_bigquery(pa.table({"id": pa.array([None], pa.int64())}), TABLE, at, "APPEND")
-    assert [row["id"] for row in in_bigquery(at)] == [1, None]
+    for wrong in (pa.table({"id": pa.array([None], pa.int64())}), pa.table({"n": [1]})):
+        with pytest.raises(DataError, match="'id' of bigquery:.* takes no null") as e:
+            write_to_bigquery(wrong, TABLE, at, "APPEND")
+        assert e.value.reason == "null_value"
+    write_to_bigquery(wrong.slice(0, 0), TABLE, at, "APPEND")
+    assert [row["id"] for row in in_bigquery(at)] == [1]
+    write_to_bigquery(wrong, TABLE, at, "REPLACE")
+    assert in_bigquery(at) == [{"n": 1}]
 
 
 # ---- names
@@ -375,6 +382,11 @@ def test_a_key_that_is_null_or_comes_twice_is_refused(box, at):
         with pytest.raises(DestinationError) as e:
             write_to_bigquery(pa.table({"id": ids}), TABLE, at, "UPSERT", "id")
         assert e.value.reason == reason and str(TABLE) in str(e.value)
+    with pytest.raises(DestinationError, match="not a number") as e:
+        write_to_bigquery(pa.table({"id": [float("nan")]}), TABLE, at, "UPSERT", "id")
+    assert e.value.reason == "null_key"
+    with pytest.raises(SettingsError, match="lists or records") as e:
+        write_to_bigquery(pa.table({"id": [[1]]}), TABLE, at, "UPSERT", "id")
     with pytest.raises(SettingsError) as e:
         write_to_bigquery(pa.table({"id": [1]}), TABLE, at, "UPSERT", "nothing")
     assert e.value.reason == "bad_update_key" and left_behind(box) == []

@@ -47,6 +47,7 @@ from domostats.loading.bigquery.statements import (
     merge_statement,
     transaction_of,
 )
+from .sums import RowSums
 from ..coverage import COLUMN
 from ..merging import PARTITION
 from ..updates import Update
@@ -128,17 +129,29 @@ def key_columns_of(key: Sequence[str], columns: Sequence[BigQueryColumn]) -> tup
     return tuple(dict.fromkeys(names[name] for name in key))
 
 
+def _check_key_column(column: BigQueryColumn, sums: RowSums, key: str) -> None:
+    "SettingsError `bad_update_key`, DestinationError `null_key`."
+    if column.mode == "REPEATED" or column.type == "RECORD":
+        raise SettingsError(
+            f"The key ({key}) has lists or records in the column {column.source!r}, and these "
+            "cannot be compared. Name other columns.",
+            "bad_update_key",
+        )
+    if sums.count(column) < sums.rows or sums.count_nan(column):
+        raise DestinationError(
+            f"Some of the new rows have nothing in the key ({key}), or what is not a number. Drop "
+            "them, or fill the key.",
+            "null_key",
+        )
+
+
 def check_arriving_key(write: TableWrite) -> None:
-    "DestinationError `null_key`, `duplicate_key`, `other_columns`."
+    "DestinationError `null_key`, `duplicate_key`, `other_columns`; SettingsError `bad_update_key`."
     key = write.update.key
     shown = ", ".join(key)
     for column in write.staged.columns:
-        if column.name in key and write.staged.sums.count(column) < write.staged.sums.rows:
-            raise DestinationError(
-                f"Some of the new rows have nothing in the key ({shown}). Drop them, or fill the "
-                "key.",
-                "null_key",
-            )
+        if column.name in key:
+            _check_key_column(column, write.staged.sums, shown)
     double = [*run_query(write.client, write.settings, double_key_query(write.rows(), key))]
     if double:
         raise DestinationError(

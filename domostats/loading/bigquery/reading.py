@@ -15,7 +15,7 @@ from ...clients.bigquery.jobs import JobRunner
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.queries import run_query
 from ...clients.bigquery.settings import BigQuerySettings
-from ...errors import DestinationError
+from ...errors import DataError, DestinationError
 from .columns import BigQueryColumn
 from .notes import TableNote, find_note, settle_note
 from .sums import RowSums
@@ -114,7 +114,8 @@ def fit_fields(
     fields: "Mapping[str, SchemaField]", sums: RowSums, place: str
 ) -> "tuple[list[SchemaField], dict[str, str]]":
     """The fields of a table after rows have come (with these check sums), and the types of those
-    columns that arrive without a value. DestinationError `column_type`."""
+    columns that arrive without a value. DestinationError `column_type`; DataError `null_value`: a
+    column takes no null, and rows have none for it."""
     from google.cloud.bigquery import SchemaField
 
     made = dict(fields)
@@ -143,6 +144,11 @@ def fit_fields(
     for name, field in made.items():
         column = arriving.get(name)
         has_null = column is None or sums.count(column) < sums.rows
-        if field.mode == "REQUIRED" and has_null:
-            made[name] = SchemaField.from_api_repr({**field.to_api_repr(), "mode": "NULLABLE"})
+        if field.mode == "REQUIRED" and has_null and sums.rows:
+            raise DataError(
+                f"Column {field.name!r} of {place} takes no null, and some of the new rows have "
+                "nothing in it. Fill it, or write all rows with REPLACE.",
+                "null_value",
+                column=column.source if column else field.name,
+            )
     return [*made.values()], empty
