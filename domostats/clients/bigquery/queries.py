@@ -25,16 +25,21 @@ def query_config(
     settings: BigQuerySettings,
     parameters: "Sequence[_AbstractQueryParameter]" = (),
     claim: str | None = None,
+    dataset: str | None = None,
 ) -> "QueryJobConfig":
-    "How a query runs: what it may cost, the values of its parameters, and whose it is (`claim`)."
+    """How a query runs: what it may cost, the values of its parameters, whose it is (`claim`), and
+    the `dataset` (PROJECT.DATASET) of the tables that it calls by their names alone."""
     from google.cloud.bigquery import QueryJobConfig
 
-    return QueryJobConfig(
+    config = QueryJobConfig(
         maximum_bytes_billed=settings.max_bytes_billed,
         query_parameters=[*parameters],
         use_legacy_sql=False,
         labels=label_of(claim) if claim else {},
     )
+    if dataset:
+        config.default_dataset = dataset
+    return config
 
 
 def _first_words(sql: str) -> str:
@@ -52,13 +57,15 @@ def run_query_job(
     doing: str | None = None,
     rerun: Rerun = Rerun.HARMLESS,
     passed: Collection[str] = (),
+    dataset: str | None = None,
 ) -> "QueryJob":
     """Run statements as one job, and give it when it has ended; it may read `max_bytes_billed` of
     the settings and no more.
 
-    `name` is that of the job, by default one that no other has; `claim` says whose it is. The other
-    arguments and the errors are those of `JobRunner.run`; SettingsError `too_many_bytes`."""
-    config = query_config(runner.settings, parameters, claim)
+    `name` is that of the job, by default one that no other has; `claim` and `dataset` as for
+    `query_config`. The other arguments and the errors are those of `JobRunner.run`; SettingsError
+    `too_many_bytes`."""
+    config = query_config(runner.settings, parameters, claim, dataset)
 
     def start(id: str) -> "QueryJob":
         # Google's client would ask again for a job that failed, under an id that nobody knows

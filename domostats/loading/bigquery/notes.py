@@ -10,6 +10,7 @@ __all__ = [
     "PATIENCE",
     "TableNote",
     "read_note_text",
+    "read_notes",
     "find_note",
     "note_statement",
     "note_values",
@@ -88,27 +89,34 @@ def _ensure(client: "Client", name: TableName) -> None:
         client.create_table(table, exists_ok=True)
 
 
+def read_notes(client: "Client", table: TableName) -> dict[str, TableNote] | None:
+    """The notes of the dataset of a table, by the names of its tables; None where there are none.
+
+    It is no query, and costs nothing. The errors of `service_errors`."""
+    from google.api_core import exceptions
+
+    with service_errors(f"to read the notes of the dataset {table.dataset}"):
+        try:
+            rows = [dict(row) for row in client.list_rows(str(table.beside(NOTES)))]
+        except exceptions.NotFound:
+            return None
+    return {row["table_name"]: _note_of(row) for row in rows}
+
+
+def _note_of(row: dict[str, Any]) -> TableNote:
+    "The note in a row of the table of notes."
+    pending = json.loads(row["pending"]) if row["pending"] else None
+    return replace(read_note_text(row["note"]), generation=row["generation"], pending=pending)
+
+
 def find_note(client: "Client", table: TableName) -> TableNote:
     """The note of a table; one that says nothing where there is none. The table of the notes is
     made where it is missing. Costs nothing: it is no query."""
-    from google.api_core import exceptions
-
-    name = table.beside(NOTES)
-    with service_errors(f"to read the notes of the dataset {table.dataset}"):
-        try:
-            rows = [dict(row) for row in client.list_rows(str(name))]
-        except exceptions.NotFound:
-            rows = None
-    if rows is None:
-        _ensure(client, name)
+    found = read_notes(client, table)
+    if found is None:
+        _ensure(client, table.beside(NOTES))
         return TableNote()
-    for row in rows:
-        if row["table_name"] == table.table:
-            pending = json.loads(row["pending"]) if row["pending"] else None
-            return replace(
-                read_note_text(row["note"]), generation=row["generation"], pending=pending
-            )
-    return TableNote()
+    return found.get(table.table, TableNote())
 
 
 # %% ../../../nbs/06_loading/bigquery/05_notes.ipynb #76bf116f
