@@ -26,6 +26,7 @@ LEFT_OUT = {
     "test_bigquery_warehouse_faults.py",
     "test_bigquery_going_back.py",
     "test_bigquery_client.py",
+    "test_bigquery_commands.py",
     "test_bigquery_destination.py",
     "test_client_edges.py",
     "test_connection_edges.py",

@@ -27,7 +27,7 @@ from .names import check_warehouse_name
 from ...errors import SettingsError
 from ...instances import SANDBOX, check_url, find_instance, is_loopback
 from ...secrets import shown
-from ...settings import find_settings, setting
+from ...settings import NAME, find_settings, setting
 from ...user_files import expanded, warn_once
 
 # %% ../../../nbs/03_clients/bigquery/02_settings.ipynb #7d0385b9
@@ -88,8 +88,8 @@ def _name(kind: str, given: str | None) -> str:
     if value is not None:
         return check_warehouse_name(kind, value, f" ({place})")
     raise SettingsError(
-        f"It is not said which {kind} of BigQuery is meant. Set {kind} under [bigquery] in "
-        f"settings.ini, or {VARIABLE}{kind.upper()}.",
+        f"It is not said which {kind} of BigQuery is meant. Set {kind} under [bigquery] in a "
+        f"settings.ini that has [domostats] too, or {VARIABLE}{kind.upper()}.",
         "missing_field",
     )
 
@@ -117,7 +117,7 @@ def _location(given: str | None) -> str | None:
     if value is None or re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{1,62}", value):
         return value
     raise SettingsError(
-        f"{shown(value)} ({place}) is no location of BigQuery. Give EU, US, or a region such as "
+        f"{value!r:.60} ({place}) is no location of BigQuery. Give EU, US, or a region such as "
         "europe-west1.",
         "bad_name",
     )
@@ -200,7 +200,7 @@ def _endpoint(given: str | None) -> str | None:
         value, place = os.environ[EMULATOR], EMULATOR
     if not value:
         return None
-    if re.fullmatch(SANDBOX, value):
+    if re.fullmatch(SANDBOX, value) or _is_bare_word(value):
         return find_instance(value).url
     url = value if "://" in value else f"http://{value}"
     mend = f"Mend {place}: https://HOST, or http://HOST:PORT of an emulator."
@@ -208,6 +208,11 @@ def _endpoint(given: str | None) -> str | None:
         check_url(url.replace("http:", "https:", 1), "bigquery", mend)
         return url.rstrip("/")
     return check_url(url, "bigquery", mend)
+
+
+def _is_bare_word(value: str) -> bool:
+    "Whether a text is a name such as that of a sandbox, and no address."
+    return re.fullmatch(NAME, value) is not None and value.lower() != "localhost"
 
 
 def _key_file(given: str | Path | None) -> Path | None:
