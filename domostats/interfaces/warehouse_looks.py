@@ -191,13 +191,13 @@ def describe_table_columns(warehouse: "BigQueryWarehouse", name: str) -> list[di
     """The columns of a table or view: type in BigQuery, how many values are null, and what is
     written down of it. One query reads all columns. SettingsError `no_dataset`,
     `too_many_bytes`."""
-    from domostats.clients.bigquery.queries import rows_of, run_query_job
+    from domostats.clients.bigquery.queries import fetch_rows, run_query_job
     from domostats.sql_dialects import bigquery_name
 
     fields = _fields_of(find_stored_table(warehouse, name))
     counts = ", ".join(f"COUNTIF({bigquery_name(one.name)} IS NULL)" for one in fields)
     sql = f"SELECT {counts} FROM {warehouse.connection.sql(name)}"
-    [nulls] = rows_of(run_query_job(warehouse.connection.runner, sql))
+    [nulls] = fetch_rows(run_query_job(warehouse.connection.runner, sql))
     return [
         {
             "column": one.name,

@@ -16,7 +16,7 @@ from ...clients.bigquery.datasets import check_location, prepare_dataset
 from ...clients.bigquery.failures import naming
 from ...clients.bigquery.jobs import JobRunner
 from ...clients.bigquery.names import TableName
-from ...clients.bigquery.queries import rows_of, run_query_job
+from ...clients.bigquery.queries import fetch_rows, run_query_job
 from ...clients.bigquery.settings import BigQuerySettings
 
 if TYPE_CHECKING:
@@ -146,10 +146,10 @@ class DatasetConnection:
         with naming(what or f"{self} was not read"):
             if needed and not self._is_prepared and self.find_table(needed) is None:
                 return []
-            return rows_of(run_query_job(self.runner, sql, parameters))
+            return fetch_rows(run_query_job(self.runner, sql, parameters))
 
     def write(self, sql: str, parameters: "Sequence[Any]", what: str) -> list[tuple[Any, ...]]:
         "Run statements that write, once; the rows of the last SELECT among them."
         self.prepare()
         with naming(what):
-            return rows_of(run_query_job(self.runner, sql, parameters))
+            return fetch_rows(run_query_job(self.runner, sql, parameters))

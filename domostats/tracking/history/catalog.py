@@ -6,7 +6,7 @@
 __all__ = [
     "HISTORIES",
     "HistoryEntry",
-    "Wanted",
+    "WantedVersions",
     "compared_as",
     "HistoryPlace",
     "open_histories",
@@ -92,7 +92,7 @@ class HistoryEntry:
 
 
 # %% ../../../nbs/08_tracking/history/02_catalog.ipynb #06a8d7ab
-class Wanted(NamedTuple):
+class WantedVersions(NamedTuple):
     """Which versions of a history a question is about, by default all of them.
 
     `until`: none that came later. `since`: of those rows only that have another version after it.
@@ -128,7 +128,7 @@ class HistoryPlace(Protocol):
         ...
 
     def open_histories(
-        self, name: str, instance: str | None, wanted: Wanted | None = None
+        self, name: str, instance: str | None, wanted: WantedVersions | None = None
     ) -> "AbstractContextManager[duckdb.DuckDBPyConnection]":
         """A connection of DuckDB, in one transaction, with the histories of this name as they stand
         in a store: those of one instance, or of all (None).
@@ -142,7 +142,10 @@ class HistoryPlace(Protocol):
 
 @contextmanager
 def open_histories(
-    place: Store | HistoryPlace, name: str, instance: str | None, wanted: Wanted | None = None
+    place: Store | HistoryPlace,
+    name: str,
+    instance: str | None,
+    wanted: WantedVersions | None = None,
 ) -> "Iterator[duckdb.DuckDBPyConnection]":
     "Open a store, or the histories of this name in another place (see `HistoryPlace`)."
     if isinstance(place, Store):

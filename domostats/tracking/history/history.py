@@ -22,7 +22,7 @@ from ...rows.table import to_dataframe
 from domostats.tracking.history.catalog import (
     HistoryEntry,
     HistoryPlace,
-    Wanted,
+    WantedVersions,
     check_upgraded,
     compared_as,
     find_entry,
@@ -257,13 +257,13 @@ class History:
         since: datetime | None = None,
         is_state: bool = False,
         keys_only: bool = False,
-    ) -> Wanted:
+    ) -> WantedVersions:
         "What a question is about, compared as this history is."
-        return Wanted(until, since, is_state, keys_only, self.ignore, self.links)
+        return WantedVersions(until, since, is_state, keys_only, self.ignore, self.links)
 
     @contextmanager
     def _open(
-        self, wanted: Wanted | None = None
+        self, wanted: WantedVersions | None = None
     ) -> "Iterator[tuple[duckdb.DuckDBPyConnection, HistoryEntry]]":
         """A connection, in one transaction, and the entry; for a question, what is `wanted`.
         SettingsError `no_history`."""

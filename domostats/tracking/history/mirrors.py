@@ -36,7 +36,7 @@ from ...errors import DestinationError
 from ...loading.merging import described
 from ...loading.store_types import folded, quoted
 from ...sql_dialects import bigquery_name
-from .catalog import HistoryEntry, Wanted, put_entry
+from .catalog import HistoryEntry, WantedVersions, put_entry
 from .columns import GONE, SINCE, dataset_columns, free_names
 from .kept_columns import KeptColumn, kept_columns
 from ..loads import Load, note_load
@@ -146,7 +146,9 @@ def _before(path: str) -> str:
 NO_EQUALITY = "FLOAT64"  # a type whose values BigQuery does not group, and NaN is not NaN
 
 
-def wanted_columns(entry: HistoryEntry, versions: KeptTable, wanted: Wanted) -> list[KeptColumn]:
+def wanted_columns(
+    entry: HistoryEntry, versions: KeptTable, wanted: WantedVersions
+) -> list[KeptColumn]:
     "The columns of the versions that a question needs."
     if not wanted.keys_only or entry.filtered:
         return versions.columns
@@ -154,7 +156,9 @@ def wanted_columns(entry: HistoryEntry, versions: KeptTable, wanted: Wanted) -> 
     return [one for one in versions.columns if folded(one.name) in needed]
 
 
-def wanted_select(entry: HistoryEntry, versions: KeptTable, source: str, wanted: Wanted) -> str:
+def wanted_select(
+    entry: HistoryEntry, versions: KeptTable, source: str, wanted: WantedVersions
+) -> str:
     """The SELECT of the versions that a question needs, of a table of BigQuery (`source`).
 
     Its parameters are `@until` and `@since`, as far as `wanted` has them."""

@@ -24,7 +24,12 @@ from ...sql_dialects import bigquery_name
 from ...times import as_utc
 from ..bigquery.ledger import LedgerTable, current_lines
 from ..bigquery.warehouse import BigQueryWarehouse
-from .catalog import HistoryEntry, Wanted, compared_as, list_entries
+from domostats.tracking.history.catalog import (
+    HistoryEntry,
+    WantedVersions,
+    compared_as,
+    list_entries,
+)
 from .columns import has_unknown_cells
 from .dataset_writing import CATALOG, HistoryWriting
 from domostats.tracking.history.mirrors import (
@@ -84,7 +89,7 @@ class BigQueryHistories:
 
     @contextmanager
     def open_histories(
-        self, name: str, instance: str | None, wanted: Wanted | None = None
+        self, name: str, instance: str | None, wanted: WantedVersions | None = None
     ) -> "Iterator[duckdb.DuckDBPyConnection]":
         """A connection of DuckDB, in one transaction, with the histories of this name as they stand
         in a store: those of one instance, or of all (None).
@@ -108,7 +113,7 @@ class BigQueryHistories:
                     self._send(con, known, mirrors, Path(place))
 
     def _read(
-        self, name: str, instance: str | None, asked: Wanted | None
+        self, name: str, instance: str | None, asked: WantedVersions | None
     ) -> tuple[dict[str, KeptHistory], dict[str, Mirror]]:
         "The catalog, and the histories of a name, all as of one moment."
         for _ in range(TURNS):
@@ -130,7 +135,7 @@ class BigQueryHistories:
             "changed_meanwhile",
         )
 
-    def _read_one(self, kept: KeptHistory, wanted: Wanted | None) -> Mirror:
+    def _read_one(self, kept: KeptHistory, wanted: WantedVersions | None) -> Mirror:
         "A history, or what a question needs of it."
         assert kept.versions is not None
         lines = current_lines(self._ledger.read(kept.entry.ledger))
@@ -206,7 +211,7 @@ class BigQueryHistories:
         HistoryWriting(self._connection, had.kept.entry, had, []).commit(None, None, None)
 
 
-def _moments(wanted: Wanted) -> "list[ScalarQueryParameter]":
+def _moments(wanted: WantedVersions) -> "list[ScalarQueryParameter]":
     "The moments of a question as the parameters of `wanted_select`."
     from google.cloud.bigquery import ScalarQueryParameter
 
