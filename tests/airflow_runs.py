@@ -197,6 +197,41 @@ def run_where_all_fail():
     return {**seen(tested(night.make_dag())), "called": [one[:2] for one in night.called]}
 
 
+def run_that_does_not_know_its_releases():
+    "Where `make_release` fails nothing runs, and no run of that kind counts as a success."
+    night = Days("unknown", [], [("load", {"each": True}), ("tell", {})])
+    asked = []
+
+    def make_release(**kwargs):
+        asked.append(1)
+        raise ValueError("no")
+
+    night.make_release = make_release
+    first = seen(tested(night.make_dag()))
+    again = Days("unsure", ["a"], [("load", {"each": True, "retries": 2, "retry_wait": 0})])
+    made = [ValueError("1"), ValueError("2")]
+
+    def make_release_at_last(**kwargs):
+        if made:
+            raise made.pop()
+        return ["a"]
+
+    again.make_release = make_release_at_last
+    before = Days("unready", ["a"], [("load", {"each": True}), ("tell", {})])
+    before.add_setup_task(fail_to_set_up, task_id="ready")
+    return {
+        **first,
+        "asked": len(asked),
+        "called": night.called + before.called,
+        "again": str(tested(again.make_dag()).state.value),
+        "unready": str(tested(before.make_dag()).state.value),
+    }
+
+
+def fail_to_set_up(**kwargs):
+    raise ValueError("not ready")
+
+
 def run_in_batches():
     "More releases than Airflow maps over: several share a batch, and fail alone all the same."
     from airflow.sdk.configuration import conf

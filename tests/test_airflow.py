@@ -141,6 +141,15 @@ def test_where_all_fail_nothing_behind_runs_and_the_run_has_failed(runs):
     assert sorted(seen["called"]) == [["load", "a"], ["load", "b"]]
 
 
+def test_a_run_that_does_not_know_its_releases_is_no_success(runs):
+    seen = runs("that_does_not_know_its_releases")
+    assert seen["asked"] == 1 and seen["called"] == []
+    assert seen["state"] == seen["unready"] == "failed"
+    assert seen["tasks"]["check_releases"] == {"failed": 1}
+    assert seen["tasks"]["tell"] == {"skipped": 1}
+    assert seen["again"] == "success"
+
+
 def test_more_releases_than_airflow_maps_over_share_batches(runs):
     seen = runs("in_batches")
     names = [f"r{n:02}" for n in range(23)]
