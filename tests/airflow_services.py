@@ -16,6 +16,7 @@ import sys
 import time
 import traceback
 from collections import Counter
+from contextlib import suppress
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -58,40 +59,46 @@ class Services:
     "The processes of Airflow, each in a group of its own."
 
     def __init__(self):
-        self.running = {}
+        self.started = []
+        self.schedulers = []
 
     def start(self, name, *words):
+        command = [sys.executable, "-m", "airflow", name, *words]
         with (FOLDER / "said").open("a") as said:
-            self.running[name] = subprocess.Popen(
-                [sys.executable, "-m", "airflow", name, *words],
-                stdout=said,
-                stderr=said,
-                start_new_session=True,
-            )
+            service = subprocess.Popen(command, stdout=said, stderr=said, start_new_session=True)
+        self.started.append(service)
+        return service
 
     def start_scheduler(self):
-        self.start("scheduler", "--skip-serve-logs")
+        self.schedulers.append(self.start("scheduler", "--skip-serve-logs"))
+        return self.schedulers[-1]
 
     def tasks(self):
-        "The processes in which tasks run now."
-        return [one for one in self.family("scheduler") if is_task(one)]
+        "The processes in which tasks run now, also those whose scheduler was killed."
+        return [one for service in self.started for one in family(service) if is_task(one)]
 
-    def family(self, name):
-        "The processes of the group of a service: also those whose parent was killed."
-        group = self.running[name].pid
-        return [one for one in psutil.process_iter() if group_of(one) == group]
-
-    def kill(self, name, with_workers=True):
-        service = self.running[name]
-        if with_workers:
-            for one in self.family(name):
-                end(one)
-        service.kill()
-        service.wait()
+    def stop_workers(self):
+        "Kill every scheduler with its workers, and what a killed one has left."
+        for service in self.schedulers:
+            kill(service)
 
     def stop(self):
-        for name in self.running:
-            self.kill(name)
+        for service in self.started:
+            kill(service)
+
+
+def kill(service, with_workers=True):
+    "Kill a service, as the machine does when its memory is at an end."
+    if with_workers:
+        for one in family(service):
+            end(one)
+    service.kill()
+    service.wait()
+
+
+def family(service):
+    "The processes of the session of a service; its workers stay in it when it is killed."
+    return [one for one in psutil.process_iter() if group_of(one) == service.pid]
 
 
 def group_of(process):
@@ -109,10 +116,8 @@ def is_task(process):
 
 
 def end(process):
-    try:
+    with suppress(psutil.Error):  # it has ended by itself
         process.send_signal(signal.SIGKILL)
-    except psutil.Error:
-        pass
 
 
 def wait_until(what, seconds=PATIENCE):
@@ -150,39 +155,35 @@ def done_files(dag_id):
 def states():
     "The state of each run."
     with Session() as session:
-        return {run.dag_id: str(run.state.value) for run in session.query(DagRun)}
+        return {run.dag_id: str(run.state) for run in session.query(DagRun)}
 
 
-def run_with_kills(services, names):
+def run_with_kills(services, names, told):
     "Kill what runs at three moments, and wait for the end of both runs."
     files = 2 * len(names)  # two reports of each
-    told = []
 
     def after(part):
-        return lambda: done_files("nightly_reports") >= part * files
-
-    wait_until(after(0.1))
-    killed = wait_until(services.tasks)[0]
-    end(killed)
-    told.append("a task")
-    wait_until(after(0.3))
-    services.kill("scheduler", with_workers=False)
-    orphans = len(services.tasks())
-    told.append("the scheduler")
-    services.start_scheduler()
-    wait_until(after(0.6))
-    services.kill("scheduler")
-    told.append("the scheduler and its workers")
-    services.start_scheduler()
+        return wait_until(lambda: done_files("nightly_reports") >= part * files)
 
     def all_ended():
         return {*DAGS} == {*states()} and all(state in ENDED for state in states().values())
 
+    scheduler = services.start_scheduler()
+    after(0.1)
+    end(wait_until(services.tasks)[0])
+    told["a task"] = done_files("nightly_reports")
+    after(0.3)
+    kill(scheduler, with_workers=False)
+    told["the scheduler"] = done_files("nightly_reports")
+    scheduler = services.start_scheduler()
+    after(0.6)
+    services.stop_workers()
+    told["the scheduler and all workers"] = done_files("nightly_reports")
+    services.start_scheduler()
     wait_until(all_ended)
-    return {"killed": told, "orphans": orphans}
 
 
-def look(box, names):
+def look(names):
     "What is there at the end."
     with Session() as session:
         tasks = {}
@@ -243,7 +244,7 @@ def main():
         "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_port),
     }
     services = Services()
-    result = {}
+    result = {"killed": {}}
     with sandbox.start(users=3, groups=4, datasets=2, pages=1, events=400) as box:
         tokens = box.domo.data.tokens
         owner = box.domo.admin.user["id"]
@@ -254,14 +255,16 @@ def main():
             services.start("api-server")
             services.start("dag-processor")
             wait_until(lambda: answers(port))
-            services.start_scheduler()
-            result |= run_with_kills(services, names)
-            result["seconds"] = time.monotonic() - began
+            run_with_kills(services, names, result["killed"])
         except Exception:
             result["error"] = traceback.format_exc()
         finally:
             services.stop()
-        result |= look(box, names)
+        result["seconds"] = time.monotonic() - began
+        try:
+            result |= look(names)
+        except Exception:
+            result.setdefault("error", traceback.format_exc())
     Path(sys.argv[1]).write_text(json.dumps(result, default=str, indent=1))
 
 
