@@ -2,10 +2,10 @@
 
     python airflow_services.py RESULT.json FOLDER INSTANCES
 
-An interpreter that has Airflow runs it, with AIRFLOW_HOME in FOLDER, the DAGs in FOLDER/dags and the
-database that AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names. One after the other the process of a task,
-the scheduler alone, and the scheduler with all its workers are killed, and the scheduler is started
-again; `test_airflow_services.py` judges what is there at the end."""
+An interpreter that has Airflow runs it, with AIRFLOW_HOME in FOLDER, the DAGs in FOLDER/dags and
+the database that AIRFLOW__DATABASE__SQL_ALCHEMY_CONN names. One after the other the process of a
+task, the scheduler alone, and the scheduler with all its workers are killed, and the scheduler is
+started again; `test_airflow.py` judges what is there at the end."""
 
 import json
 import os
@@ -26,6 +26,7 @@ from airflow.models import Connection, DagRun, TaskInstance
 from airflow.models.taskinstancehistory import TaskInstanceHistory
 from airflow.settings import Session
 from airflow.utils.db import initdb
+from sqlalchemy import inspect, text
 
 from domostats import reports, sandbox
 from domostats.loading.store import Store
@@ -34,7 +35,7 @@ from domostats.tracking.registry.api import make_observatory_api
 FOLDER = Path(sys.argv[2])
 DAGS = ("nightly_reports", "catch_up")
 ENDED = ("success", "failed")
-PATIENCE = 240  # seconds; so long a run may take before it is told that it hangs
+PATIENCE = 900  # seconds; so long a run may take before it is told that it hangs
 
 
 def free_ports(count):
@@ -205,6 +206,7 @@ def look(names):
             if name.startswith("activity_")
         }
     today = datetime.now(timezone.utc).date()
+    days = [str(today - timedelta(n)) for n in range(1, 6)]
     since = {"since": today - timedelta(5), "until": today}
     right = [name for name in names if not name.endswith("-bad")]
     os.environ["DOMO_ACCESS_TOKEN"] = os.environ["RIGHT"]
@@ -221,11 +223,26 @@ def look(names):
         "events": events,
         "wanted": wanted,
         "recorded": [
-            [one.dataset.name, one.release_key, one.state, one.row_count]
+            [one.dataset.name, one.release_key, one.state]
             for one in api.get_dataset_releases(10_000)
         ],
+        "days": days,
+        "names": names,
+        "written": write_down(),
         "datasets": [one.name for one in api.get_datasets()],
     }
+
+
+def write_down():
+    "Write every table of Airflow's database to a file, as text; the number of characters."
+    with Session() as session:
+        found = inspect(session.get_bind())
+        rows = [
+            f"{name}: {dict(row)}"
+            for name in found.get_table_names()
+            for row in session.execute(text(f'SELECT * FROM "{name}"')).mappings()
+        ]
+    return (FOLDER / "database.txt").write_text("\n".join(rows))
 
 
 def store_names(con):
@@ -236,6 +253,8 @@ def store_names(con):
 def main():
     names = [f"shop-{n:03}" for n in range(int(sys.argv[3]) - 3)]
     names = [*names, "one-bad", "two-bad", "three-bad"]
+    state = os.environ["XDG_STATE_HOME"]
+    os.environ["XDG_STATE_HOME"] = str(FOLDER / "own")  # the tasks are not to find this sandbox
     port, log_port, trigger_port = free_ports(3)
     os.environ |= {
         "AIRFLOW__API__PORT": str(port),
@@ -249,6 +268,7 @@ def main():
         tokens = box.domo.data.tokens
         owner = box.domo.admin.user["id"]
         tokens.issue("planted", owner, tokens.now + 86_400_000, os.environ["RIGHT"])
+        os.environ["XDG_STATE_HOME"] = state
         set_up(box, names)
         began = time.monotonic()
         try:

@@ -12,7 +12,7 @@ from .daily_files import CATCH_UP, DAILY_EXTRACT
 from .nightly_files import NIGHTLY_HISTORY, NIGHTLY_REPORTS
 from ...errors import DestinationError
 
-# %% ../../../nbs/12_engines/airflow/08_dags_folder.ipynb #727989e6
+# %% ../../../nbs/12_engines/airflow/08_dags_folder.ipynb #5c5f8331
 TESTS = '''\
 """Whether every file here works, on a small Domo of its own: `pytest tests`.
 
@@ -67,7 +67,7 @@ def bag():
         migrations = Migrations(HOME / "migrations")
         migrations.make(Extraction().tables)
         migrations.apply()
-        yield DagBag(str(DAGS), include_examples=False)
+        yield DagBag(str(DAGS))
 
 
 def rows_after(dag):
