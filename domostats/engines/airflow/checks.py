@@ -17,12 +17,14 @@ __all__ = [
     "check_instances",
     "check_instance",
     "check_registry",
+    "as_part_of_airflow",
     "check_all",
 ]
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #9518b092
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #d5bcde58
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -193,7 +195,21 @@ def check_registry(seconds: float = 10) -> list[Finding]:
     return [Finding("registry", True, "it answers")]
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #aea0406b
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #c33e698d
+@contextmanager
+def as_part_of_airflow() -> Iterator[None]:
+    "A `with` block in which Airflow's database is looked into for connections."
+    before = os.environ.get("_AIRFLOW_PROCESS_CONTEXT")
+    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["_AIRFLOW_PROCESS_CONTEXT"]
+        else:
+            os.environ["_AIRFLOW_PROCESS_CONTEXT"] = before
+
+
 def check_all(folder: Path | None = None) -> list[Finding]:
     "Every finding; `folder` is the dags folder, by default that of Airflow."
     place = folder or dags_folder()
@@ -201,7 +217,8 @@ def check_all(folder: Path | None = None) -> list[Finding]:
         *found("Airflow", check_package),
         *found("dags folder", lambda: check_folder(place)),
     ]
-    if findings[0].is_fine and place.is_dir():
-        findings += found("DAGs", lambda: check_dags(place))
-    findings += found("instances", check_instances)
-    return findings + found("registry", check_registry)
+    with as_part_of_airflow():
+        if findings[0].is_fine and place.is_dir():
+            findings += found("DAGs", lambda: check_dags(place))
+        findings += found("instances", check_instances)
+        return findings + found("registry", check_registry)
