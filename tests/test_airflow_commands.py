@@ -2,14 +2,20 @@
 is told; `test_airflow.py` runs the same where it is."""
 
 import ast
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 import pytest
 from commands import run
 from secret_search import leaks
+from test_engines import handed
 
+from domostats import reports, sandbox
 from domostats.engines.airflow import checks
 from domostats.engines.airflow.dags_folder import FILES, write_dags_folder
 from domostats.errors import DestinationError
+from domostats.loading.store import Store
+from domostats.tracking import Extraction, Migrations
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.entities import TableType
 
@@ -62,6 +68,66 @@ def test_the_files_import_only_what_is_there(name):
     ]
     assert taken and all(hasattr(import_module(module), one) for module, one in taken)
     assert len(FILES[name].splitlines()) < 100
+
+
+SETTINGS = """
+[domostats]
+[extractors]
+classes = domostats.tracking.extractors.domo.UserCounts
+first_date = {day}
+zone = UTC
+instance = sandbox
+"""
+
+
+@pytest.fixture
+def world(own_folder):
+    "A sandbox of today, and settings for it."
+    day = datetime.now(timezone.utc).date() - timedelta(3)
+    Path("settings.ini").write_text(SETTINGS.format(day=day))
+    with sandbox.start(users=3, groups=4, datasets=2, pages=1, events=200) as box:
+        yield box
+
+
+def workflow_in(name):
+    "The workflow of a file; without its last line, which makes a DAG of it."
+    text, _, last = FILES[name].rstrip().rpartition("\n")
+    names = {"__name__": name}
+    exec(compile(text, name, "exec"), names)
+    return eval(last.removeprefix("dag = ").removesuffix(".make_dag()"), names)
+
+
+@pytest.mark.parametrize("most", [1, 1000])
+def test_the_files_do_the_same_under_any_engine(world, most):
+    """Each workflow runs in a plain process, then again where only names go from task to task."""
+    for name in ("nightly_reports.py", "nightly_history.py", "catch_up.py"):
+        workflow_in(name).run()
+        workflow_in(name).make_dag(handed(most)).run()
+    store = Store()
+    assert store.read("users").num_rows == 3 and store.read("groups").num_rows == 4
+    assert {*store.read("users")["instance"].to_pylist()} == {"sandbox"}
+    with store.open() as con:
+        taken = con.execute(
+            "SELECT count(*) FROM kit.loads WHERE dataset = 'history.users@sandbox'"
+        )
+        assert taken.fetchone() == (2,)
+        assert con.execute('SELECT count(*) FROM history."users@sandbox"').fetchone() == (3,)
+    api = make_observatory_api()
+    recorded = api.get_dataset_releases(1000)
+    assert len(recorded) == len({one.release_key for one in recorded}) == 30
+    today = datetime.now(timezone.utc).date()
+    log = reports.find("activity_log").run(world, since=today - timedelta(30), until=today)
+    assert store.read("activity_sandbox").num_rows == log.table.num_rows > 0
+
+
+def test_extractors_are_run_where_there_are_some(world):
+    migrations = Migrations("migrations")
+    migrations.make(Extraction().tables)
+    migrations.apply()
+    workflow_in("daily_extract.py").make_dag(handed()).run()
+    assert Store().read("user_counts").num_rows == 3
+    Path("settings.ini").write_text("[domostats]\n")
+    assert workflow_in("daily_extract.py").run().stopped == "has_extractors"
 
 
 def test_check_says_what_is_missing_without_airflow(tmp_path):

@@ -10,10 +10,7 @@ __all__ = [
     "check_package",
     "dags_folder",
     "check_folder",
-    "read_dags",
-    "check_dags",
     "last_line",
-    "known_pools",
     "check_instances",
     "check_instance",
     "check_registry",
@@ -121,17 +118,17 @@ def check_folder(folder: Path) -> list[Finding]:
     return findings
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #9e9c7640
-def read_dags(folder: Path) -> "DagBag":
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #b823287b
+def _read_dags(folder: Path) -> "DagBag":
     "The DAGs of a folder, as Airflow reads them, with the errors of files that it cannot read."
     from airflow.dag_processing.dagbag import DagBag
 
     return DagBag(str(folder))
 
 
-def check_dags(folder: Path) -> list[Finding]:
+def _check_dags(folder: Path) -> list[Finding]:
     "Which DAGs there are, which files cannot be read, and which pools are missing."
-    bag = read_dags(folder)
+    bag = _read_dags(folder)
     findings = [
         Finding(Path(file).name, False, f"It cannot be read: {last_line(text)}")
         for file, text in sorted(bag.import_errors.items())
@@ -139,7 +136,7 @@ def check_dags(folder: Path) -> list[Finding]:
     told = ", ".join(sorted(bag.dags)) or "There is none."
     findings.append(Finding("DAGs", bool(bag.dags), told))
     wanted = {task.pool for dag in bag.dags.values() for task in dag.tasks} - {"default_pool"}
-    known = known_pools() if wanted else set()
+    known = _known_pools() if wanted else set()
     for pool in sorted(wanted):
         told = f"airflow pools set {pool} 4 'calls at once'" if pool not in known else "there"
         findings.append(Finding(f"pool {pool}", pool in known, told))
@@ -152,7 +149,7 @@ def last_line(text: str) -> str:
     return lines[-1].strip()[:300] if lines else "nothing is said of why"
 
 
-def known_pools() -> set[str]:
+def _known_pools() -> set[str]:
     "The names of the pools of Airflow's database."
     from airflow.models.pool import Pool
     from airflow.settings import Session
@@ -195,7 +192,7 @@ def check_registry(seconds: float = 10) -> list[Finding]:
     return [Finding("registry", True, "it answers")]
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #c33e698d
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #5741f022
 @contextmanager
 def as_part_of_airflow() -> Iterator[None]:
     "A `with` block in which Airflow's database is looked into for connections."
@@ -219,6 +216,6 @@ def check_all(folder: Path | None = None) -> list[Finding]:
     ]
     with as_part_of_airflow():
         if findings[0].is_fine and place.is_dir():
-            findings += found("DAGs", lambda: check_dags(place))
+            findings += found("DAGs", lambda: _check_dags(place))
         findings += found("instances", check_instances)
         return findings + found("registry", check_registry)
