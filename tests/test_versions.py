@@ -13,6 +13,7 @@ from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_airflow.py",
+    "test_airflow_commands.py",
     "test_benchmarks.py",
     "test_bigquery_catch_up.py",
     "test_bigquery_history.py",
