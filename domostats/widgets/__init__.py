@@ -7,12 +7,19 @@ __all__ = ["PLACES", "LIBRARIES"]
 
 # %% ../../nbs/13_widgets/00_widgets.ipynb #199fe648
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import SettingsError
 
+if TYPE_CHECKING:  # what __getattr__ loads, for editors and type checkers
+    from domostats.widgets.sign_in import SignIn, sign_out, signed_in
+
 # %% ../../nbs/13_widgets/00_widgets.ipynb #dd2ff56f
-PLACES: dict[str, str] = {}  # the names of the widgets, and the modules that have them
+PLACES = {  # the names of the widgets, and the modules that have them
+    "SignIn": "sign_in",
+    "signed_in": "sign_in",
+    "sign_out": "sign_in",
+}
 LIBRARIES = "ipywidgets", "anywidget", "itables", "traitlets"
 
 
