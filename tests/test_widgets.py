@@ -285,9 +285,10 @@ def test_the_code_that_is_shown_gives_the_same_frame(box, report):
 
 @pytest.mark.parametrize("report", reports.names("datorama"))
 def test_datorama_is_explored_in_the_same_way(own_folder, report):
-    with sandbox.start_datorama(today=TODAY) as region:
+    with sandbox.start_datorama(today=TODAY, workspaces=1, streams=4) as region:
         explorer = explore(region, report)
         assert '"datorama"' in explorer.code_box.value
+        region.clock.step(120)  # its calls a minute are few
         pd.testing.assert_frame_equal(explorer.frame, same_in_a_cell(explorer))
 
 
