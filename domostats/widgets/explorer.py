@@ -19,7 +19,7 @@ from ..instances import Instance
 from ..reports.plan import Estimate
 from ..reports.run import Result
 from .choices import Choice
-from .data_table import data_table, frame_html
+from .data_table import data_table, frame_html, part_shown
 from .downloads import DownloadButton, FileMade
 from .looks import action_button, field_options, message_html, mime_bundle
 from .report_form import ReportForm
@@ -63,10 +63,8 @@ class Explorer:
         )
         self.code_box: Textarea = Textarea(rows=10, **field_options("Code"))
         self._downloads = [
-            DownloadButton("CSV", lambda: self._make(".csv"), "CSV: download all rows", self._fail),
-            DownloadButton(
-                "Parquet", lambda: self._make(".parquet"), "Parquet: download all rows", self._fail
-            ),
+            DownloadButton("Download CSV", lambda: self._make(".csv"), on_error=self._fail),
+            DownloadButton("Download Parquet", lambda: self._make(".parquet"), on_error=self._fail),
         ]
         self.widget: VBox = self._put_together()
 
@@ -182,7 +180,7 @@ class Explorer:
             self._estimated = choice, cost
         cost = self._estimated[1]
         lines = [f"{name}: {calls}" for name, calls in cost.calls.items()]
-        self._message.value = message_html("note", f"It takes {_cost_words(cost)}.", lines)
+        self._message.value = message_html("about", f"It takes {_cost_words(cost)}.", lines)
         return cost
 
     def _retrieve(self, choice: Choice) -> None:
@@ -215,7 +213,8 @@ class Explorer:
         size = f"{len(self.frame)} rows, {len(self.frame.columns)} columns"
         doubt = " Rows may be missing." if run.incomplete else ""
         sentence = f"{choice.report_name} of {choice.instance.name}: {size}.{doubt}"
-        self._message.value = message_html(kind, sentence, run.findings)
+        more = [*run.findings, *filter(None, [part_shown(len(self.frame))])]
+        self._message.value = message_html(kind, sentence, more)
         before = self._table.children
         self._table.children = [data_table(self.frame)]
         for one in before:
@@ -236,7 +235,7 @@ class Explorer:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         rows = "" if self.frame is None else frame_html(self.frame)
-        said = self._message.value or message_html("note", NO_WIDGETS)
+        said = self._message.value or message_html("about", NO_WIDGETS)
         code = f"<pre>{escape(self.code_box.value)}</pre>"
         return mime_bundle(self.widget, said + rows + code, repr(self))
 
