@@ -390,6 +390,9 @@ def test_a_file_that_is_downloaded_reads_back_as_the_frame(box, tmp_path):
 
 def test_before_rows_came_nothing_can_be_downloaded(box):
     explorer = Explorer(box)
+    with pytest.raises(SettingsError) as caught:
+        explorer.make_file(".csv")
+    assert caught.value.reason == "nothing_to_download"
     assert all(part(explorer.widget, f"Download {kind}").disabled for kind in ("CSV", "Parquet"))
 
 

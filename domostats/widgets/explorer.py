@@ -63,8 +63,10 @@ class Explorer:
         )
         self.code_box: Textarea = Textarea(rows=10, **field_options("Code"))
         self._downloads = [
-            DownloadButton("Download CSV", lambda: self._make(".csv"), on_error=self._fail),
-            DownloadButton("Download Parquet", lambda: self._make(".parquet"), on_error=self._fail),
+            DownloadButton("Download CSV", lambda: self.make_file(".csv"), on_error=self._fail),
+            DownloadButton(
+                "Download Parquet", lambda: self.make_file(".parquet"), on_error=self._fail
+            ),
         ]
         self.widget: VBox = self._put_together()
 
@@ -219,11 +221,14 @@ class Explorer:
         self._table.children = [data_table(self.frame)]
         for one in before:
             one.close()
+        self._write_code()
 
-    def _make(self, suffix: str) -> FileMade:
-        "All rows as a file. SettingsError `no_rows`."
+    def make_file(self, suffix: str) -> FileMade:
+        "All rows as a file, `.csv` or `.parquet`. SettingsError `nothing_to_download`."
         if self._run is None:
-            raise SettingsError("There are no rows yet. Press Retrieve first.", "no_rows")
+            raise SettingsError(
+                "There are no rows yet. Press Retrieve first.", "nothing_to_download"
+            )
         return make_download(self._run, self._name, suffix)
 
     def __repr__(self) -> str:
