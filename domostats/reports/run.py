@@ -27,6 +27,7 @@ from ..rows.formatter import Formatter
 from ..rows.records import other_fields
 from ..rows.table import table_of_rows, to_dataframe
 from ..transport.pages import Page
+from ..work import Work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,7 @@ class Result(Findings):
         self.instance: str | None = None
         self.window: Window | None = None
         self.is_handed_on = False
+        self.work: Work = Work(report.name)  # counts the rows that have come
         self._batches: Callable[[], Iterator[Batch]] = lambda: self._read(pages)
 
     @property
@@ -142,6 +144,7 @@ class Result(Findings):
         began = time.monotonic()
         for page in pages:
             self.joined.take(page)
+            self.work.add(done=page.rows)
             if len(self.joined.own) >= BATCH_ROWS or time.monotonic() - began >= 1:
                 yield self._make_aligned()
                 began = time.monotonic()
