@@ -4,6 +4,7 @@ what a process does whose memory is measured as a whole."""
 import json
 import tempfile
 from datetime import date, datetime, timedelta, timezone
+from pathlib import Path
 
 import pyarrow as pa
 from extractor import Events
@@ -64,7 +65,7 @@ def export(url, project, count):
     with tempfile.TemporaryDirectory() as folder:
         warehouse = BigQueryWarehouse(settings, folder)
         extraction = Extraction([Events(count)], warehouse, "UTC", date(2026, 1, 30))
-        migrations = Migrations("bench migrations", warehouse)
+        migrations = Migrations(Path(folder) / "migrations", warehouse)
         migrations.make(extraction.tables)
         migrations.apply()
         with Clock() as clock:

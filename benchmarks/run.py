@@ -83,13 +83,10 @@ class Target:
 
 
 def entries(scripts):
-    """Who takes part, as name -> (python, script): those whose script is there; ours runs in this
-    environment, each peer in its own."""
+    """Who takes part, as name -> (python, script): those whose script is there, each in an
+    environment of its own."""
     there = {who: HERE / script for who, script in scripts.items() if (HERE / script).exists()}
-    return {
-        who: (sys.executable if who == OURS else venvs.make(who), script)
-        for who, script in there.items()
-    }
+    return {who: (venvs.make(who), script) for who, script in there.items()}
 
 
 def agree(results):
@@ -304,7 +301,7 @@ def imports(runs):
 
 def helps(runs):
     "Row by name: wall and CPU seconds of `--help` of each command, turn by turn."
-    pythons = {who: sys.executable if who == OURS else venvs.make(who) for who in COMMANDS}
+    pythons = {who: venvs.make(who) for who in COMMANDS}
 
     def once(who):
         with Clock() as clock:
