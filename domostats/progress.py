@@ -66,7 +66,7 @@ class Display(Protocol):
 DISPLAYS = {  # by name, since they stand above all that is tracked
     "terminal": "domostats.interfaces.progress_display:TerminalLine",
     "log": "domostats.interfaces.progress_display:LogLines",
-    "notebook": "domostats.interfaces.progress_display:TerminalLine",
+    "notebook": "domostats.widgets.progress:NotebookProgress",
 }
 
 
@@ -250,9 +250,13 @@ def tracked(
     number = None if shown is False else under_way.begin(work, always=shown is True)
     try:
         yield work
-    except RunStopped as e:
-        if not e.args:
+    except KeyboardInterrupt as e:
+        work.is_stopped = True
+        if isinstance(e, RunStopped) and not e.args:
             e.args = (work.stopped(),)
+        raise
+    except BaseException:
+        work.is_broken = True
         raise
     finally:
         if number is not None:

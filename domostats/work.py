@@ -43,7 +43,8 @@ class Work:
     again: int = 0  # pages that an earlier start has kept
     files: int = 0
     size: int = 0  # bytes
-    is_stopped: bool = False
+    is_stopped: bool = False  # by somebody: it ends at its next page
+    is_broken: bool = False  # it ended with an error
     left: tuple[float, bool] | None = None  # what `seconds_left` has said last
     began: float = field(init=False)
     moved: float = field(init=False)
