@@ -25,7 +25,6 @@ from domostats.interfaces.app import command_display
 from domostats.interfaces.cli import app
 from domostats.interfaces.output import text_width
 from domostats.interfaces.progress_display import (
-    CLEAR,
     LogLines,
     TerminalLine,
     cut_text,

@@ -71,7 +71,7 @@ def estimate(
     read."""
     connection = report.sign_in(domo_instance, session_token)
     listings = {*listings_of(report, report.formatter(format_fn))}
-    with tracked(f"estimate of {report.name}", connection.instance.name) as work:
+    with tracked(f"estimate of {report.name}", str(connection.instance)) as work:
         reader = EstimatingReader(connection, millis(since), millis(until), work)
         costs, calls = reader.costs(sorted(listings, key=str)), Counter()
     for listing, times in costs.items():

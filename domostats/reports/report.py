@@ -122,10 +122,13 @@ def reading(
         connection.meet()
     first, last = millis(since), millis(until)
     oldest, question = 0 if fresh else OLDEST, f"{first} to {last}"
-    where = connection.instance.name
+
+    def under_limit(calls: int) -> float:
+        return connection.budget.estimate(calls)
+
     with (
         spooled(connection.place, name, restore, oldest, reuse, question) as spool,
-        tracked(name, where, kept=KEPT, under_limit=connection.budget.estimate) as work,
+        tracked(name, str(connection.instance), kept=KEPT, under_limit=under_limit) as work,
     ):
         yield Reader(connection, spool, first, last, debug_api=debug_api, work=work)
 

@@ -144,7 +144,7 @@ class Result(Findings):
         began = time.monotonic()
         for page in pages:
             self.joined.take(page)
-            self._count(page, pages)
+            self._count_page(page, pages)
             if len(self.joined.own) >= BATCH_ROWS or time.monotonic() - began >= 1:
                 yield self._make_aligned()
                 began = time.monotonic()
@@ -158,7 +158,7 @@ class Result(Findings):
             self.doubts += filter(None, counted)
         self.repeated: int = self.maker.keys.repeated()
 
-    def _count(self, page: Page, pages: Iterable[Page]) -> None:
+    def _count_page(self, page: Page, pages: Iterable[Page]) -> None:
         "Count the rows of a page. RunStopped, when what is on its way has come, and is kept."
         try:
             self.work.add(done=page.rows)
