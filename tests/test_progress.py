@@ -36,6 +36,7 @@ from domostats.progress import (
     RunStopped,
     UnderWay,
     Wait,
+    find_display,
     tracked,
     under_way,
     usual_display,
@@ -332,6 +333,16 @@ def test_nobody_is_shown_anything_who_has_not_asked_for_it(monkeypatch):
     assert usual_display() is None
 
 
+@pytest.mark.parametrize("name", ["terminal", "log", "notebook"])
+def test_every_display_is_found_by_its_name(name):
+    if name == "notebook":
+        pytest.importorskip("IPython")
+    display = find_display(name)()
+    assert display.every > 0
+    display.hide()
+    display.close()
+
+
 def test_a_command_shows_a_line_or_a_line_a_minute_or_nothing(monkeypatch):
     assert isinstance(command_display()(), LogLines)
     monkeypatch.setattr(sys, "stderr", Screen())
@@ -595,6 +606,25 @@ def test_one_call_for_each_record_of_another_list_is_a_page(box, monkeypatch):
     found = works_while(monkeypatch, lambda: frames.append(reports.page_access.generate(box)))
     rows, pages = re.search(r": (\d+) rows, (\d+) pages$", found[-1][0]).groups()
     assert int(rows) == len(found) - 1 < int(pages)
+
+
+def test_a_total_is_that_of_the_rows_that_are_counted(box):
+    from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
+    from domostats.transport.by_parent import Under
+    from domostats.transport.reader import Reader
+
+    reader = Reader(sign_in(box))
+    for counted, told, total in (
+        (PAGES, PAGES, 8),
+        (PAGE_ACCESS, PAGE_ACCESS.above, 8),  # a row for each record above
+        (PAGE_ACCESS, PAGE_ACCESS, None),
+        (Under("", parents=PAGES), PAGES, None),  # any number of rows for each
+        (PAGES, PAGE_ACCESS, None),
+    ):
+        reader.begin("pages", counted)
+        reader.expect(told, 8)
+        assert reader.work.total == total
+        assert (counted.sized_by(reader) is told) == (total is not None)
 
 
 def test_several_instances_count_instances_and_each_its_rows(box, monkeypatch):
@@ -896,3 +926,66 @@ def test_the_button_stops_what_is_under_way_and_leaves(notebook, monkeypatch):
     assert after == {"text/plain": ""} and display.button.comm is None
     assert places[0].bundles[-1]["text/plain"].startswith("Stopped: users of acme: 1 row.")
     Widget.close_all()
+
+
+IN_A_KERNEL = """
+from domostats import progress, reports, sandbox
+from domostats.reports import run as runs
+from domostats.widgets import progress as shown
+
+progress.AFTER = shown.SHOWN_AFTER = 0.0
+real, pages = runs.JoinedRecords.take, []
+
+
+def take(joined, page):
+    "Stay on the third page until the button was pressed."
+    real(joined, page)
+    pages.append(page)
+    for _ in range(3000):
+        if len(pages) != 3 or progress.under_way.stops:
+            break
+        progress.threading.Event().wait(0.01)
+
+
+runs.JoinedRecords.take = take
+box = sandbox.start(today="2024-04-01", events=12_000)
+reports.activity_log.generate(box)
+"""
+
+
+@pytest.mark.slow
+def test_the_button_is_heard_while_the_cell_runs():
+    "As JupyterLab sends it: through a second thread of the kernel."
+    manager = pytest.importorskip("jupyter_client.manager")
+    kernels, client = manager.start_new_kernel(kernel_name="python3")
+    try:
+        client.control_channel.send(client.session.msg("create_subshell_request", {}))
+        subshell = client.get_control_msg(timeout=60)["content"]["subshell_id"]
+        asked = client.execute(IN_A_KERNEL)
+        comm, is_pressed, texts, errors = None, False, [], []
+        for _ in range(1000):
+            message = client.get_iopub_msg(timeout=120)
+            kind, content = message["msg_type"], message["content"]
+            state = content.get("data", {}).get("state", {}) if kind == "comm_open" else {}
+            if state.get("_model_name") == "ButtonModel":
+                comm = content["comm_id"]
+            if kind in ("display_data", "update_display_data"):
+                texts.append(content["data"]["text/plain"])
+            if kind == "error":
+                errors.append((content["ename"], content["evalue"]))
+            is_held = any(": 2 000 of 12 000 rows" in text for text in texts)
+            if comm and is_held and not is_pressed:
+                is_pressed = True
+                click = {"method": "custom", "content": {"event": "click"}}
+                press = client.session.msg("comm_msg", {"comm_id": comm, "data": click})
+                press["header"]["subshell_id"] = subshell
+                client.shell_channel.send(press)
+            is_ours = message["parent_header"].get("msg_id") == asked
+            if is_ours and kind == "status" and content["execution_state"] == "idle":
+                break
+    finally:
+        client.stop_channels()
+        kernels.shutdown_kernel(now=True)
+    assert is_pressed and [name for name, _ in errors] == ["RunStopped"], (texts, errors)
+    assert "kept for six hours" in errors[0][1] and texts[-1] == ""
+    assert texts[-2].startswith("Stopped: activity_log of sandbox: ")

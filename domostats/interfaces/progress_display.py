@@ -131,9 +131,10 @@ class LogLines:
     def show(self, under_way: UnderWay) -> None:
         "Print the line, if a minute is over."
         now = under_way.clock()
-        if now - (under_way.since if self.said is None else self.said) >= A_MINUTE:
+        text = progress_line(under_way)
+        if text and now - (under_way.since if self.said is None else self.said) >= A_MINUTE:
             self.said = now
-            say(f"progress: {progress_line(under_way)}", err=True)
+            say(f"progress: {text}", err=True)
 
     def hide(self) -> None:
         "A line of a log stays."

@@ -71,6 +71,8 @@ def stop_button() -> "Button | None":
         under_way.stop()
 
     button.on_click(stop)
+    # ipykernel would hear it where the button was made: in the thread that runs the cell
+    vars(button.comm).pop("_reply_subshell_id", None)
     return button
 
 
@@ -94,11 +96,13 @@ class NotebookProgress:
         "Show how far it is, after two seconds."
         if under_way.clock() - under_way.since < SHOWN_AFTER:
             return
+        sentence = progress_line(under_way)
+        if not sentence:
+            return
         self.works = list(under_way.works.values()) or self.works
         is_new = self.line is None
         if is_new:
             self.button = stop_button()
-        sentence = progress_line(under_way)
         self._write(sentence, "" if self.button else TO_STOP)
         if is_new and self.button is not None:
             self.place = DisplayHandle()
