@@ -215,10 +215,10 @@ def is_same(told, value):
         return told.keys() == value.keys() and all(is_same(told[k], value[k]) for k in value)
     if isinstance(value, list):
         return len(told) == len(value) and all(map(is_same, told, value))
-    if isinstance(value, datetime):
-        return datetime.fromisoformat(told) == value
     if isinstance(value, (date, time)):
-        return type(value).fromisoformat(told) == value
+        # Python 3.10 reads three or six digits of a second, and no other number of them
+        whole = re.sub(r"(?<=\.)\d+", lambda digits: digits[0].ljust(6, "0"), told)
+        return type(value).fromisoformat(whole) == value
     if isinstance(value, float):
         return float(told) == value
     if isinstance(value, Decimal):
@@ -590,6 +590,7 @@ def test_every_command_stands_in_one_group():
 
 
 def test_help_the_readme_and_the_site_name_the_same_commands():
+    pytest.importorskip("sphinx")
     sys.path.insert(0, str(ROOT / "tools"))
     try:
         import reference
