@@ -128,6 +128,7 @@ FRAMES = {
     "test_row_edges.py",
     "test_rows.py",
     "test_store.py",
+    "test_widgets.py",
 }  # where data frames are made or taken
 NEW_TYPES = {"test_csv.py", "test_odd_frames.py"}  # types that only a newer pyarrow holds
 LONG = (
@@ -164,7 +165,7 @@ NEWEST = max(FOUND, default=11)
 
 
 OLDEST = 10
-EXTRAS = "sandbox", "registry", "dash", "excel"
+EXTRAS = "sandbox", "registry", "dash", "excel", "widgets"
 OLD_ONES = {"test_dash_defects.py"}  # on the oldest Python too
 TESTING = (
     "pytest",

@@ -27,7 +27,7 @@ from domostats.loading.files import read_file
 from domostats.reports.plan import estimate
 from domostats.rows.table import to_dataframe
 from domostats.widgets.choices import Choice
-from domostats.widgets.data_table import data_table, frame_html
+from domostats.widgets.data_table import data_table, frame_html, part_shown
 from domostats.widgets.downloads import DownloadButton, FileMade
 from domostats.widgets.explorer import Explorer
 from domostats.widgets.looks import WIDGET_VIEW, action_button, message_html, mime_bundle
@@ -53,7 +53,7 @@ def test_a_bundle_has_the_widget_and_what_is_shown_without_one():
     assert bundle["text/html"] == "<p>text</p>" and bundle["text/plain"] == "text"
 
 
-@pytest.mark.parametrize("kind", ["done", "working", "note", "error"])
+@pytest.mark.parametrize("kind", ["done", "working", "about", "note", "error"])
 def test_a_message_is_escaped_read_out_and_coloured_by_the_theme(kind):
     shown = message_html(kind, "<script>1</script>", ["<b>&"])
     assert "<script>" not in shown and "<b>" not in shown and "&lt;b&gt;&amp;" in shown
@@ -310,7 +310,8 @@ def test_a_date_that_has_no_effect_is_switched_off_and_left_out(box):
     explorer = Explorer(box, "activity_log")
     explorer.form.since_box.value = date(2024, 3, 25)
     explorer.form.report_box.value = "groups"
-    assert explorer.form.since_box.disabled and explorer.form.choice.since is None
+    assert explorer.form.since_box.layout.display == "none"
+    assert explorer.form.choice.since is None
     assert "since" not in explorer.code_box.value
 
 
@@ -376,7 +377,10 @@ def test_the_stop_button_works_while_rows_come_and_says_how_to_go_on(box, monkey
 
 def test_a_file_that_is_downloaded_reads_back_as_the_frame(box, tmp_path):
     explorer = explore(box, "accounts", "domostats")
-    for words, name in (("CSV", "accounts.csv"), ("Parquet", "accounts.parquet")):
+    for words, name in (
+        ("Download CSV", "accounts.csv"),
+        ("Download Parquet", "accounts.parquet"),
+    ):
         [(content, buffers)] = press(explorer.widget, words)
         assert content == {"view": "here", "name": name}
         (tmp_path / name).write_bytes(buffers[0])
@@ -386,7 +390,10 @@ def test_a_file_that_is_downloaded_reads_back_as_the_frame(box, tmp_path):
 
 def test_before_rows_came_nothing_can_be_downloaded(box):
     explorer = Explorer(box)
-    assert part(explorer.widget, "CSV").disabled and part(explorer.widget, "Parquet").disabled
+    with pytest.raises(SettingsError) as caught:
+        explorer.make_file(".csv")
+    assert caught.value.reason == "nothing_to_download"
+    assert all(part(explorer.widget, f"Download {kind}").disabled for kind in ("CSV", "Parquet"))
 
 
 def test_rows_that_may_be_missing_are_told_in_the_sentence_and_in_the_name(box):
@@ -395,7 +402,7 @@ def test_rows_that_may_be_missing_are_told_in_the_sentence_and_in_the_name(box):
     type_secret(form.widget, "Password", box.limited.password, submitted=True)
     explorer = explore(box, "accounts")
     assert "Rows may be missing." in said(explorer.widget)
-    [(content, _)] = press(explorer.widget, "CSV")
+    [(content, _)] = press(explorer.widget, "Download CSV")
     assert content["name"] == "accounts.incomplete.csv"
     assert "widgets.signed_in" in explorer.code_box.value
     with pytest.warns(UserWarning, match="Rows may be missing"):
@@ -427,7 +434,7 @@ def test_an_instance_that_is_none_is_told_where_it_is_named(box):
 def test_without_widgets_the_first_rows_and_the_code_are_shown(box):
     explorer = explore(box, "users")
     bundle = explorer._repr_mimebundle_()
-    assert "only the first 10 are shown" in bundle["text/html"]
+    assert "Only the first 10 of" in bundle["text/html"]
     assert "reports.users.generate" in bundle["text/html"]
     assert "reports.users.generate" in bundle["text/plain"]
     assert "<script" not in bundle["text/html"]
@@ -473,7 +480,7 @@ def test_what_is_not_shown_is_told_and_nothing_is_html():
     frame = pd.DataFrame({"name": ["<img src=x onerror=alert(1)>"] * 30})
     table = data_table(frame, most=20)
     assert len(json.loads(table._dt_args["data_json"])) == 20
-    assert "30 rows" in table.caption and "only the first 20" in table.caption
+    assert part_shown(30, most=20) == "Only the first 20 of 30 rows are shown here."
     assert "<img" not in table._dt_args["data_json"] + frame_html(frame)
     assert (
         "downsampling_warning" not in table._dt_args or not table._dt_args["downsampling_warning"]

@@ -7,15 +7,18 @@ __all__ = [
     "LARGEST",
     "NULL_TEXT",
     "MOST_ROWS",
+    "FOCUSABLE",
     "FEW_ROWS",
     "exact_in_browser",
     "data_table",
+    "part_shown",
     "frame_html",
 ]
 
 # %% ../../nbs/13_widgets/06_data_table.ipynb #40767015
 from typing import TYPE_CHECKING
 
+from itables import JavascriptFunction
 from itables.widget import ITable
 
 from .looks import table_html
@@ -56,15 +59,18 @@ def _exact_column(column: "pd.Series") -> "pd.Series":
 
 # %% ../../nbs/13_widgets/06_data_table.ipynb #c978f7ee
 MOST_ROWS = 5_000
-
-
-def _caption(rows: int, shown: int, columns: int) -> str:
-    "What stands below a table: how many rows and columns there are, and how many rows are shown."
-    size = f"{rows:_} rows, {columns} columns".replace("_", "\u202f")
-    if shown < rows:
-        first = f"{shown:_}".replace("_", "\u202f")
-        return f"{size}; only the first {first} are shown, sorted and searched"
-    return size
+FOCUSABLE = JavascriptFunction(  # or nobody without a mouse could move a wide table sideways
+    """
+    function () {
+      const body = this.api().table().container().querySelector(".dt-scroll-body");
+      if (body) {
+        body.tabIndex = 0;
+        body.setAttribute("role", "region");
+        body.setAttribute("aria-label", "rows");
+      }
+    }
+    """
+)
 
 
 def data_table(frame: "pd.DataFrame", most: int = MOST_ROWS) -> ITable:
@@ -72,17 +78,22 @@ def data_table(frame: "pd.DataFrame", most: int = MOST_ROWS) -> ITable:
     a head and searched by a word. Nothing in a cell is taken for HTML."""
     return ITable(
         exact_in_browser(frame.head(most)),
-        caption=_caption(len(frame), min(len(frame), most), len(frame.columns)),
         maxBytes=0,
         maxRows=0,
         maxColumns=0,
         allow_html=False,
         text_in_header_can_be_selected=False,
         scrollX=True,
-        style="width:100%;margin:0;caption-side:bottom",
+        style="width:100%;margin:0",
         classes="display compact nowrap",
         lengthMenu=[10, 25, 100],
+        drawCallback=FOCUSABLE,
     )
+
+
+def part_shown(rows: int, most: int = MOST_ROWS) -> str:
+    "A sentence where a table shows the first rows only of so many; empty where it shows all."
+    return f"Only the first {most} of {rows} rows are shown here." if rows > most else ""
 
 
 # %% ../../nbs/13_widgets/06_data_table.ipynb #9f5cbe4c
@@ -92,9 +103,9 @@ FEW_ROWS = 10
 def frame_html(frame: "pd.DataFrame", few: int = FEW_ROWS) -> str:
     "The first rows of a data frame as HTML, with how many there are."
     rows = exact_in_browser(frame.head(few))
-    caption = _caption(len(frame), len(rows), len(frame.columns))
+    size = f"{len(frame)} rows, {len(frame.columns)} columns."
     return table_html(
-        caption.replace(", sorted and searched", ""),
+        f"{size} {part_shown(len(frame), few)}".strip(),
         [str(name) for name in frame.columns],
         rows.itertuples(index=False, name=None),
     )

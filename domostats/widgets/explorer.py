@@ -19,7 +19,7 @@ from ..instances import Instance
 from ..reports.plan import Estimate
 from ..reports.run import Result
 from .choices import Choice
-from .data_table import data_table, frame_html
+from .data_table import data_table, frame_html, part_shown
 from .downloads import DownloadButton, FileMade
 from .looks import action_button, field_options, message_html, mime_bundle
 from .report_form import ReportForm
@@ -63,9 +63,9 @@ class Explorer:
         )
         self.code_box: Textarea = Textarea(rows=10, **field_options("Code"))
         self._downloads = [
-            DownloadButton("CSV", lambda: self._make(".csv"), "CSV: download all rows", self._fail),
+            DownloadButton("Download CSV", lambda: self.make_file(".csv"), on_error=self._fail),
             DownloadButton(
-                "Parquet", lambda: self._make(".parquet"), "Parquet: download all rows", self._fail
+                "Download Parquet", lambda: self.make_file(".parquet"), on_error=self._fail
             ),
         ]
         self.widget: VBox = self._put_together()
@@ -182,7 +182,7 @@ class Explorer:
             self._estimated = choice, cost
         cost = self._estimated[1]
         lines = [f"{name}: {calls}" for name, calls in cost.calls.items()]
-        self._message.value = message_html("note", f"It takes {_cost_words(cost)}.", lines)
+        self._message.value = message_html("about", f"It takes {_cost_words(cost)}.", lines)
         return cost
 
     def _retrieve(self, choice: Choice) -> None:
@@ -215,16 +215,20 @@ class Explorer:
         size = f"{len(self.frame)} rows, {len(self.frame.columns)} columns"
         doubt = " Rows may be missing." if run.incomplete else ""
         sentence = f"{choice.report_name} of {choice.instance.name}: {size}.{doubt}"
-        self._message.value = message_html(kind, sentence, run.findings)
+        more = [*run.findings, *filter(None, [part_shown(len(self.frame))])]
+        self._message.value = message_html(kind, sentence, more)
         before = self._table.children
         self._table.children = [data_table(self.frame)]
         for one in before:
             one.close()
+        self._write_code()
 
-    def _make(self, suffix: str) -> FileMade:
-        "All rows as a file. SettingsError `no_rows`."
+    def make_file(self, suffix: str) -> FileMade:
+        "All rows as a file, `.csv` or `.parquet`. SettingsError `nothing_to_download`."
         if self._run is None:
-            raise SettingsError("There are no rows yet. Press Retrieve first.", "no_rows")
+            raise SettingsError(
+                "There are no rows yet. Press Retrieve first.", "nothing_to_download"
+            )
         return make_download(self._run, self._name, suffix)
 
     def __repr__(self) -> str:
@@ -236,7 +240,7 @@ class Explorer:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         rows = "" if self.frame is None else frame_html(self.frame)
-        said = self._message.value or message_html("note", NO_WIDGETS)
+        said = self._message.value or message_html("about", NO_WIDGETS)
         code = f"<pre>{escape(self.code_box.value)}</pre>"
         return mime_bundle(self.widget, said + rows + code, repr(self))
 

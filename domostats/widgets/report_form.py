@@ -80,13 +80,14 @@ class ReportForm:
             self._describe()
 
     def _describe(self) -> None:
-        "Say what one row is and which columns come, and switch off dates that narrow nothing."
+        "Say what one row is and which columns come, and hide dates that narrow nothing."
         report = reports.find(str(self.report_box.value))
         if self.formatter_box.value not in report.formatters:
             return
         narrowing = report.narrowed_by(str(self.formatter_box.value))
-        self.since_box.disabled = "since" not in narrowing
-        self.until_box.disabled = "until" not in narrowing
+        for end, one in (("since", self.since_box), ("until", self.until_box)):
+            one.disabled = end not in narrowing
+            one.layout.display = "none" if one.disabled else ""
         told: Choice | SettingsError
         try:
             told = self.choice
@@ -111,4 +112,4 @@ def _about_html(choice: Choice) -> str:
     if columns := choice.columns:
         names = ", ".join(name for name, _ in columns)
         lines.append(f"{len(columns)} columns: {names}.")
-    return message_html("note", f"One row is {choice.report.grain}.", lines)
+    return message_html("about", f"One row is {choice.report.grain}.", lines)

@@ -221,7 +221,10 @@ class SignInForm:
         self._place = place
         self._out.disabled = auth is None
         names = reports.names(place.platform)
-        self._show(who.sentence, [foresee(reports.find(name), who.grants) for name in names])
+        self._show(
+            f"Signed in: {who.sentence}.",
+            [foresee(reports.find(name), who.grants) for name in names],
+        )
 
     def _show(self, sentence: str, seen: list[Foresight]) -> None:
         "Say who has signed in, and what they will see; what comes in part only is said first."
@@ -255,5 +258,5 @@ class SignInForm:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         sentence, seen = self._said
-        shown = message_html("note", sentence or NO_WIDGETS) + (self._table_html() if seen else "")
+        shown = message_html("about", sentence or NO_WIDGETS) + (self._table_html() if seen else "")
         return mime_bundle(self.widget, shown, repr(self))
