@@ -12,7 +12,7 @@ __all__ = [
     "GAP",
     "AROUND",
     "moment_words",
-    "number",
+    "spell_number",
     "count_words",
     "difference_words",
     "rows_html",
@@ -56,20 +56,20 @@ CHANGES = {  # the sign of a change, and the colour behind it
 THIN = "\u202f"  # a space that keeps the thousands of a number together
 
 
-def number(count: int) -> str:
+def spell_number(count: int) -> str:
     "A whole number with its thousands apart."
     return f"{count:_}".replace("_", THIN)
 
 
 def count_words(count: int, what: str = "row") -> str:
     "So many rows, or one row."
-    return f"{number(count)} {what}{'' if count == 1 else 's'}"
+    return f"{spell_number(count)} {what}{'' if count == 1 else 's'}"
 
 
 def difference_words(comparison: Comparison) -> str:
     "How many rows were added, removed and changed, in words and signs."
     counts = [(name, getattr(comparison, name)) for name in CHANGES]
-    told = [f"{CHANGES[name][0]} {number(count)} {name}" for name, count in counts if count]
+    told = [f"{CHANGES[name][0]} {spell_number(count)} {name}" for name, count in counts if count]
     return ", ".join(told) or "nothing is different"
 
 
@@ -103,9 +103,9 @@ def page_words(comparison: Comparison, only_different: bool = False) -> str:
     else:
         there, words = comparison.total + comparison.removed, count_words(comparison.total)
         if comparison.removed:
-            words += f", and {number(comparison.removed)} removed"
+            words += f", and {spell_number(comparison.removed)} removed"
     if len(comparison.rows) < there:
-        words += f"; only the first {number(len(comparison.rows))} are shown"
+        words += f"; only the first {spell_number(len(comparison.rows))} are shown"
     return words
 
 
@@ -165,7 +165,7 @@ def difference_lines(comparison: Comparison, key: Iterable[str]) -> list[str]:
         )
         lines.append(f"{CHANGES[row.change][0]} {told}{': ' if cells else ''}{cells}")
     if comparison.different > len(lines):
-        lines.append(f"... and {number(comparison.different - len(lines))} more")
+        lines.append(f"... and {spell_number(comparison.different - len(lines))} more")
     return lines
 
 
@@ -206,7 +206,7 @@ def timeline_html(snapshots: Sequence[Snapshot], chosen: int) -> str:
         body += _snapshot_html(snapshots[place], place == 0, place == chosen, most)
     caption = count_words(len(snapshots), "snapshot")
     if len(shown) < len(snapshots):
-        caption += f"; numbers {number(first + 1)} to {number(shown.stop)} are shown"
+        caption += f"; numbers {spell_number(first + 1)} to {spell_number(shown.stop)} are shown"
     return (
         f'<div style="overflow-x:auto;color:{TEXT_COLOUR}" role="region" tabindex="0" '
         f'aria-label="{escape(caption)}">'
@@ -236,10 +236,10 @@ def _snapshot_html(taken: Snapshot, is_first: bool, is_chosen: bool, most: int) 
         '<span aria-hidden="true" style="display:inline-block;height:.6em;margin-left:.5em;'
         f'background:currentColor;opacity:.45;width:{long:.2f}em"></span>'
     )
-    cells = [f"{number(taken.rows)}{bar}"]
+    cells = [f"{spell_number(taken.rows)}{bar}"]
     for name, (mark, _) in CHANGES.items():
         count = getattr(taken, name)
-        told = "the first" if is_first and name == "added" else f"{mark} {number(count)}"
+        told = "the first" if is_first and name == "added" else f"{mark} {spell_number(count)}"
         cells.append(told if count or name == "added" and is_first else "")
     cells.append(escape("; ".join(unknown_words(taken))))
     shown = "".join(f'<td style="{_cell()}">{one}</td>' for one in cells)

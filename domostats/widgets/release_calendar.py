@@ -8,7 +8,7 @@ __all__ = [
     "MOST_TOLD",
     "NOTHING_CHOSEN",
     "read_ledger",
-    "find_dataset",
+    "find_registered",
     "read_registry",
     "ReleaseCalendar",
 ]
@@ -27,7 +27,7 @@ from ..tracking.registry.api import Registry
 from ..tracking.registry.entities import STATES as REGISTRY_STATES
 from ..tracking.registry.entities import Dataset, known
 from .day_grid import DayGrid, day_words
-from .history_tables import count_words, number
+from .history_tables import count_words, spell_number
 from domostats.widgets.looks import (
     action_button,
     field_options,
@@ -67,7 +67,7 @@ def read_ledger(ledger: Loads, name: str) -> list[RecordedRelease]:
     return [read_line(line) for line in lines]
 
 
-def find_dataset(registry: Registry, dataset: Dataset | int | str) -> Dataset:
+def find_registered(registry: Registry, dataset: Dataset | int | str) -> Dataset:
     "A dataset of the registry, by its id or its name. SettingsError `unknown_dataset`."
     if isinstance(dataset, Dataset):
         return registry.get_dataset(known(dataset.id, "id of the dataset"))
@@ -149,7 +149,7 @@ class ReleaseCalendar:
     def _read(self) -> ReleaseDays:
         "Read the releases from the ledger or the registry."
         if isinstance(self._place, Registry):
-            dataset = find_dataset(self._place, self._dataset)
+            dataset = find_registered(self._place, self._dataset)
             self.name = str(dataset.name or dataset.address)
             self.grain = dataset.granularity
             releases = read_registry(self._place, dataset)
@@ -208,7 +208,7 @@ class ReleaseCalendar:
         missing |= {*self.found.numbered_missing}
         states = [one.state for one in recorded.values()] + ["missing"] * len(missing)
         counts = [
-            f"{STATES[name].sign} {number(states.count(name))} {name}"
+            f"{STATES[name].sign} {spell_number(states.count(name))} {name}"
             for name in STATES
             if name in states
         ]
@@ -216,7 +216,9 @@ class ReleaseCalendar:
         if not self._available:
             more.append("What the source has is not known here, so no day is called missing.")
         if len(self.found.numbered) + len(self.found.numbered_missing) > MOST_NUMBERED:
-            more.append(f"Of the numbered ones the last {number(MOST_NUMBERED)} can be chosen.")
+            more.append(
+                f"Of the numbered ones the last {spell_number(MOST_NUMBERED)} can be chosen."
+            )
         sentence = f"{self.name}: {count_words(len(states), 'release')}"
         is_good = {*states} <= {"loaded", "empty", "expired"}
         kind = "done" if is_good else "note"

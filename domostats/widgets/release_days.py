@@ -32,7 +32,7 @@ from ..tracking.registry.entities import DatasetRelease, known
 from ..tracking.registry.release_keys import is_numbered, release_key
 from ..tracking.registry.releases import Release, order
 from .day_grid import ShownDay
-from .history_tables import count_words, moment_words, number, shortened
+from .history_tables import count_words, moment_words, shortened, spell_number
 
 
 # %% ../../nbs/13_widgets/24_release_days.ipynb #7c6ed6f4
@@ -124,7 +124,7 @@ def release_rows(release: RecordedRelease) -> list[tuple[str, str]]:
     if release.doubt:
         rows.append(("what is said of it", release.doubt))
     if release.row_count is not None:
-        rows.append(("rows", number(release.row_count)))
+        rows.append(("rows", spell_number(release.row_count)))
     if release.loaded_at:
         rows.append(("loaded (UTC)", moment_words(release.loaded_at)))
     if release.started_at and release.loaded_at:

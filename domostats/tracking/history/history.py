@@ -31,7 +31,7 @@ from domostats.tracking.history.catalog import (
     working_folder,
 )
 from .changes import diff, find_mixed, list_snapshots
-from .compared import MOST_ROWS, Comparison, compare
+from .compared import MOST_ROWS, Comparison, compare_states
 from .moments import moment
 from domostats.tracking.history.provenance import (
     check_complete,
@@ -212,7 +212,7 @@ class History:
         SettingsError `no_history`, `bad_time`, `bad_range`, `before_first`."""
         with self._open() as (con, entry):
             earlier = None if since is None else moment(since)
-            return compare(con, entry, moment(at), earlier, most, only_different)
+            return compare_states(con, entry, moment(at), earlier, most, only_different)
 
     def snapshots(self) -> pa.Table:
         "The snapshots that were taken, with the fields of `Snapshot`."
