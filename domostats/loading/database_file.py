@@ -31,6 +31,7 @@ import duckdb
 from ..errors import DestinationError
 from ..notices import LongWait, tell
 from ..private import make_private, scratch
+from ..progress import waiting
 from ..settings import find_settings
 from ..user_files import expanded, user_folder
 
@@ -198,20 +199,23 @@ def _connect(path, wait, until):
     `until`; those of `TROUBLES`.
     """
     pause, long_wait = 0.01, LongWait()
-    while True:
-        try:
-            return duckdb.connect(str(path))
-        except duckdb.Error as e:
-            error, holder = e, _holder(e)
-        if holder is None:
-            raise _diagnosed(path, error) from error
-        if time.monotonic() + pause > until:
-            raise _busy(path, holder, wait) from None
-        long_wait.at(
-            f"Waiting for the store {path}, which {holder} has open; for {wait:g} s at most."
-        )
-        time.sleep(pause)
-        pause = min(2 * pause, 0.2)
+    with ExitStack() as stack:
+        while True:
+            try:
+                return duckdb.connect(str(path))
+            except duckdb.Error as e:
+                error, holder = e, _holder(e)
+            if holder is None:
+                raise _diagnosed(path, error) from error
+            if time.monotonic() + pause > until:
+                raise _busy(path, holder, wait) from None
+            if pause == 0.01:
+                stack.enter_context(waiting(f"{holder} has the store {path} open"))
+            long_wait.at(
+                f"Waiting for the store {path}, which {holder} has open; for {wait:g} s at most."
+            )
+            time.sleep(pause)
+            pause = min(2 * pause, 0.2)
 
 
 # %% ../../nbs/06_loading/11_database_file.ipynb #9c41d7b5
@@ -335,10 +339,11 @@ def _turn(path, wait):
     lock = _LOCKS.setdefault(path, threading.Lock())
     holder = f"another thread of this process ({os.getpid()})"
     soon = min(wait, 2)
-    is_mine = lock.acquire(timeout=soon)
-    if not is_mine and wait > soon:
-        tell(f"Waiting for the store {path}, which {holder} uses; for {wait:g} s at most.")
-        is_mine = lock.acquire(timeout=wait - soon)
+    with waiting(f"{holder} uses the store {path}"):
+        is_mine = lock.acquire(timeout=soon)
+        if not is_mine and wait > soon:
+            tell(f"Waiting for the store {path}, which {holder} uses; for {wait:g} s at most.")
+            is_mine = lock.acquire(timeout=wait - soon)
     if not is_mine:
         raise _busy(path, holder, wait)
     try:

@@ -65,6 +65,9 @@ _RESERVED = (
     "_ROW_TIMESTAMP",
     "__ROOT__",
     "_COLIDENTIFIER",
+    "_CHANGE_SEQUENCE_NUMBER",
+    "_CHANGE_TYPE",
+    "_CHANGE_TIMESTAMP",
 )
 
 

@@ -31,6 +31,7 @@ from domostats.tracking.history.catalog import (
     working_folder,
 )
 from .changes import diff, find_mixed, list_snapshots
+from .compared import MOST_ROWS, Comparison, compare_states
 from .moments import moment
 from domostats.tracking.history.provenance import (
     check_complete,
@@ -205,6 +206,21 @@ class History:
         since, until = moment(since), moment(until)
         with self._open(self._wanted(until=until, since=since)) as (con, entry):
             return diff(con, entry, since, until)
+
+    def compare(
+        self,
+        at: datetime | date | str | None = None,
+        since: datetime | date | str | None = None,
+        most: int = MOST_ROWS,
+        only_different: bool = False,
+    ) -> Comparison:
+        """The first rows (`most` of them) as they were `at` a moment (now), each with what became
+        different in it after `since` (None: compared with nothing). Only these rows are read.
+
+        SettingsError `no_history`, `bad_time`, `bad_range`, `before_first`."""
+        with self._open() as (con, entry):
+            earlier = None if since is None else moment(since)
+            return compare_states(con, entry, moment(at), earlier, most, only_different)
 
     def snapshots(self) -> pa.Table:
         """The snapshots that were taken, with the fields of `Snapshot`.
