@@ -18,7 +18,7 @@ __all__ = [
     "check_all",
 ]
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #d5bcde58
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #7a5016c8
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +38,7 @@ from domostats.engines.airflow.connections import (
 )
 from .organisations import answer_in_time
 from ...errors import CredentialsError
+from ...user_files import expanded
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -90,15 +91,15 @@ def check_package() -> list[Finding]:
     return [Finding("Airflow", True, there), Finding("Fernet key", has_key, told)]
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #02ff7634
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #ef6b190b
 def dags_folder() -> Path:
-    "The dags folder of Airflow's configuration, without it the usual one."
+    "The dags folder of Airflow's configuration, else the usual one. SettingsError `no_home`."
     if airflow_version() is not None:
         from airflow.sdk.configuration import conf
 
         return Path(conf.get("core", "dags_folder"))
     home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER", f"{home}/dags")).expanduser()
+    return expanded(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER", f"{home}/dags"))
 
 
 def check_folder(folder: Path) -> list[Finding]:
