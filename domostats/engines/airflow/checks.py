@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "AS_PART",
     "Finding",
     "found",
     "airflow_version",
@@ -193,29 +194,31 @@ def check_registry(seconds: float = 10) -> list[Finding]:
     return [Finding("registry", True, "it answers")]
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #5741f022
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #b36b8b33
+AS_PART = {"_AIRFLOW_PROCESS_CONTEXT": "server", "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL"}
+
+
 @contextmanager
 def as_part_of_airflow() -> Iterator[None]:
-    "A `with` block in which Airflow's database is looked into for connections."
-    before = os.environ.get("_AIRFLOW_PROCESS_CONTEXT")
-    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    "A `with` block in which Airflow gives its stored connections, and logs nothing of its own."
+    before = {name: os.environ.get(name) for name in AS_PART}
+    os.environ.update(AS_PART)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["_AIRFLOW_PROCESS_CONTEXT"]
-        else:
-            os.environ["_AIRFLOW_PROCESS_CONTEXT"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def check_all(folder: Path | None = None) -> list[Finding]:
     "Every finding; `folder` is the dags folder, by default that of Airflow."
-    place = folder or dags_folder()
-    findings = [
-        *found("Airflow", check_package),
-        *found("dags folder", lambda: check_folder(place)),
-    ]
     with as_part_of_airflow():
+        place = folder or dags_folder()
+        findings = found("Airflow", check_package)
+        findings += found("dags folder", lambda: check_folder(place))
         if findings[0].is_fine and place.is_dir():
             findings += found("DAGs", lambda: _check_dags(place))
         findings += found("instances", check_instances)
