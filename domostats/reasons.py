@@ -97,6 +97,7 @@ REASONS: Mapping[str, str] = {
     "already_done": "This was done not long ago; say fresh=True to do it again.",
     "unknown_outcome": "Nobody knows whether a write was carried out; look before sending again.",
     "newer_record": "A newer version of the kit has begun this work; finish it there.",
+    "nothing_to_download": "No rows have come yet; press Retrieve first.",
     "nothing_to_restore": "There is no finished run to restore; run it once.",
     "not_kept": "An answer that was kept is gone from the disk; run it again.",
     "no_state_folder": "Nothing can be kept in the state folder; make it writable.",

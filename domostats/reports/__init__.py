@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for editors and type checkers
 
 # %% ../../nbs/05_reports/00_reports.ipynb #4c50fa42
 MACHINERY = (
+    "access",
     "contract",
     "declaration",
     "fleet",
