@@ -282,7 +282,7 @@ def test_check_reads_the_dags_the_pools_and_the_connections(airflow, tmp_path):
         (dags / "nightly_history.py").read_text().replace("each=True", "each=True, pool='domo'")
     )
     (dags / "nightly_history.py").write_text(pooled)
-    (dags / "broken.py").write_text("import nothing_of_this_name")
+    (dags / "broken.py").write_text("from airflow.sdk import dag, nothing_of_this_name")
     keep = """
 import sys
 from airflow.models import Connection

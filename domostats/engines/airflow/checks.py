@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "AS_PART",
     "Finding",
     "found",
     "airflow_version",
@@ -18,7 +19,7 @@ __all__ = [
     "check_all",
 ]
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #d5bcde58
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #7a5016c8
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -38,6 +39,7 @@ from domostats.engines.airflow.connections import (
 )
 from .organisations import answer_in_time
 from ...errors import CredentialsError
+from ...user_files import expanded
 
 if TYPE_CHECKING:
     from airflow.dag_processing.dagbag import DagBag
@@ -90,15 +92,15 @@ def check_package() -> list[Finding]:
     return [Finding("Airflow", True, there), Finding("Fernet key", has_key, told)]
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #02ff7634
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #ef6b190b
 def dags_folder() -> Path:
-    "The dags folder of Airflow's configuration, without it the usual one."
+    "The dags folder of Airflow's configuration, else the usual one. SettingsError `no_home`."
     if airflow_version() is not None:
         from airflow.sdk.configuration import conf
 
         return Path(conf.get("core", "dags_folder"))
     home = os.environ.get("AIRFLOW_HOME", "~/airflow")
-    return Path(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER", f"{home}/dags")).expanduser()
+    return expanded(os.environ.get("AIRFLOW__CORE__DAGS_FOLDER", f"{home}/dags"))
 
 
 def check_folder(folder: Path) -> list[Finding]:
@@ -192,29 +194,31 @@ def check_registry(seconds: float = 10) -> list[Finding]:
     return [Finding("registry", True, "it answers")]
 
 
-# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #5741f022
+# %% ../../../nbs/12_engines/airflow/09_checks.ipynb #b36b8b33
+AS_PART = {"_AIRFLOW_PROCESS_CONTEXT": "server", "AIRFLOW__LOGGING__LOGGING_LEVEL": "CRITICAL"}
+
+
 @contextmanager
 def as_part_of_airflow() -> Iterator[None]:
-    "A `with` block in which Airflow's database is looked into for connections."
-    before = os.environ.get("_AIRFLOW_PROCESS_CONTEXT")
-    os.environ["_AIRFLOW_PROCESS_CONTEXT"] = "server"
+    "A `with` block in which Airflow gives its stored connections, and logs nothing of its own."
+    before = {name: os.environ.get(name) for name in AS_PART}
+    os.environ.update(AS_PART)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ["_AIRFLOW_PROCESS_CONTEXT"]
-        else:
-            os.environ["_AIRFLOW_PROCESS_CONTEXT"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def check_all(folder: Path | None = None) -> list[Finding]:
     "Every finding; `folder` is the dags folder, by default that of Airflow."
-    place = folder or dags_folder()
-    findings = [
-        *found("Airflow", check_package),
-        *found("dags folder", lambda: check_folder(place)),
-    ]
     with as_part_of_airflow():
+        place = folder or dags_folder()
+        findings = found("Airflow", check_package)
+        findings += found("dags folder", lambda: check_folder(place))
         if findings[0].is_fine and place.is_dir():
             findings += found("DAGs", lambda: _check_dags(place))
         findings += found("instances", check_instances)
