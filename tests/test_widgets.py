@@ -10,7 +10,7 @@ from datetime import date
 
 import pandas as pd
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("itables")
@@ -457,6 +457,7 @@ def test_every_part_of_the_forms_that_one_can_use_has_a_name(box):
 NUMBERS = 0, 1, -7, 2**53 - 1, 2**53, 2**53 + 1, -(2**53) - 1, 2**63 - 1
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(NUMBERS) | st.integers(-(2**63), 2**63 - 1) | st.none()))
 def test_no_whole_number_is_rounded_in_a_browser_and_no_null_is_a_number(numbers):
     frame = pd.DataFrame({"id": pd.array(numbers, "Int64"), "other": pd.array(numbers, "object")})
@@ -464,6 +465,7 @@ def test_no_whole_number_is_rounded_in_a_browser_and_no_null_is_a_number(numbers
     assert [str(row[0]) for row in sent] == ["" if one is None else str(one) for one in numbers]
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=200) | st.none(), min_size=1, max_size=5))
 def test_a_text_is_whole_and_is_not_taken_for_html(texts):
     frame = pd.DataFrame({"name": pd.array(texts, "string")})
