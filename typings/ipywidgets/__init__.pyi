@@ -1,6 +1,7 @@
 "The part of ipywidgets that domostats uses: the package has no types of its own."
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import date
 from typing import Any
 
@@ -12,7 +13,9 @@ class Layout(HasTraits):
     width: str
 
 class Widget(HasTraits):
+    comm: Any  # None where it is closed
     def __init__(self, **traits: Any) -> None: ...
+    def hold_sync(self) -> AbstractContextManager[None]: ...
     def close(self) -> None: ...
     def on_msg(self, callback: Callable[..., object], remove: bool = ...) -> None: ...
     def send(self, content: object, buffers: Sequence[bytes] | None = ...) -> None: ...
@@ -35,6 +38,11 @@ class ToggleButton(DOMWidget):
     description: str
     disabled: bool
 
+class Checkbox(DOMWidget):
+    value: bool
+    description: str
+    disabled: bool
+
 class HTML(DOMWidget):
     value: str
     def __init__(self, value: str = ..., **traits: Any) -> None: ...
@@ -53,8 +61,8 @@ class Textarea(DOMWidget):
     def __init__(self, value: str = ..., **traits: Any) -> None: ...
 
 class Dropdown(DOMWidget):
-    value: str | None
-    options: Sequence[str]
+    value: Any  # one of the values of its options, of whatever type; None without any
+    options: Any  # values, or pairs of a label and a value
     disabled: bool
 
 class DatePicker(DOMWidget):
