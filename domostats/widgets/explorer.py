@@ -42,7 +42,7 @@ STYLE = (
 class MessageDisplay:
     "Shows what is under way by a function that takes a sentence."
 
-    every = 0.5
+    every: float = 0.5
 
     def __init__(self, write: Callable[[str], None]):
         self.write = write
