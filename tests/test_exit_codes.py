@@ -73,6 +73,7 @@ WAYS = {  # every command, in a way that needs the disk, the network or the sett
     "extract": "extract",
     "releases": "releases",
     "registry": "registry serve",
+    "airflow": "airflow check",
     "token": "token list --instance acme",
     "dash": "dash -o acme authenticate --no-browser",
 }

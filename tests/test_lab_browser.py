@@ -1,5 +1,5 @@
 """The lab in a browser, as a learner meets it: the landing page, a lesson, a wrong and a right
-answer by keyboard alone, and the page again.
+answer by keyboard alone, and the page again; and the widgets, as somebody with an instance does.
 
 Chromium is Debian's: `apt-get install chromium`. Nothing is downloaded by Playwright, and no other
 host is asked."""
@@ -14,7 +14,13 @@ from pathlib import Path
 
 import pytest
 import requests
-from conftest import missing
+from conftest import TODAY, missing, plant
+from secret_search import leaks_in_files
+
+from domostats import reports, sandbox
+from domostats.clients.domo.auth import AccessToken
+from domostats.loading.files import read_file
+from domostats.rows.table import to_dataframe
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +67,8 @@ RAN = """number => {
 }"""
 PICTURES = [
     """
-from domostats import sandbox
+from domostats import reports, sandbox
+from domostats.clients.domo.auth import AccessToken
 from domostats.clients.domo.accounts import get_accounts
 from domostats.lessons import pages as check, pictures
 
@@ -317,3 +324,137 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
         days="-400 days",
         error="Stopped",
     )
+
+
+# --- widgets --------------------------------------------------------------------------------------
+
+SAVE_STATE = "@jupyter-widgets/jupyterlab-manager:saveWidgetState"
+STATE = "application/vnd.jupyter.widget-state+json"
+PASSWORD, TOKEN = 'pl\u00e4nted "pass/word" 100% sure', "planted+token/with=signs&more"
+BUSY = """
+import time
+from pathlib import Path
+
+for _ in range(3000):
+    if Path("typed").exists():
+        break
+    time.sleep(0.02)
+"""
+WIDGET_CELLS = [
+    'from domostats import widgets\n\nwidgets.SignInForm("customer")',
+    'explorer = widgets.Explorer("customer", "accounts", "v1")\nexplorer',
+    BUSY.strip(),
+    "# the code of the explorer goes here",
+    "accounts.equals(explorer.frame), len(accounts)",
+]
+
+
+@pytest.fixture
+def customer(lab):
+    """A folder of the lab where `customer` is an instance without credentials: a sandbox, whose
+    secrets are known here."""
+    _, lessons = lab
+    folder = lessons / "customer"
+    folder.mkdir()
+    with sandbox.start(today=TODAY, accounts=120) as box:
+        plant(box, PASSWORD, TOKEN)
+        settings = f"[domostats]\nstore = here.duckdb\n[instance.customer]\nurl = {box.url}\n"
+        (folder / "settings.ini").write_text(settings)
+        yield folder, box
+
+
+def frame_of(box):
+    "The accounts as the explorer is to show them."
+    return reports.accounts.generate(box, AccessToken(TOKEN, instance=box), format_fn="v1")
+
+
+def write_notebook(path, cells):
+    nbformat = pytest.importorskip("nbformat")
+    made = [nbformat.v4.new_code_cell(source) for source in cells]
+    metadata = {"kernelspec": {"name": "python3", "display_name": "Python 3"}}
+    nbformat.write(nbformat.v4.new_notebook(cells=made, metadata=metadata), path)
+
+
+def execute(page, command):
+    page.evaluate("command => window.jupyterapp.commands.execute(command)", command)
+
+
+def saved(page, path):
+    "Save the notebook, and give the state of its widgets as it stands in the file."
+    execute(page, "docmanager:save")
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")
+    return json.loads(path.read_text())["metadata"]["widgets"][STATE]["state"]
+
+
+def activate(page, number):
+    "Make a cell the active one, in command mode."
+    page.evaluate(
+        "number => { const one = window.jupyterapp.shell.currentWidget.content;"
+        " one.activeCellIndex = number; one.mode = 'command'; one.activate(); }",
+        number,
+    )
+
+
+def test_widgets_sign_in_explore_and_hand_over_and_nothing_saved_has_a_secret(visit, customer):
+    folder, box = customer
+    path = folder / "widgets.ipynb"
+    write_notebook(path, WIDGET_CELLS)
+    page = visit("widgets.ipynb", "lab/workspaces/widgets/tree/customer/widgets.ipynb")
+    execute(page, SAVE_STATE)
+    run_cell(page)
+    run_cell(page)
+    activate(page, 2)
+    press(page, "Shift+Enter")  # the kernel is busy from here on, and takes nothing
+    page.get_by_label("Access token").click()
+    page.keyboard.insert_text(TOKEN)
+    press(page, "Tab")
+    assert page.get_by_label("Access token").input_value() == ""
+    assert saved(page, path) and leaks_in_files(folder, PASSWORD, TOKEN) == {}
+    (folder / "typed").touch()
+    page.wait_for_function(RAN, arg=2)
+    page.get_by_placeholder("taken, and not shown").wait_for()
+    press(page, "Enter")  # Tab led to the button
+    page.get_by_text("reports come whole").wait_for()
+    assert page.get_by_role("table", name="What you will see").get_by_role("row").count() == 11
+
+    accounts = frame_of(box)
+    page.get_by_role("button", name="Retrieve").focus()
+    press(page, "Enter")
+    page.get_by_text(f"accounts of customer: {len(accounts)} rows").wait_for()
+    table = page.locator(".dt-container")
+    table.wait_for()
+    rows = table.locator("tbody tr")
+    assert rows.count() == 10
+    sort = table.get_by_role("button", name="account_id: Activate to sort").first
+    sort.focus()
+    press(page, "Enter")
+    page.wait_for_function(
+        "() => document.querySelector('.dt-container [aria-sort=ascending]') !== null"
+    )
+    name = str(accounts["account_name"].iloc[77])
+    table.get_by_role("searchbox").fill(name)
+    page.wait_for_function("() => document.querySelectorAll('.dt-container tbody tr').length < 10")
+    assert all(name in text for text in rows.all_inner_texts())
+
+    for words in ("CSV", "Parquet"):
+        with page.expect_download() as waiting:
+            page.get_by_role("button", name=f"Download {words}").click()
+        kept = folder / waiting.value.suggested_filename
+        waiting.value.save_as(kept)
+        read = to_dataframe(read_file(kept)).astype("string")
+        assert read.equals(accounts.astype("string"))
+
+    page.get_by_role("button", name="Show the code").focus()
+    press(page, "Space")
+    code = page.get_by_label("Code", exact=True).input_value()
+    assert "widgets.signed_in" in code
+    look(page, sign_in="reports come whole", explorer="One row is", code="Hide the code")
+    activate(page, 3)
+    press(page, "Enter", "Control+a")
+    page.keyboard.insert_text(code)
+    run_cell(page)
+    activate(page, 4)
+    run_cell(page)
+    assert f"(True, {len(accounts)})" in said_by(page, 4)
+    assert "accounts of customer" in json.dumps(saved(page, path))
+    assert leaks_in_files(folder, PASSWORD, TOKEN) == {}

@@ -267,6 +267,7 @@ def test_the_code_does_not_become_harder_to_read():
     assert "bases: " in done.stdout and "names: " in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_types_hold():
     done = subprocess.run([BIN / "basedpyright"], cwd=ROOT, capture_output=True, text=True)
@@ -274,6 +275,7 @@ def test_types_hold():
     assert "0 errors" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_each_public_name_has_a_type():
     command = [BIN / "basedpyright", "--verifytypes", "domostats", "--ignoreexternal"]

@@ -6,80 +6,52 @@
 __all__ = [
     "checks",
     "solution",
-    "CAP",
-    "IGNORES",
-    "WHOLE",
-    "DATE",
-    "REPLIES",
-    "ListError",
-    "TooLong",
-    "Incomplete",
-    "StillBusy",
     "draw_pages",
     "all_rows",
-    "kit_check_whole",
     "whole",
-    "MadeReply",
-    "kit_patient",
     "patient",
-    "kit_nightly",
     "nightly",
     "tests",
+    "CAP",
+    "Incomplete",
+    "ListError",
+    "StillBusy",
+    "TooLong",
 ]
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #5d74f9e1
 import textwrap
-import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-from .checks import Checks, NotYet, StillOpen
-from domostats.lessons.pages_data import (
-    BROKEN,
-    Fetch,
-    Row,
-    TooManyCalls,
-    growing,
-    ignores_offset,
-    make,
-    right,
-    run_tests,
-    service,
-    tests_beside,
+from .checks import Checks, NotYet
+from .page_nights import check_nightly, kit_nightly
+from .page_patience import StillBusy, check_patient, kit_patient
+from .page_reading import check_all_rows
+from domostats.lessons.page_wholes import (
+    CAP,
+    Incomplete,
+    ListError,
+    TooLong,
+    check_whole,
+    kit_check_whole,
 )
+from .pages_data import BROKEN, Row, make, right, run_tests, service, tests_beside
 from .pictures import Drawing, page_strip
-from domostats.lessons.trials import (
-    call,
-    describe_stop,
-    is_untouched,
-    own_work,
-    shorten,
-    with_article,
-)
+from .trials import call, is_untouched, shorten
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #90f41f59
 checks: Checks = Checks("pages")
 solution: Callable[[str | int], None] = checks.solution
-CAP = 10_000  # rows that the service gives of one list
+_all_ = [
+    "CAP",
+    "Incomplete",
+    "ListError",
+    "StillBusy",
+    "TooLong",
+]  # what the cells of the lesson import from here
 
 
-class ListError(Exception):
-    "A list could not be read whole."
-
-
-class TooLong(ListError):
-    "The list is longer than the service gives; ask for it in parts."
-
-
-class Incomplete(ListError):
-    "Rows are missing; ask again."
-
-
-class StillBusy(Exception):
-    "The service asked for a pause again and again."
-
-
-# %% ../../nbs/09_lessons/11_pages.ipynb #1b411317
 def draw_pages(all_rows: Callable[..., list[Row]], total: int = 230) -> Drawing:
     "The pages that a function asks for, of a list in which six rows are hidden, as a picture."
     inner = service(make(total), hidden=range(40, 46))
@@ -94,593 +66,41 @@ def draw_pages(all_rows: Callable[..., list[Row]], total: int = 230) -> Drawing:
     return page_strip([page for page in pages if page[1]], total)
 
 
-IGNORES = "a service that ignores offset"
-
-
-def _rows(function: Any, fetch: Fetch, key: str, title: str) -> list[Row]:
-    "What an answer gives for a service; NotYet unless it is a list of rows."
-    asked = 0
-
-    def counted(offset: int, limit: int = 100) -> list[Row]:
-        nonlocal asked
-        asked += 1
-        return fetch(offset, limit)
-
-    counted.__name__ = "fetch"
-    try:
-        with own_work(title):
-            value = function(counted, key)
-    except NotYet:
-        raise
-    except TooManyCalls:
-        why = (
-            "for the same rows; this service ignores offset"
-            if title == IGNORES
-            else "and found no end: the last pages held rows that it has already"
-        )
-        raise NotYet(
-            f"It asked 60 times {why}. When does a page tell you nothing?", title
-        ) from None
-    except BaseException:
-        call(function, fetch, key)  # says it in the usual words
-        raise NotYet("It stops at the second call.", title) from None
-    if value is None:
-        call(function, fetch, key)
-    if not isinstance(value, list):
-        once = ", and it can be read only once" if hasattr(value, "__next__") else ""
-        raise NotYet(f"It gives {with_article(value)}{once}; a list is asked for.", title)
-    if not asked:
-        raise NotYet("It never calls fetch. Where do the rows come from?", title)
-    return value
-
-
-def _compare_ids(got: list[Row], want: list[Row], key: str, missing: str, title: str) -> None:
-    "NotYet with the first thing that is wrong with these rows; `missing` is said if some are."
-    if any(not isinstance(row, dict) or key not in row for row in got):
-        raise NotYet(
-            f"There is no row with {key!r} in what it gives. Give the rows as they came.", title
-        )
-    ids, wanted = [row[key] for row in got], [row[key] for row in want]
-    twice = len(ids) - len({*ids})
-    if twice:
-        raise NotYet(
-            f"{twice} rows are there twice: pages can overlap. How do you know a row again?", title
-        )
-    lost = len({*wanted} - {*ids})
-    if lost:
-        raise NotYet(missing.format(lost=lost, came=len(ids)), title)
-    if len(ids) > len(wanted):
-        raise NotYet(f"{len(ids) - len(wanted)} rows too many came.", title)
-    if ids != wanted:
-        raise NotYet("The rows are right, their order is not. Keep them as they come.", title)
-    if got != want:
-        raise NotYet("A row is not what came. Give the rows as they are.", title)
-
-
-def _check_limit(function: Any) -> None:
-    "NotYet if the answer asks for another number of rows than it was told to."
-    title, inner, limits = "60 rows, with limit=25", service(make(60)), []
-
-    def fetch(offset: int, limit: int = 100) -> list[Row]:
-        limits.append(limit)
-        return inner(offset, limit)
-
-    tried = call(function, fetch, "id", limit=25)
-    if {*limits} != {25}:
-        raise NotYet(
-            f"It asks for {limits[0]} rows at a time, and was told 25. What is `limit` handed "
-            "over for?",
-            title,
-        )
-    _compare_ids(tried.value, make(60), "id", "{lost} rows are missing.", title)
-
-
+# %% ../../nbs/09_lessons/11_pages.ipynb #1b411317
 @checks.task("all_rows", right)
 def all_rows(function: Callable[..., Any]) -> str:
-    if is_untouched(function) or not callable(function):
-        call(function)
-    three = make(3)
-    cases: list[tuple[str, Fetch, str, list[Row], str]] = [
-        (
-            "three rows, one with id 0",
-            service(three),
-            "id",
-            three,
-            "The row with id 0 is missing. Ask whether it is known, not whether it is true.",
-        ),
-        ("an empty list", service([]), "id", [], ""),
-        (
-            "230 rows",
-            service(make(230, "groupId")),
-            "groupId",
-            make(230, "groupId"),
-            "It gives {came} rows, and {lost} more were behind them. What stands on the next page?",
-        ),
-        (
-            "230 rows, 6 of them hidden",
-            service(make(230), hidden=range(40, 46)),
-            "id",
-            [row for row in make(230) if row["id"] not in range(40, 46)],
-            "It stops after {came} rows, and {lost} more were behind. A page is short when rows "
-            "are "
-            "hidden. What does nothing more look like?",
-        ),
-        (
-            "a service that gives 50 at most",
-            service(make(230), most=50),
-            "id",
-            make(230),
-            "{lost} rows are missing: 50 came where 100 were asked for, and the next page began "
-            "too "
-            "late. How far did you really get?",
-        ),
-        ("exactly 200 rows", service(make(200)), "id", make(200), "{lost} rows are missing."),
-        (
-            IGNORES,
-            ignores_offset(make(150)),
-            "id",
-            make(100),
-            "{lost} rows are missing.",
-        ),
-        (
-            "1200 rows, every fifth of them hidden",
-            service(make(1200), hidden=range(3, 1200, 5)),
-            "id",
-            [row for row in make(1200) if row["id"] % 5 != 3],
-            "It stops after {came} rows, and {lost} more were behind: it goes on by fewer rows "
-            "than came, and falls behind. How many came on the page before?",
-        ),
-        (
-            "a list that grows",
-            growing(make(150, "groupId"), "groupId"),
-            "groupId",
-            make(150, "groupId"),
-            "{lost} rows are missing.",
-        ),
-    ]
-    for title, fetch, key, want, missing in cases:
-        got = _rows(function, fetch, key, title)
-        if not want and got:
-            raise NotYet(
-                "An empty list gives the rows of the one before. A list in the first line of a "
-                "function is made once, not at every call.",
-                title,
-            )
-        if title == "a list that grows":
-            got = [row for row in got if row["groupId"] < 1_000_000]
-        _compare_ids(got, want, key, missing, title)
-    _check_limit(function)
+    check_all_rows(function)
     return (
         "every row once, in its order: with hidden rows, with small pages, and from a service "
-        "that "
-        "does not look at the offset."
+        "that does not look at the offset."
     )
 
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #cfc5825f
-def kit_check_whole(rows: Sequence[Row], total: int) -> Sequence[Row]:
-    "The rows, if there are as many as the service counts; TooLong or Incomplete if not."
-    if total > CAP:
-        raise TooLong(f"the service counts {total}, {len(rows)} came")
-    if len(rows) != total:
-        raise Incomplete(f"{len(rows)} of {total} came")
-    return rows
-
-
-WHOLE = (  # rows, total, which error is right
-    (3, 3, ""),
-    (2, 3, "Incomplete"),
-    (0, 0, ""),
-    (0, 5, "Incomplete"),
-    (4, 3, "Incomplete"),
-    (10_000, 12_345, "TooLong"),
-    (9_999, 10_000, "Incomplete"),
-    (10_000, 10_000, ""),
-    (10_001, 10_001, "TooLong"),
-)
-
-
 @checks.task("check_whole", kit_check_whole)
 def whole(function: Callable[..., Any], too_long: Any, incomplete: Any) -> str:
-    if is_untouched(function):
-        raise StillOpen(
-            "check_whole has nothing in it yet. Put your own lines in the place of the three "
-            "dots, "
-            "run that cell, then this one."
-        )
-    kinds = {"TooLong": too_long, "Incomplete": incomplete}
-    for name, kind in kinds.items():
-        if not isinstance(kind, type):
-            raise NotYet(f"{name} is {with_article(kind)}; a class is asked for.")
-        if not issubclass(kind, ListError):
-            raise NotYet(
-                f"Who catches ListError lets {name} through. What stands in the parentheses "
-                "behind "
-                "a class's name?"
-            )
-    for many, total, name in WHOLE:
-        _check_whole_case(function, many, total, name, kinds)
+    check_whole(function, too_long, incomplete)
     return "whole, or an error that says what to do next. Nobody has to remember to look."
 
 
-def _check_whole_case(
-    function: Any, many: int, total: int, name: str, kinds: dict[str, type]
-) -> None:
-    rows = make(many)
-    title = f"{many} rows, and the service counts {total}"
-    try:
-        with own_work(title):
-            got = function(rows, total)
-    except NotYet:
-        raise
-    except AssertionError:
-        raise NotYet(
-            "An AssertionError came. assert is for your own mistakes; `python -O` leaves it out.",
-            title,
-        ) from None
-    except ListError as error:
-        _check_whole_error(error, many, total, name, kinds, title)
-        return
-    except BaseException as error:
-        raise NotYet(f"It {describe_stop(error)}", title) from None
-    if not name:
-        if got is not rows and got != rows:
-            raise NotYet(
-                f"All rows are there, and it gives {shorten(got)}. Give the rows back.", title
-            )
-        return
-    if isinstance(got, (BaseException, type)):
-        raise NotYet(
-            "It gives an error back, and nothing stops. Which word makes a program stop with it?",
-            title,
-        )
-    if got is False or got is None:
-        raise NotYet(
-            f"{many} of {total}, and it gives {got}. Who forgets to look goes on with that. Which "
-            "word cannot be overlooked?",
-            title,
-        )
-    if many == total:
-        raise NotYet(
-            f"The service counts {total}, more than CAP, and it gives the rows. Which of the two "
-            "questions comes first?",
-            title,
-        )
-    if many > total:
-        raise NotYet(
-            f"{many} rows came where the service counts {total}, and it gives them. Too many is "
-            "not whole either.",
-            title,
-        )
-    raise NotYet(
-        "It gives rows all the same. At night nobody reads the screen: which word stops a program?",
-        title,
-    )
-
-
-def _check_whole_error(
-    error: ListError, many: int, total: int, name: str, kinds: dict[str, type], title: str
-) -> None:
-    if not name:
-        raise NotYet(
-            f"It refuses {many} rows where the service counts {total}. "
-            + ("Empty and whole is fine." if not total else "That is all of them."),
-            title,
-        )
-    if not isinstance(error, kinds[name]):
-        hint = (
-            "Asking again will not help: which of the two says so?"
-            if name == "TooLong"
-            else "Asking in parts will not help: which of the two says so?"
-        )
-        raise NotYet(f"{many} of {total} is called {type(error).__name__}. {hint}", title)
-    words = str(error).replace(",", "").replace("_", "").replace(" ", "")
-    if str(many) not in words or str(total) not in words:
-        raise NotYet(f"The error says {shorten(str(error))}. Both numbers belong into it.", title)
-
-
 # %% ../../nbs/09_lessons/11_pages.ipynb #aa711947
-class MadeReply:
-    "A reply with a `status` and `headers`."
-
-    def __init__(self, status: int, asks: str | None = None):
-        self.status: int = int(str(status))
-        self.headers: dict[str, str] = {} if asks is None else {"Retry-After": asks}
-
-    def __repr__(self) -> str:
-        return f"<{self.status}>"
-
-
-def kit_patient(send: Callable[[], Any], wait: Callable[[int], Any], tries: int = 5) -> Any:
-    "The reply that is no 429, waiting in between as the service asks. StillBusy."
-    pause = 0
-    for attempt in range(tries):
-        if attempt:
-            wait(pause)
-        reply = send()
-        if reply.status != 429:
-            return reply
-        asked = reply.headers.get("Retry-After", "")
-        pause = max(int(asked) if asked.isdigit() else 0, 2**attempt)
-    raise StillBusy(f"still 429 after {tries} tries")
-
-
-DATE = "Mon, 01 Apr 2024 08:00:00 GMT"
-REPLIES: tuple[tuple[list[tuple[int, str | None]], list[int]], ...] = (
-    ([(200, None)], []),
-    ([(429, "1"), (200, None)], [1]),
-    ([(429, "7"), (200, None)], [7]),
-    ([(429, None), (200, None)], [1]),
-    ([(429, "0"), (429, "0"), (200, None)], [1, 2]),
-    ([(429, DATE), (200, None)], [1]),
-    ([(429, "30"), (429, None), (200, None)], [30, 2]),
-    ([(401, None)], []),
-    ([(500, None)], []),
-    ([(429, "1"), (404, None)], [1]),
-    ([(429, None)] * 5, [1, 2, 4, 8]),
-)
-
-
 @checks.task("patient", kit_patient)
 def patient(function: Callable[..., Any]) -> str:
-    if is_untouched(function) or not callable(function):
-        call(function)
-    for given, waits in REPLIES:
-        _check_patience(function, given, waits)
+    check_patient(function)
     return (
         "it waits as long as it is asked to, longer each time, and not at all for what no waiting "
         "mends."
     )
 
 
-def _check_patience(function: Any, given: list[tuple[int, str | None]], waits: list[int]) -> None:
-    replies = [MadeReply(*one) for one in given]
-    left, waited = list(replies), []
-    title = ", then ".join(
-        f"{status}" + (f" with Retry-After {asks}" if asks else "") for status, asks in given[:3]
-    )
-
-    def send() -> MadeReply:
-        if not left:
-            raise TooManyCalls
-        return left.pop(0)
-
-    def asleep(seconds: float) -> None:
-        raise NotYet(
-            "It sleeps by itself. Use the function you were handed: a test then waits no time.",
-            title,
-        )
-
-    real, time.sleep = time.sleep, asleep  # a tripwire
-    try:
-        with own_work(title):
-            got = function(send, waited.append)
-    except NotYet:
-        raise
-    except TooManyCalls:
-        status = given[-1][0]
-        if status == 429:
-            raise NotYet("It tries a sixth time. After five it is enough.", title) from None
-        raise NotYet(
-            f"It tried again after {status}. A wrong key gets no better by waiting. Which status "
-            "means "
-            "*later*?",
-            title,
-        ) from None
-    except StillBusy:
-        if len(waits) < 4 or left:
-            raise NotYet("It gives up too early. It has five tries.", title) from None
-        _check_waits(waited, waits, title)
-        return
-    except KeyError as error:
-        raise NotYet(
-            f"KeyError: {error}. This 429 came without. Have something ready for that day.", title
-        ) from None
-    except ValueError:
-        raise NotYet(
-            "Retry-After can be a date, too, and a date is no number. Ignore it.", title
-        ) from None
-    except BaseException as error:
-        raise NotYet(f"It {describe_stop(error)}", title) from None
-    finally:
-        time.sleep = real
-    if len(waits) == 4:
-        raise NotYet("After five 429s it hands one on as if it were an answer.", title)
-    if got is not replies[-1]:
-        if getattr(got, "status", None) == 429:
-            raise NotYet(
-                "It does not see this 429. `is` asks for the same object; two equal numbers can "
-                "be two.",
-                title,
-            )
-        raise NotYet(f"It gives {shorten(got)}; the reply is asked for, as it came.", title)
-    _check_waits(waited, waits, title)
-
-
-def _seconds(number: float) -> str:
-    return "second" if number == 1 else "seconds"
-
-
-def _check_waits(waited: list[Any], waits: list[int], title: str) -> None:
-    if waited == waits:
-        return
-    if len(waited) != len(waits):
-        behind = " After the last try there is nothing to wait for." * (len(waited) > len(waits))
-        raise NotYet(f"It waited {len(waited)} times; {len(waits)} would be right.{behind}", title)
-    number = next(n for n, one in enumerate(waits) if waited[n] != one)
-    least = 2**number
-    if not isinstance(waited[number], (int, float)):
-        raise NotYet(f"It waits {waited[number]!r}: that is a text. Seconds are a number.", title)
-    if waited[number] < least:
-        raise NotYet(
-            f"It waited {waited[number]:g} {_seconds(waited[number])}, pause number {number + 1}. "
-            "Never less than 1, 2, 4, 8.",
-            title,
-        )
-    raise NotYet(
-        f"It waited {waited[number]:g} {_seconds(waited[number])}, and {waits[number]} would be "
-        "right. What does the reply say, and what is the least?",
-        title,
-    )
-
-
 # %% ../../nbs/09_lessons/11_pages.ipynb #18241b5f
-def kit_nightly(
-    instances: Iterable[str],
-    get: Callable[[str], list[Row]],
-    write: Callable[[str, list[Row]], Any],
-) -> dict[str, str]:
-    "Write the rows of each instance; gives why it was not done, for those that failed."
-    failed = {}
-    for name in instances:
-        try:
-            rows = get(name)
-        except ListError as error:
-            failed[name] = str(error)
-            continue
-        if rows:
-            write(name, rows)
-        else:
-            failed[name] = "nothing came"
-    return failed
-
-
-class _Night:
-    "Instances with what comes from each: rows, or an error; and what was written."
-
-    def __init__(self, title: str, full_disk: bool = False, **comes: Any):
-        self.title = title
-        self.full_disk = full_disk
-        self.comes = comes
-        self.written: dict[str, list[Row]] = {}
-
-    def get(self, name: str) -> list[Row]:
-        found = self.comes[name]
-        if isinstance(found, BaseException):
-            raise found
-        return list(found)
-
-    def write(self, name: str, rows: list[Row]) -> None:
-        if self.full_disk:
-            raise OSError("the disk is full")
-        self.written[name] = list(rows)
-
-
 @checks.task("nightly", kit_nightly)
 def nightly(function: Callable[..., Any]) -> str:
-    if is_untouched(function) or not callable(function):
-        call(function)
-    east, west = make(2), make(3)
-    _check_night(function, _Night("two good ones", east=east, west=west), [])
-    lost = Incomplete("94 of 230 came")
-    _check_night(
-        function, _Night("the middle one fails", east=east, north=lost, west=west), ["north"]
-    )
-    _check_night(function, _Night("the first one is empty", east=[], west=west), ["east"])
-    _check_night(function, _Night("none at all"), [])
-    for error, words in (
-        (
-            KeyError("groupId"),
-            "A KeyError of the program itself was filed as a failed instance. Then a typing "
-            "mistake "
-            "looks like weather.",
-        ),
-        (KeyboardInterrupt(), "Ctrl-C is swallowed. Which errors are yours to handle?"),
-    ):
-        night = _Night(f"a {type(error).__name__} comes", east=east, north=error)
-        try:
-            with own_work(night.title):
-                function([*night.comes], night.get, night.write)
-        except NotYet:
-            raise
-        except type(error):
-            continue
-        except BaseException as other:
-            raise NotYet(
-                f"{type(error).__name__} became {type(other).__name__}. Let it pass.", night.title
-            ) from None
-        raise NotYet(words, night.title)
-    for night in (
-        _Night("the disk is full", True, east=east),
-        _FullNight("writing fails", east=east),
-    ):
-        try:
-            with own_work(night.title):
-                function([*night.comes], night.get, night.write)
-        except (OSError, ListError):
-            continue
-        raise NotYet(
-            "The disk was full and nobody heard: what else stands in your try?", night.title
-        )
+    check_nightly(function)
     return (
         "one that fails stops none of the others, nothing is written over by nothing, and a "
-        "mistake "
-        "of the program ends it."
+        "mistake of the program ends it."
     )
-
-
-class _FullNight(_Night):
-    "A night in which writing raises a ListError: it is no failure of getting."
-
-    def write(self, name: str, rows: list[Row]) -> None:
-        raise ListError("the list of outputs is full")
-
-
-def _check_night(function: Any, night: _Night, failing: list[str]) -> None:
-    names = [*night.comes]
-    try:
-        with own_work(night.title) as printed:
-            got = function(names, night.get, night.write)
-    except NotYet:
-        raise
-    except ListError:
-        raise NotYet(
-            "A ListError of one ended the whole night. Where must try stand so that one is lost "
-            "and "
-            "not all?",
-            night.title,
-        ) from None
-    except BaseException as error:
-        raise NotYet(f"It {describe_stop(error)}", night.title) from None
-    for name, rows in night.written.items():
-        if name in failing and not rows:
-            raise NotYet(
-                "An empty list was written over a good one: the program from above.", night.title
-            )
-        if name in failing:
-            other = next((one for one in names if night.comes[one] == rows), "another")
-            raise NotYet(
-                f"The rows of {other!r} were written as those of {name!r}: after the except, "
-                "rows still "
-                "holds what came before.",
-                night.title,
-            )
-        if rows != night.comes[name]:
-            raise NotYet(f"What was written for {name!r} is not what came.", night.title)
-    undone = [name for name in names if name not in failing and name not in night.written]
-    if undone:
-        raise NotYet(
-            f"{undone[0]!r} was not done"
-            + (f", since {failing[0]!r} failed" if failing else "")
-            + ". Where must try stand so that one is lost and not all?",
-            night.title,
-        )
-    if got is None and printed.getvalue():
-        raise NotYet(
-            "It prints and gives back None. Whoever calls it cannot work with what is on the "
-            "screen: use return.",
-            night.title,
-        )
-    if not isinstance(got, dict):
-        raise NotYet(
-            f"It gives {with_article(got)}; a dict {{name: why}} is asked for.", night.title
-        )
-    if [*got] != failing:
-        raise NotYet(f"In the dict are {[*got]}, and {failing} failed.", night.title)
-    if not all(isinstance(why, str) and why for why in got.values()):
-        raise NotYet(
-            "The dict tells why, as text: str(error) is the text of an error.", night.title
-        )
 
 
 # %% ../../nbs/09_lessons/11_pages.ipynb #9feb8115

@@ -14,6 +14,7 @@ __all__ = [
     "draw_svg",
     "timeline",
     "days_of",
+    "days_in",
     "calendar",
 ]
 
@@ -192,7 +193,7 @@ def days_of(
     known = {}
     for load in loads:
         key = load.release_key
-        for day in _days_in(key) if isinstance(key, str) else []:
+        for day in days_in(key) if isinstance(key, str) else []:
             known[day] = _state(load)
     if not known and not (first and last):
         return {}
@@ -201,7 +202,7 @@ def days_of(
     return {day: known.get(day, "missing") for day in days}
 
 
-def _days_in(key: str) -> list[date]:
+def days_in(key: str) -> list[date]:
     "The days that a release is about; none of a numbered one."
     try:
         start, end = interval(key)

@@ -12,11 +12,17 @@ from typing import TYPE_CHECKING, Any
 from ..errors import SettingsError
 
 if TYPE_CHECKING:  # what __getattr__ loads, for editors and type checkers
-    from domostats.widgets.sign_in import SignIn, sign_out, signed_in
+    from domostats.widgets.explorer import Explorer
+    from domostats.widgets.history_viewer import HistoryViewer
+    from domostats.widgets.release_calendar import ReleaseCalendar
+    from domostats.widgets.sign_in import SignInForm, sign_out, signed_in
 
 # %% ../../nbs/13_widgets/00_widgets.ipynb #dd2ff56f
 PLACES = {  # the names of the widgets, and the modules that have them
-    "SignIn": "sign_in",
+    "Explorer": "explorer",
+    "HistoryViewer": "history_viewer",
+    "ReleaseCalendar": "release_calendar",
+    "SignInForm": "sign_in",
     "signed_in": "sign_in",
     "sign_out": "sign_in",
 }

@@ -19,7 +19,7 @@ function render({ model, el }) {
   const view = Math.random().toString(36).slice(2);
   const show = () => {
     button.textContent = model.get("words");
-    button.title = model.get("tooltip");
+    button.title = model.get("about");
     button.disabled = model.get("disabled");
   };
   const save = (message, buffers) => {
@@ -52,25 +52,25 @@ class FileMade(NamedTuple):
 
 
 class DownloadButton(anywidget.AnyWidget):
-    """A button with these `words`; pressed, it calls `make` and gives the `FileMade` to the browser
-    in which it was pressed.
+    """A button with these `words`, and what else there is to know `about` it; pressed, it calls
+    `make` and gives the `FileMade` to the browser in which it was pressed.
 
     `on_error` is called with the exception where `make` raises one; without it the exception goes
     on."""
 
     _esm = ESM
     words = traitlets.Unicode("Download").tag(sync=True)
-    tooltip = traitlets.Unicode("").tag(sync=True)
+    about = traitlets.Unicode("").tag(sync=True)
     disabled = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,
         words: str,
         make: Callable[[], FileMade],
-        tooltip: str = "",
+        about: str = "",
         on_error: Callable[[Exception], None] | None = None,
     ):
-        super().__init__(words=words, tooltip=tooltip or words)
+        super().__init__(words=words, about=about or words)
         self.make = make
         self.on_error = on_error
         self.on_msg(self._answer)

@@ -73,7 +73,8 @@ def action_button(words: str, tooltip: str, is_first: bool = False) -> Button:
 MESSAGES = {  # sign, colour, how a screen reader takes it
     "done": ("\u2713", "var(--jp-success-color1, #2e7d32)", "status"),
     "working": ("\u2026", "var(--jp-info-color1, #1976d2)", "status"),
-    "note": ("i", "var(--jp-warn-color1, #b26a00)", "status"),
+    "about": ("i", "var(--jp-info-color1, #1976d2)", "status"),
+    "note": ("!", "var(--jp-warn-color1, #b26a00)", "status"),
     "error": ("\u25a0", "var(--jp-error-color1, #c62828)", "alert"),
 }
 TEXT_COLOUR = "var(--jp-content-font-color1, inherit)"
@@ -82,7 +83,7 @@ LINE_COLOUR = "var(--jp-border-color2, rgba(128, 128, 128, .4))"
 
 def message_html(kind: str, sentence: str, more: Iterable[str] = ()) -> str:
     """One sentence as HTML, with a sign and a line in the colour of its `kind` (`done`, `working`,
-    `note`, `error`), and `more` sentences below it. Everything is escaped."""
+    `about`, `note`, `error`), and `more` sentences below it. Everything is escaped."""
     sign, colour, role = MESSAGES[kind]
     below = "".join(
         f'<div style="font-size:.92em;margin-top:.3em">{html.escape(one)}</div>' for one in more

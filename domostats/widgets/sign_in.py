@@ -11,7 +11,8 @@ __all__ = [
     "signed_in",
     "sign_out",
     "Way",
-    "SignIn",
+    "InstanceField",
+    "SignInForm",
 ]
 
 # %% ../../nbs/13_widgets/04_sign_in.ipynb #fb7d58ed
@@ -53,7 +54,7 @@ def signed_in(instance: str | Instance) -> Auth:
     if found is None:
         raise CredentialsError(
             f"Nobody has signed in to {place.name!r} in this notebook, or its kernel was started "
-            f'again since. Show widgets.SignIn("{place.name}") in a cell, and sign in.',
+            f'again since. Show widgets.SignInForm("{place.name}") in a cell, and sign in.',
             "missing_secret",
         )
     return found
@@ -105,14 +106,40 @@ WAYS: dict[str, list[Way]] = {
     "bigquery": [SETTINGS],
 }
 
+
 # %% ../../nbs/13_widgets/04_sign_in.ipynb #d316de94
+class InstanceField:
+    "A field for the name of an instance, `box`; one that is `given` is known by its name."
+
+    def __init__(self, given: str | Instance = ""):
+        self._given = given if isinstance(given, Instance) else None
+        known = known_instances()
+        self.box: Combobox = Combobox(
+            value=str(given) or next(iter(known), ""),
+            options=known,
+            ensure_option=False,
+            continuous_update=False,
+            **field_options("Instance", "What stands before .domo.com, or a name in settings.ini"),
+        )
+
+    def find(self) -> Instance:
+        "The instance that is named. SettingsError `no_instance`, and those of `find_instance`."
+        name = self.box.value.strip()
+        if not name:
+            raise SettingsError("Name an instance first.", "no_instance")
+        if self._given is not None and name == self._given.name:
+            return self._given
+        return find_instance(name)
+
+
+# %% ../../nbs/13_widgets/04_sign_in.ipynb #8aae1505
 NO_WIDGETS = (
     "This is a form, and nothing here can show one. Put DOMO_ACCESS_TOKEN (or DOMO_USERNAME and "
     "DOMO_PASSWORD) into .env or the environment, and no form is needed."
 )
 
 
-class SignIn:
+class SignInForm:
     """A form that signs in to an instance (name or `Instance`) as a `user`; a cell that ends with
     it shows it.
 
@@ -120,16 +147,9 @@ class SignIn:
     `signed_in(instance)` gives the credential to any cell of the notebook."""
 
     def __init__(self, instance: str | Instance = "", user: str = ""):
-        self._given = instance if isinstance(instance, Instance) else None
         self._place: Instance | None = None
         self._platform = "domo"
-        self.instance_box: Combobox = Combobox(
-            value=str(instance),
-            options=known_instances(),
-            ensure_option=False,
-            continuous_update=False,
-            **field_options("Instance", "What stands before .domo.com, or a name in settings.ini"),
-        )
+        self.instance: InstanceField = InstanceField(instance)
         self.way_box: Dropdown = Dropdown(**field_options("Sign in with"))
         self.user_box: Text = Text(user, **field_options("User", "Usually an address for mail"))
         self.secret_box: SecretBox = SecretBox()
@@ -138,10 +158,10 @@ class SignIn:
         self._message = HTML()
         self._table = HTML()
         self._said: tuple[str, list[Foresight]] = "", []
-        fields = [self.instance_box, self.way_box, self.user_box, self.secret_box]
+        fields = [self.instance.box, self.way_box, self.user_box, self.secret_box]
         buttons = HBox([self._go, self._out])
         self.widget: VBox = VBox([*fields, buttons, self._message, self._table])
-        self.instance_box.observe(lambda _: self._offer_ways(), "value")
+        self.instance.box.observe(lambda _: self._offer_ways(), "value")
         self.way_box.observe(lambda _: self._ask_for_secret(), "value")
         self.secret_box.on_submit(self.submit)
         self._go.on_click(lambda _: self.submit())
@@ -149,19 +169,10 @@ class SignIn:
         self._offer_ways()
         self._out.disabled = True
 
-    def _find_place(self) -> Instance:
-        "The instance that is named in its box. SettingsError."
-        name = self.instance_box.value.strip()
-        if not name:
-            raise SettingsError("Name an instance first.", "no_instance")
-        if self._given and name == self._given.name:
-            return self._given
-        return find_instance(name)
-
     def _offer_ways(self) -> None:
         "Offer the ways of the platform of the instance that is named."
         try:
-            platform = self._find_place().platform
+            platform = self.instance.find().platform
         except SettingsError:
             platform = "domo"
         labels = tuple(way.label for way in WAYS[platform])
@@ -189,7 +200,7 @@ class SignIn:
         self._table.value = ""
         self._message.value = message_html("working", "Signing in ...")
         try:
-            self._sign_in(self._find_place(), self._find_way())
+            self._sign_in(self.instance.find(), self._find_way())
         except DomostatsError as e:
             self._message.value = message_html("error", str(e))
             self._said = str(e), []
@@ -210,7 +221,10 @@ class SignIn:
         self._place = place
         self._out.disabled = auth is None
         names = reports.names(place.platform)
-        self._show(who.sentence, [foresee(reports.find(name), who.grants) for name in names])
+        self._show(
+            f"Signed in: {who.sentence}.",
+            [foresee(reports.find(name), who.grants) for name in names],
+        )
 
     def _show(self, sentence: str, seen: list[Foresight]) -> None:
         "Say who has signed in, and what they will see; what comes in part only is said first."
@@ -244,5 +258,5 @@ class SignIn:
 
     def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, Any]:
         sentence, seen = self._said
-        shown = message_html("note", sentence or NO_WIDGETS) + (self._table_html() if seen else "")
+        shown = message_html("about", sentence or NO_WIDGETS) + (self._table_html() if seen else "")
         return mime_bundle(self.widget, shown, repr(self))

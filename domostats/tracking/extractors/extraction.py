@@ -115,10 +115,15 @@ class Extraction:
         Those that the ledger lacks or has as incomplete, and the last ones that it is to look
         back at.
         """
-        first, last = first_date_of(self.first_date), last_finished(self.zone, now)
         loader = self.loader(extractor)
         with self.warehouse.open() as db:
-            lines = lines_of(db, loader.table, loader.part)
+            return self._missing(extractor, lines_of(db, loader.table, loader.part), now)
+
+    def _missing(
+        self, extractor: BaseExtractor[Any], lines: Sequence[Load], now: datetime | None
+    ) -> list[date]:
+        "The days that are to be done where the ledger has these lines."
+        first, last = first_date_of(self.first_date), last_finished(self.zone, now)
         done = {line_day(line) for line in lines if not line.details.get("incomplete")}
         return [
             day
@@ -153,8 +158,7 @@ class Extraction:
         asked = self._asked(first, last, now)
         planned = []
         for extractor in self._chosen(only):
-            self._check_zone(self.loader(extractor))
-            planned.append((extractor, asked or self.missing(extractor, now)))
+            planned.append((extractor, self._days_of(extractor, asked, now)))
         return planned
 
     def extract(
@@ -183,8 +187,7 @@ class Extraction:
             try:
                 part = self.part(extractor)
                 _check_first(seen, name, part)
-                self._check_zone(self.loader(extractor))
-                days = asked or self.missing(extractor, now)
+                days = self._days_of(extractor, asked, now)
             except Exception as e:
                 day = asked[0] if asked else last_finished(self.zone, now)
                 yield DayResult(name, day, None, e, part)
@@ -272,9 +275,18 @@ class Extraction:
             if found:
                 yield found
 
-    def _check_zone(self, loader: DayLoader) -> None:
+    def _days_of(
+        self, extractor: BaseExtractor[Any], asked: Sequence[date] | None, now: datetime | None
+    ) -> list[date]:
+        """The days of an extractor that are `asked` for, or that are missing.
+
+        They are compared with the ledger in one look. SettingsError `changed_zone`."""
+        loader = self.loader(extractor)
         with self.warehouse.open() as db:
             check_zone(db, loader.table, loader.part, self.zone)
+            if asked:
+                return [*asked]
+            return self._missing(extractor, lines_of(db, loader.table, loader.part), now)
 
     def _chosen(self, only: Sequence[str] | None) -> list[BaseExtractor[Any]]:
         "The extractors with these tables; all, if none are named. SettingsError `unknown_table`."
