@@ -265,6 +265,10 @@ def test_a_store_that_others_have_says_who_has_it(tmp_path, monkeypatch):
             raise duckdb.IOException("Conflicting lock is held in python (PID 4711)")
         return real(*arguments)
 
+    def no_short_way(*arguments):
+        raise duckdb.IOException("Conflicting lock is held in python (PID 4711)")
+
+    monkeypatch.setattr(database_file, "_attach", no_short_way)
     monkeypatch.setattr(database_file.duckdb, "connect", busy)
     monkeypatch.setattr(database_file.time, "sleep", lambda seconds: None)
     assert Store(path).names() == [] and under_way.is_idle
