@@ -120,6 +120,7 @@ def own_folder(tmp_path, monkeypatch):
     What it imports from there is forgotten: another test has another module of that name."""
     for name in [name for name in os.environ if name.startswith(("DOMO", "DATORAMA"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("DOMOSTATS_SHOW_PROGRESS", "off")  # or a slow machine has other outputs
     for name in PLACES:
         monkeypatch.setenv(name, str(tmp_path / name))
     work = tmp_path / "work"

@@ -605,3 +605,32 @@ def test_help_the_readme_and_the_site_name_the_same_commands():
             for line in re.split(r"\n|&&", block.replace("\\\n", " ")):
                 if line.strip().startswith("domostats "):
                     assert parse(line.strip().split(" #")[0]), (path, line)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_hyphen_is_what_comes_through_a_pipe(kind, tmp_path):
+    table = pa.table({"id": [1, 2, 3], "name": ["Ada", None, WIDE]})
+    write_file(table, tmp_path / f"in.{kind}")
+    piped = (tmp_path / f"in.{kind}").read_bytes()
+
+    def look(*words):
+        program = [sys.executable, "-m", "domostats", *words]
+        done = subprocess.run(program, input=piped, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    assert [row["id"] for row in look("rows", "-", "--json", "--where", "id > 1")] == [2, 3]
+    assert look("query", "SELECT max(name) AS last, count(*) AS n FROM '-'", "--json") == [
+        {"last": WIDE, "n": 3}
+    ]
+    assert [row["column"] for row in look("schema", "-", "--json")] == ["id", "name"]
+
+
+def test_a_hyphen_without_a_pipe_waits_for_nobody(monkeypatch):
+    from domostats.interfaces import sources
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(SettingsError, match="through a pipe") as caught:
+        sources.read_input()
+    assert caught.value.reason == "no_file" and sources.is_path("-")

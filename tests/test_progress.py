@@ -14,12 +14,14 @@ from pathlib import Path
 
 import commands
 import pytest
+from conftest import plant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from domostats import progress, reports
 from domostats.clients import sign_in
+from domostats.errors import DomostatsError
 from domostats.interfaces import output
 from domostats.interfaces.app import command_display
 from domostats.interfaces.cli import app
@@ -263,6 +265,10 @@ def test_a_store_that_others_have_says_who_has_it(tmp_path, monkeypatch):
             raise duckdb.IOException("Conflicting lock is held in python (PID 4711)")
         return real(*arguments)
 
+    def no_short_way(*arguments):
+        raise duckdb.IOException("Conflicting lock is held in python (PID 4711)")
+
+    monkeypatch.setattr(database_file, "_attach", no_short_way)
     monkeypatch.setattr(database_file.duckdb, "connect", busy)
     monkeypatch.setattr(database_file.time, "sleep", lambda seconds: None)
     assert Store(path).names() == [] and under_way.is_idle
@@ -323,6 +329,7 @@ def test_a_child_of_this_process_has_nothing_under_way(watched):
 
 
 def test_nobody_is_shown_anything_who_has_not_asked_for_it(monkeypatch):
+    monkeypatch.delenv("DOMOSTATS_SHOW_PROGRESS")
     assert usual_display() is None  # a pipe
     monkeypatch.setattr(sys, "stderr", Screen())
     assert isinstance(usual_display()(), TerminalLine)
@@ -763,6 +770,28 @@ def test_files_of_an_upload_are_counted_and_a_stopped_one_goes_on():
     assert found == [] and under_way.is_idle  # it was not to be shown
 
 
+def test_no_secret_is_in_what_is_shown(box, monkeypatch):
+    from domostats.clients.domo.auth import AccessToken
+    from domostats.transport.connection import Connection
+
+    token = "planted+token/with=signs&more"
+    plant(box, "planted pass/word 100% sure", token)
+    found, real = [], Connection._send
+
+    def send(*arguments):
+        found.append(progress_line(under_way))
+        found.extend(one.why for one in under_way.waits.values())
+        return real(*arguments)
+
+    monkeypatch.setattr(Connection, "_send", send)
+    monkeypatch.setattr(progress, "QUIET", 0.0)
+    frame = reports.users.generate(box, AccessToken(token))
+    with pytest.raises(DomostatsError) as caught:
+        reports.users.generate(box, AccessToken("planted-and-refused"), fresh=True)
+    found += [str(caught.value), repr(under_way.works)]
+    assert len(frame) and len(found) > 4 and not [line for line in found if "planted" in line]
+
+
 # --- stopped by a button --------------------------------------------------------------------------
 
 
@@ -954,8 +983,9 @@ reports.activity_log.generate(box)
 
 
 @pytest.mark.slow
-def test_the_button_is_heard_while_the_cell_runs():
+def test_the_button_is_heard_while_the_cell_runs(monkeypatch):
     "As JupyterLab sends it: through a second thread of the kernel."
+    monkeypatch.delenv("DOMOSTATS_SHOW_PROGRESS")
     manager = pytest.importorskip("jupyter_client.manager")
     kernels, client = manager.start_new_kernel(kernel_name="python3")
     try:

@@ -36,7 +36,7 @@ from domostats.interfaces.formats import (
     show_records,
 )
 from .output import in_words, note, say
-from .sources import is_path, open_tables, stored_names
+from .sources import INPUT, is_path, open_tables, stored_names
 from domostats.interfaces.warehouse_looks import (
     InWarehouse,
     answer_in_warehouse,
@@ -142,8 +142,8 @@ TableName = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A dataset of the local store, or the path of a .parquet or .csv file; with "
-        "--warehouse a table or view there.",
+        help="A dataset of the local store, the path of a .parquet or .csv file, or - for what "
+        "comes through a pipe; with --warehouse a table or view there.",
         autocompletion=complete_dataset,
     ),
 ]
@@ -226,7 +226,8 @@ def show_query(
         typer.Argument(
             metavar="SQL",
             help="One SELECT of DuckDB, over datasets by their names and over files by their paths "
-            "in quotes; with --warehouse one of BigQuery, over its tables by their names.",
+            "in quotes ('-' is what comes through a pipe); with --warehouse one of BigQuery, over "
+            "its tables by their names.",
         ),
     ],
     limit: Annotated[
@@ -268,7 +269,7 @@ def describe_columns(name: str, store: "Store | None" = None) -> list[dict[str, 
     with open_tables([name], store) as con:
         counts = ", ".join(f"count(*) - count({quoted(column)})" for column in types)
         (nulls,) = con.execute(f"SELECT {counts} FROM {quoted(name)}").fetchall()
-    about = about or _origins(name, store, [*types])
+    about = about or ({} if name == INPUT else _origins(name, store, [*types]))
     return [
         {"column": column, "type": kind, "nulls": missing, "description": about.get(column)}
         for (column, kind), missing in zip(types.items(), nulls, strict=True)

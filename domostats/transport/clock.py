@@ -139,9 +139,8 @@ def wait_with_reason(clock: Any, seconds: float, why: str) -> None:
     if seconds > LONG and _is_news(clock, steady_of(clock) + seconds, why):
         until = from_seconds(clock.now() + seconds)
         tell(f"Waiting for {spell_seconds(seconds)}, until {until:%H:%M:%S} UTC: {why}.")
-    if seconds > 0:
-        with waiting(why, seconds):
-            clock.wait(seconds)
+    with waiting(why, max(seconds, 0.0)):
+        clock.wait(seconds)
 
 
 def _is_news(clock: Any, until: float, why: str) -> bool:
