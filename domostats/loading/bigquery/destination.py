@@ -148,8 +148,8 @@ def write_to_bigquery(
 
     DataError `incomplete`, `narrowed`, `name_clash`, `bad_column`, `null_value`; SettingsError: see
     `choose`, `bad_update_key`, `too_many_bytes`, `other_location`; DestinationError `column_type`,
-    `reserved_column`, `bad_destination`, `other_instance`, `other_report`, `other_columns`, `null_key`,
-    `duplicate_key`, `check_sum_failed`, `changed_meanwhile`, `unknown_outcome`,
+    `reserved_column`, `bad_destination`, `other_instance`, `other_report`, `other_columns`,
+    `null_key`, `duplicate_key`, `check_sum_failed`, `changed_meanwhile`, `unknown_outcome`,
     `rows_written`; what the session and `service_errors` raise; what the source raises while it is
     read."""
     run = run_of(data)
