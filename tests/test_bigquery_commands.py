@@ -15,6 +15,7 @@ from platforms import started
 from domostats import sandbox
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
+from domostats.errors import DestinationError
 from domostats.loading.bigquery.destination import write_to_bigquery
 from domostats.loading.store import Store
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
@@ -160,3 +161,23 @@ def test_a_history_is_kept_and_seen_there(domostats, box):
         assert "history.groups" in domostats("releases", *THERE)
         domostats("take-back", "groups", *words)
         assert "no history" in domostats("history", "groups", *words, wanted=3)
+
+
+def test_rows_do_not_come_past_an_extractor(people, box):
+    "Its table is declared; once it was dropped, the name is free."
+    there = people.connection
+    settings = there.settings
+    write_to_bigquery(PEOPLE, TableName(PROJECT, "looks", "mine"), settings)
+    for declaration, is_refused in (("{}", True), ("gone", False)):
+        there.select(
+            f"INSERT INTO `{there}.kit_declared` (name, declaration, noted_at) "
+            f"SELECT 'mine', '{declaration}', CURRENT_TIMESTAMP()",
+            [],
+        )
+        try:
+            write_to_bigquery(PEOPLE, TableName(PROJECT, "looks", "mine"), settings, "APPEND")
+        except DestinationError as e:
+            assert is_refused and e.reason == "bad_destination" and "domostats extract" in str(e)
+        else:
+            assert not is_refused
+    assert box.table("looks.mine").num_rows == 6

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from domostats.tracking.extractors.base import BaseExtractor
     from domostats.tracking.extractors.extraction import Extraction
+    from domostats.tracking.extractors.going_back import TableBack
     from domostats.tracking.extractors.migrations import Migrations
     from domostats.tracking.extractors.rezoning import RezoneResult
 
@@ -124,9 +125,12 @@ def _go_back(migrations: "Migrations", target: str, dry_run: bool, yes: bool) ->
         return
     if losses:
         ask_consent("This cannot be undone. Go back?", yes)
-    for one in go_back(migrations, target, losses):
+
+    def tell(one: "TableBack") -> None:
         for step in one.steps:
             say(f"took back step {step.n} of {step.path.name}")
+
+    go_back(migrations, target, losses, tell)
 
 
 def _only_parts() -> dict[str, str]:

@@ -132,7 +132,7 @@ def read_service_key(path: Path) -> Key:
     if lacks:
         del entries
         raise CredentialsError(
-            f"{path} is no key of a service account: {' and '.join(lacks)} is missing. Download "
+            f"{path} is no key of a service account: it has no {' and no '.join(lacks)}. Download "
             "it again as JSON.",
             "malformed_secret",
         )

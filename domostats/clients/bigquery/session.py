@@ -112,6 +112,7 @@ class BigQuerySession:
             self.session.trust_env = False
         self.bearer: Bearer | None = Bearer(credentials, name) if credentials else None
         self.url: str = settings.url
+        self.is_emulator: bool = settings.is_emulator
         self.host: str = urlsplit(settings.url).netloc
         self.retry: Retry = retry
         self.clock: Clock = clock or Clock()
@@ -172,7 +173,8 @@ class BigQuerySession:
                 return None, e
             except Exception as e:
                 kind, reason, words = failure_of(e)
-                refused = kind(f"{method} {urlsplit(url).path}: {words}.", reason)
+                at = f" at {self.url} (endpoint under [bigquery])" if self.is_emulator else ""
+                refused = kind(f"{method} {urlsplit(url).path}{at}: {words}.", reason)
             else:
                 if reply.status_code == 401 and self.bearer and not is_second:
                     continue
@@ -184,6 +186,8 @@ class BigQuerySession:
         if reply.status_code != 401:
             return None
         tried = "the credentials that were found" if self.bearer else "no credentials"
+        if self.is_emulator and not self.bearer:
+            tried += " (a key that signs in at Google is not sent to an emulator)"
         return CredentialsError(
             f"BigQuery does not know who asks; it was asked with {tried}. Check the key, or give "
             "one: key_file under [bigquery] in settings.ini.",

@@ -5,6 +5,9 @@
 # %% auto #0
 __all__ = [
     "NOTES",
+    "KIT",
+    "DECLARED",
+    "GONE",
     "COLUMNS",
     "CHANGED",
     "PATIENCE",
@@ -38,6 +41,9 @@ if TYPE_CHECKING:
 
 # %% ../../../nbs/06_loading/bigquery/05_notes.ipynb #5fa4b4df
 NOTES = "domostats_notes"
+KIT = "kit_"  # how the tables begin in which the kit keeps the books of extractors and histories
+DECLARED = "kit_declared"  # what the tables of extractors are made from
+GONE = "gone"  # what stands there for a table that was dropped
 COLUMNS = (
     ("table_name", "STRING", "REQUIRED"),
     ("generation", "STRING", "REQUIRED"),

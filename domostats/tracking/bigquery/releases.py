@@ -17,9 +17,10 @@ from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import DestinationError, SettingsError
 from ...loading.bigquery.bringing import ExtraStatement
 from ...loading.bigquery.destination import parse_bigquery_place, write_to_bigquery
+from ...loading.bigquery.notes import KIT
 from ...loading.bigquery.removing import remove_partition
 from .claims import reconcile
-from .connection import OWN, DatasetConnection
+from .connection import DatasetConnection
 from domostats.tracking.bigquery.ledger import (
     LedgerRow,
     LedgerTable,
@@ -44,7 +45,7 @@ def release_table(connection: DatasetConnection, dataset: str, table: str) -> Ta
             "Take the warehouse bigquery:PROJECT.DATASET of its address, or mend the address.",
             "bad_destination",
         )
-    if table.startswith(OWN):
+    if table.startswith(KIT):
         raise SettingsError(
             f"{table} would be a table of the kit itself. Name another table.", "bad_name"
         )

@@ -74,8 +74,8 @@ def check_declared(db: OpenWarehouse, table: Table, bounds_of: DayBounds) -> Non
     if found := find_drift(had, live):
         raise DestinationError(
             f"Table {table.name} is not what it was made from: {'; '.join(found[:5])}. Somebody "
-            "has changed it by hand: put it back, or move the table away and run: domostats "
-            "migrate",
+            "has changed it by hand: put it back, or take its migrations back and apply them "
+            "again: domostats migrate --back-to MIGRATION (or zero), then domostats migrate.",
             "drift",
         )
     if stored is None:

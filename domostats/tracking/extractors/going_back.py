@@ -6,12 +6,12 @@
 __all__ = ["TableBack", "find_way_back", "Loss", "find_losses", "go_back"]
 
 # %% ../../../nbs/08_tracking/extractors/18_going_back.ipynb #158c74f6
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from typing import NamedTuple
 
-from ...errors import DestinationError, SettingsError
+from ...errors import DestinationError, DomostatsError, SettingsError
 from .files import PlannedStep, find_pending
 from .migrations import Migrations
 from .steps import step_table
@@ -142,13 +142,19 @@ def _loss(db: OpenWarehouse, one: TableBack) -> Loss | None:
 
 
 # %% ../../../nbs/08_tracking/extractors/18_going_back.ipynb #a12071c8
-def go_back(migrations: Migrations, target: str, agreed: Sequence[Loss] = ()) -> list[TableBack]:
+def go_back(
+    migrations: Migrations,
+    target: str,
+    agreed: Sequence[Loss] = (),
+    note: Callable[[TableBack], None] | None = None,
+) -> list[TableBack]:
     """Take back what came after a file of the migrations (see `find_way_back`); gives what was
     taken back.
 
     `agreed` is what may be lost, as `find_losses` told it. SettingsError `not_agreed` if that is
     something else now, `no_way_back`; DestinationError `not_written` where a row has nothing in a
     column that may not be null again. The files stay: `Migrations.apply` does their steps again.
+    `note` is called with each table when it is done; an error says which were done before it.
     """
     planned = migrations.planned()
     kept = _kept_files(migrations, target)
@@ -156,16 +162,34 @@ def go_back(migrations: Migrations, target: str, agreed: Sequence[Loss] = ()) ->
         way = _way_back(db, planned, kept)
         losses = find_losses(db, way)
     _check_agreed(losses, agreed)
-    done = []
+    done: list[TableBack] = []
     for one in way:
-        with _naming_table(one.table), migrations.warehouse.open() as db:
+        with (
+            _naming_done(done),
+            _naming_table(one.table),
+            migrations.warehouse.open() as db,
+        ):
             now = [other for other in _way_back(db, planned, kept) if other.table == one.table]
             if not now:
                 continue  # another program has done it meanwhile
             _check_agreed(find_losses(db, now), agreed)
             _take_back(db, now[0])
         done.append(one)
+        if note:
+            note(one)
     return done
+
+
+@contextmanager
+def _naming_done(done: Sequence[TableBack]) -> Iterator[None]:
+    "Say in an error which tables were taken back before it."
+    try:
+        yield
+    except DomostatsError as e:
+        if not done:
+            raise
+        names = ", ".join(one.table.name for one in done)
+        raise type(e)(f"{e} Taken back already: {names}.", e.reason) from e
 
 
 @contextmanager

@@ -177,8 +177,10 @@ class Migrations:
         "DestinationError `drift` if there are `findings`."
         if found := self.findings():
             raise DestinationError(
-                f"The store is not what the migrations say: {'; '.join(found[:5])}. Somebody has "
-                "changed it by hand: put it back, or move the table away and apply again.",
+                f"{self.warehouse} is not what the migrations say: {'; '.join(found[:5])}. "
+                "Somebody has changed it by hand: put it back; or take the migrations of these "
+                "tables back and apply them again: domostats migrate --back-to MIGRATION (or "
+                "zero), then domostats migrate, then domostats extract.",
                 "drift",
             )
 
