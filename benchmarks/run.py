@@ -1,5 +1,6 @@
 """The benchmarks, side by side with the peers, in one run: `python benchmarks/run.py [fetch]
-[table] [memory] [imports] [tracking] [upload] [bigquery]`. Exit code 1 when a target is missed.
+[table] [memory] [imports] [tracking] [upload] [bigquery] [engines]`. Exit code 1 when a target is
+missed.
 
 Results go to benchmarks/out: results.md, results.json and chart.svg. See README.md beside this
 file."""
@@ -518,6 +519,37 @@ def to_bigquery(few, many, runs):
     return rows, targets
 
 
+def engines(count):
+    """A report of so many instances, a file for each and then one table, by threads, over Dask and
+    under Airflow, each in a fresh process of the same environment. Every instance has a budget of
+    its own, so what is asked in a minute may be as many times 120 as there are instances."""
+    ways = {"pool": "8 threads", "dask": "Dask, 2 workers", "airflow": "Airflow, dag.test()"}
+    python = venvs.make(venvs.ENGINES)
+    rows, found = [], {}
+    with serving(users=3, groups=4, datasets=2, pages=1, events=5) as box:
+        box = {name: box[name] for name in ("url", "access_token")}
+        for way in track(ways, "engines", console=Console(stderr=True)):
+            seen = run(python, HERE / "ours_engines.py", way=way, count=count, **box)
+            if seen["instances"] != count:
+                raise SystemExit(f"{ways[way]} brought {seen['instances']} instances of {count}.")
+            seen["rate"] = seen["calls"] / seen["seconds"] * 60
+            found[way] = seen
+            what = f"{count} instances, {seen['calls']} calls; calls a minute"
+            sizes = seen["rows"], seen["seconds"], seen["cpu"], seen["rate"], seen["rss"]
+            rows.append(Row(what, ways[way], *sizes))
+    agreed = {seen["rows"] for seen in found.values()}
+    return rows, [
+        Target("engines, ways that brought other rows than the first", len(agreed) - 1, 0, True),
+        Target(
+            "engines, calls a minute over what the budgets of all allow",
+            max(seen["rate"] for seen in found.values()) / (120 * count),
+            1,
+            at_most=True,
+        ),
+        Target("8 threads, CPU seconds an instance", found["pool"]["cpu"] / count, 0.3, True),
+    ]
+
+
 HEADS = ["benchmark", "who", "rows", "wall s", "CPU s", "rows/s", "peak MB"]
 
 
@@ -601,7 +633,7 @@ def main(
     names: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[fetch] [table] [memory] [imports] [tracking] [upload] [bigquery]",
+            metavar="[fetch] [table] [memory] [imports] [tracking] [upload] [bigquery] [engines]",
             help="Which; all of them when none is named.",
         ),
     ] = None,
@@ -616,6 +648,7 @@ def main(
     ] = (300_000, 1_000_000),
     days: Annotated[int, typer.Option(help="tracking: how many days of history.")] = 100,
     policies: Annotated[int, typer.Option(help="upload: how many rows.")] = 3_000_000,
+    instances: Annotated[int, typer.Option(help="engines: how many instances.")] = 300,
     runs: Annotated[int, typer.Option(help="The median of how many runs.")] = 5,
 ):
     "Measure, show the results as a table, and write them to benchmarks/out."
@@ -627,6 +660,7 @@ def main(
         "tracking": lambda: tracking(rows, days, events[0], min(runs, 3)),
         "upload": lambda: upload(policies, runs),
         "bigquery": lambda: to_bigquery(*events, min(runs, 3)),
+        "engines": lambda: engines(instances),
     }
     if unknown := set(names or ()) - set(known):
         raise typer.BadParameter(f"{', '.join(sorted(unknown))}: there are {', '.join(known)}")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".venv-bench"
-OURS = "domostats"
+OURS, ENGINES = "domostats", "engines"
 PEERS = {  # name: what pip is asked for; below the peer stands what its speed depends on
     "pydomo": ["pydomo==0.3.0.16", "requests==2.34.2", "pandas==3.1.1"],
     "domolibrary": ["domolibrary==4.5.28", "httpx==0.28.1", "nbdev==3.3.26"],
@@ -21,13 +21,16 @@ PEERS = {  # name: what pip is asked for; below the peer stands what its speed d
 
 def requirements(name):
     """What pip is asked for. Ours is what the project asks for itself, with Comotion Dash: where
-    everything else is installed too, a process takes twice as long to start."""
-    if name != OURS:
+    everything else is installed too, a process takes twice as long to start. For the engines it is
+    Airflow and Dask in place of that."""
+    if name not in (OURS, ENGINES):
         return PEERS[name]
     import tomllib  # which comes with Python 3.11
 
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    return [*project["dependencies"], *project["optional-dependencies"]["dash"]]
+    extras = project["optional-dependencies"]
+    more = [*extras["airflow"], *extras["dask"]] if name == ENGINES else extras["dash"]
+    return [*project["dependencies"], *more]
 
 
 def make(name):
@@ -42,7 +45,7 @@ def make(name):
         venv.create(home, with_pip=True, clear=True)
         pip = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         subprocess.run([*pip, *requirements(name)], check=True)
-        if name == OURS:
+        if name in (OURS, ENGINES):
             [packages] = home.glob("lib/python*/site-packages")
             (packages / "checkout.pth").write_text(f"{ROOT}\n")
         made.write_text(wanted)
@@ -50,5 +53,5 @@ def make(name):
 
 
 if __name__ == "__main__":
-    for one in sys.argv[1:] or [*PEERS, OURS]:
+    for one in sys.argv[1:] or [*PEERS, OURS, ENGINES]:
         make(one)

@@ -125,8 +125,12 @@ def _kind(section: str) -> str:
 
 
 def is_ours(settings: Settings) -> bool:
-    "Whether a section [domostats] or [instance.NAME] stands in a file."
-    return any(_kind(section) in ("domostats", "instance") for section in settings.sections())
+    """Whether a file is for the kit: [domostats] or [instance.NAME] stands in it, or [extractors]
+    with classes."""
+    kinds = {_kind(section): section for section in settings.sections()}
+    if kinds.keys() & {"domostats", "instance"}:
+        return True
+    return "extractors" in kinds and settings.has_option(kinds["extractors"], "classes")
 
 
 def _line_of(text: str, section: str, name: str = "") -> int:
@@ -229,7 +233,9 @@ def _speaks(content: bytes) -> bool:
     text = read_text(content)
     if isinstance(text, Fault):
         text = content.decode("latin-1")
-    return bool(re.search(r"(?mi)^\[(domosta\w*|instance\..+)\]", text))
+    return bool(re.search(r"(?mi)^\[(domosta\w*|instance\..+)\]", text)) or bool(
+        re.search(r"(?mi)^\[extractors\][^\[]*^classes\s*[=:]", text)
+    )
 
 
 def _settings_or_fault(content: bytes, folder: Path) -> Settings | Fault:

@@ -20,6 +20,7 @@ __all__ = [
     "from_millis",
     "to_millis",
     "parse_http_date",
+    "spell_seconds",
     "parse_micros",
     "format_micros",
 ]
@@ -101,6 +102,17 @@ def parse_http_date(text: str | None) -> datetime | None:
         return as_utc(parsedate_to_datetime(text or ""))
     except (TypeError, ValueError, OverflowError):
         return None
+
+
+# %% ../nbs/01_core/04_times.ipynb #f470a181
+def spell_seconds(seconds: float) -> str:
+    "A length of time in words: `45 s`, `3 min 20 s`, `2 h 5 min`."
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 # %% ../nbs/01_core/04_times.ipynb #7e00001a

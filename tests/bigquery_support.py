@@ -11,6 +11,7 @@ import test_zones
 from test_extractors import shop  # noqa: F401  a fixture of these tests too
 
 from domostats import sandbox
+from domostats.clients.bigquery.queries import run_query_job
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
 
@@ -45,7 +46,9 @@ class StoreOnBigQuery(BigQueryWarehouse):
         sql = re.sub(r"\btable\b", self.connection.sql(name), sql)
         self.connection.prepare()
         found = (
-            self.connection.runner.query(sql)[0].result().to_arrow(create_bqstorage_client=False)
+            run_query_job(self.connection.runner, sql)
+            .result()
+            .to_arrow(create_bqstorage_client=False)
         )
         naive = [
             pa.field(one.name, pa.timestamp("us"))

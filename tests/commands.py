@@ -1,7 +1,8 @@
 """The command line in a process of its own, without the second that its imports take.
 
 A server imports what every command needs, and nothing else; each command is a fork of it, with the
-folder, the environment and the words of whoever asks, and ends as any process does.
+folder, the environment and the words of whoever asks. It ends as any process does: its threads
+are waited for, what is to be done at the end is done, and all is written.
 """
 
 import json
@@ -18,7 +19,7 @@ PATIENCE = 180  # seconds for one command
 CAN_FORK = hasattr(os, "fork") and sys.version_info >= (3, 11)
 
 SERVER = """
-import json, os, runpy, sys, time
+import atexit, json, os, runpy, sys, threading, time
 
 runpy.run_path(sys.argv[1])["preload"]()
 while asked := json.loads(sys.stdin.readline() or "null"):
@@ -37,7 +38,16 @@ if asked:
         os.close(file)
     sys.path[0] = os.getcwd()
     sys.argv = ["domostats", *asked["words"]]
-    runpy.run_module("domostats", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("domostats", run_name="__main__", alter_sys=True)
+    except SystemExit as end:
+        if not isinstance(end.code, int):
+            raise
+        threading._shutdown()
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(end.code)  # to take all modules apart would take longer than most commands
 """
 
 servers: list[subprocess.Popen] = []

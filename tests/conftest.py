@@ -83,6 +83,28 @@ def nobodys_home(tmp_path_factory):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_keys():
+    """Sandboxes sign with keys of a small stock: to find the primes of a new one takes as long as
+    a test. Two keys that follow each other are never the same."""
+    try:
+        from joserfc.jwk import RSAKey
+    except ImportError:
+        yield
+        return
+    make, stock, asked = RSAKey.generate_key, {}, itertools.count()
+
+    def give(key_size=2048, parameters=None, private=True, auto_kid=False):
+        place = key_size, repr(parameters), private, auto_kid, next(asked) % 8
+        if place not in stock:
+            stock[place] = make(key_size, parameters, private, auto_kid)
+        return stock[place]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(RSAKey, "generate_key", give)
+        yield
+
+
 @pytest.fixture
 def tmp_path(request, tmp_path_factory):
     """An empty folder, as pytest's own, but counted here: to find a free number pytest looks at
@@ -98,6 +120,7 @@ def own_folder(tmp_path, monkeypatch):
     What it imports from there is forgotten: another test has another module of that name."""
     for name in [name for name in os.environ if name.startswith(("DOMO", "DATORAMA"))]:
         monkeypatch.delenv(name)
+    monkeypatch.setenv("DOMOSTATS_SHOW_PROGRESS", "off")  # or a slow machine has other outputs
     for name in PLACES:
         monkeypatch.setenv(name, str(tmp_path / name))
     work = tmp_path / "work"
@@ -253,9 +276,10 @@ def environment(once):
             missing(f"none of {', '.join(pythons)} is here")
 
         def install(folder):
-            subprocess.run([python, "-m", "venv", folder], check=True)
-            command = ["-m", "pip", "install", *QUICKLY, *packages]
-            subprocess.run([folder / "bin" / "python", *command], check=True)
+            # the pip that is here serves it too: to give each its own takes three seconds
+            subprocess.run([python, "-m", "venv", "--without-pip", folder], check=True)
+            command = ["-m", "pip", "--python", folder, "install", *QUICKLY, *packages]
+            subprocess.run([sys.executable, *command], check=True)
 
         digest = hashlib.sha256(" ".join(packages).encode()).hexdigest()[:16]
         return once(f"environment-{digest}", install) / "bin" / "python"
@@ -291,10 +315,10 @@ class Tiers:
     """Tests marked `sampled(n)`: of the cases of each, one in n is quick, and the others are slow.
 
     The first case is always among the quick ones. Of what a long table leaves to the slow tier,
-    twenty cases are drawn for each day (or `a_day`, where a case takes a second), and the others
+    twelve cases are drawn for each day (or `a_day`, where a case takes a second), and the others
     wait for theirs: they are marked `another_day`. SAMPLE=2024-03-01 draws those of that day."""
 
-    A_DAY = 20
+    A_DAY = 12
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, items):
@@ -363,12 +387,22 @@ def pytest_collection_modifyitems(config, items):
 def begin_with_long_ones(items, workers):
     """These tests, where those that are marked `long` come first in the share of each worker.
 
-    One that is met last would run alone, and the other workers would wait for it."""
-    long = [item for item in items if item.get_closest_marker("long")]
-    others = [item for item in items if not item.get_closest_marker("long")]
-    for number, item in enumerate(long):
-        others.insert(number % workers * len(items) // workers, item)
-    return others
+    One that is met last would run alone, and the other workers would wait for it. Those of one
+    file go to one worker: they share what takes long to make, and others would wait for that."""
+    long, others = defaultdict(list), []
+    for item in items:
+        if item.get_closest_marker("long"):
+            long[item.nodeid.partition("::")[0]].append(item)
+        else:
+            others.append(item)
+    first = [[] for _ in range(workers)]
+    for number, tests in enumerate(long.values()):
+        first[number % workers] += tests
+    ordered, others = [], iter(others)
+    for number, tests in enumerate(first, start=1):
+        ordered += tests
+        ordered += itertools.islice(others, max(number * len(items) // workers - len(ordered), 0))
+    return ordered
 
 
 def leave_a_few(config, items, most=3):

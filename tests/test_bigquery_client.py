@@ -13,8 +13,8 @@ from domostats import sandbox
 from domostats.clients.bigquery.client import open_client
 from domostats.clients.bigquery.credentials import Bearer, find_credentials, find_key_entries
 from domostats.clients.bigquery.datasets import group_label, prepare_dataset
-from domostats.clients.bigquery.jobs import run_job
-from domostats.clients.bigquery.queries import run_query, start_query_job
+from domostats.clients.bigquery.jobs import JobRunner
+from domostats.clients.bigquery.queries import run_query, run_query_job
 from domostats.clients.bigquery.session import BigQuerySession
 from domostats.clients.bigquery.settings import ENDPOINT, read_bigquery_settings
 from domostats.errors import (
@@ -412,8 +412,8 @@ def test_a_query_runs_once_whatever_is_lost(box, fault):
         for after in range(3):
             box.fail(fault, "/bigquery", after=after)
             id = f"insert_{fault}_{after}"
-            run_query(client, settings, "INSERT INTO d.t VALUES (1)", job_id=id)
-            run_query(client, settings, "INSERT INTO d.t VALUES (1)", job_id=id)
+            run_query(client, settings, "INSERT INTO d.t VALUES (1)", name=id)
+            run_query(client, settings, "INSERT INTO d.t VALUES (1)", name=id)
             box.heal()
         assert box.table("d.t").num_rows == 3
 
@@ -423,16 +423,14 @@ def test_a_job_that_the_service_failed_is_asked_for_again(box):
     with open_client(settings) as client:
         client.create_dataset("d")
         run_query(client, settings, "CREATE TABLE d.t (n INT64)")
-
-        def begin(id):
-            return start_query_job(client, settings, "INSERT INTO d.t VALUES (1)", job_id=id)
-
-        box.fail("job_failed", f"/bigquery/v2/projects/{PROJECT}/jobs", times=4)
-        assert run_job(client, settings, "j", "the insert", begin).job_id == "j_3"
+        runner = JobRunner(client, settings)
+        insert = "INSERT INTO d.t VALUES (1)"
+        box.fail("job_failed", f"/bigquery/v2/projects/{PROJECT}/jobs", times=3)
+        assert run_query_job(runner, insert, name="j").job_id == "j_3"
         assert box.table("d.t").num_rows == 1
         box.fail("job_failed", "/bigquery", times=99)
-        with pytest.raises(DomostatsError, match="the insert"):
-            run_job(client, settings, "k", "the insert", begin)
+        with pytest.raises(RetryLaterError, match="the insert"):
+            run_query_job(runner, insert, name="k", doing="the insert")
         assert box.table("d.t").num_rows == 1
 
 
@@ -457,11 +455,38 @@ def test_groups_follow_the_settings_and_others_stay(box):
         both = {MANAGERS: "WRITER", "auditors@acme.example": "READER"}
         prepare_dataset(client, at(box, groups=both))
         assert groups_of(client) == {("WRITER", MANAGERS), ("READER", "auditors@acme.example")}
-        prepare_dataset(client, at(box))  # what was there before us stays
+        prepare_dataset(client, at(box))  # nothing is said of groups
+        assert len(groups_of(client)) == 2
+        prepare_dataset(client, at(box, groups={}))  # what was there before us stays
         assert groups_of(client) == {("READER", "auditors@acme.example")}
         after = client.get_dataset("d")
         left = [one for one in after.access_entries if one.entity_type == "specialGroup"]
         assert left == owners and after.labels == {"team": "data"}
+
+
+def test_groups_are_for_the_dataset_that_the_settings_name(monkeypatch):
+    groups = {ANALYSTS: "READER"}
+
+    def found(text, *names, **variables):
+        Path("settings.ini").write_text(f"[domostats]\n{text}\n")
+        with monkeypatch.context() as patched:
+            for name, value in variables.items():
+                patched.setenv(name, value)
+            return read_bigquery_settings(*names).groups
+
+    own = f"[bigquery]\nreaders = {ANALYSTS}\nproject = {PROJECT}\ndataset = d"
+    assert found(own) == found(own, PROJECT, "d") == found(own, PROJECT) == groups
+    assert found(own, PROJECT, "other") is found(own, "acme-other", "d") is None
+    assert found(own, DOMOSTATS_BIGQUERY_DATASET="other") == groups
+    assert found(own, PROJECT, "d", DOMOSTATS_BIGQUERY_DATASET="other") is None
+    no_groups = own.replace("readers", "# readers")
+    assert found(no_groups) == {}  # and those that were there go
+    named = f"[bigquery]\nreaders = {ANALYSTS}\n[extractors]\nwarehouse = bigquery:{PROJECT}.d"
+    assert found(named, PROJECT, "d") == groups and found(named, PROJECT, "other") is None
+    half = f"[bigquery]\nreaders = {ANALYSTS}\ndataset = d"
+    assert found(half, PROJECT, "d", GOOGLE_CLOUD_PROJECT=PROJECT) == groups
+    with pytest.warns(UserWarning, match=f"{ANALYSTS} may see a dataset.*not said which"):
+        assert found(half, PROJECT, "d") is None
 
 
 def test_nothing_is_written_where_nothing_differs(box):

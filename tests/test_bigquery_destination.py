@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 from platforms import started
 
 from domostats import reports, sandbox
+from domostats.clients.bigquery import uploads
 from domostats.clients.bigquery.client import open_client
+from domostats.clients.bigquery.jobs import JobRunner
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.errors import (
@@ -155,6 +157,7 @@ def test_all_four_methods_by_the_command_line(box, at):
         ("bigquery:d.t", (), 2, "PROJECT.DATASET.TABLE"),
         ("bigquery:acme-analytics.my-data.t", (), 2, "dataset"),
         (f"bigquery:{PROJECT}.d.{notes.NOTES}", (), 2, "the kit itself"),
+        (f"bigquery:{PROJECT}.d.kit_loads", (), 2, "the kit itself"),
         (TO, ("--method", "PARTITION"), 2, "--partition"),
         (TO, ("--partition", "x"), 2, "--partition"),
     ],
@@ -263,8 +266,14 @@ def test_required_columns_are_required(box, at):
     write_to_bigquery(pa.table({"id": [1], "n": [None]}, schema=schema), TABLE, at)
     with open_client(at) as client:
         assert [one.mode for one in client.get_table(str(TABLE)).schema] == ["REQUIRED", "NULLABLE"]
-    write_to_bigquery(pa.table({"id": pa.array([None], pa.int64())}), TABLE, at, "APPEND")
-    assert [row["id"] for row in in_bigquery(at)] == [1, None]
+    for wrong in (pa.table({"id": pa.array([None], pa.int64())}), pa.table({"n": [1]})):
+        with pytest.raises(DataError, match="'id' of bigquery:.* takes no null") as e:
+            write_to_bigquery(wrong, TABLE, at, "APPEND")
+        assert e.value.reason == "null_value"
+    write_to_bigquery(wrong.slice(0, 0), TABLE, at, "APPEND")
+    assert [row["id"] for row in in_bigquery(at)] == [1]
+    write_to_bigquery(wrong, TABLE, at, "REPLACE")
+    assert in_bigquery(at) == [{"n": 1}]
 
 
 # ---- names
@@ -373,6 +382,11 @@ def test_a_key_that_is_null_or_comes_twice_is_refused(box, at):
         with pytest.raises(DestinationError) as e:
             write_to_bigquery(pa.table({"id": ids}), TABLE, at, "UPSERT", "id")
         assert e.value.reason == reason and str(TABLE) in str(e.value)
+    with pytest.raises(DestinationError, match="not a number") as e:
+        write_to_bigquery(pa.table({"id": [float("nan")]}), TABLE, at, "UPSERT", "id")
+    assert e.value.reason == "null_key"
+    with pytest.raises(SettingsError, match="lists or records") as e:
+        write_to_bigquery(pa.table({"id": [[1]]}), TABLE, at, "UPSERT", "id")
     with pytest.raises(SettingsError) as e:
         write_to_bigquery(pa.table({"id": [1]}), TABLE, at, "UPSERT", "nothing")
     assert e.value.reason == "bad_update_key" and left_behind(box) == []
@@ -555,25 +569,31 @@ def test_rows_that_are_there_are_not_called_lost(box, at, monkeypatch, method):
     assert e.value.reason == "rows_written" and len(in_bigquery(at, other)) == 2
 
 
-def test_a_run_that_died_before_its_copy_blocks_others_for_a_while(box, at, monkeypatch):
+def test_a_run_that_died_before_its_copy_is_in_nobodys_way(box, at, monkeypatch):
+    "Its job was announced and never began: it is closed, and comes no more."
     write_to_bigquery(rows(1, 2), TABLE, at)
-    usual = bringing.run_job
+    usual = JobRunner.run
+    left = []
 
-    def dies(client, settings, job_id, doing, begin):
-        if "_copy_" in job_id:
+    def dies(runner, name, start, *rest):
+        if "_copy_" in name:
+            left.append((runner, name, start, *rest))
             raise KeyboardInterrupt
-        return usual(client, settings, job_id, doing, begin)
+        return usual(runner, name, start, *rest)
 
-    monkeypatch.setattr(bringing, "run_job", dies)
+    monkeypatch.setattr(JobRunner, "run", dies)
     with pytest.raises(KeyboardInterrupt):
         write_to_bigquery(rows(3), TABLE, at, "REPLACE")
-    monkeypatch.setattr(bringing, "run_job", usual)
-    with pytest.raises(DestinationError) as e:
-        write_to_bigquery(rows(3), TABLE, at, "REPLACE")
-    assert e.value.reason == "busy" and str(TABLE) in str(e.value)
-    monkeypatch.setattr(notes, "WHILE", 0)
-    write_to_bigquery(rows(3), TABLE, at, "REPLACE")
-    assert [row["id"] for row in in_bigquery(at)] == [3]
+    monkeypatch.setattr(JobRunner, "run", usual)
+    assert table_coverage(TABLE, at).report == "users"
+    assert len(in_bigquery(at)) == 2
+    with open_client(at) as client:
+        write_to_bigquery(rows(4), TABLE, at, "APPEND", client=client)
+        [(_, *late)] = left
+        with pytest.raises(DestinationError) as e:  # it had not died, and comes now
+            JobRunner(client, at).run(*late)
+    assert e.value.reason == "changed_meanwhile"
+    assert sorted(row["id"] for row in in_bigquery(at)) == [1, 2, 4]
 
 
 @pytest.mark.parametrize("method", ["REPLACE", "APPEND", "UPSERT"])
@@ -625,10 +645,7 @@ def test_what_the_source_raises_comes_through(box, at):
 
 
 def test_a_large_file_goes_in_pieces(box, at, monkeypatch):
-    from domostats.clients.bigquery import jobs
-
-    monkeypatch.setattr(jobs, "PIECE", 256 * 1024)
-    monkeypatch.setattr(jobs.upload_load_job, "__defaults__", (256 * 1024, None))
+    monkeypatch.setattr(uploads.upload_load_job, "__defaults__", (256 * 1024, None))
     draw = random.Random(1)
     table = pa.table({"s": [draw.randbytes(40).hex() for _ in range(40_000)]})
     box.fail("drop_after", "/upload", after=2)

@@ -1,5 +1,6 @@
 """A history that a dataset of BigQuery keeps is the one that a store keeps."""
 
+import json
 import re
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -92,6 +93,62 @@ def test_a_snapshot_sends_what_has_changed_and_nothing_else(store, box):
     [other] = names(store, "kit_history")
     assert other != table and names(store, "kit_staged") == []
     assert history.at(DAY).num_rows == history.at().num_rows == 500
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", ["id", "half"])
+def test_a_question_brings_what_it_is_about_and_no_more(store, box, monkeypatch, key):
+    rows = {"id": [*range(40)], "half": [n + 0.5 for n in range(40)], "name": ["x" * 50] * 40}
+    places = store, Store("calm.duckdb")
+    both = [History("users", key, place) for place in places]
+    for n in range(6):
+        rows["name"] = [f"day {n}" if id == n else one for id, one in enumerate(rows["name"])]
+        for history in both:
+            history.snapshot(pa.table(rows), DAY + timedelta(n))
+    usual = BigQueryHistories._rows
+    brought = []
+
+    def counted(place, table, select=None, parameters=()):
+        found = usual(place, table, select, parameters)
+        brought.append((found.num_rows, found.num_columns))
+        return found
+
+    monkeypatch.setattr(BigQueryHistories, "_rows", counted)
+    box.log.clear()
+    for ask in (
+        lambda history: history.at(),
+        lambda history: history.at(DAY + timedelta(2)),
+        lambda history: history.changes(DAY + timedelta(3), DAY + timedelta(4)),
+        lambda history: history.snapshots(),
+        lambda history: history.validity(),
+    ):
+        ours, theirs = (ask(history) for history in both)
+        assert exactly(ours) == exactly(theirs)
+    known = {"id": [(40, 5), (40, 5), (2, 5)], "half": [(45, 5), (42, 5), (44, 5)]}
+    assert brought == [*known[key], (45, 3), (45, 5)]
+    sent = [json.loads(call.body) for call in box.log if call.method == "POST"]
+    limits = {one["configuration"]["query"]["maximumBytesBilled"] for one in sent}
+    assert limits == {str(store.warehouse.connection.settings.max_bytes_billed)}
+    later = [one for one in sent if "__since__ <=" in one["configuration"]["query"]["query"]]
+    assert len(later) == 3
+
+
+@pytest.mark.slow
+def test_columns_that_are_not_compared_today_are_seen_as_on_a_store(store):
+    places = store, Store("calm.duckdb")
+    for place in places:
+        for n in range(4):
+            rows = pa.table({"id": [1, 2], "seen": [n, 0], "name": ["a", "b" if n < 2 else "c"]})
+            History("users", "id", place).snapshot(rows, DAY + timedelta(n))
+    both = [History("users", "id", place, ignore="seen") for place in places]
+    for ask in (
+        lambda history: history.at(DAY + timedelta(3)),
+        lambda history: history.changes(DAY, DAY + timedelta(3)),
+        lambda history: history.snapshots(),
+    ):
+        ours, theirs = (exactly(ask(history)) for history in both)
+        assert ours == theirs
+    assert [row["seen"] for row in both[0].at().to_pylist()] == [0, 2 - 2]
 
 
 @pytest.mark.slow
@@ -194,8 +251,9 @@ def outcome(call):
 @given(
     days=st.lists(days(), min_size=2, max_size=4),
     ignored=st.sampled_from([(), (), ("Seen",), ("name", "SCORE")]),
+    asked=st.integers(0, 3),
 )
-def test_random_days_leave_the_same_history(datasets, tmp_path_factory, part, days, ignored):
+def test_random_days_leave_the_same_history(datasets, tmp_path_factory, part, days, ignored, asked):
     folder = tmp_path_factory.mktemp("h")
     places = Store(folder / "s.duckdb"), BigQueryHistories(datasets.warehouse(folder.name))
     both = [History("things", "ID", place, "acme", ignore=ignored) for place in places]
@@ -211,11 +269,14 @@ def test_random_days_leave_the_same_history(datasets, tmp_path_factory, part, da
             states.pop()
         if day.then == "erase" and states[1:]:
             assert len({history.erase(day.who) for history in both}) == 1
+    then = DAY + timedelta(asked)
     for question in (
         lambda history: exactly(history.snapshots()),
         lambda history: exactly(history.at()),
         lambda history: exactly(history.validity()),
         lambda history: exactly(history.changes(DAY, DAY + timedelta(9))),
+        lambda history: exactly(history.at(then)),
+        lambda history: exactly(history.changes(then - timedelta(1), then)),
     ):
         ours, theirs = (outcome(lambda one=one: question(one)) for one in both)
         assert ours == theirs

@@ -22,7 +22,7 @@ from test_extractors import (  # noqa: F401
 
 from domostats.errors import DestinationError, RetryLaterError, SettingsError
 from domostats.tracking.bigquery.claims import DayClaim, day_job
-from domostats.tracking.bigquery.files import start_load, write_parquet
+from domostats.tracking.bigquery.files import load_rows, write_parquet
 from domostats.tracking.bigquery.ledger import LedgerRow, LedgerTable
 from domostats.tracking.bigquery.structure import BigQueryStructure
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse, warehouse_from
@@ -120,7 +120,11 @@ def test_many_days_take_few_load_jobs(served, days, most):
     extraction = made(of(Visit, extract, ExtractorType.individual_rows))
     wanted = [FIRST + timedelta(n) for n in range(days)]
     now = datetime(2022, 1, 1, 12, tzinfo=timezone.utc) + timedelta(days)
+    served.log.clear()
     assert [day for _, day in done(extraction, now)] == wanted
+    asked = [call.body for call in served.log if "AS age" in call.body]
+    whole = [body for body in asked if "release_key IN UNNEST" not in body]
+    assert len(whole) == 1 and len(asked) > days / 10  # the ledger is read once, not for each range
     staged = [job for job in served.jobs.values() if job.kind == "load"]
     assert 0 < len(staged) <= most and loads_of(served, "visit") == []
     found = rows(extraction.store, "visit", "_day")
@@ -214,9 +218,7 @@ def other_program(extraction, line, counts, dies=False):
         batches = loader.batches(day)
         write_parquet(table, pa.RecordBatchReader.from_batches(table.schema, batches), file)
         target = f"{table.name}${day:%Y%m%d}"
-        connection.runner.run(
-            name, lambda id: start_load(connection, table, target, file, id, claim.name)
-        )
+        load_rows(connection, table, target, file, name, claim.name)
     return claim
 
 
@@ -327,7 +329,7 @@ def test_migrations_are_resumed_and_what_others_have_made_is_not_touched(dataset
     migrations.make(extraction.tables)
     connection = extraction.store.connection
     connection.prepare()
-    connection.runner.query(f"CREATE TABLE {connection.sql('user')} (odd INT64)")
+    connection.select(f"CREATE TABLE {connection.sql('user')} (odd INT64)", [])
     assert refusal(migrations.apply) == "not_written"
     assert extraction.store.names() == ["email", "user"]
     extraction.store.drop("user")
@@ -363,7 +365,7 @@ def test_a_table_that_was_changed_by_hand_is_told_of(datasets):
     extraction = made(UserExtractor)
     migrations = Migrations("migrations of store", extraction.store)
     connection = extraction.store.connection
-    connection.runner.query(f"ALTER TABLE {connection.sql('user')} ADD COLUMN odd INT64")
+    connection.select(f"ALTER TABLE {connection.sql('user')} ADD COLUMN odd INT64", [])
     assert "user.odd" in migrations.findings()[0] and refusal(migrations.apply) == "drift"
     [result] = extraction.extract(NOON)
     assert result.error.reason == "drift"

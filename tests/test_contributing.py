@@ -67,6 +67,7 @@ def follow(folder):
         file.write_text(json.dumps(page, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_who_follows_the_guide_has_a_report_and_no_test_fails(copy, tmp_path):
     environment = os.environ | {

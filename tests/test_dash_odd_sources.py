@@ -35,7 +35,7 @@ from domostats.loading.uploads.sources import open_sources
 pytest_plugins = "dash_support"
 MODELS = "v1", "v2"
 quick = settings(
-    max_examples=40,
+    max_examples=15,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -43,10 +43,12 @@ class Handed:
     def run(self):
         flow = self.workflow
         keywords = {"dag_id": flow.dag_id, "run_id": "1", "workflow": flow}
+        if any(task.function(**keywords) is False for task in flow.tasks if task.setup):
+            return self
         made = flow.make_release(**keywords)
         names = json.loads(json.dumps(name_releases(flow, made)))
         kind = json.loads(json.dumps(plain_kind(made)))
-        for task in flow.tasks:
+        for task in [task for task in flow.tasks if not task.setup]:
             if not task.each:
                 task.function(make_named(flow, names, keywords, kind), **keywords)
                 continue
@@ -122,6 +124,19 @@ def test_an_engine_calls_what_a_plain_run_calls(releases, kinds, most, data):
     engine = Told(releases, kinds, failing)
     run = engine.make_dag(handed(most)).run()
     assert engine.told == plain.told and {*run.failed} == {*failures}
+
+
+def test_an_engine_whose_releases_cannot_be_made_calls_nothing():
+    flow = Told([], [True, False], [])
+
+    def make_release(**kwargs):
+        raise DestinationError("It is down.", "no_registry")
+
+    flow.make_release = make_release
+    for run in (flow.run, flow.make_dag(handed()).run):
+        with pytest.raises(DestinationError):
+            run()
+    assert flow.told == []
 
 
 @given(st.lists(st.integers(), max_size=60), st.integers(1, 12))

@@ -73,6 +73,7 @@ WAYS = {  # every command, in a way that needs the disk, the network or the sett
     "extract": "extract",
     "releases": "releases",
     "registry": "registry serve",
+    "airflow": "airflow check",
     "token": "token list --instance acme",
     "dash": "dash -o acme authenticate --no-browser",
 }
@@ -180,7 +181,7 @@ def test_where_a_home_cannot_be_written_each_command_says_so(name, run, monkeypa
     silent = ("reports", "datasets", "budget", "make-migrations", "print-extract")
     looks = ("rows", "query", "schema")  # where there is no store there is no dataset
     sandboxes = ("sandbox", "datorama-sandbox", "dash-sandbox", "bigquery-sandbox")
-    state = ("demo", *sandboxes, "dash-sign-in", "dash")
+    state = ("demo", *sandboxes, "dash-sign-in", "dash", "airflow")
     wanted = 0 if name in silent else 2 if name in looks else 3 if name in state else 7
     assert code == wanted, printed
     assert "Traceback" not in printed

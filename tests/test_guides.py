@@ -75,16 +75,17 @@ def test_the_commands_of_the_guide_to_bigquery_run_beside_their_sandbox(own_fold
     page = ROOT / "docs" / "guides" / "bigquery.md"
     Path("stats.py").write_text(blocks(page, "python")[0])
     Path("settings.ini").write_text(blocks(page, "ini")[0])
-    _, serving, script = blocks(page, "sh")
+    _, serving, *scripts = blocks(page, "sh")
     places = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
-    environment = {**os.environ, "PATH": places, "DOMOSTATS_SETTINGS": "settings.ini"}
+    environment = {**os.environ, "PATH": places}
+    environment.pop("DOMOSTATS_SETTINGS", None)  # a newcomer has none
     words = shlex.split(serving)
     with subprocess.Popen(words, env=environment, stdout=subprocess.PIPE, text=True) as process:
         try:
             said = [process.stdout.readline() for _ in range(4)]
             assert said[-1] == "GOOGLE_APPLICATION_CREDENTIALS=key.json\n"
             done = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", script],
+                ["bash", "-euo", "pipefail", "-c", "".join(scripts)],
                 env=environment,
                 capture_output=True,
                 text=True,
@@ -100,6 +101,8 @@ def test_the_commands_of_the_guide_to_bigquery_run_beside_their_sandbox(own_fold
         "user 2022-01-03 1 row",
         "would be lost: table user with 3 rows of 3 days (2022-01-01 to 2022-01-03), and view "
         "user_delta",
+        "p:2022-01-03",
+        "35",
     ):
         assert words in done.stdout, done.stdout
 

@@ -258,7 +258,7 @@ SLIPS = [  # lesson, check, answer, what is said, and what is not
 ]  # fmt: skip
 
 
-@pytest.mark.sampled(5)
+@pytest.mark.sampled(10)
 @pytest.mark.parametrize("lesson, check, answer, says, not_said", SLIPS)
 def test_a_slip_is_told_in_words_that_lead_on(lesson, check, answer, says, not_said, notebook):
     outcome = notebook(lesson, check, answer)

@@ -215,10 +215,10 @@ def is_same(told, value):
         return told.keys() == value.keys() and all(is_same(told[k], value[k]) for k in value)
     if isinstance(value, list):
         return len(told) == len(value) and all(map(is_same, told, value))
-    if isinstance(value, datetime):
-        return datetime.fromisoformat(told) == value
     if isinstance(value, (date, time)):
-        return type(value).fromisoformat(told) == value
+        # Python 3.10 reads three or six digits of a second, and no other number of them
+        whole = re.sub(r"(?<=\.)\d+", lambda digits: digits[0].ljust(6, "0"), told)
+        return type(value).fromisoformat(whole) == value
     if isinstance(value, float):
         return float(told) == value
     if isinstance(value, Decimal):
@@ -514,9 +514,12 @@ def test_many_rows_take_no_more_memory_than_few(form, store):
 # --- help -----------------------------------------------------------------------------------------
 
 
-def each_command(command=None, words=()):
+COMMANDS = get_command(app)
+
+
+def each_command(command=COMMANDS, words=()):
     "Every command with the words that call it."
-    for name, inner in getattr(command or get_command(app), "commands", {}).items():
+    for name, inner in getattr(command, "commands", {}).items():
         if hasattr(inner, "commands"):
             yield from each_command(inner, (*words, name))
         else:
@@ -525,7 +528,7 @@ def each_command(command=None, words=()):
 
 def parse(line):
     "The command that a line calls, once all its words are understood."
-    command, rest = get_command(app), shlex.split(line)[1:]
+    command, rest = COMMANDS, shlex.split(line)[1:]
     rest = rest[: rest.index("|")] if "|" in rest else rest
     context = None
     while hasattr(command, "commands"):
@@ -544,9 +547,7 @@ def test_every_command_has_an_example_that_it_understands(name, monkeypatch):
     from typer.testing import CliRunner
 
     examples = EVERY[name].epilog.split("\n")
-    assert all(parse(line) is EVERY[name] for line in examples) or [
-        parse(line).name for line in examples
-    ] == [EVERY[name].name] * len(examples)
+    assert all(parse(line) is EVERY[name] for line in examples)
     printed = CliRunner().invoke(app, [*name.split(), "--help"]).output
     assert all(line in printed for line in examples), "no example is wrapped"
     assert CODES.split() == printed.split()[-len(CODES.split()) :]
@@ -589,6 +590,7 @@ def test_every_command_stands_in_one_group():
 
 
 def test_help_the_readme_and_the_site_name_the_same_commands():
+    pytest.importorskip("sphinx")
     sys.path.insert(0, str(ROOT / "tools"))
     try:
         import reference
@@ -603,3 +605,32 @@ def test_help_the_readme_and_the_site_name_the_same_commands():
             for line in re.split(r"\n|&&", block.replace("\\\n", " ")):
                 if line.strip().startswith("domostats "):
                     assert parse(line.strip().split(" #")[0]), (path, line)
+
+
+@pytest.mark.parametrize("kind", ["csv", "parquet"])
+def test_a_hyphen_is_what_comes_through_a_pipe(kind, tmp_path):
+    table = pa.table({"id": [1, 2, 3], "name": ["Ada", None, WIDE]})
+    write_file(table, tmp_path / f"in.{kind}")
+    piped = (tmp_path / f"in.{kind}").read_bytes()
+
+    def look(*words):
+        program = [sys.executable, "-m", "domostats", *words]
+        done = subprocess.run(program, input=piped, capture_output=True, timeout=120)
+        assert done.returncode == 0, done.stderr.decode()
+        return json.loads(done.stdout)
+
+    assert [row["id"] for row in look("rows", "-", "--json", "--where", "id > 1")] == [2, 3]
+    assert look("query", "SELECT max(name) AS last, count(*) AS n FROM '-'", "--json") == [
+        {"last": WIDE, "n": 3}
+    ]
+    assert [row["column"] for row in look("schema", "-", "--json")] == ["id", "name"]
+
+
+def test_a_hyphen_without_a_pipe_waits_for_nobody(monkeypatch):
+    from domostats.interfaces import sources
+
+    monkeypatch.setattr(sys, "stdin", io.StringIO())
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(SettingsError, match="through a pipe") as caught:
+        sources.read_input()
+    assert caught.value.reason == "no_file" and sources.is_path("-")

@@ -239,6 +239,8 @@ def test_each_name_of_the_reference_is_in_the_module_beside_it():
                 if not hasattr(found, part) and submodule:
                     importlib.import_module(submodule)
                 found = getattr(found, part)
+        except ModuleNotFoundError as missed:  # Airflow has an environment of its own
+            return missed.name == "airflow" and name in dir(found)
         except (ImportError, AttributeError):
             return False
         return True
@@ -267,6 +269,7 @@ def test_the_code_does_not_become_harder_to_read():
     assert "bases: " in done.stdout and "names: " in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_types_hold():
     done = subprocess.run([BIN / "basedpyright"], cwd=ROOT, capture_output=True, text=True)
@@ -274,6 +277,7 @@ def test_types_hold():
     assert "0 errors" in done.stdout
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_each_public_name_has_a_type():
     command = [BIN / "basedpyright", "--verifytypes", "domostats", "--ignoreexternal"]

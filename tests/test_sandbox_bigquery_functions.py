@@ -37,6 +37,11 @@ EXPRESSIONS = [
     ("CAST(NUMERIC '2.5' AS INT64)", 3),
     ("CAST('1e3' AS FLOAT64)", 1000.0),
     ("CAST(TRUE AS INT64)", 1),
+    ("CAST('0x1F' AS INT64)", 31),
+    ("-9223372036854775808", -(2**63)),
+    ("CAST(b'abc' AS STRING)", "abc"),
+    ("[1, 2][ORDINAL(2)]", 2),
+    ("[1, 2][SAFE_OFFSET(7)]", None),
     ("CAST(TRUE AS STRING)", "true"),
     ("CAST(1.0 AS STRING)", "1"),
     ("CAST(1.5 AS STRING)", "1.5"),
@@ -428,8 +433,134 @@ def test_what_a_query_gives(client, text, wanted):
 @pytest.mark.sampled(3)
 @pytest.mark.parametrize("text", REFUSED)
 def test_what_would_mean_something_else_is_refused(client, text):
-    with pytest.raises(exceptions.BadRequest):
+    with pytest.raises((exceptions.BadRequest, exceptions.MethodNotImplemented)):
         rows(client, text)
+
+
+NO_KIN = [
+    "1 + '1'",
+    "'1' = 1",
+    "TRUE = 1",
+    "b'a' = 'a'",
+    "DATE '2022-01-01' = TIMESTAMP '2022-01-01'",
+    "'a' || 1",
+    "1 IN ('a')",
+    "2 BETWEEN 'a' AND 'b'",
+    "IFNULL(1, 'a')",
+    "1 AND TRUE",
+    "n = w",
+    "n + w",
+    "s.w > 5",
+    "COUNT(*) = '3'",
+    "day = CURRENT_TIMESTAMP()",
+    "'2022-01-01' || day",
+]
+
+
+@pytest.mark.parametrize("expression", NO_KIN)
+def test_what_is_no_kin_is_not_compared(client, expression):
+    with pytest.raises(exceptions.BadRequest, match="No matching signature"):
+        rows(client, f"SELECT {expression} FROM d.s AS s")
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        "n = 1.5",
+        "n = p",
+        "NULL = w",
+        "COALESCE(NULL, w) = 'Ada'",
+        "day = '2022-01-01'",
+        "day < DATETIME '2022-01-01 12:00:00'",
+        "day + 1 = DATE '2022-01-02'",
+        "w IN ('Ada', NULL)",
+        "CAST(n AS STRING) = w",
+        "TIMESTAMP '2022-01-01' > '2021-12-31'",
+        "n IS NULL OR w = 'x'",
+    ],
+)
+def test_what_goes_together_is_compared(client, expression):
+    assert len(rows(client, f"SELECT {expression} FROM d.s AS s")) == 3
+
+
+def test_two_queries_below_each_other_have_the_same_types(client):
+    assert rows(client, "SELECT 1, NULL UNION ALL SELECT 2.5, 'a' ORDER BY 1") == [
+        (1.0, None),
+        (2.5, "a"),
+    ]
+    with pytest.raises(exceptions.BadRequest, match="Column 2 in UNION has incompatible types"):
+        rows(client, "SELECT 1, 2 UNION ALL SELECT 1, 'a'")
+
+
+NAN = "CAST('nan' AS FLOAT64)"
+
+
+@pytest.mark.parametrize("sign", ["=", "<>", "<", "<=", ">", ">="])
+def test_nan_is_like_nothing(client, sign):
+    values = ["NULL", "0.0", "1.5", NAN, "CAST('inf' AS FLOAT64)"]
+    for one in values:
+        for other in values:
+            [(found,)] = rows(client, f"SELECT {one} {sign} {other}")
+            if "NULL" in (one, other):
+                assert found is None
+            elif NAN in (one, other):
+                assert found is (sign == "<>")
+            else:
+                assert found is not None
+
+
+def test_nan_in_a_table_is_never_found_again(client):
+    made = "CREATE OR REPLACE TABLE d.f AS SELECT x, 1 AS n FROM UNNEST([1.0, {}]) AS x"
+    rows(client, made.format(NAN))
+    assert rows(client, "SELECT a.x FROM d.f a JOIN d.f b ON a.x = b.x") == [(1.0,)]
+    [(least,)] = rows(client, "SELECT MIN(x) FROM d.f")
+    assert least != least
+    merge = (
+        "MERGE d.f t USING d.f s ON t.x = s.x WHEN MATCHED THEN UPDATE SET n = 2 "
+        "WHEN NOT MATCHED THEN INSERT (x, n) VALUES (x, 3)"
+    )
+    rows(client, merge)
+    found = rows(client, "SELECT n FROM d.f ORDER BY n")
+    assert found == [(1,), (2,), (3,)]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("SELECT [1, 2][OFFSET(2)]", "Array index 2 is out of bounds"),
+        ("SELECT [1, 2][ORDINAL(0)]", "Array index 0 is out of bounds"),
+        ("SELECT tags[OFFSET(1)] FROM d.s", "Array index 1 is out of bounds"),
+        ("SELECT CAST(b'\\xff' AS STRING)", "."),
+        ("SELECT LN(0)", "Floating point error in function: LN"),
+        ("SELECT SQRT(-1)", "Floating point error in function: SQRT"),
+        ("SELECT EXP(1000)", "Floating point error in function: EXP"),
+        ("SELECT POW(10, 400)", "Floating point error in function: POW"),
+        ("SELECT 9223372036854775808", "Invalid integer literal"),
+        ("SELECT DATE_ADD(DATE '9999-12-31', INTERVAL 1 DAY)", "out of the range"),
+        ("SELECT DATE_SUB(DATE '0001-01-01', INTERVAL 1 DAY)", "out of the range"),
+        ("SELECT CAST('0x' AS INT64)", "Invalid int64"),
+    ],
+)
+def test_what_has_no_answer_is_an_error(client, text, words):
+    with pytest.raises(exceptions.BadRequest, match=words):
+        rows(client, text)
+
+
+def test_a_table_is_replaced_by_one_of_its_own_kind(client):
+    rows(client, "CREATE OR REPLACE TABLE d.r PARTITION BY day AS SELECT DATE '2022-01-01' day")
+    for text, words in (
+        ("CREATE OR REPLACE VIEW d.r AS SELECT 1 x", "is a TABLE"),
+        ("CREATE OR REPLACE TABLE d.r AS SELECT 1 x", "different partitioning spec"),
+        ("CREATE OR REPLACE TABLE d.r (day DATE)", "different partitioning spec"),
+    ):
+        with pytest.raises(exceptions.BadRequest, match=words):
+            rows(client, text)
+    assert rows(client, "SELECT day FROM d.r") == [(datetime.date(2022, 1, 1),)]
+    rows(client, "CREATE OR REPLACE TABLE d.r PARTITION BY day AS SELECT DATE '2022-01-02' day")
+    rows(client, "CREATE OR REPLACE VIEW d.rv AS SELECT day FROM d.r")
+    with pytest.raises(exceptions.BadRequest, match="is a VIEW"):
+        rows(client, "CREATE OR REPLACE TABLE d.rv AS SELECT 1 x")
+    assert rows(client, "SELECT day FROM d.rv") == [(datetime.date(2022, 1, 2),)]
 
 
 def test_a_day_of_changes(client):

@@ -290,3 +290,12 @@ def test_a_named_file_that_is_too_large_is_told_by_its_name(monkeypatch):
     Path("big").write_bytes(bytes(2_000_000))
     monkeypatch.setenv("DOMOSTATS_ENV", "big")
     assert str(told(from_dotenv, "DOMO_PASSWORD")).startswith("big cannot be read")
+
+
+def test_a_file_with_extractors_alone_is_found(own_folder):
+    "The guides have no other section; one of another program by that name is passed by."
+    Path("settings.ini").write_text("[extractors]\nzone = UTC\nclasses = stats.Users\n")
+    assert find_settings()["extractors"]["classes"] == "stats.Users"
+    Path("settings.ini").unlink()
+    Path("../settings.ini").write_text("[extractors]\nthreads = 4\n[broken\n")
+    assert find_settings().sections() == []

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import duckdb
 import pandas as pd
@@ -737,6 +738,94 @@ def test_a_connection_of_the_same_process_does_no_harm(store):
     with duckdb.connect(str(store.path)) as own:
         store.write("a", frame(id=[2]))
         assert own.execute("SELECT id FROM datasets.a").fetchall() == [(2,)]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["memory.duckdb", "main.db", "new.duckdb", "it's.duckdb", 'a "b".duckdb', "a.b.c", "2024.db"],
+)
+def test_a_file_of_any_name_is_opened_again_and_again(tmp_path, name):
+    for n in range(3):
+        store = Store(tmp_path / name)
+        store.write("a", frame(id=[n]))
+        assert rows(store) == [{"id": n}]
+    with duckdb.connect(str(store.path)) as own:
+        assert own.execute("SELECT id FROM datasets.a").fetchall() == [(2,)]
+
+
+def test_what_failed_leaves_nothing_to_the_next(store, tmp_path):
+    store.write("a", frame(id=[1]))
+    for words in ("ATTACH ':memory:' AS other", "CREATE TEMP TABLE a AS SELECT 7 AS id"):
+        with store.open() as con:
+            con.execute(words)
+        with pytest.raises(KeyError), store.open() as con:
+            con.execute("DELETE FROM datasets.a")
+            raise KeyError
+        with store.open() as con:
+            assert con.execute("SELECT id FROM datasets.a").fetchall() == [(1,)]
+            there = con.execute("SELECT database_name FROM duckdb_databases()").fetchall()
+            assert ("other",) not in there
+            with pytest.raises(duckdb.Error):
+                con.execute("SELECT id FROM temp.a")
+    assert rows(store) == [{"id": 1}]
+    with duckdb.connect(str(store.path)):  # nobody has the file
+        pass
+
+
+def test_rows_that_did_not_fit_into_memory_leave_nothing_on_the_disk(store):
+    for _ in range(2):
+        with store.open() as con:
+            con.execute("SET memory_limit = '20MB'")
+            con.execute("SET threads = 1")
+            spilled = con.execute(
+                "SELECT count(*) FROM (SELECT range, hash(range) AS h FROM range(2_000_000) "
+                "ORDER BY h OFFSET 1)"
+            )
+            assert spilled.fetchall() == [(1_999_999,)]
+        assert [path.name for path in store.path.parent.iterdir()] == [store.path.name]
+
+
+FORKING = """
+import os, sys
+import pyarrow as pa
+from domostats.loading.store import Store
+
+store = Store(sys.argv[1])
+for n in range(3):
+    store.write("a", pa.table({"id": [n]}))
+    child = os.fork()
+    if not child:
+        code = 1
+        try:
+            [row] = store.read("a").to_pylist()
+            store.write("a", pa.table({"id": [row["id"] + 10]}))
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitpid(child, 0)[1] == 0
+    print(store.read("a").to_pylist())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="a fork is made")
+def test_a_fork_opens_the_store_and_so_does_its_parent(store):
+    "In a process without the threads of other tests. What runs already has none in a fork."
+    command = [sys.executable, "-c", FORKING, store.path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.stdout.splitlines() == [f"[{{'id': {n + 10}}}]" for n in range(3)], done.stderr
+
+
+def test_threads_with_a_store_each_do_not_meet(tmp_path):
+    def work(number):
+        store = Store(tmp_path / f"{number}.duckdb")
+        for n in range(5):
+            store.write("a", frame(id=[number, n]))
+            assert {row["id"] for row in rows(store)} == {number, n}
+            assert store.names() == ["a"]
+        return number
+
+    with ThreadPoolExecutor(6) as pool:
+        assert [*pool.map(work, range(6))] == [*range(6)]
 
 
 @pytest.mark.parametrize("name", ["datasets.duckdb", "KIT.db", "history"])

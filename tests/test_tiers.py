@@ -13,7 +13,7 @@ class Case:
     "What pytest says of a case, as far as it is asked for here."
 
     def __init__(self, table, number, mark):
-        self.nodeid = f"tests/test_x.py::{table}[{number}]"
+        self.nodeid = f"tests/test_{table}.py::{table}[{number}]"
         self.mark = mark
         self.marks = set()
 
@@ -40,18 +40,18 @@ def on(day, monkeypatch, *tables):
     ]
 
 
-def test_of_a_long_table_a_sample_is_quick_and_twenty_more_are_run_a_day(monkeypatch):
+def test_of_a_long_table_a_sample_is_quick_and_twelve_more_are_run_a_day(monkeypatch):
     [[quick, slow, left]] = on(DAYS[0], monkeypatch, table("long", 100, 8))
     assert quick == [*range(0, 100, 8)]
-    assert len(slow) == 20 and sorted([*quick, *slow, *left]) == [*range(100)]
+    assert len(slow) == 12 and sorted([*quick, *slow, *left]) == [*range(100)]
 
 
 def test_a_short_table_is_run_whole_every_day(monkeypatch):
-    short = table("short", 20, 4)
+    short = table("short", 16, 4)
     one = table("one", 1, 4)
     told = on(DAYS[0], monkeypatch, short, one, table("without", 3))
     assert told == [
-        [[0, 4, 8, 12, 16], [n for n in range(20) if n % 4], []],
+        [[0, 4, 8, 12], [n for n in range(16) if n % 4], []],
         [[0], [], []],
         [[0, 1, 2], [], []],
     ]
@@ -101,9 +101,32 @@ def test_a_few_are_the_first_and_two_of_the_day_of_each_test_in_their_order(monk
 
 def test_each_worker_begins_with_a_long_one():
     short = [Case("short", number, None) for number in range(37)]
-    long = [Case("long", number, pytest.mark.long) for number in range(3)]
+    long = [Case(f"long{number}", number, pytest.mark.long) for number in range(3)]
     ordered = begin_with_long_ones([*short, *long], 4)
     assert [ordered.index(case) for case in long] == [0, 10, 20]
     assert [case for case in ordered if case not in long] == short
     assert begin_with_long_ones(short, 4) == short
     assert {*begin_with_long_ones([*short, *long], 1)[:3]} == {*long}
+
+
+def test_long_ones_of_one_file_go_to_one_worker():
+    "They share what takes long: of four workers that begin with them three would wait."
+    short = [Case("short", number, None) for number in range(20)]
+    airflow = [Case("airflow", number, pytest.mark.long) for number in range(3)]
+    others = [Case(f"long{number}", number, pytest.mark.long) for number in range(4)]
+    mixed = [others[0], *short[:7], *airflow, *short[7:], *others[1:]]
+    ordered = begin_with_long_ones(mixed, 4)
+    assert sorted(ordered, key=id) == sorted(mixed, key=id)
+    assert [ordered.index(case) for case in airflow] == [6, 7, 8]  # 27 tests: 0, 6, 13 and 20
+    assert [ordered.index(case) for case in others] == [0, 13, 20, 1]
+    assert [case for case in ordered if case in short] == short
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3, 4, 7, 64])
+@pytest.mark.parametrize("longs", [0, 1, 5, 40])
+def test_every_test_is_there_once_however_many_workers(workers, longs):
+    tests = [
+        Case("t", number, pytest.mark.long if number < longs else None) for number in range(40)
+    ]
+    ordered = begin_with_long_ones(tests, workers)
+    assert len(ordered) == 40 and {*ordered} == {*tests}

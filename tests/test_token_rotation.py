@@ -267,7 +267,7 @@ REFUSALS = {
 }
 
 
-@pytest.mark.sampled(3)
+@pytest.mark.sampled(8)
 @pytest.mark.parametrize("spared", ["", "DELETE"])
 @pytest.mark.parametrize("reason", REFUSALS)
 def test_refused_at_any_call_and_from_then_on(box, monkeypatch, spared, reason):

@@ -13,9 +13,11 @@ from conftest import QUICKLY, ROOT, missing
 
 LEFT_OUT = {
     "test_airflow.py",
+    "test_airflow_commands.py",
     "test_benchmarks.py",
     "test_bigquery_catch_up.py",
     "test_bigquery_history.py",
+    "test_bigquery_kills.py",
     "test_bigquery_loads.py",
     "test_bigquery_property.py",
     "test_bigquery_contract.py",
@@ -25,6 +27,7 @@ LEFT_OUT = {
     "test_bigquery_warehouse_faults.py",
     "test_bigquery_going_back.py",
     "test_bigquery_client.py",
+    "test_bigquery_commands.py",
     "test_bigquery_destination.py",
     "test_client_edges.py",
     "test_connection_edges.py",
@@ -53,7 +56,6 @@ LEFT_OUT = {
     "test_lesson_slips.py",
     "test_lessons.py",
     "test_listings.py",
-    "test_look.py",
     "test_mutants.py",
     "test_night_again.py",
     "test_night_property.py",
@@ -110,7 +112,9 @@ LONG_ONES = {
     "test_extractors.py",
     "test_history_property.py",
     "test_incomplete_releases.py",
+    "test_look.py",
     "test_odd_histories.py",
+    "test_progress.py",
     "test_registry.py",
     "test_registry_service.py",
     "test_registry_upgrade.py",
@@ -246,7 +250,7 @@ def environment_of(minor, what, wheel, tmp_path):
             f"found: {', '.join(f'3.{n}' for n in FOUND)}"
         )
     environment = ROOT / f".venv-3.{minor}"  # the two of the newest share theirs
-    python = environment / "bin" / "python"
+    python, made_from = environment / "bin" / "python", environment / "made-from"
     if not python.exists():
         subprocess.run([FOUND[minor], "-m", "venv", environment], check=True)
     install = [python, "-m", "pip", "install", *QUICKLY]
@@ -254,10 +258,14 @@ def environment_of(minor, what, wheel, tmp_path):
         chosen = [lowest(requirement) for requirement in declared()]
     else:
         chosen = [f"pandas=={what.removeprefix('pandas')}.*"]
-    constraints = tmp_path / "constraints.txt"
-    constraints.write_text("\n".join(chosen))
-    wanted = [f"{wheel}[{','.join(EXTRAS)}]", *TESTING]
-    subprocess.run([*install, "-c", constraints, *wanted], check=True, timeout=900)
+    wanted = "\n".join([*declared(), *TESTING, *chosen])
+    if not made_from.exists() or made_from.read_text() != wanted:
+        made_from.unlink(missing_ok=True)
+        constraints = tmp_path / "constraints.txt"
+        constraints.write_text("\n".join(chosen))
+        packages = [f"{wheel}[{','.join(EXTRAS)}]", *TESTING]
+        subprocess.run([*install, "-c", constraints, *packages], check=True, timeout=900)
+        made_from.write_text(wanted)
     subprocess.run([*install, *CODE, wheel], check=True, timeout=300)
     return python
 
@@ -287,6 +295,8 @@ def test_the_environment_of_a_leg_can_be_made(minor, what, wheel, tmp_path):
 def test_the_core_passes(minor, what, wheel, copy, tmp_path, pytestconfig):
     "All of it, or with --few three cases of each test."
     few = ["--few"] if pytestconfig.getoption("--few") else []
+    # a worker imports and collects all before its first test: of a few tests no more than cores
+    workers = str(os.cpu_count() or 1) if few else "auto"
     python = environment_of(minor, what, wheel, tmp_path)
     core = {path.name for path in (copy / "tests").glob("test_*.py")} - LEFT_OUT
     if what == "lowest":
@@ -297,7 +307,7 @@ def test_the_core_passes(minor, what, wheel, copy, tmp_path, pytestconfig):
     if what == "pandas2":
         core &= FRAMES  # the newest Python is seen whole with pandas 3
     done = subprocess.run(
-        [python, "-m", "pytest", "-n", "auto", "-q", "-rfE", "-p", "no:cacheprovider"]
+        [python, "-m", "pytest", "-n", workers, "-q", "-rfE", "-p", "no:cacheprovider"]
         + ["-m", "not slow", "-k", LONG, *few, *sorted(core)],
         cwd=copy / "tests",
         capture_output=True,

@@ -44,8 +44,8 @@ def installed(wheel, extra, minor, folder):
 def beside_the_tools(wheel, folder):
     "The programs of a new environment with the wheel, which finds JupyterLab where it is already."
     pytest.importorskip("jupyterlab")
-    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", *QUICKLY, "--no-deps", wheel]
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    pip = [sys.executable, "-m", "pip", "--python", folder, "install", *QUICKLY, "--no-deps", wheel]
     subprocess.run(pip, check=True, timeout=300)
     [packages] = folder.glob("lib/python*/site-packages")
     (packages / "tools.pth").write_text(sysconfig.get_path("purelib"))  # behind the wheel's own

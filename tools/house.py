@@ -34,6 +34,7 @@ SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "main": "a check of the lesson on accounts has the name of the learner's function",
     "short": "a check of the lesson on accounts is named after the learner's function",
     "whole": "a check of the lesson on pages, and how a number is spelled",
+    "Work": "what is under way in this process, and a bulk job of Datorama",
     "Column": "a column of a table: of a row type, and of a warehouse",
     "snapshot": "what a history does, and the command that does it",
 }

@@ -18,7 +18,6 @@ LIBRARIES = (
     "requests",
     "rich.table",
     "rich._emoji_codes",
-    "tqdm.auto",
     "typer._adapters",
     "starlette.middleware.trustedhost",
     "uvicorn",

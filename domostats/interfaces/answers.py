@@ -8,6 +8,7 @@ __all__ = [
     "BATCH",
     "SqlAnswer",
     "answer_sql",
+    "write_answer",
     "inner_types",
     "table_columns",
     "select_rows",
@@ -85,15 +86,18 @@ def answer_sql(
     with scratch() as folder:
         with open_tables(names, store) as con:
             try:
-                answer = _write_answer(con, sql, limit, as_values, folder / "rows")
+                answer = write_answer(con, sql, limit, as_values, folder / "rows")
             except (duckdb.Error, pa.ArrowException, OverflowError) as e:
                 raise bad_query(e) from None
         yield answer
 
 
-def _write_answer(
+def write_answer(
     con: "duckdb.DuckDBPyConnection", sql: str, limit: int | None, as_values: bool, file: Path
 ) -> SqlAnswer:
+    """Ask a query of an open connection, and write the rows of its answer, at most `limit`, into a
+    file of Arrow. Gives the answer, which lasts as long as the file. `as_values` as for
+    `answer_sql`."""
     import pyarrow as pa
 
     from domostats.loading.store_types import quoted

@@ -13,6 +13,7 @@ __all__ = [
     "OTHERS",
     "Function",
     "Stopped",
+    "command_display",
     "stoppable",
     "HelpWriter",
     "Command",
@@ -24,8 +25,10 @@ __all__ = [
 # %% ../../nbs/10_interfaces/05_app.ipynb #ce48688c
 import functools
 import inspect
+import os
 import re
 import signal
+import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -36,6 +39,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from .exit_codes import MEANINGS
 from .output import be_quiet, verbosity
+from ..progress import Display, find_display, under_way
 
 # %% ../../nbs/10_interfaces/05_app.ipynb #ecfa6db0
 UNFINISHED = (
@@ -65,6 +69,15 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="Print neither notes nor pr
 SWITCHES = {"verbose": Verbose, "quiet": Quiet}  # options of every command
 
 
+def command_display() -> Callable[[], Display] | None:
+    """What makes the display of how far a command is: a line in a terminal, a line a minute
+    elsewhere; None with `--quiet`."""
+    if verbosity.quiet:
+        return None
+    is_terminal = sys.stderr.isatty() and os.environ.get("TERM") != "dumb"
+    return find_display("terminal" if is_terminal else "log")
+
+
 def stoppable(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     "The command `name` with the options `-v` and `--quiet`, and `Stopped` in place of Ctrl-C."
     signature = inspect.signature(function)
@@ -82,7 +95,8 @@ def stoppable(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         for switch in added:
             options.pop(switch, None)
         try:
-            return function(*arguments, **options)
+            with under_way.shown_by(command_display()):
+                return function(*arguments, **options)
         except KeyboardInterrupt:
             pass
         finally:

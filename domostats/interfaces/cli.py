@@ -17,6 +17,7 @@ import typer
 
 import domostats
 from domostats.interfaces import (
+    airflow_commands,
     catalogue_commands,
     dash_commands,
     dash_load_commands,
@@ -59,6 +60,7 @@ GROUPS = {
     "Remember": ("snapshot", "history", "changes", "take-back", "erase", "upgrade"),
     "Extract": ("make-migrations", "migrate", "print-extract", "extract"),
     "Registry": ("releases", "registry"),
+    "Schedule": ("airflow",),
     "Platforms": ("token", "dash-sign-in", "dash"),
 }
 
@@ -105,6 +107,7 @@ for _part in (
 ):
     app.add_typer(_part.commands)
 app.add_typer(registry_commands.commands, name="registry")
+app.add_typer(airflow_commands.commands, name="airflow")
 app.add_typer(token_commands.commands, name="token")
 dash_commands.commands.add_typer(dash_load_commands.commands)
 app.add_typer(dash_commands.commands, name="dash")

@@ -16,7 +16,6 @@ __all__ = [
     "write_or_show",
     "strictly",
     "until_set",
-    "with_progress",
 ]
 
 # %% ../../nbs/10_interfaces/07_destinations.ipynb #255d2fac
@@ -33,7 +32,6 @@ from .output import in_words, note, show_rows, show_table
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from tqdm.auto import tqdm
 
     from domostats.loading.coverage import Coverage
     from domostats.reports.run import Result
@@ -247,17 +245,6 @@ def until_set(reader: "pa.RecordBatchReader", stopped: threading.Event) -> "pa.R
         for batch in reader:
             if stopped.is_set():
                 raise KeyboardInterrupt
-            yield batch
-
-    return _pass_on(reader, batches(), reader)
-
-
-def with_progress(reader: "pa.RecordBatchReader", progress: "tqdm[Any]") -> "pa.RecordBatchReader":
-    "The rows of a reader, counted in a progress bar."
-
-    def batches():
-        for batch in reader:
-            progress.update(batch.num_rows)
             yield batch
 
     return _pass_on(reader, batches(), reader)

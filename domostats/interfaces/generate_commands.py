@@ -35,9 +35,8 @@ from domostats.interfaces.destinations import (
     is_dash,
     is_file,
     strictly,
-    with_progress,
 )
-from .output import end_if_failed, note, show_failures, show_rows, verbosity
+from .output import end_if_failed, note, show_failures, show_rows
 
 if TYPE_CHECKING:
     from domostats.reports.fleet import Fleet
@@ -202,14 +201,8 @@ def _generate_one(
     strict: bool,
     how: dict[str, Any],
 ) -> Line:
-    from tqdm.auto import tqdm
-
-    with (
-        report.stream(instance, format_fn=formatter, **how) as run,
-        tqdm(desc=report.name, unit=" rows", disable=verbosity.quiet or None) as progress,
-    ):
-        rows = with_progress(run.reader(), progress)
-        rows = strictly(rows, run) if strict else rows
+    with report.stream(instance, format_fn=formatter, **how) as run:
+        rows = strictly(run.reader(), run) if strict else run.reader()
         place = destination.write(rows)
     for finding in run.findings:
         note(finding)

@@ -6,6 +6,7 @@
 __all__ = [
     "SNAPSHOT_COLUMNS",
     "commands",
+    "KeptIn",
     "take_snapshot",
     "no_history",
     "show_history",
@@ -31,11 +32,31 @@ from .output import note, say, show_rows
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report
+    from domostats.tracking.history.catalog import HistoryPlace
     from domostats.tracking.history.history import History
 
 # %% ../../nbs/10_interfaces/12_history_commands.ipynb #e58ef321
 SNAPSHOT_COLUMNS = "dataset", "at (UTC)", "rows", "added", "changed", "removed"
 commands: App = App()
+KeptIn = Annotated[
+    str | None,
+    typer.Option(
+        "--warehouse",
+        metavar="bigquery:PROJECT.DATASET",
+        help="Where the history is kept, in place of the local store; 'settings' means the "
+        "warehouse of settings.ini.",
+    ),
+]
+
+
+def _place_of(warehouse: str | None) -> "HistoryPlace | None":
+    "The histories of the warehouse that is named; None for those of the local store."
+    if warehouse is None:
+        return None
+    from domostats.interfaces.warehouse_looks import find_warehouse
+    from domostats.tracking.history.on_bigquery import BigQueryHistories
+
+    return BigQueryHistories(find_warehouse(warehouse))
 
 
 @commands.command("snapshot", example="domostats snapshot users --instance acme")
@@ -57,6 +78,7 @@ def take_snapshot(
             help="Of a run in which rows may be missing keep what was added and changed.",
         ),
     ] = False,
+    warehouse: KeptIn = None,
     dry_run: options.DryRun = False,
 ) -> None:
     "Keep a report as it is now, beside all that it was before."
@@ -67,7 +89,8 @@ def take_snapshot(
     place = find_instance(instance)
     _check_ignored(found, format_name, ignore or [])
     note_span(found, None)
-    history = History.of(found, format_fn=format_name, instance=place, ignore=ignore or None)
+    kept_in = _place_of(warehouse)
+    history = History.of(found, kept_in, format_name, place, ignore or None)
     run = found.run(place, format_fn=history.format_fn)
     taken = history.snapshot(run, dry_run=dry_run, allow_incomplete=allow_incomplete)
     for finding in run.findings:
@@ -106,10 +129,12 @@ def no_history(report: str, instance: str | None) -> SettingsError:
     )
 
 
-def _find_history(report: str, format_name: str | None, instance: str | None) -> "History":
+def _find_history(
+    report: str, format_name: str | None, instance: str | None, warehouse: str | None
+) -> "History":
     from domostats.tracking.history.history import History
 
-    return History.of(reports.find(report), format_fn=format_name, instance=instance)
+    return History.of(reports.find(report), _place_of(warehouse), format_name, instance)
 
 
 @commands.command(
@@ -126,6 +151,7 @@ def show_history(
     to: options.OptionalDestination = None,
     picture: options.Picture = None,
     excel: options.Excel = False,
+    warehouse: KeptIn = None,
 ) -> None:
     "List the snapshots of a report, or give it as it was at a time."
     if picture and (to or at):
@@ -134,7 +160,7 @@ def show_history(
             param_hint="--picture",
         )
     check_excel(to, excel)
-    history = _find_history(report, format_name, instance)
+    history = _find_history(report, format_name, instance, warehouse)
     taken = history.snapshots().to_pylist()
     if not taken:
         raise no_history(report, instance)
@@ -179,10 +205,11 @@ def show_changes(
     format_name: options.HistoryFormat = None,
     to: options.OptionalDestination = None,
     excel: options.Excel = False,
+    warehouse: KeptIn = None,
 ) -> None:
     "Show what became different in a report."
     check_excel(to, excel)
-    history = _find_history(report, format_name, instance)
+    history = _find_history(report, format_name, instance, warehouse)
     if not history.snapshots().num_rows:
         raise no_history(report, instance)
     write_or_show(history.changes(since, until), to, excel)
@@ -201,10 +228,13 @@ def take_back_snapshot(
     and_later: Annotated[
         bool, typer.Option("--and-later", help="With all snapshots that came after it.")
     ] = False,
+    warehouse: KeptIn = None,
     dry_run: options.DryRun = False,
 ) -> None:
     "Undo a snapshot, so that the history is what it was before."
-    undone = _find_history(report, format_name, instance).take_back(at, and_later, dry_run)
+    undone = _find_history(report, format_name, instance, warehouse).take_back(
+        at, and_later, dry_run
+    )
     title = "would be taken back" if dry_run else "taken back"
     show_rows(title, ["report", "at (UTC)"], [(report, moment) for moment in undone])
 
@@ -216,6 +246,7 @@ def erase_row(
         list[str], typer.Argument(help="The key of the row: a value for each field of the key.")
     ],
     instance: options.WhoseHistory = None,
+    warehouse: KeptIn = None,
     dry_run: options.DryRun = False,
 ) -> None:
     """Take one row, such as a person, out of all versions of a report, in every format.
@@ -227,7 +258,7 @@ def erase_row(
     lines = []
     for format_name in found.formatters:
         try:
-            history = History.of(found, format_fn=format_name, instance=instance)
+            history = History.of(found, _place_of(warehouse), format_name, instance)
             lines.append((history.name, format_name, history.erase(key, dry_run)))
         except SettingsError as e:
             if e.reason not in ("no_history", "unknown_key"):

@@ -11,6 +11,7 @@ __all__ = [
     "TableName",
     "SCHEMA_COLUMNS",
     "describe_datasets",
+    "why_missing",
     "list_datasets",
     "show_table_rows",
     "show_query",
@@ -35,11 +36,20 @@ from domostats.interfaces.formats import (
     show_records,
 )
 from .output import in_words, note, say
-from .sources import is_path, open_tables, stored_names
+from .sources import INPUT, is_path, open_tables, stored_names
+from domostats.interfaces.warehouse_looks import (
+    InWarehouse,
+    answer_in_warehouse,
+    describe_table_columns,
+    describe_tables,
+    find_warehouse,
+    select_table_rows,
+)
 
 if TYPE_CHECKING:
     from domostats.loading.coverage import Coverage
     from domostats.loading.store import Store
+    from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
 
 # %% ../../nbs/10_interfaces/27_look_commands.ipynb #d7bd389e
 DATASET_COLUMNS = ["dataset", "rows", "columns", "written at (UTC)", "instance", "complete"]
@@ -76,7 +86,7 @@ def _describe_dataset(store: "Store", name: str, loaded: dict[str, str]) -> dict
         "written at (UTC)": max(filter(None, (written, loaded.get(name))), default=None),
         "instance": [*coverage.instances] if coverage else [],
         "complete": coverage is None or coverage.is_whole,
-        "missing": _why_missing(coverage),
+        "missing": why_missing(coverage),
     }
 
 
@@ -92,7 +102,8 @@ def _loaded_at(store: "Store") -> dict[str, str]:
     return found
 
 
-def _why_missing(coverage: "Coverage | None") -> list[str]:
+def why_missing(coverage: "Coverage | None") -> list[str]:
+    "Why rows may be missing of what covers so much, a sentence each."
     from domostats.loading.coverage import spell_windows
 
     parts = coverage.parts.values() if coverage else ()
@@ -103,15 +114,20 @@ def _why_missing(coverage: "Coverage | None") -> list[str]:
 
 @commands.command("datasets", example="domostats datasets\ndomostats datasets --json")
 def list_datasets(
-    as_json: AsJson = False, as_csv: AsCsv = False, as_table: AsTable = False
+    warehouse: InWarehouse = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_table: AsTable = False,
 ) -> None:
-    "List the datasets of the local store: rows, columns, when they were written, from where."
+    """List the datasets of the local store, or the tables of a warehouse: rows, columns, when they
+    were written, from where."""
     from domostats.loading.store import Store
 
     form = choose_format(as_json, as_csv, as_table)
-    found = describe_datasets()
+    there = find_warehouse(warehouse) if warehouse else None
+    found = describe_tables(there) if there else describe_datasets()
     if not found and form == "table":
-        say(f"no dataset yet in {Store().path}")
+        say(f"no dataset yet in {there.connection if there else Store().path}")
         return
     show_records(form, "datasets", DATASET_COLUMNS, found)
     for one in found if form == "table" else ():
@@ -126,7 +142,8 @@ TableName = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A dataset of the local store, or the path of a .parquet or .csv file.",
+        help="A dataset of the local store, the path of a .parquet or .csv file, or - for what "
+        "comes through a pipe; with --warehouse a table or view there.",
         autocompletion=complete_dataset,
     ),
 ]
@@ -151,20 +168,37 @@ def show_table_rows(
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="A condition of SQL that the rows fulfil.")
     ] = None,
+    warehouse: InWarehouse = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     as_table: AsTable = False,
 ) -> None:
     "Print rows of a dataset, of a table of extractors, or of a file."
+    form = choose_format(as_json, as_csv, as_table)
     wanted = [column.strip() for column in columns.split(",")] if columns else []
-    sql = select_rows(name, wanted, where)
-    _show(sql, name, choose_format(as_json, as_csv, as_table), limit, FEW)
+    there = find_warehouse(warehouse) if warehouse else None
+    if there:
+        sql = select_table_rows(there, name, wanted, where)
+    else:
+        sql = select_rows(name, wanted, where)
+    _show(sql, name, form, limit, FEW, there)
 
 
-def _show(sql: str, title: str, form: str, limit: int | None, in_table: int) -> None:
+def _show(
+    sql: str,
+    title: str,
+    form: str,
+    limit: int | None,
+    in_table: int,
+    warehouse: "BigQueryWarehouse | None" = None,
+) -> None:
     "Print what a query gives; of a table so many rows if nobody has said how many."
     most = in_table if limit is None and form == "table" else limit
-    with answer_sql(sql, most, form == "csv") as answer:
+    if warehouse:
+        asked = answer_in_warehouse(warehouse, sql, most, form == "csv")
+    else:
+        asked = answer_sql(sql, most, form == "csv")
+    with asked as answer:
         shown = title
         if form == "table" and answer.has_more:
             shown = f"{title}, the first {in_words(answer.count, 'row')}".removeprefix(", ")
@@ -192,7 +226,8 @@ def show_query(
         typer.Argument(
             metavar="SQL",
             help="One SELECT of DuckDB, over datasets by their names and over files by their paths "
-            "in quotes.",
+            "in quotes ('-' is what comes through a pipe); with --warehouse one of BigQuery, over "
+            "its tables by their names.",
         ),
     ],
     limit: Annotated[
@@ -203,14 +238,17 @@ def show_query(
             help=f"How many rows at most; of a table the first {MANY}, else all.",
         ),
     ] = None,
+    warehouse: InWarehouse = None,
     as_json: AsJson = False,
     as_csv: AsCsv = False,
     as_table: AsTable = False,
 ) -> None:
-    """Print the answer to a query over datasets, Parquet and CSV files.
+    """Print the answer to a query over datasets, Parquet and CSV files, or over the tables of a
+    warehouse.
 
     It only reads, and nothing but what it names in FROM."""
-    _show(sql, "", choose_format(as_json, as_csv, as_table), limit, MANY)
+    form = choose_format(as_json, as_csv, as_table)
+    _show(sql, "", form, limit, MANY, find_warehouse(warehouse) if warehouse else None)
 
 
 # %% ../../nbs/10_interfaces/27_look_commands.ipynb #204fc023
@@ -231,7 +269,7 @@ def describe_columns(name: str, store: "Store | None" = None) -> list[dict[str, 
     with open_tables([name], store) as con:
         counts = ", ".join(f"count(*) - count({quoted(column)})" for column in types)
         (nulls,) = con.execute(f"SELECT {counts} FROM {quoted(name)}").fetchall()
-    about = about or _origins(name, store, [*types])
+    about = about or ({} if name == INPUT else _origins(name, store, [*types]))
     return [
         {"column": column, "type": kind, "nulls": missing, "description": about.get(column)}
         for (column, kind), missing in zip(types.items(), nulls, strict=True)
@@ -269,8 +307,16 @@ def _origins(name: str, store: "Store", columns: list[str]) -> dict[str, str]:
 
 @commands.command("schema", example="domostats schema users\ndomostats schema users.parquet --json")
 def show_schema(
-    name: TableName, as_json: AsJson = False, as_csv: AsCsv = False, as_table: AsTable = False
+    name: TableName,
+    warehouse: InWarehouse = None,
+    as_json: AsJson = False,
+    as_csv: AsCsv = False,
+    as_table: AsTable = False,
 ) -> None:
     "List the columns of a dataset or file: types, nulls, and what is known of them."
     form = choose_format(as_json, as_csv, as_table)
-    show_records(form, name, SCHEMA_COLUMNS, describe_columns(name))
+    if warehouse:
+        columns = describe_table_columns(find_warehouse(warehouse), name)
+    else:
+        columns = describe_columns(name)
+    show_records(form, name, SCHEMA_COLUMNS, columns)

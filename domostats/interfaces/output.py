@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from .exit_codes import describe_error, exit_code
+from ..progress import under_way
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -72,11 +73,12 @@ def say(text: object, err: bool = False) -> None:
 
 
 def _print_line(line: str, err: bool = False) -> None:
-    try:
-        typer.echo(line, err=err)
-    except BrokenPipeError:
-        if not err:
-            close_output()
+    with under_way.hidden():
+        try:
+            typer.echo(line, err=err)
+        except BrokenPipeError:
+            if not err:
+                close_output()
 
 
 # %% ../../nbs/10_interfaces/04_output.ipynb #78a1478b

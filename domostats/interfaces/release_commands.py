@@ -17,10 +17,12 @@ from ..errors import DataError, SettingsError, did_you_mean
 from .app import App
 from .options import DryRun, Picture
 from .output import show_rows
+from .warehouse_looks import InWarehouse, find_warehouse
 
 if TYPE_CHECKING:
     from datetime import date
 
+    from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
     from domostats.tracking.loads import Load
     from domostats.tracking.registry.catch_up import CatchUp
 
@@ -58,23 +60,25 @@ def show_releases(
         str | None, typer.Option(metavar="KEY", help="Forget that this release was loaded.")
     ] = None,
     picture: Picture = None,
+    warehouse: InWarehouse = None,
     dry_run: DryRun = False,
 ) -> None:
     "Show which releases of a dataset were loaded, and how many rows."
     asked = {"--record": record, "--forget": forget, "--picture": picture}
     _check_asked([option for option, value in asked.items() if value], dataset)
+    place = find_warehouse(warehouse) if warehouse else None
     if dataset is None:
-        _list_datasets(registry)
+        _list_datasets(registry, place)
         return
     if record:
-        _record(_find_books(dataset), dry_run)
+        _record(_find_books(dataset, place), dry_run)
         return
-    books = _find_books(dataset) if registry else None
-    lines = _find_releases(dataset, books)
+    books = _find_books(dataset, place) if registry else None
+    lines = _find_releases(dataset, books, place)
     if picture:
         _draw(dataset, lines, picture)
     elif forget:
-        _forget(books, dataset, lines, forget, dry_run)
+        _forget(books, dataset, lines, forget, dry_run, place)
     else:
         columns = ["release", "state", "rows", "run", "loaded at (UTC)"]
         rows = [_release_line(line) for line in lines]
@@ -97,7 +101,7 @@ def _show_or_say(title: str, columns: Sequence[str], rows: list[Any], nothing: s
 
 
 # %% ../../nbs/10_interfaces/15_release_commands.ipynb #4ebb9aee
-def _list_datasets(registry: bool):
+def _list_datasets(registry: bool, place: "BigQueryWarehouse | None" = None):
     from domostats.loading.store import Store
     from domostats.tracking.loads import Loads
 
@@ -107,8 +111,8 @@ def _list_datasets(registry: bool):
         _show_or_say("datasets", columns, [*_registered_datasets()], nothing)
     else:
         columns = ["dataset", "releases", "rows", "from", "to", "loaded at (UTC)"]
-        nothing = f"nothing was loaded yet into {Store().path}"
-        _show_or_say("datasets", columns, _loaded_datasets(Loads().lines()), nothing)
+        nothing = f"nothing was loaded yet into {place.connection if place else Store().path}"
+        _show_or_say("datasets", columns, _loaded_datasets(Loads(place).lines()), nothing)
 
 
 def sort_releases(lines: list[Any]) -> list[Any]:
@@ -150,9 +154,9 @@ def _registered_datasets() -> Iterator[tuple[Any, ...]]:
 
 
 # %% ../../nbs/10_interfaces/15_release_commands.ipynb #1190000e
-def _find_books(name: str) -> "CatchUp":
-    """The books of a dataset in the registry and in the store, by its id or its name in the
-    registry. SettingsError `unknown_dataset`."""
+def _find_books(name: str, place: "BigQueryWarehouse | None" = None) -> "CatchUp":
+    """The books of a dataset in the registry and in the store or a warehouse, by its id or its name
+    in the registry. SettingsError `unknown_dataset`."""
     from domostats.tracking.registry.api import make_observatory_api
     from domostats.tracking.registry.catch_up import CatchUp
 
@@ -161,7 +165,7 @@ def _find_books(name: str) -> "CatchUp":
     if not found and re.fullmatch(r"[0-9]{1,18}", name) and int(name):
         found = api.get_datasets(id=int(name))
     if len(found) == 1:
-        return CatchUp(found[0], api)
+        return CatchUp(found[0], api, place)
     near = "" if found else did_you_mean(name, [str(one.name) for one in api.get_datasets()])
     raise SettingsError(
         f"The registry has {len(found)} datasets called {name!r:.60}.{near} Give the id of "
@@ -170,7 +174,9 @@ def _find_books(name: str) -> "CatchUp":
     )
 
 
-def _find_releases(dataset: str, books: "CatchUp | None") -> list[Any]:
+def _find_releases(
+    dataset: str, books: "CatchUp | None", place: "BigQueryWarehouse | None" = None
+) -> list[Any]:
     """The releases of a dataset by the registry, or without `books` by the ledger. SettingsError
     `unknown_dataset`."""
     from domostats.tracking.loads import Loads
@@ -179,9 +185,9 @@ def _find_releases(dataset: str, books: "CatchUp | None") -> list[Any]:
     if books is not None:
         releases = books.api.get_dataset_releases(1000, books.dataset.id, state=[*STATES])
         return sort_releases(releases)
-    lines = sort_releases(Loads().lines(dataset))
+    lines = sort_releases(Loads(place).lines(dataset))
     if not lines:
-        raise _unknown_dataset(dataset, Loads().lines())
+        raise _unknown_dataset(dataset, Loads(place).lines())
     return lines
 
 
@@ -221,7 +227,14 @@ def _record(books: "CatchUp", dry_run: bool):
     typer.echo(f"{len(keys)} releases {done} recorded{': ' if keys else ''}{', '.join(keys[:20])}")
 
 
-def _forget(books: "CatchUp | None", dataset: str, lines: Sequence[Any], key: str, dry_run: bool):
+def _forget(
+    books: "CatchUp | None",
+    dataset: str,
+    lines: Sequence[Any],
+    key: str,
+    dry_run: bool,
+    place: "BigQueryWarehouse | None" = None,
+):
     "Take a release out of the books. DataError `not_found`; SettingsError `not_a_release`."
     from domostats.tracking import loads
     from domostats.tracking.registry import catch_up
@@ -241,7 +254,7 @@ def _forget(books: "CatchUp | None", dataset: str, lines: Sequence[Any], key: st
         if books is not None:
             catch_up.forget(books, key)
         else:
-            loads.Loads().forget(dataset, key)
+            loads.Loads(place).forget(dataset, key)
     done = "would be" if dry_run else "is"
     typer.echo(
         f"{key} of {dataset} {done} forgotten: it counts as missing, and its rows stay until it "

@@ -27,6 +27,8 @@ from .app import App
 from .destinations import OUTPUT, Destination, strictly, until_set
 from .generate_commands import done_title, note_span
 from .output import end_if_failed, note, show_rows
+from ..progress import tracked
+from ..work import Work
 
 if TYPE_CHECKING:
     from domostats.reports.report import Report
@@ -109,10 +111,12 @@ def run_reports(
     }
     for report in {report.name: report for some in chosen.values() for report in some}.values():
         note_span(report, changed_since)
-    work = _Work(to, len(chosen) > 1, strict, allow_incomplete, how, threading.Event())
-    done = at_the_same_time(
-        lambda name: work.run_instance(name, chosen[name]), chosen, 5, work.stopped
-    )
+    count = sum(map(len, chosen.values()))
+    with tracked("run", unit="reports", total=count) as work:
+        runs = _Runs(to, len(chosen) > 1, strict, allow_incomplete, how, threading.Event(), work)
+        done = at_the_same_time(
+            lambda name: runs.run_instance(name, chosen[name]), chosen, 5, runs.stopped
+        )
     lines = [line for lines, _ in done for line in lines]
     failures = {what: error for _, failures in done for what, error in failures.items()}
     if lines:
@@ -127,7 +131,7 @@ class Unfinished(Exception):
 
 
 @dataclass(frozen=True)
-class _Work:
+class _Runs:
     "How the reports of a run are read, and where they are written to."
 
     folder: Path | None
@@ -136,6 +140,7 @@ class _Work:
     allow_incomplete: bool
     how: dict[str, Any]
     stopped: threading.Event
+    work: Work  # counts the reports
 
     def run_instance(
         self, instance: str, wanted: "list[Report]"
@@ -156,6 +161,7 @@ class _Work:
                             lines.append(self.write_report(report, instance, reader.again()))
                     except Exception as e:
                         failures[f"{report.name} of {instance}"] = e
+                    self.work.add(done=1)
                 if failures:
                     raise Unfinished(*failures.values())
         except Unfinished:

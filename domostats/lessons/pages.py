@@ -15,6 +15,7 @@ __all__ = [
     "CAP",
     "Incomplete",
     "ListError",
+    "MadeReply",
     "StillBusy",
     "TooLong",
 ]
@@ -26,7 +27,7 @@ from typing import Any
 
 from .checks import Checks, NotYet
 from .page_nights import check_nightly, kit_nightly
-from .page_patience import StillBusy, check_patient, kit_patient
+from .page_patience import MadeReply, StillBusy, check_patient, kit_patient
 from .page_reading import check_all_rows
 from domostats.lessons.page_wholes import (
     CAP,
@@ -47,6 +48,7 @@ _all_ = [
     "CAP",
     "Incomplete",
     "ListError",
+    "MadeReply",
     "StillBusy",
     "TooLong",
 ]  # what the cells of the lesson import from here

@@ -19,8 +19,9 @@ from ..errors import DataError, DomostatsError, check_keywords
 from ..instances import Instance, find_instance
 from ..loading.coverage import MARK, Coverage, check_no_instance, follow
 from ..notices import warn
+from ..progress import tracked
 from .declaration import AnyFormatter
-from .report import READ_OPTIONS, Report, RunOptions
+from .report import KEPT, READ_OPTIONS, Report, RunOptions
 from .run import Result
 from ..rows.table import to_dataframe
 
@@ -261,9 +262,12 @@ def run_all(
     wanted = by_name(instances)
 
     def run_one(name: str) -> Result | DomostatsError:
-        return _spill_run(report, wanted[name], name, spill, stopped, format_fn, how)
+        found = _spill_run(report, wanted[name], name, spill, stopped, format_fn, how)
+        work.add(done=1)
+        return found
 
-    done = dict(zip(wanted, at_the_same_time(run_one, wanted, at_once, stopped), strict=True))
+    with tracked(report.name, unit="instances", total=len(wanted), kept=KEPT) as work:
+        done = dict(zip(wanted, at_the_same_time(run_one, wanted, at_once, stopped), strict=True))
     failures = {name: one for name, one in done.items() if isinstance(one, DomostatsError)}
     runs = {name: one for name, one in done.items() if isinstance(one, Result)}
     if not runs:

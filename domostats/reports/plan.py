@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import DomostatsError
 from ..instances import Instance
+from ..progress import tracked
 from .declaration import AnyFormatter, Declaration
 from ..sealing import hides
 from ..transport.connection import Connection
@@ -69,9 +70,10 @@ def estimate(
     some whole pages are fetched to find its end. With `since`, the list that says what changed is
     read."""
     connection = report.sign_in(domo_instance, session_token)
-    reader = EstimatingReader(connection, millis(since), millis(until))
     listings = {*listings_of(report, report.formatter(format_fn))}
-    costs, calls = reader.costs(sorted(listings, key=str)), Counter()
+    with tracked(f"estimate of {report.name}", str(connection.instance)) as work:
+        reader = EstimatingReader(connection, millis(since), millis(until), work)
+        costs, calls = reader.costs(sorted(listings, key=str)), Counter()
     for listing, times in costs.items():
         calls[str(listing)] += times
     found = dict(sorted(calls.items()))

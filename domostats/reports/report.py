@@ -6,6 +6,7 @@
 __all__ = [
     "STARTS",
     "READ_OPTIONS",
+    "KEPT",
     "ReadOptions",
     "reading",
     "RunOptions",
@@ -26,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, TypedDict, overload
 from ..clients import sign_in
 from ..errors import AccessError, SettingsError, check_keywords
 from ..instances import Instance
+from ..progress import tracked
 from .contract import POLICIES
 from domostats.reports.declaration import (
     AnyFormatter,
@@ -76,6 +78,10 @@ class ReadOptions(TypedDict, total=False):
 
 STARTS = "restore", "fresh", "reuse"
 READ_OPTIONS = tuple(ReadOptions.__annotations__)
+KEPT = (
+    "The pages that came are kept for six hours: run the same again, and it goes on from there; "
+    "with fresh=True it begins anew."
+)
 
 
 @contextmanager
@@ -116,8 +122,15 @@ def reading(
         connection.meet()
     first, last = millis(since), millis(until)
     oldest, question = 0 if fresh else OLDEST, f"{first} to {last}"
-    with spooled(connection.place, name, restore, oldest, reuse, question) as spool:
-        yield Reader(connection, spool, first, last, debug_api=debug_api)
+
+    def under_limit(calls: int) -> float:
+        return connection.budget.estimate(calls)
+
+    with (
+        spooled(connection.place, name, restore, oldest, reuse, question) as spool,
+        tracked(name, str(connection.instance), kept=KEPT, under_limit=under_limit) as work,
+    ):
+        yield Reader(connection, spool, first, last, debug_api=debug_api, work=work)
 
 
 # %% ../../nbs/05_reports/08_report.ipynb #3aaacb57
@@ -403,10 +416,12 @@ class Report(Declaration):
         if doubt := missing_grants(self, reader):
             reader.doubt(doubt)
         sources = [self.source, *self.needed(formatter)]
+        reader.begin(self.name, self.source.listing)
         pages = {source.keyword: source.listing.pages(reader) for source in sources}
         if note := guessed_grants(self, reader):
             reader.notes.append(note)
         run = self.over(formatter, pages, reader.doubts, contract)
+        run.work = reader.work
         run.notes = reader.notes
         run.notes += self.without_effect(reader.since, reader.until, formatter)
         run.instance = reader.connection.instance.name

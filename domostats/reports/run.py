@@ -8,7 +8,7 @@ __all__ = ["BATCH_ROWS", "Batch", "Window", "RowMaker", "Result"]
 # %% ../../nbs/05_reports/06_run.ipynb #51532d43
 import functools
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ from ..rows.formatter import Formatter
 from ..rows.records import other_fields
 from ..rows.table import table_of_rows, to_dataframe
 from ..transport.pages import Page
+from ..work import RunStopped, Work
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -123,6 +124,7 @@ class Result(Findings):
         self.instance: str | None = None
         self.window: Window | None = None
         self.is_handed_on = False
+        self.work: Work = Work(report.name)  # counts the rows that have come
         self._batches: Callable[[], Iterator[Batch]] = lambda: self._read(pages)
 
     @property
@@ -142,6 +144,7 @@ class Result(Findings):
         began = time.monotonic()
         for page in pages:
             self.joined.take(page)
+            self._count_page(page, pages)
             if len(self.joined.own) >= BATCH_ROWS or time.monotonic() - began >= 1:
                 yield self._make_aligned()
                 began = time.monotonic()
@@ -154,6 +157,15 @@ class Result(Findings):
             counted = [index.shortfall for index in self.joined.lookups.values()]
             self.doubts += filter(None, counted)
         self.repeated: int = self.maker.keys.repeated()
+
+    def _count_page(self, page: Page, pages: Iterable[Page]) -> None:
+        "Count the rows of a page. RunStopped, when what is on its way has come, and is kept."
+        try:
+            self.work.add(done=page.rows)
+        except RunStopped:
+            if isinstance(pages, Generator):
+                pages.close()
+            raise
 
     def _make_aligned(self) -> Batch:
         self.joined.align()

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import RetryLaterError
 from ..notices import tell
+from ..progress import waiting
 from ..times import parse_http_date
 from .budget import Budget, seconds_for
 from .budget_file import FIRST
@@ -246,7 +247,8 @@ class AnnouncedBudget:
                     f"All {self.per_day} calls of today are used; it goes on after midnight UTC, "
                     f"in {_night(e) / 3600:.1f} hours."
                 )
-                self.clock.wait(_night(e) + EARLY)
+                with waiting("all calls of today are used", _night(e) + EARLY):
+                    self.clock.wait(_night(e) + EARLY)
         self.kinds[self.kind_of(request)].reserve()
         return steady_of(self.clock) - start
 

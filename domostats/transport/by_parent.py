@@ -90,6 +90,9 @@ class Each(Listing):
     field: str = "id"
     proof: Callable[[int | str, Any], str | None] | None = None
 
+    def sized_by(self, reader: Reader) -> Listing | None:
+        return None if is_narrowed(self.parents, reader) else self.parents
+
     def flaw(self, id: int | str, answer: Answer) -> str:
         "What speaks against the reply for this parent, as text; empty if nothing does."
         if answer.status != 200:
@@ -221,6 +224,9 @@ class Under(Listing):
     @property
     def above(self) -> Listing:
         return self.parents
+
+    def sized_by(self, reader: Reader) -> None:
+        return None
 
     def own_calls(self, reader: Reader) -> int:
         """How many calls the lists below take together: read through, or the most likely number

@@ -14,7 +14,6 @@ __all__ = [
     "steady_of",
     "boot_of",
     "wait_with_reason",
-    "spell_seconds",
     "FakeClock",
     "FastClock",
 ]
@@ -32,7 +31,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..notices import tell
-from ..times import from_seconds
+from ..progress import pause, waiting
+from ..times import from_seconds, spell_seconds
 
 # %% ../../nbs/02_transport/02_clock.ipynb #4540ca5f
 waited: list[float] = []  # the seconds that were not waited while waits were off
@@ -73,7 +73,7 @@ class Clock:
         return _start_id()
 
     def wait(self, seconds: float) -> None:
-        """Let this many seconds pass; Ctrl-C ends it.
+        """Let this many seconds pass; Ctrl-C ends it, and so does `under_way.stop()`.
 
         While waits are off, only note them in `waited`.
         """
@@ -82,7 +82,7 @@ class Clock:
         if _off:
             waited.append(seconds)
         else:
-            time.sleep(seconds)
+            pause(seconds)
 
 
 def now() -> float:
@@ -133,11 +133,14 @@ _saying = threading.Lock()
 
 
 def wait_with_reason(clock: Any, seconds: float, why: str) -> None:
-    "Let this many seconds pass on a clock; a wait of more than a minute is told, with this reason."
+    """Let this many seconds pass on a clock, as a wait that is under way for this reason.
+
+    One of more than a minute is told."""
     if seconds > LONG and _is_news(clock, steady_of(clock) + seconds, why):
         until = from_seconds(clock.now() + seconds)
         tell(f"Waiting for {spell_seconds(seconds)}, until {until:%H:%M:%S} UTC: {why}.")
-    clock.wait(seconds)
+    with waiting(why, max(seconds, 0.0)):
+        clock.wait(seconds)
 
 
 def _is_news(clock: Any, until: float, why: str) -> bool:
@@ -148,16 +151,6 @@ def _is_news(clock: Any, until: float, why: str) -> bool:
         if is_news:
             said[why] = until
     return is_news
-
-
-def spell_seconds(seconds: float) -> str:
-    "A length of time in words: `45 s`, `3 min 20 s`, `2 h 5 min`."
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
 # %% ../../nbs/02_transport/02_clock.ipynb #fbecc76e

@@ -25,6 +25,7 @@ from domostats.errors import (
 from ..instances import Instance, own_file
 from ..notices import tell
 from ..private import make_private, replacing_private, sweep
+from ..progress import waiting
 from ..sealing import hides
 from ..secrets import masked
 from . import clock
@@ -258,18 +259,19 @@ class Connection(Requester):
             budget_left=self.budget.left,
         )
         try:
-            answer = send(
-                self.http,
-                request.method,
-                self.instance.url + request.path,
-                request.body,
-                request.params,
-                self.auth,
-                into,
-                self.limits,
-                self.clock,
-                request.holds_secret,
-            )
+            with waiting(f"{self.instance} has not answered yet"):
+                answer = send(
+                    self.http,
+                    request.method,
+                    self.instance.url + request.path,
+                    request.body,
+                    request.params,
+                    self.auth,
+                    into,
+                    self.limits,
+                    self.clock,
+                    request.holds_secret,
+                )
             call.status = answer.status
             call.seconds = answer.seconds
             call.bytes = answer.size

@@ -12,6 +12,7 @@ from .answer import Answer
 from .connection import Requester
 from .reader import Reader
 from .retry import Request
+from ..work import Work
 
 if TYPE_CHECKING:
     from domostats.transport.listing import Listing
@@ -42,13 +43,19 @@ class EstimatingReader(Reader):
     run would ask for.
     """
 
-    def __init__(self, connection: Requester, since: int | None = None, until: int | None = None):
-        super().__init__(connection, None, since, until)
+    def __init__(
+        self,
+        connection: Requester,
+        since: int | None = None,
+        until: int | None = None,
+        work: Work | None = None,
+    ):
+        super().__init__(connection, None, since, until, work=work)
         self.kept: dict[str, Answer] = {}
 
     def answer(self, request: Request, again: bool = False) -> Answer:
         if request.fingerprint not in self.kept:
-            self.kept[request.fingerprint] = self.connection.ask(request, self.debug_api)
+            self.kept[request.fingerprint] = super().probe(request)
         return self.kept[request.fingerprint]
 
     def probe(self, request: Request) -> Answer:

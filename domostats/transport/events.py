@@ -65,6 +65,7 @@ class Events(Offset):
         waiting: list[_Window] = []
         if end > start:
             waiting.append((start, end, self.counted(reader, start, end)))
+            reader.expect(self, waiting[0][2])
         while waiting:
             first, last, count = waiting.pop()
             if not self._is_small(first, last, count):

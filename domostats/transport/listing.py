@@ -75,6 +75,10 @@ class Listing:
         "The listing whose records this one is asked for by, or None."
         return None
 
+    def sized_by(self, reader: Reader) -> "Listing | None":
+        "The listing that has as many rows as this one; None where nobody knows."
+        return self
+
     def own_calls(self, reader: Reader) -> int:
         "How many calls it takes, without those of the listing above."
         return self.calls(reader)
@@ -118,7 +122,9 @@ class Whole(Listing):
         reader.compare(self)
         answer = reader.answer(self.request())
         array = self.array(answer)
-        yield noted(Page(1, array, len(split_array(array))), answer)
+        rows = len(split_array(array))
+        reader.expect(self, rows)
+        yield noted(Page(1, array, rows), answer)
 
     def calls(self, reader: Reader) -> int:
         return 1

@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+from ..work import RunStopped
+
 # %% ../../nbs/02_transport/21_look_ahead.ipynb #610a51ee
 _Item = TypeVar("_Item")
 _Made = TypeVar("_Made")
@@ -57,8 +59,9 @@ def ahead(
             item, future = waiting.popleft()
             yield item, future.result()
             width = min(2 * width, most)
-    except KeyboardInterrupt:
-        is_stopped = True  # nobody wants to wait for those that are under way
+    except KeyboardInterrupt as e:
+        # nobody waits for those that are under way, but who has stopped them keeps what comes
+        is_stopped = not isinstance(e, RunStopped)
         raise
     except GeneratorExit:
         is_stopped = _is_collecting()

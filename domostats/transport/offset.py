@@ -258,6 +258,7 @@ class OffsetPager:
                 f"the list had {self.total} records, then {total}: it changed while it was read."
             )
         self.total = self.total if total is None else total
+        self.reader.expect(self.listing, total)
         array, came, new = self.known.new(self.listing.array(answer))
         self.came += new
         self.widest: int = max(self.widest, came)

@@ -23,6 +23,7 @@ from .look_ahead import ahead
 from .recheck import compare_kept
 from .retry import Request
 from .spool import Spool
+from ..work import Work
 
 if TYPE_CHECKING:
     from domostats.transport.listing import Listing
@@ -54,7 +55,8 @@ class Reader:
     then.
 
     `doubts` (list of str) say what may be missing; `notes` (list of str) say which answers came
-    before the run was started this time, how old they are, and what has moved since.
+    before the run was started this time, how old they are, and what has moved since. `work` counts
+    the answers as pages.
     """
 
     def __init__(
@@ -65,6 +67,7 @@ class Reader:
         until: int | None = None,
         in_flight: int = 10,
         debug_api: bool = False,
+        work: Work | None = None,
     ):
         if since is not None and until is not None and since > until:
             raise SettingsError(
@@ -77,6 +80,8 @@ class Reader:
         self.until = until
         self.in_flight = in_flight
         self.debug_api = debug_api
+        self.work: Work = work or Work("reading", str(connection.instance))
+        self.counted: Listing | None = None  # the listing whose rows the work counts
         self.now: int = round((time.time() if spool is None else spool.began) * 1000)
         self.doubts: list[str] = []
         self.notes: list[str] = []
@@ -96,19 +101,26 @@ class Reader:
         "The `Answer` to a request: from the spool if it is there, unless `again`."
         spool = self.spool
         if spool is None:
-            return self.connection.ask(request, self.debug_api)
+            return self.probe(request)
         kept = spool.kept(request) if spool.restored or not again else None
         if kept is not None:
-            if spool.is_old(kept):
+            is_old = spool.is_old(kept)
+            if is_old:
                 self._used(request, kept)
+            self.work.add(pages=1, again=int(is_old))
             return kept.answer()
+        self.work.check()
         answer = self.connection.ask(request, self.debug_api)
         spool.keep(request, answer)
+        self.work.count(pages=1)
         return answer
 
     def probe(self, request: Request) -> Answer:
-        "The `Answer` to a request as it is now; nothing is kept of it."
-        return self.connection.ask(request, self.debug_api)
+        "The `Answer` to a request as it is now; nothing is kept of it. RunStopped."
+        self.work.check()
+        answer = self.connection.ask(request, self.debug_api)
+        self.work.count(pages=1)
+        return answer
 
     def ahead(
         self, items: Iterable[_Item], work: Callable[[_Item], _Made]
@@ -133,8 +145,25 @@ class Reader:
     def again(self) -> "Reader":
         "Another reader of the same run, with doubts and notes of its own."
         return Reader(
-            self.connection, self.spool, self.since, self.until, self.in_flight, self.debug_api
+            self.connection,
+            self.spool,
+            self.since,
+            self.until,
+            self.in_flight,
+            self.debug_api,
+            self.work,
         )
+
+    def begin(self, what: str, listing: "Listing") -> None:
+        "From now on the work counts the rows of this listing, under this name. RunStopped."
+        self.counted = listing
+        self.work.begin(what)
+
+    def expect(self, listing: "Listing", rows: int | None) -> None:
+        "A service has told how many rows a listing has: as many as the work may count."
+        counted = self.counted
+        if rows is not None and counted is not None and counted.sized_by(self) is listing:
+            self.work.total = rows
 
     def compare(self, listing: "Listing") -> None:
         """Where the run goes on, ask again for what may have moved of a list before its kept pages

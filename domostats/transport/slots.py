@@ -23,8 +23,9 @@ __all__ = [
 from typing import Any
 
 from ..errors import RetryLaterError
+from ..progress import QUIET
 from .budget_file import BudgetRow
-from .clock import LONG, Clock, boot_of, steady_of, wait_with_reason
+from .clock import Clock, boot_of, steady_of, wait_with_reason
 
 
 # %% ../../nbs/02_transport/04_slots.ipynb #2e125614
@@ -139,7 +140,8 @@ def await_slot(row: BudgetRow, clock: Clock, step: float, rounds: int = 100) -> 
         slot, day = taken
         pause = slot - clock.now()
         until = steady_of(clock) + pause
-        wait_with_reason(clock, pause, _why(row, clock, step) if pause > LONG else "")
+        why = _why(row, clock, step) if pause >= QUIET else f"the rate limit of {row.label}"
+        wait_with_reason(clock, pause, why)
         if steady_of(clock) > until + LATE:
             continue
         if until > steady_of(clock) + not_before_of(row, clock) - clock.now() - NEAR:
@@ -166,6 +168,6 @@ def not_before_of(row: BudgetRow, clock: Clock) -> float:
 def _why(row: BudgetRow, clock: Clock, step: float) -> str:
     "Why a call has to wait, in words."
     label = row.label
-    if not_before_of(row, clock) > clock.now() + LONG:
+    if not_before_of(row, clock) > clock.now() + QUIET:
         return f"{label} asked for a pause"
     return f"{label} may be asked every {step:.3g} s, and other calls wait before this one"

@@ -35,6 +35,7 @@ from domostats.errors import (
 )
 from ..notices import tell
 from ..private import open_draft, put_in_place
+from ..progress import waiting
 from .clock import Clock, steady_of, wait_with_reason
 from .retry import is_outcome_unknown
 
@@ -70,7 +71,8 @@ def write_once(
             if not is_answered and not is_outcome_unknown(e):
                 raise
             error = e
-        connection.clock.wait(connection.retry.floor(attempt))
+        why = f"{connection.instance} may have done it: it is looked at again"
+        wait_with_reason(connection.clock, connection.retry.floor(attempt), why)
         try:
             found = look()
         except DomostatsError as e:
@@ -231,7 +233,8 @@ class Patience:
             f"{self.pause:.0f} s. It goes on by itself when the service answers, and ends after "
             f"{self.most / 3600:.1f} h."
         )
-        self.clock.wait(self.pause)
+        with waiting(f"no answer ({error.reason})", self.pause):
+            self.clock.wait(self.pause)
         self.waited += self.pause
         self.pause = min(2 * self.pause, 300.0)
 

@@ -59,9 +59,9 @@ class DownloadButton(anywidget.AnyWidget):
     on."""
 
     _esm = ESM
-    words = traitlets.Unicode("Download").tag(sync=True)
-    about = traitlets.Unicode("").tag(sync=True)
-    disabled = traitlets.Bool(False).tag(sync=True)
+    words: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("Download").tag(sync=True)
+    about: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("").tag(sync=True)
+    disabled: "traitlets.Bool[bool, bool | int]" = traitlets.Bool(False).tag(sync=True)
 
     def __init__(
         self,

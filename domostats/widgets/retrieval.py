@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from ..loading.files import write_file
+from ..progress import under_way
 from ..reports.run import Result
 from .choices import Choice
 from .downloads import FileMade
@@ -42,6 +43,7 @@ def retrieve(
     batches, rows = [], 0
     dates = choice.dates
     with (
+        under_way.shown_by(None),  # who chooses in a form sees it there
         choice.report.stream(
             choice.instance,
             credential,

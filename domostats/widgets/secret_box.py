@@ -62,9 +62,9 @@ class SecretBox(anywidget.AnyWidget):
 
     _esm = ESM
     _css = CSS
-    name = traitlets.Unicode("Password").tag(sync=True)
-    is_held = traitlets.Bool(False).tag(sync=True)
-    disabled = traitlets.Bool(False).tag(sync=True)
+    name: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("Password").tag(sync=True)
+    is_held: "traitlets.Bool[bool, bool | int]" = traitlets.Bool(False).tag(sync=True)
+    disabled: "traitlets.Bool[bool, bool | int]" = traitlets.Bool(False).tag(sync=True)
 
     def __init__(self, name: str = "Password"):
         super().__init__(name=name)

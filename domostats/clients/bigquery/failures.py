@@ -8,14 +8,19 @@ __all__ = [
     "MEANINGS",
     "BY_STATUS",
     "UNKNOWN",
+    "PASSING",
+    "CONFLICT",
     "Meaning",
     "word_of",
     "meaning_of",
     "service_errors",
+    "naming",
+    "is_passing",
 ]
 
 # %% ../../../nbs/03_clients/bigquery/05_failures.ipynb #b73b890a
 import concurrent.futures
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
@@ -142,3 +147,38 @@ def service_errors(doing: str) -> Iterator[None]:
             f"BigQuery did not finish {doing} in the time it was given. {LATER}", "timeout"
         )
     raise told from None
+
+
+# %% ../../../nbs/03_clients/bigquery/05_failures.ipynb #4c473889
+@contextmanager
+def naming(what: str) -> Iterator[None]:
+    """A `with` block in which every error says what was tried, such as '2022-01-05 of users was not
+    written'; its reason and its class stay.
+
+    The errors of `service_errors`; an error that says so already comes through as it is."""
+    try:
+        with service_errors("it"):
+            yield
+    except DomostatsError as e:
+        if what in str(e):
+            raise
+        details = {name: value for name, value in vars(e).items() if name != "reason"}
+        raise type(e)(f"{what}: {e}", e.reason, **details) from e
+
+
+# %% ../../../nbs/03_clients/bigquery/05_failures.ipynb #0ca1ce2a
+PASSING = (
+    "backendError",
+    "internalError",
+    "rateLimitExceeded",
+    "jobRateLimitExceeded",
+    "jobBackendError",
+    "jobInternalError",
+)
+CONFLICT = re.compile(r"aborted due to concurrent update|could not serialize access", re.I)
+
+
+def is_passing(error_result: dict[str, str]) -> bool:
+    "Whether a job that has failed with this error may go well under another id."
+    said = error_result.get("message", "")
+    return error_result.get("reason") in PASSING or bool(CONFLICT.search(said))

@@ -12,6 +12,7 @@ __all__ = [
     "ADDRESS",
     "BigQuerySettings",
     "check_groups",
+    "find_own_dataset",
     "read_bigquery_settings",
 ]
 
@@ -26,8 +27,8 @@ from .names import check_warehouse_name
 from ...errors import SettingsError
 from ...instances import SANDBOX, check_url, find_instance, is_loopback
 from ...secrets import shown
-from ...settings import find_settings, setting
-from ...user_files import expanded
+from ...settings import NAME, find_settings, setting
+from ...user_files import expanded, warn_once
 
 # %% ../../../nbs/03_clients/bigquery/02_settings.ipynb #7d0385b9
 ENDPOINT = "https://bigquery.googleapis.com"
@@ -40,14 +41,14 @@ class BigQuerySettings:
     """A dataset of a project, and how to work with it.
 
     `location`: where the dataset lies (EU, US, a region); None: wherever it does. `groups`: the
-    role (READER, WRITER, OWNER) of each group by its address. `max_bytes_billed`: what one query
-    may read. `endpoint`: another address than Google's. `key_file`: the key of a service
-    account."""
+    role (READER, WRITER, OWNER) of each group by its address; None: who may see the dataset is left
+    as it is. `max_bytes_billed`: what one query may read. `endpoint`: another address than
+    Google's. `key_file`: the key of a service account."""
 
     project: str
     dataset: str
     location: str | None = None
-    groups: dict[str, str] = field(default_factory=dict, hash=False)
+    groups: dict[str, str] | None = field(default=None, hash=False)
     max_bytes_billed: int = MOST_BYTES
     endpoint: str | None = None
     key_file: Path | None = None
@@ -87,8 +88,8 @@ def _name(kind: str, given: str | None) -> str:
     if value is not None:
         return check_warehouse_name(kind, value, f" ({place})")
     raise SettingsError(
-        f"It is not said which {kind} of BigQuery is meant. Set {kind} under [bigquery] in "
-        f"settings.ini, or {VARIABLE}{kind.upper()}.",
+        f"It is not said which {kind} of BigQuery is meant. Set {kind} under [bigquery] in a "
+        f"settings.ini that has [domostats] too, or {VARIABLE}{kind.upper()}.",
         "missing_field",
     )
 
@@ -116,7 +117,7 @@ def _location(given: str | None) -> str | None:
     if value is None or re.fullmatch(r"[A-Za-z][A-Za-z0-9-]{1,62}", value):
         return value
     raise SettingsError(
-        f"{shown(value)} ({place}) is no location of BigQuery. Give EU, US, or a region such as "
+        f"{value!r:.60} ({place}) is no location of BigQuery. Give EU, US, or a region such as "
         "europe-west1.",
         "bad_name",
     )
@@ -163,6 +164,33 @@ def _groups() -> dict[str, str]:
     return found
 
 
+# %% ../../../nbs/03_clients/bigquery/02_settings.ipynb #276f9811
+def find_own_dataset() -> tuple[str, str] | None:
+    """The project and the dataset that the environment and settings.ini speak of; None if there are
+    none.
+
+    Those of `[bigquery]`; without a dataset there that of `warehouse` under `[extractors]`."""
+    dataset = _said("dataset")[0]
+    if dataset:
+        project = _said("project")[0] or os.environ.get("GOOGLE_CLOUD_PROJECT")
+        return (project, dataset) if project else None
+    kind, _, place = (setting("extractors", "warehouse") or "").strip().partition(":")
+    project, _, dataset = place.rpartition(".")
+    return (project, dataset) if kind == "bigquery" and project and dataset else None
+
+
+def _groups_of(project: str, dataset: str) -> dict[str, str] | None:
+    "The groups of a dataset by the settings; None where these speak of another, or of none."
+    groups = _groups()
+    own = find_own_dataset()
+    if own is None and groups:
+        warn_once(
+            f"{', '.join(groups)} may see a dataset, by the settings, and it is not said which. "
+            "Nobody gets access: set project and dataset under [bigquery] in settings.ini."
+        )
+    return groups if own == (project, dataset) else None
+
+
 # %% ../../../nbs/03_clients/bigquery/02_settings.ipynb #0a053e65
 def _endpoint(given: str | None) -> str | None:
     "The address that answers, if it is not Google's. SettingsError `bad_url`, `no_sandbox`."
@@ -172,7 +200,7 @@ def _endpoint(given: str | None) -> str | None:
         value, place = os.environ[EMULATOR], EMULATOR
     if not value:
         return None
-    if re.fullmatch(SANDBOX, value):
+    if re.fullmatch(SANDBOX, value) or _is_bare_word(value):
         return find_instance(value).url
     url = value if "://" in value else f"http://{value}"
     mend = f"Mend {place}: https://HOST, or http://HOST:PORT of an emulator."
@@ -180,6 +208,11 @@ def _endpoint(given: str | None) -> str | None:
         check_url(url.replace("http:", "https:", 1), "bigquery", mend)
         return url.rstrip("/")
     return check_url(url, "bigquery", mend)
+
+
+def _is_bare_word(value: str) -> bool:
+    "Whether a text is a name such as that of a sandbox, and no address."
+    return re.fullmatch(NAME, value) is not None and value.lower() != "localhost"
 
 
 def _key_file(given: str | Path | None) -> Path | None:
@@ -206,15 +239,18 @@ def read_bigquery_settings(
     """The `BigQuerySettings` of this call: what is given, else DOMOSTATS_BIGQUERY_PROJECT and so
     on, else `[bigquery]` in settings.ini.
 
-    GOOGLE_CLOUD_PROJECT counts only where no project is said at all. `endpoint` is an address, or
+    GOOGLE_CLOUD_PROJECT counts only where no project is said at all. The groups of settings.ini are
+    for the dataset that stands there (`find_own_dataset`): another one gets none of them, and who
+    may see it is left as it is. `endpoint` is an address, or
     the name of a sandbox that runs; BIGQUERY_EMULATOR_HOST goes before settings.ini.
     SettingsError `missing_field`, `bad_name`, `bad_limit`, `bad_value`, `twice`, `bad_url`,
     `no_sandbox`, and those of `find_settings`."""
+    project, dataset = _name("project", project), _name("dataset", dataset)
     return BigQuerySettings(
-        _name("project", project),
-        _name("dataset", dataset),
+        project,
+        dataset,
         _location(location),
-        _groups() if groups is None else check_groups(groups),
+        _groups_of(project, dataset) if groups is None else check_groups(groups),
         _limit(max_bytes_billed),
         _endpoint(endpoint),
         _key_file(key_file),

@@ -10,13 +10,14 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any, NamedTuple
 
 from .key_store import MemoryStore, TokenStore
 from .organisation import DashOrganisation
 from ...errors import CredentialsError, RetryLaterError
 from ...notices import warn
+from ...progress import waiting
 from ...sealing import hides
 from ...secrets import Secret, masked
 from ...transport.state_folder import alone, folder_of, make_folder
@@ -115,18 +116,22 @@ class KeptLogin:
                 return
             folder = make_folder(folder_of("dash", self.organisation.realm, "sign-in"))
             until = time.monotonic() + patience
-            while True:
-                with alone(folder) as mine:
-                    if mine:
-                        yield
-                        return
-                if time.monotonic() > until:
-                    raise RetryLaterError(
-                        f"Another program has been renewing the sign-in at {self.organisation} for "
-                        f"{patience:.0f} seconds. Try again.",
-                        "busy",
-                    )
-                time.sleep(0.02)
+            with ExitStack() as stack:
+                why = f"another program renews the sign-in at {self.organisation}"
+                stack.enter_context(waiting(why, patience))
+                while True:
+                    with alone(folder) as mine:
+                        if mine:
+                            stack.close()
+                            yield
+                            return
+                    if time.monotonic() > until:
+                        raise RetryLaterError(
+                            f"Another program has been renewing the sign-in at {self.organisation} "
+                            f"for {patience:.0f} seconds. Try again.",
+                            "busy",
+                        )
+                    time.sleep(0.02)
 
 
 # %% ../../../nbs/03_clients/dash/14_kept_login.ipynb #a950666d

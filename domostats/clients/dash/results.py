@@ -19,6 +19,7 @@ from ...errors import DataError, DestinationError, DomostatsError, RetryLaterErr
 from ...private import open_draft, put_in_place
 from ...transport.answer import Answer, check_available, check_status
 from ...transport.call_log import LoggedCall
+from ...transport.clock import wait_with_reason
 from ...transport.connection import Connection
 from ...transport.failures import failure_of
 from ...transport.retry import Request
@@ -62,7 +63,8 @@ class ResultStream:
         pause = retry.pause(error, Request("GET", "/results"), self._attempt)
         if pause is None:
             raise error
-        clock.wait(pause)
+        why = f"{self.connection.instance} did not answer well ({error.reason})"
+        wait_with_reason(clock, pause, why)
 
     def _ask(self) -> None:
         address, params = link_parts(result_link(self.connection, self.query_id))

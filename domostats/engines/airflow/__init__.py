@@ -14,7 +14,7 @@ REGISTRY = "domostats.tracking.registry"
 NAMES = {
     f"{HERE}.workflow": ["Workflow"],
     f"{HERE}.dag": ["make_dag", "dataset_asset"],
-    f"{HERE}.connections": ["make_observatory_api", "connected_instance"],
+    f"{HERE}.connections": ["make_observatory_api", "connected_instance", "instance_names"],
     f"{HERE}.sensors": ["ReleaseSensor", "DagRunSensor"],
     f"{HERE}.organisations": ["organisation_dags", "remembered"],
     f"{REGISTRY}.workflow": ["make_dag_id", "one_per_organisation", "tagged_datasets"],
@@ -28,6 +28,8 @@ NAMES = {
         "DatasetRelease",
     ],
     f"{REGISTRY}.catch_up": ["CatchUp"],
+    "domostats.engines.datasets": ["find_or_add_dataset"],
+    "domostats.tracking.registry.task_runs": ["failed_releases"],
 }
 
 

@@ -15,6 +15,7 @@ __all__ = [
     "connection_secrets",
     "instance_address",
     "connected_instance",
+    "instance_names",
 ]
 
 # %% ../../../nbs/12_engines/airflow/03_connections.ipynb #1d021129
@@ -23,7 +24,7 @@ from typing import Any, Protocol
 from urllib.parse import quote
 
 from ...errors import SettingsError
-from ...instances import Instance, find_instance
+from ...instances import Instance, find_instance, known_instances
 from ...secrets import Secret, masked
 from ...tracking.registry import api as registry_api
 from ...tracking.registry.api import Registry
@@ -148,3 +149,9 @@ def connected_instance(name: str) -> Instance:
         return instance
     url = instance_address(instance, connection)
     return Instance(instance.name, url, connection_secrets(instance.platform, connection))
+
+
+# %% ../../../nbs/12_engines/airflow/03_connections.ipynb #5e1f0a02
+def instance_names(platform: str = "domo") -> list[str]:
+    "The names of the instances of a platform, in settings.ini and of the sandboxes that run here."
+    return [name for name in known_instances() if find_instance(name).platform == platform]

@@ -115,6 +115,12 @@ def _retries(task: Task) -> dict[str, Any]:
     return {"retries": task.retries, "retry_delay": timedelta(seconds=task.retry_wait)}
 
 
+def _retries_of_ours(workflow: "Workflow") -> dict[str, Any]:
+    "The retries of a task that no user has written: those of the task that has most of them."
+    most = max(workflow.tasks, key=lambda task: task.retries, default=None)
+    return _retries(most) if most else {}
+
+
 def _setup_operator(workflow: "Workflow", task: Task) -> ShortCircuitOperator:
     "A task before the releases; all behind it are skipped where it gives False."
 
@@ -140,16 +146,16 @@ def _release_operator(workflow: "Workflow") -> PythonOperator:
         context["ti"].xcom_push(key="kind", value=plain_kind(made))
         return make_batches(names, conf.getint("core", "max_map_length", fallback=1024))
 
-    return PythonOperator(task_id=RELEASES, python_callable=make_release)
+    return PythonOperator(
+        task_id=RELEASES, python_callable=make_release, **_retries_of_ours(workflow)
+    )
 
 
 # %% ../../../nbs/12_engines/airflow/02_dag.ipynb #7c061498
-def _all_names(context: Context) -> list[Name]:
-    "The names that the run began with."
+def _all_names(context: Context) -> list[Name] | None:
+    "The names that the run began with, None where they could not be made."
     batches = context["ti"].xcom_pull(task_ids=RELEASES)
-    if batches is None:
-        raise AirflowSkipException("No releases were made, so there is nothing to do.")
-    return [name for batch in batches for name in batch]
+    return None if batches is None else [name for batch in batches for name in batch]
 
 
 def _names_done(context: Context, task: str) -> set[Name]:
@@ -172,6 +178,8 @@ def _whole_operator(
     def run_whole(**context: Any) -> None:
         keywords = _keywords(workflow, context)
         names = _all_names(context)
+        if names is None:
+            raise AirflowSkipException(f"{RELEASES} did not end well.")
         if before and names:
             done = _names_done(context, before)
             names = [name for name in names if name in done]
@@ -181,10 +189,9 @@ def _whole_operator(
             releases = _take(workflow, names, keywords)
             task.function(releases, **fitting(task.function, keywords))
 
-    limit = None if task.timeout is None else timedelta(seconds=task.timeout)
     options = {
         **_retries(task),
-        **({"execution_timeout": limit} if limit else {}),
+        **({"execution_timeout": timedelta(seconds=task.timeout)} if task.timeout else {}),
         **({"trigger_rule": "all_done"} if behind_each else {}),
         **({"outlets": [_alias(workflow)]} if _registers(task) else {}),
         **task.options,
@@ -243,6 +250,11 @@ def _check_operator(workflow: "Workflow", tasks: Sequence[str]) -> PythonOperato
 
     def check_releases(**context: Any) -> None:
         names = _all_names(context)
+        if names is None:
+            raise AirflowFailException(
+                f"Run {context['run_id']} of {workflow.dag_id} did nothing: it does not know its "
+                f"releases. The log of {RELEASES}, or of the setup task before it, says why."
+            )
         lines = []
         for task in tasks:
             done = _names_done(context, task)
@@ -257,7 +269,11 @@ def _check_operator(workflow: "Workflow", tasks: Sequence[str]) -> PythonOperato
             )
 
     return PythonOperator(
-        task_id=CHECK, python_callable=check_releases, trigger_rule="all_done", do_xcom_push=False
+        task_id=CHECK,
+        python_callable=check_releases,
+        trigger_rule="all_done",
+        do_xcom_push=False,
+        **_retries_of_ours(workflow),
     )
 
 

@@ -22,10 +22,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
-from ...clients.bigquery.jobs import run_job
+from ...clients.bigquery.jobs import JobRunner, Rerun
 from ...clients.bigquery.names import TableName
-from ...clients.bigquery.queries import query_config, run_query
+from ...clients.bigquery.queries import run_query, run_query_job
 from ...clients.bigquery.settings import BigQuerySettings
+from ...clients.bigquery.tables import change_table
 from ...errors import DestinationError, DomostatsError, SettingsError
 from .columns import BigQueryColumn
 from domostats.loading.bigquery.notes import (
@@ -46,6 +47,7 @@ from domostats.loading.bigquery.statements import (
     merge_statement,
     transaction_of,
 )
+from .sums import RowSums
 from ..coverage import COLUMN
 from ..merging import PARTITION
 from ..updates import Update
@@ -53,7 +55,7 @@ from ..write_plan import Plan
 from ...notices import warn
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, CopyJob, QueryJob
+    from google.cloud.bigquery import Client, CopyJob, Table
 
 # %% ../../../nbs/06_loading/bigquery/08_bringing.ipynb #952470e1
 PREFIX = "bigquery:"  # how a destination begins
@@ -108,8 +110,8 @@ class TableWrite:
         "The note that holds when the rows are there."
         return TableNote(self.update, self.plan.coverage, next_generation())
 
-    def job_id(self, step: str) -> str:
-        "The id of the job of a step."
+    def job_name(self, step: str) -> str:
+        "The name of the job of a step."
         return f"domostats_{step}_{self.run}"
 
 
@@ -127,17 +129,29 @@ def key_columns_of(key: Sequence[str], columns: Sequence[BigQueryColumn]) -> tup
     return tuple(dict.fromkeys(names[name] for name in key))
 
 
+def _check_key_column(column: BigQueryColumn, sums: RowSums, key: str) -> None:
+    "SettingsError `bad_update_key`, DestinationError `null_key`."
+    if column.mode == "REPEATED" or column.type == "RECORD":
+        raise SettingsError(
+            f"The key ({key}) has lists or records in the column {column.source!r}, and these "
+            "cannot be compared. Name other columns.",
+            "bad_update_key",
+        )
+    if sums.count(column) < sums.rows or sums.count_nan(column):
+        raise DestinationError(
+            f"Some of the new rows have nothing in the key ({key}), or what is not a number. Drop "
+            "them, or fill the key.",
+            "null_key",
+        )
+
+
 def check_arriving_key(write: TableWrite) -> None:
-    "DestinationError `null_key`, `duplicate_key`, `other_columns`."
+    "DestinationError `null_key`, `duplicate_key`, `other_columns`; SettingsError `bad_update_key`."
     key = write.update.key
     shown = ", ".join(key)
     for column in write.staged.columns:
-        if column.name in key and write.staged.sums.count(column) < write.staged.sums.rows:
-            raise DestinationError(
-                f"Some of the new rows have nothing in the key ({shown}). Drop them, or fill the "
-                "key.",
-                "null_key",
-            )
+        if column.name in key:
+            _check_key_column(column, write.staged.sums, shown)
     double = [*run_query(write.client, write.settings, double_key_query(write.rows(), key))]
     if double:
         raise DestinationError(
@@ -173,7 +187,7 @@ def run_noted(
     client: "Client",
     settings: BigQuerySettings,
     name: TableName,
-    job_id: str,
+    job: str,
     sql: str,
     before: TableNote,
     after: TableNote,
@@ -182,15 +196,12 @@ def run_noted(
     """Run statements that write the note of a table too (`note_statement`), once.
 
     DestinationError `changed_meanwhile`: the note is not the one `before` any more, and nothing was
-    done; the errors of `run_job`."""
+    done; the errors of `JobRunner.run`."""
     values: list[Any] = [*note_values(name, before, after), *(extra.values if extra else ())]
-    config = query_config(settings, values)
-
-    def begin(id: str) -> "QueryJob":
-        return client.query(sql, config, job_id=id, location=settings.location, job_retry=None)
-
+    runner = JobRunner(client, settings)
+    doing = f"the job {job} on {PREFIX}{name}"
     try:
-        run_job(client, settings, job_id, f"the job {job_id} on {PREFIX}{name}", begin)
+        run_query_job(runner, sql, values, job, doing=doing, rerun=Rerun.TWICE)
     except DestinationError as e:
         if CHANGED not in str(e):
             raise
@@ -210,27 +221,27 @@ def _noted(write: TableWrite, step: str, before: TableNote, after: TableNote) ->
 
 def _ask(write: TableWrite, step: str, sql: str, before: TableNote, after: TableNote) -> None:
     "Run statements of a write that write the note too, once. The errors of `run_noted`."
-    job_id = write.job_id(step)
+    job = write.job_name(step)
     name = write.standing.name
-    run_noted(write.client, write.settings, name, job_id, sql, before, after, write.extra)
+    run_noted(write.client, write.settings, name, job, sql, before, after, write.extra)
 
 
 def copy_staged(write: TableWrite) -> None:
-    "Let the table be the staged one. DestinationError `rows_written`; the errors of `run_job`."
+    "Let the table be the staged one. DestinationError `rows_written`; those of `JobRunner.run`."
     from google.cloud.bigquery import CopyJobConfig
 
     after = write.after()
     waiting = replace(
         write.standing.note,
         generation=next_generation(),
-        pending=announced(write.job_id("copy"), after),
+        pending=announced(write.job_name("copy"), after),
     )
     _noted(write, "announcement", write.standing.note, waiting)
     config = CopyJobConfig(
         write_disposition="WRITE_TRUNCATE" if write.standing.table else "WRITE_EMPTY"
     )
 
-    def begin(id: str) -> "CopyJob":
+    def start(id: str) -> "CopyJob":
         return write.client.copy_table(
             str(write.staged.table),
             str(write.standing.name),
@@ -241,7 +252,8 @@ def copy_staged(write: TableWrite) -> None:
 
     try:
         doing = f"the copy into {write.place}"
-        run_job(write.client, write.settings, write.job_id("copy"), doing, begin)
+        runner = JobRunner(write.client, write.settings)
+        runner.run(write.job_name("copy"), start, doing, Rerun.TWICE)
     except DomostatsError as e:
         if e.reason != "unknown_outcome":
             with suppress(DomostatsError):
@@ -268,18 +280,18 @@ def copy_staged(write: TableWrite) -> None:
 
 def _keep_for_good(write: TableWrite) -> None:
     "The staged table ends by itself; the one that was made from it does not."
-    with service_errors(f"to look at the table {write.standing.name}"):
-        table = write.client.get_table(str(write.standing.name))
-        fields = []
-        if table.expires is not None and write.standing.table is None:
-            table.expires = None
-            fields.append("expires")
-        report = write.plan.coverage.report if write.plan.coverage else ""
-        if write.standing.table is None:
-            table.description = f"The report {report}, by domostats." if report else None
-            fields.append("description")
-        if fields:
-            write.client.update_table(table, fields)
+    report = write.plan.coverage.report if write.plan.coverage else ""
+    about = f"The report {report}, by domostats." if report else None
+
+    def keep(table: "Table") -> list[str]:
+        if table.expires is None and table.description == about:
+            return []
+        table.expires = None
+        table.description = about
+        return ["expires", "description"]
+
+    if write.standing.table is None:
+        change_table(write.client, str(write.standing.name), keep)
 
 
 # %% ../../../nbs/06_loading/bigquery/08_bringing.ipynb #fb245b6f
@@ -294,13 +306,26 @@ def _fit_table(write: TableWrite) -> tuple[dict[str, str], list[str]]:
     for field in wanted:
         stored.setdefault(field.name, field)
     fields, empty = fit_fields(stored, write.staged.sums, write.place)
-    table = write.standing.table
-    with service_errors(f"to fit the columns of {write.standing.name}"):
-        if table is None:
-            write.client.create_table(Table(str(write.standing.name), fields), exists_ok=True)
-        elif fields != [*table.schema]:
-            table.schema = fields
-            write.client.update_table(table, ["schema"])
+    standing = write.standing.table
+    name = str(write.standing.name)
+
+    def fit(table: Table) -> list[str]:
+        if [*table.schema] == fields:
+            return []
+        if [*table.schema] != [*standing.schema]:
+            raise DestinationError(
+                f"The columns of {write.place} were changed by somebody else meanwhile, and "
+                "nothing of this run is in it. Run it again.",
+                "changed_meanwhile",
+            )
+        table.schema = fields
+        return ["schema"]
+
+    if standing is None:
+        with service_errors(f"to make the table {name}"):
+            write.client.create_table(Table(name, fields), exists_ok=True)
+    elif fields != [*standing.schema]:
+        change_table(write.client, name, fit)
     coming = {name.lower() for name in write.rows().names}
     return empty, [field.name for field in fields if field.name.lower() not in coming]
 

@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from google.cloud.bigquery import SchemaField
 
 # %% ../../../nbs/06_loading/bigquery/01_columns.ipynb #35574a25
-RESERVED = "_TABLE_", "_FILE_", "_PARTITION", "_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER"
+RESERVED = (  # how the name of a column may not begin
+    "_TABLE_",
+    "_FILE_",
+    "_PARTITION",
+    "_ROW_TIMESTAMP",
+    "__ROOT__",
+    "_COLIDENTIFIER",
+    "_CHANGE_SEQUENCE_NUMBER",
+    "_CHANGE_TYPE",
+    "_CHANGE_TIMESTAMP",
+)
 LONGEST = 300
 
 

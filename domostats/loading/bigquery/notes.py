@@ -7,15 +7,15 @@ __all__ = [
     "NOTES",
     "COLUMNS",
     "CHANGED",
-    "WHILE",
+    "PATIENCE",
     "TableNote",
     "read_note_text",
+    "read_notes",
     "find_note",
     "note_statement",
     "note_values",
     "next_generation",
     "announced",
-    "attempts_of",
     "settle_note",
 ]
 
@@ -23,17 +23,15 @@ __all__ = [
 import json
 import time
 import uuid
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
-from ...clients.bigquery.jobs import ATTEMPTS, find_job
+from ...clients.bigquery.jobs import JobRunner
 from ...clients.bigquery.names import TableName
-from ...clients.bigquery.settings import BigQuerySettings
-from ...errors import DestinationError
 from ..coverage import Coverage, read_coverage
 from ..updates import Update
+from ...transport.clock import wait
 
 if TYPE_CHECKING:
     from google.cloud.bigquery import Client, ScalarQueryParameter
@@ -91,27 +89,34 @@ def _ensure(client: "Client", name: TableName) -> None:
         client.create_table(table, exists_ok=True)
 
 
+def read_notes(client: "Client", table: TableName) -> dict[str, TableNote] | None:
+    """The notes of the dataset of a table, by the names of its tables; None where there are none.
+
+    It is no query, and costs nothing. The errors of `service_errors`."""
+    from google.api_core import exceptions
+
+    with service_errors(f"to read the notes of the dataset {table.dataset}"):
+        try:
+            rows = [dict(row) for row in client.list_rows(str(table.beside(NOTES)))]
+        except exceptions.NotFound:
+            return None
+    return {row["table_name"]: _note_of(row) for row in rows}
+
+
+def _note_of(row: dict[str, Any]) -> TableNote:
+    "The note in a row of the table of notes."
+    pending = json.loads(row["pending"]) if row["pending"] else None
+    return replace(read_note_text(row["note"]), generation=row["generation"], pending=pending)
+
+
 def find_note(client: "Client", table: TableName) -> TableNote:
     """The note of a table; one that says nothing where there is none. The table of the notes is
     made where it is missing. Costs nothing: it is no query."""
-    from google.api_core import exceptions
-
-    name = table.beside(NOTES)
-    with service_errors(f"to read the notes of the dataset {table.dataset}"):
-        try:
-            rows = [dict(row) for row in client.list_rows(str(name))]
-        except exceptions.NotFound:
-            rows = None
-    if rows is None:
-        _ensure(client, name)
+    found = read_notes(client, table)
+    if found is None:
+        _ensure(client, table.beside(NOTES))
         return TableNote()
-    for row in rows:
-        if row["table_name"] == table.table:
-            pending = json.loads(row["pending"]) if row["pending"] else None
-            return replace(
-                read_note_text(row["note"]), generation=row["generation"], pending=pending
-            )
-    return TableNote()
+    return found.get(table.table, TableNote())
 
 
 # %% ../../../nbs/06_loading/bigquery/05_notes.ipynb #76bf116f
@@ -173,50 +178,27 @@ def next_generation() -> str:
 
 
 # %% ../../../nbs/06_loading/bigquery/05_notes.ipynb #1c485412
-WHILE = 900  # seconds in which a job that was announced may still begin
+PATIENCE = 10  # seconds in which a job that was announced is waited for
 
 
-def announced(job_id: str, after: TableNote) -> dict[str, Any]:
-    "What the note says of a job that is about to begin, and of what holds when it is done."
-    return {"job": job_id, "note": after.to_json(), "at": time.time()}
+def announced(job: str, after: TableNote) -> dict[str, Any]:
+    "What the note says of a job (its name) that is about to begin, and of what holds behind it."
+    return {"job": job, "note": after.to_json(), "at": time.time()}
 
 
-def attempts_of(job_id: str) -> list[str]:
-    "The ids under which a job may have been tried, the last one first."
-    return [*reversed([job_id, *(f"{job_id}_{n}" for n in range(2, ATTEMPTS + 1))])]
-
-
-def _state(jobs: Iterable[Any]) -> str:
-    "What became of a job, by its attempts: `done`, `running`, `failed`, or `unknown`."
-    state = "unknown"
-    for job in jobs:
-        if job is None:
-            continue
-        if job.state != "DONE":
-            return "running"
-        if not job.error_result:
-            return "done"
-        state = "failed"
-    return state
-
-
-def settle_note(
-    client: "Client", settings: BigQuerySettings, table: TableName, note: TableNote
-) -> TableNote:
+def settle_note(runner: JobRunner, note: TableNote, for_writing: bool) -> TableNote:
     """The note as it holds now: what was announced counts where its job is done.
 
-    DestinationError `busy` where the job runs, or may still begin."""
+    Before a table is written the job is waited for, and closed where it has not begun: then it
+    cannot come later. The errors of `JobRunner.close`."""
     if note.pending is None:
         return note
-    id = str(note.pending["job"])
-    state = _state(find_job(client, settings, one) for one in attempts_of(id))
-    is_young = time.time() - float(note.pending["at"]) < WHILE
-    if state == "running" or state == "unknown" and is_young:
-        raise DestinationError(
-            f"Another run writes to {table} now, or has ended a moment ago without a word (job "
-            f"{id}). Wait for it, at most {WHILE // 60} minutes, then run this again.",
-            "busy",
-        )
-    if state == "done":
-        return replace(read_note_text(str(note.pending["note"])), generation=note.generation)
-    return replace(note, pending=None)
+    name = str(note.pending["job"])
+    job = runner.last(name)
+    if job is None and for_writing:
+        age = time.time() - float(note.pending["at"])
+        wait(min(PATIENCE - age, PATIENCE))
+        job = runner.close(name)
+    if job is None:
+        return replace(note, pending=None)
+    return replace(read_note_text(str(note.pending["note"])), generation=note.generation)

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...clients.bigquery.failures import service_errors
+from ...clients.bigquery.jobs import JobRunner
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.queries import run_query
 from ...clients.bigquery.settings import BigQuerySettings
-from ...errors import DestinationError
+from ...errors import DataError, DestinationError
 from .columns import BigQueryColumn
 from .notes import TableNote, find_note, settle_note
 from .sums import RowSums
@@ -54,12 +55,15 @@ def _groups(
     return [(row[0], row[1]) for row in rows]
 
 
-def find_standing(client: "Client", settings: BigQuerySettings, name: TableName) -> StandingTable:
-    """The table as it stands. DestinationError `busy`, `bad_destination` for a view; the errors of
-    `service_errors`."""
+def find_standing(
+    client: "Client", settings: BigQuerySettings, name: TableName, for_writing: bool = True
+) -> StandingTable:
+    """The table as it stands; before it is written, a job that was announced is settled
+    (`settle_note`). DestinationError `bad_destination` for a view; the errors of `service_errors`
+    and of `JobRunner.close`."""
     from google.api_core import exceptions
 
-    note = settle_note(client, settings, name, find_note(client, name))
+    note = settle_note(JobRunner(client, settings), find_note(client, name), for_writing)
     with service_errors(f"to look at the table {name}"):
         try:
             table = client.get_table(str(name))
@@ -110,7 +114,8 @@ def fit_fields(
     fields: "Mapping[str, SchemaField]", sums: RowSums, place: str
 ) -> "tuple[list[SchemaField], dict[str, str]]":
     """The fields of a table after rows have come (with these check sums), and the types of those
-    columns that arrive without a value. DestinationError `column_type`."""
+    columns that arrive without a value. DestinationError `column_type`; DataError `null_value`: a
+    column takes no null, and rows have none for it."""
     from google.cloud.bigquery import SchemaField
 
     made = dict(fields)
@@ -139,6 +144,11 @@ def fit_fields(
     for name, field in made.items():
         column = arriving.get(name)
         has_null = column is None or sums.count(column) < sums.rows
-        if field.mode == "REQUIRED" and has_null:
-            made[name] = SchemaField.from_api_repr({**field.to_api_repr(), "mode": "NULLABLE"})
+        if field.mode == "REQUIRED" and has_null and sums.rows:
+            raise DataError(
+                f"Column {field.name!r} of {place} takes no null, and some of the new rows have "
+                "nothing in it. Fill it, or write all rows with REPLACE.",
+                "null_value",
+                column=column.source if column else field.name,
+            )
     return [*made.values()], empty

@@ -12,9 +12,9 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ...clients.bigquery.jobs import run_job
+from ...clients.bigquery.jobs import JobRunner, Rerun
 from ...clients.bigquery.names import TableName
-from ...clients.bigquery.queries import query_config, run_query
+from ...clients.bigquery.queries import run_query, run_query_job
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import DestinationError, DomostatsError
 from .bringing import ExtraStatement, run_noted
@@ -29,7 +29,7 @@ from .statements import delete_statement, transaction_of
 from ..merging import PARTITION
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, QueryJob
+    from google.cloud.bigquery import Client
 
 
 # %% ../../../nbs/06_loading/bigquery/10_removing.ipynb #d41b7f35
@@ -44,8 +44,8 @@ def remove_partition(
 
     `settings` have the location of the dataset. `extra()` gives a statement that is carried out
     with the deletion or not at all, also where there is nothing to delete; if the table is written
-    between this call and the deletion, nothing is done. DestinationError `changed_meanwhile`,
-    `busy`; the errors of `find_standing` and of `run_job`."""
+    between this call and the deletion, nothing is done. DestinationError `changed_meanwhile`;
+    the errors of `find_standing` and of `JobRunner.run`."""
     standing = find_standing(client, settings, table)
     is_parted = PARTITION in standing.fields
     steps = [delete_statement(table, (), partition)] if is_parted else []
@@ -57,8 +57,8 @@ def remove_partition(
     word = uuid.uuid4().hex
     after = replace(standing.note, generation=next_generation())
     sql = transaction_of(note_statement(table), *steps)
-    job_id = f"domostats_remove_{word}"
-    run_noted(client, settings, table, job_id, sql, standing.note, after, statement)
+    job = f"domostats_remove_{word}"
+    run_noted(client, settings, table, job, sql, standing.note, after, statement)
     if is_parted and not _has_rows(client, settings, table):
         _drop_empty(client, settings, table, after, f"domostats_drop_{word}")
 
@@ -68,13 +68,13 @@ def _has_rows(client: "Client", settings: BigQuerySettings, table: TableName) ->
 
 
 def _drop_empty(
-    client: "Client", settings: BigQuerySettings, table: TableName, note: TableNote, job_id: str
+    client: "Client", settings: BigQuerySettings, table: TableName, note: TableNote, job: str
 ) -> None:
     "Drop a table that has no rows; it stays where somebody has written it since `note`."
     gone = TableNote()
-    waiting = replace(note, generation=next_generation(), pending=announced(job_id, gone))
+    waiting = replace(note, generation=next_generation(), pending=announced(job, gone))
     try:
-        run_noted(client, settings, table, f"{job_id}_note", note_statement(table), note, waiting)
+        run_noted(client, settings, table, f"{job}_note", note_statement(table), note, waiting)
     except DestinationError as e:
         if e.reason != "changed_meanwhile":
             raise
@@ -84,33 +84,30 @@ SELECT IF(COUNT(*) = 0, 1, ERROR('domostats: rows have come'))
 FROM {table.sql()};
 DROP TABLE IF EXISTS {table.sql()};
 """
-
-    def begin(id: str) -> "QueryJob":
-        config = query_config(settings)
-        return client.query(sql, config, job_id=id, location=settings.location, job_retry=None)
-
+    runner = JobRunner(client, settings)
     after = replace(gone, generation=next_generation())
     try:
-        run_job(client, settings, job_id, f"the removal of {table}", begin)
+        doing = f"the removal of {table}"
+        run_query_job(runner, sql, name=job, doing=doing, rerun=Rerun.TWICE)
     except DomostatsError as e:
         if e.reason == "unknown_outcome":
             raise
         after = replace(note, generation=next_generation())
         with suppress(DomostatsError):
-            _end(client, settings, table, job_id, waiting, after)
+            _end(client, settings, table, job, waiting, after)
         if "rows have come" not in str(e):
             raise
     else:
-        _end(client, settings, table, job_id, waiting, after)
+        _end(client, settings, table, job, waiting, after)
 
 
 def _end(
     client: "Client",
     settings: BigQuerySettings,
     table: TableName,
-    job_id: str,
+    job: str,
     waiting: TableNote,
     after: TableNote,
 ) -> None:
     "Write the note that holds when the drop has ended."
-    run_noted(client, settings, table, f"{job_id}_end", note_statement(table), waiting, after)
+    run_noted(client, settings, table, f"{job}_end", note_statement(table), waiting, after)

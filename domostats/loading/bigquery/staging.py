@@ -16,10 +16,11 @@ from typing import IO, TYPE_CHECKING
 import pyarrow as pa
 
 from ...clients.bigquery.failures import service_errors
-from ...clients.bigquery.jobs import run_job, upload_load_job
+from ...clients.bigquery.jobs import JobRunner, Rerun
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.queries import run_query
 from ...clients.bigquery.settings import BigQuerySettings
+from ...clients.bigquery.uploads import load_file
 from ...errors import DomostatsError
 from .columns import BigQueryColumn, plan_columns
 from .sums import RowSums
@@ -28,7 +29,7 @@ from ..drafts import writing_errors
 from ..row_groups import ParquetGroups, write_groups
 
 if TYPE_CHECKING:
-    from google.cloud.bigquery import Client, LoadJob
+    from google.cloud.bigquery import Client
 
 
 # %% ../../../nbs/06_loading/bigquery/04_staging.ipynb #c0ef2e38
@@ -90,7 +91,7 @@ def _load(
     columns: tuple[BigQueryColumn, ...],
     file: IO[bytes],
 ) -> None:
-    "Load a file into the staged table, once. The errors of `run_job`."
+    "Load a file into the staged table, once. The errors of `load_file`."
     from google.cloud.bigquery import LoadJobConfig, ParquetOptions
 
     config = LoadJobConfig(
@@ -101,11 +102,9 @@ def _load(
     options = ParquetOptions()
     options.enable_list_inference = True
     config.parquet_options = options
-
-    def begin(id: str) -> "LoadJob":
-        return upload_load_job(client, str(name), file, config, id, location=settings.location)
-
-    run_job(client, settings, f"{name.table}_load", f"the load of {name}", begin)
+    runner = JobRunner(client, settings)
+    doing = f"the load of {name}"
+    load_file(runner, str(name), file, config, f"{name.table}_load", doing, Rerun.HARMLESS)
 
 
 def _remove(client: "Client", name: TableName) -> None:
@@ -129,7 +128,7 @@ def staged_rows(
     in a staged table of their own, counted there and found as they were sent; it is removed
     afterwards. `run`: a word that no other run has.
 
-    DestinationError `check_sum_failed`; the errors of `run_job`."""
+    DestinationError `check_sum_failed`; the errors of `load_file` and `run_query`."""
     name = target.beside(f"{STAGING}{run}")
     staged = StagedRows(name, sums)
     try:

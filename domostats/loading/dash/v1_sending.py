@@ -9,8 +9,6 @@ __all__ = ["V1_ROWS", "V1Sending"]
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from tqdm.auto import tqdm
-
 from ...clients.dash.v1_files import may_have_arrived
 from ...errors import DataError, DomostatsError, SettingsError
 from .column_names import check_names
@@ -30,6 +28,7 @@ from ..uploads.parts import Modify
 from ..uploads.record import resume_command, source_differs
 from ..uploads.sources import RowSource, digest_tables
 from ...notices import tell
+from ...progress import tracked
 from ...rows.table import to_dataframe
 
 if TYPE_CHECKING:
@@ -66,13 +65,13 @@ class V1Sending:
         `changed_meanwhile`; what `send` raises."""
         facts = self.record.facts
         count = first = 0
-        with tqdm(desc=self.table, unit=" rows", unit_scale=True, disable=None) as bar:
+        with tracked(f"upload of {self.table}") as work:
             for source in sources:
                 for chunk in chunks_of(source.tables(), self.rows, SIZE):
                     self._send_chunk(chunk, count, first, source.name)
                     count += 1
                     first += chunk.table.num_rows
-                    bar.update(chunk.table.num_rows)
+                    work.add(done=chunk.table.num_rows, files=1, size=chunk.table.nbytes)
         if len(facts.chunks) > count:
             raise source_differs(self.record.name, "the source had more rows then")
         if self.record.unknown():

@@ -170,7 +170,8 @@ def read_json(file: IO[bytes]) -> Iterator[pa.Table]:
     try:
         whole = msgspec.json.decode(content, type=list[msgspec.Raw] | dict[str, msgspec.Raw])
     except msgspec.DecodeError:
-        yield from read_json_lines(iter(content.splitlines(keepends=True)))  # type: ignore[arg-type]
+        lines = iter(content.splitlines(keepends=True))
+        yield from read_json_lines(lines)  # type: ignore[arg-type]
         return
     if isinstance(whole, dict):
         if not (whole and all(bytes(value).lstrip()[:1] == b"{" for value in whole.values())):

@@ -20,9 +20,10 @@ from .chunks import ROWS, SIZE, chunks_of
 from .load_types import Planned
 from .parts import Modify, PartFile, PartWriter
 from .record import Record, SourceRecord, source_differs
-from .sending import AT_ONCE, Progress, send_all
+from .sending import AT_ONCE, send_all
 from .sources import digest_tables
 from ...private import scratch
+from ...progress import tracked
 
 
 # %% ../../../nbs/06_loading/uploads/12_transfers.ipynb #b5e17c00
@@ -50,7 +51,7 @@ class Transfer:
 
     record: what is known of the load. send: sends one file; it returns when the file has arrived.
     rows, size: bounds of a chunk. modify: changes each chunk. rename: names of columns at the
-    service. shown: whether progress is shown (None: in a terminal or a notebook)."""
+    service. shown: whether progress is shown, see `tracked`."""
 
     record: Record
     send: Callable[[PartFile, threading.Event], object]
@@ -83,20 +84,20 @@ class Transfer:
             planned.source, planned.declaration, self.modify, self.rename, schema, self.known
         )
         stopped = threading.Event()
-        progress = Progress(name, planned.rows, self.shown)
-        try:
-            with use_jemalloc(), scratch() as folder:
+        with (
+            use_jemalloc(),
+            scratch() as folder,
+            tracked(f"upload of {name}", total=planned.rows, shown=self.shown) as work,
+        ):
 
-                def send(part: PartFile) -> None:
-                    self.send(part, stopped)
-                    part.path.unlink(missing_ok=True)
-                    self.record.arrived(source, part)
-                    progress.arrived(part)
+            def send(part: PartFile) -> None:
+                self.send(part, stopped)
+                part.path.unlink(missing_ok=True)
+                self.record.arrived(source, part)
+                work.add(done=part.came, files=1, size=part.size)
 
-                parts = self._parts(planned, source, writer, folder)
-                send_all(parts, send, self.at_once, stopped)
-        finally:
-            progress.close()
+            parts = self._parts(planned, source, writer, folder)
+            send_all(parts, send, self.at_once, stopped)
         if {*source.parts} != {str(n) for n in range(1, len(source.parts) + 1)}:
             raise source_differs(self.record.name, f"{name} had more rows then")
         source.arrived = True

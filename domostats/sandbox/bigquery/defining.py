@@ -16,7 +16,13 @@ from domostats.sandbox.bigquery.definitions import (
     options_resource,
 )
 from .fields import read_schema
-from .refusals import BigQueryRefusal, Resource, already_exists, not_found
+from domostats.sandbox.bigquery.refusals import (
+    BigQueryRefusal,
+    Resource,
+    already_exists,
+    not_found,
+    not_in_sandbox,
+)
 from .selecting import SqlSession, StatementResult, run_select
 from .sources import Scan
 from .tables import BigQueryTable
@@ -37,7 +43,7 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     if kind == "SCHEMA":
         return _create_schema(session, tree, node)
     if kind not in ("TABLE", "VIEW"):
-        raise BigQueryRefusal("invalidQuery", f"The sandbox does not know CREATE {kind}.")
+        raise not_in_sandbox(f"CREATE {kind}")
     place = session.place(node)
     tables = catalogue.dataset(place["datasetId"]).tables
     before = tables.get(place["tableId"])
@@ -46,6 +52,8 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     if before and not tree.args.get("replace"):
         raise already_exists("Table", before.label(catalogue.project))
     given = create_resource(tree) | {"tableReference": place}
+    if before:
+        _check_replaced(catalogue, before, kind, given, like_table(tree) is not None)
     word = "REPLACE" if before else "CREATE"
     like = like_table(tree)
     if like is not None:
@@ -88,6 +96,29 @@ def _create(session: SqlSession, tree: "exp.Create") -> StatementResult:
     if before and before.physical:
         catalogue.warehouse.drop(before.physical)
     return StatementResult(f"CREATE_{kind}", defined=word, target=made)
+
+
+def _check_replaced(
+    catalogue: Catalogue, before: BigQueryTable, kind: str, given: Resource, is_like: bool
+) -> None:
+    "BigQueryRefusal for a table that a view would replace, or that is divided otherwise."
+    is_now = "VIEW" if before.query else "TABLE"
+    label = before.label(catalogue.project)
+    if is_now != kind:
+        raise BigQueryRefusal(
+            "invalidQuery",
+            f"{label} is a {is_now}, which is not allowed for this operation because it is not "
+            f"a {kind}.",
+        )
+    present = before.partitioning.resource() if before.partitioning else {}
+    wanted = given.get("timePartitioning", {})
+    kinds = [(one.get("type"), one.get("field")) for one in (present, wanted)]
+    if kind == "TABLE" and not is_like and kinds[0] != kinds[1]:
+        raise BigQueryRefusal(
+            "invalidQuery",
+            f"Cannot replace a table with a different partitioning spec. Instead, DROP the table, "
+            f"and then recreate it. {label} is divided by {kinds[0][1] or 'nothing'}.",
+        )
 
 
 def _as_declared(

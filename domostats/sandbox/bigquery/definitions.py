@@ -16,7 +16,7 @@ __all__ = [
 # %% ../../../nbs/11_sandbox/bigquery/16_definitions.ipynb #5bc389fa
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from .refusals import BigQueryRefusal, Resource
+from .refusals import BigQueryRefusal, Resource, not_in_sandbox
 from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # %% ../../../nbs/11_sandbox/bigquery/16_definitions.ipynb #f69a8918
 def _unknown(what: object) -> BigQueryRefusal:
-    return BigQueryRefusal("invalidQuery", f"The sandbox does not know this: {what}"[:200])
+    return not_in_sandbox(f"this: {str(what)[:170]}")
 
 
 def options_resource(properties: "list[Tree]") -> Resource:

@@ -65,6 +65,9 @@ _RESERVED = (
     "_ROW_TIMESTAMP",
     "__ROOT__",
     "_COLIDENTIFIER",
+    "_CHANGE_SEQUENCE_NUMBER",
+    "_CHANGE_TYPE",
+    "_CHANGE_TIMESTAMP",
 )
 
 
@@ -189,7 +192,8 @@ def field_of(name: str, kind: object) -> BigQueryField:
             raise BigQueryRefusal("invalidQuery", "Cannot construct array with element type ARRAY.")
         return replace(inner, mode="REPEATED")
     if id == "struct":
-        fields = [field_of(one, inner) for one, inner in kind.children]  # type: ignore[attr-defined]
+        children = kind.children  # type: ignore[attr-defined]
+        fields = [field_of(one, inner) for one, inner in children]
         return BigQueryField(name, "RECORD", fields=tuple(fields))
     if str(kind) == "JSON":
         return BigQueryField(name, "JSON")

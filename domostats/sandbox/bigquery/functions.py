@@ -9,7 +9,7 @@ __all__ = ["function_meaning", "count_from_zero", "refuse_other_types"]
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
-from .refusals import BigQueryRefusal
+from .refusals import BigQueryRefusal, not_in_sandbox
 from ...sql_dialects import load_sqlglot
 
 if TYPE_CHECKING:
@@ -35,7 +35,51 @@ def function_meaning(node: "Tree") -> "Tree":
         return exp.cast(node.copy(), "TIMESTAMPTZ")
     if isinstance(node, exp.StrToTime):
         return _parsed_timestamp(node)
+    if isinstance(node, exp.Bracket) and node.args.get("safe") is False:
+        return _element(node)
+    if isinstance(node, (exp.Sqrt, exp.Exp, exp.Ln, exp.Log, exp.Pow)):
+        return _finite(node)
     return _text_meaning(node)
+
+
+def _element(node: "Tree") -> "Tree":
+    "A value of an array by OFFSET or ORDINAL: an error where the array has none."
+    exp = load_sqlglot().exp
+    [place] = node.expressions
+    first = node.args["offset"]
+    size = exp.Anonymous(this="len", expressions=[node.this.copy()])
+    last = exp.Sub(this=size, expression=exp.Literal.number(1 - first))
+    is_there = exp.Between(
+        this=exp.paren(place.copy()), low=exp.Literal.number(first), high=exp.paren(last)
+    )
+    shown = exp.cast(place.copy(), "TEXT")
+    words = exp.Concat(
+        expressions=[
+            exp.Literal.string("Array index "),
+            shown,
+            exp.Literal.string(" is out of bounds"),
+        ]
+    )
+    wrong = exp.Anonymous(this="error", expressions=[words])
+    is_outside = exp.not_(is_there)
+    return exp.Case(ifs=[exp.If(this=is_outside, true=wrong)], default=node.copy())
+
+
+def _finite(node: "Tree") -> "Tree":
+    "A function of numbers that has no number as its result: an error, where DuckDB gives inf."
+    exp = load_sqlglot().exp
+    name = node.key.upper()
+    words = exp.Literal.string(f"Floating point error in function: {name}")
+    wrong = exp.Anonymous(this="error", expressions=[words])
+    sides = [side for side in (node.this, node.args.get("expression")) if side is not None]
+
+    def is_number(value: "Tree") -> "Tree":
+        fraction = exp.cast(exp.paren(value.copy()), "DOUBLE")
+        return exp.Anonymous(this="isfinite", expressions=[fraction])
+
+    comes_from_numbers = exp.and_(*(is_number(side) for side in sides))
+    is_lost = exp.and_(comes_from_numbers, exp.not_(is_number(node)))
+    return exp.Case(ifs=[exp.If(this=is_lost, true=wrong)], default=node.copy())
 
 
 def _part_of_time(node: "Tree") -> "Tree":
@@ -123,8 +167,8 @@ def count_from_zero(tree: "Tree") -> None:
 
 # %% ../../../nbs/11_sandbox/bigquery/34_functions.ipynb #43494350
 def refuse_other_types(tree: "Tree", sources: "Iterable[TableSource]") -> None:
-    """BigQueryRefusal `invalidQuery` for a NUMERIC that is divided or averaged, and for a date that
-    is taken from another: what comes of it has another type in DuckDB."""
+    """BigQueryRefusal `notImplemented` for a NUMERIC that is divided or averaged, and for a date
+    that is taken from another: what comes of it has another type in DuckDB."""
     exp = load_sqlglot().exp
     kinds: dict[str, set[str]] = {}
     for source in sources:
@@ -143,10 +187,8 @@ def refuse_other_types(tree: "Tree", sources: "Iterable[TableSource]") -> None:
             is_exact = any(_is_of_type(side, numbers, "DECIMAL") for side in sides)
             wrong = is_exact and "the division of NUMERIC"
         if wrong:
-            raise BigQueryRefusal(
-                "invalidQuery",
-                f"The sandbox does not know {wrong}: {node.sql('bigquery')[:80]}. Cast to FLOAT64, "
-                "or use DATE_DIFF.",
+            raise not_in_sandbox(
+                f"{wrong}: {node.sql('bigquery')[:80]}", " Cast to FLOAT64, or use DATE_DIFF."
             )
 
 

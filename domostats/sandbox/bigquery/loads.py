@@ -21,6 +21,7 @@ from domostats.sandbox.bigquery.refusals import (
     BigQueryRefusal,
     Resource,
     check_settings,
+    not_in_sandbox,
     unknown_setting,
 )
 from .rows import detect_fields, read_row_values, rows_table
@@ -171,7 +172,7 @@ def _parquet_field(name: str, kind: pa.DataType, nullable: bool = True) -> BigQu
         found = BigQueryField(name, word, mode)
         if _kind_fits(kind, found):
             return found
-    raise BigQueryRefusal("invalid", f"The sandbox does not know the type {kind} of {name}.")
+    raise not_in_sandbox(f"the type {kind} of {name}")
 
 
 def read_parquet_body(body: bytes) -> pa.Table:

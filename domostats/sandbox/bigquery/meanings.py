@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from .functions import count_from_zero, function_meaning
-from .refusals import BigQueryRefusal
+from .refusals import BigQueryRefusal, not_in_sandbox
 from .values import UnfitValue, read_date
 from ...sql_dialects import load_sqlglot
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     Tree: TypeAlias = exp.Expr
 
 # %% ../../../nbs/11_sandbox/bigquery/08_meanings.ipynb #9d4dd56a
-_NUMBER = r"\s*[+-]?[0-9]+\s*"
+_NUMBER = r"\s*([+-]?[0-9]+|0[xX][0-9a-fA-F]+)\s*"
 _DAY = r"[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}"
 _MOMENT = rf"{_DAY}([ T][0-9]{{1,2}}:[0-9]{{1,2}}:[0-9]{{1,2}}(\.[0-9]{{1,6}})?)?"
 _OFFSET = r" ?(Z|UTC|[+-][0-9]{1,2}(:?[0-9]{2})?)?"
@@ -67,6 +67,7 @@ def strict_macros() -> list[str]:
             WHEN typeof(x) IN ('DOUBLE', 'FLOAT') OR typeof(x) LIKE 'DECIMAL%'
             THEN regexp_replace(
                 regexp_replace(CAST(x AS VARCHAR), '(\\.[0-9]*?)0+$', '\\1'), '\\.$', '')
+            WHEN typeof(x) = 'BLOB' THEN decode(CAST(x AS BLOB))
             ELSE CAST(x AS VARCHAR)
         END"""
     )
@@ -91,33 +92,50 @@ _CASTS = {
 }
 
 
+def _no_function(name: str) -> BigQueryRefusal:
+    "A function that DuckDB may have, and the service may have too: nobody here can tell."
+    return BigQueryRefusal(
+        "notImplemented", f"Function not found: {name}. The sandbox does not know it."
+    )
+
+
+def _is_too_large(number: "Tree") -> bool:
+    "Whether a whole number has more than 64 bits; the least one has its sign outside."
+    if number.is_string or not number.this.isdecimal():
+        return False
+    is_negative = isinstance(number.parent, load_sqlglot().exp.Neg)
+    return int(number.this) > 2**63 - (not is_negative)
+
+
 def _refused_words(tree: "Tree") -> None:
-    "BigQueryRefusal `invalidQuery` for what would mean something else, or nothing, in DuckDB."
+    "BigQueryRefusal `notImplemented` for what would mean something else, or nothing, in DuckDB."
     exp = load_sqlglot().exp
     wrong = ""
     for node in tree.walk():
         if isinstance(node, exp.Anonymous) and node.name.lower() not in SAME_FUNCTIONS:
-            wrong = f"Function not found: {node.name}"
-        elif isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
-            wrong = f"Function not found: {node.sql('bigquery')[:80]}"
-        elif isinstance(node, exp.SafeFunc):
-            wrong = "The sandbox does not know the prefix SAFE."
+            raise _no_function(node.name)
+        if isinstance(node, exp.Dot) and isinstance(node.expression, exp.Func):
+            raise _no_function(node.sql("bigquery")[:80])
+        if isinstance(node, exp.SafeFunc):
+            wrong = "the prefix SAFE"
         elif isinstance(node, exp.TimeToStr) and node.args.get("zone"):
-            wrong = "The sandbox does not know FORMAT_TIMESTAMP with a time zone."
+            wrong = "FORMAT_TIMESTAMP with a time zone"
         elif isinstance(node, exp.TimeToStr) and "%-d" in node.args["format"].name:
-            wrong = "The sandbox does not know %e in a format."  # a blank before one digit
+            wrong = "%e in a format"  # a blank before one digit
         elif isinstance(node, (exp.Format, exp.SessionUser, exp.CurrentUser)):
-            wrong = f"The sandbox does not know {node.sql('bigquery').partition('(')[0]}."
+            wrong = node.sql("bigquery").partition("(")[0]
         elif isinstance(node, exp.Extract) and not isinstance(node.this, exp.Var):
-            wrong = f"The sandbox does not know {node.sql('bigquery')[:80]}."
+            wrong = node.sql("bigquery")[:80]
         elif isinstance(node, exp.DataType) and node.this.value in ("BIGDECIMAL", "INTERVAL"):
-            wrong = f"The sandbox does not know the type {node.sql('bigquery')}."
+            wrong = f"the type {node.sql('bigquery')}"
         elif isinstance(node, exp.Select) and node.args.get("kind"):
-            wrong = f"The sandbox does not know SELECT AS {node.args['kind']}."
+            wrong = f"SELECT AS {node.args['kind']}"
         elif isinstance(node, exp.Command):
-            wrong = f"The sandbox does not know this statement: {node.this}"
+            wrong = f"this statement: {node.this}"
+        elif isinstance(node, exp.Literal) and _is_too_large(node):
+            raise BigQueryRefusal("invalidQuery", f"Invalid integer literal: {node.this}")
         if wrong:
-            raise BigQueryRefusal("invalidQuery", wrong)
+            raise not_in_sandbox(wrong)
 
 
 def _name_outputs(tree: "Tree") -> None:
@@ -183,13 +201,15 @@ def _meaning(node: "Tree") -> "Tree":
     exp = load_sqlglot().exp
     if isinstance(node, exp.DataType) and node.this.value == "DECIMAL" and not node.expressions:
         return exp.DataType.build("DECIMAL(38, 9)", dialect="duckdb")
+    if isinstance(node, exp.Neg) and node.this == exp.Literal.number(2**63):
+        return exp.cast(exp.Literal.string(str(-(2**63))), "BIGINT")
     if isinstance(node, exp.Literal) and not node.is_string:
         if re.search(r"[.eE]", node.this) and not isinstance(node.parent, exp.Cast):
             return exp.cast(exp.Literal.number(node.this), "DOUBLE")
+        if node.this == str(2**63):
+            return node  # below a minus, which makes it a number of 64 bits
         if type(node.parent).__name__ in _ARITHMETIC and not _may_move_date(node):
-            return exp.cast(
-                exp.Literal.number(node.this), "UBIGINT" if int(node.this) >= 2**63 else "BIGINT"
-            )
+            return exp.cast(exp.Literal.number(node.this), "BIGINT")
     if isinstance(node, exp.Div) and not node.args.get("safe"):
         wrong = exp.Anonymous(this="error", expressions=[exp.Literal.string("division by zero")])
         zero = exp.EQ(this=exp.paren(node.expression.copy()), expression=exp.Literal.number(0))

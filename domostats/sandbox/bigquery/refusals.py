@@ -11,6 +11,7 @@ __all__ = [
     "not_found",
     "already_exists",
     "unknown_setting",
+    "not_in_sandbox",
     "check_settings",
 ]
 
@@ -86,9 +87,12 @@ def already_exists(kind: str, name: str) -> BigQueryRefusal:
 def unknown_setting(where: str, name: str, value: object = "") -> BigQueryRefusal:
     "A setting, or a value of it, that the sandbox does not know. It is refused, not passed over."
     shown = f" = {value!r}"[:80] if value != "" else ""
-    return BigQueryRefusal(
-        "invalid", f"The sandbox does not know {where}.{name}{shown}. Leave it out."
-    )
+    return not_in_sandbox(f"{where}.{name}{shown}", " Leave it out.")
+
+
+def not_in_sandbox(what: str, advice: str = "") -> BigQueryRefusal:
+    "Something that the service may have and the sandbox has not: 501, and no mistake of who asks."
+    return BigQueryRefusal("notImplemented", f"The sandbox does not know {what}.{advice}")
 
 
 # %% ../../../nbs/11_sandbox/bigquery/01_refusals.ipynb #87dac9c3

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 from .changes import run_change
 from .defining import run_definition
-from .refusals import BigQueryRefusal
+from .refusals import BigQueryRefusal, not_in_sandbox
 from .selecting import SqlSession, StatementResult, run_select
 from ...sql_dialects import load_sqlglot
 
@@ -29,7 +29,7 @@ def run_statement(session: SqlSession, tree: "Tree") -> StatementResult:
     result = run_change(session, tree) or run_definition(session, tree)
     if result is None:
         word = tree.sql("bigquery").split(maxsplit=1)[0].upper()
-        raise BigQueryRefusal("invalidQuery", f"The sandbox does not know the statement {word}.")
+        raise not_in_sandbox(f"the statement {word}")
     return result
 
 

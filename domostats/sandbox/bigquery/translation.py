@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from .functions import refuse_other_types
 from .meanings import put_meanings
 from .refusals import BigQueryRefusal
+from .signatures import check_signatures, compare_nan, node_types
 from .sources import FindSource, Scan, TableSource, put_sources
 from ...sql_dialects import UnusableSql, load_sqlglot, write_duckdb
 
@@ -80,6 +81,9 @@ def translate_statement(
     put_sources(tree, find, used)
     scans = read_scans(tree, used, parameters or {})
     refuse_other_types(tree, (source for source, _ in used))
+    pairs = node_types(tree, used)
+    check_signatures(pairs)
+    compare_nan(pairs)
     tree = put_meanings(tree, parameters or {})
     try:
         return Translated(write_duckdb(tree), tree, scans)

@@ -146,6 +146,7 @@ class PhysicalTables:
             kept = self.con.table(draft)
             named = list(zip(kept.columns, kept.types, strict=True))
             fields = tuple(field_of(name, kind) for name, kind in named)
+            self._check_days(draft, fields)
             wanted = [field_duckdb_type(field) for field in fields]
             if [str(kind).replace(",", ", ") for _, kind in named] == wanted:
                 return draft, fields
@@ -160,6 +161,18 @@ class PhysicalTables:
             raise
         self.drop(draft)
         return name, fields
+
+    def _check_days(self, name: str, fields: tuple[BigQueryField, ...]) -> None:
+        "BigQueryRefusal `invalidQuery` for a day that DuckDB has and the service has not."
+        outside = [
+            f"""("{field.name}" < '0001-01-01' OR "{field.name}" >= '10000-01-01')"""
+            for field in fields
+            if field.type in ("DATE", "DATETIME", "TIMESTAMP") and field.mode != "REPEATED"
+        ]
+        if outside and self.count(name, " OR ".join(outside)):
+            raise BigQueryRefusal(
+                "invalidQuery", "A day is out of the range from 0001-01-01 to 9999-12-31."
+            )
 
     def put(self, name: str, rows: pa.Table) -> None:
         "Add rows to a table, column by column. BigQueryRefusal for a NULL that may not be there."

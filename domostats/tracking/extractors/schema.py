@@ -31,6 +31,7 @@ import msgspec
 import pyarrow as pa
 
 from ...errors import SettingsError
+from ...loading.bigquery.columns import RESERVED
 from ...notices import warn
 
 
@@ -95,7 +96,7 @@ class Column(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 OWN_DAY = "_day"  # the local day of an event, kept by us
-NAME = re.compile(r"(?!_TABLE_|_FILE_|_PARTITION)[A-Za-z_][A-Za-z0-9_]{0,299}", re.I)
+NAME = re.compile(rf"(?!{'|'.join(RESERVED)})[A-Za-z_][A-Za-z0-9_]{{0,299}}", re.I)
 
 
 def check_column_name(owner: str, name: str) -> str:

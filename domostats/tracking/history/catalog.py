@@ -6,6 +6,8 @@
 __all__ = [
     "HISTORIES",
     "HistoryEntry",
+    "WantedVersions",
+    "compared_as",
     "HistoryPlace",
     "open_histories",
     "working_folder",
@@ -22,10 +24,10 @@ __all__ = [
 import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from ...errors import DestinationError, SettingsError
 from ...loading.store import Store
@@ -90,6 +92,33 @@ class HistoryEntry:
 
 
 # %% ../../../nbs/08_tracking/history/02_catalog.ipynb #06a8d7ab
+class WantedVersions(NamedTuple):
+    """Which versions of a history a question is about, by default all of them.
+
+    `until`: none that came later. `since`: of those rows only that have another version after it.
+    `is_state`: the last version of each row. `keys_only`: of the columns the key alone. `ignore`
+    and `links`: what the question compares, if it is not what the catalog says."""
+
+    until: datetime | None = None
+    since: datetime | None = None
+    is_state: bool = False
+    keys_only: bool = False
+    ignore: tuple[str, ...] | None = None
+    links: tuple[str, ...] | None = None
+
+
+def compared_as(
+    entry: HistoryEntry, ignore: tuple[str, ...] | None, links: tuple[str, ...] | None
+) -> HistoryEntry:
+    "A history with what is to be compared in it today; None: what was compared until now."
+    ignored = entry.ignored if ignore is None else ignore
+    links = entry.links if links is None else links
+    is_same = {folded(name) for name in ignored} == {folded(name) for name in entry.ignored}
+    is_same = is_same and {*links} == {*entry.links}
+    filtered = entry.filtered or not is_same
+    return replace(entry, ignored=ignored, links=links, filtered=filtered)
+
+
 class HistoryPlace(Protocol):
     "A place for histories that is no store."
 
@@ -99,23 +128,30 @@ class HistoryPlace(Protocol):
         ...
 
     def open_histories(
-        self, name: str, instance: str | None
+        self, name: str, instance: str | None, wanted: WantedVersions | None = None
     ) -> "AbstractContextManager[duckdb.DuckDBPyConnection]":
         """A connection of DuckDB, in one transaction, with the histories of this name as they stand
         in a store: those of one instance, or of all (None).
 
         What has changed there is kept, all or nothing, when the block ends well. RetryLaterError
-        `changed_meanwhile`: another program has changed the same history meanwhile.
+        `changed_meanwhile`: another program has changed the same history meanwhile. For a question
+        that says what is `wanted` no other versions need be there, and nothing is kept.
         """
         ...
 
 
 @contextmanager
 def open_histories(
-    place: Store | HistoryPlace, name: str, instance: str | None
+    place: Store | HistoryPlace,
+    name: str,
+    instance: str | None,
+    wanted: WantedVersions | None = None,
 ) -> "Iterator[duckdb.DuckDBPyConnection]":
-    "Open a store, or the histories of this name in another place."
-    opened = place.open() if isinstance(place, Store) else place.open_histories(name, instance)
+    "Open a store, or the histories of this name in another place (see `HistoryPlace`)."
+    if isinstance(place, Store):
+        opened = place.open()
+    else:
+        opened = place.open_histories(name, instance, wanted)
     with opened as con:
         yield con
 

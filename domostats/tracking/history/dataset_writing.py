@@ -14,14 +14,15 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...clients.bigquery.jobs import upload_load_job
+from ...clients.bigquery.failures import naming
+from ...clients.bigquery.jobs import Rerun, job_name, label_of
+from ...clients.bigquery.queries import run_query_job
+from ...clients.bigquery.uploads import load_file
 from ...errors import DestinationError, DomostatsError, RetryLaterError
 from ...loading.store_types import folded
 from ...sql_dialects import bigquery_name, bigquery_text
 from ..bigquery.claims import is_of
 from ..bigquery.connection import DatasetConnection
-from ..bigquery.failures import naming
-from ..bigquery.jobs import job_name, label_of
 from domostats.tracking.bigquery.ledger import (
     LedgerRow,
     LedgerTable,
@@ -145,7 +146,10 @@ class HistoryWriting:
         digest = hashlib.blake2b(whose.encode(), digest_size=8).hexdigest()
         name = job_name("history", digest, generation)
         with naming(f"The history {self.entry.label} was not written"):
-            job, _ = self.connection.runner.query(sql, parameters, name, self.claim)
+            doing = f"the transaction on {self.entry.ledger}"
+            job = run_query_job(
+                self.connection.runner, sql, parameters, name, self.claim, doing, Rerun.FOUND
+            )
         old = {table.name for table in (self.had.kept.versions, self.had.kept.unknown) if table}
         new = {table.name for table in (versions, unknown) if table}
         if not is_of(job, self.claim):
@@ -211,13 +215,15 @@ class HistoryWriting:
             labels=label_of(self.claim),
         )
         target = str(self.connection.name(name))
-        location = self.connection.runner.location
         with path.open("rb") as file:
-            job: Any = self.connection.runner.run(
+            job = load_file(
+                self.connection.runner,
+                target,
+                file,
+                config,
                 job_name("stage", name),
-                lambda id: upload_load_job(
-                    self.connection.client, target, file, config, id, location=location
-                ),
+                f"the load of {target}",
+                Rerun.HARMLESS,
             )
         if job.output_rows not in (None, count):
             raise DestinationError(
@@ -238,16 +244,17 @@ class HistoryWriting:
         view = self.connection.sql(view_name(self.entry.label))
         with naming(f"The view {view} was not made"):
             if versions is None:
-                self.connection.runner.query(f"DROP VIEW IF EXISTS {view}")
+                run_query_job(self.connection.runner, f"DROP VIEW IF EXISTS {view}")
             elif self.had.kept.versions != versions or self.had.kept.entry != self.entry:
                 source = self.connection.sql(versions.name)
                 select = view_select(self.entry, versions, source)
                 about = f"The history {self.entry.label}: when each version of a row held."
-                self.connection.runner.query(
+                run_query_job(
+                    self.connection.runner,
                     f"""
                     CREATE OR REPLACE VIEW {view}
                     OPTIONS (description = {bigquery_text(about)})
-                    AS {select}"""
+                    AS {select}""",
                 )
 
     def _clean_orphans(self, current: set[str]) -> None:

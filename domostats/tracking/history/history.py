@@ -8,7 +8,6 @@ __all__ = ["SNAPSHOTS", "History"]
 # %% ../../../nbs/08_tracking/history/12_history.ipynb #d2fa6a62
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING
 
@@ -19,12 +18,13 @@ from ...instances import Instance, check_name
 from ...loading.database_file import roll_back
 from ...loading.merging import settled
 from ...loading.store import Store
-from ...loading.store_types import folded
 from ...rows.table import to_dataframe
 from domostats.tracking.history.catalog import (
     HistoryEntry,
     HistoryPlace,
+    WantedVersions,
     check_upgraded,
+    compared_as,
     find_entry,
     list_moments,
     open_histories,
@@ -175,9 +175,13 @@ class History:
 
     def at(self, at: datetime | date | str | None = None) -> pa.Table:
         """The rows as they were at this moment (now). SettingsError `no_history`, `before_first`,
-        `bad_time`."""
-        with self._open() as (con, entry):
-            return as_of(con, entry, moment(at))
+        `bad_time`.
+
+        Of a history in BigQuery it brings the last version of each row up to then; the versions
+        that came later are not read."""
+        until = moment(at)
+        with self._open(self._wanted(until=until, is_state=True)) as (con, entry):
+            return as_of(con, entry, until)
 
     def frame(self, at: datetime | date | str | None = None) -> "pd.DataFrame":
         "The rows as they were at this moment (now), as a pandas DataFrame."
@@ -185,8 +189,10 @@ class History:
 
     def validity(self) -> pa.Table:
         """Every version of every row with `valid_from` and `valid_to` (UTC; null: until now); what
-        one writes to Domo beside the dataset itself. SettingsError `no_history`."""
-        with self._open() as (con, entry):
+        one writes to Domo beside the dataset itself. SettingsError `no_history`.
+
+        It reads all of a history."""
+        with self._open(self._wanted()) as (con, entry):
             return validity(con, entry)
 
     def changes(
@@ -195,9 +201,11 @@ class History:
         """What became different after `since`, up to `until` (now): the key, `change` (added,
         removed, changed), `column`, `before` and `after` (text).
 
-        SettingsError `no_history`, `bad_time`, `bad_range`, `before_first`."""
-        with self._open() as (con, entry):
-            return diff(con, entry, moment(since), moment(until))
+        SettingsError `no_history`, `bad_time`, `bad_range`, `before_first`. Of a history in
+        BigQuery it brings the versions up to `until` of those rows that have one after `since`."""
+        since, until = moment(since), moment(until)
+        with self._open(self._wanted(until=until, since=since)) as (con, entry):
+            return diff(con, entry, since, until)
 
     def compare(
         self,
@@ -215,16 +223,19 @@ class History:
             return compare_states(con, entry, moment(at), earlier, most, only_different)
 
     def snapshots(self) -> pa.Table:
-        "The snapshots that were taken, with the fields of `Snapshot`."
-        with open_histories(self.store, self.name, self.instance) as con:
+        """The snapshots that were taken, with the fields of `Snapshot`.
+
+        Of a history in BigQuery it reads the ledger, and of the versions the key and the moment."""
+        wanted = self._wanted(keys_only=True)
+        with open_histories(self.store, self.name, self.instance, wanted) as con:
             entry = self._find_entry(con)
             taken = list_snapshots(con, entry) if entry else []
         return pa.Table.from_pylist([one._asdict() for one in taken], schema=SNAPSHOTS)
 
     def mixed(self) -> list[datetime]:
         """The moments of those snapshots that look as if they were of another instance than the one
-        before."""
-        with self._open() as (con, entry):
+        before. It reads all of a history."""
+        with self._open(self._wanted()) as (con, entry):
             return find_mixed(con, entry)
 
     def take_back(
@@ -256,10 +267,23 @@ class History:
                 roll_back(con)
         return erased
 
+    def _wanted(
+        self,
+        until: datetime | None = None,
+        since: datetime | None = None,
+        is_state: bool = False,
+        keys_only: bool = False,
+    ) -> WantedVersions:
+        "What a question is about, compared as this history is."
+        return WantedVersions(until, since, is_state, keys_only, self.ignore, self.links)
+
     @contextmanager
-    def _open(self) -> "Iterator[tuple[duckdb.DuckDBPyConnection, HistoryEntry]]":
-        "A connection, in one transaction, and the entry. SettingsError `no_history`."
-        with open_histories(self.store, self.name, self.instance) as con:
+    def _open(
+        self, wanted: WantedVersions | None = None
+    ) -> "Iterator[tuple[duckdb.DuckDBPyConnection, HistoryEntry]]":
+        """A connection, in one transaction, and the entry; for a question, what is `wanted`.
+        SettingsError `no_history`."""
+        with open_histories(self.store, self.name, self.instance, wanted) as con:
             entry = self._find_entry(con)
             if entry is None:
                 whose = f" of {self.instance}" if self.instance else ""
@@ -277,12 +301,7 @@ class History:
         entry = find_entry(con, self.name, instance or self.instance)
         if entry is None:
             return None
-        ignored = entry.ignored if self.ignore is None else self.ignore
-        links = entry.links if self.links is None else self.links
-        is_same = {folded(name) for name in ignored} == {folded(name) for name in entry.ignored}
-        is_same = is_same and {*links} == {*entry.links}
-        filtered = entry.filtered or not is_same
-        return replace(entry, ignored=ignored, links=links, filtered=filtered)
+        return compared_as(entry, self.ignore, self.links)
 
     def _entry_for_rows(
         self, con: "duckdb.DuckDBPyConnection", owner: str | None = None

@@ -4,12 +4,15 @@
 
 # %% auto #0
 __all__ = [
+    "NO_EQUALITY",
     "KeptTable",
     "KeptHistory",
     "write_state",
     "read_state",
     "Mirror",
     "fill_store",
+    "wanted_columns",
+    "wanted_select",
     "Sending",
     "find_changes",
     "write_changes",
@@ -33,7 +36,7 @@ from ...errors import DestinationError
 from ...loading.merging import described
 from ...loading.store_types import folded, quoted
 from ...sql_dialects import bigquery_name
-from .catalog import HistoryEntry, put_entry
+from .catalog import HistoryEntry, WantedVersions, put_entry
 from .columns import GONE, SINCE, dataset_columns, free_names
 from .kept_columns import KeptColumn, kept_columns
 from ..loads import Load, note_load
@@ -137,6 +140,61 @@ def _before(path: str) -> str:
     "The table with the rows of another as they were."
     schema, _, name = path.partition(".")
     return f"kit.{quoted(f'before {schema} {name}')}"
+
+
+# %% ../../../nbs/08_tracking/history/14_mirrors.ipynb #11b608c6
+NO_EQUALITY = "FLOAT64"  # a type whose values BigQuery does not group, and NaN is not NaN
+
+
+def wanted_columns(
+    entry: HistoryEntry, versions: KeptTable, wanted: WantedVersions
+) -> list[KeptColumn]:
+    "The columns of the versions that a question needs."
+    if not wanted.keys_only or entry.filtered:
+        return versions.columns
+    needed = {folded(name) for name in (*entry.key, SINCE, GONE)}
+    return [one for one in versions.columns if folded(one.name) in needed]
+
+
+def wanted_select(
+    entry: HistoryEntry, versions: KeptTable, source: str, wanted: WantedVersions
+) -> str:
+    """The SELECT of the versions that a question needs, of a table of BigQuery (`source`).
+
+    Its parameters are `@until` and `@since`, as far as `wanted` has them."""
+    listed = ", ".join(
+        f"version.{bigquery_name(one.column)}" for one in wanted_columns(entry, versions, wanted)
+    )
+    keys = _key_paths(entry, versions)
+    until = f"{SINCE} <= @until" if wanted.until else "TRUE"
+    sql = f"""
+        SELECT {listed}
+        FROM {source} AS version"""
+    if keys and wanted.since:
+        same = " AND ".join(f"touched.{key} = version.{key}" for key in keys)
+        sql += f"""
+        JOIN (
+          SELECT DISTINCT {", ".join(keys)}
+          FROM {source}
+          WHERE {SINCE} > @since AND {until}
+        ) AS touched
+        ON {same}"""
+    sql += f"""
+        WHERE {until}"""
+    if keys and wanted.is_state and not entry.filtered:
+        parts = ", ".join(f"version.{key}" for key in keys)
+        sql += f"""
+        QUALIFY ROW_NUMBER() OVER (PARTITION BY {parts} ORDER BY version.{SINCE} DESC) = 1"""
+    return sql
+
+
+def _key_paths(entry: HistoryEntry, versions: KeptTable) -> list[str]:
+    "The columns of the key as a query writes them; none where BigQuery cannot compare them."
+    by_name = {folded(one.name): one for one in versions.columns}
+    keys = [by_name[folded(name)] for name in entry.key]
+    if any(one.type == NO_EQUALITY for one in keys):
+        return []
+    return [bigquery_name(one.column) for one in keys]
 
 
 # %% ../../../nbs/08_tracking/history/14_mirrors.ipynb #8c0b34bb

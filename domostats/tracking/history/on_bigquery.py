@@ -7,22 +7,29 @@ __all__ = ["TURNS", "BigQueryHistories"]
 
 # %% ../../../nbs/08_tracking/history/16_on_bigquery.ipynb #9a7dac18
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from ...clients.bigquery.failures import naming
+from ...clients.bigquery.queries import run_query_job
 from ...errors import RetryLaterError
 from ...loading.store import Store
 from ...loading.store_types import folded
 from ...private import make_private
 from ...sql_dialects import bigquery_name
-from ..bigquery.failures import naming
+from ...times import as_utc
 from ..bigquery.ledger import LedgerTable, current_lines
 from ..bigquery.warehouse import BigQueryWarehouse
-from .catalog import HistoryEntry, list_entries
+from domostats.tracking.history.catalog import (
+    HistoryEntry,
+    WantedVersions,
+    compared_as,
+    list_entries,
+)
 from .columns import has_unknown_cells
 from .dataset_writing import CATALOG, HistoryWriting
 from domostats.tracking.history.mirrors import (
@@ -33,11 +40,14 @@ from domostats.tracking.history.mirrors import (
     fill_store,
     find_changes,
     read_state,
+    wanted_columns,
+    wanted_select,
 )
 from ..loads import loads_of
 
 if TYPE_CHECKING:
     import duckdb
+    from google.cloud.bigquery import ScalarQueryParameter
 
 # %% ../../../nbs/08_tracking/history/16_on_bigquery.ipynb #27c77fcb
 TURNS = 5  # times that a history is read anew because another program has written it meanwhile
@@ -79,26 +89,31 @@ class BigQueryHistories:
 
     @contextmanager
     def open_histories(
-        self, name: str, instance: str | None
+        self, name: str, instance: str | None, wanted: WantedVersions | None = None
     ) -> "Iterator[duckdb.DuckDBPyConnection]":
         """A connection of DuckDB, in one transaction, with the histories of this name as they stand
         in a store: those of one instance, or of all (None).
 
         What has changed there is sent when the block ends well. RetryLaterError
-        `changed_meanwhile`: another program has written the same history meanwhile."""
+        `changed_meanwhile`: another program has written the same history meanwhile.
+
+        The catalog, the ledger of these histories and all of their versions are read; for a
+        question only those versions that are `wanted`, and nothing is sent. Each query may read
+        `max_bytes_billed` of the settings."""
         with tempfile.TemporaryDirectory(dir=self.folder) as place:
             store = Store(Path(place) / "histories.duckdb")
-            known, mirrors = self._read(name, instance)
+            known, mirrors = self._read(name, instance, wanted)
             with store.open() as con:
                 live = [one.entry for one in known.values() if one.versions]
                 fill_store(con, live, mirrors.values())
             with store.open() as con:
                 yield con
-            with store.open() as con:
-                self._send(con, known, mirrors, Path(place))
+            if wanted is None:
+                with store.open() as con:
+                    self._send(con, known, mirrors, Path(place))
 
     def _read(
-        self, name: str, instance: str | None
+        self, name: str, instance: str | None, asked: WantedVersions | None
     ) -> tuple[dict[str, KeptHistory], dict[str, Mirror]]:
         "The catalog, and the histories of a name, all as of one moment."
         for _ in range(TURNS):
@@ -111,7 +126,7 @@ class BigQueryHistories:
                 and instance in (None, kept.entry.instance or "")
             }
             with suppress(_Gone):
-                mirrors = {label: self._read_one(kept) for label, kept in wanted.items()}
+                mirrors = {label: self._read_one(kept, asked) for label, kept in wanted.items()}
                 if not wanted or self.list_kept() == known:
                     return known, mirrors
         raise RetryLaterError(
@@ -120,21 +135,37 @@ class BigQueryHistories:
             "changed_meanwhile",
         )
 
-    def _read_one(self, kept: KeptHistory) -> Mirror:
-        lines = current_lines(self._ledger.read(kept.entry.ledger))
-        unknown = self._rows(kept.unknown) if kept.unknown else None
+    def _read_one(self, kept: KeptHistory, wanted: WantedVersions | None) -> Mirror:
+        "A history, or what a question needs of it."
         assert kept.versions is not None
-        return Mirror(kept, self._rows(kept.versions), unknown, lines)
+        lines = current_lines(self._ledger.read(kept.entry.ledger))
+        if wanted is None:
+            unknown = self._rows(kept.unknown) if kept.unknown else None
+            return Mirror(kept, self._rows(kept.versions), unknown, lines)
+        entry = compared_as(kept.entry, wanted.ignore, wanted.links)
+        select = wanted_select(entry, kept.versions, self._sql(kept.versions), wanted)
+        columns = wanted_columns(entry, kept.versions, wanted)
+        table = KeptTable(kept.versions.name, columns)
+        rows = self._rows(table, select, _moments(wanted))
+        return Mirror(kept._replace(versions=table), rows, None, lines)
 
-    def _rows(self, table: KeptTable) -> pa.Table:
-        "The rows of a table. _Gone if there is none."
+    def _sql(self, table: KeptTable) -> str:
+        return self._connection.sql(table.name)
+
+    def _rows(
+        self,
+        table: KeptTable,
+        select: str | None = None,
+        parameters: "Sequence[ScalarQueryParameter]" = (),
+    ) -> pa.Table:
+        "The rows of a table, or what a query on it gives. _Gone if there is none."
         if self._connection.find_table(table.name) is None:
             raise _Gone(table.name)
         names = ", ".join(bigquery_name(one.column) for one in table.columns)
         with naming(f"{self._connection.name(table.name)} was not read"):
-            sql = f"SELECT {names} FROM {self._connection.sql(table.name)}"
-            job: Any = self._connection.runner.query(sql)[0]
-            return job.result().to_arrow(create_bqstorage_client=False)
+            sql = select or f"SELECT {names} FROM {self._sql(table)}"
+            job = run_query_job(self._connection.runner, sql, parameters)
+            return job.result(job_retry=None).to_arrow(create_bqstorage_client=False)
 
     def _send(
         self,
@@ -178,6 +209,18 @@ class BigQueryHistories:
     def _drop(self, had: Mirror) -> None:
         "Write down that a history is no more, and remove its tables."
         HistoryWriting(self._connection, had.kept.entry, had, []).commit(None, None, None)
+
+
+def _moments(wanted: WantedVersions) -> "list[ScalarQueryParameter]":
+    "The moments of a question as the parameters of `wanted_select`."
+    from google.cloud.bigquery import ScalarQueryParameter
+
+    moments = {"until": wanted.until, "since": wanted.since}
+    return [
+        ScalarQueryParameter(name, "TIMESTAMP", as_utc(moment))
+        for name, moment in moments.items()
+        if moment is not None
+    ]
 
 
 class _Gone(Exception):

@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "TABLE_DATES",
+    "KEPT",
     "NARROWED",
     "release_place",
     "check_place",
@@ -27,6 +28,7 @@ from ...errors import DataError, check_keywords
 from ...loading.coverage import coverage_of, mark_rows
 from ...loading.merging import settled
 from ...loading.store import Store
+from ...progress import tracked
 from domostats.tracking.loads import (
     Load,
     Loads,
@@ -195,6 +197,7 @@ def _check_allowed(key: str, why: str, allow_incomplete: bool) -> None:
 
 
 # %% ../../../nbs/08_tracking/registry/20_catch_up.ipynb #1100000d
+KEPT = "The releases that are loaded stay: run the same again, and it loads the rest."
 NARROWED = ("since", "until", "most")  # how `releases.missing` is narrowed
 
 
@@ -302,14 +305,17 @@ class CatchUp:
         check_keywords("CatchUp.run", narrowed, names)
         self.record()
         result = CatchUpResult(run or run_name())
-        for release in self.missing(available, **narrowed):
-            claim = self.api.backend.claim(self._release(release), result.run, claim_seconds)
-            if claim is None:
-                result.claimed_elsewhere.append(release_key(release, self.grain))
-                continue
-            self._bring(claim, release, ingest, result, allow_incomplete)
-            if chained and result.failures:
-                break
+        missing = self.missing(available, **narrowed)
+        with tracked(self.name, unit="releases", total=len(missing), kept=KEPT) as work:
+            for release in missing:
+                claim = self.api.backend.claim(self._release(release), result.run, claim_seconds)
+                if claim is None:
+                    result.claimed_elsewhere.append(release_key(release, self.grain))
+                else:
+                    self._bring(claim, release, ingest, result, allow_incomplete)
+                work.add(done=1)
+                if chained and result.failures:
+                    break
         return result
 
     def _release(self, release: object, **facts: Any) -> DatasetRelease:

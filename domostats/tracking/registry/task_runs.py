@@ -43,6 +43,7 @@ from domostats.errors import (
     SettingsError,
 )
 from ...notices import warn
+from ...progress import waiting
 from .release_keys import release_key
 from ...transport import clock
 from ...transport.state_folder import alone, folder_of, make_folder, replace_file
@@ -157,7 +158,9 @@ def run_task(task: Task, arguments: Sequence[object], keywords: Mapping[str, Any
             if not left:
                 raise
             pause = max(task.retry_wait, getattr(error, "retry_after", None) or 0)
-        clock.wait(pause)
+        why = f"{task.name} has failed, and is tried again"
+        with waiting(why, pause):
+            clock.wait(pause)
         left -= 1
 
 

@@ -26,6 +26,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ...errors import DataError, RetryLaterError, SettingsError
+from ...progress import waiting
 from ...rows.naming import format_str_camel_case
 from ..loads import run_name
 from ..periods import spell
@@ -442,5 +443,7 @@ def wait_for(
                 "still_waiting",
                 names=left,
             )
-        clock.wait(every)
+        why = f"no release yet of {', '.join(left)}"
+        with waiting(why, every):
+            clock.wait(every)
         waited += every

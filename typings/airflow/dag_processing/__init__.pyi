@@ -1,0 +1,1 @@
+"What domostats uses of how Airflow reads a dags folder."

@@ -1,0 +1,1 @@
+"What domostats uses of the tables of Airflow."
