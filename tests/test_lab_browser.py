@@ -458,3 +458,82 @@ def test_widgets_sign_in_explore_and_hand_over_and_nothing_saved_has_a_secret(vi
     assert f"(True, {len(accounts)})" in said_by(page, 4)
     assert "accounts of customer" in json.dumps(saved(page, path))
     assert leaks_in_files(folder, PASSWORD, TOKEN) == {}
+
+
+# --- history and releases -------------------------------------------------------------------------
+
+HISTORY_CELLS = [
+    """
+from datetime import date, timedelta
+
+import pandas as pd
+
+from domostats import widgets
+from domostats.loading.store import Store
+from domostats.tracking import History, Loads
+
+store = Store("nights.duckdb")
+history = History("people", "id", store)
+names = ["Ann", "Bob", "Cy", "Dot", "Eve"]
+people = pd.DataFrame({"id": range(5), "name": names, "city": ["Lyon"] * 5})
+history.snapshot(people, "2024-04-01")
+history.snapshot(people.replace("Bob", "Robert"), "2024-04-02")
+history.snapshot(people.replace("Bob", "Robert").drop(3), "2024-04-03")
+history.snapshot(people.replace({"Lyon": "Nice"}).drop(3), "2024-04-07")
+ledger = Loads(store)
+days = [date(2024, 2, 1) + timedelta(n) for n in range(90)]
+for day in days:
+    if day.day % 9:
+        rows = pd.DataFrame({"id": range(day.day % 4)})
+        ledger.load("events", f"s:{day}", rows, run="night")
+ledger.lines("events")[0].checksum
+""",
+    "viewer = widgets.HistoryViewer(history)\nviewer",
+    'calendar = widgets.ReleaseCalendar("events", store, days)\ncalendar',
+    "(viewer.snapshot.at.day, calendar.grid.chosen)",
+]
+
+
+def test_the_slider_is_moved_and_a_day_is_chosen_by_hand_and_by_keyboard(visit, lab):
+    _, folder = lab
+    (folder / "nights").mkdir()
+    path = folder / "nights" / "nights.ipynb"
+    write_notebook(path, [source.strip() for source in HISTORY_CELLS])
+    page = visit("nights.ipynb", "lab/workspaces/nights/tree/nights/nights.ipynb")
+    for _ in HISTORY_CELLS:
+        run_cell(page)
+    assert "(7, '')" in said_by(page, 3)
+    slider = page.get_by_role("slider", name="As of (UTC)")
+    rows = page.get_by_role("region", name="4 rows")
+    rows.get_by_text("Nice").first.wait_for()
+    slider.focus()
+    press(page, "ArrowLeft", "ArrowLeft")
+    rows = page.get_by_role("region", name="5 rows")
+    rows.get_by_role("row", name="changed 1").get_by_text("Robert").wait_for()
+    assert slider.get_attribute("aria-valuetext") == "2024-04-02, 2 / 4"
+    page.get_by_role("button", name="Later snapshot").click()
+    page.get_by_role("rowheader", name="removed").wait_for()
+    page.get_by_label("Compared with").select_option("nothing")
+    page.get_by_role("rowheader", name="removed").wait_for(state="detached")
+    page.get_by_label("Compared with").select_option("2024-04-01")
+    page.get_by_role("rowheader", name="removed").wait_for()
+
+    day = page.get_by_role("button", name="Tuesday, 6 February 2024")
+    day.click()
+    page.get_by_text("Tuesday, 6 February 2024: loaded.").wait_for()
+    checksum = said_by(page, 0).split("'")[1]
+    assert checksum not in said_by(page, 2)
+    page.get_by_role("button", name="Thursday, 1 February 2024").focus()
+    press(page, "Enter")
+    page.get_by_text("Thursday, 1 February 2024: loaded.").wait_for()
+    assert checksum in said_by(page, 2)
+    press(page, "ArrowDown", "ArrowRight", "Enter")
+    page.get_by_text("s:2024-02-09", exact=False).wait_for()  # the source has it, and nobody else
+    press(page, "PageDown", "Space")
+    page.get_by_text("Saturday, 9 March 2024").last.wait_for()
+    look(page, history="As of (UTC)", timeline="no snapshot for", calendar="February 2024")
+    activate(page, 3)
+    run_cell(page)
+    assert "(3, '2024-03-09')" in said_by(page, 3)
+    execute(page, "docmanager:save")  # or Lab asks about it when it is left
+    page.wait_for_function("() => !window.jupyterapp.shell.currentWidget.context.model.dirty")

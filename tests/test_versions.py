@@ -133,6 +133,7 @@ FRAMES = {
     "test_rows.py",
     "test_store.py",
     "test_widgets.py",
+    "test_widgets_history.py",
 }  # where data frames are made or taken
 NEW_TYPES = {"test_csv.py", "test_odd_frames.py"}  # types that only a newer pyarrow holds
 LONG = (

@@ -58,7 +58,7 @@ function render({ model, el }) {
     say(index);
   };
   el.classList.add("jupyter-widgets", "widget-inline-hbox", "domostats-slider");
-  el.dataset.lmSuppressShortcuts = "true";
+  for (const one of [input, back, forward]) one.dataset.lmSuppressShortcuts = "true";
   label.htmlFor = input.id = "domostats-" + Math.random().toString(36).slice(2);
   input.addEventListener("input", () => say(Number(input.value)));
   input.addEventListener("change", () => choose(Number(input.value)));

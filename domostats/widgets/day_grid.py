@@ -68,6 +68,7 @@ function render({ model, el }) {
     const one = make("button", { type: "button", title: day.words }, String(day.number), sign);
     one.dataset.day = day.day;
     one.dataset.state = day.state;
+    one.dataset.lmSuppressShortcuts = "true";
     one.setAttribute("aria-label", day.words);
     buttons.push(one);
     return one;
@@ -104,7 +105,6 @@ function render({ model, el }) {
     mark();
   };
   el.classList.add("jupyter-widgets", "domostats-days");
-  el.dataset.lmSuppressShortcuts = "true";
   el.addEventListener("keydown", move);
   el.addEventListener("click", choose);
   show();

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from html import escape
 from typing import Any
 
-from ipywidgets import HTML, Checkbox, Dropdown, VBox
+from ipywidgets import HTML, Checkbox, Dropdown, HBox, VBox
 
 from ..errors import DomostatsError, SettingsError
 from ..tracking.history.compared import MOST_ROWS, Comparison
@@ -75,7 +75,7 @@ class HistoryViewer:
                 self._message,
                 self._rows,
                 self._timeline,
-                self._again,
+                HBox([self._again]),
             ]
         )
 

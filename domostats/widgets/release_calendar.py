@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable
 from datetime import date
 from typing import TYPE_CHECKING, Any
 
-from ipywidgets import HTML, Dropdown, VBox
+from ipywidgets import HTML, Dropdown, HBox, VBox
 
 from ..errors import DomostatsError, SettingsError, did_you_mean
 from ..loading.store import Store
@@ -141,8 +141,16 @@ class ReleaseCalendar:
         self.grid.observe(lambda _: self._try(self._tell_day), "chosen")
         self.number_box.observe(lambda _: self._try(self._tell_number), "value")
         self._again.on_click(lambda _: self._try(self.read_again))
-        parts = [self._message, self.year_box, self.grid, self.number_box, self._told, self._again]
-        self.widget: VBox = VBox(parts)
+        self.widget: VBox = VBox(
+            [
+                self._message,
+                self.year_box,
+                self.grid,
+                self.number_box,
+                self._told,
+                HBox([self._again]),
+            ]
+        )
 
     # --- what there is ---
 

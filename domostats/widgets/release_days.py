@@ -126,7 +126,7 @@ def release_rows(release: RecordedRelease) -> list[tuple[str, str]]:
     if release.row_count is not None:
         rows.append(("rows", spell_number(release.row_count)))
     if release.loaded_at:
-        rows.append(("loaded (UTC)", moment_words(release.loaded_at)))
+        rows.append(("loaded (UTC)", moment_words(release.loaded_at.replace(microsecond=0))))
     if release.started_at and release.loaded_at:
         took = (release.loaded_at - release.started_at).total_seconds()
         rows.append(("took", f"{took:.1f} s"))
