@@ -111,10 +111,10 @@ class UnderWay:
         choose: Callable[[], Callable[[], Display] | None] = usual_display,
     ):
         self.clock = clock
-        self.choose = choose
+        self.choose: Callable[[], Callable[[], Display] | None] = choose
         self.works: dict[int, Work] = {}
         self.waits: dict[int, Wait] = {}
-        self.stops = 0
+        self.stops: int = 0
         self.since: float = clock()  # when something began, after nothing was
         self.make: Callable[[], Display] | None = None
         self.display: Display | None = None
@@ -195,7 +195,11 @@ class UnderWay:
     def shown_by(self, make: Callable[[], Display] | None) -> Iterator[None]:
         "A block in which this makes the display of all that begins; None: nothing is shown."
         before = self.choose
-        self.choose = lambda: make
+
+        def choose() -> Callable[[], Display] | None:
+            return make
+
+        self.choose = choose
         try:
             yield
         finally:

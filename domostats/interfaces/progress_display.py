@@ -76,12 +76,12 @@ class _AboveLine(logging.Handler):
 class TerminalLine:
     "A line at the end of a terminal, four times a second; of `stream`, the error stream."
 
-    every = 0.25
+    every: float = 0.25
 
     def __init__(self, stream: TextIO | None = None):
         self.stream: TextIO = sys.stderr if stream is None else stream
-        self.text = ""
-        self.log = logging.getLogger("domostats")
+        self.text: str = ""
+        self.log: logging.Logger = logging.getLogger("domostats")
         self.handler: logging.Handler | None = None if self.log.hasHandlers() else _AboveLine()
         if self.handler is not None:
             self.log.addHandler(self.handler)
@@ -123,7 +123,7 @@ A_MINUTE = 60.0  # seconds
 class LogLines:
     "A line a minute on the error stream."
 
-    every = 5.0
+    every: float = 5.0
 
     def __init__(self) -> None:
         self.said: float | None = None

@@ -86,15 +86,15 @@ class ChoiceSlider(anywidget.AnyWidget):
 
     _esm = ESM
     _css = CSS
-    name = traitlets.Unicode("").tag(sync=True)
-    back = traitlets.Unicode("One back").tag(sync=True)
-    forward = traitlets.Unicode("One forward").tag(sync=True)
-    options = traitlets.List(traitlets.Unicode()).tag(sync=True)
-    index = traitlets.Int(0).tag(sync=True)
+    name: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("").tag(sync=True)
+    back: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("One back").tag(sync=True)
+    forward: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("One forward").tag(sync=True)
+    options: "traitlets.List[str]" = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    index: "traitlets.Int[int, int]" = traitlets.Int(0).tag(sync=True)
 
     def __init__(self, name: str, options: Sequence[str], index: int = 0):
         super().__init__(name=name, options=[*options])
-        self.index = index
+        self.index: int = index
 
     @traitlets.validate("index")
     def _nearest(self, proposal: dict[str, Any]) -> int:

@@ -221,11 +221,11 @@ class DayGrid(anywidget.AnyWidget):
 
     _esm = ESM
     _css = CSS
-    name = traitlets.Unicode("").tag(sync=True)
-    weekdays = traitlets.List(traitlets.Unicode(), WEEKDAYS).tag(sync=True)
-    months = traitlets.List(traitlets.Dict()).tag(sync=True)
-    legend = traitlets.List(traitlets.Dict()).tag(sync=True)
-    chosen = traitlets.Unicode("").tag(sync=True)
+    name: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("").tag(sync=True)
+    weekdays: "traitlets.List[str]" = traitlets.List(traitlets.Unicode(), WEEKDAYS).tag(sync=True)
+    months: "traitlets.List[Any]" = traitlets.List(traitlets.Dict()).tag(sync=True)
+    legend: "traitlets.List[Any]" = traitlets.List(traitlets.Dict()).tag(sync=True)
+    chosen: "traitlets.Unicode[str, str | bytes]" = traitlets.Unicode("").tag(sync=True)
 
     def __init__(self, name: str):
         super().__init__(name=name)

@@ -83,14 +83,14 @@ SHOWN_AFTER = 2.0  # seconds
 class NotebookProgress:
     "What is under way, below a cell: a line of HTML, and a button where one can be pressed."
 
-    every = 0.5
+    every: float = 0.5
 
     def __init__(self) -> None:
         self.line: DisplayHandle | None = None
         self.place: DisplayHandle | None = None  # of the button
         self.button: Button | None = None
         self.works: list[Work] = []
-        self.shown = ""
+        self.shown: str = ""
 
     def show(self, under_way: UnderWay) -> None:
         "Show how far it is, after two seconds."
@@ -131,7 +131,7 @@ class NotebookProgress:
         "Put a sentence in the place of the one before."
         if sentence == self.shown:
             return
-        self.shown = sentence
+        self.shown: str = sentence
         work = self.works[0] if self.works else None
         bundle = {"text/html": progress_html(sentence, work, more), "text/plain": sentence}
         if self.line is None:
