@@ -94,7 +94,7 @@ class ChoiceSlider(anywidget.AnyWidget):
 
     def __init__(self, name: str, options: Sequence[str], index: int = 0):
         super().__init__(name=name, options=[*options])
-        self.index: int = index
+        self.index = index
 
     @traitlets.validate("index")
     def _nearest(self, proposal: dict[str, Any]) -> int:

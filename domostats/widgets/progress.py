@@ -131,7 +131,7 @@ class NotebookProgress:
         "Put a sentence in the place of the one before."
         if sentence == self.shown:
             return
-        self.shown: str = sentence
+        self.shown = sentence
         work = self.works[0] if self.works else None
         bundle = {"text/html": progress_html(sentence, work, more), "text/plain": sentence}
         if self.line is None:
