@@ -168,7 +168,7 @@ def flaw(words):
     given, seen = [], []
     while words:
         word, *words = words
-        if not word.startswith("-"):
+        if not word.startswith("-") or word == "-":
             given.append(word)
         elif word not in options:
             return f"there is no {word}"

@@ -477,6 +477,43 @@ def test_whoever_reads_slowly_keeps_nobody_from_the_store(store):
             assert sum(batch.num_rows for batch in answer.batches()) == 50
 
 
+def test_lines_of_json_are_a_row_each_and_nothing_else(store):
+    code, printed, _ = run("rows", "users", "-c", "id,name", "--nl")
+    told = [json.loads(line) for line in printed.splitlines()]
+    assert code == 0 and told == json.loads(run("rows", "users", "-c", "id,name", "--json")[1])
+    assert [*told[0]] == ["id", "name"] and len(told) == 50
+    assert run("rows", "users", "--nl", "--json")[1] == run("rows", "users", "--nl")[1]
+    assert run("rows", "users", "--where", "id > 1000", "--nl")[:2] == (0, "")
+    assert run("rows", "users", "--nl", "--csv")[0] == 2
+
+
+ODD_VALUES = "O'Neil", "'; DROP TABLE users; --", "$least", "ä\U0001f600", "", "a=b", "-1"
+
+
+@pytest.mark.parametrize("value", ODD_VALUES)
+def test_a_value_of_a_query_is_a_value_whatever_it_looks_like(store, value):
+    query = "SELECT $name AS name, '$name' AS kept, 1 AS \"$name\" -- $other"
+    code, printed, said = run("query", query, "-p", f"name={value}", "--json")
+    assert (code, said) == (0, "")
+    assert json.loads(printed) == [{"name": value, "kept": "$name", "$name": 1}]
+    assert store.names() == ["users"]
+
+
+def test_a_value_is_read_as_what_it_is_compared_with(store):
+    query = "SELECT id FROM users WHERE id >= $least AND id <= $most"
+    code, printed, _ = run("query", query, "-p", "least=47", "--param", "most=48", "--nl")
+    assert (code, printed) == (0, '{"id":47}\n{"id":48}\n')
+    for wrong, words in (
+        (["-p", "least=47"], "no value was given for it: --param most=..."),
+        (["-p", "least=4", "-p", "most=5", "-p", "mst=6"], "Did you mean 'most'?"),
+        (["-p", "least"], "has no value"),
+        (["-p", "least=1", "-p", "least=2"], "is given twice"),
+        (["-p", "least=x", "-p", "most=5"], "'x'"),
+    ):
+        code, printed, said = run("query", query, *wrong)
+        assert (code, printed) == (2, "") and words in said, said
+
+
 @pytest.mark.parametrize("form", ["--csv", "--json", "--table"])
 def test_a_pipe_that_is_closed_is_no_error(form, store):
     store.write("many", pa.table({"id": range(200_000), "key": [KEY] * 200_000}))

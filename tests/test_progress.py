@@ -478,6 +478,7 @@ from domostats import progress
 from domostats.interfaces import cli
 from domostats.reports import run as runs
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # what began in the background has none
 progress.AFTER, mode = 0.0, sys.argv.pop()
 held, take = threading.Event(), runs.JoinedRecords.take
 

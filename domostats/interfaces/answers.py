@@ -10,12 +10,14 @@ __all__ = [
     "answer_sql",
     "write_answer",
     "inner_types",
+    "put_values",
     "table_columns",
     "select_rows",
 ]
 
 # %% ../../nbs/10_interfaces/25_answers.ipynb #fefa8bbf
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -188,6 +190,39 @@ def _lossless_type(kind: "DuckDBPyType") -> str:
         key, value = (_lossless_type(inner) for _, inner in inner_types(kind))
         return f"MAP({key}, {value})"
     return "VARCHAR"
+
+
+# %% ../../nbs/10_interfaces/25_answers.ipynb #26f9ed39
+def put_values(sql: str, values: Mapping[str, str]) -> str:
+    """A query with these values in place of `$name`, each as a text.
+
+    SettingsError `bad_query` for a place without a value, and for a value without a place."""
+    from domostats.loading.queries import TOKEN
+    from domostats.loading.updates import literal
+
+    token_or_place = re.compile(rf"{TOKEN.pattern} | \$(?P<place>[^\W\d]\w*)", TOKEN.flags)
+    used = set()
+
+    def put(token: re.Match[str]) -> str:
+        name = token["place"]
+        if name is None:
+            return token[0]
+        if name not in values:
+            raise SettingsError(
+                f"The query has ${name}, and no value was given for it: --param {name}=...",
+                "bad_query",
+            )
+        used.add(name)
+        return literal(values[name])
+
+    put_in = token_or_place.sub(put, sql)
+    for name in values:
+        if name not in used:
+            near = did_you_mean(name, used)
+            raise SettingsError(
+                f"There is a value for {name}, and no ${name} in the query.{near}", "bad_query"
+            )
+    return put_in
 
 
 # %% ../../nbs/10_interfaces/25_answers.ipynb #2ef31f73

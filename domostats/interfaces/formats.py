@@ -9,6 +9,7 @@ __all__ = [
     "AsJson",
     "AsCsv",
     "AsTable",
+    "AsLines",
     "json_converter",
     "Output",
     "write_out",
@@ -148,17 +149,21 @@ def print_file(path: Path) -> None:
 UNSEEN = re.compile("[\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]")
 
 
-def json_lines(rows: Iterable[dict[str, Any]]) -> Iterator[bytes]:
-    "Rows as one array of JSON, a line each."
+def json_lines(rows: Iterable[dict[str, Any]], is_array: bool = True) -> Iterator[bytes]:
+    "Rows as one array of JSON, a line each; or as lines of JSON with nothing around them."
     import msgspec
 
     encode = msgspec.json.Encoder(decimal_format="number").encode
-    before = "["
+    before, between, end = ("[", ",\n ", "]\n") if is_array else ("", "\n", "\n")
+    is_any = False
     for row in rows:
         text = UNSEEN.sub(lambda sign: f"\\u{ord(sign[0]):04x}", encode(row).decode())
-        yield f"{before}{text}".encode()
-        before = ",\n "
-    yield b"[]\n" if before == "[" else b"]\n"
+        yield f"{between if is_any else before}{text}".encode()
+        is_any = True
+    if is_any:
+        yield end.encode()
+    elif is_array:
+        yield b"[]\n"
 
 
 def answer_rows(answer: SqlAnswer) -> Iterator[dict[str, Any]]:
@@ -188,11 +193,15 @@ def _write_csv(reader: "pa.RecordBatchReader") -> None:
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON: one array, a row a line.")]
 AsCsv = Annotated[bool, typer.Option("--csv", help="Print CSV, as files are written here.")]
 AsTable = Annotated[bool, typer.Option("--table", help="Print a table, as without this option.")]
+AsLines = Annotated[
+    bool, typer.Option("--nl", help="Print JSON lines: a row a line, and no array around them.")
+]
 
 
-def choose_format(as_json: bool, as_csv: bool, as_table: bool) -> str:
-    "'json', 'csv' or 'table'. Raises `typer.BadParameter` where more than one was asked for."
-    asked = {"json": as_json, "csv": as_csv, "table": as_table}
+def choose_format(as_json: bool, as_csv: bool, as_table: bool, as_lines: bool = False) -> str:
+    """'json', 'nl' (JSON lines), 'csv' or 'table'. Raises `typer.BadParameter` where more than one
+    was asked for."""
+    asked = {"json": as_json and not as_lines, "nl": as_lines, "csv": as_csv, "table": as_table}
     chosen = [name for name, is_asked in asked.items() if is_asked]
     if len(chosen) > 1:
         options = " and ".join(f"--{name}" for name in chosen)
@@ -202,8 +211,8 @@ def choose_format(as_json: bool, as_csv: bool, as_table: bool) -> str:
 
 def show_answer(answer: SqlAnswer, form: str, title: str = "") -> None:
     "Print the rows of a query in this format; for CSV they are asked for `as_values`."
-    if form == "json":
-        write_out(json_lines(answer_rows(answer)))
+    if form in ("json", "nl"):
+        write_out(json_lines(answer_rows(answer), is_array=form == "json"))
     elif form == "csv":
         import pyarrow as pa
 

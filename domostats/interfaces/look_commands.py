@@ -24,12 +24,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .answers import SqlAnswer, answer_sql, select_rows, table_columns
+from domostats.interfaces.answers import (
+    SqlAnswer,
+    answer_sql,
+    put_values,
+    select_rows,
+    table_columns,
+)
 from .app import App
 from .completion import complete_dataset
 from domostats.interfaces.formats import (
     AsCsv,
     AsJson,
+    AsLines,
     AsTable,
     choose_format,
     show_answer,
@@ -163,18 +170,20 @@ def show_table_rows(
         ),
     ] = None,
     columns: Annotated[
-        str | None, typer.Option(help="These columns only, separated by commas.")
+        str | None,
+        typer.Option("--columns", "-c", help="These columns only, separated by commas."),
     ] = None,
     where: Annotated[
         str | None, typer.Option(metavar="SQL", help="A condition of SQL that the rows fulfil.")
     ] = None,
     warehouse: InWarehouse = None,
     as_json: AsJson = False,
+    as_lines: AsLines = False,
     as_csv: AsCsv = False,
     as_table: AsTable = False,
 ) -> None:
     "Print rows of a dataset, of a table of extractors, or of a file."
-    form = choose_format(as_json, as_csv, as_table)
+    form = choose_format(as_json, as_csv, as_table, as_lines)
     wanted = [column.strip() for column in columns.split(",")] if columns else []
     there = find_warehouse(warehouse) if warehouse else None
     if there:
@@ -218,7 +227,8 @@ def _tell_more(answer: SqlAnswer, limit: int | None) -> None:
 @commands.command(
     "query",
     example='domostats query "SELECT count(*) FROM users"\n'
-    "domostats query \"SELECT * FROM users JOIN 'visits.csv' USING (id)\" --csv",
+    "domostats query \"SELECT * FROM users JOIN 'visits.csv' USING (id)\" --csv\n"
+    "domostats query 'SELECT name FROM users WHERE id > $least' -p least=7 --nl",
 )
 def show_query(
     sql: Annotated[
@@ -238,8 +248,19 @@ def show_query(
             help=f"How many rows at most; of a table the first {MANY}, else all.",
         ),
     ] = None,
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--param",
+            "-p",
+            metavar="NAME=VALUE",
+            help="What stands for $NAME in the query, as often as there are values; of the local "
+            "store and of files.",
+        ),
+    ] = None,
     warehouse: InWarehouse = None,
     as_json: AsJson = False,
+    as_lines: AsLines = False,
     as_csv: AsCsv = False,
     as_table: AsTable = False,
 ) -> None:
@@ -247,8 +268,24 @@ def show_query(
     warehouse.
 
     It only reads, and nothing but what it names in FROM."""
-    form = choose_format(as_json, as_csv, as_table)
-    _show(sql, "", form, limit, MANY, find_warehouse(warehouse) if warehouse else None)
+    form = choose_format(as_json, as_csv, as_table, as_lines)
+    given = _read_values(values or [])
+    there = find_warehouse(warehouse) if warehouse else None
+    if there and given:
+        raise typer.BadParameter("not with --warehouse", param_hint="--param")
+    _show(sql if there else put_values(sql, given), "", form, limit, MANY, there)
+
+
+def _read_values(given: list[str]) -> dict[str, str]:
+    "Values by their names, of texts such as `least=7`. Raises `typer.BadParameter`."
+    values = {}
+    for one in given:
+        name, sign, value = one.partition("=")
+        if not sign or name in values:
+            why = "is given twice" if sign else "has no value: NAME=VALUE"
+            raise typer.BadParameter(f"{name} {why}", param_hint="--param")
+        values[name] = value
+    return values
 
 
 # %% ../../nbs/10_interfaces/27_look_commands.ipynb #204fc023

@@ -80,7 +80,7 @@ class Reader:
         self.until = until
         self.in_flight = in_flight
         self.debug_api = debug_api
-        self.work: Work = work or Work("reading", str(connection.instance))
+        self.work: Work = work or Work("reading")
         self.counted: Listing | None = None  # the listing whose rows the work counts
         self.now: int = round((time.time() if spool is None else spool.began) * 1000)
         self.doubts: list[str] = []
