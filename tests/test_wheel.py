@@ -132,7 +132,13 @@ def test_the_wheel_opens_the_lessons(wheel, outside, tmp_path):
         with requests.Session() as web:
             web.trust_env = False
             web.headers["Authorization"] = f"token {note['token']}"
-            listed = web.get(f"{note['url']}api/contents", timeout=60).json()["content"]
+            for _ in range(600):  # the note may be there before the door is open
+                try:
+                    listed = web.get(f"{note['url']}api/contents", timeout=60).json()["content"]
+                    break
+                except requests.ConnectionError:
+                    assert lab.poll() is None, (tmp_path / "log").read_text()
+                    time.sleep(0.1)
             names = [*LESSONS, "clean", "index.ipynb"]
             assert sorted(one["name"] for one in listed) == sorted(names)
             assert web.get(f"{note['url']}lab", timeout=60).status_code == 200

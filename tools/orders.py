@@ -21,7 +21,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 HEAVY = ["pandas", "pyarrow.parquet", "duckdb", "msgspec", "requests", "hypothesis", "pytest"]
 HEAVY += ["starlette.applications", "uvicorn", "sqlalchemy.orm", "psycopg", "typer.testing"]
-HEAVY += ["rich.console", "tqdm", "pytest_randomly", "pytest_timeout"]
+HEAVY += ["rich.console", "pytest_randomly", "pytest_timeout"]
 ZONES = ["UTC", "America/New_York", "Asia/Kolkata", "Pacific/Kiritimati"]
 NO_TESTS = 5  # what pytest ends with where every test of a file is a slow one
 
