@@ -97,6 +97,7 @@ def workflow_in(name):
     return eval(last.removeprefix("dag = ").removesuffix(".make_dag()"), names)
 
 
+@pytest.mark.sampled(2)
 @pytest.mark.parametrize("most", [1, 1000])
 def test_the_files_do_the_same_under_any_engine(world, most):
     """Each workflow runs in a plain process, then again where only names go from task to task."""

@@ -132,6 +132,7 @@ def test_the_grants_of_every_report_are_those_that_are_expected(name):
     assert bool(told.all_and_own) is shortened, "all_and_own: where needs shortens the list"
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", NEEDED)
 def test_without_any_of_its_grants_a_report_is_incomplete(here, name):
     here.serve(GRANTS, [grant for grant in ALL + LIKE if grant not in NEEDED[name]])
@@ -139,6 +140,7 @@ def test_without_any_of_its_grants_a_report_is_incomplete(here, name):
     assert told(found) == [none_of(*NEEDED[name])] and found.notes == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name, grant", ONE_OF)
 def test_one_of_its_grants_is_enough(here, name, grant):
     here.serve(GRANTS, ["dataset.manage", grant])
@@ -146,6 +148,7 @@ def test_one_of_its_grants_is_enough(here, name, grant):
     assert told(found) == [] and found.findings == [] and found.rows
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", GUESSED)
 def test_a_grant_that_is_only_guessed_is_a_note(here, name):
     here.serve(GRANTS, [grant for grant in ALL + LIKE if grant not in GUESSED[name]])
@@ -157,6 +160,7 @@ def test_a_grant_that_is_only_guessed_is_a_note(here, name):
     ]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name, grant", GUESSED_ONE_OF)
 def test_with_one_of_the_guessed_grants_there_is_no_note(here, name, grant):
     here.serve(GRANTS, [grant])
@@ -164,6 +168,7 @@ def test_with_one_of_the_guessed_grants_there_is_no_note(here, name, grant):
     assert told(found) == [] and found.findings == []
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", ROWS)
 def test_a_user_with_few_grants_sees_her_own_and_is_told(here, name):
     ian = AccessToken(here.limited.access_token, instance=here)
@@ -659,6 +664,7 @@ def test_an_old_dataset_that_changed_lately_is_in_a_narrowed_run(here):
     assert {row["ID"] for row in rows} == lately
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("name", [name for name in DOMO if not REPORTS[name].narrowed_by])
 def test_what_cannot_be_narrowed_is_read_whole_and_says_so(here, name):
     found = run(here, name, since=MARCH, until=datetime(2024, 3, 8))

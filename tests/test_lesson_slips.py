@@ -283,6 +283,7 @@ RIGHT = [
 ]  # fmt: skip
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("lesson, check, answer", RIGHT)
 def test_another_way_is_right_too(lesson, check, answer, notebook):
     outcome = notebook(lesson, check, answer)

@@ -818,6 +818,7 @@ CALLS = {
 }
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault, is_made", [("drop_after", True), ("drop", False)])
 @pytest.mark.parametrize("form", CALLS)
 def test_the_next_run_finds_out_what_became_of_it(box, form, fault, is_made):

@@ -698,6 +698,7 @@ def values(box, monkeypatch):
     return given
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("fault", ["", "truncated", "html", "cut", "server_error", "forbidden"])
 def test_no_value_is_shown_or_written(box, values, fault, tmp_path, capsys):
     done = rotate_token(box, name=NAME, account=ACCOUNT)
