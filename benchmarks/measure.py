@@ -65,9 +65,8 @@ def tell(rows, clock):
 
 
 def environment():
-    """The environment of a measured script: this folder can be imported from, loopback goes through
-    no proxy, and no thread of NumPy's linear algebra, which nobody here uses, waits for work by
-    spinning."""
+    """The environment of a measured script: this folder can be imported from, and loopback goes
+    through no proxy."""
     path = os.pathsep.join(
         filter(None, [str(Path(__file__).resolve().parent), os.environ.get("PYTHONPATH")])
     )
@@ -76,7 +75,6 @@ def environment():
         "PYTHONPATH": path,
         "NO_PROXY": "127.0.0.1",
         "no_proxy": "127.0.0.1",
-        "OPENBLAS_NUM_THREADS": "1",
         "RUNTIME__DLTHUB_TELEMETRY": "false",
     }
 
