@@ -317,6 +317,27 @@ def test_files_are_read_as_everywhere_in_the_kit(store):
     assert json.loads(run("rows", "a=1/x.parquet", "--json")[1]) == [{"b": 2}]
 
 
+def test_files_of_json_are_tables_too(store, monkeypatch):
+    rows = [{"id": 1, "name": WIDE, "tags": ["a"]}, {"id": 2, "name": None, "extra": 1.5}]
+    Path("some.json").write_text(json.dumps(rows))
+    Path("lines.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    whole = [{"id": 1, "name": WIDE, "tags": ["a"], "extra": None}]
+    whole += [{"id": 2, "name": None, "tags": None, "extra": 1.5}]
+    for name in ("some.json", "lines.jsonl"):
+        code, printed, said = run("rows", name, "--json")
+        assert (code, said) == (0, "") and json.loads(printed) == whole
+        assert [one["column"] for one in json.loads(run("schema", name, "--json")[1])] == [
+            *whole[0]
+        ]
+    query = "SELECT users.key FROM 'some.json' JOIN users USING (id)"
+    assert json.loads(run("query", query, "--json")[1]) == [{"key": KEY}] * 2
+    Path("many.json").write_text(json.dumps([{"id": n} for n in range(30_000)] + [{"id": "x"}]))
+    Path("cut.json").write_text('[{"id": 1}, {"id"')
+    for name in ("many.json", "cut.json", "nothing.json"):
+        code, printed, said = run("rows", name)
+        assert code in (2, 6) and printed == "" and name in said and "Traceback" not in said, said
+
+
 # --- what is there --------------------------------------------------------------------------------
 
 

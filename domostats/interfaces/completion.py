@@ -44,7 +44,7 @@ def _files(incomplete: str) -> list[str]:
     "The folders, and the files that can be read, beside what is typed."
     from pathlib import Path
 
-    typed, suffixes = incomplete.rpartition("/")[0], (".parquet", ".csv")
+    typed, suffixes = incomplete.rpartition("/")[0], (".parquet", ".csv", ".json")
     found = sorted(Path(typed or ".").iterdir())
     before = f"{typed}/" if typed else ""
     return [

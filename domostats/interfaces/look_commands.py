@@ -43,7 +43,7 @@ from domostats.interfaces.formats import (
     show_records,
 )
 from .output import in_words, note, say
-from .sources import INPUT, is_path, open_tables, stored_names
+from .sources import INPUT, JSON, is_path, open_tables, stored_names
 from domostats.interfaces.warehouse_looks import (
     InWarehouse,
     answer_in_warehouse,
@@ -149,8 +149,8 @@ TableName = Annotated[
     str,
     typer.Argument(
         metavar="NAME",
-        help="A dataset of the local store, the path of a .parquet or .csv file, or - for what "
-        "comes through a pipe; with --warehouse a table or view there.",
+        help="A dataset of the local store, the path of a .parquet, .csv or .json file, or - for "
+        "what comes through a pipe; with --warehouse a table or view there.",
         autocompletion=complete_dataset,
     ),
 ]
@@ -264,8 +264,8 @@ def show_query(
     as_csv: AsCsv = False,
     as_table: AsTable = False,
 ) -> None:
-    """Print the answer to a query over datasets, Parquet and CSV files, or over the tables of a
-    warehouse.
+    """Print the answer to a query over datasets and files (Parquet, CSV, JSON), or over the tables
+    of a warehouse.
 
     It only reads, and nothing but what it names in FROM."""
     form = choose_format(as_json, as_csv, as_table, as_lines)
@@ -332,6 +332,8 @@ def _origins(name: str, store: "Store", columns: list[str]) -> dict[str, str]:
     from domostats import reports
     from domostats.loading.file_notes import file_coverage
 
+    if name.lower().endswith(JSON):
+        return {}
     coverage = file_coverage(name) if is_path(name) else store.coverage(name)
     if coverage is None or coverage.report not in reports.names():
         return {}

@@ -5,6 +5,7 @@
 # %% auto #0
 __all__ = [
     "INPUT",
+    "JSON",
     "CLOSED",
     "stored_names",
     "NamedTable",
@@ -30,6 +31,7 @@ from .destinations import is_file
 
 if TYPE_CHECKING:
     import duckdb
+    import pyarrow as pa
 
     from domostats.loading.store import Store
 
@@ -52,7 +54,8 @@ class NamedTable:
     path: Path | None = None
 
 
-INPUT = "-"  # standard input, as CSV or Parquet
+INPUT = "-"  # standard input, as CSV, Parquet or JSON
+JSON = (".json", ".jsonl", ".ndjson")  # how the names of files of JSON end
 
 
 @functools.cache
@@ -71,7 +74,10 @@ def read_input() -> Path:
     folder = stack.enter_context(scratch())
     atexit.register(stack.close)
     first = sys.stdin.buffer.read(4)
-    file = folder / ("input.parquet" if first == b"PAR1" else "input.csv")
+    is_json = first.lstrip()[:1] in (b"[", b"{")
+    file = folder / (
+        "input.parquet" if first == b"PAR1" else "input.json" if is_json else "input.csv"
+    )
     with file.open("wb") as copy:
         copy.write(first)
         shutil.copyfileobj(sys.stdin.buffer, copy, 1 << 20)
@@ -93,7 +99,8 @@ def is_path(name: str) -> bool:
 
     if name == INPUT:
         return True
-    return is_file(name) and (Path(name).name != name or Path(name).suffix.lower() in SUFFIXES)
+    is_known = Path(name).suffix.lower() in (*SUFFIXES, *JSON)
+    return is_file(name) and (Path(name).name != name or is_known)
 
 
 def _find_file(name: str) -> NamedTable:
@@ -103,12 +110,15 @@ def _find_file(name: str) -> NamedTable:
     if name == INPUT:
         return NamedTable(name, path=read_input())
     path = expanded(name)
-    check_suffix(path)
+    if path.suffix.lower() not in JSON:
+        check_suffix(path)
     if path.is_file():
         return NamedTable(name, path=path.resolve())
     beside: list[str] = []
     with suppress(OSError):
-        beside = [one.name for one in path.parent.iterdir() if one.suffix.lower() in SUFFIXES]
+        beside = [
+            one.name for one in path.parent.iterdir() if one.suffix.lower() in (*SUFFIXES, *JSON)
+        ]
     raise SettingsError(
         f"There is no file {name}.{did_you_mean(path.name, beside)} Check the path.", "no_file"
     )
@@ -123,7 +133,7 @@ def _find_dataset(name: str, stored: Sequence[str]) -> NamedTable:
     there = ", ".join(sorted(stored)[:10]) + (", ..." if len(stored) > 10 else "")
     raise SettingsError(
         f"The store has no dataset {name!r}.{did_you_mean(name, stored)} It has "
-        f"{there or 'none yet'}. A file is named by its path, which ends in .parquet or .csv.",
+        f"{there or 'none yet'}. A file is named by its path, which ends in .parquet, .csv or .json.",
         "no_dataset",
     )
 
@@ -206,6 +216,9 @@ def _add_table(con: "duckdb.DuckDBPyConnection", source: NamedTable, path: Path 
         names = ", ".join(quoted(name) for name in columns if name != PARTITION)
         con.execute(f"CREATE TEMP VIEW {quoted(source.name)} AS SELECT {names} FROM {table}")
         return
+    if source.path.suffix.lower() in JSON:
+        con.register(source.name, _read_records(source.path))
+        return
     if source.path.suffix.lower() == ".csv" or _has_spans(source.path):
         con.register(source.name, read_file(source.path))
         return
@@ -221,6 +234,26 @@ def _add_table(con: "duckdb.DuckDBPyConnection", source: NamedTable, path: Path 
             f"{source.name} cannot be read as .parquet: {str(e).splitlines()[0]}. Write it again.",
             "not_read",
         ) from None
+
+
+def _read_records(path: Path) -> "pa.Table":
+    """The records of a file of JSON, all of them in memory.
+
+    DataError `not_read`, `mixed_column`; DestinationError `not_read` where a column is of one kind
+    at the beginning and of another one later."""
+    import pyarrow as pa
+
+    from domostats.loading.uploads.sources import open_sources
+
+    [source] = open_sources(path)
+    tables = [*source.tables()]
+    try:
+        return pa.concat_tables(tables, promote_options="permissive")
+    except pa.ArrowException as e:
+        why = str(e).splitlines()[0]
+    raise DestinationError(
+        f"{path.name} cannot be read as one table: {why}. Make each column one kind.", "not_read"
+    )
 
 
 def _has_spans(path: Path) -> bool:
