@@ -133,7 +133,8 @@ def _find_dataset(name: str, stored: Sequence[str]) -> NamedTable:
     there = ", ".join(sorted(stored)[:10]) + (", ..." if len(stored) > 10 else "")
     raise SettingsError(
         f"The store has no dataset {name!r}.{did_you_mean(name, stored)} It has "
-        f"{there or 'none yet'}. A file is named by its path, which ends in .parquet, .csv or .json.",
+        f"{there or 'none yet'}. A file is named by its path, which ends in .parquet, .csv or "
+        ".json.",
         "no_dataset",
     )
 
