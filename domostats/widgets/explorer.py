@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, HBox, Textarea, ToggleButton, VBox
 
-from ..errors import DomostatsError, SettingsError
+from ..errors import SettingsError
 from ..instances import Instance
 from ..interfaces.progress_display import progress_line
 from ..progress import UnderWay, under_way
@@ -22,7 +22,13 @@ from ..reports.run import Result
 from .choices import Choice
 from .data_table import data_table, frame_html, part_shown
 from .downloads import DownloadButton, FileMade
-from .looks import action_button, field_options, message_html, mime_bundle
+from domostats.widgets.looks import (
+    action_button,
+    error_html,
+    field_options,
+    message_html,
+    mime_bundle,
+)
 from .report_form import ReportForm
 from .retrieval import RetrievalStopped, make_download, retrieve
 from .sign_in import find_sign_in
@@ -192,9 +198,7 @@ class Explorer:
 
     def _fail(self, error: Exception) -> None:
         "Say what went wrong, and what to do next."
-        known = isinstance(error, DomostatsError)
-        told = str(error) if known else f"{type(error).__name__}: {error}"
-        self._message.value = message_html("error", told)
+        self._message.value = error_html(error)
 
     def _tell_cost(self, choice: Choice) -> Estimate:
         "Ask what it costs, once for each choice, and say so."

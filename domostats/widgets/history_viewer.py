@@ -12,7 +12,7 @@ from typing import Any
 
 from ipywidgets import HTML, Checkbox, Dropdown, HBox, VBox
 
-from ..errors import DomostatsError, SettingsError
+from ..errors import SettingsError
 from ..tracking.history.compared import MOST_ROWS, Comparison
 from ..tracking.history.history import History
 from ..tracking.history.snapshots import Snapshot
@@ -27,7 +27,13 @@ from domostats.widgets.history_tables import (
     timeline_html,
     unknown_words,
 )
-from .looks import action_button, field_options, message_html, mime_bundle
+from domostats.widgets.looks import (
+    action_button,
+    error_html,
+    field_options,
+    message_html,
+    mime_bundle,
+)
 
 # %% ../../nbs/13_widgets/14_history_viewer.ipynb #7331b74c
 BEFORE, NOTHING = "the snapshot before", "nothing"
@@ -154,9 +160,7 @@ class HistoryViewer:
         try:
             work()
         except Exception as e:  # there is nobody above a button who would see it
-            known = isinstance(e, DomostatsError)
-            told = str(e) if known else f"{type(e).__name__}: {e}"
-            self._message.value = message_html("error", told)
+            self._message.value = error_html(e)
             self._rows.value = ""
 
     def _sentence(self) -> str:

@@ -14,6 +14,7 @@ __all__ = [
     "field_options",
     "action_button",
     "message_html",
+    "error_html",
     "table_html",
 ]
 
@@ -23,6 +24,8 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from ipywidgets import Button, DOMWidget, Layout
+
+from ..errors import DomostatsError
 
 # %% ../../nbs/13_widgets/01_looks.ipynb #5e8dd286
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"
@@ -94,6 +97,12 @@ def message_html(kind: str, sentence: str, more: Iterable[str] = ()) -> str:
         f'overflow-wrap:anywhere"><div><span aria-hidden="true">{sign}</span> '
         f"{html.escape(sentence)}</div>{below}</div>"
     )
+
+
+def error_html(error: Exception) -> str:
+    "What went wrong, as a message: an error of ours says it in words, any other has its type too."
+    is_ours = isinstance(error, DomostatsError)
+    return message_html("error", str(error) if is_ours else f"{type(error).__name__}: {error}")
 
 
 # %% ../../nbs/13_widgets/01_looks.ipynb #6583d721

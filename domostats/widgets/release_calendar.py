@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipywidgets import HTML, Dropdown, HBox, VBox
 
-from ..errors import DomostatsError, SettingsError, did_you_mean
+from ..errors import SettingsError, did_you_mean
 from ..loading.store import Store
 from ..tracking.loads import Loads
 from ..tracking.registry.api import Registry
@@ -30,6 +30,7 @@ from .day_grid import DayGrid, day_words
 from .history_tables import count_words, spell_number
 from domostats.widgets.looks import (
     action_button,
+    error_html,
     field_options,
     message_html,
     mime_bundle,
@@ -278,9 +279,7 @@ class ReleaseCalendar:
         try:
             work()
         except Exception as e:  # there is nobody above a button who would see it
-            is_ours = isinstance(e, DomostatsError)
-            told = str(e) if is_ours else f"{type(e).__name__}: {e}"
-            self._told.value = message_html("error", told)
+            self._told.value = error_html(e)
 
     # --- where there are no widgets ---
 
