@@ -33,6 +33,28 @@ KILLS = int(os.environ.get("KILLS", "5"))  # how often each of the tests with ki
 QUICKLY = "--quiet", "--disable-pip-version-check", "--no-compile"
 TODAY = "2024-04-01"  # the day on which the sandboxes of the tests stand
 ROOT = Path(__file__).resolve().parent.parent
+
+# the module of a user, with the smallest extractor there is
+EXTRACTOR = """
+from dataclasses import dataclass
+from domostats.tracking.extractors.base import BaseExtractor
+from domostats.tracking.extractors.tables import ExtractorType
+
+
+@dataclass
+class Total:
+    n: int
+
+
+class Mine(BaseExtractor[Total]):
+    table = "total"
+
+    def get_extractor_type(self):
+        return ExtractorType.date_aggregated
+
+    def extract(self, start, end):
+        yield Total(1)
+"""
 NUMBERS = itertools.count()
 # with each import of nbformat it would compile forty grammars, for a format that no notebook has
 sys.modules.setdefault("rfc3987_syntax", None)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
-from conftest import ROOT
+from conftest import EXTRACTOR, ROOT
 
 from domostats import instances, sandbox
 from domostats.clients import sign_in
@@ -21,27 +21,6 @@ from domostats.instances import find_instance
 from domostats.interfaces import cli, exit_codes, output
 from domostats.interfaces.app import CODES
 from domostats.interfaces.destinations import Destination
-
-EXTRACTOR = """
-from dataclasses import dataclass
-from domostats.tracking.extractors.base import BaseExtractor
-from domostats.tracking.extractors.tables import ExtractorType
-
-
-@dataclass
-class Total:
-    n: int
-
-
-class Mine(BaseExtractor[Total]):
-    table = "total"
-
-    def get_extractor_type(self):
-        return ExtractorType.date_aggregated
-
-    def extract(self, start, end):
-        yield Total(1)
-"""
 
 WAYS = {  # every command, in a way that needs the disk, the network or the settings
     "demo": "demo",

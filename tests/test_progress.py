@@ -14,7 +14,7 @@ from pathlib import Path
 
 import commands
 import pytest
-from conftest import plant
+from conftest import EXTRACTOR, plant
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -51,26 +51,6 @@ PTY = pytest.mark.skipif(sys.platform == "win32", reason="only where there are s
 
 
 DAYS = [date(2024, 1, day) for day in (1, 2, 3)]
-EXTRACTOR = """
-from dataclasses import dataclass
-from domostats.tracking.extractors.base import BaseExtractor
-from domostats.tracking.extractors.tables import ExtractorType
-
-
-@dataclass
-class Total:
-    n: int
-
-
-class Mine(BaseExtractor[Total]):
-    table = "total"
-
-    def get_extractor_type(self):
-        return ExtractorType.date_aggregated
-
-    def extract(self, start, end):
-        yield Total(1)
-"""
 
 
 class Time:
