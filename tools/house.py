@@ -8,9 +8,11 @@
     untyped    parameters and returns of public functions without a type
     unshown    public functions and methods that no cell and no test calls
     names      names that are defined in two or more modules with two meanings
+    long       modules of more than 300 lines: most have two subjects
 
-`SHARED` lists the names that two modules may define, with the reason. Lines and statements are
-looked at by ruff, and types by basedpyright."""
+`SHARED` lists the names that two modules may define, and `ONE_SUBJECT` the modules that are long
+and yet hard to cut, with the reason. Lines and statements are looked at by ruff, and types by
+basedpyright."""
 
 import ast
 import sys
@@ -23,7 +25,8 @@ import nbformat
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "domostats"
-LIMITS = dict.fromkeys(["bases", "ancestors", "untyped", "unshown", "names"], 0)
+LIMITS = dict.fromkeys(["bases", "ancestors", "untyped", "unshown", "names", "long"], 0)
+LONG = 300  # lines, as `ruff format` writes them
 SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "sign_in": "that of each client, and the one that finds the client by the instance",
     "Load": "what has been loaded of a release, and a promised name of Comotion Dash",
@@ -37,6 +40,8 @@ SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "Work": "what is under way in this process, and a bulk job of Datorama",
     "Column": "a column of a table: of a row type, and of a warehouse",
     "snapshot": "what a history does, and the command that does it",
+}
+ONE_SUBJECT: dict[str, str] = {  # a long module, and why it is not cut
 }
 
 
@@ -253,12 +258,25 @@ def count_names(parsed: dict[str, ast.Module]) -> list[str]:
     ]
 
 
+def count_long(parsed: dict[str, ast.Module]) -> list[str]:
+    "Modules of more than `LONG` lines that have no reason to be."
+    found = []
+    for module in parsed:
+        path = ROOT / module.replace(".", "/")
+        path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+        lines = len(path.read_text().splitlines())
+        if lines > LONG and module not in ONE_SUBJECT:
+            found.append(f"{module}: {lines} lines")
+    return found
+
+
 COUNTS = {
     "bases": count_bases,
     "ancestors": count_ancestors,
     "untyped": count_untyped,
     "unshown": count_unshown,
     "names": count_names,
+    "long": count_long,
 }
 
 
