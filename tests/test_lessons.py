@@ -19,6 +19,8 @@ from domostats.clients.domo.accounts import get_accounts
 from domostats.clients.domo.auth import get_session_token
 from domostats.clients.domo.users import get_user_by_id, get_users
 from domostats.lessons import (
+    account_datasets,
+    account_formatters,
     accounts,
     accounts_data,
     browser,
@@ -634,7 +636,7 @@ def wrong_rows(ours, last):
 
 def wrong_shorts(box, session):
     account, provider = accounts_data.accounts_with_providers()[0]
-    right = accounts.format_account_short
+    right = account_formatters.format_account_short
 
     def changes(account_obj, **kwargs):
         return {"account_id": account_obj.pop("id"), "account_name": account_obj.pop("displayName")}
@@ -836,11 +838,11 @@ def wrong_mains(box, session):
         return main
 
     def hard_coded(session_token, domo_instance):
-        accounts.kit_main(session, box)
+        account_datasets.kit_main(session, box)
 
     def greedy(session_token, domo_instance):
         for _ in range(2):
-            accounts.kit_main(session_token, domo_instance)
+            account_datasets.kit_main(session_token, domo_instance)
 
     def returned(session_token, domo_instance):
         return kit.generate(domo_instance, session_token, "v1"), kit.generate(
@@ -914,7 +916,7 @@ def wrong_owners(box, session):
         ]
 
     right = with_names(lambda row, known: known.get(row["user_id"]))
-    reply = accounts.kit_owners(session, box)
+    reply = account_datasets.kit_owners(session, box)
     return {
         "a request for each row": one_by_one,
         "hard-coded": lambda session_token, domo_instance: reply,
