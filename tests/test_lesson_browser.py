@@ -17,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from domostats.errors import DataError, SettingsError
-from domostats.lessons import browser, browser_data, session_requests
+from domostats.lessons import browser, browser_data, copied_requests, session_requests
 from domostats.lessons.browser import AUTH, PATH, SignInError
 from domostats.lessons.browser import KitReply as Reply
-from domostats.lessons.browser_data import CapturedRequest, capture, read_curl
+from domostats.lessons.browser_data import capture
+from domostats.lessons.copied_requests import CapturedRequest, read_curl
 
 nbformat = pytest.importorskip("nbformat", reason="lessons need the notebook tools, Python 3.11 on")
 
@@ -102,7 +103,7 @@ def test_bash_itself_reads_it_as_we_do(values):
         ["bash", "-c", f"LC_ALL=C.UTF-8; {command}"], capture_output=True, timeout=60, check=True
     )
     assert said.stdout.decode().split("\0")[:-1] == values
-    assert browser_data._read_bash(command) == ["printf", "%s\\0", *values]
+    assert copied_requests._read_bash(command) == ["printf", "%s\\0", *values]
 
 
 @pytest.mark.parametrize("shell", ["bash", "cmd"])
@@ -127,7 +128,7 @@ def test_a_hidden_box_takes_the_ends_of_lines_away(shell):
 def test_other_ways_to_write_it(text, want):
     want = want or {"a": "b", "user-agent": "me", "referer": "http://r/"}
     assert read_curl(text) == CapturedRequest(
-        "GET", "http://a.localhost/x", browser_data.HiddenHeaders(want)
+        "GET", "http://a.localhost/x", copied_requests.HiddenHeaders(want)
     )
 
 

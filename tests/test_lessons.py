@@ -26,6 +26,7 @@ from domostats.lessons import (
     browser,
     module,
     pages,
+    stream_jobs,
     streams,
     tokens,
     trials,
@@ -1131,10 +1132,10 @@ WRONG_2 = {
             jobs, key=lambda job: job["id"], default=None
         ),
         "the id": lambda jobs, newest, start, end: (
-            streams.kit_lost_job(jobs, newest, start, end) or {}
+            stream_jobs.kit_lost_job(jobs, newest, start, end) or {}
         ).get("id"),
         "true or false": lambda jobs, newest, start, end: (
-            streams.kit_lost_job(jobs, newest, start, end) is not None
+            stream_jobs.kit_lost_job(jobs, newest, start, end) is not None
         ),
         "a list": lambda jobs, newest, start, end: [job for job in jobs if job["id"] > newest],
         "never": lambda jobs, newest, start, end: None,
@@ -1162,32 +1163,34 @@ WRONG_2 = {
             [key for key in plan if key not in dict(record)],
         ),
         "refused forgotten": lambda plan, record: (
-            streams.kit_sorted_out(plan, record)[0],
+            stream_jobs.kit_sorted_out(plan, record)[0],
             [key for key in plan if key not in dict(record)],
         ),
-        "the wrong way round": lambda plan, record: streams.kit_sorted_out(plan, record)[::-1],
+        "the wrong way round": lambda plan, record: stream_jobs.kit_sorted_out(plan, record)[::-1],
         "the order of the record": lambda plan, record: (
             [key for key, word in record if dict(record)[key] in ("begun", "unknown")],
-            streams.kit_sorted_out(plan, record)[1],
+            stream_jobs.kit_sorted_out(plan, record)[1],
         ),
-        "the first word": lambda plan, record: streams.kit_sorted_out(plan, record[::-1]),
-        "one list": lambda plan, record: sum(streams.kit_sorted_out(plan, record), []),
-        "sets": lambda plan, record: tuple(map(set, streams.kit_sorted_out(plan, record))),
-        "unknown is done": lambda plan, record: streams.kit_sorted_out(
+        "the first word": lambda plan, record: stream_jobs.kit_sorted_out(plan, record[::-1]),
+        "one list": lambda plan, record: sum(stream_jobs.kit_sorted_out(plan, record), []),
+        "sets": lambda plan, record: tuple(map(set, stream_jobs.kit_sorted_out(plan, record))),
+        "unknown is done": lambda plan, record: stream_jobs.kit_sorted_out(
             plan, [(key, "ok" if word == "unknown" else word) for key, word in record]
         ),
-        "sorted": lambda plan, record: tuple(map(sorted, streams.kit_sorted_out(plan, record))),
+        "sorted": lambda plan, record: tuple(map(sorted, stream_jobs.kit_sorted_out(plan, record))),
         "everything": lambda plan, record: ([], plan),
-        "a list of two": lambda plan, record: [*streams.kit_sorted_out(plan, record)],
+        "a list of two": lambda plan, record: [*stream_jobs.kit_sorted_out(plan, record)],
     },
     "failures": {
-        "failures only": lambda log: streams.kit_failures(log[log["status"] != "error"]),
-        "errors only": lambda log: streams.kit_failures(log[log["status"] != "failure"]),
+        "failures only": lambda log: stream_jobs.kit_failures(log[log["status"] != "error"]),
+        "errors only": lambda log: stream_jobs.kit_failures(log[log["status"] != "failure"]),
         "all": lambda log: log.groupby("workspace").size().reset_index(name="failed"),
-        "the best first": lambda log: streams.kit_failures(log)[::-1],
-        "another name": lambda log: streams.kit_failures(log).rename(columns={"failed": "size"}),
+        "the best first": lambda log: stream_jobs.kit_failures(log)[::-1],
+        "another name": lambda log: stream_jobs.kit_failures(log).rename(
+            columns={"failed": "size"}
+        ),
         "a series": lambda log: log[log["status"] != "success"].groupby("workspace").size(),
-        "a dict": lambda log: streams.kit_failures(log).to_dict(),
+        "a dict": lambda log: stream_jobs.kit_failures(log).to_dict(),
         "by stream": lambda log: (
             log[log["status"] != "success"]
             .groupby("stream")
@@ -1195,11 +1198,11 @@ WRONG_2 = {
             .reset_index(name="failed")
             .rename(columns={"stream": "workspace"})
         ),
-        "ties the other way": lambda log: streams.kit_failures(log).sort_values(
+        "ties the other way": lambda log: stream_jobs.kit_failures(log).sort_values(
             ["failed", "workspace"], ascending=[False, False]
         ),
-        "a column more": lambda log: streams.kit_failures(log).assign(more=1),
-        "by number": lambda log: streams.kit_failures(log).sort_values("workspace"),
+        "a column more": lambda log: stream_jobs.kit_failures(log).assign(more=1),
+        "by number": lambda log: stream_jobs.kit_failures(log).sort_values("workspace"),
         "printed": lambda log: print(log),
     },
 }

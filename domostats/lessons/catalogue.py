@@ -161,8 +161,7 @@ LESSONS: Mapping[str, Lesson] = {
 
 # %% ../../nbs/09_lessons/01_catalogue.ipynb #5b7cf375
 def tutorials_folder(kind: str = "exercises") -> Path:
-    "The folder that holds the `exercises`, `clean` copies or `solutions`. SettingsError"
-    "`no_lessons`."
+    "The folder of the `exercises`, `clean` copies or `solutions`. SettingsError `no_lessons`."
     installed = [
         Path(base) / "share" / "domostats"
         for base in (sysconfig.get_path("data"), site.getuserbase())
