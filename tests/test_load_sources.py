@@ -23,7 +23,8 @@ from domostats.loading.uploads.declaring import ColumnTypes, fit_table
 from domostats.loading.uploads.load_types import LoadTypes
 from domostats.loading.uploads.parts import PartWriter
 from domostats.loading.uploads.record import Record
-from domostats.loading.uploads.sources import RowSource, open_sources
+from domostats.loading.uploads.row_sources import RowSource
+from domostats.loading.uploads.sources import open_sources
 from domostats.loading.uploads.text_types import TextType, first_odd, from_texts
 from domostats.loading.uploads.transfers import Transfer
 

@@ -6,7 +6,7 @@ import pytest
 from domostats.errors import DestinationError
 from domostats.loading.coverage import Coverage, Part, mark_rows
 from domostats.loading.store import Store
-from domostats.loading.uploads.sources import file_kind
+from domostats.loading.uploads.file_sources import file_kind
 from domostats.loading.uploads.text_types import TextType
 
 

@@ -22,7 +22,7 @@ from .config import Auth, DashConfig
 from .load import Load
 from .load_parts import UploadItem
 from ..streams import to_reader
-from ..uploads.sources import RowSource
+from ..uploads.row_sources import RowSource
 from ...settings import find_settings, setting
 
 # %% ../../../nbs/06_loading/dash/11_destination.ipynb #bb7003c6

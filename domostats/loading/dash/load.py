@@ -39,8 +39,8 @@ from ..uploads.chunks import ROWS, check_bounds
 from ..uploads.load_types import LoadTypes, Planned, TypesChanged, renamed
 from ..uploads.parts import Modify, PartFile, check_function
 from ..uploads.record import Record, resume_command
+from ..uploads.row_sources import RowSource
 from ..uploads.sending import AT_ONCE
-from ..uploads.sources import RowSource
 from ..uploads.transfers import Transfer
 from ...notices import tell, warn
 from ...transport.writes import wait_until

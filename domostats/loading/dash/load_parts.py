@@ -26,7 +26,8 @@ from typing import Any, NamedTuple
 from ...clients.dash.loads import LoadInfo, check_table_name
 from ...errors import DataError, SettingsError
 from ..uploads.check_sums import Number, is_row_count, plain_check_sum
-from ..uploads.sources import RowSource, open_sources
+from ..uploads.row_sources import RowSource
+from ..uploads.sources import open_sources
 from ...transport.clock import Clock
 
 

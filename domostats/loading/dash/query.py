@@ -28,7 +28,8 @@ from ...errors import DataError, DestinationError, SettingsError
 from .config import Config, DashConfig, find_config
 from .results import typed_tables
 from ..uploads.record import keep_item
-from ..uploads.sources import RowSource, open_sources
+from ..uploads.row_sources import RowSource
+from ..uploads.sources import open_sources
 from ...private import make_private
 from ...rows.table import to_dataframe
 from ...transport.writes import wait_until

@@ -26,7 +26,7 @@ from ..streams import is_frame
 from ..uploads.chunks import SIZE, Chunk, chunks_of
 from ..uploads.parts import Modify
 from ..uploads.record import resume_command, source_differs
-from ..uploads.sources import RowSource, digest_tables
+from ..uploads.row_sources import RowSource, digest_tables
 from ...notices import tell
 from ...progress import tracked
 from ...rows.table import to_dataframe
