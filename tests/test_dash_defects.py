@@ -159,7 +159,7 @@ def test_a_failure_ends_the_rest_and_says_which_file_it_was(box, config, table):
 
 def test_no_more_threads_send_than_were_asked_for(box, config, table, monkeypatch):
     "The SDK had a pool for each file in a pool for all of them."
-    from domostats.loading.dash import load as module
+    from domostats.loading.dash import service_load as module
 
     put, lock, now, most = module.put_file, threading.Lock(), [0], [0]
 

@@ -588,7 +588,7 @@ def test_create_and_commit_send_what_was_recorded(box, config):
 
 
 def test_a_lost_chunk_is_found_by_the_number_of_rows(box, config, monkeypatch):
-    from domostats.loading.dash import load as module
+    from domostats.loading.dash import service_load as module
 
     put = module.put_file
 
@@ -875,7 +875,7 @@ def test_no_secret_is_in_the_record_or_in_what_is_shown(box, config, capsys):
 
 
 def test_four_files_are_on_their_way_at_most(box, config, monkeypatch):
-    from domostats.loading.dash import load as module
+    from domostats.loading.dash import service_load as module
 
     lock, now, most = threading.Lock(), [0], [0]
     put = module.put_file

@@ -4,6 +4,7 @@
 
 # %% auto #0
 __all__ = [
+    "DRY_RUN",
     "FORMS",
     "UploadItem",
     "new_key",
@@ -11,10 +12,14 @@ __all__ = [
     "state_of",
     "is_too_old",
     "open_item",
+    "NamedSource",
+    "name_sources",
+    "warn_of_client",
     "load_closed",
     "check_partitions",
     "check_arguments",
     "expected_sums",
+    "check_arrived",
 ]
 
 # %% ../../../nbs/06_loading/dash/04_load_parts.ipynb #fd93a5a2
@@ -25,9 +30,13 @@ from typing import Any, NamedTuple
 
 from ...clients.dash.loads import LoadInfo, check_table_name
 from ...errors import DataError, SettingsError
+from .column_names import CLIENT_ID, clean_name, clean_names
 from ..uploads.check_sums import Number, is_row_count, plain_check_sum
+from ..uploads.load_types import renamed
+from ..uploads.record import Record
 from ..uploads.row_sources import RowSource
 from ..uploads.sources import open_sources
+from ...notices import warn
 from ...transport.clock import Clock
 
 
@@ -53,6 +62,9 @@ class LoadState(NamedTuple):
     load_status: str
     error_type: str | None
     error_messages: tuple[str, ...]
+
+
+DRY_RUN = LoadState("DRY RUN", None, ())  # of a load that is not sent
 
 
 def state_of(info: LoadInfo) -> LoadState:
@@ -81,6 +93,55 @@ def open_item(item: UploadItem) -> list[RowSource]:
     if hasattr(item.data, "as_source"):
         return [item.data.as_source(dtype=item.dtype, **item.options)]
     return open_sources(item.data, **item.options)
+
+
+class NamedSource(NamedTuple):
+    "A source of a load: its name in the record, the key of its files, and the types given for it."
+
+    name: str
+    key: str
+    source: RowSource
+    dtype: object
+
+
+def name_sources(item: UploadItem, number: int, cleans: bool) -> list[NamedSource]:
+    """The sources of an item; the first is the source of this number of its load.
+
+    cleans: their columns get the names that the service takes, and so do types that were given by
+    name. The errors of `open_item`; SettingsError `bad_name` for a key."""
+    sources = open_item(item)
+    if item.key is not None:
+        check_table_name(item.key, "file key")
+    dtype = item.dtype
+    if cleans:
+        sources = [renamed(source, clean_names) for source in sources]
+        if isinstance(dtype, Mapping):
+            dtype = {clean_name(column): type for column, type in dtype.items()}
+    found = []
+    for n, source in enumerate(sources):
+        key = item.key if item.key and len(sources) == 1 else new_key()
+        name = item.key or f"source {number + n}"
+        found.append(
+            NamedSource(f"{name} {n + 1}" if len(sources) > 1 else name, key, source, dtype)
+        )
+    return found
+
+
+def warn_of_client(source: str, client: str | None, columns: Iterable[str]) -> None:
+    """Say that nobody knows whose the rows of a source are, unless either one of its columns or an
+    option (`client`) says it."""
+    is_column = CLIENT_ID in columns
+    if client is not None and is_column:
+        warn(
+            f"{source} has a column {CLIENT_ID}, and the load is for service client {client} "
+            "besides. Nobody has seen which of them counts. Leave one out: "
+            "load_as_service_client_id=None, or drop the column."
+        )
+    if client is None and not is_column:
+        warn(
+            f"{source} has no column {CLIENT_ID}, and load_as_service_client_id was not given: the "
+            "service will refuse the load unless another source has it."
+        )
 
 
 def load_closed(name: str) -> SettingsError:
@@ -155,3 +216,14 @@ def expected_sums(check_sum: Mapping[str, Any] | None, rows: int | None) -> dict
             "bad_check_sum",
         )
     return sums
+
+
+def check_arrived(record: Record) -> None:
+    "DataError `incomplete` if a source of a load did not arrive as a whole."
+    for name, source in record.facts.sources.items():
+        if not source.arrived:
+            raise DataError(
+                f"{name} of {record.name} has not arrived as a whole, so nothing was committed. "
+                "Send it again: what is there already is not sent twice.",
+                "incomplete",
+            )
