@@ -37,7 +37,8 @@ from domostats.loading.bigquery.destination import (
     write_to_bigquery,
 )
 from domostats.loading.bigquery.staging import STAGING
-from domostats.loading.coverage import Coverage, Part, mark_rows
+from domostats.loading.coverage import Coverage, mark_rows
+from domostats.loading.parts import Part
 from domostats.loading.store import Store
 from domostats.transport.retry import Retry
 

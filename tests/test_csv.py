@@ -333,7 +333,8 @@ def test_excel_is_for_csv():
 
 @pytest.mark.parametrize("excel", [True, False])
 def test_rows_of_other_instances_stay_as_they_are(excel):
-    from domostats.loading.coverage import Coverage, Part
+    from domostats.loading.coverage import Coverage
+    from domostats.loading.parts import Part
 
     def rows(instance, texts, numbers):
         table = pa.table({"instance": [instance] * len(texts), "=t": texts, "n": numbers})

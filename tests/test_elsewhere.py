@@ -24,9 +24,9 @@ from domostats.clients.datorama.ranges import cut
 from domostats.clients.domo.auth import sign_in
 from domostats.errors import RetryLaterError
 from domostats.interfaces.cli import app
-from domostats.loading.coverage import unite
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
+from domostats.loading.windows import unite
 from domostats.reports import activity_log
 from domostats.rows.columns import arrow_columns
 from domostats.rows.records import Records

@@ -4,7 +4,8 @@ import pyarrow as pa
 import pytest
 
 from domostats.errors import DestinationError
-from domostats.loading.coverage import Coverage, Part, mark_rows
+from domostats.loading.coverage import Coverage, mark_rows
+from domostats.loading.parts import Part
 from domostats.loading.store import Store
 from domostats.loading.uploads.file_sources import file_kind
 from domostats.loading.uploads.text_types import TextType

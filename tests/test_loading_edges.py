@@ -15,28 +15,16 @@ import pytest
 from pyarrow import parquet
 
 from domostats.errors import DataError, DestinationError, SettingsError
-from domostats.loading.coverage import (
-    Coverage,
-    Part,
-    append_part,
-    contains,
-    coverage_of,
-    mark_rows,
-    overlap,
-    part_of,
-    read_coverage,
-    replace_part,
-    spell_windows,
-    unite,
-    upsert_part,
-)
+from domostats.loading.coverage import Coverage, coverage_of, mark_rows, read_coverage
 from domostats.loading.file_notes import file_coverage
 from domostats.loading.files import read_file, write_file
+from domostats.loading.parts import Part, append_part, part_of, replace_part, upsert_part
 from domostats.loading.queries import ask, spelled
 from domostats.loading.store import Store
 from domostats.loading.store_types import folded, quoted
 from domostats.loading.streams import check_columns, to_reader
 from domostats.loading.updates import Update, choose, literal
+from domostats.loading.windows import contains, overlap, spell_windows, unite
 from domostats.loading.write_plan import plan_write, refused_parts
 
 UTC = timezone.utc

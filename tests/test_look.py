@@ -32,8 +32,9 @@ from domostats.interfaces.cli import GROUPS, app
 from domostats.interfaces.formats import answer_rows, json_lines
 from domostats.interfaces.look_commands import describe_columns, describe_datasets
 from domostats.interfaces.output import table_lines, text_width
-from domostats.loading.coverage import Coverage, Part, mark_rows
+from domostats.loading.coverage import Coverage, mark_rows
 from domostats.loading.files import read_file, write_file
+from domostats.loading.parts import Part
 from domostats.loading.store import Store
 
 WIDE = "\N{CJK UNIFIED IDEOGRAPH-65E5}\N{CJK UNIFIED IDEOGRAPH-672C}"

@@ -233,7 +233,7 @@ def test_the_rate_limit_says_so_and_how_long(monkeypatch):
 def test_a_store_that_others_have_says_who_has_it(tmp_path, monkeypatch):
     import duckdb
 
-    from domostats.loading import database_file
+    from domostats.loading import store_connections
 
     path = tmp_path / "store.duckdb"
     Store(path).names()
@@ -248,9 +248,9 @@ def test_a_store_that_others_have_says_who_has_it(tmp_path, monkeypatch):
     def no_short_way(*arguments):
         raise duckdb.IOException("Conflicting lock is held in python (PID 4711)")
 
-    monkeypatch.setattr(database_file, "_attach", no_short_way)
-    monkeypatch.setattr(database_file.duckdb, "connect", busy)
-    monkeypatch.setattr(database_file.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(store_connections, "_attach", no_short_way)
+    monkeypatch.setattr(store_connections.duckdb, "connect", busy)
+    monkeypatch.setattr(store_connections.time, "sleep", lambda seconds: None)
     assert Store(path).names() == [] and under_way.is_idle
     assert tries[0] == [] and tries[1] == tries[3] == [f"process 4711 has the store {path} open"]
 

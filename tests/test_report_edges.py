@@ -13,7 +13,9 @@ from expected import expectations
 
 from domostats import reports, sandbox
 from domostats.errors import DataError, DestinationError, SettingsError
-from domostats.loading.coverage import LAST, Part, coverage_of
+from domostats.loading.coverage import coverage_of
+from domostats.loading.parts import Part
+from domostats.loading.windows import LAST
 from domostats.reports.declaration import Lookup, Source, each_record
 from domostats.reports.fleet import at_the_same_time, by_name, name_of, run_all
 from domostats.reports.keys import KeyCounter, join_columns, key_columns

@@ -365,7 +365,7 @@ def test_a_wait_of_two_seconds_is_said_once(heard):
 
 
 def test_who_waits_for_the_store_hears_who_has_it(heard, tmp_path, monkeypatch):
-    from domostats.loading import database_file as module
+    from domostats.loading import store_connections as module
 
     path, tries = tmp_path / "store.duckdb", []
     Store(path).names()

@@ -111,7 +111,7 @@ def _loaded_at(store: "Store") -> dict[str, str]:
 
 def why_missing(coverage: "Coverage | None") -> list[str]:
     "Why rows may be missing of what covers so much, a sentence each."
-    from domostats.loading.coverage import spell_windows
+    from domostats.loading.windows import spell_windows
 
     parts = coverage.parts.values() if coverage else ()
     reasons = [reason for part in parts for reason in part.missing]

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from ..errors import DataError, SettingsError
-from ..loading.coverage import MARK, Coverage, Part, follow, part_of
+from ..loading.coverage import MARK, Coverage, follow
+from ..loading.parts import Part, part_of
 from ..notices import warn
 from .contract import Findings, add_other_fields, check_frozen
 from .declaration import AnyFormatter, Declaration, KeyField, keywords_of

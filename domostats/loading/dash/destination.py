@@ -17,10 +17,11 @@ import pyarrow as pa
 from ...clients.dash.loads import check_table_name
 from ...errors import SettingsError
 from ...instances import known_instances
-from ..coverage import Part, append_part, coverage_of, run_of
+from ..coverage import coverage_of, run_of
 from .config import Auth, DashConfig
 from .load import Load
 from .load_parts import UploadItem
+from ..parts import Part, append_part
 from ..streams import to_reader
 from ..uploads.row_sources import RowSource
 from ...settings import find_settings, setting

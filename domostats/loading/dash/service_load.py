@@ -53,8 +53,8 @@ class ServiceLoad:
         if load_id:
             facts.id = load_id
             if self.record.went_on:
-                self.take_up()
-        elif not (self.record.went_on and facts.id and self.take_up()):
+                self._take_up()
+        elif not (self.record.went_on and facts.id and self._take_up()):
             self.create()
         self.id = facts.id
         self.record.save()
@@ -71,7 +71,7 @@ class ServiceLoad:
         self.id = facts.id
         self.record.save()
 
-    def take_up(self) -> bool:
+    def _take_up(self) -> bool:
         "Whether the load of an earlier run can be gone on with."
         facts = self.record.facts
         try:

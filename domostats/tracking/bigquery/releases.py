@@ -15,10 +15,10 @@ from ...clients.bigquery.failures import naming
 from ...clients.bigquery.names import TableName
 from ...clients.bigquery.settings import BigQuerySettings
 from ...errors import DestinationError, SettingsError
-from ...loading.bigquery.bringing import ExtraStatement
 from ...loading.bigquery.destination import parse_bigquery_place, write_to_bigquery
 from ...loading.bigquery.notes import KIT
 from ...loading.bigquery.removing import remove_partition
+from ...loading.bigquery.table_write import ExtraStatement
 from .claims import reconcile
 from .connection import DatasetConnection
 from domostats.tracking.bigquery.ledger import (
