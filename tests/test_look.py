@@ -30,8 +30,8 @@ from domostats.interfaces.answers import answer_sql
 from domostats.interfaces.app import CODES
 from domostats.interfaces.cli import GROUPS, app
 from domostats.interfaces.formats import answer_rows, json_lines
-from domostats.interfaces.look_commands import describe_columns, describe_datasets
 from domostats.interfaces.output import table_lines, text_width
+from domostats.interfaces.store_looks import describe_columns, describe_datasets
 from domostats.loading.coverage import Coverage, mark_rows
 from domostats.loading.files import read_file, write_file
 from domostats.loading.parts import Part

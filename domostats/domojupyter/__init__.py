@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     "IN_WORKSPACE",
-    "PIECES",
     "MODULES",
     "Panel",
     "attach",
@@ -17,13 +16,12 @@ __all__ = [
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #38d1f9e4
 import importlib
-import inspect
-import io
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from .frames import read_by_csv, to_frame
 from .real import found_in, take_over
 from ..errors import DestinationError, SettingsError
 from ..secrets import Secret
@@ -181,22 +179,6 @@ def write_dataframe(
 
 
 # %% ../../nbs/07_domojupyter/00_workspace.ipynb #8ca905ad
-def _dtype(type):
-    """The pandas type for an Arrow type where pandas would choose one that cannot hold a missing
-    value; else None.
-    """
-    import pandas as pd
-    import pyarrow.types as kinds
-
-    if type == "uint64":
-        return pd.UInt64Dtype()
-    if kinds.is_integer(type):
-        return pd.Int64Dtype()
-    if kinds.is_boolean(type):
-        return pd.BooleanDtype()
-    return pd.StringDtype() if kinds.is_string(type) or kinds.is_large_string(type) else None
-
-
 def read_dataframe(alias: str, query: str | None = None, **read_csv_kwargs: Any) -> "pd.DataFrame":
     """An attached input dataset as a pandas DataFrame, or what one SELECT says about it (the
     dataset is called `table`).
@@ -209,83 +191,10 @@ def read_dataframe(alias: str, query: str | None = None, **read_csv_kwargs: Any)
     from domostats.loading.store import Store
 
     table = Store().read(_attached("inputs", alias), query)
-    return (
-        _by_csv(table, read_csv_kwargs) if read_csv_kwargs else table.to_pandas(types_mapper=_dtype)
-    )
+    return read_by_csv(table, read_csv_kwargs) if read_csv_kwargs else to_frame(table)
 
 
-# %% ../../nbs/07_domojupyter/00_workspace.ipynb #f2ff6109
-PIECES = "chunksize", "iterator"  # arguments of `pandas.read_csv` that make no data frame of it
-
-
-def _by_csv(table, options):
-    "The rows of a table through CSV and `pandas.read_csv` with these options."
-    import pandas as pd
-    import pyarrow as pa
-
-    from domostats.loading.csv_writing import write_csv
-
-    times = [field.name for field in table.schema if pa.types.is_timestamp(field.type)]
-    text = pa.table(
-        [
-            column.cast(pa.string()) if name in times else column
-            for name, column in zip(table.column_names, table.columns, strict=True)
-        ],
-        names=table.column_names,
-    )
-    write_csv(text, csv := io.BytesIO())
-    csv.seek(0)
-    for name in options:
-        if name not in inspect.signature(pd.read_csv).parameters:
-            raise TypeError(f"read_dataframe() got an unexpected keyword argument {name!r}")
-    whole = [name for name in PIECES if options.get(name)]
-    if whole:
-        raise SettingsError(
-            f"read_dataframe gives one data frame, so {whole[0]} cannot be given. Leave it out; "
-            "for a part of the rows ask for it: read_dataframe(alias, 'SELECT ... FROM table "
-            "LIMIT 1000').",
-            "bad_argument",
-        )
-    try:
-        frame = pd.read_csv(csv, **_defaults(table, options))
-    except Exception as e:
-        raise SettingsError(
-            f"pandas.read_csv refuses these arguments ({', '.join(options)}) for "
-            f"{', '.join(table.column_names)}: {type(e).__name__}: {e}. Check them; without any "
-            "the dataset is read with its own types.",
-            "bad_argument",
-        ) from None
-    chosen = options.get("dtype", {})
-    are_times = "parse_dates" not in options and not options.get("names")
-    for name in times if are_times and isinstance(chosen, dict) else []:
-        if name in getattr(frame, "columns", ()) and name not in chosen:
-            frame[name] = pd.to_datetime(frame[name], format="ISO8601").astype("datetime64[us]")
-    return frame
-
-
-def _defaults(table, options):
-    """The options with the types of the dataset, and with nothing but the empty field as missing,
-    where they do not say otherwise. In one column an empty line is a row with nothing in it."""
-    kept = [
-        name
-        for name in table.column_names
-        if options.get("na_filter", True) or not table[name].null_count
-    ]
-    types = {name: dtype for name in kept if (dtype := _dtype(table.schema.field(name).type))}
-    if options.get("names") is not None:
-        types = {}  # the columns are called otherwise, and the header is a row unless `header=0`
-    missing = (
-        {}
-        if {"na_values", "keep_default_na", "na_filter"} & options.keys()
-        else {"keep_default_na": False, "na_values": [""]}
-    )
-    chosen = options.get("dtype", {})
-    rows = {"skip_blank_lines": False}
-    types = types | chosen if isinstance(chosen, dict) else chosen
-    return rows | missing | options | {"dtype": types}
-
-
-# %% ../../nbs/07_domojupyter/00_workspace.ipynb #dj0names2
+# %% ../../nbs/07_domojupyter/00_workspace.ipynb #d93042c6
 __version__ = "1.1.32+domostats"
 MODULES = "ai", "app_db", "execution"
 
