@@ -93,7 +93,7 @@ class ServiceLoad:
     def put(self, part: PartFile, stopped: threading.Event) -> None:
         "Send one file; an error says which one it was."
         try:
-            put_file(self.connection, self.id, part.key, part.path)
+            put_file(self.connection, self.id, part.key, part.content)
         except DomostatsError as e:
             e.args = (f"The file {part.key} of {self.record.name} did not arrive. {e}",)
             raise
