@@ -9,7 +9,7 @@ __all__ = [
     "process_ranges",
     "process_groups",
     "process_same_days",
-    "process_streams",
+    "process_days",
 ]
 
 # %% ../../../nbs/03_clients/datorama/24_bulk_process.ipynb #732c6538
@@ -213,7 +213,7 @@ def process_same_days(
     return process_groups(state, everyone, starts, ends, create, options, fresh)
 
 
-def process_streams(
+def process_days(
     state: AgencyState,
     streams: Sequence[int],
     first: DayLikes,

@@ -35,7 +35,7 @@ from domostats.clients.datorama.bulk_changes import (
 from domostats.clients.datorama.bulk_process import (
     process_groups,
     process_same_days,
-    process_streams,
+    process_days,
 )
 from .bulk_reruns import rerun_jobs, rerun_streams
 from .bulk_tables import read_options
@@ -51,7 +51,7 @@ from domostats.clients.datorama.management import (
 )
 from .objects import Fields, choose_columns, make_table, write_table
 from .one_stream import Job, Stream
-from .one_workspace import Workspace, create_workspace, find_stream
+from .one_workspace import Workspace, add_workspace, find_stream
 from .queries import query_batch
 from domostats.clients.datorama.reading import (
     make_job_table,
@@ -350,7 +350,7 @@ class datorama:
         `not_written`, `other_columns`."""
         first, last = choose_days(starts, ends, start, end)
         options = read_options(create_df, export, file_name, log_file)
-        return process_streams(self._state, read_ids(streams), first, last, d_range, options, fresh)
+        return process_days(self._state, read_ids(streams), first, last, d_range, options, fresh)
 
     def bulk_process_groups(
         self,
@@ -545,7 +545,7 @@ class datorama:
         """Make a workspace, which needs a name; gives the `Workspace`.
 
         SettingsError `bad_name`; RetryLaterError `unknown_outcome`."""
-        return create_workspace(self._state, fields)
+        return add_workspace(self._state, fields)
 
     def __repr__(self) -> str:
         if "_state" not in vars(self):
