@@ -15,7 +15,8 @@ from requests import exceptions as known
 from test_diagnosis import PROXIES
 from test_reply_limits import OK, served, whole
 
-from domostats.clients.domo.auth import AccessToken, Session
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.errors import (
     CredentialsError,
     DataError,

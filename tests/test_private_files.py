@@ -371,7 +371,7 @@ def test_a_note_of_who_is_who_that_others_may_write_is_not_believed(mode, is_bel
     "mode, user", [(0o644, "7"), (0o620, None), (0o602, None)], ids=["read", "group", "others"]
 )
 def test_a_connection_is_not_of_the_user_whom_others_could_write_into_its_note(mode, user):
-    from domostats.clients.domo.auth import AccessToken
+    from domostats.clients.domo.credentials import AccessToken
     from domostats.instances import Instance
     from domostats.transport.connection import Connection
 

@@ -33,9 +33,9 @@ from domostats.clients.datorama.bulk_changes import (
     rename_streams,
 )
 from domostats.clients.datorama.bulk_process import (
+    process_days,
     process_groups,
     process_same_days,
-    process_days,
 )
 from .bulk_reruns import rerun_jobs, rerun_streams
 from .bulk_tables import read_options
