@@ -27,7 +27,7 @@ from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection
 from domostats.transport.kept_answers import KeptAnswer
 from domostats.transport.retry import Request
-from domostats.transport.spool import OLDEST
+from domostats.transport.spooled_runs import OLDEST
 
 RUN = """
 import json, sys
