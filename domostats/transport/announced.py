@@ -26,11 +26,11 @@ from .budget import Budget, seconds_for
 from .budget_file import FIRST
 from .clock import Clock, steady_of
 from .minute_budget import EARLY, MinuteBudget
-from .retry import Request
 from .slots import DAY
 
 if TYPE_CHECKING:
     from domostats.transport.answer import Answer
+    from domostats.transport.retry import Request
 
 
 # %% ../../nbs/02_transport/07_announced.ipynb #an0un00b

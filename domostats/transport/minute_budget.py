@@ -7,12 +7,15 @@ __all__ = ["EARLY", "LATE", "TAKE", "MinuteBudget"]
 
 # %% ../../nbs/02_transport/06_minute_budget.ipynb #90803ed4
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .budget import Budget
 from .budget_file import FIRST
 from .clock import Clock, steady_of, wait_with_reason
-from .retry import Request
 from .slots import DAY, settle
+
+if TYPE_CHECKING:
+    from domostats.transport.retry import Request
 
 # %% ../../nbs/02_transport/06_minute_budget.ipynb #an0un007
 EARLY, LATE = 0.25, 2.0  # seconds at the begin and at the end of a minute in which no call starts

@@ -23,10 +23,10 @@ from domostats.transport.kept_answers import (
     write_kept,
     write_record,
 )
-from .retry import Request
 
 if TYPE_CHECKING:
     from domostats.transport.listing import Listing
+    from domostats.transport.retry import Request
 
 
 # %% ../../nbs/02_transport/21_spool.ipynb #9a0c4e15
