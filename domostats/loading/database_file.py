@@ -18,7 +18,7 @@ from pathlib import Path
 import duckdb
 
 from ..errors import DestinationError
-from .store_connections import connected, running
+from .store_connections import connected, spare_duckdb
 from .store_troubles import store_busy
 from ..notices import tell
 from ..private import make_private, scratch
@@ -44,7 +44,7 @@ def _create(path):
         make_private(path.parent)
         with scratch(path.parent, f".{path.name}.") as folder:
             new = folder / "new.duckdb"
-            with running() as database:
+            with spare_duckdb() as database:
                 file = str(new).replace("'", "''")
                 database.execute(f"ATTACH '{file}' AS new (READ_WRITE, TYPE duckdb)")
                 database.execute("DETACH new")
