@@ -16,6 +16,7 @@ import pytest
 from domostats.errors import DataError, SettingsError
 from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
+from domostats.reports.other_fields import other_fields
 from domostats.reports.report import Report
 from domostats.rows.columns import arrow_columns, plain_dicts
 from domostats.rows.formatter import (
@@ -34,7 +35,7 @@ from domostats.rows.formatter import (
     yes_no,
 )
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
-from domostats.rows.records import RecordDecoder, Records, other_fields, raws_of, read_page
+from domostats.rows.records import RecordDecoder, Records, raws_of, read_page
 from domostats.rows.rowtype import (
     JsonText,
     Millis,

@@ -19,7 +19,7 @@ from conftest import KILLS, settle
 from domostats import sandbox
 from domostats.clients.domo.auth import AccessToken, Session, sign_in
 from domostats.errors import SettingsError
-from domostats.reports.report import reading
+from domostats.reports.reading import reading
 from domostats.reports.users import report as users
 from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection

@@ -14,7 +14,6 @@ __all__ = [
     "WholePage",
     "raws_of",
     "read_page",
-    "other_fields",
 ]
 
 # %% ../../nbs/04_rows/07_records.ipynb #9a27b9e5
@@ -31,7 +30,7 @@ from .paths import Layout, layout_of
 from .rowtype import FieldColumn, Micros, Millis, Nested, columns_of, decoder
 from .shapes import flat_page
 from .values import EXPECTED, Deviation, ReadValue, Violation, json_name, read_value
-from ..transport.wire import BROKEN, elements, members, readable
+from ..transport.wire import BROKEN, elements, members
 
 # %% ../../nbs/04_rows/07_records.ipynb #26ef500a
 MOST_UNKNOWN = 100  # names: what a service invents beyond is not looked at
@@ -296,17 +295,3 @@ def read_page(records: Records, array: bytes | Raw, page: int = 1) -> None:
         records.unknown.update(
             name for record in good for name, _ in records.decoder.unknown_in(record)
         )
-
-
-# %% ../../nbs/04_rows/07_records.ipynb #95299a81
-def other_fields(records: Records) -> list[str | None]:
-    """For each record the fields that no column holds, as JSON text, or None where there are none;
-    one that cannot be read is null there."""
-    found = [
-        {
-            name: Raw(readable(value) or b"null")
-            for name, value in records.decoder.unknown_in(record)
-        }
-        for record in records.records
-    ]
-    return [msgspec.json.encode(fields).decode() if fields else None for fields in found]
