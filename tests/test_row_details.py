@@ -10,7 +10,7 @@ import pytest
 
 from domostats.errors import SettingsError
 from domostats.reports.other_fields import other_fields
-from domostats.rows.paths import RowList
+from domostats.rows.layouts import RowList
 from domostats.rows.records import Records, read_page
 from domostats.rows.rowtype import TIME, Millis, NumberId, TextId, at
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from domostats.errors import DataError, SettingsError
 from domostats.reports import accounts as report
 from domostats.rows.columns import arrow_columns
-from domostats.rows.formatter import Formatter, constant, first, number, text
+from domostats.rows.formatter import Formatter
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
 from domostats.rows.records import Records
 from domostats.rows.rowtype import Millis, NumberId, Seconds, TextId, named
+from domostats.rows.rules import constant, first, number, text
 from domostats.rows.table import table_of_rows, to_dataframe
 
 

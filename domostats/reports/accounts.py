@@ -27,8 +27,9 @@ from ..clients.domo.users import USERS
 from .declaration import Lookup, Source
 from .report import Report
 from .signatures import Format, Generate
-from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
+from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis, Nested, NumberId, TextId
+from ..rows.rules import Rule, constant, first, number, text, truth_text
 
 
 # %% ../../nbs/05_reports/15_accounts.ipynb #7b54e7e1

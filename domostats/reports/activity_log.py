@@ -27,8 +27,9 @@ from ..clients.domo.activity import ACTIVITY_LOG
 from .declaration import Source, each_record
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, nothing
+from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis, TextId
+from ..rows.rules import nothing
 
 
 # %% ../../nbs/05_reports/23_activity_log.ipynb #6fdce36e

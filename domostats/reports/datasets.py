@@ -21,8 +21,9 @@ from ..clients.domo.datasets import DATASET_DOCUMENTS, DATASETS, STREAMS
 from .declaration import Lookup, Source
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, capitalized, first, link, nothing, when, yes_no
+from ..rows.formatter import Formatter
 from ..rows.rowtype import JsonText, Millis, TextId, at
+from ..rows.rules import capitalized, first, link, nothing, when, yes_no
 
 
 # %% ../../nbs/05_reports/20_datasets.ipynb #93dc526d

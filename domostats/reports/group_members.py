@@ -19,8 +19,9 @@ from ..clients.domo.groups import GROUPS
 from .declaration import Source
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, when
+from ..rows.formatter import Formatter
 from ..rows.rowtype import Nested, TextId
+from ..rows.rules import when
 
 
 # %% ../../nbs/05_reports/19_group_members.ipynb #b6b191d2

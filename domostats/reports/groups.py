@@ -22,8 +22,9 @@ from ..clients.domo.groups import GROUP_DETAILS, GROUPS
 from .declaration import Lookup, Source
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, nothing, truth_text
+from ..rows.formatter import Formatter
 from ..rows.rowtype import TextId, TextTime
+from ..rows.rules import nothing, truth_text
 from ..transport.by_parent import replies
 
 

@@ -21,8 +21,9 @@ from ..clients.domo.accounts import ACCOUNT_TEMPLATES
 from .declaration import Source
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, Rule, constant, first, number, text, truth_text
+from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis, NumberId, TextId
+from ..rows.rules import Rule, constant, first, number, text, truth_text
 
 
 # %% ../../nbs/05_reports/16_oauth_configurations.ipynb #0a0th107

@@ -22,8 +22,9 @@ from ..clients.domo.pages import PAGE_ACCESS, PAGES
 from .declaration import Lookup, Source
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, nothing, when
+from ..rows.formatter import Formatter
 from ..rows.rowtype import Constant, Millis, TextId, at
+from ..rows.rules import nothing, when
 
 # %% ../../nbs/05_reports/21_page_access.ipynb #9a9c86db
 USERS, GROUPS = "reply.users[*]", "reply.groups[*]"

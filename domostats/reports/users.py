@@ -25,8 +25,9 @@ from ..clients.domo.users import IDENTITY_USERS, USERS
 from .declaration import Lookup, Source
 from .report import Report
 from .signatures import Generate
-from ..rows.formatter import Formatter, is_there, link, nothing, number, truth_text
+from ..rows.formatter import Formatter
 from ..rows.rowtype import Millis, TextId, at
+from ..rows.rules import is_there, link, nothing, number, truth_text
 
 
 # %% ../../nbs/05_reports/17_users.ipynb #e83268c9
