@@ -42,6 +42,7 @@ SHARED: dict[str, str] = {  # a name that two modules define, and why it may
     "snapshot": "what a history does, and the command that does it",
 }
 ONE_SUBJECT: dict[str, str] = {  # a long module, and why it is not cut
+    "domostats.reasons": "one table: the word of every error, and what to do about it",
 }
 
 
