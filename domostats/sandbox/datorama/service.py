@@ -34,7 +34,7 @@ from .limits import CallLimits
 from .requests import DatoramaRequest
 from .routes import answer
 from .state import State, user_names
-from ..faults import Faults
+from ..planned_faults import Faults
 from ..replies import HTML, JSON, Reply, json_reply
 from ...secrets import Secret
 

@@ -24,7 +24,8 @@ from .data import Data, seen_by, sees_all_accounts
 from .datasets import without_account
 from .world import World
 from ..draws import Draws, user_id
-from ..endpoints import NUMBER, Flag, Text, serves
+from ..endpoints import NUMBER, serves
+from ..kinds import Flag, Text
 from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 

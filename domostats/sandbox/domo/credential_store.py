@@ -20,9 +20,8 @@ from typing import Any
 from .account_lists import flat_account
 from .accounts import PROVIDERS, AccountFacts
 from .data import Data, grants_of, is_seen
-from domostats.sandbox.endpoints import (
-    NUMBER,
-    UUID,
+from ..endpoints import NUMBER, UUID, serves
+from domostats.sandbox.kinds import (
     JsonObject,
     OneOf,
     PlainText,
@@ -30,7 +29,6 @@ from domostats.sandbox.endpoints import (
     Text,
     TextMap,
     WholeNumber,
-    serves,
 )
 from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 

@@ -31,18 +31,8 @@ from domostats.sandbox.domo.datasets import (
 )
 from .streams import make_stream
 from .world import World
-from domostats.sandbox.endpoints import (
-    NUMBER,
-    UUID,
-    Flag,
-    JsonObject,
-    ListOf,
-    OneOf,
-    Refused,
-    Text,
-    WholeNumber,
-    serves,
-)
+from ..endpoints import NUMBER, UUID, serves
+from ..kinds import Flag, JsonObject, ListOf, OneOf, Refused, Text, WholeNumber
 from ..replies import DomoRequest, Reply, json_reply, trouble
 
 

@@ -27,7 +27,7 @@ from .groups import make_group
 from .owners import OwnerRef
 from .pages import make_page, page_owners
 from ..draws import person, user_number
-from ..endpoints import Refused
+from ..kinds import Refused
 
 
 # %% ../../../nbs/11_sandbox/domo/18_documents.ipynb #f490df39

@@ -24,7 +24,8 @@ from typing import Any
 from .data import Data, grants_of
 from .events import ACTS, event_numbers, event_time, make_event
 from .owners import rows_between
-from ..endpoints import ListOf, Refused, Text, WholeNumber, serves
+from ..endpoints import serves
+from ..kinds import ListOf, Refused, Text, WholeNumber
 from ..replies import DomoRequest, Reply, json_reply, trouble
 
 # %% ../../../nbs/11_sandbox/domo/17_event_lists.ipynb #e9a644ec

@@ -28,7 +28,7 @@ from ..days import DAY
 from .data import Data, grants_of
 from .datasets import dataset_created
 from .owners import of_owner, owner_slot, owner_slots, rows_between
-from ..endpoints import Flag, JsonObject, OneOf, Refused, Text, WholeNumber
+from ..kinds import Flag, JsonObject, OneOf, Refused, Text, WholeNumber
 
 # %% ../../../nbs/11_sandbox/domo/19_filters.ipynb #bf2026c9
 BUCKETS = {"LAST_DAY": 1, "LAST_WEEK": 7, "LAST_MONTH": 30, "LAST_QUARTER": 90}  # days

@@ -15,7 +15,8 @@ from .owners import group_id_of, group_number
 from .user_lists import members_index
 from .world import World
 from ..draws import Draws
-from ..endpoints import NUMBER, Flag, OneOf, Text, WholeNumber, serves
+from ..endpoints import NUMBER, serves
+from ..kinds import Flag, OneOf, Text, WholeNumber
 from ..replies import DomoRequest, Reply, json_reply, trouble
 
 

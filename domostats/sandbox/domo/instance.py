@@ -75,16 +75,8 @@ from domostats.sandbox.domo.users_and_roles import (
 from .web_pages import WEB_PATHS, WebPages
 from .world import World
 from ..endpoints import call_endpoint, describe, table
-from domostats.sandbox.faults import (
-    CHANGES,
-    FAULTS,
-    SIGN_IN,
-    TOKEN,
-    FaultContext,
-    Faults,
-    PlannedFault,
-    without_rows,
-)
+from ..faults import CHANGES, FAULTS, SIGN_IN, TOKEN, FaultContext, without_rows
+from ..planned_faults import Faults, PlannedFault
 from domostats.sandbox.replies import (
     JSON,
     DomoRequest,

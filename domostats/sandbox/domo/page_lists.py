@@ -20,17 +20,8 @@ from domostats.sandbox.domo.pages import (
     page_title,
 )
 from .world import World
-from domostats.sandbox.endpoints import (
-    NUMBER,
-    Flag,
-    JsonObject,
-    ListOf,
-    OneOf,
-    Refused,
-    Text,
-    WholeNumber,
-    serves,
-)
+from ..endpoints import NUMBER, serves
+from ..kinds import Flag, JsonObject, ListOf, OneOf, Refused, Text, WholeNumber
 from ..replies import DomoRequest, Reply, json_reply, trouble
 from ...times import to_millis
 

@@ -19,16 +19,9 @@ from urllib.parse import parse_qsl
 from ..days import OPENED
 from .data import Data
 from .world import World
-from domostats.sandbox.endpoints import (
-    Endpoint,
-    OneOf,
-    Refused,
-    Text,
-    WholeNumber,
-    read_named,
-    serves,
-)
+from ..endpoints import Endpoint, serves
 from ..faults import TOKEN
+from ..kinds import OneOf, Refused, Text, WholeNumber, read_named
 from ..replies import DomoRequest, Reply, json_reply, trouble
 from ...times import from_seconds
 

@@ -43,16 +43,8 @@ from domostats.sandbox.domo.filters import (
     words_test,
 )
 from ..draws import Draws
-from domostats.sandbox.endpoints import (
-    Flag,
-    JsonObject,
-    ListOf,
-    OneOf,
-    Refused,
-    Text,
-    WholeNumber,
-    serves,
-)
+from ..endpoints import serves
+from ..kinds import Flag, JsonObject, ListOf, OneOf, Refused, Text, WholeNumber
 from ..replies import DomoRequest, Reply, json_reply, trouble
 
 # %% ../../../nbs/11_sandbox/domo/20_search.ipynb #f7261090

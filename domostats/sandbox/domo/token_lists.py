@@ -10,7 +10,8 @@ from typing import Any
 
 from .data import Data, grants_of
 from .token_book import TokenFacts
-from ..endpoints import NUMBER, JsonObject, Refused, Text, WholeNumber, serves
+from ..endpoints import NUMBER, serves
+from ..kinds import JsonObject, Refused, Text, WholeNumber
 from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 # %% ../../../nbs/11_sandbox/domo/26_token_lists.ipynb #f747304a

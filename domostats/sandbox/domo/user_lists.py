@@ -25,7 +25,8 @@ from .groups import GroupFacts, all_groups, make_group
 from .users import ADMIN
 from .world import deleted_numbers, deleted_user
 from ..draws import Draws, user_id
-from domostats.sandbox.endpoints import (
+from ..endpoints import serves
+from domostats.sandbox.kinds import (
     Flag,
     JsonObject,
     ListOf,
@@ -34,7 +35,6 @@ from domostats.sandbox.endpoints import (
     Scalar,
     Text,
     WholeNumber,
-    serves,
 )
 from ..replies import DomoRequest, Reply, json_reply
 

@@ -22,7 +22,8 @@ from ..days import OPENED
 from .data import Data
 from .user_lists import IDENTITY_ATTRIBUTES
 from .users import role_of
-from ..endpoints import NUMBER, ListOf, OneOf, serves
+from ..endpoints import NUMBER, serves
+from ..kinds import ListOf, OneOf
 from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 # %% ../../../nbs/11_sandbox/domo/13_users_and_roles.ipynb #3d587b07
