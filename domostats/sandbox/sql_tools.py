@@ -6,6 +6,9 @@
 __all__ = ["close_database"]
 
 # %% ../../nbs/11_sandbox/10_sql_tools.ipynb #f2e18be4
+import tempfile
+import uuid
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -14,6 +17,12 @@ if TYPE_CHECKING:
 
 # %% ../../nbs/11_sandbox/10_sql_tools.ipynb #81a066b0
 def close_database(con: "duckdb.DuckDBPyConnection") -> None:
-    "Close a database to everything outside of it, for ever."
+    """Close a database to everything outside of it, for ever.
+
+    What does not fit into memory goes where the system keeps such files; DuckDB's own choice is
+    `.tmp` in the folder in which the user's program runs."""
+    spill = Path(tempfile.gettempdir()) / f"domostats.{uuid.uuid4().hex[:16]}.scratch"
+    place = str(spill).replace("'", "''")
+    con.execute(f"SET temp_directory = '{place}'")
     con.execute("SET enable_external_access = false")
     con.execute("SET lock_configuration = true")
