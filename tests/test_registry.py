@@ -36,7 +36,7 @@ from domostats.tracking.registry.addresses import (
     table_parts,
 )
 from domostats.tracking.registry.api import make_observatory_api
-from domostats.tracking.registry.catch_up import CatchUp, run_name
+from domostats.tracking.registry.catch_up import CatchUp
 from domostats.tracking.registry.client import read_answer
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.drift import Measured
@@ -55,6 +55,7 @@ from domostats.tracking.registry.release_keys import release_fields, release_key
 from domostats.tracking.registry.releases import missing, release_time, withdrawn
 from domostats.tracking.registry.service import make_service, serving
 from domostats.tracking.registry.workflow import Workflow, make_dag_id, one_per_organisation
+from domostats.tracking.run_names import run_name
 
 DAY = date(2024, 3, 1)
 
@@ -1391,7 +1392,7 @@ def test_a_run_that_died_here_holds_nothing_up(local):
         [
             sys.executable,
             "-c",
-            "from domostats.tracking.loads import run_name; print(run_name())",
+            "from domostats.tracking.run_names import run_name; print(run_name())",
         ],
         capture_output=True,
         text=True,

@@ -26,7 +26,7 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from ..tracking.loads import Load
+from ..tracking.ledger import Load
 from ..tracking.pictures import days_in
 from ..tracking.registry.entities import DatasetRelease, known
 from ..tracking.registry.release_keys import is_numbered, release_key

@@ -16,6 +16,7 @@ import pyarrow as pa
 from ...errors import SettingsError
 from ...loading.merging import settled
 from ...loading.store import Store
+from ..checksums import checksum
 from .base import BaseExtractor, ask_for, findings_of, rows_from
 from .days import bounds
 from .declared import check_declared
@@ -24,7 +25,7 @@ from .rows import batches_of
 from .tables import Table
 from .warehouse import OpenWarehouse, Warehouse, day_key
 from .zones import check_zone
-from ..loads import Load, checksum, part_name
+from ..ledger import Load, part_name
 
 
 # %% ../../../nbs/08_tracking/extractors/14_day_loader.ipynb #4a8267c8

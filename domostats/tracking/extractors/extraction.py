@@ -35,7 +35,8 @@ from .rezoning import RezoneResult, rezone_table
 from .tables import Table
 from .warehouse import Warehouse, line_day
 from .zones import check_zone, lines_of
-from ..loads import Load, part_name, run_name
+from ..ledger import Load, part_name
+from ..run_names import run_name
 
 # %% ../../../nbs/08_tracking/extractors/16_extraction.ipynb #11500014
 KEPT = (

@@ -50,7 +50,8 @@ from domostats.tracking.extractors.warehouse import (
     day_bounds_table,
     line_day,
 )
-from ..loads import DuckDBLedger, Load, Loads, part_name
+from ..ledger import DuckDBLedger, Load, part_name
+from ..loads import Loads
 
 if TYPE_CHECKING:
     import duckdb

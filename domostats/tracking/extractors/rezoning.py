@@ -21,7 +21,8 @@ from .days import last_finished
 from .declared import check_declared
 from .warehouse import OpenWarehouse, day_bounds_table, line_day
 from .zones import check_zone, lines_of
-from ..loads import Load, run_name
+from ..ledger import Load
+from ..run_names import run_name
 
 
 # %% ../../../nbs/08_tracking/extractors/15_rezoning.ipynb #abdd2c0c

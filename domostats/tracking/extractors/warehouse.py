@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from .steps import Step
 from .tables import Table
-from ..loads import Load
+from ..ledger import Load
 
 # %% ../../../nbs/08_tracking/extractors/06_warehouse.ipynb #d2fbe4e3
 # The moments at which a day begins and ends.

@@ -14,7 +14,7 @@ from ...times import as_utc
 from .days import bounds, zone_of
 from .tables import Table
 from .warehouse import OpenWarehouse, line_day
-from ..loads import Load, part_name
+from ..ledger import Load, part_name
 
 
 # %% ../../../nbs/08_tracking/extractors/13_zones.ipynb #a1150002

@@ -37,7 +37,7 @@ from domostats.tracking.history.differences import (
 from .moments import moment_sql, snapshot_moment
 from .snapshots import Snapshot
 from .states import state_sql, versions_sql
-from ..loads import loads_of
+from ..ledger import loads_of
 
 if TYPE_CHECKING:
     import duckdb

@@ -42,7 +42,8 @@ from domostats.tracking.history.mirrors import (
     write_changes,
     write_state,
 )
-from ..loads import Load, run_name
+from ..ledger import Load
+from ..run_names import run_name
 
 if TYPE_CHECKING:
     import duckdb

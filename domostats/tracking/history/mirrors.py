@@ -39,7 +39,7 @@ from ...sql_dialects import bigquery_name
 from .catalog import HistoryEntry, WantedVersions, put_entry
 from .columns import GONE, SINCE, dataset_columns, free_names
 from .kept_columns import KeptColumn, kept_columns
-from ..loads import Load, note_load
+from ..ledger import Load, note_load
 
 if TYPE_CHECKING:
     import duckdb

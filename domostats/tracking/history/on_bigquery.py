@@ -43,7 +43,7 @@ from domostats.tracking.history.mirrors import (
     wanted_columns,
     wanted_select,
 )
-from ..loads import loads_of
+from ..ledger import loads_of
 
 if TYPE_CHECKING:
     import duckdb

@@ -27,7 +27,7 @@ from .differences import append_versions, find_differences
 from .moments import snapshot_key
 from .provenance import Provenance
 from .unknown import close_unknown, resolve_unknown
-from ..loads import Load, note_load
+from ..ledger import Load, note_load
 
 if TYPE_CHECKING:
     import duckdb

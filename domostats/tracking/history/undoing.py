@@ -34,7 +34,7 @@ from domostats.tracking.history.columns import (
 from .differences import same_key_sql
 from .moments import moment, moment_sql, snapshot_moment
 from .unknown import undo_fill_in
-from ..loads import drop_line, loads_of
+from ..ledger import drop_line, loads_of
 
 if TYPE_CHECKING:
     from datetime import date
