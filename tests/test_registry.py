@@ -51,10 +51,11 @@ from domostats.tracking.registry.entities import (
     TableType,
     WorkflowType,
 )
+from domostats.tracking.registry.partners import make_dag_id, one_per_organisation
 from domostats.tracking.registry.release_keys import release_fields, release_key
 from domostats.tracking.registry.releases import missing, release_time, withdrawn
 from domostats.tracking.registry.service import make_service, serving
-from domostats.tracking.registry.workflow import Workflow, make_dag_id, one_per_organisation
+from domostats.tracking.registry.workflow import Workflow
 from domostats.tracking.run_names import run_name
 
 DAY = date(2024, 3, 1)
