@@ -41,7 +41,6 @@ from domostats.tracking.registry.client import read_answer
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.drift import Measured
 from domostats.tracking.registry.entities import (
-    ENTITIES,
     Dataset,
     DatasetRelease,
     DatasetType,
@@ -51,6 +50,7 @@ from domostats.tracking.registry.entities import (
     TableType,
     WorkflowType,
 )
+from domostats.tracking.registry.kinds import ENTITIES
 from domostats.tracking.registry.partners import (
     extra_of,
     make_dag_id,
