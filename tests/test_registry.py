@@ -36,8 +36,8 @@ from domostats.tracking.registry.addresses import (
     table_parts,
 )
 from domostats.tracking.registry.api import make_observatory_api
+from domostats.tracking.registry.caller import read_answer
 from domostats.tracking.registry.catch_up import CatchUp
-from domostats.tracking.registry.client import read_answer
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.drift import Measured
 from domostats.tracking.registry.entities import (
