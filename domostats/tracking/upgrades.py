@@ -4,20 +4,9 @@
 
 # %% auto #0
 __all__ = [
-    "MIXED",
     "READY",
     "STEPS",
-    "Answers",
     "UpgradeStep",
-    "report_histories",
-    "new_entry",
-    "convert_history",
-    "old_moments",
-    "split_history",
-    "check_not_mixed",
-    "upgrade_history",
-    "find_old_histories",
-    "upgrade_old_histories",
     "find_ledger_names",
     "upgrade_ledger_names",
     "find_shared_tables",
@@ -28,51 +17,26 @@ __all__ = [
 
 # %% ../../nbs/08_tracking/07_upgrades.ipynb #ed9e0f1a
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import reports
-from ..errors import DataError, SettingsError
 from ..instances import check_name
 from ..loading.database_file import roll_back
-from ..loading.merging import described
 from ..loading.store import Store
-from ..loading.store_types import quoted
 from .extractors.on_duckdb import DuckDBStructure
-from domostats.tracking.history.catalog import (
-    HistoryEntry,
-    find_entry,
-    list_moments,
-    list_old_histories,
-    put_entry,
+from .history.moments import moment
+from domostats.tracking.history.old_histories import (
+    Answers,
+    find_old_histories,
+    upgrade_old_histories,
 )
-from .history.changes import find_mixed, list_snapshots
-from .history.columns import GONE, SINCE
-from .history.differences import row_sql
-from .history.moments import moment, snapshot_moment
-from .history.reports import report_entry
-from .history.snapshots import snapshot
-from .history.states import as_of
-from .history.undoing import drop_history, update_counts
 from .ledger import LOADS, ledger_name, loads_of, note_load
 
 if TYPE_CHECKING:
     import duckdb
 
-    from domostats.reports.report import Report
-
 
 # %% ../../nbs/08_tracking/07_upgrades.ipynb #bd016112
-class Answers(NamedTuple):
-    """What only the user knows: whose the old data is (`instance`), which snapshots (by moment) are
-    of another instance (`owners`), and whether a history that looks mixed is `whole`."""
-
-    instance: str | None = None
-    owners: Mapping[datetime, str] = {}
-    whole: bool = False
-
-
 class UpgradeStep(NamedTuple):
     """A kind of data that older versions wrote in another form.
 
@@ -82,196 +46,6 @@ class UpgradeStep(NamedTuple):
     name: str
     find: "Callable[[duckdb.DuckDBPyConnection], list[str]]"
     apply: "Callable[[duckdb.DuckDBPyConnection, Answers], list[str]]"
-
-
-# %% ../../nbs/08_tracking/07_upgrades.ipynb #19317812
-def report_histories() -> "dict[str, tuple[Report, str]]":
-    "The report and the format of each name that 0.1.0 gave to the history of a report."
-    found = {}
-    for name in reports.names():
-        report = reports.find(name)
-        found[name] = report, next(iter(report.formatters))
-        for format_name in report.formatters:
-            found[f"{name}_{format_name}"] = report, format_name
-    return found
-
-
-def new_entry(
-    con: "duckdb.DuckDBPyConnection", name: str, answers: Answers, old_key: tuple[str, ...]
-) -> HistoryEntry:
-    "The entry of an old history today. SettingsError `no_instance`."
-    known = report_histories()
-    if name not in known:
-        return HistoryEntry(name, None, old_key)
-    if answers.instance is None:
-        raise _without_instance(name)
-    instance = check_name(answers.instance)
-    try:
-        entry = report_entry(*known[name], instance)
-    except SettingsError:  # the format does not hold the key of the report
-        entry = HistoryEntry(name, instance, old_key)
-    return replace(entry, name=name) if find_entry(con, entry.name, entry.instance) else entry
-
-
-def _without_instance(name: str) -> SettingsError:
-    return SettingsError(
-        f"The history {name} does not say of which instance it is. Say it: domostats upgrade "
-        "--instance NAME",
-        "no_instance",
-    )
-
-
-# %% ../../nbs/08_tracking/07_upgrades.ipynb #29858185
-def convert_history(con: "duckdb.DuckDBPyConnection", name: str, entry: HistoryEntry) -> None:
-    """Make the tables of an entry from those of an old history, which go.
-
-    DestinationError `reserved_column`: a column has a name that versions need today."""
-    table, last = f"history.{quoted(name)}", f"kit.{quoted(f'{name} now')}"
-    columns = [c for c in described(con, f"SELECT * FROM {table}") if c not in ("_at", "_gone")]
-    old_key = [c for c in described(con, f"SELECT * FROM {last}") if c != "_hash"]
-    con.execute(f"CREATE OR REPLACE TEMP TABLE old AS {_rekeyed(table, columns, old_key, entry)}")
-    con.execute(f"DROP TABLE {table}")
-    con.execute(f"DROP TABLE {last}")
-    row = row_sql(entry, columns)
-    con.execute(f"""
-        CREATE TABLE {entry.table} AS
-        SELECT * EXCLUDE (__same__)
-        FROM (
-            SELECT
-                *,
-                CASE
-                    WHEN count(*) OVER turns = 1 THEN {GONE}
-                    ELSE {row} IS NOT DISTINCT FROM lag({row}) OVER turns
-                END AS __same__
-            FROM old
-            WINDOW turns AS (PARTITION BY {entry.keys} ORDER BY {SINCE}))
-        WHERE NOT __same__""")
-    con.execute(f"""
-        CREATE TABLE {entry.latest} AS
-        SELECT * EXCLUDE ({SINCE}, {GONE})
-        FROM (
-            SELECT *
-            FROM {entry.table}
-            QUALIFY row_number() OVER (PARTITION BY {entry.keys} ORDER BY {SINCE} DESC) = 1)
-        WHERE NOT {GONE}""")
-    put_entry(con, entry)
-    con.execute(
-        "UPDATE kit.loads SET dataset = ? WHERE dataset = ?", [entry.ledger, f"history.{name}"]
-    )
-    update_counts(con, entry)
-
-
-def _rekeyed(table: str, columns: list[str], old_key: list[str], entry: HistoryEntry) -> str:
-    "The SELECT of the old versions with the key of today in each, one for each moment."
-    own = ", ".join(map(quoted, old_key))
-    values = []
-    for name in columns:
-        column = quoted(name)
-        value = f"CASE WHEN _gone THEN NULL ELSE {column} END"
-        if name in entry.key:
-            turns = f"PARTITION BY {own} ORDER BY _at ROWS UNBOUNDED PRECEDING"
-            value = f"last_value({column} IGNORE NULLS) OVER ({turns})"
-        values.append(f"{value} AS {column}")
-    return f"""
-        SELECT *
-        FROM (
-            SELECT {", ".join(values)}, _at AS {SINCE}, _gone AS {GONE}
-            FROM {table})
-        QUALIFY row_number() OVER (PARTITION BY {entry.keys}, {SINCE} ORDER BY {GONE}) = 1"""
-
-
-# %% ../../nbs/08_tracking/07_upgrades.ipynb #ddee1f26
-def old_moments(con: "duckdb.DuckDBPyConnection", name: str) -> list[datetime]:
-    "The moments of the snapshots of an old history."
-    return [snapshot_moment(load) for load in loads_of(con, f"history.{name}", parts=False)]
-
-
-def split_history(
-    con: "duckdb.DuckDBPyConnection",
-    entry: HistoryEntry,
-    owners: Mapping[datetime, str],
-    rest: str,
-) -> list[HistoryEntry]:
-    """Give each snapshot of a history to the instance that owns it (by moment; the `rest` to one),
-    and drop the history; the new entries."""
-    made = {}
-    for at in list_moments(con, entry):
-        target = replace(entry, instance=owners.get(at, rest))
-        snapshot(con, target, as_of(con, entry, at), at)
-        made[target.instance] = target
-    drop_history(con, entry)
-    return [*made.values()]
-
-
-def check_not_mixed(con: "duckdb.DuckDBPyConnection", entry: HistoryEntry) -> None:
-    "DataError `mixed` for a history that looks as if it were of two instances."
-    switches = find_mixed(con, entry)
-    if not switches:
-        return
-    is_other, of_other = False, []
-    for at in list_moments(con, entry):
-        if at in switches:
-            is_other = not is_other
-        if is_other:
-            of_other.append(at.isoformat())
-    raise DataError(
-        f"The history {entry.name} looks as if snapshots of two instances were taken into it "
-        f"by turns. Those of {', '.join(of_other)} "
-        "are not like the others. Say whose they are, each with --snapshot "
-        f"{of_other[0]}=NAME; the others are of --instance. "
-        "If all are of one instance after all, say --not-mixed.",
-        "mixed",
-    )
-
-
-# %% ../../nbs/08_tracking/07_upgrades.ipynb #2c7c2f76
-MIXED = ".mixed"  # no instance can be called so
-
-
-def upgrade_history(con: "duckdb.DuckDBPyConnection", name: str, answers: Answers) -> list[str]:
-    "Upgrade one history; what was done, a sentence each."
-    columns = described(con, f"SELECT * FROM kit.{quoted(f'{name} now')}")
-    entry = new_entry(con, name, answers, tuple(c for c in columns if c != "_hash"))
-    owners = {at: answers.owners[at] for at in old_moments(con, name) if at in answers.owners}
-    if not owners:
-        convert_history(con, name, entry)
-        if not answers.whole:
-            check_not_mixed(con, entry)
-        return [_sentence(con, name, entry)]
-    if answers.instance is None:
-        raise _without_instance(name)
-    mixed = replace(entry, instance=MIXED)
-    convert_history(con, name, mixed)
-    entries = split_history(con, mixed, owners, answers.instance)
-    return [_sentence(con, name, entry) for entry in entries]
-
-
-def _sentence(con, name: str, entry: HistoryEntry) -> str:
-    taken = list_snapshots(con, entry)
-    whose = f" of {entry.instance}" if entry.instance else ""
-    return (
-        f"The history {name} becomes {entry.name}{whose}, by {', '.join(entry.key)}: "
-        f"{len(taken)} snapshots, {taken[-1].rows if taken else 0} rows in the last."
-    )
-
-
-def find_old_histories(con: "duckdb.DuckDBPyConnection") -> list[str]:
-    "What domostats 0.1.0 kept of histories, a sentence each."
-    return [f"The history {name} was made by domostats 0.1.0." for name in list_old_histories(con)]
-
-
-def upgrade_old_histories(con: "duckdb.DuckDBPyConnection", answers: Answers) -> list[str]:
-    """Upgrade all of them; what was done, a sentence each. SettingsError `no_instance`,
-    `no_snapshot`; DataError `mixed`."""
-    names = list_old_histories(con)
-    known = {at for name in names for at in old_moments(con, name)}
-    if unknown := [at for at in answers.owners if at not in known]:
-        raise SettingsError(
-            f"No old history has a snapshot of {unknown[0]}. There are: "
-            f"{', '.join(map(str, sorted(known)))}.",
-            "no_snapshot",
-        )
-    return [line for name in names for line in upgrade_history(con, name, answers)]
 
 
 # %% ../../nbs/08_tracking/07_upgrades.ipynb #a1160005

@@ -82,9 +82,9 @@ class History:
         ignore: str | Iterable[str] | None = None,
         links: str | Iterable[str] | None = None,
     ):
+        self._choice = choose_history(name, key, instance, ignore, links)
         self.store = store or Store()
         self.format_fn = None
-        self._choice = choose_history(name, key, instance, ignore, links)
 
     @property
     def name(self) -> str:
