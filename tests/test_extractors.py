@@ -947,7 +947,7 @@ extraction = Extraction(tables, store, "UTC", date(2024, 1, 1))
 migrations = Migrations(f"{place} migrations", store)
 migrations.make(extraction.tables)
 if what == "migrate":
-    from domostats.tracking.extractors import on_duckdb as module
+    from domostats.tracking.extractors import structure as module
     real = module.statements
     module.statements = lambda *given: (print("step", flush=True), real(*given))[1]
 migrations.apply()

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ..instances import check_name
 from ..loading.database_file import roll_back
 from ..loading.store import Store
-from .extractors.on_duckdb import DuckDBStructure
+from .extractors.structure import DuckDBStructure
 from .history.moments import moment
 from domostats.tracking.history.old_histories import (
     Answers,
