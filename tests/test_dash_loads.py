@@ -684,7 +684,7 @@ def test_a_dry_run_makes_no_call_and_the_very_files_that_would_be_sent(box, conf
     put = real._put
 
     def keeps(part, stopped):
-        sent[part.key] = part.path.read_bytes()
+        sent[part.key] = part.content
         put(part, stopped)
 
     real._put = keeps

@@ -6,11 +6,11 @@
 __all__ = ["DryRun"]
 
 # %% ../../../nbs/06_loading/dash/02_dry_runs.ipynb #342a887b
-import shutil
 import threading
 from pathlib import Path
 
 from ...errors import DestinationError
+from ..drafts import replacing
 from ..uploads.parts import PartFile
 
 
@@ -31,10 +31,11 @@ class DryRun:
             ) from None
 
     def take(self, part: PartFile, stopped: threading.Event) -> None:
-        "Put a file into the folder, in place of one of that name. DestinationError `not_written`."
+        "Write a file to the folder, in place of one of that name. DestinationError `not_written`."
         place = self.folder / f"{part.key}.parquet"
         try:
-            shutil.move(part.path, place)
+            with replacing(place) as file:
+                file.write(part.content)
         except OSError as e:
             raise DestinationError(
                 f"{place} cannot be written ({type(e).__name__}). Free some space, or name another "

@@ -311,7 +311,7 @@ class Load:
     def _put(self, part: PartFile, stopped: threading.Event) -> None:
         "Send one file; an error says which one it was."
         try:
-            put_file(self.connection, self.load_id, part.key, part.path)
+            put_file(self.connection, self.load_id, part.key, part.content)
         except DomostatsError as e:
             e.args = (f"The file {part.key} of {self.record.name} did not arrive. {e}",)
             raise

@@ -38,10 +38,15 @@ def check_bounds(rows: object, size: object = SIZE) -> None:
             )
 
 
+def _part_of(table: pa.Table, count: int) -> pa.Table:
+    "The first rows of a table; the table itself if that is all, whose nulls Arrow has counted."
+    return table if count == table.num_rows else table.slice(0, count)
+
+
 def _fitting(table: pa.Table, rows: int, size: int) -> int:
     "How many of the first rows of a table fit into so many rows and bytes."
     count = min(rows, table.num_rows)
-    if table.slice(0, count).nbytes <= size:
+    if _part_of(table, count).nbytes <= size:
         return count
     good, bad = 0, count
     while bad - good > 1:
@@ -69,7 +74,7 @@ def chunks_of(tables: Iterable[pa.Table], rows: int = ROWS, size: int = SIZE) ->
             if not fits and not held:
                 fits = 1
             if fits:
-                piece = table.slice(0, fits)
+                piece = _part_of(table, fits)
                 held.append(piece)
                 held_rows += fits
                 held_size += piece.nbytes

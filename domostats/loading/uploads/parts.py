@@ -11,12 +11,10 @@ __all__ = [
     "repeated_columns",
     "PartFile",
     "PartWriter",
-    "file_digest",
 ]
 
 # %% ../../../nbs/06_loading/uploads/07_parts.ipynb #8e2df316
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import pyarrow as pa
@@ -89,17 +87,25 @@ class PartFile(NamedTuple):
     """A file on its way.
 
     key: its name at the service. number: which chunk of its source it is, from 1. came: the rows
-    of that chunk. rows: those of the file, after they were modified. size: bytes. source, digest:
-    texts that tell the rows of the chunk, and the bytes of the file, from others."""
+    of that chunk. rows: those of the file, after they were modified. source: a text that tells the
+    rows of the chunk from others. content: the bytes of the file."""
 
     key: str
     number: int
     came: int
     rows: int
-    size: int
     source: str
-    digest: str
-    path: Path
+    content: bytes
+
+    @property
+    def digest(self) -> str:
+        "A text that two files share if their bytes are the same."
+        digest = Digest()
+        digest.update(self.content)
+        return digest.text
+
+    def __repr__(self) -> str:
+        return f"<file {self.key}: {self.rows} rows, {len(self.content)} bytes>"
 
 
 class PartWriter:
@@ -164,16 +170,17 @@ class PartWriter:
         name = f"{self.source.name} after modify_lambda"
         return fit_table(table, before, False, row, name)
 
-    def write(self, chunk: Chunk, key: str, path: Path, mark: str = "") -> PartFile:
-        """Write a chunk to a file; what is known of it.
+    def write(self, chunk: Chunk, key: str, mark: str = "") -> PartFile:
+        """Make the file of a chunk.
 
         mark: what tells the rows of the chunk from others, if that is known."""
         table = self.rows_of(chunk)
         if self.repeated is None:
             self.repeated = repeated_columns(table)
+        file = pa.BufferOutputStream()
         parquet.write_table(
             table,
-            path,
+            file,
             compression="snappy",
             use_dictionary=self.repeated,
             write_statistics=False,
@@ -184,10 +191,8 @@ class PartWriter:
             chunk.number,
             chunk.table.num_rows,
             table.num_rows,
-            path.stat().st_size,
             mark or digest_tables([chunk.table]),
-            file_digest(path),
-            path,
+            file.getvalue().to_pybytes(),
         )
 
 
@@ -214,11 +219,3 @@ def _fits(column: pa.ChunkedArray, type: pa.DataType) -> bool:
         return False
     back = column.cast(type).cast(column.type)
     return pc.all(pc.equal(back, column)).as_py() is not False
-
-
-def file_digest(path: Path) -> str:
-    "A text that two files share if their bytes are the same."
-    digest = Digest()
-    with path.open("rb") as file:
-        digest.read(file)
-    return digest.text

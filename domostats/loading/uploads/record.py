@@ -175,7 +175,7 @@ class Record:
             source.parts[str(part.number)] = {
                 "came": part.came,
                 "rows": part.rows,
-                "size": part.size,
+                "size": len(part.content),
                 "source": part.source,
                 "digest": part.digest,
             }

@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -22,7 +21,6 @@ from .parts import Modify, PartFile, PartWriter
 from .record import Record, SourceRecord, source_differs
 from .sending import AT_ONCE, send_all
 from .sources import digest_tables
-from ...private import scratch
 from ...progress import tracked
 
 
@@ -86,17 +84,15 @@ class Transfer:
         stopped = threading.Event()
         with (
             use_jemalloc(),
-            scratch() as folder,
             tracked(f"upload of {name}", total=planned.rows, shown=self.shown) as work,
         ):
 
             def send(part: PartFile) -> None:
                 self.send(part, stopped)
-                part.path.unlink(missing_ok=True)
                 self.record.arrived(source, part)
-                work.add(done=part.came, files=1, size=part.size)
+                work.add(done=part.came, files=1, size=len(part.content))
 
-            parts = self._parts(planned, source, writer, folder)
+            parts = self._parts(planned, source, writer)
             send_all(parts, send, self.at_once, stopped)
         if {*source.parts} != {str(n) for n in range(1, len(source.parts) + 1)}:
             raise source_differs(self.record.name, f"{name} had more rows then")
@@ -110,9 +106,9 @@ class Transfer:
         return self.modify is None and types != planned.declaration.types
 
     def _parts(
-        self, planned: Planned, source: SourceRecord, writer: PartWriter, folder: Path
+        self, planned: Planned, source: SourceRecord, writer: PartWriter
     ) -> Iterator[PartFile]:
-        "The files that have not arrived, each written when it is asked for."
+        "The files that have not arrived, each made when it is asked for."
         came = count = 0
         for chunk in chunks_of(planned.source.tables(), self.rows, self.size):
             came += chunk.table.num_rows
@@ -126,8 +122,7 @@ class Transfer:
                 continue
             if source.arrived:
                 raise source_differs(self.record.name, f"{planned.source.name} had fewer rows")
-            key = f"{source.key}_{chunk.number}"
-            part = writer.write(learned, key, folder / f"{key}.parquet", mark)
+            part = writer.write(learned, f"{source.key}_{chunk.number}", mark)
             del chunk, learned  # or the next chunk is read while this one is held
             if not source.schema and writer.schema is not None:
                 source.schema = base64.b64encode(writer.schema.serialize()).decode()
