@@ -5,7 +5,7 @@ import tempfile
 from datetime import datetime
 from pathlib import Path
 
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.instances import Instance
 from domostats.loading.files import write_file
 from domostats.loading.store import Store

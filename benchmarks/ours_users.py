@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from measure import Clock, parameters, tell
 
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.clients.domo.users import IDENTITY_USERS
 from domostats.instances import Instance
 from domostats.reports.declaration import Source

@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 import test_extractors
 import test_zones
+from conftest import bigquery_of
 from test_extractors import shop  # noqa: F401  a fixture of these tests too
 
-from domostats import sandbox
 from domostats.clients.bigquery.queries import run_query_job
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
@@ -93,10 +93,7 @@ class LoadsOnBigQuery:
             db.ledger.drop(dataset, key)
 
 
-@pytest.fixture(scope="module")
-def served():
-    with sandbox.start_bigquery(PROJECT, "EU") as box:
-        yield box
+served = bigquery_of(PROJECT)
 
 
 @pytest.fixture

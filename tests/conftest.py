@@ -172,6 +172,18 @@ def box(own_folder):
         yield running
 
 
+def bigquery_of(project):
+    "A fixture: the BigQuery of a project, shared by a module, which may meet nothing unforeseen."
+
+    @pytest.fixture(scope="module")
+    def running():
+        with sandbox.start_bigquery(project, "EU") as box:
+            yield box
+            assert not box.mistakes, box.mistakes[0]
+
+    return running
+
+
 def plant(box, password, token):
     "Give the administrator of a sandbox another password and another access token."
     admin, tokens = box.domo.admin, box.domo.data.tokens

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import requests
+from conftest import bigquery_of
 from secret_search import insides, leaks, listening, told_by
 
 from domostats import sandbox
@@ -43,10 +44,7 @@ location = EU
 """
 
 
-@pytest.fixture(scope="module")
-def served():
-    with sandbox.start_bigquery(PROJECT, "EU") as box:
-        yield box
+served = bigquery_of(PROJECT)
 
 
 @pytest.fixture

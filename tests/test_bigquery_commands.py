@@ -7,12 +7,12 @@ from pathlib import Path
 import commands
 import pyarrow as pa
 import pytest
+from conftest import bigquery_of
 
 pytest.importorskip("google.cloud.bigquery")
 
 from platforms import started
 
-from domostats import sandbox
 from domostats.clients.bigquery.names import TableName
 from domostats.clients.bigquery.settings import read_bigquery_settings
 from domostats.errors import DestinationError
@@ -29,11 +29,7 @@ PEOPLE = pa.table(
 )
 
 
-@pytest.fixture(scope="module")
-def box():
-    with sandbox.start_bigquery(PROJECT, "EU") as running:
-        yield running
-        assert not running.mistakes, running.mistakes[0]
+box = bigquery_of(PROJECT)
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ from pathlib import Path
 import commands
 import pyarrow as pa
 import pytest
+from conftest import bigquery_of
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from platforms import started
@@ -51,10 +52,7 @@ OWN = [one for one in reports.names() if reports.find(one).platform in ("domo", 
 CALLS = "/bigquery", "/upload"
 
 
-@pytest.fixture(scope="module")
-def served():
-    with sandbox.start_bigquery(PROJECT, "EU") as box:
-        yield box
+served = bigquery_of(PROJECT)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from conftest import bigquery_of
 
 pytest.importorskip("google.cloud.bigquery")
 from bigquery_support import PROJECT, Datasets
@@ -14,7 +15,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_history_property import days, exactly, forget_unknown_of_new, next_state
 
-from domostats import sandbox
 from domostats.errors import DestinationError, DomostatsError, RetryLaterError, SettingsError
 from domostats.loading.store import Store
 from domostats.tracking.history.history import History
@@ -26,11 +26,7 @@ from domostats.tracking.pictures import timeline
 DAY = datetime(2024, 4, 1)
 
 
-@pytest.fixture(scope="module")
-def box():
-    with sandbox.start_bigquery(PROJECT, "EU") as running:
-        yield running
-        assert not running.mistakes, running.mistakes[0]
+box = bigquery_of(PROJECT)
 
 
 @pytest.fixture

@@ -5,23 +5,18 @@ from datetime import date, datetime, timezone
 
 import pyarrow as pa
 import pytest
+from conftest import bigquery_of
 
 pytest.importorskip("google.cloud.bigquery")
 from bigquery_support import PROJECT, Datasets
 
-from domostats import sandbox
 from domostats.loading.store import Store
 from domostats.tracking.extractors.on_duckdb import DuckDBWarehouse
 from domostats.tracking.ledger import Load, part_name
 from domostats.tracking.loads import Loads
 from domostats.tracking.pictures import calendar, days_of
 
-
-@pytest.fixture(scope="module")
-def box():
-    with sandbox.start_bigquery(PROJECT, "EU") as running:
-        yield running
-        assert not running.mistakes, running.mistakes[0]
+box = bigquery_of(PROJECT)
 
 
 @pytest.fixture

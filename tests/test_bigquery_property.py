@@ -11,11 +11,11 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+from conftest import bigquery_of
 
 pytest.importorskip("google.cloud.bigquery")
 from bigquery_support import PROJECT, Datasets
 
-from domostats import sandbox
 from domostats.loading.store import Store
 from domostats.tracking.extractors.base import BaseExtractor
 from domostats.tracking.extractors.extraction import Extraction
@@ -329,11 +329,7 @@ def check_ledger(side, model):
     }, side.name
 
 
-@pytest.fixture(scope="module")
-def box():
-    with sandbox.start_bigquery(PROJECT, "EU") as running:
-        yield running
-        assert not running.mistakes, running.mistakes[0]
+box = bigquery_of(PROJECT)
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from domostats.clients.datorama.jobs import is_new
 from domostats.clients.datorama.logs import JobLog
 from domostats.clients.datorama.matching import Mark, find_new_jobs
 from domostats.clients.datorama.ranges import Days
-from domostats.clients.domo.auth import DomoAuth
+from domostats.clients.domo.credentials import DomoAuth
 from domostats.errors import AccessError, DomostatsError
 from domostats.secrets import Secret
 from domostats.transport.answer import Answer

@@ -13,15 +13,9 @@ from domostats.clients.domo.accounts import (
     get_flat_accounts,
 )
 from domostats.clients.domo.activity import get_activity_log
-from domostats.clients.domo.auth import (
-    AccessToken,
-    SessionToken,
-    from_settings,
-    get_session_token,
-    outcome,
-    sign_in,
-)
+from domostats.clients.domo.auth import from_settings, get_session_token, sign_in
 from domostats.clients.domo.certifications import get_certified_datasets
+from domostats.clients.domo.credentials import AccessToken, SessionToken
 from domostats.clients.domo.datasets import (
     get_datasets,
     get_streams,
@@ -30,6 +24,7 @@ from domostats.clients.domo.datasets import (
 )
 from domostats.clients.domo.groups import get_group_details, get_groups, get_roles
 from domostats.clients.domo.pages import get_page_access, get_pages, is_access_of
+from domostats.clients.domo.session import outcome
 from domostats.clients.domo.users import (
     get_current_user,
     get_identity_users,

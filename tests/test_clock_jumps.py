@@ -9,19 +9,14 @@ import pytest
 
 from domostats.errors import RetryLaterError
 from domostats.instances import Instance
-from domostats.transport.announced import (
-    HEARD_MINUTE,
-    AnnouncedBudget,
-    LimitStatus,
-    MinuteBudget,
-    record_limit,
-)
+from domostats.transport.announced import HEARD_MINUTE, AnnouncedBudget, LimitStatus, record_limit
 from domostats.transport.answer import Answer, check_available
 from domostats.transport.auth import NoAuth
 from domostats.transport.budget import Budget, all_budgets
 from domostats.transport.budget_file import budget_path
 from domostats.transport.clock import Clock, FakeClock
 from domostats.transport.connection import Connection
+from domostats.transport.minute_budget import MinuteBudget
 from domostats.transport.retry import Request
 from domostats.transport.writes import wait_until
 

@@ -3,7 +3,9 @@
 import pytest
 
 from domostats.clients.domo.accounts import get_accounts, get_flat_accounts
-from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
+from domostats.clients.domo.auth import get_session_token, sign_in
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.clients.domo.users import get_current_user, get_my_grants, get_user_by_id, get_users
 from domostats.errors import (
     AccessError,

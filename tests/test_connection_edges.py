@@ -15,7 +15,8 @@ from requests import exceptions as known
 from test_diagnosis import PROXIES
 from test_reply_limits import OK, served, whole
 
-from domostats.clients.domo.auth import AccessToken, Session
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.errors import (
     CredentialsError,
     DataError,
@@ -30,9 +31,10 @@ from domostats.transport.answer import Answer
 from domostats.transport.auth import Auth, NoAuth, safe_headers, sendable
 from domostats.transport.call_log import CallLog, LoggedCall
 from domostats.transport.clock import Clock, FakeClock, FastClock, spell_seconds
-from domostats.transport.connection import Connection, connect, remember_user, remembered_user
+from domostats.transport.connection import Connection, connect
 from domostats.transport.failures import TooLarge, TooSlow, failure_of
 from domostats.transport.http_session import WatchedAdapter
+from domostats.transport.remembered_users import remember_user, remembered_user
 from domostats.transport.retry import Request, is_outcome_unknown
 from domostats.transport.sending import body_bytes, send
 from domostats.transport.wire import elements, json_bytes, members, mend, plain, readable, shallow

@@ -28,12 +28,14 @@ from hypothesis import strategies as st
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
-from domostats.clients.datorama.logs import Timer
+from domostats.clients.datorama.estimates import Timer
 from domostats.clients.datorama.management import Changes
+from domostats.clients.datorama.one_stream import Job, Stream
+from domostats.clients.datorama.one_workspace import Workspace
 from domostats.clients.datorama.queries import question, read_result
 from domostats.clients.datorama.ranges import cut
 from domostats.clients.datorama.reporting import read_report
-from domostats.clients.datorama.tree import Job, StoredReport, Stream, Workspace
+from domostats.clients.datorama.stored_report import StoredReport
 from domostats.clients.datorama.workspaces import get_calculated_measurements
 from domostats.errors import (
     AccessError,

@@ -10,7 +10,8 @@ import pytest
 from datorama_support import outcome, reset, shared_sandbox
 
 from domostats.clients.datorama import datorama
-from domostats.clients.datorama.tree import Job, Stream, Workspace
+from domostats.clients.datorama.one_stream import Job, Stream
+from domostats.clients.datorama.one_workspace import Workspace
 from domostats.transport.announced import AnnouncedBudget
 from domostats.transport.clock import FakeClock
 from domostats.transport.pool import Pool
@@ -168,7 +169,7 @@ def test_the_names_of_an_agency_and_of_what_is_in_it(dr):
 
 
 def test_every_name_of_an_agency_stands_in_its_page():
-    page = (Path(__file__).parent.parent / "nbs/03_clients/datorama/24_client.ipynb").read_text()
+    page = (Path(__file__).parent.parent / "nbs/03_clients/datorama/28_client.ipynb").read_text()
     assert [name for name in AGENCY if f"`{name}`" not in page] == []
 
 

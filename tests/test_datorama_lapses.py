@@ -13,7 +13,7 @@ from test_datorama import api_streams, calls, fill, open_agency
 from domostats import sandbox
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import REGIONS, find_region
-from domostats.clients.datorama.logs import Timer
+from domostats.clients.datorama.estimates import Timer
 from domostats.errors import AccessError, DomostatsError, RetryLaterError, SettingsError
 from domostats.transport.clock import FakeClock
 

@@ -10,7 +10,7 @@ import pytest
 from expected import expectations
 
 from domostats import reports, sandbox
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.errors import AccessError
 from domostats.reports.plan import estimate
 

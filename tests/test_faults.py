@@ -13,11 +13,12 @@ import pytest
 
 from domostats import sandbox
 from domostats.clients.domo.activity import ACTIVITY_LOG
-from domostats.clients.domo.auth import AccessToken, Session
 from domostats.clients.domo.certifications import CERTIFIED_DATASETS
+from domostats.clients.domo.credentials import AccessToken
 from domostats.clients.domo.datasets import DATASET_SEARCH, DATASETS
 from domostats.clients.domo.groups import GROUPS
 from domostats.clients.domo.pages import PAGE_ACCESS, PAGES
+from domostats.clients.domo.session import Session
 from domostats.clients.domo.users import IDENTITY_USERS, USERS
 from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError
 from domostats.transport.connection import Connection

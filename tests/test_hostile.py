@@ -13,7 +13,9 @@ import pytest
 from test_secrets import leaks, verbose_without_this_file
 
 from domostats.clients.domo.accounts import get_accounts, get_flat_accounts
-from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
+from domostats.clients.domo.auth import get_session_token, sign_in
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.clients.domo.users import get_my_grants, get_users
 from domostats.errors import (
     CredentialsError,

@@ -12,7 +12,7 @@ from expected import expectations
 from typer.testing import CliRunner
 
 from domostats import reports, sandbox
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.clients.domo.datasets import search_datasets
 from domostats.errors import AccessError, DataError, DomostatsError, RetryLaterError
 from domostats.interfaces.cli import app

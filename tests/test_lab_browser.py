@@ -18,7 +18,7 @@ from conftest import TODAY, missing, plant
 from secret_search import leaks_in_files
 
 from domostats import reports, sandbox
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.loading.files import read_file
 from domostats.rows.table import to_dataframe
 
@@ -68,7 +68,7 @@ RAN = """number => {
 PICTURES = [
     """
 from domostats import reports, sandbox
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.clients.domo.accounts import get_accounts
 from domostats.lessons import pages as check, pictures
 

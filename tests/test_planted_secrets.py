@@ -51,7 +51,9 @@ from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.datorama.workspaces import get_workspaces
 from domostats.clients.domo.accounts import get_accounts
-from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
+from domostats.clients.domo.auth import get_session_token, sign_in
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.clients.domo.users import get_user_by_id, get_users
 from domostats.credentials import find_secrets
 from domostats.errors import DataError, DomostatsError, SettingsError

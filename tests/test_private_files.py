@@ -22,10 +22,10 @@ from domostats.loading.database_file import opened
 from domostats.loading.drafts import replacing
 from domostats.loading.files import read_file, write_file
 from domostats.loading.store import Store
-from domostats.transport import spool
+from domostats.transport import spooled_runs
 from domostats.transport.budget_file import budget_path
-from domostats.transport.connection import remember_user, remembered_user
-from domostats.transport.spool import spooled
+from domostats.transport.remembered_users import remember_user, remembered_user
+from domostats.transport.spooled_runs import spooled
 from domostats.transport.state_folder import folder_of
 from domostats.transport.take_up import open_journal
 
@@ -266,10 +266,10 @@ def test_a_folder_of_the_kit_that_was_open_is_closed_and_one_of_the_user_is_not(
 def test_drafts_of_a_killed_run_are_removed_from_its_spool():
     killed(
         """
-from domostats.transport import spool
+from domostats.transport import spooled_runs
 import os
 os.replace = die
-with spool.spooled("a place", "a name"):
+with spooled_runs.spooled("a place", "a name"):
     pass
 """
     )
@@ -281,11 +281,11 @@ with spool.spooled("a place", "a name"):
 
 def test_a_run_beside_another_one_leaves_nothing_when_it_is_killed(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(spool.tempfile, "tempdir", None)
+    monkeypatch.setattr(spooled_runs.tempfile, "tempdir", None)
     with spooled("a place", "a name"):
         killed(
             """
-from domostats.transport.spool import spooled
+from domostats.transport.spooled_runs import spooled
 with spooled("a place", "a name") as own:
     (own.folder / "answer").write_text("ada@example.com")
     die()
@@ -317,9 +317,9 @@ budget_file.BudgetRow("a place", "label", 60, None).run("SELECT 1")
 def test_a_note_of_who_is_who_leaves_no_draft():
     killed(
         """
-from domostats.transport import connection
+from domostats.transport import remembered_users
 Path.replace = die
-connection.remember_user("https://acme.domo.com", "f", "7")
+remembered_users.remember_user("https://acme.domo.com", "f", "7")
 """
     )
     people = Path(os.environ["XDG_STATE_HOME"]) / "domostats" / "people"
@@ -371,7 +371,7 @@ def test_a_note_of_who_is_who_that_others_may_write_is_not_believed(mode, is_bel
     "mode, user", [(0o644, "7"), (0o620, None), (0o602, None)], ids=["read", "group", "others"]
 )
 def test_a_connection_is_not_of_the_user_whom_others_could_write_into_its_note(mode, user):
-    from domostats.clients.domo.auth import AccessToken
+    from domostats.clients.domo.credentials import AccessToken
     from domostats.instances import Instance
     from domostats.transport.connection import Connection
 

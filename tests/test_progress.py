@@ -752,7 +752,7 @@ def test_files_of_an_upload_are_counted_and_a_stopped_one_goes_on():
 
 
 def test_no_secret_is_in_what_is_shown(box, monkeypatch):
-    from domostats.clients.domo.auth import AccessToken
+    from domostats.clients.domo.credentials import AccessToken
     from domostats.transport.connection import Connection
 
     token = "planted+token/with=signs&more"

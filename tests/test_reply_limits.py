@@ -407,7 +407,7 @@ def test_the_pages_before_are_kept(monkeypatch):
     "A list whose last page is too large is taken up again at that page."
     from domostats.transport.offset import Offset
     from domostats.transport.reader import Reader
-    from domostats.transport.spool import spooled
+    from domostats.transport.spooled_runs import spooled
 
     asked = []
     is_good = threading.Event()

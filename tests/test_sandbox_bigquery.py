@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import requests
+from conftest import bigquery_of
 
 from domostats import sandbox
 from domostats.errors import SettingsError
@@ -44,10 +45,7 @@ SOON = retry.Retry(
 )
 
 
-@pytest.fixture(scope="module")
-def served():
-    with sandbox.start_bigquery(PROJECT, "EU") as box:
-        yield box
+served = bigquery_of(PROJECT)
 
 
 def new_client(box, **more):

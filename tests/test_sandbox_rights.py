@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from domostats import reports, sandbox
-from domostats.clients.domo.auth import SessionToken
+from domostats.clients.domo.credentials import SessionToken
 from domostats.clients.domo.pages import get_page_access, get_pages
 from domostats.sandbox.domo.users import RoleFacts
 

@@ -23,7 +23,9 @@ from domostats import reports
 from domostats.clients.datorama import datorama
 from domostats.clients.datorama.auth import ApiToken
 from domostats.clients.domo.accounts import get_accounts
-from domostats.clients.domo.auth import AccessToken, Session, get_session_token
+from domostats.clients.domo.auth import get_session_token
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.clients.domo.users import get_user_by_id
 from domostats.errors import DomostatsError, SettingsError
 from domostats.instances import Instance, find_instance

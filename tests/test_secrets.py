@@ -18,7 +18,9 @@ from conftest import plant
 
 from domostats import domojupyter as dj
 from domostats.clients.domo.accounts import get_accounts
-from domostats.clients.domo.auth import AccessToken, Session, get_session_token, sign_in
+from domostats.clients.domo.auth import get_session_token, sign_in
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.clients.domo.users import get_users
 from domostats.errors import DomostatsError
 from domostats.instances import Instance, find_instance

@@ -18,7 +18,7 @@ import pytest
 
 from domostats import errors, notices, settings
 from domostats.clients.datorama.management import path_of
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.credentials import account_alias, find_secrets, from_dotenv, own_name
 from domostats.errors import (
     CodeError,

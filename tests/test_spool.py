@@ -17,7 +17,9 @@ import pytest
 from conftest import KILLS, settle
 
 from domostats import sandbox
-from domostats.clients.domo.auth import AccessToken, Session, sign_in
+from domostats.clients.domo.auth import sign_in
+from domostats.clients.domo.credentials import AccessToken
+from domostats.clients.domo.session import Session
 from domostats.errors import SettingsError
 from domostats.reports.report import reading
 from domostats.reports.users import report as users
@@ -25,7 +27,7 @@ from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection
 from domostats.transport.kept_answers import KeptAnswer
 from domostats.transport.retry import Request
-from domostats.transport.spool import OLDEST
+from domostats.transport.spooled_runs import OLDEST
 
 RUN = """
 import json, sys

@@ -31,7 +31,7 @@ from domostats.transport.old_journals import old_items, read_old_journal
 from domostats.transport.pool import Pool, PoolBudget
 from domostats.transport.reader import Reader
 from domostats.transport.retry import Request
-from domostats.transport.spool import data_fault, spooled
+from domostats.transport.spooled_runs import data_fault, spooled
 from domostats.transport.state_folder import folder_of, make_folder
 from domostats.transport.take_up import open_journal
 from domostats.transport.writes import (

@@ -20,7 +20,8 @@ from secret_search import leaks, leaks_in_files, told_by
 from domostats import sandbox
 from domostats.clients.domo import rotation_plan, token_marks, token_rotation
 from domostats.clients.domo.access_tokens import issue_access_token
-from domostats.clients.domo.auth import AccessToken, get_session_token
+from domostats.clients.domo.auth import get_session_token
+from domostats.clients.domo.credentials import AccessToken
 from domostats.clients.domo.rotation_plan import plan_rotation
 from domostats.clients.domo.token_marks import marked_name
 from domostats.clients.domo.token_rotation import rotate_token
@@ -542,7 +543,7 @@ def test_a_machine_that_slept_and_was_taken_for_dead(box, monkeypatch, when):
             slept.append(when)
             with monkeypatch.context() as patch:
                 patch.setattr(token_rotation, "one_run", another_machine)
-                patch.setattr(token_rotation, "_check_alone", lambda *_: None)
+                patch.setattr(token_rotation, "check_alone", lambda *_: None)
                 rotate_token(box, name=NAME, account=ACCOUNT)
         return real(*arguments)
 

@@ -14,7 +14,8 @@ from urllib.parse import urlsplit
 import pytest
 from requests.adapters import HTTPAdapter
 
-from domostats.clients.domo.auth import AccessToken, get_session_token
+from domostats.clients.domo.auth import get_session_token
+from domostats.clients.domo.credentials import AccessToken
 from domostats.errors import (
     AccessError,
     CredentialsError,
@@ -507,7 +508,7 @@ def test_a_429_without_a_time_holds_the_others_up_for_a_second_or_so(service, re
 
 CHILD = """
 import json, sys
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.instances import Instance
 from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from domostats import reports, sandbox
-from domostats.clients.domo.auth import AccessToken
+from domostats.clients.domo.credentials import AccessToken
 from domostats.credentials import find_secrets
 from domostats.errors import SettingsError
 from domostats.instances import Instance, check_url, find_instance, is_loopback

@@ -27,13 +27,10 @@ from domostats.clients.domo.access_tokens import (
     issue_access_token,
     revoke_access_token,
 )
-from ..clients.domo.auth import AccessToken, sign_in
-from domostats.clients.domo.credential_store import (
-    create_account,
-    find_stored_account,
-    rename_account,
-    update_account,
-)
+from ..clients.domo.auth import sign_in
+from ..clients.domo.credential_store import create_account, rename_account, update_account
+from ..clients.domo.credentials import AccessToken
+from ..clients.domo.stored_account import find_stored_account
 from ..clients.domo.users import get_current_user
 from ..errors import AccessError, CredentialsError
 from ..instances import Instance

@@ -51,7 +51,7 @@ from ..sealing import hides
 from ..transport.listing import all_of
 from ..transport.pages import Page, join_array, split_array
 from ..transport.reader import Reader, millis
-from ..transport.spool import OLDEST, spooled
+from ..transport.spooled_runs import OLDEST, spooled
 from ..transport.wire import json_bytes
 
 if TYPE_CHECKING:

@@ -77,7 +77,7 @@ class Way(NamedTuple):
 
 
 def _make_access_token(place: Instance, user: str, secret: Secret) -> Auth:
-    from domostats.clients.domo.auth import AccessToken
+    from domostats.clients.domo.credentials import AccessToken
 
     return AccessToken(secret, instance=place)
 

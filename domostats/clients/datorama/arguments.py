@@ -20,6 +20,7 @@ __all__ = [
     "plain_value",
     "read_days",
     "is_one_day",
+    "choose_days",
 ]
 
 # %% ../../../nbs/03_clients/datorama/12_arguments.ipynb #da7b0003
@@ -170,3 +171,27 @@ def read_days(given: Any, what: str) -> list[Any]:
 def is_one_day(value: Any) -> bool:
     "Whether this is one day, and not a list of them."
     return not is_missing(value) and (isinstance(value, str) or not hasattr(value, "__iter__"))
+
+
+# %% ../../../nbs/03_clients/datorama/12_arguments.ipynb #73c53550
+def choose_days(
+    starts: DayLikes | None, ends: DayLikes | None, start: DayLike | None, end: DayLike | None
+) -> tuple[Any, Any]:
+    """Choose between days for each stream (`starts`, `ends`) and days for all of them (`start`,
+    `end`).
+
+    SettingsError `two_ways`, `no_days`."""
+    if starts is not None and start is not None or ends is not None and end is not None:
+        raise SettingsError(
+            "Give starts and ends, a day for each stream, or start and end, one for all of them.",
+            "two_ways",
+        )
+    first = start if starts is None else starts
+    last = end if ends is None else ends
+    if first is None or last is None:
+        raise SettingsError(
+            "It is not said which days. "
+            "Give starts and ends, one for each stream, or start and end for all.",
+            "no_days",
+        )
+    return first, last

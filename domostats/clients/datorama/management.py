@@ -14,6 +14,7 @@ __all__ = [
     "difference",
     "make_change",
     "find_change",
+    "deactivate_user",
 ]
 
 # %% ../../../nbs/03_clients/datorama/11_management.ipynb #daee0003
@@ -163,3 +164,8 @@ def find_change(connection: AnyConnection, change: Change) -> JsonObject | None:
 
 # %% ../../../nbs/03_clients/datorama/11_management.ipynb #daee0014
 DEACTIVATED = {"enabled": False}  # guessed
+
+
+def deactivate_user(connection: AnyConnection, id: int) -> JsonObject:
+    "Deactivate a user; gives it as it is then. RetryLaterError `unknown_outcome`."
+    return make_change(connection, Change("users", "change", id, {}, DEACTIVATED))
