@@ -25,7 +25,8 @@ from ..loading.store import Store
 from ..tracking.loads import Loads
 from ..tracking.registry.api import Registry
 from ..tracking.registry.entities import STATES as REGISTRY_STATES
-from ..tracking.registry.entities import Dataset, known
+from ..tracking.registry.entities import Dataset
+from ..tracking.registry.fields import known
 from .day_grid import DayGrid, day_words
 from .history_tables import count_words, spell_number
 from domostats.widgets.looks import (
