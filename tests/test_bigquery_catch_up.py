@@ -52,7 +52,8 @@ from test_retention import (  # noqa: F401
 from domostats.errors import DestinationError, DomostatsError
 from domostats.loading.bigquery import removing
 from domostats.sandbox.bigquery.faults import BIGQUERY_FAULTS
-from domostats.tracking.loads import Load, Loads
+from domostats.tracking.ledger import Load
+from domostats.tracking.loads import Loads
 from domostats.tracking.registry import policies
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.catch_up import CatchUp

@@ -19,7 +19,8 @@ from domostats.errors import DestinationError
 from domostats.loading.bigquery.destination import write_to_bigquery
 from domostats.loading.store import Store
 from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
-from domostats.tracking.loads import Load, Loads
+from domostats.tracking.ledger import Load
+from domostats.tracking.loads import Loads
 
 PROJECT = "acme-analytics"
 THERE = "--warehouse", f"bigquery:{PROJECT}.looks"

@@ -12,7 +12,8 @@ from bigquery_support import PROJECT, Datasets
 
 from domostats.loading.store import Store
 from domostats.tracking.extractors.on_duckdb import DuckDBWarehouse
-from domostats.tracking.loads import Load, Loads, part_name
+from domostats.tracking.ledger import Load, part_name
+from domostats.tracking.loads import Loads
 from domostats.tracking.pictures import calendar, days_of
 
 box = bigquery_of(PROJECT)

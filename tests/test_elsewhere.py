@@ -38,7 +38,8 @@ from domostats.tracking.extractors.migrations import Migrations
 from domostats.tracking.extractors.tables import ExtractorType
 from domostats.tracking.history.history import History
 from domostats.tracking.history.moments import moment
-from domostats.tracking.loads import Load, Loads, note_load
+from domostats.tracking.ledger import Load, note_load
+from domostats.tracking.loads import Loads
 from domostats.tracking.periods import utc
 from domostats.tracking.registry import entities, policies
 from domostats.tracking.registry.addresses import table_name, table_parts

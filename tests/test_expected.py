@@ -13,7 +13,7 @@ from expected import FOLDER, expectations
 import domostats.clients.domo as domo
 from domostats import reports
 from domostats.clients.domo.listings import LISTINGS
-from domostats.sandbox.domo.instance import ROUTES
+from domostats.sandbox.domo.routes import ROUTES
 
 CLIENTS = [import_module(f"{domo.__name__}.{found.name}") for found in iter_modules(domo.__path__)]
 WITH_A_BODY = {  # they do more than get all of a list, so `retrieves` does not write them
@@ -76,7 +76,7 @@ def test_the_sandbox_serves_every_list_of_a_report(name):
         assert method in served, (
             f"The sandbox does not serve {method} {listing.path}, which the report {name} asks "
             "for. Write its handler below `@serves(...)` in a notebook of nbs/11_sandbox/domo, and "
-            "put it into ROUTES in nbs/11_sandbox/domo/23_instance.ipynb."
+            "put it into ROUTES in nbs/11_sandbox/domo/26_routes.ipynb."
         )
 
 
@@ -103,7 +103,7 @@ def test_the_sandbox_serves_every_list_that_a_function_gets(function):
     method, _, path = address(LISTINGS[function]).partition(" ")
     assert any(method == verb and re.fullmatch(pattern, path) for verb, pattern in ROUTES), (
         f"{function} gets {method} {path}, and the sandbox does not serve it: add its handler to "
-        "ROUTES in nbs/11_sandbox/domo/23_instance.ipynb"
+        "ROUTES in nbs/11_sandbox/domo/26_routes.ipynb"
     )
 
 

@@ -947,7 +947,7 @@ extraction = Extraction(tables, store, "UTC", date(2024, 1, 1))
 migrations = Migrations(f"{place} migrations", store)
 migrations.make(extraction.tables)
 if what == "migrate":
-    from domostats.tracking.extractors import on_duckdb as module
+    from domostats.tracking.extractors import structure as module
     real = module.statements
     module.statements = lambda *given: (print("step", flush=True), real(*given))[1]
 migrations.apply()
@@ -1389,7 +1389,7 @@ def test_a_gate_over_a_shared_table_opens_when_every_source_is_there(tmp_path):
 
     from domostats.tracking import make_observatory_api
     from domostats.tracking.registry.catch_up import CatchUp
-    from domostats.tracking.registry.workflow import unfinished
+    from domostats.tracking.registry.waiting import unfinished
 
     north, south = shop_of("north", {1: 1, 2: 2, 3: 3}), shop_of("south", {1: 1, 2: 2, 3: 3})
     extraction = made(north, south)

@@ -21,8 +21,8 @@ from domostats.tracking.extractors.base import BaseExtractor
 from domostats.tracking.extractors.extraction import Extraction
 from domostats.tracking.extractors.going_back import find_losses, find_way_back, go_back
 from domostats.tracking.extractors.migrations import Migrations
-from domostats.tracking.extractors.on_duckdb import DuckDBStructure
 from domostats.tracking.extractors.schema import sq_field
+from domostats.tracking.extractors.structure import DuckDBStructure
 from domostats.tracking.extractors.tables import ExtractorType
 from domostats.tracking.loads import Loads
 

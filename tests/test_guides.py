@@ -115,7 +115,7 @@ SMOLQWERY = """EXTRACTORS DJANGO_APP FIRST_DATE DATASET DATASET_LOCATION ACL_GRO
 
 def test_each_setting_of_smolqwery_stands_beside_one_of_ours():
     from domostats.clients.bigquery.credentials import ENTRIES, variable_of
-    from domostats.settings import KEYS
+    from domostats.settings_text import KEYS
 
     text = (ROOT / "docs" / "guides" / "bigquery.md").read_text(encoding="utf-8")
     rows = dict(re.findall(r"^\| `SMOLQWERY_(\w+)` \| (.+) \|$", text, re.M))

@@ -18,7 +18,8 @@ from domostats.errors import EXIT_CODES, DataError, DestinationError, SettingsEr
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
 from domostats.reports.keys import key_columns
-from domostats.rows.formatter import Formatter, number, text
+from domostats.rows.formatter import Formatter
+from domostats.rows.rules import number, text
 from domostats.tracking.history.history import History
 
 DAY = datetime(2024, 4, 1)

@@ -13,7 +13,8 @@ from domostats import reports, sandbox
 from domostats.errors import DataError
 from domostats.interfaces.cli import app
 from domostats.loading.store import Store
-from domostats.tracking.loads import Loads, move_lines
+from domostats.tracking.ledger import move_lines
+from domostats.tracking.loads import Loads
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.catch_up import CatchUp
 from domostats.tracking.registry.entities import (

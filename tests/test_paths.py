@@ -10,12 +10,14 @@ from hypothesis import strategies as st
 
 from domostats.errors import SettingsError
 from domostats.reports.datasets import DatasetRecord, DatasetStream
+from domostats.reports.other_fields import other_fields
 from domostats.reports.page_access import Share
 from domostats.reports.page_people import Person
 from domostats.reports.users import User
 from domostats.rows.columns import arrow_columns, plain_dicts
-from domostats.rows.paths import layout_of, parse_path
-from domostats.rows.records import Records, other_fields, read_page
+from domostats.rows.layouts import layout_of
+from domostats.rows.paths import parse_path
+from domostats.rows.records import Records, read_page
 from domostats.rows.rowtype import Constant, Millis, NumberId, TextId, at, columns_of
 from domostats.rows.shapes import PairShape, RowShape, flat_page, shape_of
 from domostats.transport.wire import elements, members

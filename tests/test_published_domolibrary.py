@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from domostats import sandbox
-from domostats.sandbox.domo.datasets import dataset_uuid, stream_id
+from domostats.sandbox.domo.dataset_sources import stream_id
+from domostats.sandbox.domo.datasets import dataset_uuid
 from domostats.sandbox.domo.owners import group_id_of
 from domostats.sandbox.domo.pages import page_id, page_title
 

@@ -28,7 +28,7 @@ from domostats.errors import (
 from domostats.loading.store import Store
 from domostats.tracking.loads import Loads
 from domostats.tracking.periods import utc
-from domostats.tracking.registry import changes, entities, policies, workflow
+from domostats.tracking.registry import changes, entities, policies
 from domostats.tracking.registry.addresses import (
     address_parts,
     address_to_gcp_fields,
@@ -36,12 +36,11 @@ from domostats.tracking.registry.addresses import (
     table_parts,
 )
 from domostats.tracking.registry.api import make_observatory_api
-from domostats.tracking.registry.catch_up import CatchUp, run_name
-from domostats.tracking.registry.client import read_answer
+from domostats.tracking.registry.caller import read_answer
+from domostats.tracking.registry.catch_up import CatchUp
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.drift import Measured
 from domostats.tracking.registry.entities import (
-    ENTITIES,
     Dataset,
     DatasetRelease,
     DatasetType,
@@ -51,10 +50,19 @@ from domostats.tracking.registry.entities import (
     TableType,
     WorkflowType,
 )
+from domostats.tracking.registry.kinds import ENTITIES
+from domostats.tracking.registry.partners import (
+    extra_of,
+    make_dag_id,
+    one_per_organisation,
+    tagged_datasets,
+)
 from domostats.tracking.registry.release_keys import release_fields, release_key
 from domostats.tracking.registry.releases import missing, release_time, withdrawn
 from domostats.tracking.registry.service import make_service, serving
-from domostats.tracking.registry.workflow import Workflow, make_dag_id, one_per_organisation
+from domostats.tracking.registry.waiting import unfinished, wait_for
+from domostats.tracking.registry.workflow import Workflow
+from domostats.tracking.run_names import run_name
 
 DAY = date(2024, 3, 1)
 
@@ -703,7 +711,7 @@ def test_use_case_1_a_workflow_is_parameterised_with_dataset_metadata(api):
         SalesPartner(f"{name}0", f"sold_{name}", "bigquery", f"press.sales.{name}0", "sharded")
         for name in ("books", "papers")
     ]
-    assert [one.name for one in workflow.tagged_datasets(api, "sales_partner", press.id)] == [
+    assert [one.name for one in tagged_datasets(api, "sales_partner", press.id)] == [
         "books0",
         "papers0",
     ]
@@ -712,7 +720,7 @@ def test_use_case_1_a_workflow_is_parameterised_with_dataset_metadata(api):
     )
     assert [one.dataset_name for one in partners()] == ["books0", "papers0", "new"]
     with pytest.raises(DataError, match="'new'.*'sales_field'"):
-        workflow.extra_of(added, "sales_field")
+        extra_of(added, "sales_field")
 
 
 @pytest.mark.sampled(3)
@@ -722,19 +730,18 @@ def test_use_case_2_sources_are_monitored_and_waited_for(api, no_waits):
     for dataset in inputs[:2]:
         api.register_release(DatasetRelease(dataset=dataset, snapshot_date=DAY))
     assert (
-        workflow.unfinished(api, names, DAY) == ["dag_c"]
-        and workflow.unfinished(api, names, DAY, never_loaded="pass") == []
+        unfinished(api, names, DAY) == ["dag_c"]
+        and unfinished(api, names, DAY, never_loaded="pass") == []
     )
-    assert workflow.unfinished(api, names, day(1)) == ["dag_a", "dag_b", "dag_c"]
+    assert unfinished(api, names, day(1)) == ["dag_a", "dag_b", "dag_c"]
     with pytest.raises(RetryLaterError, match="dag_c") as caught:
-        workflow.wait_for(api, names, DAY, timeout=300, every=60)
+        wait_for(api, names, DAY, timeout=300, every=60)
     assert caught.value.names == ["dag_c"] and sum(no_waits) == 300
     api.register_release(DatasetRelease(dataset=inputs[2], snapshot_date=DAY))
-    assert workflow.wait_for(api, names, DAY) is None
+    assert wait_for(api, names, DAY) is None
     assert (
-        refusal(lambda: workflow.unfinished(api, ["nobody"], DAY)) == "not_found"
-        and refusal(lambda: workflow.unfinished(api, names, DAY, never_loaded="maybe"))
-        == "bad_argument"
+        refusal(lambda: unfinished(api, ["nobody"], DAY)) == "not_found"
+        and refusal(lambda: unfinished(api, names, DAY, never_loaded="maybe")) == "bad_argument"
     )
 
 
@@ -745,10 +752,10 @@ def test_a_type_is_waited_for_until_each_of_its_datasets_has_arrived(local, late
     local.put_dataset(Dataset(id=books[1].id, dataset_type=kind))
     for n in range(2):
         local.register_release(DatasetRelease(dataset=books[n], snapshot_date=day(n != late)))
-    assert workflow.unfinished(local, ["books"], DAY) == []
-    assert workflow.unfinished(local, ["books"], day(1)) == ["books"]
+    assert unfinished(local, ["books"], DAY) == []
+    assert unfinished(local, ["books"], day(1)) == ["books"]
     local.register_release(DatasetRelease(dataset=books[late], snapshot_date=day(1)))
-    assert workflow.unfinished(local, ["books"], day(1)) == []
+    assert unfinished(local, ["books"], day(1)) == []
 
 
 def test_use_case_3_one_workflow_for_each_organisation(local):
@@ -1391,7 +1398,7 @@ def test_a_run_that_died_here_holds_nothing_up(local):
         [
             sys.executable,
             "-c",
-            "from domostats.tracking.loads import run_name; print(run_name())",
+            "from domostats.tracking.run_names import run_name; print(run_name())",
         ],
         capture_output=True,
         text=True,

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from domostats.errors import DataError, DomostatsError
 from domostats.loading.store import Store
 from domostats.tracking.pictures import days_of
-from domostats.tracking.registry import entities, workflow
+from domostats.tracking.registry import entities
 from domostats.tracking.registry.api import Registry, make_observatory_api
 from domostats.tracking.registry.catch_up import CatchUp
 from domostats.tracking.registry.entities import (
@@ -30,6 +30,7 @@ from domostats.tracking.registry.release_keys import release_key
 from domostats.tracking.registry.releases import missing, withdrawn
 from domostats.tracking.registry.service import make_service, serving
 from domostats.tracking.registry.tables import TABLES
+from domostats.tracking.registry.waiting import unfinished, wait_for
 
 UTC = timezone.utc
 GRAINS = [None, "hour", "day", "week", "month", "quarter", "year"]
@@ -236,9 +237,9 @@ def test_the_gate_opens_for_every_granularity(local, grain, release, opens, clos
     dataset = dataset_of(local, extra={"granularity": grain} if grain else None)
     local.register_release(DatasetRelease(dataset=dataset, snapshot_date=release))
     for since in opens:
-        assert workflow.unfinished(local, ["books"], since) == [], since
+        assert unfinished(local, ["books"], since) == [], since
     for since in closed:
-        assert workflow.unfinished(local, ["books"], since) == ["books"], since
+        assert unfinished(local, ["books"], since) == ["books"], since
 
 
 def test_the_gate_over_numbered_releases_goes_by_number_or_by_when_they_were_loaded(api):
@@ -246,11 +247,11 @@ def test_the_gate_over_numbered_releases_goes_by_number_or_by_when_they_were_loa
     for n in (10, 9):
         api.register_release(DatasetRelease(dataset=dataset, sequence_start=n, sequence_end=n))
     today = datetime.now(UTC)
-    assert workflow.unfinished(api, ["books"], date(2024, 3, 1)) == []
-    assert workflow.unfinished(api, ["books"], today + timedelta(1)) == ["books"]
-    assert workflow.unfinished(api, ["books"], 10) == []
-    assert workflow.unfinished(api, ["books"], 11) == ["books"]
-    assert workflow.wait_for(api, ["books"], date(2024, 3, 1)) is None
+    assert unfinished(api, ["books"], date(2024, 3, 1)) == []
+    assert unfinished(api, ["books"], today + timedelta(1)) == ["books"]
+    assert unfinished(api, ["books"], 10) == []
+    assert unfinished(api, ["books"], 11) == ["books"]
+    assert wait_for(api, ["books"], date(2024, 3, 1)) is None
 
 
 # the newest, and lists

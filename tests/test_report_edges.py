@@ -20,8 +20,9 @@ from domostats.reports.declaration import Lookup, Source, each_record
 from domostats.reports.fleet import at_the_same_time, by_name, name_of, run_all
 from domostats.reports.keys import KeyCounter, join_columns, key_columns
 from domostats.reports.report import Report
-from domostats.rows.formatter import Formatter, text
+from domostats.rows.formatter import Formatter
 from domostats.rows.rowtype import Nested, NumberId, TextId
+from domostats.rows.rules import text
 from domostats.transport.listing import Whole
 from domostats.transport.pages import Page
 
@@ -416,7 +417,7 @@ def test_a_format_without_the_key_is_refused_with_the_formats_that_have_it():
 
 
 def test_a_label_made_from_the_id_does_not_hold_the_key():
-    from domostats.rows.formatter import first, link
+    from domostats.rows.rules import first, link
 
     own = books().report
     for rule, holds in (("id", True), (text("id"), True), (link("/x/", "id"), False)):

@@ -18,7 +18,7 @@ from domostats.errors import AccessError, DataError, SettingsError
 from domostats.reports.fleet import run_all
 from domostats.reports.keys import KeyCounter
 from domostats.reports.plan import estimate
-from domostats.reports.report import reading
+from domostats.reports.reading import reading
 from domostats.rows.rowtype import columns_of
 from domostats.transport.pages import Page, join_array, split_array
 from domostats.transport.reader import Reader

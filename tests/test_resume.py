@@ -42,7 +42,8 @@ from domostats.reports.accounts import report as accounts
 from domostats.reports.activity_log import report as activity
 from domostats.reports.datorama_jobs import report as jobs
 from domostats.reports.groups import report as groups
-from domostats.reports.report import Report, reading
+from domostats.reports.reading import reading
+from domostats.reports.report import Report
 from domostats.sandbox.domo.owners import group_id_of
 from domostats.transport.answer import Answer
 from domostats.transport.cursor import Cursor

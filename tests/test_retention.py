@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from domostats.loading.store import Store
-from domostats.tracking.loads import Load
+from domostats.tracking.ledger import Load
 from domostats.tracking.registry import entities, policies
 from domostats.tracking.registry.api import make_observatory_api
 from domostats.tracking.registry.catch_up import CatchUp

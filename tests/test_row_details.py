@@ -9,8 +9,9 @@ from dataclasses import dataclass
 import pytest
 
 from domostats.errors import SettingsError
-from domostats.rows.paths import RowList
-from domostats.rows.records import Records, other_fields, read_page
+from domostats.reports.other_fields import other_fields
+from domostats.rows.layouts import RowList
+from domostats.rows.records import Records, read_page
 from domostats.rows.rowtype import TIME, Millis, NumberId, TextId, at
 
 

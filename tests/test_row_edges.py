@@ -16,25 +16,13 @@ import pytest
 from domostats.errors import DataError, SettingsError
 from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
+from domostats.reports.other_fields import other_fields
 from domostats.reports.report import Report
 from domostats.rows.columns import arrow_columns, plain_dicts
-from domostats.rows.formatter import (
-    Formatter,
-    capitalized,
-    constant,
-    every_field,
-    first,
-    is_there,
-    link,
-    nothing,
-    number,
-    text,
-    truth_text,
-    when,
-    yes_no,
-)
+from domostats.rows.formatter import Formatter, every_field
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
-from domostats.rows.records import RecordDecoder, Records, other_fields, raws_of, read_page
+from domostats.rows.record_decoder import RecordDecoder
+from domostats.rows.records import Records, raws_of, read_page
 from domostats.rows.rowtype import (
     JsonText,
     Millis,
@@ -44,6 +32,19 @@ from domostats.rows.rowtype import (
     TextTime,
     columns_of,
     named,
+)
+from domostats.rows.rules import (
+    capitalized,
+    constant,
+    first,
+    is_there,
+    link,
+    nothing,
+    number,
+    text,
+    truth_text,
+    when,
+    yes_no,
 )
 from domostats.rows.table import table_of_rows, to_dataframe
 from domostats.transport.listing import Whole

@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 
 from domostats.errors import DataError, SettingsError
 from domostats.reports import accounts as report
+from domostats.rows import formatter, rules
 from domostats.rows.columns import arrow_columns
-from domostats.rows.formatter import Formatter, constant, first, number, text
+from domostats.rows.formatter import Formatter
 from domostats.rows.naming import flatten_list_of_lists, format_keys, format_str_camel_case
 from domostats.rows.records import Records
 from domostats.rows.rowtype import Millis, NumberId, Seconds, TextId, named
+from domostats.rows.rules import constant, first, number, text
 from domostats.rows.table import table_of_rows, to_dataframe
 
 
@@ -354,3 +356,8 @@ def test_a_data_frame_keeps_whole_numbers_beside_nulls():
         and str(frame.dtypes["ok"]) == "boolean"
         and frame["id"][0] == 2**62 + 1
     )
+
+
+@pytest.mark.parametrize("name", ["constant", "first", "number", "text"])
+def test_a_rule_can_still_be_imported_from_the_module_of_formatters(name):
+    assert getattr(formatter, name) is getattr(rules, name)

@@ -319,7 +319,11 @@ def test_events_name_people_and_things_that_are_there(seen):
 @pytest.mark.parametrize("accounts", [1, 2, 3, 6, 10, 36, 97])
 def test_counts_of_a_world_need_no_list(accounts, datasets):
     "The count by arithmetic is the count by looking at each."
-    from domostats.sandbox.domo.datasets import dataset_account, dataset_kind, without_account
+    from domostats.sandbox.domo.dataset_sources import (
+        dataset_account,
+        dataset_kind,
+        without_account,
+    )
     from domostats.sandbox.domo.world import World
 
     world = World(accounts=accounts, datasets=datasets)

@@ -22,10 +22,11 @@ from domostats.errors import SettingsError
 from domostats.instances import sandbox_note
 from domostats.sandbox import running
 from domostats.sandbox.days import TODAY
-from domostats.sandbox.domo.datasets import dataset_created, dataset_uuid, stream_id
-from domostats.sandbox.domo.instance import ROUTES
+from domostats.sandbox.domo.dataset_sources import stream_id
+from domostats.sandbox.domo.datasets import dataset_created, dataset_uuid
 from domostats.sandbox.domo.owners import group_id_of, owner_of
 from domostats.sandbox.domo.pages import page_id
+from domostats.sandbox.domo.routes import ROUTES
 from domostats.sandbox.domo.users import GRANTS
 from domostats.sandbox.domo.world import World
 from domostats.sandbox.faults import PAGE_FAULTS

@@ -8,7 +8,8 @@ import pytest
 import requests
 
 from domostats import sandbox
-from domostats.sandbox.domo.instance import ROUTES, Domo
+from domostats.sandbox.domo.instance import Domo
+from domostats.sandbox.domo.routes import ROUTES
 from domostats.sandbox.domo.world import World
 
 SIZES = {

@@ -18,8 +18,9 @@ from domostats.clients.domo.users import (
     get_user_by_id,
 )
 from domostats.reports import accounts, activity_log, groups, page_access, users
-from domostats.rows.formatter import Formatter, number
+from domostats.rows.formatter import Formatter
 from domostats.rows.rowtype import columns_of
+from domostats.rows.rules import number
 from domostats.sandbox.domo.data import given_accounts
 
 REPORTS = expectations()

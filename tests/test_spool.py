@@ -21,7 +21,7 @@ from domostats.clients.domo.auth import sign_in
 from domostats.clients.domo.credentials import AccessToken
 from domostats.clients.domo.session import Session
 from domostats.errors import SettingsError
-from domostats.reports.report import reading
+from domostats.reports.reading import reading
 from domostats.reports.users import report as users
 from domostats.transport.clock import without_waits
 from domostats.transport.connection import Connection

@@ -24,7 +24,8 @@ from domostats.errors import DataError
 from domostats.reports import accounts
 from domostats.reports.declaration import Source
 from domostats.reports.keys import key_columns
-from domostats.reports.report import Report, reading
+from domostats.reports.reading import reading
+from domostats.reports.report import Report
 from domostats.rows import rowtype
 from domostats.rows.rowtype import Millis, NumberId, Seconds, TextId, TextTime
 from domostats.transport.listing import Whole

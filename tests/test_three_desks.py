@@ -19,7 +19,6 @@ from domostats.tracking.registry import entities
 from domostats.tracking.registry.api import Registry, make_observatory_api
 from domostats.tracking.registry.database import Database
 from domostats.tracking.registry.entities import (
-    ENTITIES,
     Dataset,
     DatasetRelease,
     DatasetType,
@@ -27,8 +26,8 @@ from domostats.tracking.registry.entities import (
     Retention,
     TableType,
     WorkflowType,
-    column_types,
 )
+from domostats.tracking.registry.kinds import ENTITIES, column_types
 from domostats.tracking.registry.service import make_service, serving
 from domostats.tracking.registry.tables import TABLES
 

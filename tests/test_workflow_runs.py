@@ -31,14 +31,9 @@ from domostats.tracking.registry.entities import (
     WorkflowType,
 )
 from domostats.tracking.registry.entities import Workflow as Flow
-from domostats.tracking.registry.task_runs import (
-    Task,
-    failed_releases,
-    run_each,
-    run_record,
-    run_task,
-    time_limit,
-)
+from domostats.tracking.registry.run_records import run_record
+from domostats.tracking.registry.task_runs import Task, failed_releases, run_each, run_task
+from domostats.tracking.registry.time_limits import time_limit
 from domostats.tracking.registry.workflow import Workflow
 
 NAMES = [f"instance{n}" for n in range(12)]

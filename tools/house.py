@@ -43,6 +43,7 @@ SHARED: dict[str, str] = {  # a name that two modules define, and why it may
 }
 ONE_SUBJECT: dict[str, str] = {  # a long module, and why it is not cut
     "domostats.clients.datorama.client": "one object with 46 names that users know, a call in each",
+    "domostats.reasons": "one table: the word of every error, and what to do about it",
 }
 
 

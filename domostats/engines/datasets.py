@@ -17,8 +17,8 @@ from domostats.tracking.registry.entities import (
     TableType,
     Workflow,
     WorkflowType,
-    known,
 )
+from ..tracking.registry.fields import known
 
 # %% ../../nbs/12_engines/02_datasets.ipynb #a5ba5b0d
 Found = TypeVar("Found")

@@ -132,7 +132,7 @@ def extract_days(
 
 
 def _plan_line(extraction: "Extraction", extractor: "BaseExtractor", days: Sequence[date]):
-    from domostats.tracking.loads import part_name
+    from domostats.tracking.ledger import part_name
 
     name = part_name(extractor.get_table().name, extraction.part(extractor))
     return name, len(days), min(days, default=""), max(days, default="")

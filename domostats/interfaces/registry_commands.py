@@ -80,7 +80,7 @@ def serve_registry(
     DOMOSTATS_REGISTRY_READ_KEY for those who read, DOMOSTATS_REGISTRY_KEYS for one a client
     (NAME read|write KEY; NAME ...), or in the file --keys. /health needs none."""
     from domostats.tracking.registry.api_keys import parse_keys, read_key_file
-    from domostats.tracking.registry.client import find_key
+    from domostats.tracking.registry.caller import find_key
     from domostats.tracking.registry.database import Database
     from domostats.tracking.registry.service import make_service, serving
 

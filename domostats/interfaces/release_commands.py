@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from datetime import date
 
     from domostats.tracking.bigquery.warehouse import BigQueryWarehouse
-    from domostats.tracking.loads import Load
+    from domostats.tracking.ledger import Load
     from domostats.tracking.registry.catch_up import CatchUp
 
 # %% ../../nbs/10_interfaces/16_release_commands.ipynb #1190000d

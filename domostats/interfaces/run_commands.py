@@ -147,7 +147,7 @@ class _Runs:
     ) -> tuple[list[tuple[Any, ...]], dict[str, Exception]]:
         "The lines to show of the reports of an instance, and what failed (error by name)."
         from domostats.clients import sign_in
-        from domostats.reports.report import reading
+        from domostats.reports.reading import reading
 
         lines: list[tuple[Any, ...]] = []
         failures: dict[str, Exception] = {}

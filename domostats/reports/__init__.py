@@ -37,11 +37,16 @@ MACHINERY = (
     "contract",
     "declaration",
     "fleet",
+    "grants",
     "join",
     "keys",
+    "other_fields",
     "plan",
+    "reading",
     "report",
+    "row_maker",
     "run",
+    "signatures",
     "unknown",
 )
 

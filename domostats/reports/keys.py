@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 
 from ..errors import SettingsError
 from .declaration import AnyFormatter, Declaration, KeyField
-from ..rows.formatter import Formatter, Rule, place_of
+from ..rows.formatter import Formatter, place_of
+from ..rows.rules import Rule
 
 if TYPE_CHECKING:
     import duckdb

@@ -28,13 +28,9 @@ NAMES = {
     ],
     "registry.api": ["make_observatory_api", "Registry"],
     "registry.catch_up": ["CatchUp"],
-    "registry.workflow": [
-        "Workflow",
-        "make_dag_id",
-        "one_per_organisation",
-        "tagged_datasets",
-        "wait_for",
-    ],
+    "registry.partners": ["make_dag_id", "one_per_organisation", "tagged_datasets"],
+    "registry.workflow": ["Workflow"],
+    "registry.waiting": ["wait_for"],
     "extractors": [
         "BaseExtractor",
         "Extraction",

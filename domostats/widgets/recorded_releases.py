@@ -10,7 +10,8 @@ from ..errors import SettingsError, did_you_mean
 from ..tracking.loads import Loads
 from ..tracking.registry.api import Registry
 from ..tracking.registry.entities import STATES as REGISTRY_STATES
-from ..tracking.registry.entities import Dataset, known
+from ..tracking.registry.entities import Dataset
+from ..tracking.registry.fields import known
 from .release_days import RecordedRelease, read_line, read_release
 
 

@@ -26,9 +26,10 @@ from typing import Any, NamedTuple
 
 from msgspec import UNSET
 
-from ..tracking.loads import Load
+from ..tracking.ledger import Load
 from ..tracking.pictures import days_in
-from ..tracking.registry.entities import DatasetRelease, known
+from ..tracking.registry.entities import DatasetRelease
+from ..tracking.registry.fields import known
 from ..tracking.registry.release_keys import is_numbered, release_key
 from ..tracking.registry.releases import Release, order
 from .day_grid import ShownDay

@@ -27,7 +27,8 @@ from .names import check_warehouse_name
 from ...errors import SettingsError
 from ...instances import SANDBOX, check_url, find_instance, is_loopback
 from ...secrets import shown
-from ...settings import NAME, find_settings, setting
+from ...settings import find_settings, setting
+from ...settings_text import NAME
 from ...user_files import expanded, warn_once
 
 # %% ../../../nbs/03_clients/bigquery/02_settings.ipynb #7d0385b9

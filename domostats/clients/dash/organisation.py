@@ -21,7 +21,8 @@ from ...errors import SettingsError
 from ...instances import SANDBOX, Instance, check_name, check_url, find_instance
 from ...sealing import hides
 from ...secrets import shown
-from ...settings import NAME, find_settings, setting
+from ...settings import find_settings, setting
+from ...settings_text import NAME
 
 # %% ../../../nbs/03_clients/dash/01_organisation.ipynb #11e4e6e8
 ISSUER = "https://auth.comotion.us"  # read in the published client

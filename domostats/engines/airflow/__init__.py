@@ -17,7 +17,7 @@ NAMES = {
     f"{HERE}.connections": ["make_observatory_api", "connected_instance", "instance_names"],
     f"{HERE}.sensors": ["ReleaseSensor", "DagRunSensor"],
     f"{HERE}.organisations": ["organisation_dags", "remembered"],
-    f"{REGISTRY}.workflow": ["make_dag_id", "one_per_organisation", "tagged_datasets"],
+    f"{REGISTRY}.partners": ["make_dag_id", "one_per_organisation", "tagged_datasets"],
     f"{REGISTRY}.addresses": ["address_to_gcp_fields", "table_name"],
     f"{REGISTRY}.entities": [
         "Organisation",

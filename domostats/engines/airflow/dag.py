@@ -32,7 +32,8 @@ from domostats.engines.steps import (
     run_batch,
 )
 from ...errors import SettingsError
-from ...tracking.registry.entities import Dataset, known
+from ...tracking.registry.entities import Dataset
+from ...tracking.registry.fields import known
 from domostats.tracking.registry.task_runs import (
     NOT_MENDED_BY_WAITING,
     Task,

@@ -18,7 +18,7 @@ from ...errors import RetryLaterError
 from ...notices import tell
 from ...tracking.registry.api import Registry
 from ...tracking.registry.entities import Entity, Organisation
-from ...tracking.registry.workflow import one_per_organisation
+from ...tracking.registry.partners import one_per_organisation
 from ...transport.state_folder import folder_of, make_folder, replace_file
 
 # %% ../../../nbs/12_engines/airflow/05_organisations.ipynb #3d2ef35b

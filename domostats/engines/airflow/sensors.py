@@ -23,7 +23,7 @@ from .connections import make_observatory_api
 from ...errors import DestinationError, RetryLaterError
 from ...notices import tell
 from ...tracking.periods import utc
-from ...tracking.registry.workflow import unfinished
+from ...tracking.registry.waiting import unfinished
 
 
 # %% ../../../nbs/12_engines/airflow/04_sensors.ipynb #b2db578c

@@ -14,6 +14,7 @@ __all__ = [
 ]
 
 # %% ../../../nbs/06_loading/uploads/10_parts.ipynb #8e2df316
+import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -173,7 +174,7 @@ class PartWriter:
         table = self.rows_of(chunk)
         if self.repeated is None:
             self.repeated = repeated_columns(table)
-        file = pa.BufferOutputStream()
+        file = io.BytesIO()
         parquet.write_table(
             table,
             file,
@@ -188,7 +189,7 @@ class PartWriter:
             chunk.table.num_rows,
             table.num_rows,
             mark or digest_tables([chunk.table]),
-            file.getvalue().to_pybytes(),
+            file.getvalue(),
         )
 
 

@@ -28,7 +28,7 @@ from .routes import answer_call
 from ..clock import VirtualClock
 from ..control import Action, Refusals, answer_control, make_actions
 from ..dash.faults import redacted
-from ..faults import Faults
+from ..planned_faults import Faults
 from ..replies import JSON, Reply
 from ...secrets import Secret
 

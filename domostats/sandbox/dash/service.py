@@ -35,7 +35,7 @@ from .rules import DashRules
 from .sql import make_lake
 from .store import ObjectStore
 from .store_app import StoreService
-from ..faults import Faults
+from ..planned_faults import Faults
 from ..replies import JSON, Reply
 from ...secrets import Secret
 

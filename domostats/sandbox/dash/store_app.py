@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlencode
 from .faults import DashCall, redacted, reply_after, reply_before
 from .form_reader import FormReader, load_multipart
 from .store import XML, ObjectStore, StoreRefusal, store_error
-from ..faults import Faults
+from ..planned_faults import Faults
 from ..replies import Reply
 from ..server import break_off, send_reply
 

@@ -23,7 +23,8 @@ from domostats.tracking.bigquery.ledger import (
     loaded_now,
     open_claims,
 )
-from ..loads import Load, has_died, run_name
+from ..ledger import Load
+from ..run_names import has_died, run_name
 from ...transport.clock import wait
 
 if TYPE_CHECKING:

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...times import as_utc
 from .connection import LOADS, DatasetConnection
-from ..loads import Load
+from ..ledger import Load
 
 if TYPE_CHECKING:
     from google.cloud import bigquery

@@ -29,7 +29,7 @@ from domostats.tracking.bigquery.ledger import (
     lines_parameter,
     loaded_now,
 )
-from ..loads import Load, ledger_name
+from ..ledger import Load, ledger_name
 
 
 # %% ../../../nbs/08_tracking/bigquery/10_releases.ipynb #6a1f3d87

@@ -42,7 +42,7 @@ from domostats.tracking.bigquery.ledger import (
 )
 from ..extractors.tables import Table
 from ..extractors.warehouse import line_day
-from ..loads import Load
+from ..ledger import Load
 from ...transport.clock import wait
 
 

@@ -36,7 +36,7 @@ from .structure import BigQueryStructure
 from .table_rows import BigQueryRows
 from ..extractors.tables import Table
 from ..extractors.warehouse import line_day
-from ..loads import Load, is_line_of, part_name
+from ..ledger import Load, is_line_of, part_name
 
 
 # %% ../../../nbs/08_tracking/bigquery/11_warehouse.ipynb #08000ed7

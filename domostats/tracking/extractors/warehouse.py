@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from .steps import Step
 from .tables import Table
-from ..loads import Load
+from ..ledger import Load
 
 # %% ../../../nbs/08_tracking/extractors/06_warehouse.ipynb #d2fbe4e3
 # The moments at which a day begins and ends.
@@ -72,7 +72,7 @@ class DayLedger(Protocol):
         ...
 
     def lines(self, dataset: str) -> list[Load]:
-        "The lines of a table, or of a part of it (`loads.part_name`), in order of their keys."
+        "The lines of a table, or of a part of it (`ledger.part_name`), in order of their keys."
         ...
 
     def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:

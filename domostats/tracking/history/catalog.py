@@ -33,7 +33,7 @@ from ...errors import DestinationError, SettingsError
 from ...loading.store import Store
 from ...loading.store_types import folded, quoted
 from .moments import snapshot_moment
-from ..loads import loads_of
+from ..ledger import loads_of
 
 if TYPE_CHECKING:
     import duckdb

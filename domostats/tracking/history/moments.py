@@ -10,7 +10,7 @@ from datetime import date, datetime, timezone
 
 from ...errors import SettingsError
 from ...times import as_naive, to_moment, with_zone
-from ..loads import Load
+from ..ledger import Load
 from ..periods import spell, utc
 
 

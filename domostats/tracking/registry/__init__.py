@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from domostats.tracking.registry.api import Registry, make_observatory_api
-    from domostats.tracking.registry.client import RegistryClient, find_key, read_answer
+    from domostats.tracking.registry.caller import find_key, read_answer
+    from domostats.tracking.registry.client import RegistryClient
 
 # %% ../../../nbs/08_tracking/registry/00_registry.ipynb #1ec96bfb
 HANDED_ON = {
     "api": ("Registry", "make_observatory_api"),
-    "client": ("RegistryClient", "find_key", "read_answer"),
+    "caller": ("find_key", "read_answer"),
+    "client": ("RegistryClient",),
 }
 
 
