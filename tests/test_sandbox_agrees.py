@@ -197,6 +197,9 @@ def test_a_role_counts_its_users_and_its_grants(seen):
     for role in seen.roles:
         grants = seen.get(f"/api/authorization/v1/roles/{role['id']}/authorities")
         assert role["userCount"] == users[role["id"]] and role["authorityCount"] == len(grants)
+        found = seen.get(f"/api/authorization/v1/roles/{role['id']}/users?limit=500")
+        members = [row["id"] for row in seen.users if row["roleId"] == role["id"]]
+        assert [row["userId"] for row in found["users"]] == members
     names = {role["id"]: role["name"] for role in seen.roles}
     for row in seen.users:
         if "role" in row and row["id"] != 0:  # the support user has a wrong one; recorded

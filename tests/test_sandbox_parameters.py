@@ -231,6 +231,18 @@ def test_users_search(ask, known):
     assert not {*ids(gone)} & {*ids(known["users"])}
 
 
+def test_roles_members(ask):
+    "members of a role: page, and the total of it"
+    largest = max(ask(ROLES), key=lambda role: role["userCount"])
+    path = f"{ROLES}/{largest['id']}/users"
+    everybody = ask(path, limit=500)["users"]
+    assert len(everybody) == largest["userCount"] > 12
+    page = ask(path, limit=7, offset=5)
+    assert page["users"] == everybody[5:12]
+    assert page["totalCount"] == page["totalFilteredCount"] == len(everybody)
+    assert ask(path, offset=len(everybody))["users"] == []
+
+
 # --- pages ----------------------------------------------------------------------------------------
 
 
@@ -719,6 +731,8 @@ REFUSED = [  # what a client sends, endpoint, query, body, what the refusal name
     ("accounts: a filter of providers", PROVIDERS, {"filter": "withAccounts"}, None, "filter"),
     ("roles: pages", ROLES, {"offset": 5}, None, "offset"),
     ("grants of a role: pages", f"{ROLES}/1/authorities", {"limit": 5}, None, "limit"),
+    ("members of a role: a filter", f"{ROLES}/1/users", {"filter": "ada"}, None, "filter"),
+    ("members of a role: too many", f"{ROLES}/1/users", {"limit": 501}, None, "500 is the most"),
     ("pages: by creation", PAGES, {}, {"orderBy": "createdTime"}, "createdTime"),
     ("pages: details", PAGES, {}, {"includeDetails": True}, "includeDetails"),
     ("pages: rights", PAGES, {}, {"includePermissionsList": True}, "includePermissionsList"),

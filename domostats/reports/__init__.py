@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:  # what __getattr__ loads, for editors and type checkers
     from domostats.reports import (
+        access_tokens,
         accounts,
         activity_log,
         calls,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:  # what __getattr__ loads, for editors and type checkers
         oauth_configurations,
         page_access,
         page_people,
+        role_members,
         users,
     )
     from domostats.reports.report import Report

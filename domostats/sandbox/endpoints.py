@@ -72,8 +72,13 @@ def serves(
 
 
 def table(*endpoints: Endpoint) -> dict[tuple[str, str], Endpoint]:
-    "Endpoints by (method, path)."
-    return {(endpoint.method, endpoint.path): endpoint for endpoint in endpoints}
+    "Endpoints by (method, path). ValueError where two of them have the same."
+    found: dict[tuple[str, str], Endpoint] = {}
+    for endpoint in endpoints:
+        first = found.setdefault((endpoint.method, endpoint.path), endpoint)
+        if first is not endpoint:
+            raise ValueError(f"{endpoint.method} {endpoint.path} is answered by two functions.")
+    return found
 
 
 # %% ../../nbs/11_sandbox/05_endpoints.ipynb #94401d1a

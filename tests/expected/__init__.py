@@ -44,7 +44,9 @@ class Expected:
     "What one row is, as the report says it."
 
     rows: Sequence[Mapping[str, dict | None]]
-    "For each row the records it is made from, by keyword of the source or lookup."
+    """For each row the records it is made from, by keyword of the source or lookup. What the row
+    type reads by a path has our name there, in camelCase; `lists` and `replies` are as the service
+    sends them."""
 
     columns: Mapping[str, Sequence[tuple]]
     """The columns of each format: name, type, and the value in each of `rows`. The usual format

@@ -7,10 +7,13 @@ __all__ = [
     "GROUPS",
     "GROUP_DETAILS",
     "ROLES",
+    "ROLE_MEMBERS",
     "get_groups",
     "lacks_members",
     "get_group_details",
     "get_roles",
+    "members_of",
+    "get_role_members",
 ]
 
 # %% ../../../nbs/03_clients/domo/07_groups.ipynb #7ae76b30
@@ -20,7 +23,7 @@ from ...instances import Instance
 from ...notices import warn
 from ...sealing import hides
 from ...transport.answer import Answer
-from ...transport.by_parent import Each, says_id
+from ...transport.by_parent import Each, Under, says_id
 from ...transport.listing import Whole, all_of
 from ...transport.offset import Offset
 
@@ -86,4 +89,33 @@ def get_roles(
 
     `GET /api/authorization/v1/roles`, recorded.
     """
+    ...
+
+
+# %% ../../../nbs/03_clients/domo/07_groups.ipynb #rlm10002
+def members_of(role_id: int | str) -> Offset:
+    "The listing of the users who have a role."
+    return Offset(
+        f"/api/authorization/v1/roles/{role_id}/users",
+        at="users",
+        key="userId",
+        size=50,
+        total="totalCount",
+    )
+
+
+ROLE_MEMBERS = Under(
+    "/api/authorization/v1/roles/{}/users", key="userId", parents=ROLES, below=members_of
+)
+
+
+@retrieves(ROLE_MEMBERS)
+def get_role_members(
+    domo_instance: str | Instance, session_token: Credential = None, debug_api: bool = False
+) -> Answer:
+    """The users of every role, one dict each in `.response`, with the `roleId`; `hireDate` in
+    milliseconds.
+
+    `GET /api/authorization/v1/roles/{id}/users`, the fields recorded; the pages of 50 and their
+    `totalCount` are described. A call a role, and one for each further page."""
     ...

@@ -6,16 +6,18 @@
 __all__ = [
     "ME",
     "DETAILS_OF_USER",
+    "MEMBER_FIELDS",
     "show_me",
     "show_users",
     "show_user",
     "show_newer_user",
     "show_grants",
+    "numbers_by_role",
     "show_roles",
+    "show_role_members",
 ]
 
 # %% ../../../nbs/11_sandbox/domo/15_users_and_roles.ipynb #5b1e0c12
-from collections import Counter
 from typing import Any
 
 from ..days import OPENED
@@ -23,7 +25,7 @@ from .data import Data
 from .user_lists import IDENTITY_ATTRIBUTES
 from .users import role_of
 from ..endpoints import NUMBER, serves
-from ..kinds import ListOf, OneOf
+from ..kinds import ListOf, OneOf, WholeNumber
 from ..replies import JSON, DomoRequest, Reply, json_reply, trouble
 
 # %% ../../../nbs/11_sandbox/domo/15_users_and_roles.ipynb #3d587b07
@@ -97,17 +99,25 @@ def show_grants(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -
 
 
 # %% ../../../nbs/11_sandbox/domo/15_users_and_roles.ipynb #23578d61
+def numbers_by_role(data: Data) -> dict[int, list[int]]:
+    "The numbers of the users who have a role, by the id of the role; made once."
+
+    def make() -> dict[int, list[int]]:
+        world = data.world
+        roles = [role_of(world.seed, n).id if n else 1 for n in range(world.users)]
+        roles += [data.user_at(n)["roleId"] for n in range(world.users, data.user_count)]
+        found: dict[int, list[int]] = {}
+        for n, role in enumerate(roles):
+            found.setdefault(role, []).append(n)
+        return found
+
+    return data.remember("roles", make)
+
+
 @serves("GET", "/api/authorization/v1/roles")
 def show_roles(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/authorization/v1/roles` (recorded)."
-    world = data.world
-    users = data.remember(
-        "roles",
-        lambda: Counter(
-            [role_of(world.seed, n).id if n else 1 for n in range(world.users)]
-            + [data.user_at(n)["roleId"] for n in range(world.users, data.user_count)]
-        ),
-    )
+    users = numbers_by_role(data)
     return json_reply(
         [
             {
@@ -115,10 +125,40 @@ def show_roles(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
                 "name": role.name,
                 "description": f"The role {role.name}",
                 "authorityCount": len(role.grants),
-                "userCount": users[role.id],
+                "userCount": len(users.get(role.id, ())),
                 "created": OPENED * 1000,
                 "modified": (OPENED if role.rights else OPENED + 50_000_000) * 1000,
             }
-            for role in world.roles.values()
+            for role in data.world.roles.values()
         ]
     )
+
+
+# %% ../../../nbs/11_sandbox/domo/15_users_and_roles.ipynb #rlm20002
+MEMBER_FIELDS = {  # ours -> as a user has it
+    "userId": "id",
+    "email": "emailAddress",
+    "displayName": "displayName",
+    "roleId": "roleId",
+    "department": "department",
+    "jobTitle": "title",
+    "hireDate": "hireDate",
+    "location": "employeeLocation",
+}
+
+
+@serves(
+    "GET",
+    f"/api/authorization/v1/roles/{NUMBER}/users",
+    query={"offset": WholeNumber(), "limit": WholeNumber(most=500)},
+)
+def show_role_members(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
+    """`GET /api/authorization/v1/roles/{id}/users?offset=&limit=`: its fields are recorded, its
+    pages described. A role that is not there has nobody."""
+    numbers = numbers_by_role(data).get(int(id), [])
+    asked_for = map(data.user_at, asked.slice(numbers, "offset", "limit", 50, 500))
+    members = [
+        {name: one[old] for name, old in MEMBER_FIELDS.items() if old in one} for one in asked_for
+    ]
+    total = len(numbers)
+    return json_reply({"users": members, "totalCount": total, "totalFilteredCount": total})
