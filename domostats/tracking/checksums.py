@@ -13,6 +13,27 @@ import pyarrow.compute as pc
 
 
 # %% ../../nbs/08_tracking/03_checksums.ipynb #10b1000a
+def checksum(rows: pa.Table | pa.RecordBatchReader) -> str:
+    """A text made of the names, types and values of an Arrow table or reader.
+
+    It does not depend on how the rows come in pieces.
+    """
+    reader = rows.to_reader() if isinstance(rows, pa.Table) else rows
+    digests = [
+        [_digest(f"{field.name} {field.type}".encode()) for _ in range(3)]  # see `_bytes_of`
+        for field in reader.schema
+    ]
+    for batch in reader:
+        for column, of_column in zip(batch.columns, digests, strict=True):
+            for digest, part in zip(of_column, _bytes_of(column), strict=True):
+                digest.update(part)
+    return _digest(b"".join(digest.digest() for one in digests for digest in one)).hexdigest()
+
+
+def _digest(data: bytes) -> hashlib.blake2b:
+    return hashlib.blake2b(data, digest_size=16)
+
+
 def _bytes_of(column: pa.Array) -> tuple[bytes, bytes, bytes]:
     "What makes a column another one: where it is null, how long its texts are, and its values."
     nulls = column.is_null().to_numpy(zero_copy_only=False).tobytes()
@@ -28,24 +49,3 @@ def _bytes_of(column: pa.Array) -> tuple[bytes, bytes, bytes]:
         column = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
     column = column.fill_null(False if pa.types.is_boolean(column.type) else 0)
     return nulls, b"", column.to_numpy(zero_copy_only=False).tobytes()
-
-
-def checksum(rows: pa.Table | pa.RecordBatchReader) -> str:
-    """A text made of the names, types and values of an Arrow table or reader.
-
-    It does not depend on how the rows come in pieces.
-    """
-    reader = rows.to_reader() if isinstance(rows, pa.Table) else rows
-    digests = [
-        [_digest(f"{field.name} {field.type}".encode()) for _ in range(3)]
-        for field in reader.schema
-    ]
-    for batch in reader:
-        for column, of_column in zip(batch.columns, digests, strict=True):
-            for digest, part in zip(of_column, _bytes_of(column), strict=True):
-                digest.update(part)
-    return _digest(b"".join(digest.digest() for one in digests for digest in one)).hexdigest()
-
-
-def _digest(data: bytes) -> "hashlib.blake2b":
-    return hashlib.blake2b(data, digest_size=16)

@@ -34,8 +34,9 @@ if TYPE_CHECKING:
 class Load(NamedTuple):
     """A line of the ledger: which release of a dataset was loaded, by which run.
 
-    It holds how many rows came, from when to when it took (UTC), a `checksum` of what came and
-    `details` (dict) of its kind.
+    It holds how many rows came, from when to when it took (UTC) and a `checksum` of what came.
+    `details` is what else is known: the `part` of a dataset it is of, why it is `incomplete`, and
+    what the kind of dataset needs.
     """
 
     dataset: str
@@ -88,7 +89,8 @@ def _is_part(line: Load, dataset: str) -> bool:
 def select_lines(lines: Iterable[Load], dataset: str, parts: bool = True) -> list[Load]:
     """Those of all lines that are of a dataset.
 
-    Of a dataset in `parts` the releases that each part has.
+    A dataset that has lines of its parts only has the releases that every part has, as one line
+    each; none with `parts=False`.
     """
     name = ledger_name(dataset)
     lines = [*lines]
@@ -104,7 +106,7 @@ def _in_every_part(dataset: str, lines: list[Load]) -> list[Load]:
     by_key: dict[str, list[Load]] = {}
     for line in lines:
         by_key.setdefault(line.release_key, []).append(line)
-    return [_joined(dataset, some) for _, some in sorted(by_key.items()) if len(some) == len(parts)]
+    return [_joined(dataset, same) for _, same in sorted(by_key.items()) if len(same) == len(parts)]
 
 
 def _joined(dataset: str, lines: list[Load]) -> Load:
@@ -124,7 +126,7 @@ def _joined(dataset: str, lines: list[Load]) -> Load:
 
 
 def _each_once(lines: list[Load]) -> list[Load]:
-    "Lines under the names of the ledger, sorted; of two for a release the later one."
+    "Lines under the names of the ledger, sorted; where a release has two, the later one."
     found = {}
     for line in sorted(lines, key=lambda line: str(line.loaded_at or "")):
         name = ledger_name(line.dataset)
@@ -174,8 +176,8 @@ def loads_of(
 ) -> list[Load]:
     """The lines of the ledger, of a dataset or of all, in order of their keys.
 
-    Of a dataset in `parts` the releases that each part has. A dataset with a slash in its name
-    is no part of another: the lines of a part say so in their details.
+    For `parts` see `select_lines`. A dataset with a slash in its name is no part of another: the
+    lines of a part say so in their details.
     """
     con.execute(LOADS)
     name = None if dataset is None else ledger_name(dataset)
@@ -239,15 +241,15 @@ class DuckDBLedger:
         self._con = con
 
     def every_line(self) -> list[Load]:
-        "The lines of every table, in order of tables and keys."
+        "The lines of every dataset, in order of datasets and keys."
         return loads_of(self._con)
 
     def lines(self, dataset: str) -> list[Load]:
-        "The lines of a table, or of a part of it, in order of their keys."
+        "The lines of a dataset, or of a part under its own name; no parts are joined."
         return loads_of(self._con, dataset, parts=False)
 
     def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
-        "Whether a line of a table has other details than these."
+        "Whether a line of a dataset has other details than these (in this order)."
         self._con.execute(LOADS)
         found = self._con.execute(
             "SELECT 1 FROM kit.loads WHERE dataset = ? AND details <> ? LIMIT 1",
@@ -256,18 +258,18 @@ class DuckDBLedger:
         return bool(found.fetchall())
 
     def note(self, line: Load) -> Load:
-        "Write a line in place of the one of the same day, and give it with its moments."
+        "Write a line in place of the one of the same release, and give it with its moments."
         return note_load(self._con, line)
 
     def drop(self, dataset: str, key: str) -> None:
-        "Take the line of a day out."
+        "Take the line of a release out."
         self._con.execute(LOADS)
         drop_line(self._con, dataset, key)
 
     def move(self, dataset: str, part: str) -> None:
-        "Make the lines of a table those of a part of it."
+        "Make the lines of a dataset those of a part of it."
         move_lines(self._con, dataset, part)
 
     def erase(self, dataset: str) -> None:
-        "Take every line of a table and of its parts out."
+        "Take every line of a dataset and of its parts out."
         drop_lines(self._con, dataset)

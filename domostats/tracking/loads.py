@@ -25,7 +25,6 @@ from domostats.tracking.ledger import (
     Load,
     drop_line,
     is_line_of,
-    ledger_name,
     loads_of,
     note_load,
     select_lines,
@@ -49,7 +48,7 @@ def why_incomplete(data: object) -> str | None:
 @contextmanager
 def prepare_release(
     line: Load, data: object, folder: Path
-) -> "Iterator[tuple[Load, pa.Table | pa.RecordBatchReader]]":
+) -> Iterator[tuple[Load, pa.Table | pa.RecordBatchReader]]:
     """The rows of a release, and its line with their checksum and what the data says of itself.
 
     `data` is what `loading.streams.to_reader` takes; its `facts` (dict) go into the details, and
@@ -93,7 +92,10 @@ class Loads:
                 yield db.ledger
 
     def lines(self, dataset: str | None = None) -> list[Load]:
-        "Every `Load` of a dataset, or of all, in order of their keys."
+        """Every `Load` of a dataset, or of all, in order of their keys.
+
+        Of a dataset in parts they are the releases that every part has.
+        """
         with self._open() as ledger:
             lines = ledger.every_line()
         return lines if dataset is None else select_lines(lines, dataset)
@@ -122,9 +124,9 @@ class Loads:
     ) -> Load:
         """Replace the rows of a release by data and write its line, both or neither.
 
-        Gives the `Load`. `data` is what `loading.streams.to_reader` takes. The rows are a part of
-        the dataset (the table) of this name, or of another `table`, called by the key or another
-        `partition`. What the data says of itself in `facts` (dict) goes into the details. Rows of
+        Gives the `Load`. `data` is what `loading.streams.to_reader` takes. The rows go into the
+        partition called `partition` (by default the key) of `table` (by default the one called as
+        the dataset). What the data says of itself in `facts` (dict) goes into the details. Rows of
         an incomplete run never replace those of a complete one: DataError `incomplete` (not if
         `allow_incomplete`). The errors of `write_release`.
         """
@@ -137,7 +139,7 @@ class Loads:
     def write_release(
         self,
         line: Load,
-        rows: "pa.Table | pa.RecordBatchReader",
+        rows: pa.Table | pa.RecordBatchReader,
         table: str,
         partition: str,
         allow_incomplete: bool = False,
@@ -161,16 +163,16 @@ class Loads:
             return note_load(con, line._replace(row_count=n))
 
     def forget(self, dataset: str, key: str) -> bool:
-        """Take a line out of the ledger, so that the release counts as missing; the rows stay.
+        """Take a release out of the ledger, of every part, so that it counts as missing; the rows
+        stay.
 
         Gives whether there was one.
         """
-        name = ledger_name(dataset)
         with self._open() as ledger:
             found = [
                 line
                 for line in ledger.every_line()
-                if line.release_key == key and is_line_of(line, name)
+                if line.release_key == key and is_line_of(line, dataset)
             ]
             for line in found:
                 ledger.drop(line.dataset, key)

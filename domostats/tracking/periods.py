@@ -98,7 +98,7 @@ def period_grain(text: str) -> str | None:
         raise _not_a_period(text)
     if found["exact"]:
         return None
-    return next((name for name in GRAINS if found[name]), "year")
+    return next(name for name in GRAINS if found[name])
 
 
 def parse_period(text: str, grain: str | None = None) -> tuple[datetime, datetime]:

@@ -128,9 +128,9 @@ ADDED, CHANGED, REMOVED = "#2a9d8f", "#e9c46a", "#e76f51"
 
 
 def timeline(history: "History") -> Picture:
-    """A `Picture` of the snapshots of a `History`.
+    """A `Picture` of the snapshots of a `History`, each a row.
 
-    The first of them is left out, as there everything is new.
+    The first has no bar, as there everything is new.
     """
     rows = [
         {
@@ -185,10 +185,10 @@ COLOURS = {
 def days_of(
     loads: "Iterable[Load | DatasetRelease]", first: date | None = None, last: date | None = None
 ) -> dict[date, str]:
-    """The state of each day between `first` and `last`, as {day: state}.
+    """The state of each day from `first` to `last`, as {day: state}.
 
-    The days are dates; those of the ledger if they are not given. `loads` are lines of the ledger
-    or releases (with `release_key` and `row_count`).
+    Both are inclusive, and by default the first and the last day that `loads` know. These are lines
+    of the ledger, or releases of a registry.
     """
     known = {}
     for load in loads:
@@ -232,7 +232,7 @@ BLOCK = 8.5  # rows from one year to the next
 
 
 def _week_and_row(day: date, first_year: int) -> tuple[int, float]:
-    "The column and the row of a day."
+    "Where the square of a day is: its week, and its row below the block of the first year."
     begin = date(day.year, 1, 1)
     week = (day - begin + timedelta(begin.weekday())).days // 7
     return week, day.weekday() + BLOCK * (day.year - first_year)

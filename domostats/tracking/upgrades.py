@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = [
-    "READY",
+    "READY_TABLES",
     "STEPS",
     "UpgradeStep",
     "find_ledger_names",
@@ -17,7 +17,6 @@ __all__ = [
 
 # %% ../../nbs/08_tracking/07_upgrades.ipynb #ed9e0f1a
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..instances import check_name
@@ -31,6 +30,7 @@ from domostats.tracking.history.old_histories import (
     upgrade_old_histories,
 )
 from .ledger import LOADS, ledger_name, loads_of, note_load
+from .periods import Moment
 
 if TYPE_CHECKING:
     import duckdb
@@ -41,7 +41,7 @@ class UpgradeStep(NamedTuple):
     """A kind of data that older versions wrote in another form.
 
     `find(con)` gives what there is, a sentence each. `apply(con, answers)` mends it and gives what
-    was done."""
+    was done, or is left to do."""
 
     name: str
     find: "Callable[[duckdb.DuckDBPyConnection], list[str]]"
@@ -49,7 +49,7 @@ class UpgradeStep(NamedTuple):
 
 
 # %% ../../nbs/08_tracking/07_upgrades.ipynb #a1160005
-READY = ("activity", "user_counts", "dataset_counts", "account_counts")
+READY_TABLES = ("activity", "user_counts", "dataset_counts", "account_counts")
 
 
 def find_ledger_names(con: "duckdb.DuckDBPyConnection") -> list[str]:
@@ -84,15 +84,15 @@ def find_shared_tables(con: "duckdb.DuckDBPyConnection") -> list[str]:
     return [
         f"The table {name} has no column instance. It gets it by: domostats make-migrations, then "
         "domostats migrate, with 'instance = NAME' under [extractors] in settings.ini."
-        for name in READY
-        if "instance" not in (structure.live_columns(name) or {"instance": None})
+        for name in READY_TABLES
+        if (columns := structure.live_columns(name)) and "instance" not in columns
     ]
 
 
 def upgrade_shared_tables(
     con: "duckdb.DuckDBPyConnection", answers: Answers | None = None
 ) -> list[str]:
-    "Where to go on: a table is changed by a migration only, and nothing is done here."
+    "What is left to do, a sentence each: a migration changes a table, and nothing is done here."
     return find_shared_tables(con)
 
 
@@ -113,12 +113,12 @@ def needed(store: Store) -> list[str]:
 def upgrade(
     store: Store | None = None,
     instance: str | None = None,
-    owners: Mapping[datetime | date | str, str] | None = None,
+    owners: Mapping[Moment, str] | None = None,
     whole: bool = False,
     dry_run: bool = False,
 ) -> list[str]:
-    """Bring a store into the form of today, whole or not at all; what was (with `dry_run`: would
-    be) done, a sentence each.
+    """Bring a store into the form of today, in one transaction; what was (with `dry_run`: would be)
+    done, or is left to do, a sentence each.
 
     `instance`: whose the old histories are. `owners`: the instance of each snapshot (by moment)
     that is of another one. `whole`: the histories are of one instance, though they look mixed.

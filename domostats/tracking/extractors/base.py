@@ -34,8 +34,9 @@ Row = TypeVar("Row")
 class BaseExtractor(Generic[Row]):
     """What to write for a day.
 
-    `table`, `date_field`, `look_back` (days), `gap` and `shows_previous` have defaults; see
-    `tables.Table`.
+    `table`, `date_field`, `gap` and `shows_previous` have defaults; see `tables.Table`. The last
+    `look_back` days are done again by each run. With `allow_incomplete` a day is written though
+    rows of it may be missing.
 
     With a `partition_field` several sources share the table, each with its own days: the column of
     that name is filled in with what `get_partition` says.
@@ -125,7 +126,7 @@ def ask_for(extractor: BaseExtractor[Any], name: str) -> Any:
 def findings_of(extractor: BaseExtractor[Any]) -> tuple[str, ...]:
     """The `findings` of an extractor about the rows it gave last.
 
-    None for an object without that method, since a program may pass any object with an `extract`.
+    None are found for an object without that method: a program may pass any that has an `extract`.
     """
     return tuple(ask_for(extractor, "findings")) if hasattr(extractor, "findings") else ()
 

@@ -48,8 +48,8 @@ def part_from(extractor: BaseExtractor[Any], table: Table) -> str | None:
 
 # %% ../../../nbs/08_tracking/extractors/15_day_loader.ipynb #6717e14e
 class LoadedDays(NamedTuple):
-    """What became of several days: their lines and what the extractor found about each, and the day
-    that `failed` with its error, if one has.
+    """What became of several days: their lines (`loads`), what the extractor found about each, and
+    the day that `failed` with its error, in a list of one or none.
     """
 
     loads: list[Load]
@@ -117,7 +117,7 @@ class DayLoader:
                 self.check(db)
                 return db.replace(self.table, self.part, rows(), [line])[0]
 
-    def load_days(self, days: Sequence[date], run: str | None = None) -> "LoadedDays":
+    def load_days(self, days: Sequence[date], run: str | None = None) -> LoadedDays:
         """Replace several days at once; gives what became of them.
 
         A day that fails ends it, and those before it are written. What fails at the warehouse
@@ -139,7 +139,7 @@ class DayLoader:
         return done
 
     def days_batches(
-        self, days: Sequence[date], run: str | None, done: "LoadedDays"
+        self, days: Sequence[date], run: str | None, done: LoadedDays
     ) -> Generator[pa.RecordBatch, None, None]:
         """The checked rows of some days, one day after another, up to one that fails; `done` is
         filled meanwhile.

@@ -168,7 +168,7 @@ class Extraction:
         """
         run = run_name()
         asked = asked_days(first, last, self.first_date, self.zone, now)
-        first_date_of(self.first_date)
+        first_date_of(self.first_date)  # an error of the settings, before any day is done
         seen = set()
         for extractor in self._chosen(only):
             name, part = ask_for(extractor, "get_table").name, None

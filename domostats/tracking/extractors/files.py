@@ -32,8 +32,8 @@ from ...user_files import expanded
 def migrations_folder() -> Path:
     """The folder of the migrations: `migrations` under [extractors] in settings.ini.
 
-    It is seen from that file's folder. Without the setting it is `migrations` in the working
-    folder.
+    A relative path begins at the folder of that file. Without the setting it is `migrations` in the
+    working folder.
     """
     named = setting("extractors", "migrations")
     return find_settings().folder / expanded(named) if named else Path.cwd() / "migrations"
@@ -98,7 +98,7 @@ def _broken(path: Path, n: int, what: str) -> SettingsError:
 
 # %% ../../../nbs/08_tracking/extractors/09_files.ipynb #a1140002
 def digest_of(step: Step) -> str:
-    "A check sum of a step, which says whether its file was changed later."
+    "A checksum of a step, which says whether its file was changed later."
     return hashlib.blake2b(msgspec.json.encode(step), digest_size=8).hexdigest()
 
 

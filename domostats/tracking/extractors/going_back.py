@@ -64,7 +64,7 @@ def _kept_files(migrations: Migrations, target: str) -> set[str]:
 
 
 def _way_back(db: OpenWarehouse, planned: list[PlannedStep], kept: set[str]) -> list[TableBack]:
-    "The tables that change on the way back, that of the last step first. SettingsError."
+    "The tables that change on the way back, the last first. SettingsError `no_way_back`."
     left = find_pending(db.structure, planned)
     had = [one for one in planned if one not in left]
     undone = [one for one in had if one.path.name not in kept]

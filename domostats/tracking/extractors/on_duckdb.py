@@ -78,13 +78,17 @@ class DuckDBRows:
 
     def delete(self, table: Table, part: str | None, days: Sequence[date] | None) -> None:
         "Delete the rows of some days, or of all (None), of a part."
-        condition = ""
+        conditions = ["true"]
+        values: list[object] = []
         if days is not None:
-            condition = f"{quoted(table.day)} IN ({', '.join('?' * len(days)) or 'NULL'})"
-        where, values = _within(table, part, condition)
-        self._con.execute(
-            f"DELETE FROM datasets.{quoted(table.name)} {where}", [*(days or ()), *values]
-        )
+            marks = ", ".join("?" * len(days)) or "NULL"  # no days: no row is one of them
+            conditions.append(f"{quoted(table.day)} IN ({marks})")
+            values += days
+        if table.partition and part:
+            conditions.append(f"{quoted(table.partition)} = ?")
+            values.append(part)
+        where = " AND ".join(conditions)
+        self._con.execute(f"DELETE FROM datasets.{quoted(table.name)} WHERE {where}", values)
 
     def insert(self, table: Table, rows: pa.RecordBatchReader) -> int:
         "Put rows into a table; how many."
@@ -93,15 +97,6 @@ class DuckDBRows:
         return self._con.execute(f"""
             INSERT INTO datasets.{quoted(table.name)} ({names})
             SELECT {names} FROM arriving""").fetchall()[0][0]
-
-
-def _within(table: Table, part: str | None, condition: str = "") -> tuple[str, list[str]]:
-    "The WHERE of a part of a table and of a condition, with its values; empty for all of it."
-    conditions, values = [condition] if condition else [], []
-    if table.partition and part:
-        conditions.append(f"{quoted(table.partition)} = ?")
-        values.append(part)
-    return (f"WHERE {' AND '.join(conditions)}" if conditions else ""), values
 
 
 # %% ../../../nbs/08_tracking/extractors/08_on_duckdb.ipynb #ebfce423

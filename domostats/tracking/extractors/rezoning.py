@@ -27,10 +27,10 @@ from ..run_names import run_name
 
 # %% ../../../nbs/08_tracking/extractors/16_rezoning.ipynb #abdd2c0c
 class RezoneResult(NamedTuple):
-    """A table whose days were extracted again in another zone.
+    """A table (or its part, as the ledger calls it) whose days were extracted in another zone.
 
     The `days`, those that are `left` until they are over, and how many `rows` came (None: none
-    were written).
+    were written), or the `error`.
     """
 
     dataset: str
@@ -62,7 +62,7 @@ def plan_rezone(
     labels = {*there, *map(line_day, lines)}
     kinds = {column.name: column.type for column in table.columns}
     if kinds.get(table.date_field, "DATE") != "DATE":
-        near = {one + timedelta(n) for one in labels for n in (-2, -1, 0, 1, 2)}
+        near = {one + timedelta(n) for one in labels for n in (-2, -1, 0, 1, 2)}  # in any zone
         there = db.rows.count_by_bounds(table, part, day_bounds_table(sorted(near), loader.bounds))
     return sorted({*labels, *there}), there
 

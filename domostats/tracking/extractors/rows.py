@@ -23,7 +23,7 @@ from .schema import BY_NAME, Column
 from .tables import Table
 
 # %% ../../../nbs/08_tracking/extractors/03_rows.ipynb #11300015
-ALSO = {float: (int,), Decimal: (int,)}  # types that are as good
+ALSO = {float: (int,), Decimal: (int,)}  # the types that a column takes beside its own
 
 
 class ValueCheck(NamedTuple):
@@ -146,7 +146,7 @@ def _shown(value: object) -> str:
 
 
 # %% ../../../nbs/08_tracking/extractors/03_rows.ipynb #11300016
-def _plain(column, python, value, row):
+def _plain(column: Column, python: type, value: Any, row: int) -> Any:
     """A value in the very type of its column; members of an enum give their value.
 
     DataError `null_value`, `wrong_type`.
@@ -181,7 +181,7 @@ def _plain(column, python, value, row):
     )
 
 
-def _exact(python, value):
+def _exact(python: type, value: Any) -> Any:
     """The same value without what a library has added to its type.
 
     None if it would not be the same, as with nanoseconds.
@@ -268,18 +268,19 @@ def _check_inside(
 ) -> None:
     "DataError `outside_day` for the first event that did not happen on the day."
     is_date = pa.types.is_date(times.type)
-    first = day if is_date else as_utc(start)
-    last = day if is_date else as_utc(end)
-    least, most = _bounds_of(times)
-    if first <= least and (most < last or most == last == first):
+    first, last = as_utc(start), as_utc(end)
+
+    def is_inside(time: Any) -> bool:
+        return time == day if is_date else first <= time < last
+
+    if all(map(is_inside, _bounds_of(times))):
         return
-    for n, value in enumerate(times.to_pylist(), 1):
-        if not (first <= value <= last) or value == last != first:
-            raise DataError(
-                f"Row {before + n} of {table.name}: {table.date_field} = {value} is not on "
-                f"{day}, which is from {start} up to but not including {end}. Ask the source for "
-                "date_start <= time < date_end.",
-                "outside_day",
-                row=before + n,
-                column=table.date_field,
-            )
+    n, time = next((n, one) for n, one in enumerate(times.to_pylist(), 1) if not is_inside(one))
+    raise DataError(
+        f"Row {before + n} of {table.name}: {table.date_field} = {time} is not on {day}, which is "
+        f"from {start} up to but not including {end}. Ask the source for "
+        "date_start <= time < date_end.",
+        "outside_day",
+        row=before + n,
+        column=table.date_field,
+    )

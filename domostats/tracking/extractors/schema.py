@@ -6,6 +6,7 @@
 __all__ = [
     "TYPES",
     "BY_NAME",
+    "NUMBERS",
     "OWN_DAY",
     "NAME",
     "Type",
@@ -60,10 +61,11 @@ TYPES = {
     )
 }
 BY_NAME = {kind.name: kind for kind in TYPES.values()}
+NUMBERS = ("INT64", "FLOAT64", "NUMERIC")  # the types that have a difference
 
 
 def type_name(annotation: object) -> str | None:
-    "The name of the type for an annotation that is no Optional, or None."
+    "The name of the type of a column that holds values of a class; None where there is none."
     if not isinstance(annotation, type):
         return None
     for python, kind in TYPES.items():
@@ -183,8 +185,8 @@ def sq_field(
     """A field of a dataclass, with all options of `dataclasses.field`.
 
     With `differentiate` its difference from day to day is a column of the delta view.
-    `diffrentiate` is a slip of the pen that one introduction has; it works, and a warning tells the
-    right spelling. SettingsError `two_ways` if the two say different things.
+    `diffrentiate` is a misprint that one introduction to extractors has; it works, and a warning
+    tells the right spelling. SettingsError `two_ways` if the two say different things.
     """
     if diffrentiate is not None:
         if differentiate is not None and differentiate != diffrentiate:
@@ -207,7 +209,7 @@ def delta_columns(cls: type) -> list[str]:
         if one.metadata.get("sq", {}).get("differentiate")
     ]
     for column in columns_from(cls):
-        if column.name in marked and column.type not in ("INT64", "FLOAT64", "NUMERIC"):
+        if column.name in marked and column.type not in NUMBERS:
             raise SettingsError(
                 f"{cls.__name__}.{column.name} is {column.type}, and only a number has a "
                 "difference. Take the mark away.",

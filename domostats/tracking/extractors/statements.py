@@ -84,7 +84,7 @@ def statements(
 ) -> list[str]:
     """The SQL of a step, a statement each, in BigQuery's words.
 
-    `tables` are those after the step; for the others see `table_statements`.
+    `tables` are those after the step; for `part`, `dataset` and `resumes` see `table_statements`.
     """
     table = step.table if isinstance(step, CreateTable) else tables[step.table]
     changes = table_statements(step, table, part, dataset, resumes)

@@ -21,7 +21,6 @@ __all__ = [
 from typing import Any
 
 import msgspec
-from msgspec import Struct
 
 from ...errors import SettingsError
 from .schema import Column
@@ -29,27 +28,27 @@ from .tables import Table, check_table
 
 
 # %% ../../../nbs/08_tracking/extractors/04_steps.ipynb #11400007
-class CreateTable(Struct, tag_field="do", tag="create_table", frozen=True):
+class CreateTable(msgspec.Struct, tag_field="do", tag="create_table", frozen=True):
     "Make a table, and its delta view if it has one."
 
     table: Table
 
 
-class AddColumn(Struct, tag_field="do", tag="add_column", frozen=True):
+class AddColumn(msgspec.Struct, tag_field="do", tag="add_column", frozen=True):
     "Add a column that may be null."
 
     table: str
     column: Column
 
 
-class Relax(Struct, tag_field="do", tag="relax", frozen=True):
+class Relax(msgspec.Struct, tag_field="do", tag="relax", frozen=True):
     "Let a column be null."
 
     table: str
     column: str
 
 
-class MakeView(Struct, tag_field="do", tag="make_view", frozen=True):
+class MakeView(msgspec.Struct, tag_field="do", tag="make_view", frozen=True):
     """Make the delta view anew, because other columns have a difference or the difference is
     counted from another row.
     """
@@ -60,14 +59,14 @@ class MakeView(Struct, tag_field="do", tag="make_view", frozen=True):
     shows_previous: bool
 
 
-class Reorder(Struct, tag_field="do", tag="reorder", frozen=True):
+class Reorder(msgspec.Struct, tag_field="do", tag="reorder", frozen=True):
     "Put the columns into another order."
 
     table: str
     columns: tuple[str, ...]
 
 
-class AddPartition(Struct, tag_field="do", tag="add_partition", frozen=True):
+class AddPartition(msgspec.Struct, tag_field="do", tag="add_partition", frozen=True):
     """Add the column that says from where a row is.
 
     What it is for the rows that are there is said when the step is done.
@@ -145,6 +144,7 @@ def _change(
 
 
 def _bad(what: str) -> SettingsError:
+    "What a step does that cannot be; `read_steps` puts the step before it."
     return SettingsError(what, "bad_migration")
 
 

@@ -88,13 +88,13 @@ class DuckDBStructure:
             self._con.execute("INSERT INTO kit.declared VALUES (?, ?)", [table.name, declaration])
 
     def applied(self) -> dict[tuple[str, int], str]:
-        "The check sum of each step that was done, by the name of its file and its number there."
+        "The checksum of each step that was done, by the name of its file and its number there."
         self._con.execute(APPLIED)
         rows = self._con.execute("SELECT name, step, sum FROM kit.migrations").fetchall()
         return {(name, n): digest for name, n, digest in rows}
 
     def begun(self) -> set[tuple[str, int]]:
-        "None: a step and its line are one transaction."
+        "No step, as each is one transaction with its line."
         return set()
 
     def note_begun(self, file: str, n: int, digest: str) -> None:

@@ -27,6 +27,7 @@ from ...errors import SettingsError
 from domostats.tracking.extractors.schema import (
     BY_NAME,
     NAME,
+    NUMBERS,
     OWN_DAY,
     Column,
     check_column_name,
@@ -43,7 +44,7 @@ class ExtractorType(enum.Enum):
     individual_rows = "individual_rows"
 
 
-GAPS = "previous_row", "previous_day"
+GAPS = "previous_row", "previous_day"  # what a difference is counted from
 
 
 class Table(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -212,7 +213,7 @@ def _check_ours(table: Table, owner: str, column: Column) -> None:
 
 
 def _check_day(table: Table, owner: str) -> None:
-    "What says the day is a name of ours for daily figures, and a field of its own for events."
+    "Day and partition have two good names, and events have a field that says when they happened."
     if table.daily:
         check_column_name(owner, table.date_field)
     if table.partition:
@@ -253,7 +254,7 @@ def _check_deltas(table: Table, owner: str) -> None:
             column=table.deltas[0],
         )
     for name in table.deltas:
-        if types.get(name) not in ("INT64", "FLOAT64", "NUMERIC"):
+        if types.get(name) not in NUMBERS:
             raise SettingsError(
                 f"{owner}.{name} is {types.get(name, 'not there')}, and only a number has a "
                 "difference. Take the mark away.",

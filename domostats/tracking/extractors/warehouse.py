@@ -76,11 +76,11 @@ class DayLedger(Protocol):
         ...
 
     def has_other_details(self, dataset: str, details: dict[str, str]) -> bool:
-        "Whether a line of a table has other details than these."
+        "Whether a line of a table has other details than these (in this order)."
         ...
 
     def note(self, line: Load) -> Load:
-        "Write a line in place of the one of the same day, and give it with its moments."
+        "Write a line in place of the one of the same release, and give it with its moments."
         ...
 
     def drop(self, dataset: str, key: str) -> None:
@@ -116,7 +116,7 @@ class TableStructure(Protocol):
         ...
 
     def applied(self) -> dict[tuple[str, int], str]:
-        "The check sum of each step that was done, by the name of its file and its number there."
+        "The checksum of each step that was done, by the name of its file and its number there."
         ...
 
     def begun(self) -> set[tuple[str, int]]:

@@ -175,7 +175,7 @@ def list_snapshots(con: "duckdb.DuckDBPyConnection", entry: HistoryEntry) -> lis
 
 
 # %% ../../../nbs/08_tracking/history/10_changes.ipynb #87298bff
-MIN_TOUCHED_ROWS = 3  # that fewer of them changed says nothing
+MIN_TOUCHED_ROWS = 3  # fewer of them say nothing
 
 
 def find_mixed(con: "duckdb.DuckDBPyConnection", entry: HistoryEntry) -> list[datetime]:

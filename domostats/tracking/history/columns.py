@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # %% ../../../nbs/08_tracking/history/03_columns.ipynb #8729d6ba
 SINCE = "__since__"
 GONE = "__gone__"
-RESERVED = SINCE, GONE, "__same__"
+RESERVED = SINCE, GONE, "__same__"  # the last in queries only
 
 
 # %% ../../../nbs/08_tracking/history/03_columns.ipynb #7ca0f85e

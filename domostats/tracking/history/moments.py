@@ -6,16 +6,16 @@
 __all__ = ["moment", "snapshot_key", "snapshot_moment", "moment_sql"]
 
 # %% ../../../nbs/08_tracking/history/01_moments.ipynb #27c06e04
-from datetime import date, datetime, timezone
+from datetime import datetime, timezone
 
 from ...errors import SettingsError
 from ...times import as_naive, to_moment, with_zone
 from ..ledger import Load
-from ..periods import spell, utc
+from ..periods import Moment, spell, utc
 
 
 # %% ../../../nbs/08_tracking/history/01_moments.ipynb #e562b9c2
-def moment(value: datetime | date | str | None = None) -> datetime:
+def moment(value: Moment | None = None) -> datetime:
     """A datetime in UTC, without a zone as the store keeps it; now, if nothing is given.
     SettingsError `bad_time`."""
     if value is None:

@@ -59,6 +59,10 @@ def rekey_cells(
         JOIN conformed ON {" AND ".join(matches)}""").to_arrow_table()
 
 
+# How a column is spelled where it came from, and in the history.
+SPELLINGS = pa.schema({"arrived": pa.string(), "own": pa.string()})
+
+
 def register_cells(
     con: "duckdb.DuckDBPyConnection", entry: HistoryEntry, uncertain: pa.Table | None
 ) -> list[str]:
@@ -94,6 +98,3 @@ def register_cells(
         FROM uncertain
         JOIN spellings ON "column" = arrived""")
     return [*dict.fromkeys(found.values())]
-
-
-SPELLINGS = pa.schema({"arrived": pa.string(), "own": pa.string()})

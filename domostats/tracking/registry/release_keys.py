@@ -25,7 +25,7 @@ from ...errors import DataError
 from ..periods import Moment, check_grain, parse_period, period_grain, spell, utc
 
 # %% ../../../nbs/08_tracking/registry/01_release_keys.ipynb #10b0000e
-KINDS = {
+KINDS = {  # snapshot, partition, change file, sequence (numbered), window
     "s": ("snapshot_date",),
     "p": ("partition_date",),
     "c": ("changefile_start_date", "changefile_end_date"),
