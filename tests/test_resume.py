@@ -155,6 +155,14 @@ def test_a_resumed_run_says_so_and_is_complete_all_the_same(box):
     assert frame.attrs["domostats"]["notes"] and not frame.attrs["domostats"]["incomplete"]
 
 
+def test_a_resumed_run_says_what_has_no_effect_too(box):
+    with pytest.raises(Stopped), groups.stream(box, since="2024-03-01") as run:
+        assert run.made
+        raise Stopped
+    said = " ".join(groups.run(box, since="2024-03-01").findings)
+    assert "kept by an earlier start" in said and "since has no effect on groups" in said
+
+
 def test_an_answer_says_how_old_it_is(box, monkeypatch):
     connection, listing = sign_in(box), replace(GROUPS, size=1)
     read_some(connection, listing, 5)

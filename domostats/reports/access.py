@@ -39,9 +39,7 @@ def introduce(instance: str | Instance, credential: object = None) -> Introducti
     if place.platform == "bigquery":
         return _introduce_bigquery(place)
     if place.platform == "dash":
-        auth = sign_in(place, credential).auth
-        auth.ready()
-        return Introduction(f"{auth.kind} {auth.user} at {place.url}, signed in", set())
+        return _introduce_dash(place, credential)
     return _introduce_domo(place, credential)
 
 
@@ -69,6 +67,13 @@ def _introduce_datorama(place: Instance, credential: object) -> Introduction:
         f"workspaces: {', '.join(str(one.get('name')) for one in seen[:5])}"
     )
     return Introduction(sentence + (" ..." if len(seen) > 5 else ""), set())
+
+
+def _introduce_dash(place: Instance, credential: object) -> Introduction:
+    "Who signed in at Comotion Dash, which has no grants that it tells."
+    auth = sign_in(place, credential).auth
+    auth.ready()
+    return Introduction(f"{auth.kind} {auth.user} at {place.url}, signed in", set())
 
 
 def _introduce_bigquery(place: Instance) -> Introduction:

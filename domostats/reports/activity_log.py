@@ -73,7 +73,7 @@ class EventKeys:
 
 def event_keys() -> Callable[[bytes], bytes]:
     "A reshape that gives each event a field `eventKey`, the same on every run."
-    keys = EventKeys()
+    keys = EventKeys()  # of this run: the next begins to count anew
     return each_record(lambda raw: [keys.add(raw)])()
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import cast
 
-import msgspec
 import pyarrow as pa
 
 from ..clients.dash.organisation import find_organisation
@@ -18,11 +17,11 @@ from ..instances import Instance
 from ..loading.dash.kept_reports import list_loads
 from ..loading.dash.v1_record import kept_uploads
 from ..loading.uploads.record import kept_loads
+from .calls import kept_page
 from .declaration import Source
 from .report import Report
 from .signatures import Generate
 from ..rows.rowtype import Millis
-from ..transport.answer import Answer
 from ..transport.connection import Connection
 from ..transport.listing import Listing
 from ..transport.pages import Page
@@ -32,26 +31,18 @@ from ..transport.reader import Reader
 # %% ../../nbs/05_reports/28_dash_loads.ipynb #acc5ec64
 @dataclass(frozen=True, eq=False)
 class TableListing(Listing):
-    """What the record of this machine has at the address of a connection.
+    """What the record of this machine has for the instance of a connection.
 
-    table: makes it, over a connection. count: how many rows and how many calls that takes, without
-    a call."""
+    `table` makes it, over a connection. `count` gives how many rows it has, and how many calls it
+    takes to make it, without a call."""
 
     table: Callable[[Connection], pa.Table] = field(kw_only=True)
     count: Callable[[Instance], tuple[int, int]] = field(kw_only=True)
 
     def pages(self, reader: Reader) -> Iterator[Page]:
-        "One page with all of them; kept like a page of a service, so that it can be restored."
-        request, spool = self.request(), reader.spool
-        answer = spool.find(request) if spool is not None and spool.restored else None
-        if answer is None:
-            rows = self.table(cast("Connection", reader.connection))
-            content = msgspec.json.encode(records_in(rows))
-            url = reader.connection.instance.url
-            answer = Answer(self.method, url, 200, content, {}, 0.0)
-            if spool is not None:
-                spool.keep(request, answer)
-        yield Page(1, answer.content, len(answer.response))
+        "One page with all of them."
+        connection = cast("Connection", reader.connection)
+        yield kept_page(self, reader, lambda: records_in(self.table(connection)))
 
     def rows(self, reader: Reader) -> int:
         "How many there are."
@@ -80,8 +71,9 @@ def records_in(table: pa.Table) -> list[dict[str, object]]:
 @dataclass
 class KeptLoadRecord:
     """A load that was begun or gone on with here. `model`: v1 or v2. `state`: OPEN, PROCESSING,
-    FAIL or SUCCESS, null for v1. `record`: open, running or ended. `rows`, `files`: what was sent.
-    `unknown_parts`: of v1, how many may have arrived or not."""
+    FAIL or SUCCESS, null for v1 and where the service knows the load no more. `record`: open,
+    running or ended. `rows`, `files`: what was sent. `unknown_parts`: of v1, how many may have
+    arrived or not."""
 
     load_id: str
     name: str
@@ -96,6 +88,7 @@ class KeptLoadRecord:
 
 
 def _count(place: Instance) -> tuple[int, int]:
+    "How many loads this machine knows, and of how many the service has to be asked."
     loads = [one for one in kept_loads(place.url) if one.facts.id]
     uploads = kept_uploads(find_organisation(place))
     return len(loads) + len(uploads), sum(not one.facts.ended for one in loads)

@@ -33,6 +33,7 @@ class KeptQueryRecord:
 
 
 def _count(place: Instance) -> tuple[int, int]:
+    "How many queries this machine knows; the service is asked of each."
     known = len(kept_items(place.url, "query"))
     return known, known
 

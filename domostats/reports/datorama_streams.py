@@ -98,7 +98,7 @@ TABLE = (
 format_table: Formatter = Formatter(report.objects, {name: f"stream_obj.{name}" for name in TABLE})
 format_with_workspace: Formatter = Formatter(
     report.objects,
-    {"workspace_name": "workspace_obj.name"} | {name: f"stream_obj.{name}" for name in TABLE},
+    {"workspace_name": "workspace_obj.name"} | format_table.rules,
 )
 
 report.formatters = {

@@ -33,9 +33,9 @@ class Source:
 
     Its records come from `listing`, each is a `row_type`, and a formatter gets one as the argument
     `keyword`. `partial`: the row type names only the fields that are needed, and further fields
-    are not reported as new. `reshape`: a function without arguments that gives a function from
-    the bytes of a page's array to other such bytes; see `each_record`. `parent`, `field` and
-    `count` are set by `unfold`."""
+    are not reported as new; it says nothing of the rows. `reshape`: called at the beginning of each
+    run, it gives a function from the bytes of a page's array to other such bytes; see
+    `each_record`. `parent`, `field` and `count` are set by `unfold`."""
 
     keyword: str
     listing: Listing
@@ -80,7 +80,7 @@ def each_record(
     function: Callable[[bytes], Iterable[bytes]],
 ) -> Callable[[], Callable[[bytes], bytes]]:
     """A reshape that puts in place of each record (bytes) those that a function makes of it (list
-    of bytes)."""
+    of bytes). What the function remembers, it remembers from run to run."""
 
     def reshape(array: bytes) -> bytes:
         return join_array([made for raw in split_array(array) for made in function(raw)])
@@ -184,7 +184,7 @@ class Declaration:
         self.formatters: dict[str, AnyFormatter] = {"all": self.fields}
 
     def _key_field(self, key: str) -> KeyField:
-        "The field that a part of the key names."
+        "The field that a part of the key names; it needs a column, which `Nested` has not."
         keyword, _, name = key.rpartition(".")
         for source in self.source.chain:
             if source.keyword == (keyword or self.source.keyword):
@@ -201,8 +201,8 @@ class Declaration:
 
     @property
     def fields(self) -> Formatter:
-        """The formatter that keeps every field of the record, to begin with; fields of the key that
-        stand around it come first."""
+        """The formatter that others begin with: it keeps every field of the record. Fields of the
+        key that stand in a record around it come first."""
         own = every_field(self.objects).rules
         around = {}
         for source, name in self.key_fields:

@@ -48,6 +48,7 @@ class Spill:
             self.schemas[name], self.places[name] = schema, []
 
     def add(self, name: str, batch: pa.RecordBatch) -> None:
+        "Put a batch behind those that came under this name."
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="lz4")
         with pa.ipc.new_stream(sink, batch.schema, options=options) as stream:

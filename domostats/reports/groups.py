@@ -5,7 +5,6 @@
 # %% auto #0
 __all__ = [
     "report",
-    "LISTED",
     "format_domostats",
     "format_with_creator",
     "format_group",
@@ -65,14 +64,14 @@ report: Report = Report(
         GROUP_DETAILS,
         GroupDetailRecord,
         partial=True,
-        reshape=replies,
+        reshape=replies,  # the reply of each call, without the group it was asked for
         on=("group_id", "id"),
     ),
     guessed=("group.admin",),  # by the title of the grant only
 )
 
 # %% ../../nbs/05_reports/18_groups.ipynb #14b3cb04
-LISTED = {
+_LISTED = {
     "Group Id": "groupId",
     "Group Name": "name",
     "LDAP Group Name": nothing("no field is known"),
@@ -83,7 +82,7 @@ LISTED = {
 
 format_domostats: Formatter = Formatter(
     report.objects,
-    LISTED
+    _LISTED
     | {
         "Creator Id": nothing("a call for each group, see with_creator"),
         "Is Default": nothing("a call for each group, see with_creator"),
@@ -91,7 +90,8 @@ format_domostats: Formatter = Formatter(
 )
 format_with_creator: Formatter = Formatter(
     report.objects,
-    LISTED | {"Creator Id": "detail_obj.creatorId", "Is Default": truth_text("detail_obj.default")},
+    _LISTED
+    | {"Creator Id": "detail_obj.creatorId", "Is Default": truth_text("detail_obj.default")},
 )
 format_group: Formatter = report.fields.rename(created="created_at").drop("owners", "group_members")
 

@@ -45,29 +45,29 @@ class LookupIndex:
         for position, id in enumerate(ids):
             if id is not None:
                 self.positions.setdefault(id, position)  # of two with one id the first
-        self.matched: Counter[str | None] = Counter()  # how often each id was asked for
+        self.asked: Counter[str | None] = Counter()  # how often each id was asked for
 
     def match(self, own: Sequence[object], kind: type) -> list[int | None]:
         """For each of these records the position of the one that belongs to it, or None; `kind` is
         what their field is declared to be."""
         wanted = id_texts(own, self.lookup.on[0], kind)
-        self.matched.update(wanted)
+        self.asked.update(wanted)
         return [None if id is None else self.positions.get(id) for id in wanted]
 
     def unmatched(self) -> list[int]:
         "The positions of the records that nobody asked for, where these become rows too."
         if not self.lookup.both:
             return []
-        return sorted(self.positions[id] for id in self.positions.keys() - self.matched.keys())
+        return sorted(self.positions[id] for id in self.positions.keys() - self.asked.keys())
 
     @property
     def shortfall(self) -> str:
-        "A sentence where fewer records name those of the lookup than these count; else empty."
+        "A sentence where a record of the lookup counts more of ours than name it; else empty."
         field, records = self.lookup.count, self.records.records
         if not field:
             return ""
         missing = [
-            (getattr(records[position], field) or 0) - self.matched[id]
+            (getattr(records[position], field) or 0) - self.asked[id]
             for id, position in self.positions.items()
         ]
         missing = [number for number in missing if number > 0]
@@ -82,7 +82,7 @@ class LookupIndex:
         "Forget the records; what was found in them stays."
         self.records.reset()
         self.positions.clear()
-        self.matched.clear()
+        self.asked.clear()
 
 
 # %% ../../nbs/05_reports/02_join.ipynb #f836f227
@@ -91,23 +91,23 @@ class JoinedRecords:
 
     `records` has them by keyword; `positions`, by keyword, says which of them belongs to each row
     (None where there is none). Only a field of the key rejects a record: `keys` are the names of
-    these fields by keyword; without it, the required fields of the innermost record."""
+    these fields by keyword. Without `keys` it is the required fields of the innermost record."""
 
     def __init__(self, source: Source, keys: Mapping[str, Iterable[str]] | None = None):
         self.source = source
         self.lookups: dict[str, LookupIndex] = {}
         self.records: dict[str, Records] = {}
         for one in reversed(source.chain):
-            names = keys.get(one.keyword, ()) if keys is not None else ()
-            if keys is None and one is source:
-                names = None
+            names = None if one is source else ()  # None: the fields that are required
+            if keys is not None:
+                names = keys.get(one.keyword, ())
             self.records[one.keyword] = Records(one.row_type, not one.partial, names)
         self.positions: dict[str, Sequence[int | None]] = {name: [] for name in self.records}
         self._parents: dict[str, list[int]] = {one.keyword: [] for one in source.chain[1:]}
         outermost = source.chain[0]
         self._reshape = outermost.reshape() if outermost.reshape else None
-        self._short = Counter()  # by keyword: in how many parents some are missing
-        self._missing = Counter()  # by keyword: how many of them
+        self._short: Counter[str] = Counter()  # by keyword: in how many parents some are missing
+        self._missing: Counter[str] = Counter()  # by keyword: how many of them
 
     @property
     def own(self) -> Records:

@@ -71,6 +71,7 @@ def _key_column(report: Declaration, formatter: AnyFormatter, field: KeyField) -
     places, found = _key_places(report, field), []
     for name, rule in formatter.rules.items():
         steps = _steps_from(rule, places, formatter.objects)
+        # a column of the lookup's field alone is empty where only the record itself came
         if steps is not None and places[0] in formatter.places[name]:
             missing = len({*places} - {*formatter.places[name]})
             found.append(_Candidate(missing, steps, len(found), name))
@@ -188,6 +189,7 @@ class KeyCounter:
             self._spill(self.file or _KeyFile(self.held[0].schema))
 
     def _spill(self, file: _KeyFile) -> None:
+        "Put the keys that are held into the file."
         for table in self.held:
             file.sink.write_table(table)
         self.held, self.file = [], file

@@ -5,8 +5,6 @@
 # %% auto #0
 __all__ = [
     "report",
-    "owner",
-    "provider",
     "format_domostats",
     "format_configuration",
     "generate",
@@ -62,24 +60,24 @@ report: Report = Report(
 )
 
 # %% ../../nbs/05_reports/16_oauth_configurations.ipynb #0a0th109
-owner: Rule = first("userId", "owner")
-provider: Rule = first("dataProviderKey", "dataProviderType")
+_OWNER: Rule = first("userId", "owner")
+_PROVIDER: Rule = first("dataProviderKey", "dataProviderType")
 
 format_domostats: Formatter = Formatter(
     report.objects,
     {
         "Account_Id": "id",
-        "Owner_Id": number(owner),
+        "Owner_Id": number(_OWNER),
         "Name": "name",
         "Display_Name": "displayName",
         "Type": "type",
         "Valid": truth_text("valid"),
-        "Data_Provider": provider,
+        "Data_Provider": _PROVIDER,
         "Credentials_Type": "credentialsType",
         "Created_Date": "createdAt",
         "Modified_Date": "modifiedAt",
         "Account_Id_text": text("id"),
-        "Owner_Id_text": owner,
+        "Owner_Id_text": _OWNER,
         "Account_Type": constant("OAUTH_CONFIGURATION"),
     },
 )

@@ -90,7 +90,7 @@ def _narrowing(listing: Listing, reader: Reader) -> tuple[int | None, int | None
             return None
         is_over = reader.until is not None and reader.until <= listing.span(reader)[1]
         return reader.since, reader.until if is_over else None
-    above = listing.above
+    above = listing.above  # the listing whose records this one is asked for, one by one
     if above is None:
         return None
     if above.changed and reader.since is not None:

@@ -70,9 +70,9 @@ def reading(
     its answers, and asks for no list again that is whole. `fresh` begins anew in any case.
     `restore` plays the last finished run again, without a call.
 
-    `since` and `until` (datetimes) narrow what can be narrowed: events to what happened between
-    them, one call for each object to those changed since. SettingsError `nothing_to_restore`,
-    `no_state_folder`, `bad_start`, `bad_range`."""
+    `since` and `until` (moments, or texts of them) narrow what can be narrowed: events to what
+    happened between them, one call for each object to those changed since. SettingsError
+    `nothing_to_restore`, `no_state_folder`, `bad_start`, `bad_range`, `bad_time`."""
     given = zip(STARTS, (restore, fresh, reuse), strict=True)
     chosen = [word for word, is_set in given if is_set]
     if len(chosen) > 1:
@@ -83,7 +83,8 @@ def reading(
     if not restore:
         connection.meet()
     first, last = millis(since), millis(until)
-    oldest, question = 0 if fresh else OLDEST, f"{first} to {last}"
+    oldest = 0 if fresh else OLDEST  # seconds that an answer may be old, to go on from it
+    question = f"{first} to {last}"  # what the run is begun for
 
     def under_limit(calls: int) -> float:
         return connection.budget.estimate(calls)

@@ -66,6 +66,7 @@ class RowMaker:
         return made
 
     def _keep_keys(self, columns: pa.Table | None) -> None:
+        "Keep the keys of the rows that are joined now; a row that only a lookup has brings none."
         if len(self.joined.own):
             self.keys.add(*(self._key(field, columns) for field in self.report.key_fields))
 

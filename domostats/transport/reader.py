@@ -94,6 +94,7 @@ class Reader:
         self._old: set[str] = set()
         self._oldest = math.inf
         self._moved: list[str] = []
+        self._said: list[str] = []  # those of the notes that are about older answers
         self._thread = threading.local()
         self._lock = threading.Lock()
 
@@ -183,14 +184,20 @@ class Reader:
         with self._lock:
             if sentence not in self._moved:
                 self._moved.append(sentence)
-                self.notes[:] = self._sentences()
+                self._retell()
 
     def _used(self, request: Request, kept: KeptAnswer) -> None:
         "Note that an answer came before the run was started this time."
         with self._lock:
             self._old.add(request.fingerprint)
             self._oldest = min(self._oldest, kept.at)
-            self.notes[:] = self._sentences()
+            self._retell()
+
+    def _retell(self) -> None:
+        "Bring the notes about older answers up to date; what a report has noted stays."
+        others = [note for note in self.notes if note not in self._said]
+        self._said = self._sentences()
+        self.notes[:] = [*self._said, *others]
 
     def _sentences(self) -> list[str]:
         if not self._old or self.spool is None:
