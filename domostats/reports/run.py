@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 # %% ../../nbs/05_reports/08_run.ipynb #e98cae69
 BATCH_ROWS = 1_000  # what fits into the cache of a processor
 
-Batch = pa.Table | list[Any]
-Window = tuple[datetime | None, datetime | None]
+Batch = pa.Table | list[Any]  # of a `Formatter`, of a function
+Window = tuple[datetime | None, datetime | None]  # since and until
 
 
 class Result(Findings):
@@ -99,7 +99,7 @@ class Result(Findings):
         self.repeated: int = self.maker.keys.repeated()
 
     def _count_page(self, page: Page, pages: Iterable[Page]) -> None:
-        "Count the rows of a page. RunStopped, when what is on its way has come, and is kept."
+        "Count the rows of a page. RunStopped if somebody stops the run; calls under way end first."
         try:
             self.work.add(done=page.rows)
         except RunStopped:
@@ -212,9 +212,7 @@ class Result(Findings):
     def part(self) -> Part:
         "What the rows cover of their instance."
         reasons = [*self.doubts, *(f"A record was set aside: {bad}." for bad in self.violations)]
-        if self.incomplete and not reasons:
-            reasons = ["The run is incomplete."]
-        return part_of(reasons if self.incomplete else (), self.window)
+        return part_of(reasons, self.window)
 
     @property
     def coverage(self) -> Coverage:
