@@ -12,7 +12,6 @@ __all__ = [
     "lacks_members",
     "get_group_details",
     "get_roles",
-    "members_of",
     "get_role_members",
 ]
 
@@ -93,7 +92,7 @@ def get_roles(
 
 
 # %% ../../../nbs/03_clients/domo/07_groups.ipynb #rlm10002
-def members_of(role_id: int | str) -> Offset:
+def _members_of(role_id: int | str) -> Offset:
     "The listing of the users who have a role."
     return Offset(
         f"/api/authorization/v1/roles/{role_id}/users",
@@ -105,7 +104,7 @@ def members_of(role_id: int | str) -> Offset:
 
 
 ROLE_MEMBERS = Under(
-    "/api/authorization/v1/roles/{}/users", key="userId", parents=ROLES, below=members_of
+    "/api/authorization/v1/roles/{}/users", key="userId", parents=ROLES, below=_members_of
 )
 
 
