@@ -6,8 +6,8 @@
 __all__ = ["part_from", "LoadedDays", "DayLoader"]
 
 # %% ../../../nbs/08_tracking/extractors/15_day_loader.ipynb #ba2cc8ec
-from collections.abc import Generator, Iterator, Sequence
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing, contextmanager
 from datetime import date, datetime, timezone, tzinfo
 from typing import Any, NamedTuple
 
@@ -98,6 +98,18 @@ class DayLoader:
             self.part,
         )
 
+    @contextmanager
+    def settled_rows(
+        self, batches: Generator[pa.RecordBatch, None, None]
+    ) -> Iterator[Callable[[], pa.Table | pa.RecordBatchReader]]:
+        """A block with a function that gives these rows from the start, as often as it is called.
+
+        They lie in the folder of the warehouse meanwhile, and the extractor is asked once."""
+        with closing(batches):
+            reader = pa.RecordBatchReader.from_batches(self.table.schema, batches)
+            with settled(reader, self.warehouse.folder) as rows:
+                yield rows
+
     def load(self, day: date, run: str | None = None) -> Load:
         """Replace a day by what the extractor says now; gives the line of the ledger.
 
@@ -105,13 +117,7 @@ class DayLoader:
         `changed_model`, `changed_zone`.
         """
         began = datetime.now(timezone.utc)
-        with (
-            closing(self.batches(day)) as batches,
-            settled(
-                pa.RecordBatchReader.from_batches(self.table.schema, batches),
-                self.warehouse.folder,
-            ) as rows,
-        ):
+        with self.settled_rows(self.batches(day)) as rows:
             line = self.line(day, rows(), run)._replace(started_at=began)
             with self.warehouse.open() as db:
                 self.check(db)
@@ -124,13 +130,7 @@ class DayLoader:
         is raised, and then none of the days is written: see `load`.
         """
         done = LoadedDays([], [], [])
-        with (
-            closing(self.days_batches(days, run, done)) as batches,
-            settled(
-                pa.RecordBatchReader.from_batches(self.table.schema, batches),
-                self.warehouse.folder,
-            ) as rows,
-        ):
+        with self.settled_rows(self.days_batches(days, run, done)) as rows:
             if done.loads:
                 with self.warehouse.open() as db:
                     self.check(db)
@@ -147,13 +147,7 @@ class DayLoader:
         for day in days:
             began = datetime.now(timezone.utc)
             try:
-                with (
-                    closing(self.batches(day)) as batches,
-                    settled(
-                        pa.RecordBatchReader.from_batches(self.table.schema, batches),
-                        self.warehouse.folder,
-                    ) as rows,
-                ):
+                with self.settled_rows(self.batches(day)) as rows:
                     line = self.line(day, rows(), run)._replace(started_at=began)
                     findings = findings_of(self.extractor)
                     done.loads.append(line)

@@ -7,14 +7,12 @@ __all__ = ["RezoneResult", "is_cut_otherwise", "plan_rezone", "rezone_table"]
 
 # %% ../../../nbs/08_tracking/extractors/16_rezoning.ipynb #da428d0e
 from collections.abc import Generator
-from contextlib import closing
 from datetime import date, datetime, timedelta, timezone
 from typing import NamedTuple
 
 import pyarrow as pa
 
 from ...errors import DataError, RetryLaterError, SettingsError
-from ...loading.merging import settled
 from .base import set_allow_incomplete
 from .day_loader import DayLoader
 from .days import last_finished
@@ -92,10 +90,7 @@ def rezone_table(
     set_allow_incomplete(loader.extractor, allow_incomplete)
     lines: list[Load] = []
     with (
-        closing(_each_day(loader, days, lines)) as batches,
-        settled(
-            pa.RecordBatchReader.from_batches(table.schema, batches), loader.warehouse.folder
-        ) as rows,
+        loader.settled_rows(_each_day(loader, days, lines)) as rows,
         loader.warehouse.open() as db,
     ):
         if lines_of(db, table, loader.part) != before:
@@ -115,16 +110,13 @@ def _each_day(
     loader: DayLoader, days: list[date], lines: list[Load]
 ) -> Generator[pa.RecordBatch, None, None]:
     "The rows of some days, one day after another; for each a line is added to `lines`."
-    run, folder, schema = run_name(), loader.warehouse.folder, loader.table.schema
+    run = run_name()
     for day in days:
         began = datetime.now(timezone.utc)
-        with (
-            closing(loader.batches(day)) as batches,
-            settled(pa.RecordBatchReader.from_batches(schema, batches), folder) as rows,
-        ):
+        with loader.settled_rows(loader.batches(day)) as rows:
             line = loader.line(day, rows(), run)
             for batch in rows():
-                yield batch.cast(schema)
+                yield batch.cast(loader.table.schema)
             lines.append(line._replace(started_at=began))
 
 

@@ -45,17 +45,18 @@ def _is_done(api: Registry, type_id: str, since: Bound, pass_over: bool) -> bool
     kind = api.get_dataset_type(type_id=type_id)
     datasets = api.get_datasets(dataset_type_id=kind.id)
     newest = [api.get_latest_release(dataset) for dataset in datasets]
-    if not newest:
-        return pass_over
-    for release in newest:
-        if release is None:
-            done = pass_over
-        else:
-            key = known(release.release_key, "key of the release")
-            done = is_within(key, kind.granularity, since, moment=release_time(release))
-        if not done:
-            return False
-    return True
+    loaded = [release for release in newest if release is not None]
+    if (not loaded or len(loaded) < len(newest)) and not pass_over:
+        return False
+    return all(
+        is_within(
+            known(release.release_key, "key of the release"),
+            kind.granularity,
+            since,
+            moment=release_time(release),
+        )
+        for release in loaded
+    )
 
 
 def wait_for(
