@@ -306,7 +306,8 @@ def test_pictures_and_what_the_kit_says_can_be_read_in_every_light(visit, lab):
     page = visit("pictures.ipynb", "lab/workspaces/pictures/tree/pictures.ipynb")
     for _ in PICTURES:
         run_cell(page)
-    assert page.locator(f"{OUTPUTS} svg[role=img] title").count() == 9
+    expect = pytest.importorskip("playwright.sync_api").expect
+    expect(page.locator(f"{OUTPUTS} svg[role=img] title")).to_have_count(9, timeout=60_000)
     assert "Not yet" in said_by(page, 9) and "there were 0" in said_by(page, 9)
     error = said_by(page, 10)
     assert "Stopped · CredentialsError, wrong_password" in error and "%tb" in error
