@@ -49,6 +49,7 @@ def test_each_report_says_its_name_and_what_one_of_its_rows_is():
     assert {name: repr(reports.find(name)) for name in reports.names()} == {
         name: f"<report {name}: {row}>"
         for name, row in {
+            "access_tokens": "one access token, also an expired one",
             "accounts": "one account: the credential that a connector signs in with",
             "activity_log": "one event",
             "calls": "one attempt of this process",
@@ -64,6 +65,7 @@ def test_each_report_says_its_name_and_what_one_of_its_rows_is():
             "sign in",
             "page_access": "one share of a page, with a user or with a group",
             "page_people": "one person who may open a page, and the way",
+            "role_members": "one member of one role",
             "users": "one user, also those of Domo's support",
         }.items()
     }
