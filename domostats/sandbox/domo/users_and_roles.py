@@ -12,6 +12,7 @@ __all__ = [
     "show_user",
     "show_newer_user",
     "show_grants",
+    "numbers_by_role",
     "show_roles",
     "show_role_members",
 ]
@@ -98,7 +99,7 @@ def show_grants(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -
 
 
 # %% ../../../nbs/11_sandbox/domo/15_users_and_roles.ipynb #23578d61
-def _numbers_by_role(data: Data) -> dict[int, list[int]]:
+def numbers_by_role(data: Data) -> dict[int, list[int]]:
     "The numbers of the users who have a role, by the id of the role; made once."
 
     def make() -> dict[int, list[int]]:
@@ -116,7 +117,7 @@ def _numbers_by_role(data: Data) -> dict[int, list[int]]:
 @serves("GET", "/api/authorization/v1/roles")
 def show_roles(data: Data, user: dict[str, Any], asked: DomoRequest) -> Reply:
     "`GET /api/authorization/v1/roles` (recorded)."
-    users = _numbers_by_role(data)
+    users = numbers_by_role(data)
     return json_reply(
         [
             {
@@ -154,7 +155,7 @@ MEMBER_FIELDS = {  # ours -> as a user has it
 def show_role_members(data: Data, user: dict[str, Any], asked: DomoRequest, id: str) -> Reply:
     """`GET /api/authorization/v1/roles/{id}/users?offset=&limit=`: its fields are recorded, its
     pages described. A role that is not there has nobody."""
-    numbers = _numbers_by_role(data).get(int(id), [])
+    numbers = numbers_by_role(data).get(int(id), [])
     asked_for = map(data.user_at, asked.slice(numbers, "offset", "limit", 50, 500))
     members = [
         {name: one[old] for name, old in MEMBER_FIELDS.items() if old in one} for one in asked_for
